@@ -1,0 +1,206 @@
+"""Reading an estate: YAML files, merged, parsed once, all problems at once and in the reader's words.
+
+A folder's `*.yaml` files are merged by their top-level keys; a key may stand in one file only. YAML aliases are
+refused (a "billion laughs" file needs them and an estate does not), and so is anything over `MAX_BYTES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from estate.model import Estate
+
+DATA = Path(__file__).parent / "data"
+MAX_BYTES = 4 * 1024 * 1024
+"""A city's estate of 2 000 hosts takes about 400 kB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong: where it stands, what stands there, and the way out."""
+
+    file: str
+    key: str
+    value: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.key}" if self.key else self.file
+        return f"{where}: {self.message}" + (f" (found: {self.value})" if self.value else "")
+
+
+class EstateError(Exception):
+    """The estate cannot be used. `problems` holds all that was found."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Which file each top-level key came from, so that rules can name the file."""
+
+    files: dict[str, str]
+    fallback: str
+
+    def file_of(self, key: str) -> str:
+        """The file in which the key path's first part stands."""
+        return self.files.get(key.split(".")[0].split("[")[0], self.fallback)
+
+
+def load(path: Path | None = None) -> Estate:
+    """The estate at `path` (a file or a folder; the project's own where None), parsed and checked against all rules.
+
+    Raises `EstateError` with every problem found.
+    """
+    from estate.checks import check
+
+    estate, source = parse(path)
+    problems = check(estate, source)
+    if problems:
+        raise EstateError(problems)
+    return estate
+
+
+def parse(path: Path | None = None) -> tuple[Estate, Source]:
+    """Parse without the rules of `estate.checks`. Raises `EstateError`."""
+    where = path or DATA
+    document, source = _merge(where, _files(where))
+    try:
+        return Estate.model_validate(document), source
+    except ValidationError as error:
+        raise EstateError(_problems(error, source, document)) from None
+
+
+def _files(where: Path) -> list[Path]:
+    if where.is_dir():
+        files = sorted(where.glob("*.yaml"))
+        if not files:
+            raise EstateError([_problem(where, "", "", "the folder has no *.yaml file; name an estate's folder or file")])
+        return files
+    if not where.exists():
+        raise EstateError([_problem(where, "", "", "no such file or folder; check the path after --file")])
+    return [where]
+
+
+def _merge(where: Path, files: list[Path]) -> tuple[dict[str, Any], Source]:
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            part = _read(file)
+        except EstateError as error:
+            problems.extend(error.problems)
+            continue
+        for key, value in part.items():
+            if key in merged:
+                problems.append(_problem(file, str(key), "", f"stands in {origin[key]} too; keep one of them"))
+                continue
+            merged[key], origin[key] = value, str(file)
+    if problems:
+        raise EstateError(problems)
+    return merged, Source(files=origin, fallback=str(where))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise EstateError([_problem(file, "", f"{size} bytes", f"larger than {MAX_BYTES} bytes; split the estate or remove what is no declaration")])
+        text = file.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise EstateError([_problem(file, "", "", f"cannot be read: {error.strerror}; check the path and its rights")]) from None
+    except UnicodeDecodeError as error:
+        raise EstateError([_problem(file, "", f"byte {error.start}", "is not UTF-8; save the file as UTF-8")]) from None
+    try:
+        document = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise EstateError([_problem(file, _mark(error), "", _yaml_reason(error))]) from None
+    except RecursionError:
+        raise EstateError([_problem(file, "", "", "is nested too deeply; an estate has at most six levels")]) from None
+    if not isinstance(document, dict):
+        found = "an empty file" if document is None else type(document).__name__
+        raise EstateError([_problem(file, "", found, "must be a mapping with keys such as sites, links, hosts")])
+    return document
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loading that also refuses aliases and repeated keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(problem="YAML aliases (*name) are refused; write the value out", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is no text; quote it", problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice; keep one", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _mark(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+
+
+def _yaml_reason(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or "is not YAML").strip() + "; mend the file at that place"
+
+
+def _problem(file: Path, key: str, value: str, message: str) -> Problem:
+    return Problem(file=str(file), key=key, value=value, message=message)
+
+
+def _problems(error: ValidationError, source: Source, document: dict[str, Any]) -> list[Problem]:
+    found = []
+    for item in error.errors(include_url=False):
+        loc = tuple(item["loc"])
+        key = _path(loc, document)
+        value = "" if item["type"] == "missing" else _short(item["input"])
+        found.append(Problem(file=source.file_of(str(loc[0]) if loc else ""), key=key, value=value, message=_reason(dict(item))))
+    return found
+
+
+def _path(loc: tuple[int | str, ...], document: Any) -> str:
+    """`hosts[3] (futian-kube1).number`: the index and, where there is one, the name a person looks for."""
+    text, node = "", document
+    for part in loc:
+        if isinstance(part, int):
+            node = node[part] if isinstance(node, list) and part < len(node) else None
+            name = node.get("name") if isinstance(node, dict) else None
+            text += f"[{part}]" + (f"({name})" if isinstance(name, str) else "")
+        else:
+            node = node.get(part) if isinstance(node, dict) else None
+            text += ("." if text else "") + part
+    return text
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+_WAYS_OUT = {
+    "extra_forbidden": "unknown field; remove it or correct its spelling",
+    "missing": "is missing; add it",
+    "string_pattern_mismatch": "must be lower-case letters, digits and hyphens, starting with a letter, and short enough",
+}
+
+
+def _reason(item: dict[str, Any]) -> str:
+    return _WAYS_OUT.get(item["type"], str(item["msg"]).replace("Input should", "should") + "; correct it")

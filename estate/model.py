@@ -1,0 +1,300 @@
+"""The declared estate as frozen, typed values.
+
+One parse at the door (`estate.loader`), then every part may trust what it holds. Units are in the field names:
+`_ms` milliseconds, `_s` seconds, `_mbit` megabit per second, `_mib` mebibytes. Nothing here knows a tool.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+LinkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
+"""A link's name is also the interface's name on both routers: Linux allows 15 characters."""
+
+Asn = Annotated[int, Field(ge=1, le=4294967294, strict=True)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Value(BaseModel):
+    """Base of all values: frozen, no unknown field, no silent coercion of text into numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_strip_whitespace=False)
+
+
+class Kind(StrEnum):
+    """What a host is for. The first four are ours; the others stand at a peer."""
+
+    EDGE = "edge"
+    KUBE = "kube"
+    DATA = "data"
+    OPS = "ops"
+    PEER_ROUTER = "peer-router"
+    PEER_SERVER = "peer-server"
+    VANTAGE = "vantage"
+
+
+class Title(Value):
+    """A name for people, in both languages."""
+
+    zh: str = Field(min_length=1, max_length=60)
+    en: str = Field(min_length=1, max_length=60)
+
+
+class Site(Value):
+    """A data centre of the city. Carries no role in its name, because roles move."""
+
+    name: Name
+    title: Title
+    city: Name
+    number: Annotated[int, Field(ge=1, le=63, strict=True)]
+    """Place in the address plan; never reused, so that addresses do not move when a site is added."""
+    asn: Asn
+
+
+class Peer(Value):
+    """A network that someone else runs, at the far end of links: the province, the internet, the bureaus."""
+
+    name: Name
+    title: Title
+    managed_by: Literal["peer"]
+    number: Annotated[int, Field(ge=1, le=63, strict=True)]
+    asn: Asn
+    prefix4: IPv4Network
+    prefix6: IPv6Network
+    """What the peer may announce to us; anything else is refused at the border."""
+
+
+class Pool(Value):
+    """A pair of prefixes, one of each family, from which addresses are computed."""
+
+    ipv4: IPv4Network
+    ipv6: IPv6Network
+
+
+class Networks(Value):
+    """The prefixes of the unified government network. Every address is computed from these."""
+
+    sites: Pool
+    """Split per site: IPv4 /24, IPv6 /64, by the site's number."""
+    links: Pool
+    """Split per link: IPv4 /31, IPv6 /127, by the link's number."""
+    loopbacks: Pool
+    """One /32 and /128 for each router."""
+    management: Pool
+    """Out of band: every host's `mgmt0`. Never routed."""
+    services: Pool
+    """Public anycast prefixes, announced to the peers as a whole."""
+
+
+class Link(Value):
+    """A circuit between two routers."""
+
+    name: LinkName
+    number: Annotated[int, Field(ge=1, le=1023, strict=True)]
+    ends: tuple[Name, Name]
+    """The two routers that terminate it."""
+    path: Name
+    """The duct or carrier. Links that share a path fail together."""
+    delay_ms: Annotated[float, Field(ge=0, le=1000)]
+    """One way."""
+    bandwidth_mbit: Annotated[float, Field(gt=0, le=400000)]
+
+
+class Disk(Value):
+    """The host's own data disk, of fixed size."""
+
+    size_mib: Annotated[int, Field(ge=64, le=16 * 1024 * 1024, strict=True)]
+    mount: Annotated[str, Field(pattern=r"^/[a-z0-9/_-]+$")]
+
+
+class Platform(Value):
+    """How a real host is reached; in the lab it is left out, the lab gives addresses and keys."""
+
+    address: str | None = None
+    """Management address when it is not the computed one."""
+    user: str = "root"
+
+
+class Host(Value):
+    """A machine. `at` names a site or a peer."""
+
+    name: Name
+    at: Name
+    kind: Kind
+    number: Annotated[int, Field(ge=1, le=199, strict=True)]
+    """Place in the site's prefix: the last octet of its IPv4 address."""
+    cpus: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    memory_mib: Annotated[int, Field(ge=64, strict=True)] = 512
+    etcd_votes: Annotated[int, Field(ge=0, le=1, strict=True)] = 0
+    database: bool = False
+    """Runs a member of the PostgreSQL cluster."""
+    disk: Disk | None = None
+    platform: Platform = Platform()
+
+
+class Objectives(Value):
+    """What a service promises."""
+
+    rto_s: Positive
+    """Longest time without an acknowledged write after the loss of a site."""
+    rpo_records: Count
+    """Acknowledged records that may be lost."""
+    read_outage_s: Positive
+    availability: Annotated[float, Field(gt=0, lt=1)]
+    """Share of 100 ms windows in which every request succeeded, over a year."""
+    latency_p99_ms: Positive
+
+
+class Demand(Value):
+    """What a service needs in one site when that site carries the whole load alone."""
+
+    rate_per_s: Positive
+    cpus: Positive
+    memory_mib: Annotated[int, Field(gt=0, strict=True)]
+
+
+class Placement(Value):
+    """Where a service runs: announced at `active`, started and ready but announced last at `ready`."""
+
+    active: tuple[Name, ...] = Field(min_length=1)
+    ready: tuple[Name, ...] = ()
+
+
+class Service(Value):
+    """A workload that the platform promises to its users."""
+
+    name: Name
+    title: Title
+    number: Annotated[int, Field(ge=1, le=199, strict=True)]
+    """Place in the anycast prefixes."""
+    placement: Placement
+    objectives: Objectives
+    demand: Demand
+
+
+class Vantage(Value):
+    """A place from which the estate is used and measured."""
+
+    name: Name
+    title: Title
+    host: Name
+    reaches: tuple[Name, ...] = Field(min_length=1)
+    """Names of the services that it uses."""
+
+
+class Database(Value):
+    """The replicated database: which sites' members may be promoted, and which only acknowledge."""
+
+    scope: Name
+    promotable: tuple[Name, ...] = Field(min_length=2)
+    acknowledging: tuple[Name, ...] = Field(min_length=1)
+    """Sites whose member acknowledges commits but is never promoted without a person."""
+    ttl_s: Annotated[int, Field(ge=20, le=600, strict=True)]
+    loop_wait_s: Annotated[int, Field(ge=1, le=60, strict=True)]
+    retry_timeout_s: Annotated[int, Field(ge=3, le=60, strict=True)]
+
+
+class Registers(Value):
+    """Size of the synthetic registers of the agencies."""
+
+    people: Annotated[int, Field(ge=100, le=20_000_000, strict=True)]
+    seed: Annotated[int, Field(ge=0, strict=True)]
+
+
+class Estate(Value):
+    """Everything the city runs, as declared."""
+
+    name: Name
+    title: Title
+    lab: bool
+    """True where the estate may be destroyed: the only place where `destroy` works."""
+    sites: tuple[Site, ...] = Field(min_length=1)
+    peers: tuple[Peer, ...]
+    networks: Networks
+    links: tuple[Link, ...]
+    hosts: tuple[Host, ...] = Field(min_length=1)
+    database: Database
+    services: tuple[Service, ...] = Field(min_length=1)
+    vantages: tuple[Vantage, ...]
+    registers: Registers
+
+    def site(self, name: str) -> Site:
+        """The site of that name; KeyError with the known names where there is none."""
+        return _named(self.sites, name, "site")
+
+    def peer(self, name: str) -> Peer:
+        """The peer of that name; KeyError where there is none."""
+        return _named(self.peers, name, "peer")
+
+    def host(self, name: str) -> Host:
+        """The host of that name; KeyError where there is none."""
+        return _named(self.hosts, name, "host")
+
+    def link(self, name: str) -> Link:
+        """The link of that name; KeyError where there is none."""
+        return _named(self.links, name, "link")
+
+    def service(self, name: str) -> Service:
+        """The service of that name; KeyError where there is none."""
+        return _named(self.services, name, "service")
+
+    @property
+    def own_hosts(self) -> tuple[Host, ...]:
+        """Hosts at our sites, in declared order: what the stacks deploy."""
+        names = {site.name for site in self.sites}
+        return tuple(host for host in self.hosts if host.at in names)
+
+    @property
+    def fixture_hosts(self) -> tuple[Host, ...]:
+        """Hosts at peers: never deployed by us; the lab imitates them."""
+        names = {peer.name for peer in self.peers}
+        return tuple(host for host in self.hosts if host.at in names)
+
+    def hosts_at(self, place: str, kind: Kind | None = None) -> tuple[Host, ...]:
+        """Hosts of a site or peer, of one kind where given."""
+        return tuple(h for h in self.hosts if h.at == place and (kind is None or h.kind is kind))
+
+    def links_of(self, host: str) -> tuple[Link, ...]:
+        """Links that end at the router `host`."""
+        return tuple(link for link in self.links if host in link.ends)
+
+    def router_of(self, place: str) -> Host:
+        """The first router of a site or peer: the default gateway of its segment."""
+        for host in self.hosts:
+            if host.at == place and host.kind in (Kind.EDGE, Kind.PEER_ROUTER):
+                return host
+        raise KeyError(f"no router at {place}")
+
+    def asn_of(self, host: str) -> int:
+        """AS number of the site or peer at which the router stands."""
+        place = self.host(host).at
+        for owner in (*self.sites, *self.peers):
+            if owner.name == place:
+                return owner.asn
+        raise KeyError(place)
+
+    @property
+    def etcd_members(self) -> tuple[Host, ...]:
+        """Hosts with a vote, in declared order."""
+        return tuple(host for host in self.hosts if host.etcd_votes)
+
+    @property
+    def database_members(self) -> tuple[Host, ...]:
+        """Hosts with a member of the PostgreSQL cluster, in declared order."""
+        return tuple(host for host in self.hosts if host.database)
+
+
+Named = TypeVar("Named", Site, Peer, Host, Link, Service)
+
+
+def _named(values: tuple[Named, ...], name: str, what: str) -> Named:
+    for value in values:
+        if value.name == name:
+            return value
+    raise KeyError(f"unknown {what} {name!r}; known: {', '.join(v.name for v in values)}")

@@ -1,0 +1,25 @@
+"""Where things lie. Caches may be deleted at any time; the home holds the lab, keys and state. Never the source tree."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache() -> Path:
+    """Downloads, builds and images: `$GOVCLOUD_CACHE`, or /var/cache/govcloud, or the user's own cache directory."""
+    if set_to := os.environ.get("GOVCLOUD_CACHE"):
+        return Path(set_to)
+    if os.geteuid() == 0:
+        return Path("/var/cache/govcloud")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "govcloud"
+
+
+def home() -> Path:
+    """Lab, keys, Pulumi state, drills: `$GOVCLOUD_HOME` or /var/lib/govcloud."""
+    return Path(os.environ.get("GOVCLOUD_HOME") or "/var/lib/govcloud")
+
+
+def repo() -> Path:
+    """The checkout that is running."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,89 @@
+"""The one way into hosts: OpenSSH with a shared connection per host. Never enters a machine's namespaces."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from workstation import paths
+from workstation.errors import GovcloudError
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+CONNECT_TIMEOUT_S = 5
+UNREACHABLE = 255
+"""ssh's own exit code when the host was not reached; a command's own 255 is not told apart."""
+
+
+class HostUnreachable(GovcloudError):
+    """The host did not answer on its management address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Whose key opens the hosts, and by which keys the hosts prove themselves."""
+
+    user: str = "root"
+    key: Path
+    known_hosts: Path
+
+    @classmethod
+    def default(cls) -> Access:
+        """The operator's key in the home directory."""
+        return cls(key=paths.home() / "ssh" / "id_ed25519", known_hosts=paths.home() / "ssh" / "known_hosts")
+
+    def options(self) -> list[str]:
+        """OpenSSH options; the connection stays open for a minute and is shared by all callers."""
+        settings = {
+            "BatchMode": "yes",
+            "ConnectTimeout": str(CONNECT_TIMEOUT_S),
+            "ControlMaster": "auto",
+            "ControlPath": f"{self.key.parent}/mux-%C",
+            "ControlPersist": "60",
+            "IdentitiesOnly": "yes",
+            "LogLevel": "ERROR",
+            "ServerAliveCountMax": "3",
+            "ServerAliveInterval": "3",
+            "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": str(self.known_hosts),
+        }
+        return ["-F", "none", "-i", str(self.key), *(arg for k, v in settings.items() for arg in ("-o", f"{k}={v}"))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a command on a host ended."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def command(access: Access, address: str, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+    """The ssh command line that runs `argv` on the host; without `argv` a login shell."""
+    line = ["ssh", *access.options(), *(["-t"] if tty else []), f"{access.user}@{address}"]
+    return [*line, "--", shlex.join(argv)] if argv else line
+
+
+def run(access: Access, address: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Result:
+    """Run `argv` on the host. Raises `HostUnreachable` where ssh itself failed or the time is over; never on exit codes."""
+    try:
+        done = subprocess.run(command(access, address, argv), input=stdin, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise HostUnreachable(f"{address}: no answer to {argv[0]!r} within {timeout_s:g} s") from None
+    if done.returncode == UNREACHABLE:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()
+        raise HostUnreachable(f"{address}: {reason[-1] if reason else 'ssh failed'}")
+    return Result(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+
+def on_each(items: Iterable[S], act: Callable[[S], T], *, at_once: int = 16) -> list[T]:
+    """Apply `act` to every item, `at_once` in parallel, answers in the items' order; the first exception is raised."""
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        return list(pool.map(act, items))
