@@ -23,5 +23,9 @@ def in_operator_namespace() -> bool:
 
 
 def enter_argv() -> list[str]:
-    """What to put before a command so that it runs there; empty where it already does."""
-    return [] if in_operator_namespace() else ["ip", "netns", "exec", NAME]
+    """What to put before a command so that it runs there; empty where it already does.
+
+    `nsenter` on the network alone: `ip netns exec` would also make a private mount namespace, in which a drill's
+    remounted disks would stay invisible to everyone else.
+    """
+    return [] if in_operator_namespace() else ["nsenter", f"--net={_HANDLE}"]

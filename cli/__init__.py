@@ -1,0 +1,1 @@
+"""Thin commands over the packages below. No decision is made here."""

@@ -1,0 +1,112 @@
+"""`lab`: machines and wires."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import Json, answers, emit, known, load_estate, need_root
+from workstation.progress import say
+
+if TYPE_CHECKING:
+    from lab.api import Lab
+
+app = typer.Typer(help="The whole estate on this machine: real software, imitated machines and wires.", no_args_is_help=True)
+
+HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host's name, or a site's for all of its hosts.")]
+LinkName = Annotated[str, typer.Argument(metavar="LINK", help="A link's name, as `estate show` lists them.")]
+
+
+class Switch(StrEnum):
+    """Mains."""
+
+    ON = "on"
+    OFF = "off"
+
+
+def open_lab() -> Lab:
+    """The lab of the project's own estate."""
+    from lab.api import Lab
+    from workstation import paths
+
+    need_root("the lab")
+    return Lab(load_estate(), paths.home())
+
+
+@app.command()
+def up(as_json: Json = False) -> None:
+    """Start all machines and wires."""
+    with answers(as_json, interrupted="what had started is still there; `lab up` starts anew, `lab down` removes it"):
+        from tools import setup as installer
+
+        lab = open_lab()
+        installer.run()
+        lab.up(on_event=say)
+        if as_json:
+            emit(lab.status().as_json())
+
+
+@app.command()
+def down(as_json: Json = False) -> None:
+    """Remove everything the lab made, whatever state it is in."""
+    with answers(as_json, interrupted="some of the lab is still there; run `./govcloud lab down` again"):
+        open_lab().down(on_event=say)
+        if as_json:
+            emit({"down": True})
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Which machines and links are up, and what they take."""
+    with answers(as_json):
+        found = open_lab().status()
+        emit(found.as_json()) if as_json else print(found.as_text())
+
+
+@app.command()
+def shell(host: Annotated[str, typer.Argument(metavar="HOST")], command: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """A shell on a host, or one command there."""
+    with answers():
+        lab = open_lab()
+        argv = lab.shell_argv(known(host, [h.name for h in lab.estate.hosts], "host"), command or [])
+        os.execvp(argv[0], argv)
+
+
+@app.command()
+def power(state: Annotated[Switch, typer.Argument(help="on or off")], host: HostName, as_json: Json = False) -> None:
+    """Cut a host's power, or give it back: no shutdown, what was not synced is lost."""
+    with answers(as_json, interrupted="`./govcloud lab status` shows which hosts have power"):
+        lab = open_lab()
+        estate = lab.estate
+        places = {site.name: [h.name for h in estate.hosts_at(site.name)] for site in estate.sites}
+        known(host, [*(h.name for h in estate.hosts), *places], "host or site")
+        names = places.get(host, [host])
+        lab.power_on(names) if state is Switch.ON else lab.power_off(names)
+        say(f"power {state}: {', '.join(names)}")
+        if as_json:
+            emit({"power": state, "hosts": names})
+
+
+@app.command()
+def cut(link: LinkName, as_json: Json = False) -> None:
+    """Silence a link in both directions: no carrier loss, no reset."""
+    _wire("cut", link, as_json)
+
+
+@app.command()
+def heal(link: LinkName, as_json: Json = False) -> None:
+    """Let a silenced link carry again."""
+    _wire("heal", link, as_json)
+
+
+def _wire(act: str, link: str, as_json: bool) -> None:
+    with answers(as_json):
+        lab = open_lab()
+        known(link, [one.name for one in lab.estate.links], "link")
+        getattr(lab, act)(link)
+        say(f"{act}: {link}")
+        if as_json:
+            emit({act: link})

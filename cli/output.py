@@ -1,0 +1,99 @@
+"""What every command shares: one JSON object on standard output, words on standard error, exit codes, the namespace."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workstation import namespace
+from workstation.errors import GovcloudError, WrongUse
+from workstation.progress import say
+
+if TYPE_CHECKING:
+    from estate.model import Estate
+
+INTERRUPTED = 130
+
+
+class Lang(StrEnum):
+    """Languages of what people read."""
+
+    ZH = "zh"
+    EN = "en"
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output; everything else on standard error.")]
+Language = Annotated[Lang, typer.Option("--lang", envvar="GOVCLOUD_LANG", help="Language of what people read.")]
+EstateFile = Annotated[Path | None, typer.Option("--file", help="Another estate: a file or a folder.", show_default="the project's own")]
+
+
+def emit(value: dict[str, Any]) -> None:
+    """The one object of a `--json` command."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+@contextmanager
+def answers(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
+    """Turn errors into words and exit codes. `interrupted` tells what Ctrl-C leaves and how to go on."""
+    from estate.loader import EstateError
+
+    try:
+        yield
+    except EstateError as error:
+        _fail(as_json, f"the estate cannot be used, {len(error.problems)} problem(s):\n" + "\n".join(f"  {p}" for p in error.problems),
+              "nothing was changed; mend the files and run `./govcloud estate check`", 1)
+    except GovcloudError as error:
+        _fail(as_json, error.message, error.next_step, error.exit_code)
+    except KeyboardInterrupt:
+        _fail(as_json, "interrupted", interrupted or "nothing was left half done; run the same command again", INTERRUPTED)
+
+
+def _fail(as_json: bool, message: str, next_step: str, code: int) -> None:
+    if as_json:
+        emit({"error": message, "next_step": next_step, "exit_code": code})
+    say(f"govcloud: {message}")
+    if next_step:
+        say(f"  next: {next_step}")
+    raise typer.Exit(code)
+
+
+def load_estate(path: Path | None = None) -> Estate:
+    """The estate, or the reasons why not (exit 1)."""
+    from estate.loader import load
+
+    return load(path)
+
+
+def need_root(what: str) -> None:
+    """Refuse before anything is changed where root is needed."""
+    if os.geteuid() != 0:
+        raise GovcloudError(f"{what} needs root: it makes network namespaces, mounts and machines", "run it with sudo, or as root")
+
+
+def into_namespace(estate: Estate) -> None:
+    """On a lab, go on inside the operator's namespace, from which nothing can leave the machine."""
+    if not estate.lab or namespace.in_operator_namespace():
+        return
+    need_root("reaching the lab's hosts")
+    if not namespace.exists():
+        raise GovcloudError("no lab is up, so there is no host to reach", "run `./govcloud lab up` first")
+    argv = [*namespace.enter_argv(), sys.executable, "-m", "cli", *sys.argv[1:]]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execvp(argv[0], argv)
+
+
+def known(name: str, names: Iterator[str] | tuple[str, ...] | list[str], what: str) -> str:
+    """`name` if it is one of `names`, otherwise `WrongUse` that lists them."""
+    listed = list(names)
+    if name not in listed:
+        raise WrongUse(f"unknown {what} {name!r}", f"known: {', '.join(listed)}")
+    return name

@@ -1,0 +1,84 @@
+"""`plan`, `up`, `drift`, `destroy`: the stacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import Json, answers, emit, into_namespace, known, load_estate, need_root
+from workstation.errors import ChangesPending, WrongUse
+from workstation.progress import duration, say
+
+if TYPE_CHECKING:
+    from estate.model import Estate
+
+Stacks = Annotated[list[str] | None, typer.Argument(metavar="[STACK]...", help="Only these stacks.", show_default="all")]
+Without = Annotated[list[str] | None, typer.Option("--without", metavar="SITE", help="Leave a dead site out; the next `up` catches up.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+GO_ON = "the stacks' state is kept; `./govcloud plan` shows what is left, `./govcloud up` goes on"
+
+
+def _prepare(names: list[str] | None, without: list[str] | None = None) -> Estate:
+    from stacks.programs import stack_names
+
+    estate = load_estate()
+    if not estate.lab:
+        need_root("writing the operator's state")
+    for name in names or ():
+        known(name, list(stack_names(estate)), "stack")
+    for site in without or ():
+        known(site, [s.name for s in estate.sites], "site")
+    into_namespace(estate)
+    return estate
+
+
+def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
+    """Show what `up` would change, line by line. Changes nothing; exit 10 where there is something to change."""
+    with answers(as_json):
+        estate = _prepare(stacks, without)
+        from stacks import engine
+
+        found = engine.plan(estate, stacks or (), without or (), on_event=say)
+        emit(found.as_json()) if as_json else print(found.as_text())
+        if found.changes:
+            raise typer.Exit(ChangesPending.exit_code)
+
+
+def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
+    """Make the estate as declared; repair what was changed by hand."""
+    with answers(as_json, interrupted=GO_ON):
+        estate = _prepare(stacks, without)
+        from stacks import engine
+
+        done = engine.up(estate, stacks or (), without or (), on_event=say)
+        if as_json:
+            emit(done.as_json())
+        say(f"up: {done.changes} change(s) in {duration(done.seconds)}")
+
+
+def drift(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
+    """Compare every host with what was applied; exit 10 where one differs."""
+    with answers(as_json):
+        estate = _prepare(stacks, without)
+        from stacks import engine
+
+        found = engine.drift(estate, stacks or (), without or (), on_event=say)
+        emit(found.as_json()) if as_json else print(found.as_text())
+        if found.differences:
+            raise typer.Exit(ChangesPending.exit_code)
+
+
+def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> None:
+    """End the management of a lab's estate. Refused on a real one; data is never removed."""
+    with answers(as_json, interrupted=GO_ON):
+        estate = _prepare(stacks)
+        from stacks import engine
+
+        engine.guard_destroy(estate)
+        if not yes:
+            raise WrongUse(f"destroy ends the management of {', '.join(stacks or ['all stacks'])}; data stays", "add --yes to confirm")
+        done = engine.destroy(estate, stacks or (), on_event=say)
+        if as_json:
+            emit(done.as_json())
