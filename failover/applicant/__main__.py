@@ -1,0 +1,120 @@
+"""Command line of the applicant, as run on a vantage: `python3 -m applicant --ledger … --ca … --address4 …`.
+
+Ends when the sentinel file appears, on SIGTERM or SIGINT, or at the limit; drains what is under way; exit 0. Exit 2 when
+it was started wrongly, 1 when the ledger cannot be written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import bodies
+from .book import Book
+from .loop import Applicant, Orders
+from .transport import Service, Transport
+
+SENTINEL_EVERY_S = 0.1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options; every time in seconds."""
+    made = argparse.ArgumentParser(
+        prog="applicant", description="applies and reads at a fixed rate, whatever comes back"
+    )
+    made.add_argument("--ledger", type=Path, required=True, help="file to write; must not exist")
+    made.add_argument("--sentinel", type=Path, required=True, help="the run ends when this file appears")
+    made.add_argument("--ca", required=True, help="CA certificate of the estate, PEM")
+    made.add_argument("--name", required=True, help="the service's name, as in its certificate")
+    made.add_argument("--port", type=int, default=443)
+    made.add_argument("--address4", help="the service's IPv4 address")
+    made.add_argument("--address6", help="the service's IPv6 address")
+    made.add_argument("--seed", type=int, required=True, help="decides keys and bodies; a new one for each run")
+    made.add_argument("--rate", type=float, default=20.0, help="writes per second, and as many reads")
+    made.add_argument("--limit", type=float, default=900.0, help="longest run")
+    made.add_argument("--timeout", type=float, default=2.0, help="of one attempt")
+    made.add_argument("--deadline", type=float, default=90.0, help="a write is retried for so long")
+    made.add_argument("--drain", type=float, default=100.0, help="longest wait for what is under way at the end")
+    made.add_argument("--read-after", type=float, default=2.0, help="age of the acknowledgement that is read")
+    made.add_argument("--in-flight", type=int, default=1000, help="most first attempts under way")
+    made.add_argument("--retries-at-once", type=int, default=32)
+    made.add_argument("--retry-rate", type=float, default=40.0, help="most retries started per second")
+    return made
+
+
+def orders_of(options: argparse.Namespace) -> Orders:
+    """Checks the figures; ValueError says which is wrong."""
+    families = tuple(v for v, address in ((4, options.address4), (6, options.address6)) if address)
+    if not families:
+        raise ValueError("give --address4, --address6 or both")
+    if not 0 < options.rate <= 1000:
+        raise ValueError(f"--rate {options.rate}: from above 0 to 1000 per second")
+    if not 0 < options.limit <= 7200:
+        raise ValueError(f"--limit {options.limit}: from above 0 to 7200 seconds")
+    if min(options.timeout, options.retry_rate, options.in_flight, options.retries_at_once) <= 0:
+        raise ValueError("--timeout, --retry-rate, --in-flight and --retries-at-once must be above 0")
+    return Orders(
+        seed=options.seed, rate_per_s=options.rate, families=families, limit_s=options.limit,
+        read_after_s=options.read_after, deadline_s=options.deadline, drain_s=options.drain,
+        in_flight=options.in_flight, retries_at_once=options.retries_at_once, retry_rate_per_s=options.retry_rate,
+    )  # fmt: skip
+
+
+async def watch(applicant: Applicant, sentinel: Path) -> None:
+    """Stops the applicant when the sentinel appears."""
+    while not sentinel.exists():
+        await asyncio.sleep(SENTINEL_EVERY_S)
+    applicant.reason = "sentinel"
+    applicant.stop.set()
+
+
+async def run(options: argparse.Namespace, orders: Orders) -> None:
+    """One run from header to footer."""
+    addresses = {v: a for v, a in ((4, options.address4), (6, options.address6)) if a}
+    service = Service(name=options.name, port=options.port, addresses=addresses, ca=options.ca)
+    people = bodies.load()
+    async with Transport(service, timeout_s=options.timeout) as transport:
+        with Book(options.ledger) as book:
+            wall, start = datetime.now(UTC), time.monotonic()
+            book.header(
+                version=1, started_at=wall.isoformat(), started_wall_s=wall.timestamp(), seed=orders.seed,
+                rate_per_s=orders.rate_per_s, read_after_s=orders.read_after_s, timeout_s=options.timeout,
+                deadline_s=orders.deadline_s, families=list(orders.families), name=options.name,
+            )  # fmt: skip
+            applicant = Applicant(orders, transport, book, people, start)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, _signalled, applicant, number)
+            watcher = asyncio.create_task(watch(applicant, options.sentinel))
+            await applicant.run()
+            watcher.cancel()
+            book.footer(ended_s=applicant.now_s(), reason=applicant.reason, scheduled=applicant.scheduled)
+
+
+def _signalled(applicant: Applicant, number: signal.Signals) -> None:
+    applicant.reason = number.name
+    applicant.stop.set()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry; returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        orders = orders_of(options)
+        asyncio.run(run(options, orders))
+    except (ValueError, bodies.NoBodies) as error:
+        print(f"applicant: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"applicant: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

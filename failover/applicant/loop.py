@@ -1,0 +1,195 @@
+"""The open loop: sends what is due when it is due, keeps retries out of its way, and stops cleanly.
+
+First attempts are never held back by retries: these have a bound of their own on how many may run at once and how often
+one may start, so that a service that comes back is not met by everything that it refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from .bodies import body, digest
+from .book import Attempt, Book, Entry
+from .schedule import Backoff, Due, due_requests, key_of
+from .transport import Answer, Transport
+
+DONE = frozenset({200, 201})
+FINAL_REFUSALS = range(400, 500)
+TRY_LATER = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orders:
+    """What one run is told. Times in seconds."""
+
+    seed: int
+    rate_per_s: float
+    families: tuple[int, ...]
+    limit_s: float
+    read_after_s: float
+    deadline_s: float
+    drain_s: float
+    in_flight: int
+    retries_at_once: int
+    retry_rate_per_s: float
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class Pace:
+    """Gives out starting times not closer than an interval, first come first served."""
+
+    def __init__(self, rate_per_s: float) -> None:
+        self._interval = 1.0 / rate_per_s
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Returns when the caller may start."""
+        now = time.monotonic()
+        at = max(now, self._next)
+        self._next = at + self._interval
+        await asyncio.sleep(at - now)
+
+
+class Applicant:
+    """One run. `stop` ends the sending; what is under way is then drained."""
+
+    def __init__(self, orders: Orders, transport: Transport, book: Book, people: Any, start: float) -> None:
+        self._orders, self._transport, self._book, self._people = orders, transport, book, people
+        self._start = start
+        self._chance = random.Random(orders.seed)
+        self._flying = 0
+        self._retries = asyncio.Semaphore(orders.retries_at_once)
+        self._pace = Pace(orders.retry_rate_per_s)
+        self._acknowledged: deque[tuple[float, str]] = deque()
+        self._readable = key_of(orders.seed, 0)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stop = asyncio.Event()
+        self.reason = "limit"
+        self.scheduled = 0
+
+    def now_s(self) -> float:
+        """Seconds after the run's start, to the microsecond."""
+        return round(time.monotonic() - self._start, 6)
+
+    async def run(self) -> None:
+        """Sends until stopped or at the limit, then drains for at most `drain_s`."""
+        orders = self._orders
+        for due in due_requests(
+            orders.rate_per_s, read_after_s=orders.read_after_s, limit_s=orders.limit_s, families=orders.families
+        ):
+            if await self._stopped_before(due):
+                break
+            self.scheduled += 1
+            task = asyncio.create_task(self._write(due) if due.kind == "write" else self._read(due))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=orders.drain_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _stopped_before(self, due: Due) -> bool:
+        """Waits until the request is due; True when the run was stopped first."""
+        pause = self._start + due.scheduled_s - time.monotonic()
+        if pause <= 0:
+            await asyncio.sleep(0)
+            return self.stop.is_set()
+        try:
+            await asyncio.wait_for(self.stop.wait(), pause)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _write(self, due: Due) -> None:
+        form = body(self._people, self._orders.seed, due.n)
+        entry = Entry(
+            n=due.n, kind="write", family=due.family, key=key_of(self._orders.seed, due.n),
+            digest=digest(form), scheduled_s=due.scheduled_s,
+        )  # fmt: skip
+        try:
+            answer = await self._first(entry, lambda: self._transport.write(due.family, entry.key, form))
+            retry = 0
+            while not _settled(answer) and self.now_s() < due.scheduled_s + self._orders.deadline_s:
+                retry += 1
+                pause = self._orders.backoff.pause_s(retry, self._chance.random(), answer.retry_after_s)
+                await asyncio.sleep(pause)
+                async with self._retries:
+                    await self._pace.turn()
+                    answer = await self._attempt(entry, lambda: self._transport.write(due.family, entry.key, form))
+        finally:
+            self._book.enter(entry)
+        if answer.status in DONE:
+            self._acknowledged.append((self.now_s(), entry.key))
+
+    async def _read(self, due: Due) -> None:
+        entry = Entry(
+            n=due.n, kind="read", family=due.family, key=self._key_to_read(), digest=None, scheduled_s=due.scheduled_s
+        )
+        try:
+            await self._first(entry, lambda: self._transport.read(due.family, entry.key))
+        finally:
+            self._book.enter(entry)
+
+    def _key_to_read(self) -> str:
+        """The key to read: the newest that was acknowledged at least `read_after_s` ago, as a citizen would who looks
+        again; before the first acknowledgement, the first write's."""
+        ripe = self.now_s() - self._orders.read_after_s
+        while self._acknowledged and self._acknowledged[0][0] <= ripe:
+            self._readable = self._acknowledged.popleft()[1]
+        return self._readable
+
+    async def _first(self, entry: Entry, send: Any) -> Answer:
+        """The first attempt; not sent, and said so, when too many are under way already."""
+        if self._flying >= self._orders.in_flight:
+            entry.attempts.append(Attempt(sent_s=self.now_s(), error="not sent: too many in flight"))
+            return Answer(error="not sent", fields={})
+        self._flying += 1
+        try:
+            return await self._attempt(entry, send, enter=entry.kind == "write")
+        finally:
+            self._flying -= 1
+
+    async def _attempt(self, entry: Entry, send: Any, *, enter: bool = False) -> Answer:
+        attempt = Attempt(sent_s=self.now_s())
+        entry.attempts.append(attempt)
+        if enter:
+            self._book.enter(entry)
+        try:
+            answer: Answer = await send()
+        except asyncio.CancelledError:
+            attempt.error = "stopped while waiting"
+            raise
+        attempt.error, attempt.status, attempt.site = answer.error, answer.status, answer.site
+        if answer.status is not None:
+            attempt.answered_s = self.now_s()
+            _copy(answer.fields, attempt)
+        return answer
+
+
+def _settled(answer: Answer) -> bool:
+    """True when another attempt could not change the answer."""
+    if answer.status is None:
+        return False
+    return answer.status in DONE or (answer.status in FINAL_REFUSALS and answer.status not in TRY_LATER)
+
+
+def _copy(fields: dict[str, Any], attempt: Attempt) -> None:
+    """Takes the few fields that the ledger needs, and only when they are of the right type."""
+    commit = fields.get("commit")
+    commit = commit if isinstance(commit, dict) else {}
+    attempt.code = _text(fields.get("code"))
+    attempt.decision = _text(fields.get("decision"))
+    attempt.digest = _text(fields.get("digest"))
+    attempt.lsn = _text(commit.get("lsn"))
+    timeline = commit.get("timeline")
+    attempt.timeline = timeline if isinstance(timeline, int) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,134 @@
+"""One HTTPS request on a connection of its own, verified against the estate's CA.
+
+A connection that is kept would survive a route change that new citizens do not, so every request makes its own. The
+service's name resolves to the anycast address of the wanted family: the name is what the certificate is checked for, the
+address is what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp  # type: ignore[import-not-found,unused-ignore]  # a Debian package of the vantage
+
+LONGEST_ANSWER = 64 * 1024
+"""Bytes; a longer answer is none of the service's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Where the service is. `addresses` maps the IP version (4, 6) to an address."""
+
+    name: str
+    port: int
+    addresses: dict[int, str]
+    ca: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back. `status` is None where nothing did, and `error` says why."""
+
+    status: int | None = None
+    error: str | None = None
+    site: str | None = None
+    retry_after_s: float = 0.0
+    fields: dict[str, Any]
+
+
+class _Fixed:
+    """A resolver that knows one address."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_UNSPEC) -> list[dict[str, Any]]:
+        version = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+        flags = socket.AI_NUMERICHOST
+        return [{"hostname": host, "host": self._address, "port": port, "family": version, "proto": 0, "flags": flags}]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class Transport:
+    """Sends requests; one client session for each IP version."""
+
+    def __init__(self, service: Service, *, timeout_s: float) -> None:
+        self._service = service
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._tls = ssl.create_default_context(cafile=service.ca)
+        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._sessions: dict[int, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        for version, address in self._service.addresses.items():
+            connector: Any = aiohttp.TCPConnector(
+                resolver=_Fixed(address),  # type: ignore[arg-type,unused-ignore]  # aiohttp asks for its two methods only
+                use_dns_cache=False, force_close=True, limit=0, ssl=self._tls,
+            )  # fmt: skip
+            jar = aiohttp.DummyCookieJar()
+            self._sessions[version] = aiohttp.ClientSession(
+                connector=connector, timeout=self._timeout, cookie_jar=jar, trust_env=False
+            )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+    async def write(self, family: int, key: str, body: dict[str, Any]) -> Answer:
+        """Applies with the idempotency key."""
+        data = json.dumps(body, ensure_ascii=False).encode()
+        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+        return await self._send(family, "POST", "/v1/applications", data, headers)
+
+    async def read(self, family: int, key: str) -> Answer:
+        """Asks for the decision under the key."""
+        return await self._send(family, "GET", f"/v1/applications/{key}", None, {})
+
+    async def _send(self, family: int, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> Answer:
+        url = f"https://{self._service.name}:{self._service.port}{path}"
+        session = self._sessions[family]
+        try:
+            async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+                text = await response.content.read(LONGEST_ANSWER)
+                while more := await response.content.read(LONGEST_ANSWER):
+                    text += more
+                    if len(text) > LONGEST_ANSWER:
+                        return Answer(status=response.status, error="answer too long", fields={})
+                return _answer(response.status, response.headers, text)
+        except TimeoutError:
+            return Answer(error="timeout", fields={})
+        except aiohttp.ClientConnectorCertificateError as error:
+            return Answer(error=f"certificate: {error.certificate_error}", fields={})
+        except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
+            return Answer(error=_reason(error), fields={})
+
+
+def _reason(error: BaseException) -> str:
+    """A short cause that can be counted: the class, and the operating system's error where there is one."""
+    inner = getattr(error, "os_error", None) or error
+    number = getattr(inner, "errno", None)
+    return f"{type(error).__name__}" + (f" errno {number}" if number else "")
+
+
+def _answer(status: int, headers: Any, text: bytes) -> Answer:
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = {}
+    asked = headers.get("Retry-After", "")
+    return Answer(
+        status=status,
+        site=headers.get("X-Govcloud-Site"),
+        retry_after_s=float(asked) if asked.isdigit() else 0.0,
+        fields=fields if isinstance(fields, dict) else {},
+    )

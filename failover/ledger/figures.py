@@ -1,0 +1,211 @@
+"""Figures of a ledger, exactly as the design defines them.
+
+- write outage: the longest time between the *scheduled* sends of two consecutive acknowledged first attempts, minus one
+  interval; read outage the same for reads. The run's two ends count as acknowledged just outside it, so that an outage
+  that has no end inside the run is not overlooked.
+- availability: share of the 100 ms windows, of those in which something was due, in which every request due succeeded at
+  its first attempt.
+- latency: from the *scheduled* send to the answer of acknowledged first attempts, so that a stall counts in full.
+- longest silence: the longest time without an acknowledgement *arriving*. A stall shorter than the time-out of an attempt
+  is no outage by the first definition; here it shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from failover.ledger.records import Entry, Ledger, Outcome
+
+WINDOW_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A time without an acknowledged first attempt, in seconds after the run's start. `length_s` already has one
+    interval taken off; `ended` is False when the run was over before the service came back."""
+
+    start_s: float
+    end_s: float
+    length_s: float
+    ended: bool = True
+
+
+NO_GAP = Gap(start_s=0.0, end_s=0.0, length_s=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """One window of 100 ms: how many requests were due and how many of them succeeded, by kind."""
+
+    start_s: float
+    writes_due: int = 0
+    writes_ok: int = 0
+    reads_due: int = 0
+    reads_ok: int = 0
+
+    @property
+    def due(self) -> int:
+        """Requests of both kinds."""
+        return self.writes_due + self.reads_due
+
+    @property
+    def succeeded(self) -> bool:
+        """Every request due succeeded."""
+        return self.writes_ok + self.reads_ok == self.due
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Percentiles in milliseconds by the nearest-rank method; None where nothing was acknowledged."""
+
+    count: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """All figures of one run; times in seconds."""
+
+    duration_s: float
+    write_gap: Gap
+    read_gap: Gap
+    write_outage_by_family: dict[int, float]
+    read_outage_by_family: dict[int, float]
+    write_silence_s: float
+    availability: float
+    availability_writes: float
+    availability_reads: float
+    windows: tuple[Window, ...]
+    acknowledged: int
+    refused: int
+    unknown: int
+    reads: int
+    reads_failed: int
+    reads_stale: int
+    retried: int
+    not_sent: int
+    write_latency: Latency
+    read_latency: Latency
+    lateness_p99_ms: float
+    lateness_max_ms: float
+
+    @property
+    def write_outage_s(self) -> float:
+        """Longest write outage."""
+        return self.write_gap.length_s
+
+    @property
+    def read_outage_s(self) -> float:
+        """Longest read outage."""
+        return self.read_gap.length_s
+
+
+def figures(ledger: Ledger) -> Figures:
+    """Everything that the ledger alone can tell."""
+    writes, reads = ledger.of("write"), ledger.of("read")
+    windows = windows_of(ledger.entries)
+    outcomes = [entry.outcome for entry in writes]
+    late = sorted(a.sent_s - e.scheduled_s for e in ledger.entries for a in e.attempts[:1])
+    return Figures(
+        duration_s=_end(ledger.entries, ledger.interval_s),
+        write_gap=longest_gap(writes, ledger.interval_s), read_gap=longest_gap(reads, ledger.interval_s),
+        write_outage_by_family=_by_family(writes), read_outage_by_family=_by_family(reads),
+        write_silence_s=longest_silence(writes),
+        availability=share(w.succeeded for w in windows),
+        availability_writes=share(w.writes_ok == w.writes_due for w in windows if w.writes_due),
+        availability_reads=share(w.reads_ok == w.reads_due for w in windows if w.reads_due),
+        windows=windows,
+        acknowledged=outcomes.count(Outcome.ACKNOWLEDGED), refused=outcomes.count(Outcome.REFUSED),
+        unknown=outcomes.count(Outcome.UNKNOWN),
+        reads=len(reads), reads_failed=sum(not e.first_acknowledged for e in reads),
+        reads_stale=sum(bool(e.attempts) and e.attempts[0].status == 404 for e in reads),
+        retried=sum(len(e.attempts) > 1 for e in writes),
+        not_sent=sum(bool(e.attempts) and e.attempts[0].never_sent for e in ledger.entries),
+        write_latency=latency(writes), read_latency=latency(reads),
+        lateness_p99_ms=_ms(percentile(late, 99)) or 0.0, lateness_max_ms=_ms(late[-1] if late else None) or 0.0,
+    )  # fmt: skip
+
+
+def gaps(entries: Sequence[Entry], interval_s: float) -> tuple[Gap, ...]:
+    """Every outage of one kind, in order: gaps between consecutive acknowledged first attempts that are longer than an
+    interval. `entries` must be of one kind, sorted by scheduled time, and due every `interval_s`."""
+    if not entries:
+        return ()
+    first, last = entries[0].scheduled_s - interval_s, entries[-1].scheduled_s + interval_s
+    good = [first, *(e.scheduled_s for e in entries if e.first_acknowledged), last]
+    found = []
+    for one, two in pairwise(good):
+        length = round(two - one - interval_s, 6)
+        if length > interval_s / 2:
+            found.append(Gap(start_s=one + interval_s, end_s=two, length_s=length, ended=two != last))
+    return tuple(found)
+
+
+def longest_gap(entries: Sequence[Entry], interval_s: float) -> Gap:
+    """The longest outage; a length of 0 where there was none."""
+    return max(gaps(entries, interval_s), key=lambda gap: gap.length_s, default=NO_GAP)
+
+
+def longest_silence(entries: Sequence[Entry]) -> float:
+    """Longest time, in seconds, in which no acknowledgement of a first attempt arrived; 0 with fewer than two."""
+    arrived = sorted(e.attempts[0].answered_s or 0.0 for e in entries if e.first_acknowledged)
+    return round(max((two - one for one, two in pairwise(arrived)), default=0.0), 6)
+
+
+def windows_of(entries: Iterable[Entry], width_s: float = WINDOW_S) -> tuple[Window, ...]:
+    """The windows in which something was due, in order. Whole microseconds decide to which window a request belongs."""
+    counts: dict[int, list[int]] = {}
+    width_us = round(width_s * 1_000_000)
+    for entry in entries:
+        slot = counts.setdefault(round(entry.scheduled_s * 1_000_000) // width_us, [0, 0, 0, 0])
+        place = 0 if entry.kind == "write" else 2
+        slot[place] += 1
+        slot[place + 1] += entry.first_acknowledged
+    return tuple(
+        Window(start_s=round(n * width_s, 6), writes_due=c[0], writes_ok=c[1], reads_due=c[2], reads_ok=c[3])
+        for n, c in sorted(counts.items())
+    )
+
+
+def share(good: Iterable[bool]) -> float:
+    """Share of True; 0 of nothing, because nothing proven is nothing available."""
+    values = list(good)
+    return sum(values) / len(values) if values else 0.0
+
+
+def latency(entries: Iterable[Entry]) -> Latency:
+    """From the scheduled send to the answer, of acknowledged first attempts."""
+    taken = sorted((e.attempts[0].answered_s or 0.0) - e.scheduled_s for e in entries if e.first_acknowledged)
+    p50, p95, p99 = (_ms(percentile(taken, p)) for p in (50, 95, 99))
+    return Latency(count=len(taken), p50_ms=p50, p95_ms=p95, p99_ms=p99, max_ms=_ms(taken[-1] if taken else None))
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float | None:
+    """Nearest rank: the smallest value that at least `percent` of all values do not exceed."""
+    if not ordered:
+        return None
+    return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)
+
+
+def _end(entries: Sequence[Entry], interval_s: float) -> float:
+    return round(entries[-1].scheduled_s + interval_s, 6) if entries else 0.0
+
+
+def _by_family(entries: Sequence[Entry]) -> dict[int, float]:
+    """Longest outage as seen by each IP version alone; its interval is as much longer as it has fewer requests."""
+    found: dict[int, float] = {}
+    for family in sorted({e.family for e in entries}):
+        own = [e for e in entries if e.family == family]
+        steps = sorted(two.scheduled_s - one.scheduled_s for one, two in pairwise(own))
+        found[family] = longest_gap(own, steps[len(steps) // 2]).length_s if steps else 0.0
+    return found
