@@ -1,0 +1,60 @@
+"""`estate`: validate, print and draw what is declared. Needs no root and touches no system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.output import EstateFile, Json, Language, Lang, answers, emit, load_estate
+from workstation.progress import say
+
+app = typer.Typer(help="What the city declares: validate, print, draw.", no_args_is_help=True)
+
+
+@app.command()
+def check(file: EstateFile = None, as_json: Json = False) -> None:
+    """Check every rule and tell all problems at once; exit 1 where there is one."""
+    with answers(as_json):
+        estate = load_estate(file)
+        if as_json:
+            emit({"estate": estate.name, "problems": [], "sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)})
+        say(f"estate {estate.name}: {len(estate.sites)} sites, {len(estate.hosts)} hosts, {len(estate.links)} links; no problem found")
+
+
+@app.command()
+def show(
+    file: EstateFile = None,
+    yaml: Annotated[bool, typer.Option("--yaml", help="One document that `estate check --file` accepts.")] = False,
+    as_json: Json = False,
+    lang: Language = Lang.EN,
+) -> None:
+    """Print sites, hosts with their addresses, links and services."""
+    with answers(as_json):
+        from estate import show as view
+
+        estate = load_estate(file)
+        if yaml:
+            print(view.to_yaml(estate), end="")
+        elif as_json:
+            emit(view.to_json(estate))
+        else:
+            print(view.to_text(estate, lang), end="")
+
+
+@app.command()
+def diagram(
+    file: EstateFile = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the SVG.", show_default="standard output")] = None,
+) -> None:
+    """Draw the estate as an SVG for the wall."""
+    with answers():
+        from estate.diagram import draw
+
+        picture = draw(load_estate(file))
+        if output is None:
+            print(picture, end="")
+            return
+        output.write_text(picture, encoding="utf-8")
+        say(f"drawn: {output}")

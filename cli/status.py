@@ -1,0 +1,23 @@
+"""`status`: one screen of what is up and what each vantage sees."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.output import Json, Lang, Language, answers, emit, into_namespace, load_estate
+
+
+def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
+    """What is up: sites, links, BGP, database roles and lag, the approval service from each vantage."""
+    with answers(as_json):
+        estate = load_estate()
+        into_namespace(estate)
+        from monitors import health, observe
+        from monitors import status as screen
+        from workstation.ssh import Access
+
+        observed = observe.snapshot(estate, Access.default(), timeout_s=8)
+        findings = health.problems(estate, observed)
+        emit(screen.as_json(estate, observed, findings)) if as_json else print(screen.as_text(estate, observed, findings, lang))
+        if findings:
+            raise typer.Exit(1)

@@ -1,0 +1,54 @@
+"""`test`: the project's own tests, from the quick ones to the estate with a site lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.output import answers, need_root
+from workstation import paths
+from workstation.errors import GovcloudError
+from workstation.progress import say
+
+
+class Scope(StrEnum):
+    """Which tests."""
+
+    UNIT = "unit"
+    RULES = "rules"
+    LAB = "lab"
+    ALL = "all"
+
+
+FOLDERS = {
+    Scope.UNIT: ("tests/unit",),
+    Scope.RULES: ("tests/rules",),
+    Scope.LAB: ("tests/integration", "tests/lab"),
+    Scope.ALL: ("tests/unit", "tests/rules", "tests/integration", "tests/lab"),
+}
+TAKES = {Scope.UNIT: "a minute", Scope.RULES: "a minute", Scope.LAB: "15 minutes", Scope.ALL: "20 minutes"}
+
+
+def test(
+    scope: Annotated[Scope, typer.Argument(help="unit and rules need no root and install nothing.")] = Scope.ALL,
+    only: Annotated[str, typer.Option("-k", help="Only tests whose names match, as pytest's -k.")] = "",
+) -> None:
+    """Run the tests; the last line is pytest's own."""
+    with answers(interrupted="a lab that the tests started is still there; `./govcloud lab down` removes it"):
+        if scope in (Scope.LAB, Scope.ALL):
+            need_root(f"test {scope}")
+            from tools import setup as installer
+
+            installer.run()
+        say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
+        folders = [folder for folder in FOLDERS[scope] if (paths.repo() / folder).is_dir()]
+        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *folders, *(["-k", only] if only else [])]
+        code = subprocess.run(argv, cwd=paths.repo(), env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, check=False).returncode
+        if code == 5 and not only:
+            raise GovcloudError("no test was collected", "the checkout is incomplete: compare it with `git status`")
+        raise typer.Exit(1 if code else 0)

@@ -1,0 +1,59 @@
+"""Every role says what it takes, and nothing in a role knows of the lab."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPO = Path(__file__).resolve().parents[2]
+ROLES = sorted(path for path in (REPO / "playbooks" / "roles").iterdir() if path.is_dir())
+NAMED = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+
+
+def test_there_are_roles() -> None:
+    """An empty folder would make every other test here pass."""
+    assert {"base", "frr", "nftables", "etcd", "postgresql", "approval", "ingress", "prometheus", "blackbox"} <= {r.name for r in ROLES}
+
+
+@NAMED
+def test_role_declares_its_arguments(role: Path) -> None:
+    """`meta/argument_specs.yml` has a main entry whose options all carry a type and a description."""
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    main = specs["argument_specs"]["main"]
+    assert main["short_description"]
+    for name, option in main["options"].items():
+        assert option.get("type"), name
+        assert option.get("description"), name
+
+
+@NAMED
+def test_role_knows_nothing_of_the_lab(role: Path) -> None:
+    """The same role configures a real server."""
+    for file in role.rglob("*"):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8")
+            assert "nspawn" not in text and "gc-ops" not in text, file
+
+
+@NAMED
+def test_role_tasks_are_valid(role: Path, tmp_path: Path) -> None:
+    """Ansible itself parses the role's tasks."""
+    play = tmp_path / "play.yml"
+    play.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "roles": [role.name]}]), encoding="utf-8")
+    env = {
+        "ANSIBLE_ROLES_PATH": str(role.parent),
+        "ANSIBLE_LIBRARY": str(REPO / "playbooks" / "library"),
+        "ANSIBLE_LOCAL_TEMP": str(tmp_path),
+        "HOME": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+    }
+    ansible = Path(sys.executable).parent / "ansible-playbook"
+    done = subprocess.run(
+        [str(ansible), "--syntax-check", "-i", "localhost,", str(play)], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
