@@ -1,0 +1,108 @@
+"""Makes the operator's Python environment; run by ./govcloud with the distribution's Python, so only its library is used.
+
+A virtual environment holds its own absolute path, so it cannot be built aside and renamed. It is built in place under a
+lock, and a marker written last tells that it is whole; without the marker the next run starts it anew, from pip's cache.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MARKER = ".complete"
+
+
+def say(text: str) -> None:
+    """One line for the operator, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def distribution_warning(os_release: str) -> str:
+    """A sentence for systems on which this was never tried, from the text of /etc/os-release; empty on Debian 12."""
+    fields = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', os_release, flags=re.MULTILINE))
+    if fields.get("ID") == "debian" and fields.get("VERSION_ID") == "12":
+        return ""
+    name = fields.get("PRETTY_NAME") or "this system"
+    return f"untested: govcloud is tried on Debian 12, this is {name}."
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold `path` exclusively; a dead holder leaves no lock behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("  another run is making the same Python environment; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def install(environment: Path, requirements: Path) -> None:
+    """Install the locked wheels, each against its hash; say every few seconds how far it is."""
+    total = sum(1 for line in requirements.read_text().splitlines() if re.match(r"\S+==", line))
+    argv = [str(environment / "bin/python"), "-m", "pip", "install", "--require-hashes", "--no-deps", "--no-compile"]
+    argv += ["--only-binary", ":all:", "--progress-bar", "off", "--disable-pip-version-check", "-r", str(requirements)]
+    seen, tail, last = 0, [], time.monotonic()
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            tail = [*tail[-8:], line.rstrip()]
+            seen += line.startswith("Collecting ")
+            if time.monotonic() - last > 5:
+                say(f"  {seen} of {total} packages fetched")
+                last = time.monotonic()
+    if pip.returncode:
+        say("\n".join(f"  pip: {line}" for line in tail))
+        raise SystemExit("govcloud: the Python packages could not be installed; is a package index configured and reachable?")
+
+
+def make(environment: Path, requirements: Path) -> None:
+    """Make `environment` unless it is there already, whole."""
+    start = time.monotonic()
+    with locked(environment.with_name(environment.name + ".lock")):
+        if (environment / MARKER).exists():
+            return
+        if warning := distribution_warning(_os_release()):
+            say(warning)
+        say("▸ Python environment with pinned libraries (about 60 s)")
+        shutil.rmtree(environment, ignore_errors=True)
+        venv.create(environment, symlinks=True, with_pip=True)
+        install(environment, requirements)
+        (environment / MARKER).write_text("")
+        say(f"  Python environment: done in {time.monotonic() - start:.0f} s")
+
+
+def _os_release() -> str:
+    try:
+        return Path("/etc/os-release").read_text()
+    except OSError:
+        return ""
+
+
+def main() -> int:
+    """`environment.py DIRECTORY REQUIREMENTS`."""
+    try:
+        make(Path(sys.argv[1]), Path(sys.argv[2]))
+    except KeyboardInterrupt:
+        say("  interrupted; the next run goes on")
+        return 130
+    except OSError as error:
+        say(f"govcloud: the Python environment cannot be written: {error.strerror}: {error.filename}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.pop("PYTHONPATH", None)
+    sys.exit(main())
