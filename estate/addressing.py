@@ -14,13 +14,16 @@ Rules (both families alike):
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
-from estate.model import Estate, Host, Kind, Link, Pool
+from estate.model import Estate, Host, Kind, Link, Pool, Site
 
 MANAGEMENT_FIRST = 11
 OPERATOR = 1
+PEER_LOOPBACKS = 100
 
 
 class AddressError(ValueError):
@@ -86,6 +89,8 @@ class AddressPlan:
     anycast: dict[str, Dual]
     operator: Interface
     """The operator's end of the management network."""
+    reached_at: dict[str, IPv4Address]
+    """Where the operator reaches each host: its `platform.address`, or else its computed management address."""
 
     def lan(self, host: str) -> Dual:
         """The host's address on its segment: what other hosts connect to."""
@@ -94,15 +99,16 @@ class AddressPlan:
 
     def management(self, host: str) -> IPv4Address:
         """Where the operator reaches the host."""
-        return self.hosts[host].management.ipv4.ip
+        return self.reached_at[host]
 
 
 def plan(estate: Estate) -> AddressPlan:
     """Compute the plan. Raises `AddressError` for the first prefix that is too small."""
-    segments = {place: _segment(estate, place) for place in _places(estate)}
+    segments = {place: _segment(estate, place) for place in (p.name for p in estate.places)}
     hosts = {host.name: _host(estate, host, index, segments) for index, host in enumerate(estate.hosts)}
     management = estate.networks.management
     return AddressPlan(
+        reached_at={h.name: h.platform.address or hosts[h.name].management.ipv4.ip for h in estate.hosts},
         hosts=hosts,
         segments=segments,
         anycast={s.name: _nth(estate.networks.services, s.number, "networks.services") for s in estate.services},
@@ -110,44 +116,76 @@ def plan(estate: Estate) -> AddressPlan:
     )
 
 
-def _places(estate: Estate) -> list[str]:
-    return [owner.name for owner in (*estate.sites, *estate.peers)]
+def shortfalls(estate: Estate) -> list[AddressError]:
+    """Every prefix in which something does not fit, one error for each. Empty: `plan` succeeds.
+
+    Needs an estate whose references are known and whose places have routers.
+    """
+    found: list[AddressError] = []
+    segments: dict[str, Segment] = {}
+    for place in estate.places:
+        with _noting(found):
+            segments[place.name] = _segment(estate, place.name)
+    for index, host in enumerate(estate.hosts):
+        if host.at in segments:
+            with _noting(found):
+                _lan(estate, host, segments[host.at])
+        with _noting(found):
+            _nth(estate.networks.management, MANAGEMENT_FIRST + index, "networks.management")
+        if is_router(host):
+            with _noting(found):
+                _loopback(estate, host)
+    for link in estate.links:
+        with _noting(found):
+            _circuit(estate, link, link.ends[0])
+    for service in estate.services:
+        with _noting(found):
+            _nth(estate.networks.services, service.number, "networks.services")
+    return list({(e.key, e.message): e for e in found}.values())
+
+
+@contextmanager
+def _noting(found: list[AddressError]) -> Iterator[None]:
+    try:
+        yield
+    except AddressError as error:
+        found.append(error)
 
 
 def _segment(estate: Estate, place: str) -> Segment:
-    for site in estate.sites:
-        if site.name == place:
-            pool = estate.networks.sites
-            return Segment(
-                place=place,
-                ipv4=_subnet4(pool.ipv4, 24, site.number, "networks.sites.ipv4"),
-                ipv6=_subnet6(pool.ipv6, 64, site.number, "networks.sites.ipv6"),
-            )
-    peer = estate.peer(place)
+    owner = estate.place(place)
+    if isinstance(owner, Site):
+        pool = estate.networks.sites
+        return Segment(
+            place=place,
+            ipv4=_subnet4(pool.ipv4, 24, owner.number, "networks.sites.ipv4"),
+            ipv6=_subnet6(pool.ipv6, 64, owner.number, "networks.sites.ipv6"),
+        )
+    key4, key6 = _peer_keys(place)
     return Segment(
         place=place,
-        ipv4=_subnet4(peer.prefix4, max(25, peer.prefix4.prefixlen), 0, f"peers.{place}.prefix4"),
-        ipv6=_subnet6(peer.prefix6, 64, 0, f"peers.{place}.prefix6"),
+        ipv4=_subnet4(owner.prefix4, max(25, owner.prefix4.prefixlen), 0, key4),
+        ipv6=_subnet6(owner.prefix6, 64, 0, key6),
     )
 
 
 def _host(estate: Estate, host: Host, index: int, segments: dict[str, Segment]) -> HostAddresses:
-    segment = segments[host.at]
-    gateway = None
-    if not is_router(host):
-        router = estate.router_of(host.at)
-        gateway = _in_segment(segment, router.number, f"hosts.{router.name}.number")
-    pool = Pool(ipv4=segment.ipv4, ipv6=segment.ipv6)
     management = estate.networks.management
     return HostAddresses(
         host=host.name,
-        lan=_interface("lan0", _in_segment(segment, host.number, f"hosts.{host.name}.number"), pool, gateway=gateway),
+        lan=_lan(estate, host, segments[host.at]),
         links=tuple(_circuit(estate, link, host.name) for link in estate.links_of(host.name)),
-        management=_interface(
-            "mgmt0", _nth(management, MANAGEMENT_FIRST + index, "networks.management"), management
-        ),
+        management=_interface("mgmt0", _nth(management, MANAGEMENT_FIRST + index, "networks.management"), management),
         loopback=_loopback(estate, host) if is_router(host) else None,
     )
+
+
+def _lan(estate: Estate, host: Host, segment: Segment) -> Interface:
+    gateway = None
+    if not is_router(host):
+        gateway = _in_segment(estate, segment, estate.router_of(host.at))
+    pool = Pool(ipv4=segment.ipv4, ipv6=segment.ipv6)
+    return _interface("lan0", _in_segment(estate, segment, host), pool, gateway=gateway)
 
 
 def is_router(host: Host) -> bool:
@@ -156,13 +194,8 @@ def is_router(host: Host) -> bool:
 
 
 def _loopback(estate: Estate, host: Host) -> Dual:
-    base = 0
-    for site in estate.sites:
-        if site.name == host.at:
-            base = site.number * 10
-    for peer in estate.peers:
-        if peer.name == host.at:
-            base = 100 + peer.number * 10
+    place = estate.place(host.at)
+    base = place.number * 10 if isinstance(place, Site) else PEER_LOOPBACKS + place.number * 10
     return _nth(estate.networks.loopbacks, base + host.number, "networks.loopbacks")
 
 
@@ -188,17 +221,27 @@ def _interface(name: str, address: Dual, pool: Pool, gateway: Dual | None = None
     )
 
 
-def _in_segment(segment: Segment, number: int, key: str) -> Dual:
-    return _nth(Pool(ipv4=segment.ipv4, ipv6=segment.ipv6), number, key)
+def _in_segment(estate: Estate, segment: Segment, host: Host) -> Dual:
+    own = isinstance(estate.place(segment.place), Site)
+    keys = ("networks.sites.ipv4", "networks.sites.ipv6") if own else _peer_keys(segment.place)
+    return _numbered(Pool(ipv4=segment.ipv4, ipv6=segment.ipv6), host.number, keys)
+
+
+def _peer_keys(peer: str) -> tuple[str, str]:
+    return f"peers.{peer}.prefix4", f"peers.{peer}.prefix6"
 
 
 def _nth(pool: Pool, number: int, key: str) -> Dual:
+    return _numbered(pool, number, (f"{key}.ipv4", f"{key}.ipv6"))
+
+
+def _numbered(pool: Pool, number: int, keys: tuple[str, str]) -> Dual:
     """The address with that number in both families; in IPv6 the decimal digits are kept (21 becomes ::21)."""
     number6 = int(str(number), 16)
     if number >= pool.ipv4.num_addresses - 1:
-        raise AddressError(f"{key}.ipv4", str(pool.ipv4), f"too small: address number {number} does not fit")
+        raise AddressError(keys[0], str(pool.ipv4), f"too small: address number {number} does not fit")
     if number6 >= pool.ipv6.num_addresses:
-        raise AddressError(f"{key}.ipv6", str(pool.ipv6), f"too small: address number {number} does not fit")
+        raise AddressError(keys[1], str(pool.ipv6), f"too small: address number {number} does not fit")
     return Dual(ipv4=pool.ipv4[number], ipv6=pool.ipv6[number6])
 
 

@@ -6,53 +6,21 @@ refused (a "billion laughs" file needs them and an estate does not), and so is a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import difflib
+import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from estate.model import Estate
+from estate.checks import check
+from estate.model import Estate, field_names
+from estate.problems import EstateError, Problem, Source
 
 DATA = Path(__file__).parent / "data"
 MAX_BYTES = 4 * 1024 * 1024
 """A city's estate of 2 000 hosts takes about 400 kB."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """One thing that is wrong: where it stands, what stands there, and the way out."""
-
-    file: str
-    key: str
-    value: str
-    message: str
-
-    def __str__(self) -> str:
-        where = f"{self.file}: {self.key}" if self.key else self.file
-        return f"{where}: {self.message}" + (f" (found: {self.value})" if self.value else "")
-
-
-class EstateError(Exception):
-    """The estate cannot be used. `problems` holds all that was found."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Which file each top-level key came from, so that rules can name the file."""
-
-    files: dict[str, str]
-    fallback: str
-
-    def file_of(self, key: str) -> str:
-        """The file in which the key path's first part stands."""
-        return self.files.get(key.split(".")[0].split("[")[0], self.fallback)
 
 
 def load(path: Path | None = None) -> Estate:
@@ -60,8 +28,6 @@ def load(path: Path | None = None) -> Estate:
 
     Raises `EstateError` with every problem found.
     """
-    from estate.checks import check
-
     estate, source = parse(path)
     problems = check(estate, source)
     if problems:
@@ -83,7 +49,9 @@ def _files(where: Path) -> list[Path]:
     if where.is_dir():
         files = sorted(where.glob("*.yaml"))
         if not files:
-            raise EstateError([_problem(where, "", "", "the folder has no *.yaml file; name an estate's folder or file")])
+            raise EstateError(
+                [_problem(where, "", "", "the folder has no *.yaml file; name an estate's folder or file")]
+            )
         return files
     if not where.exists():
         raise EstateError([_problem(where, "", "", "no such file or folder; check the path after --file")])
@@ -110,16 +78,28 @@ def _merge(where: Path, files: list[Path]) -> tuple[dict[str, Any], Source]:
     return merged, Source(files=origin, fallback=str(where))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _text(file: Path) -> str:
+    """The file's text. Reads at most `MAX_BYTES`, so that a huge file costs nothing."""
     try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise EstateError([_problem(file, "", f"{size} bytes", f"larger than {MAX_BYTES} bytes; split the estate or remove what is no declaration")])
-        text = file.read_bytes().decode("utf-8")
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            found = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
+            raise EstateError([_problem(file, "", found, "is no file; name a YAML file or an estate's folder")])
+        if status.st_size > MAX_BYTES:
+            way_out = f"larger than {MAX_BYTES} bytes; split the estate or remove what is no declaration"
+            raise EstateError([_problem(file, "", f"{status.st_size} bytes", way_out)])
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES).decode("utf-8-sig")
     except OSError as error:
-        raise EstateError([_problem(file, "", "", f"cannot be read: {error.strerror}; check the path and its rights")]) from None
+        reason = f"cannot be read: {error.strerror}; check the path and its rights"
+        raise EstateError([_problem(file, "", "", reason)]) from None
     except UnicodeDecodeError as error:
-        raise EstateError([_problem(file, "", f"byte {error.start}", "is not UTF-8; save the file as UTF-8")]) from None
+        where = f"byte {error.start}: 0x{error.object[error.start]:02x}"
+        raise EstateError([_problem(file, "", where, "is not UTF-8; save the file as UTF-8")]) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    text = _text(file)
     try:
         document = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -133,22 +113,28 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading that also refuses aliases and repeated keys."""
+    """Safe loading that also refuses aliases, merge keys and repeated keys."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(problem="YAML aliases (*name) are refused; write the value out", problem_mark=event.start_mark)
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(
+                problem="YAML aliases (*name) are refused, write the value out", problem_mark=mark
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} is no text; quote it", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} is no text, quote it", problem_mark=key_node.start_mark
+                )
             if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice; keep one", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} stands twice, keep one", problem_mark=key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -172,7 +158,9 @@ def _problems(error: ValidationError, source: Source, document: dict[str, Any]) 
         loc = tuple(item["loc"])
         key = _path(loc, document)
         value = "" if item["type"] == "missing" else _short(item["input"])
-        found.append(Problem(file=source.file_of(str(loc[0]) if loc else ""), key=key, value=value, message=_reason(dict(item))))
+        found.append(
+            Problem(file=source.file_of(str(loc[0]) if loc else ""), key=key, value=value, message=_reason(dict(item)))
+        )
     return found
 
 
@@ -196,11 +184,16 @@ def _short(value: Any) -> str:
 
 
 _WAYS_OUT = {
-    "extra_forbidden": "unknown field; remove it or correct its spelling",
     "missing": "is missing; add it",
-    "string_pattern_mismatch": "must be lower-case letters, digits and hyphens, starting with a letter, and short enough",
+    "string_pattern_mismatch": "must be lower-case letters, digits and hyphens, starting with a letter and not ending in "
+    "a hyphen; correct it",
+    "bool_type": "must be true or false; correct it",
 }
 
 
 def _reason(item: dict[str, Any]) -> str:
-    return _WAYS_OUT.get(item["type"], str(item["msg"]).replace("Input should", "should") + "; correct it")
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(item["loc"][-1]), field_names(), n=1)
+        return "unknown field; " + (f"did you mean {near[0]!r}? Otherwise remove it" if near else "remove it")
+    reason = _WAYS_OUT.get(item["type"])
+    return reason or str(item["msg"]).removeprefix("Value error, ").replace("Input should", "should") + "; correct it"

@@ -7,18 +7,30 @@ One parse at the door (`estate.loader`), then every part may trust what it holds
 from __future__ import annotations
 
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Literal, TypeVar
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from typing import Annotated, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-LinkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")]
+LinkName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,13}[a-z0-9])?$")]
 """A link's name is also the interface's name on both routers: Linux allows 15 characters."""
 
 Asn = Annotated[int, Field(ge=1, le=4294967294, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+def _text(value: object) -> object:
+    """Addresses are written as text: a number would silently be taken for an address of that value."""
+    if isinstance(value, (str, IPv4Address, IPv4Network, IPv6Network)):
+        return value
+    raise ValueError('must be text such as 10.0.0.0/24 or "fd00::/48", in quotes where it holds colons')
+
+
+Prefix4 = Annotated[IPv4Network, BeforeValidator(_text)]
+Prefix6 = Annotated[IPv6Network, BeforeValidator(_text)]
 
 
 class Value(BaseModel):
@@ -65,16 +77,16 @@ class Peer(Value):
     managed_by: Literal["peer"]
     number: Annotated[int, Field(ge=1, le=63, strict=True)]
     asn: Asn
-    prefix4: IPv4Network
-    prefix6: IPv6Network
+    prefix4: Prefix4
+    prefix6: Prefix6
     """What the peer may announce to us; anything else is refused at the border."""
 
 
 class Pool(Value):
     """A pair of prefixes, one of each family, from which addresses are computed."""
 
-    ipv4: IPv4Network
-    ipv6: IPv6Network
+    ipv4: Prefix4
+    ipv6: Prefix6
 
 
 class Networks(Value):
@@ -101,9 +113,9 @@ class Link(Value):
     """The two routers that terminate it."""
     path: Name
     """The duct or carrier. Links that share a path fail together."""
-    delay_ms: Annotated[float, Field(ge=0, le=1000)]
+    delay_ms: Annotated[float, Field(ge=0, le=1000, strict=True)]
     """One way."""
-    bandwidth_mbit: Annotated[float, Field(gt=0, le=400000)]
+    bandwidth_mbit: Annotated[float, Field(gt=0, le=400000, strict=True)]
 
 
 class Disk(Value):
@@ -116,9 +128,9 @@ class Disk(Value):
 class Platform(Value):
     """How a real host is reached; in the lab it is left out, the lab gives addresses and keys."""
 
-    address: str | None = None
+    address: Annotated[IPv4Address, BeforeValidator(_text)] | None = None
     """Management address when it is not the computed one."""
-    user: str = "root"
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
 
 
 class Host(Value):
@@ -129,10 +141,10 @@ class Host(Value):
     kind: Kind
     number: Annotated[int, Field(ge=1, le=199, strict=True)]
     """Place in the site's prefix: the last octet of its IPv4 address."""
-    cpus: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    cpus: Annotated[float, Field(gt=0, le=1024, strict=True)] = 1.0
     memory_mib: Annotated[int, Field(ge=64, strict=True)] = 512
     etcd_votes: Annotated[int, Field(ge=0, le=1, strict=True)] = 0
-    database: bool = False
+    database: Flag = False
     """Runs a member of the PostgreSQL cluster."""
     disk: Disk | None = None
     platform: Platform = Platform()
@@ -146,7 +158,7 @@ class Objectives(Value):
     rpo_records: Count
     """Acknowledged records that may be lost."""
     read_outage_s: Positive
-    availability: Annotated[float, Field(gt=0, lt=1)]
+    availability: Annotated[float, Field(gt=0, lt=1, strict=True)]
     """Share of 100 ms windows in which every request succeeded, over a year."""
     latency_p99_ms: Positive
 
@@ -212,7 +224,7 @@ class Estate(Value):
 
     name: Name
     title: Title
-    lab: bool
+    lab: Flag
     """True where the estate may be destroyed: the only place where `destroy` works."""
     sites: tuple[Site, ...] = Field(min_length=1)
     peers: tuple[Peer, ...]
@@ -271,13 +283,18 @@ class Estate(Value):
                 return host
         raise KeyError(f"no router at {place}")
 
+    @property
+    def places(self) -> tuple[Site | Peer, ...]:
+        """Sites, then peers: wherever a host can stand."""
+        return (*self.sites, *self.peers)
+
+    def place(self, name: str) -> Site | Peer:
+        """The site or peer of that name; KeyError where there is none."""
+        return _named(self.places, name, "site or peer")
+
     def asn_of(self, host: str) -> int:
         """AS number of the site or peer at which the router stands."""
-        place = self.host(host).at
-        for owner in (*self.sites, *self.peers):
-            if owner.name == place:
-                return owner.asn
-        raise KeyError(place)
+        return self.place(self.host(host).at).asn
 
     @property
     def etcd_members(self) -> tuple[Host, ...]:
@@ -290,7 +307,12 @@ class Estate(Value):
         return tuple(host for host in self.hosts if host.database)
 
 
-Named = TypeVar("Named", Site, Peer, Host, Link, Service)
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_HasName)
 
 
 def _named(values: tuple[Named, ...], name: str, what: str) -> Named:
@@ -298,3 +320,8 @@ def _named(values: tuple[Named, ...], name: str, what: str) -> Named:
         if value.name == name:
             return value
     raise KeyError(f"unknown {what} {name!r}; known: {', '.join(v.name for v in values)}")
+
+
+def field_names() -> list[str]:
+    """Every field that an estate may have, at any depth: to guess what a misspelt one was meant to be."""
+    return sorted({name for kind in Value.__subclasses__() for name in kind.model_fields})

@@ -1,0 +1,78 @@
+"""The rules of an estate, one function each; `check` runs them all and gives every problem at once.
+
+A rule is a pure function of the estate that yields breaches. It skips what another rule already names (an unknown host,
+say), so that one mistake is told once. A new rule is written beside its like and entered in `RULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from estate.checks import capacity, names, paths, prefixes, quorum, references
+from estate.checks.breach import Breach, Breaches
+from estate.model import Estate
+from estate.problems import Problem, Source
+
+Rule = Callable[[Estate], Breaches]
+
+IDENTITIES: tuple[Rule, ...] = (
+    names.unique_names,
+    names.unique_places,
+    names.unique_numbers,
+    names.unique_asns,
+    names.usable_asns,
+    names.free_interface_names,
+    references.known_places,
+    references.fitting_kinds,
+    references.router_at_every_place,
+    references.link_ends,
+    references.vantages,
+    references.placements,
+    references.management_addresses,
+    references.needed_disks,
+)
+RULES: tuple[Rule, ...] = (
+    *IDENTITIES,
+    paths.no_path_separates_cities,
+    paths.no_path_splits_the_sites,
+    paths.uplinks_at_every_site,
+    paths.uplinks_on_different_paths,
+    prefixes.usable_prefixes,
+    prefixes.separate_prefixes,
+    prefixes.announceable_services,
+    quorum.odd_votes,
+    quorum.no_site_with_a_majority,
+    quorum.votes_at_own_sites,
+    quorum.database_sites,
+    quorum.acknowledging_sets_span_sites,
+    quorum.second_copy_survives_a_site,
+    quorum.promotable_in_one_city,
+    quorum.timers,
+    capacity.each_site_carries_the_load_alone,
+    capacity.active_in_two_sites,
+)
+COMPUTED: tuple[Rule, ...] = (prefixes.large_enough, prefixes.unique_addresses)
+"""Rules over the computed address plan. They need known references, so they wait until `IDENTITIES` hold."""
+
+ADVICE: tuple[Rule, ...] = (names.advice, prefixes.advice)
+
+
+def check(estate: Estate, source: Source) -> list[Problem]:
+    """Every rule that the estate breaks, in the order of the rules. Empty: it may be deployed."""
+    found = _problems(RULES, estate, source)
+    if not _problems(IDENTITIES, estate, source):
+        found += _problems(COMPUTED, estate, source)
+    return found
+
+
+def advise(estate: Estate, source: Source) -> list[Problem]:
+    """What is allowed but probably not meant, such as an example's AS number in a real estate."""
+    return _problems(ADVICE, estate, source)
+
+
+def _problems(rules: Iterable[Rule], estate: Estate, source: Source) -> list[Problem]:
+    return [_problem(breach, source) for rule in rules for breach in rule(estate)]
+
+
+def _problem(breach: Breach, source: Source) -> Problem:
+    return Problem(file=source.file_of(breach.key), key=breach.key, value=breach.value, message=breach.message)

@@ -1,0 +1,100 @@
+"""Names and numbers are unique, and none takes a name that the platform needs for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from estate.checks.breach import Breach, Breaches, nth
+from estate.model import Estate, Site
+
+SECTIONS = ("sites", "peers", "links", "hosts", "services", "vantages")
+RESERVED_INTERFACES = ("lo", "lan0", "mgmt0")
+TRANSITION_ASN = 23456
+"""AS_TRANS (RFC 6793) stands in for every four-byte number and can be nobody's own."""
+LAST_ASNS = (65535, 4294967295)
+"""Reserved by RFC 7300."""
+
+
+def unique_names(estate: Estate) -> Breaches:
+    """Within its section each name stands once."""
+    for section in SECTIONS:
+        yield from _repeated(section, getattr(estate, section), "name", lambda entry: entry.name)
+
+
+def unique_places(estate: Estate) -> Breaches:
+    """A site and a peer never share a name, because hosts say `at: NAME` of both."""
+    sites = {site.name for site in estate.sites}
+    for index, peer in enumerate(estate.peers):
+        if peer.name in sites:
+            key = nth("peers", index, peer.name, "name")
+            yield Breach(key=key, value=peer.name, message="is the name of a site too; rename the peer or the site")
+
+
+def unique_numbers(estate: Estate) -> Breaches:
+    """Numbers make addresses: two equal ones would give two machines the same address."""
+    for section in ("sites", "peers", "links", "services"):
+        yield from _repeated(section, getattr(estate, section), "number", lambda entry: entry.number)
+    yield from _repeated("hosts", estate.hosts, "number", lambda host: (host.at, host.number))
+
+
+def unique_asns(estate: Estate) -> Breaches:
+    """Every site and peer is an autonomous system of its own, or BGP would take its routes for loops."""
+    first: dict[int, str] = {}
+    for section, index, owner in _owners(estate):
+        if owner.asn in first:
+            way_out = f"is the AS number of {first[owner.asn]} too; give one of them another"
+            yield Breach(key=nth(section, index, owner.name, "asn"), value=str(owner.asn), message=way_out)
+        first.setdefault(owner.asn, owner.name)
+
+
+def usable_asns(estate: Estate) -> Breaches:
+    """No AS number that the standards keep for themselves."""
+    for section, index, owner in _owners(estate):
+        if owner.asn == TRANSITION_ASN or owner.asn in LAST_ASNS:
+            way_out = "is reserved and can be nobody's AS number; take the assigned one, or 4200000000 to 4294967294"
+            yield Breach(key=nth(section, index, owner.name, "asn"), value=str(owner.asn), message=way_out)
+
+
+def free_interface_names(estate: Estate) -> Breaches:
+    """A link's name becomes an interface's name on both routers."""
+    for index, link in enumerate(estate.links):
+        if link.name in RESERVED_INTERFACES:
+            way_out = f"is the name of an interface that every host has ({', '.join(RESERVED_INTERFACES)}); rename it"
+            yield Breach(key=nth("links", index, link.name, "name"), value=link.name, message=way_out)
+
+
+def _owners(estate: Estate) -> Iterable[tuple[str, int, Any]]:
+    for section in ("sites", "peers"):
+        for index, owner in enumerate(getattr(estate, section)):
+            yield section, index, owner
+
+
+def _repeated(section: str, entries: Sequence[Any], field: str, of: Callable[[Any], Any]) -> Breaches:
+    first: dict[Any, str] = {}
+    for index, entry in enumerate(entries):
+        value = of(entry)
+        if value in first:
+            where = f"{section[:-1]} {first[value]}" if field != "name" else "an earlier entry"
+            yield Breach(
+                key=nth(section, index, entry.name, field),
+                value=str(getattr(entry, field)),
+                message=f"is the {field} of {where} too; change one of them",
+            )
+        first.setdefault(value, entry.name)
+
+
+def is_documentation_asn(asn: int) -> bool:
+    """Kept for examples by RFC 5398."""
+    return 64496 <= asn <= 64511 or 65536 <= asn <= 65551
+
+
+def advice(estate: Estate) -> Breaches:
+    """What a lab may do and a real estate had better not."""
+    if estate.lab:
+        return
+    for section, index, owner in _owners(estate):
+        if is_documentation_asn(owner.asn):
+            what = "site" if isinstance(owner, Site) else "peer"
+            way_out = f"is an AS number kept for examples; enter the one assigned to the {what}"
+            yield Breach(key=nth(section, index, owner.name, "asn"), value=str(owner.asn), message=way_out)

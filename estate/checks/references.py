@@ -1,0 +1,133 @@
+"""Whatever is named exists, and is of the kind that is needed there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from estate.addressing import is_router
+from estate.checks.breach import Breach, Breaches, nth
+from estate.model import Estate, Host, Kind
+
+OWN_KINDS = (Kind.EDGE, Kind.KUBE, Kind.DATA, Kind.OPS)
+
+
+def known_places(estate: Estate) -> Breaches:
+    """Every host stands at a site or a peer."""
+    known = [place.name for place in estate.places]
+    for index, host in enumerate(estate.hosts):
+        if host.at not in known:
+            yield _unknown(nth("hosts", index, host.name, "at"), host.at, "site or peer", known)
+
+
+def fitting_kinds(estate: Estate) -> Breaches:
+    """Our kinds of hosts stand at sites, the others' at peers."""
+    sites = {site.name for site in estate.sites}
+    peers = {peer.name for peer in estate.peers}
+    for index, host in enumerate(estate.hosts):
+        own = host.kind in OWN_KINDS
+        if (host.at in sites and not own) or (host.at in peers and own):
+            fitting = [kind.value for kind in Kind if (kind in OWN_KINDS) != own]
+            way_out = f"does not stand at {host.at}; use one of {', '.join(fitting)}, or correct `at`"
+            yield Breach(key=nth("hosts", index, host.name, "kind"), value=host.kind.value, message=way_out)
+
+
+def router_at_every_place(estate: Estate) -> Breaches:
+    """Every site and peer has a router: it is the gateway of all that stands there."""
+    for section in ("sites", "peers"):
+        for index, place in enumerate(getattr(estate, section)):
+            if not any(is_router(host) for host in estate.hosts_at(place.name)):
+                kind = "edge" if section == "sites" else "peer-router"
+                way_out = f"has no gateway; add a host of kind {kind} with `at: {place.name}`"
+                yield Breach(key=nth(section, index, place.name), value=place.name, message=way_out)
+
+
+def link_ends(estate: Estate) -> Breaches:
+    """A link has two distinct ends, both of them routers, at two different places."""
+    hosts = {host.name: host for host in estate.hosts}
+    for index, link in enumerate(estate.links):
+        for end, name in enumerate(link.ends):
+            key = nth("links", index, link.name, f"ends[{end}]")
+            if name not in hosts:
+                yield _unknown(key, name, "host", [h.name for h in estate.hosts if is_router(h)])
+            elif not is_router(hosts[name]):
+                way_out = f"is of kind {hosts[name].kind.value}; only routers (edge, peer-router) terminate links"
+                yield Breach(key=key, value=name, message=f"{way_out}: name a router")
+        ends = [hosts[name] for name in link.ends if name in hosts]
+        if link.ends[0] == link.ends[1]:
+            way_out = "has one end only: both are the same router; name the router at the other end"
+            yield Breach(key=nth("links", index, link.name, "ends"), value=", ".join(link.ends), message=way_out)
+        elif len(ends) == 2 and ends[0].at == ends[1].at:
+            way_out = f"begins and ends at {ends[0].at}; a link joins two places, name a router elsewhere"
+            yield Breach(key=nth("links", index, link.name, "ends"), value=", ".join(link.ends), message=way_out)
+
+
+def vantages(estate: Estate) -> Breaches:
+    """A vantage is seen from an existing host of that kind and reaches existing services."""
+    hosts = {host.name: host for host in estate.hosts}
+    services = [service.name for service in estate.services]
+    fitting = [host.name for host in estate.hosts if host.kind is Kind.VANTAGE]
+    for index, vantage in enumerate(estate.vantages):
+        key = nth("vantages", index, vantage.name, "host")
+        if vantage.host not in hosts:
+            yield _unknown(key, vantage.host, "host", fitting)
+        elif hosts[vantage.host].kind is not Kind.VANTAGE:
+            way_out = f"is of kind {hosts[vantage.host].kind.value}; name a host of kind vantage"
+            yield Breach(key=key, value=vantage.host, message=way_out)
+        for number, service in enumerate(vantage.reaches):
+            if service not in services:
+                yield _unknown(nth("vantages", index, vantage.name, f"reaches[{number}]"), service, "service", services)
+
+
+def placements(estate: Estate) -> Breaches:
+    """A service is placed on sites of ours that have a host to run it, each site once."""
+    sites = [site.name for site in estate.sites]
+    for index, service in enumerate(estate.services):
+        seen: set[str] = set()
+        for field in ("active", "ready"):
+            for number, site in enumerate(getattr(service.placement, field)):
+                key = nth("services", index, service.name, f"placement.{field}[{number}]")
+                if site not in sites:
+                    yield _unknown(key, site, "site", sites)
+                elif not estate.hosts_at(site, Kind.KUBE):
+                    way_out = "has no host of kind kube to run the service; add one or place the service elsewhere"
+                    yield Breach(key=key, value=site, message=way_out)
+                if site in seen:
+                    yield Breach(key=key, value=site, message="stands twice in the placement; keep one")
+                seen.add(site)
+
+
+def management_addresses(estate: Estate) -> Breaches:
+    """No two hosts are reached at the same declared management address."""
+    first: dict[str, str] = {}
+    for index, host in enumerate(estate.hosts):
+        if host.platform.address is None:
+            continue
+        address = str(host.platform.address)
+        if address in first:
+            way_out = f"is the management address of {first[address]} too; correct one of them"
+            yield Breach(key=nth("hosts", index, host.name, "platform.address"), value=address, message=way_out)
+        first.setdefault(address, host.name)
+
+
+def needed_disks(estate: Estate) -> Breaches:
+    """What keeps data has a disk of its own, mounted where it hides nothing of the system."""
+    for index, host in enumerate(estate.hosts):
+        why = _why_disk(host)
+        if why and host.disk is None:
+            way_out = f"is missing: {why}; add `disk: {{size_mib: 2048, mount: /srv/data}}`"
+            yield Breach(key=nth("hosts", index, host.name, "disk"), value="", message=way_out)
+        if host.disk is not None and not host.disk.mount.startswith(("/srv/", "/var/lib/", "/mnt/")):
+            way_out = "would hide a part of the system; mount it below /srv, /var/lib or /mnt"
+            yield Breach(key=nth("hosts", index, host.name, "disk.mount"), value=host.disk.mount, message=way_out)
+
+
+def _why_disk(host: Host) -> str:
+    if host.database:
+        return "a database member keeps its data on a disk of its own"
+    if host.etcd_votes:
+        return "an etcd vote keeps its log on a disk of its own"
+    return "a data host keeps data" if host.kind is Kind.DATA else ""
+
+
+def _unknown(key: str, value: str, what: str, known: Collection[str]) -> Breach:
+    return Breach(key=key, value=value, message=f"no such {what}; known: {', '.join(known) or 'none'}")

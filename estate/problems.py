@@ -1,0 +1,40 @@
+"""What is wrong with an estate, in the reader's words: file, key path, value, and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong: where it stands, what stands there, and the way out."""
+
+    file: str
+    key: str
+    value: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.key}" if self.key else self.file
+        return f"{where}: {self.message}" + (f" (found: {self.value})" if self.value else "")
+
+
+class EstateError(Exception):
+    """The estate cannot be used. `problems` holds all that was found."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Which file each top-level key came from, so that rules can name the file."""
+
+    files: dict[str, str]
+    fallback: str
+
+    def file_of(self, key: str) -> str:
+        """The file in which the key path's first part stands."""
+        return self.files.get(key.split(".")[0].split("[")[0], self.fallback)
