@@ -18,6 +18,8 @@ from estate.checks import check
 from estate.model import Estate, field_names
 from estate.problems import EstateError, Problem, Source
 
+__all__ = ["DATA", "MAX_BYTES", "EstateError", "Problem", "Source", "load", "parse"]
+
 DATA = Path(__file__).parent / "data"
 MAX_BYTES = 4 * 1024 * 1024
 """A city's estate of 2 000 hosts takes about 400 kB."""
@@ -49,9 +51,7 @@ def _files(where: Path) -> list[Path]:
     if where.is_dir():
         files = sorted(where.glob("*.yaml"))
         if not files:
-            raise EstateError(
-                [_problem(where, "", "", "the folder has no *.yaml file; name an estate's folder or file")]
-            )
+            raise EstateError([_problem(where, "", "", "the folder has no *.yaml file; name an estate's folder")])
         return files
     if not where.exists():
         raise EstateError([_problem(where, "", "", "no such file or folder; check the path after --file")])
@@ -118,9 +118,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(
-                problem="YAML aliases (*name) are refused, write the value out", problem_mark=mark
-            )
+            raise _refusal("YAML aliases (*name) are refused, write the value out", mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -128,15 +126,15 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} is no text, quote it", problem_mark=key_node.start_mark
-                )
+                raise _refusal(f"key {key!r} is no text, quote it", key_node.start_mark)
             if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} stands twice, keep one", problem_mark=key_node.start_mark
-                )
+                raise _refusal(f"key {key!r} stands twice, keep one", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _refusal(reason: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=reason, problem_mark=mark)
 
 
 def _mark(error: yaml.YAMLError) -> str:
@@ -185,8 +183,8 @@ def _short(value: Any) -> str:
 
 _WAYS_OUT = {
     "missing": "is missing; add it",
-    "string_pattern_mismatch": "must be lower-case letters, digits and hyphens, starting with a letter and not ending in "
-    "a hyphen; correct it",
+    "string_pattern_mismatch": "must be lower-case letters, digits and hyphens (not first, not last), short enough; "
+    "correct it",
     "bool_type": "must be true or false; correct it",
 }
 

@@ -50,7 +50,7 @@ def acknowledging_sets(estate: Estate) -> list[tuple[Host, Host]]:
 
 
 def acknowledging_sets_span_sites(estate: Estate) -> Breaches:
-    """Every set that can acknowledge a commit spans two sites, or a site's loss could take an acknowledged row with it."""
+    """Every set that can acknowledge a commit spans two sites: no site's loss takes an acknowledged row with it."""
     told: set[frozenset[str]] = set()
     for primary, standby in acknowledging_sets(estate):
         pair = frozenset((primary.name, standby.name))
@@ -68,9 +68,7 @@ def second_copy_survives_a_site(estate: Estate) -> Breaches:
     sites_with_member = {host.at for host in estate.database_members}
     if len(sites_with_member) < 3:
         found = ", ".join(sorted(sites_with_member)) or "none"
-        way_out = (
-            "database members in three sites are needed, or the loss of one stops all writes; add `database: true`"
-        )
+        way_out = "members in three sites are needed, or the loss of one stops all writes; add `database: true`"
         yield Breach(key="database.acknowledging", value=found, message=way_out)
 
 
