@@ -25,9 +25,16 @@ TRY_LATER = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, kw_only=True)
 class Orders:
-    """What one run is told. Times in seconds."""
+    """What one run is told. Times in seconds.
+
+    `seed` makes the keys, a new one for each run. `people_seed` and `people` are those of the registers, so that the
+    agencies know the applicants; the run begins with person number `first`.
+    """
 
     seed: int
+    people_seed: int
+    people: int
+    first: int
     rate_per_s: float
     families: tuple[int, ...]
     limit_s: float
@@ -107,7 +114,7 @@ class Applicant:
         return True
 
     async def _write(self, due: Due) -> None:
-        form = body(self._people, self._orders.seed, due.n)
+        form = self._form(due.n)
         entry = Entry(
             n=due.n, kind="write", family=due.family, key=key_of(self._orders.seed, due.n),
             digest=digest(form), scheduled_s=due.scheduled_s,
@@ -126,6 +133,10 @@ class Applicant:
             self._book.enter(entry)
         if answer.status in DONE:
             self._acknowledged.append((self.now_s(), entry.key))
+
+    def _form(self, n: int) -> dict[str, Any]:
+        orders = self._orders
+        return body(self._people, orders.people_seed, (orders.first + n) % orders.people)
 
     async def _read(self, due: Due) -> None:
         entry = Entry(

@@ -29,7 +29,7 @@ class Outcome(StrEnum):
     """No answer, or one that leaves open whether it was decided."""
 
 
-CLEAR_503 = frozenset({"no_primary", "not_ready", "overloaded"})
+CLEAR_503 = frozenset({"no_primary", "overloaded", "unprotected"})
 """Codes of a 503 that say: nothing was written. Any other server error leaves it open."""
 
 
