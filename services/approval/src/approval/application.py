@@ -1,0 +1,170 @@
+"""An application as the citizen sends it: parsed at the door, trusted afterwards."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any, NoReturn
+
+from approval.identity import id_number_fault, is_synthetic, name_fault, text_fault
+from approval.problems import Problem
+
+MAX_BODY_BYTES = 16 * 1024
+LONGEST_UNIVERSITY = 60
+LONGEST_EMPLOYER = 100
+EARLIEST_GRADUATION = 1950
+
+DISTRICTS = (
+    "福田区",
+    "罗湖区",
+    "盐田区",
+    "南山区",
+    "宝安区",
+    "龙岗区",
+    "龙华区",
+    "坪山区",
+    "光明区",
+    "大鹏新区",
+)
+"""Shenzhen's nine districts and the Dapeng new area."""
+
+
+class Level(StrEnum):
+    """Academic degree. NONE is said explicitly by people who have none."""
+
+    BACHELOR = "bachelor"
+    MASTER = "master"
+    DOCTOR = "doctor"
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degree:
+    """What the applicant says of the degree."""
+
+    level: Level
+    university: str
+    graduated_year: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """A well-formed application. `digest` is the SHA-256 of its canonical JSON: the identity of the request's body."""
+
+    name: str
+    id_number: str
+    degree: Degree | None
+    employer: str | None
+    district: str
+    synthetic: bool
+    digest: str
+    body: str
+
+
+def parse(raw: bytes, today: date) -> Application:
+    """The application in a request body; raises Problem with the first fault found."""
+    body = _object(raw)
+    _members(body, {"name", "id_number", "degree", "employer", "district", "synthetic"}, "")
+    canonical = canonical_json(body)
+    name = _text(body, "name", "name")
+    _refuse(name_fault(name), "name")
+    id_number = _text(body, "id_number", "id_number")
+    _refuse(id_number_fault(id_number, today), "id_number")
+    district = _text(body, "district", "district")
+    _refuse(None if district in DISTRICTS else "district_unknown", "district")
+    if not isinstance(body["synthetic"], bool):
+        raise Problem("field_type", "synthetic")
+    _refuse(None if body["synthetic"] == is_synthetic(id_number) else "synthetic_mismatch", "synthetic")
+    employer = body["employer"]
+    if employer is not None:
+        _refuse(text_fault(_text(body, "employer", "employer"), LONGEST_EMPLOYER), "employer")
+    return Application(
+        name=name,
+        id_number=id_number,
+        degree=_degree(body["degree"], today),
+        employer=employer,
+        district=district,
+        synthetic=body["synthetic"],
+        digest=hashlib.sha256(canonical.encode()).hexdigest(),
+        body=canonical,
+    )
+
+
+def canonical_json(body: Any) -> str:
+    """One text for one content: sorted members, no blanks, no escapes. Clients and the ledger use the same form."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem("body_encoding") from None
+    try:
+        body = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        canonical_json(body).encode()
+    except (ValueError, RecursionError):
+        raise Problem("body_malformed") from None
+    if not isinstance(body, dict):
+        raise Problem("field_type")
+    return body
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuses a member given twice: two readers could each take another one."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member occurs twice")
+    return members
+
+
+def _no_constant(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is not JSON")
+
+
+def _members(body: dict[str, Any], expected: set[str], prefix: str) -> None:
+    for name in sorted(set(body) - expected):
+        raise Problem("field_unknown", prefix + _printable(name))
+    for name in sorted(expected - set(body)):
+        raise Problem("field_missing", prefix + name)
+
+
+def _printable(name: str) -> str:
+    return ascii(name[:40])[1:-1]
+
+
+def _text(body: dict[str, Any], member: str, field: str) -> str:
+    value = body[member]
+    if not isinstance(value, str):
+        raise Problem("field_type", field)
+    return value
+
+
+def _refuse(code: str | None, field: str) -> None:
+    if code is not None:
+        raise Problem(code, field)
+
+
+def _degree(value: Any, today: date) -> Degree | None:
+    """None both for a missing degree and for the level "none", whose other members may be null."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise Problem("field_type", "degree")
+    _members(value, {"level", "university", "graduated_year"}, "degree.")
+    if value["level"] not in list(Level):
+        raise Problem("degree_level", "degree.level")
+    university, year = value["university"], value["graduated_year"]
+    if university is not None:
+        _refuse(text_fault(_text(value, "university", "degree.university"), LONGEST_UNIVERSITY), "degree.university")
+    if year is not None and (isinstance(year, bool) or not isinstance(year, int)):
+        raise Problem("field_type", "degree.graduated_year")
+    if year is not None and not EARLIEST_GRADUATION <= year <= today.year + 1:
+        raise Problem("degree_year", "degree.graduated_year")
+    level = Level(value["level"])
+    if level is Level.NONE:
+        return None
+    if university is None or year is None:
+        raise Problem("degree_incomplete", "degree")
+    return Degree(level=level, university=university, graduated_year=year)

@@ -1,0 +1,101 @@
+"""What officers and operators do with stored applications.
+
+    python -m approval.casework review --dsn DSN --key KEY --to approved --officer 1042 --reason "学历已核实"
+    python -m approval.casework purge-synthetic --dsn DSN --officer 1042
+
+`review` moves an application along a legal transition (an officer settles a manual review, or reopens a refusal after
+an appeal) with its audit row and a message to the citizen. `purge-synthetic` removes all applications of synthetic
+people, with one audit row that says how many; applications of real people cannot be deleted.
+"""
+
+import argparse
+import json
+import sys
+
+import psycopg
+
+from approval.decision import IllegalTransition, State, move
+from approval.schema import connect
+
+
+class CaseworkError(Exception):
+    """The act is not possible; the message says why."""
+
+
+def review(dsn: str, key: str, to: State, officer: str, reason: str) -> tuple[State, State]:
+    """Moves one application; returns the states before and after."""
+    with connect(dsn) as connection, connection.transaction():
+        row = connection.execute(
+            "SELECT id, state, synthetic FROM approval.application WHERE key = %s FOR UPDATE", (key,)
+        ).fetchone()
+        if row is None:
+            raise CaseworkError(f"there is no application with the key {key}")
+        before = State(row[1])
+        try:
+            move(before, to)
+        except IllegalTransition as fault:
+            raise CaseworkError(f"illegal transition: {fault}") from None
+        connection.execute("UPDATE approval.application SET state = %s WHERE id = %s", (to.value, row[0]))
+        connection.execute(
+            "INSERT INTO approval.audit (application_id, key, event, from_state, to_state, reason_code, actor, site)"
+            " VALUES (%s, %s, 'reviewed', %s, %s, %s, %s, 'casework')",
+            (row[0], key, before.value, to.value, reason, officer),
+        )
+        connection.execute(
+            "INSERT INTO approval.outbox (application_id, channel, template, suppressed) VALUES (%s, 'sms', %s, %s)",
+            (row[0], to.value, row[2]),
+        )
+    return before, to
+
+
+def purge_synthetic(dsn: str, officer: str) -> int:
+    """Removes all synthetic applications; returns how many."""
+    with connect(dsn) as connection, connection.transaction():
+        connection.execute("LOCK TABLE approval.application IN SHARE ROW EXCLUSIVE MODE")
+        row = connection.execute("SELECT count(*) FROM approval.application WHERE synthetic").fetchone()
+        count = int(row[0]) if row else 0
+        if count:
+            connection.execute(
+                "INSERT INTO approval.audit (event, actor, site, detail)"
+                " VALUES ('purged', %s, 'casework', jsonb_build_object('applications', %s::bigint))",
+                (officer, count),
+            )
+            connection.execute("DELETE FROM approval.application WHERE synthetic")
+    return count
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m approval.casework", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("review", "purge-synthetic"):
+        command = commands.add_parser(name)
+        command.add_argument("--dsn", required=True, help="the owner's connection string")
+        command.add_argument("--officer", required=True, help="who does it; written into the audit row")
+        if name == "review":
+            command.add_argument("--key", required=True)
+            command.add_argument("--to", required=True, choices=[state.value for state in State])
+            command.add_argument("--reason", required=True)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints one JSON object; 1 with one sentence on standard error if the act is not possible."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.command == "review":
+            before, after = review(
+                arguments.dsn, arguments.key, State(arguments.to), arguments.officer, arguments.reason
+            )
+            print(json.dumps({"from": before, "to": after}))
+        else:
+            print(json.dumps({"purged": purge_synthetic(arguments.dsn, arguments.officer)}))
+    except (CaseworkError, psycopg.Error) as fault:
+        print(f"casework: {str(fault).strip()}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Identity numbers and names of residents, checked at the door.
+
+Only holders of an 18-digit resident identity number (GB 11643) can settle their household registration, so a name is
+the one printed on that card: Han characters, and the middle dot U+00B7 between the parts of a transliterated name.
+Latin letters, full-width forms, compatibility ideographs and look-alike dots are refused, each with its own reason:
+a name that looks right and is another string would silently miss the register.
+"""
+
+import unicodedata
+from datetime import date
+
+WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+CHECK_CHARACTERS = "10X98765432"
+SYNTHETIC_REGION = "99"
+"""Province part that no real region has: numbers of synthetic people start with it."""
+
+PROVINCES = frozenset(
+    "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83".split()
+)
+MIDDLE_DOT = "\u00b7"
+DOT_LOOKALIKES = frozenset("\u2022\u2027\u2219\u22c5\u30fb\uff65\uff0e\u3002.\u2024\u0387")
+NAME_LENGTH = (2, 40)
+HAN_RANGES = (
+    (0x3007, 0x3007),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2EBE0),
+    (0x2EBF0, 0x2EE5D),
+    (0x30000, 0x323AF),
+)
+
+
+def check_digit(first17: str) -> str:
+    """The 18th character for the first 17 digits: GB 11643, ISO 7064 MOD 11-2."""
+    return CHECK_CHARACTERS[sum(int(digit) * weight for digit, weight in zip(first17, WEIGHTS, strict=True)) % 11]
+
+
+def id_number_fault(number: str, today: date) -> str | None:
+    """Code of the first fault of an identity number, or None. `today` bounds the date of birth."""
+    if len(number) != 18 or not number.isascii() or not number[:17].isdigit() or number[17] not in "0123456789X":
+        return "id_number_malformed"
+    if number[:2] not in PROVINCES and number[:2] != SYNTHETIC_REGION:
+        return "id_number_region"
+    try:
+        born = date(int(number[6:10]), int(number[10:12]), int(number[12:14]))
+    except ValueError:
+        return "id_number_birth"
+    if not date(1900, 1, 1) <= born <= today:
+        return "id_number_birth"
+    if check_digit(number[:17]) != number[17]:
+        return "id_number_check_digit"
+    return None
+
+
+def is_synthetic(number: str) -> bool:
+    """Whether the number belongs to a synthetic person."""
+    return number.startswith(SYNTHETIC_REGION)
+
+
+def name_fault(name: str) -> str | None:
+    """Code of the first fault of a name, or None."""
+    if has_hidden_characters(name):
+        return "name_control"
+    if not NAME_LENGTH[0] <= len(name) <= NAME_LENGTH[1]:
+        return "name_length"
+    if any(character in DOT_LOOKALIKES for character in name):
+        return "name_dot"
+    if unicodedata.normalize("NFKC", name) != name:
+        return "name_lookalike"
+    parts = name.split(MIDDLE_DOT)
+    if not all(part and all(is_han(character) for character in part) for part in parts):
+        return "name_characters"
+    return None
+
+
+def text_fault(text: str, longest: int) -> str | None:
+    """Code of the first fault of a free text (employer, university), or None. Full-width brackets are usual there."""
+    if has_hidden_characters(text):
+        return "text_control"
+    if not 1 <= len(text) <= longest or text != text.strip():
+        return "text_length"
+    plain = text.replace("（", "").replace("）", "")
+    if unicodedata.normalize("NFKC", plain) != plain:
+        return "text_lookalike"
+    return None
+
+
+def has_hidden_characters(text: str) -> bool:
+    """Control, format, private, surrogate and unassigned characters: nothing that a person can see or type."""
+    return any(unicodedata.category(character)[0] == "C" for character in text)
+
+
+def is_han(character: str) -> bool:
+    """Whether a character is a unified Han ideograph (not a radical, not a compatibility form)."""
+    return any(low <= ord(character) <= high for low, high in HAN_RANGES)

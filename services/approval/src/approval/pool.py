@@ -1,0 +1,118 @@
+"""A small pool of database connections, made for the moment when the primary moves.
+
+psycopg_pool reconnects in the background and backs off from one second upwards, so a service that has waited out a
+failover of thirty seconds may notice the new primary sixteen seconds late. Here nobody reconnects in the background:
+whoever needs a connection opens it, tries again every 50 ms until its own deadline, and reports the truth.
+
+A slot stays taken while anything on its connection is unfinished, also when the request that began it has been
+answered: commits that hang on an isolated primary therefore use up the slots, and further writes fail fast instead of
+piling up backends on the server.
+"""
+
+import asyncio
+import logging
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+
+RETRY_S = 0.05
+CONNECT_DEFAULTS = {
+    "connect_timeout": "2",
+    "tcp_user_timeout": "2000",
+    "keepalives": "1",
+    "keepalives_idle": "2",
+    "keepalives_interval": "1",
+    "keepalives_count": "2",
+}
+SESSION_OPTIONS = (
+    # Whatever the role's or the database's defaults are: commits wait for the copies, and the warning that a wait
+    # was cancelled reaches us.
+    "-c synchronous_commit=on -c client_min_messages=warning"
+    " -c statement_timeout=1000 -c lock_timeout=900 -c idle_in_transaction_session_timeout=5000"
+    " -c timezone=UTC"
+)
+
+Connection = psycopg.AsyncConnection[tuple]
+
+
+class NoConnection(Exception):
+    """No connection before the deadline. `busy`: all slots were taken; otherwise the server could not be reached."""
+
+    def __init__(self, reason: str, *, busy: bool) -> None:
+        super().__init__(reason)
+        self.busy = busy
+
+
+class Pool:
+    """At most `size` connections, opened on demand, in autocommit mode. `name` is seen in pg_stat_activity."""
+
+    def __init__(self, *, dsn: str, size: int, name: str) -> None:
+        given = conninfo_to_dict(dsn)
+        self._parameters = CONNECT_DEFAULTS | given | {"application_name": name}
+        self._parameters["options"] = f"{given.get('options') or ''} {SESSION_OPTIONS}".strip()
+        self._slots = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self.size = size
+        self.taken = 0
+
+    async def acquire(self, deadline: float) -> Connection:
+        """A connection before `deadline` (seconds of the running loop's clock), or NoConnection."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise NoConnection("all connections are in use", busy=True) from None
+        self.taken += 1
+        try:
+            return self._pop() or await self._connect(deadline, loop)
+        except BaseException:
+            self._free()
+            raise
+
+    def _pop(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    async def _connect(self, deadline: float, loop: asyncio.AbstractEventLoop) -> Connection:
+        reason = "no attempt was possible"
+        while loop.time() < deadline:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters)  # type: ignore[arg-type]
+            except TimeoutError:
+                break
+            except psycopg.Error as fault:
+                reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+            await asyncio.sleep(min(RETRY_S, max(0.0, deadline - loop.time())))
+        raise NoConnection(reason, busy=False)
+
+    async def release(self, connection: Connection) -> None:
+        """Gives a connection back; one that is broken or in the middle of something is closed."""
+        try:
+            if connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
+                await connection.close()
+            else:
+                self._idle.append(connection)
+        finally:
+            self._free()
+
+    def _free(self) -> None:
+        self.taken -= 1
+        self._slots.release()
+
+    async def discard_idle(self) -> None:
+        """Closes idle connections: after one has turned out dead, the others went to the same server."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.close()
+
+    async def close(self) -> None:
+        """Closes what is idle; what is in use closes with the process."""
+        await self.discard_idle()
+        if self.taken:
+            logging.getLogger(__name__).warning("connections in use at shutdown: %d", self.taken)

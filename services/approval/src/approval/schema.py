@@ -1,0 +1,129 @@
+"""Brings the database schema up to date: `python -m approval.schema apply --dsn DSN`.
+
+Numbered SQL files, each in one transaction, under one advisory lock; applied files are recorded with their digest and
+never edited afterwards. Running it again changes nothing. The DSN is the owner's (approval_owner), who must be a
+member of the three agencies' roles, because their schemas are made in their names.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from importlib import resources
+
+import psycopg
+from psycopg import sql
+
+LOCK = 0x60C_0001
+"""Advisory lock of schema changes and register loads: one at a time in the whole estate."""
+
+AGENCIES = ("human_resources", "development_reform", "public_security")
+APP_ROLE = "approval_app"
+CONNECT_OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c lock_timeout=60s"
+
+
+class SchemaError(Exception):
+    """The schema cannot be applied; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migration:
+    """One SQL file. `number` orders them."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the text, kept in the database to notice an edited file."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def migrations() -> tuple[Migration, ...]:
+    """The shipped files in their order."""
+    folder = resources.files("approval") / "migrations"
+    files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
+    return tuple(
+        Migration(number=int(item.name[:4]), name=item.name, text=item.read_text(encoding="utf-8")) for item in files
+    )
+
+
+def pending(shipped: tuple[Migration, ...], applied: dict[int, str]) -> tuple[Migration, ...]:
+    """What is still to be applied; raises SchemaError if an applied file is another one now, or unknown."""
+    known = {migration.number: migration for migration in shipped}
+    for number, digest in sorted(applied.items()):
+        if number not in known:
+            raise SchemaError(f"the database has migration {number}, this release does not: install the newer release")
+        if known[number].sha256 != digest:
+            raise SchemaError(f"{known[number].name} was edited after it was applied: restore it and add a new file")
+    return tuple(migration for migration in shipped if migration.number not in applied)
+
+
+def apply(dsn: str) -> list[str]:
+    """Applies what is pending and returns the names of the files applied."""
+    done = []
+    with connect(dsn) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        with connection.transaction():
+            _require_roles(connection)
+            _bookkeeping(connection)
+        rows = connection.execute("SELECT number, sha256 FROM approval.migration").fetchall()
+        for migration in pending(migrations(), dict(rows)):
+            with connection.transaction():
+                connection.execute(migration.text.encode())
+                connection.execute(
+                    "INSERT INTO approval.migration (number, name, sha256) VALUES (%s, %s, %s)",
+                    (migration.number, migration.name, migration.sha256),
+                )
+            done.append(migration.name)
+    return done
+
+
+def connect(dsn: str) -> psycopg.Connection:
+    """An autocommit connection whose commits wait for the synchronous copies."""
+    return psycopg.connect(dsn, autocommit=True, connect_timeout=5, options=CONNECT_OPTIONS)
+
+
+def _bookkeeping(connection: psycopg.Connection) -> None:
+    if connection.execute("SELECT to_regclass('approval.migration')").fetchone() != (None,):
+        return
+    connection.execute("CREATE SCHEMA IF NOT EXISTS approval")
+    connection.execute(
+        "CREATE TABLE approval.migration (number integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+
+
+def _require_roles(connection: psycopg.Connection) -> None:
+    """Says which roles or memberships are missing, instead of failing in the middle of a file."""
+    present = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
+    missing = [name for name in (*AGENCIES, APP_ROLE) if name not in present]
+    if missing:
+        raise SchemaError(f"database roles are missing: {', '.join(missing)}; the postgresql role of the estate makes them")
+    for agency in AGENCIES:
+        if connection.execute("SELECT pg_has_role(current_user, %s, 'MEMBER')", (agency,)).fetchone() != (True,):
+            user = connection.info.user
+            grant = sql.SQL("GRANT {} TO {}").format(sql.Identifier(agency), sql.Identifier(user)).as_string(connection)
+            raise SchemaError(f"{user} is not a member of {agency}; as a superuser: {grant}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints one JSON object with what was applied; 1 with one sentence on standard error if that is not possible."""
+    parser = argparse.ArgumentParser(prog="python -m approval.schema", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("apply", help="apply what is pending")
+    command.add_argument("--dsn", required=True, help="the owner's connection string")
+    arguments = parser.parse_args(argv)
+    try:
+        done = apply(arguments.dsn)
+    except (SchemaError, psycopg.Error) as fault:
+        print(f"schema: {str(fault).strip()}", file=sys.stderr)
+        return 1
+    print(json.dumps({"applied": done, "changed": bool(done)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

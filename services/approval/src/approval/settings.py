@@ -1,0 +1,71 @@
+"""Settings of the service, from the environment: the same names on every platform."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+class SettingsError(ValueError):
+    """A setting is missing or has no meaning; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one instance needs to know.
+
+    `before_commit`: how long a write may look for a primary and prepare, before it is refused with nothing stored.
+    `commit`: how much longer its commit may take before the answer is "unknown".
+    `require_sync`: refuse to accept writes while PostgreSQL names no synchronous copy. Off only for a single database
+    on a developer's machine.
+    """
+
+    site: str
+    write_dsn: str
+    read_dsn: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    synthetic: bool = False
+    require_sync: bool = True
+    write_connections: int = 12
+    read_connections: int = 6
+    before_commit: timedelta = timedelta(seconds=0.9)
+    commit: timedelta = timedelta(seconds=1.5)
+    read: timedelta = timedelta(seconds=0.8)
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Settings from GOVCLOUD_SITE and APPROVAL_*; raises SettingsError naming what is wrong."""
+    host, _, port = environment.get("APPROVAL_LISTEN", "127.0.0.1:8080").rpartition(":")
+    return Settings(
+        site=_required(environment, "GOVCLOUD_SITE"),
+        write_dsn=_required(environment, "APPROVAL_WRITE_DSN"),
+        read_dsn=_required(environment, "APPROVAL_READ_DSN"),
+        host=host.strip("[]"),
+        port=_number("APPROVAL_LISTEN", port, 65_535),
+        synthetic=_switch(environment, "APPROVAL_SYNTHETIC", False),
+        require_sync=_switch(environment, "APPROVAL_REQUIRE_SYNC", True),
+        write_connections=_number(
+            "APPROVAL_WRITE_CONNECTIONS", environment.get("APPROVAL_WRITE_CONNECTIONS", "12"), 200
+        ),
+        read_connections=_number("APPROVAL_READ_CONNECTIONS", environment.get("APPROVAL_READ_CONNECTIONS", "6"), 200),
+    )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    return value
+
+
+def _number(name: str, text: str, largest: int) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= largest:
+        raise SettingsError(f"{name}: {text!r} is not a number from 1 to {largest}")
+    return int(text)
+
+
+def _switch(environment: Mapping[str, str], name: str, default: bool) -> bool:
+    value = environment.get(name, "")
+    if value not in ("", "0", "1"):
+        raise SettingsError(f"{name}: {value!r} is neither 0 nor 1")
+    return default if value == "" else value == "1"

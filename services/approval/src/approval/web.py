@@ -1,0 +1,335 @@
+"""The HTTP side: citizens' page, applications, health, metrics."""
+
+import asyncio
+import hashlib
+import logging
+import re
+import time
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from importlib import resources
+from uuid import UUID
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from approval import freshness
+from approval.application import MAX_BODY_BYTES, parse
+from approval.decision import REASONS, Reason
+from approval.observe import Metrics
+from approval.problems import Problem
+from approval.settings import Settings
+from approval.store import Answer, LocalView, Store
+
+DRAINED_BYTES = 32 * 1024 * 1024
+"""How much of an oversized body is read and thrown away, so that its sender reads the refusal and no reset."""
+BODY_S = 10.0
+READY_CACHE_S = 0.25
+BEIJING_LEEWAY = timedelta(hours=14)
+ROUTES = ("/", "/healthz", "/readyz", "/writez", "/metrics", "/v1/applications")
+log = logging.getLogger("approval")
+
+
+@dataclass
+class Condition:
+    """What this process knows of itself. Times are seconds of the monotonic clock."""
+
+    seen: freshness.Seen | None = None
+    pulse_s: float | None = None
+    read_s: float | None = None
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def note(self, view: LocalView) -> None:
+        """Takes note of a successful look at the local copy."""
+        now = time.monotonic()
+        self.read_s = now
+        self.seen = freshness.look(self.seen, view.beats, view.lag_s, now)
+
+    def age(self) -> float | None:
+        """Age of the local copy in seconds."""
+        return freshness.age_s(self.seen, time.monotonic())
+
+    def writable(self) -> bool:
+        """Whether this site's pulse got through lately."""
+        return freshness.writable(self.pulse_s, time.monotonic())
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The application of one instance. Nothing is connected before it starts; it starts without any database."""
+    metrics = Metrics(settings.site)
+    store = Store(settings, on_decision=metrics.decision_seconds.observe)
+    condition = Condition()
+    _gauges(metrics, condition, store)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        condition.tasks = [asyncio.create_task(_pulses(store, condition)), asyncio.create_task(_looks(store, condition))]
+        yield
+        for task in condition.tasks:
+            task.cancel()
+        await store.close()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    _refusals(app)
+    _pages(app, metrics, store, condition)
+    _applications(app, settings, metrics, store, condition)
+    return Envelope(app, settings.site, metrics)
+
+
+def _refusals(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def refused(request: Request, problem: Problem) -> Response:
+        return problem_response(problem, request.scope)
+
+    @app.exception_handler(HTTPException)
+    async def not_served(request: Request, fault: HTTPException) -> Response:
+        codes = {404: "path_unknown", 405: "method_not_allowed"}
+        return problem_response(Problem(codes.get(fault.status_code, "request_refused")), request.scope, fault.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, fault: Exception) -> Response:
+        return problem_response(Problem("internal"), request.scope)
+
+
+def problem_response(problem: Problem, scope: Scope, headers: object = None) -> Response:
+    """The JSON answer of a refusal; its code goes to the request's log line."""
+    scope.setdefault("state", {})["code"] = problem.code
+    response = JSONResponse(problem.body(), status_code=problem.explanation.status)
+    if problem.explanation.retry_after_s is not None:
+        response.headers["Retry-After"] = str(problem.explanation.retry_after_s)
+    if isinstance(headers, dict) and "Allow" in headers:
+        response.headers["Allow"] = headers["Allow"]
+    return response
+
+
+def _pages(app: FastAPI, metrics: Metrics, store: Store, condition: Condition) -> None:
+    page, policy = load_page()
+
+    @app.api_route("/", methods=["GET", "HEAD"])
+    async def citizens_page() -> Response:
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+
+    @app.get("/healthz")
+    async def healthy() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/readyz")
+    async def ready() -> Response:
+        """Page and local read, nothing else: a site without a primary anywhere stays ready."""
+        if condition.read_s is None or time.monotonic() - condition.read_s > READY_CACHE_S:
+            condition.note(await store.look_up(None))
+        return JSONResponse({"status": "ok", "age_s": _rounded(condition.age())})
+
+    @app.get("/writez")
+    async def able_to_write() -> Response:
+        """Whether a write of this site waited for its copies and came back within the last seconds."""
+        if not condition.writable():
+            raise Problem("no_primary")
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/metrics")
+    async def scrape() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _applications(app: FastAPI, settings: Settings, metrics: Metrics, store: Store, condition: Condition) -> None:
+    @app.post("/v1/applications")
+    async def apply(request: Request) -> Response:
+        key = canonical_key(request.headers.get("idempotency-key"))
+        request.state.key = key
+        application = parse(await read_body(request), _today())
+        if application.synthetic and not settings.synthetic:
+            raise Problem("synthetic_off")
+        answer = await store.submit(application, key)
+        if not answer.replayed:
+            metrics.decisions.labels(answer.decision, answer.reason_code, str(application.synthetic).lower()).inc()
+        request.state.answer = answer
+        return JSONResponse(answer_json(answer), status_code=200 if answer.replayed else 201)
+
+    @app.get("/v1/applications/{key}")
+    async def look_up(key: str, request: Request) -> Response:
+        known = canonical_key(key)
+        request.state.key = known
+        view = await store.look_up(known)
+        condition.note(view)
+        if view.answer is None:
+            raise Problem("not_found")
+        told = answer_json(view.answer) | {
+            "as_of": _iso(view.as_of) if view.as_of else None,
+            "age_s": _rounded(condition.age()),
+        }
+        del told["replayed"]
+        return JSONResponse(told)
+
+
+def canonical_key(text: str | None) -> str:
+    """The key if it is a UUID in its usual form with hyphens, in lower case; else Problem."""
+    if not text:
+        raise Problem("key_missing", "Idempotency-Key")
+    if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text):
+        raise Problem("key_invalid", "Idempotency-Key")
+    return str(UUID(text))
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body, at most MAX_BODY_BYTES; Problem for a longer or too slow one."""
+    body = bytearray()
+    length = 0
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                length += len(chunk)
+                if length > DRAINED_BYTES:
+                    break
+                if length <= MAX_BODY_BYTES:
+                    body += chunk
+    except TimeoutError:
+        raise Problem("request_refused") from None
+    if length > MAX_BODY_BYTES:
+        raise Problem("body_too_large")
+    return bytes(body)
+
+
+def answer_json(answer: Answer) -> dict[str, object]:
+    """What an acknowledged client reads, and what the ledger keeps."""
+    return {
+        "application_id": answer.application_id,
+        "key": answer.key,
+        "decision": answer.decision,
+        "reason_code": answer.reason_code,
+        "reason": REASONS[Reason(answer.reason_code)],
+        "decided_at": _iso(answer.decided_at),
+        "digest": answer.digest,
+        "commit": {"timeline": answer.position.timeline, "lsn": answer.position.lsn},
+        "replayed": answer.replayed,
+    }
+
+
+def load_page() -> tuple[str, str]:
+    """The citizens' page and a policy that lets it run its own script and style and nothing else."""
+    page = (resources.files("approval") / "page.html").read_text(encoding="utf-8")
+    script = _source_hash(page, "script")
+    style = _source_hash(page, "style")
+    policy = (
+        f"default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:;"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return page, policy
+
+
+def _source_hash(page: str, element: str) -> str:
+    text = re.search(f"<{element}>(.*?)</{element}>", page, re.DOTALL)
+    assert text is not None
+    return f"'sha256-{b64encode(hashlib.sha256(text[1].encode()).digest()).decode()}'"
+
+
+def _today() -> date:
+    """Latest date that is anywhere: a birth or graduation is not refused for a clock some hours behind."""
+    return (datetime.now(UTC) + BEIJING_LEEWAY).date()
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def _gauges(metrics: Metrics, condition: Condition, store: Store) -> None:
+    metrics.writable.set_function(lambda: float(condition.writable()))
+    metrics.read_age.set_function(lambda: -1.0 if (age := condition.age()) is None else age)
+    metrics.connections.labels("write").set_function(lambda: store.writers.taken)
+    metrics.connections.labels("read").set_function(lambda: store.readers.taken)
+
+
+async def _pulses(store: Store, condition: Condition) -> None:
+    """Writes this site's pulse for ever. A pulse that hangs is waited for, so there is never more than one."""
+    failing = False
+    while True:
+        try:
+            await store.pulse()
+            condition.pulse_s = time.monotonic()
+            if failing:
+                log.info("writes possible again")
+            failing = False
+        except Exception as fault:
+            if not failing:
+                log.warning("writes impossible", extra={"told": {"reason": str(fault)}})
+            failing = True
+        await asyncio.sleep(freshness.PULSE_S)
+
+
+async def _looks(store: Store, condition: Condition) -> None:
+    """Follows the local copy, so that its age is known also when nobody asks."""
+    while True:
+        try:
+            condition.note(await store.look_up(None))
+        except Problem:
+            log.debug("no local copy to read")
+        await asyncio.sleep(freshness.PULSE_S / 2)
+
+
+class Envelope:
+    """Around everything: site header, log line, metrics, and the promise that no fault reaches a client as 500."""
+
+    def __init__(self, app: ASGIApp, site: str, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app, self._site, self._metrics, self._clock = app, site, metrics, clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection event."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = self._clock(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *self._headers()]
+            await send(message)
+
+        scope["state"] = {**scope.get("state", {})}
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("request failed", extra={"told": {"path": scope["path"][:80]}})
+            if not status:
+                await problem_response(Problem("internal"), scope)(scope, receive, send_with_headers)
+        self._account(scope, status, self._clock() - started)
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"x-govcloud-site", self._site.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+        ]
+
+    def _account(self, scope: Scope, status: int, seconds: float) -> None:
+        state = scope["state"]
+        route = scope["path"] if scope["path"] in ROUTES else "other"
+        if scope["path"].startswith("/v1/applications/"):
+            route = "/v1/applications/{key}"
+        self._metrics.requests.labels(route, str(status), state.get("code", "")).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        if route in ("/healthz", "/readyz", "/writez", "/metrics") and status == 200:
+            return
+        told = {"site": self._site, "method": scope["method"], "route": route, "status": status}
+        told |= {"ms": round(seconds * 1000, 1)} | {name: state[name] for name in ("code", "key") if name in state}
+        answer: Answer | None = state.get("answer")
+        if answer is not None:
+            told |= {
+                "decision": answer.decision,
+                "reason": answer.reason_code,
+                "replayed": answer.replayed,
+                "timeline": answer.position.timeline,
+                "lsn": answer.position.lsn,
+            }
+        log.info("request", extra={"told": told})

@@ -1,0 +1,231 @@
+"""A private PostgreSQL with a synchronous standby, and the service as a process of its own in front of them."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+SOURCES = Path(__file__).parents[3] / "services" / "approval" / "src"
+if str(SOURCES) not in sys.path:
+    sys.path.insert(0, str(SOURCES))
+
+BINARIES = Path("/usr/lib/postgresql/15/bin")
+PEOPLE, SEED = 5000, 7
+MIGRATING_ROLES = """
+CREATE ROLE approval_owner LOGIN; CREATE ROLE approval_app LOGIN;
+CREATE ROLE human_resources; CREATE ROLE development_reform; CREATE ROLE public_security;
+GRANT human_resources, development_reform, public_security TO approval_owner;
+"""
+
+
+def as_postgres(*argv: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Runs a PostgreSQL program, as `postgres` where the tests run as root (initdb refuses root)."""
+    who = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    return subprocess.run(
+        [str(item) for item in argv], check=True, capture_output=True, text=True, timeout=60, cwd="/", **who, **more
+    )
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0, what: str = "the condition") -> None:
+    """Waits until a condition holds; fails naming it."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not hold within {seconds} s"
+        time.sleep(0.02)
+
+
+@dataclass
+class Server:
+    """One PostgreSQL server on a unix socket."""
+
+    home: Path
+    name: str
+    port: int
+
+    @property
+    def data(self) -> Path:
+        """Data directory."""
+        return self.home / self.name
+
+    def start(self) -> None:
+        """Starts and waits until it answers."""
+        as_postgres(BINARIES / "pg_ctl", "-D", self.data, "-w", "-l", self.home / f"{self.name}.log", "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stops it; `immediate` is a crash."""
+        as_postgres(BINARIES / "pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+
+    def dsn(self, user: str, database: str = "approval") -> str:
+        """Connection string for one login."""
+        return f"host={self.home} port={self.port} user={user} dbname={database}"
+
+    def sql(self, statement: str, parameters: tuple[Any, ...] = (), database: str = "approval") -> list[tuple[Any, ...]]:
+        """Executes as superuser, without waiting for copies."""
+        superuser = self.dsn("postgres", database) + " options='-c synchronous_commit=local'"
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def configure(self, **settings: str) -> None:
+        """Changes settings of the running server and waits until they are in force."""
+        for name, value in settings.items():
+            self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.sql("SELECT pg_reload_conf()")
+        for name, value in settings.items():
+            until(lambda n=name, v=value: self.sql("SELECT current_setting(%s)", (n,)) == [(v,)], what=f"{name}={value}")
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """A directory that the server's account may use."""
+    if not (BINARIES / "initdb").exists():
+        pytest.fail(f"{BINARIES}/initdb is missing: ./govcloud setup installs it (Debian package postgresql-15)")
+    path = Path(tempfile.mkdtemp(prefix="approval-pg-"))
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("postgres")
+        os.chown(path, account.pw_uid, account.pw_gid)
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def primary(home: Path) -> Iterator[Server]:
+    """The primary, with roles, database, schema and registers."""
+    server = Server(home=home, name="primary", port=54321)
+    as_postgres(BINARIES / "initdb", "-D", server.data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+    with (server.data / "postgresql.conf").open("a") as conf:
+        conf.write(
+            f"listen_addresses = ''\nunix_socket_directories = '{home}'\nport = {server.port}\nfsync = off\n"
+            "max_connections = 60\nshared_buffers = 32MB\nwal_retrieve_retry_interval = 100ms\n"
+        )
+    server.start()
+    server.sql(MIGRATING_ROLES, database="postgres")
+    server.sql("CREATE DATABASE approval OWNER approval_owner", database="postgres")
+    for arguments in (("schema", "apply"), ("registers", "load", "--people", str(PEOPLE), "--seed", str(SEED))):
+        done = tool(arguments[0], arguments[1], "--dsn", server.dsn("approval_owner"), *arguments[2:])
+        assert done.returncode == 0, done.stderr
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def standby(primary: Server) -> Iterator[Server]:
+    """A streaming standby named `other_city`, which the primary's commits wait for."""
+    server = Server(home=primary.home, name="standby", port=54322)
+    as_postgres(
+        BINARIES / "pg_basebackup", "-D", server.data, "-h", primary.home, "-p", str(primary.port), "-U", "postgres",
+        "-R", "-X", "stream", "-c", "fast",
+    )  # fmt: skip
+    with (server.data / "postgresql.auto.conf").open("a") as conf:
+        conf.write(f"port = {server.port}\ncluster_name = 'other_city'\n")
+    server.start()
+    until(lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == [(1,)], what="the standby streams")
+    primary.configure(synchronous_standby_names="ANY 1 (other_city)")
+    yield server
+    primary.configure(synchronous_standby_names="")
+    server.stop()
+
+
+def tool(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs one of the service's commands."""
+    return subprocess.run(
+        [sys.executable, "-m", f"approval.{module}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+    )
+
+
+@dataclass
+class Service:
+    """A running instance. `sent` counts the applicants used, so that tests do not meet each other's people."""
+
+    client: httpx.Client
+    process: subprocess.Popen[bytes]
+    log: Path
+    url: str
+    keys: list[str] = field(default_factory=list)
+
+    def apply(self, body: dict[str, Any] | bytes, key: str | None = None, **more: Any) -> httpx.Response:
+        """Sends one application, under a new key if none is given."""
+        self.keys.append(key or str(uuid.uuid4()))
+        content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+        return self.client.post("/v1/applications", content=content, headers={"Idempotency-Key": self.keys[-1]}, **more)
+
+
+@pytest.fixture(scope="module")
+def start_service(home: Path) -> Iterator[Callable[..., Service]]:
+    """Starts instances with the given data sources; all are stopped at the end of the module."""
+    started: list[Service] = []
+
+    def start(write_dsn: str, read_dsn: str, **environment: str) -> Service:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        log = home / f"service-{port}.log"
+        variables = {
+            **os.environ,
+            "PYTHONPATH": str(SOURCES),
+            "GOVCLOUD_SITE": "futian",
+            "APPROVAL_WRITE_DSN": write_dsn,
+            "APPROVAL_READ_DSN": read_dsn,
+            "APPROVAL_LISTEN": f"127.0.0.1:{port}",
+            "APPROVAL_SYNTHETIC": "1",
+            **environment,
+        }
+        with log.open("wb") as out:
+            process = subprocess.Popen([sys.executable, "-m", "approval"], env=variables, stdout=out, stderr=out)
+        url = f"http://127.0.0.1:{port}"
+        service = Service(client=httpx.Client(base_url=url, timeout=10), process=process, log=log, url=url)
+        started.append(service)
+        until(lambda: answers(service), what="the service answers")
+        return service
+
+    yield start
+    for service in started:
+        service.client.close()
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(15) in (0, -signal.SIGTERM)
+
+
+def answers(service: Service) -> bool:
+    """Whether the instance answers at all."""
+    try:
+        return service.client.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def service(primary: Server, standby: Server, start_service: Callable[..., Service]) -> Service:
+    """An instance that writes to the primary and reads from the standby."""
+    instance = start_service(primary.dsn("approval_app"), standby.dsn("approval_app"))
+    until(lambda: instance.client.get("/writez").status_code == 200, what="the service can write")
+    return instance
+
+
+@pytest.fixture(scope="session")
+def next_person() -> Callable[[], dict[str, Any]]:
+    """Graduates that no other test uses: each call gives the form of the next one."""
+    from approval.people import Case, applicant, person
+
+    numbers = (n for n in range(PEOPLE) if person(SEED, n).case is Case.GRADUATE)
+    return lambda: applicant(SEED, next(numbers))

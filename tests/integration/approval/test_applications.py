@@ -1,0 +1,205 @@
+"""The service against a real primary with a real synchronous standby."""
+
+import json
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from approval.application import canonical_json
+from approval.people import Case, applicant, person
+
+SEED = 7
+
+
+def first(case: Case) -> dict:
+    """The form of the first person of a case."""
+    return next(applicant(SEED, n) for n in range(1, 5000) if person(SEED, n).case is case)
+
+
+def test_a_graduate_is_approved_with_timeline_and_position(service, primary, next_person):
+    """An acknowledgement carries what the ledger needs, and the row is there."""
+    body = next_person()
+    answer = service.apply(body)
+    assert answer.status_code == 201, answer.text
+    told = answer.json()
+    assert told["decision"] == "approved"
+    assert told["reason_code"] == "meets_conditions"
+    assert told["commit"]["timeline"] == 1
+    assert "/" in told["commit"]["lsn"]
+    assert answer.headers["x-govcloud-site"] == "futian"
+    row = primary.sql("SELECT digest, decision, state, body FROM approval.application WHERE key = %s", (told["key"],))
+    assert row == [(told["digest"], "approved", "approved", body)]
+    import hashlib
+
+    assert told["digest"] == hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def test_decision_audit_and_message_are_one_transaction(service, primary, next_person):
+    """One row each, written by one transaction, and no message leaves for a synthetic person."""
+    number = service.apply(next_person()).json()["application_id"]
+    rows = primary.sql(
+        "SELECT a.xmin = u.xmin AND a.xmin = o.xmin, u.event, o.suppressed FROM approval.application a"
+        " JOIN approval.audit u ON u.application_id = a.id JOIN approval.outbox o ON o.application_id = a.id"
+        " WHERE a.id = %s",
+        (number,),
+    )
+    assert rows == [(True, "decided", True)]
+
+
+def test_a_replay_gives_the_first_answer_after_a_write_of_its_own(service, primary, next_person):
+    """The second answer is the first one, and the audit shows the replay's own synchronous write."""
+    body = next_person()
+    one = service.apply(body)
+    two = service.apply(body, one.json()["key"])
+    assert (one.status_code, two.status_code) == (201, 200)
+    assert two.json()["replayed"] is True
+    same = ("application_id", "decision", "reason_code", "decided_at", "digest", "key")
+    assert [one.json()[name] for name in same] == [two.json()[name] for name in same]
+    events = primary.sql("SELECT event FROM approval.audit WHERE key = %s ORDER BY id", (one.json()["key"],))
+    assert events == [("decided",), ("replayed",)]
+
+
+def test_a_key_with_another_body_is_refused(service, next_person):
+    """409, and the first answer stays."""
+    body = next_person()
+    key = service.apply(body).json()["key"]
+    answer = service.apply({**body, "employer": "深圳市另一家有限公司"}, key)
+    assert (answer.status_code, answer.json()["code"]) == (409, "key_reused")
+    assert service.apply(body, key).json()["replayed"] is True
+
+
+def test_twenty_simultaneous_requests_with_one_key_store_one_row(service, primary, next_person):
+    """One is first, all others are replays, whatever the race."""
+    body, key = next_person(), str(uuid.uuid4())
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(lambda _: service.apply(body, key), range(20)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
+    assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (key,)) == [(1,)]
+
+
+def test_a_person_who_applies_ten_times_at_once_is_approved_once(service, next_person):
+    """Different keys, one person: one approval, nine duplicates."""
+    body = next_person()
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(threads.map(lambda _: service.apply(body).json(), range(10)))
+    assert sorted(answer["reason_code"] for answer in answers) == ["duplicate_application"] * 9 + ["meets_conditions"]
+
+
+@pytest.mark.parametrize(
+    ("case", "decision", "reason"),
+    [
+        (Case.NO_DEGREE, "rejected", "no_degree"),
+        (Case.HOUSEHOLD, "rejected", "household_exists"),
+        (Case.UNKNOWN, "manual_review", "person_unknown"),
+        (Case.NAME_DIFFERS, "rejected", "name_mismatch"),
+        (Case.DEGREE_DIFFERS, "manual_review", "degree_mismatch"),
+        (Case.DEGREE_MISSING, "manual_review", "degree_unverified"),
+        (Case.CREDIT_LISTED, "manual_review", "credit_listed"),
+        (Case.CANCELLED, "rejected", "person_inactive"),
+        (Case.LONG_GRADUATED, "rejected", "not_recent_graduate"),
+    ],
+)
+def test_the_generated_edge_cases_are_decided_as_they_were_meant(service, case, decision, reason):
+    """The generator of people and the rules agree."""
+    told = service.apply(first(case)).json()
+    assert (told["decision"], told["reason_code"]) == (decision, reason)
+
+
+def test_an_application_is_read_from_the_standby_with_its_age(service, standby, next_person):
+    """The same fields, and how old the local copy is."""
+    told = service.apply(next_person()).json()
+    deadline = time.monotonic() + 5
+    while (answer := service.client.get(f"/v1/applications/{told['key']}")).status_code == 404:
+        assert time.monotonic() < deadline
+    seen = answer.json()
+    assert {name: seen[name] for name in told if name not in ("commit", "replayed")} == {
+        name: told[name] for name in told if name not in ("commit", "replayed")
+    }
+    assert 0 <= seen["age_s"] < 5
+    assert seen["as_of"].endswith("Z")
+    assert standby.sql("SELECT pg_is_in_recovery()") == [(True,)]
+
+
+def test_an_unknown_application_is_404(service):
+    """With its code and both languages."""
+    answer = service.client.get(f"/v1/applications/{uuid.uuid4()}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.json()["message"]
+    assert answer.json()["message_en"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status", "code"),
+    [
+        ("/v1/applications/xyz", "GET", 400, "key_invalid"),
+        ("/nowhere", "GET", 404, "path_unknown"),
+        ("/v1/applications", "DELETE", 405, "method_not_allowed"),
+        ("/docs", "GET", 404, "path_unknown"),
+    ],
+)
+def test_what_is_not_served_is_refused_with_a_code(service, path, method, status, code):
+    """Nothing of the framework's own answers comes through."""
+    answer = service.client.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_ten_megabytes_are_refused_with_413(service, chunked):
+    """Also when the length is not announced; the sender reads the answer."""
+    body = b'{"name":"' + b"x" * 10_000_000 + b'"}'
+    content = (body[i : i + 65536] for i in range(0, len(body), 65536)) if chunked else body
+    answer = service.client.post("/v1/applications", content=content, headers={"Idempotency-Key": str(uuid.uuid4())})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 15000, b'{"a":NaN}', b'{"a":"\\ud800"}'])
+def test_malformed_bodies_are_4xx_with_a_reason_in_chinese(service, body):
+    """Never 500."""
+    answer = service.apply(body)
+    assert 400 <= answer.status_code < 500
+    assert any("\u4e00" <= character <= "\u9fff" for character in answer.json()["message"])
+
+
+def test_a_missing_key_is_refused(service, next_person):
+    """Without a key there is no safe retry."""
+    answer = service.client.post("/v1/applications", json=next_person())
+    assert (answer.status_code, answer.json()["code"]) == (400, "key_missing")
+
+
+def test_health_and_metrics(service):
+    """All four are there, and the metrics tell decisions and ages."""
+    for path in ("/", "/healthz", "/readyz", "/writez"):
+        assert service.client.get(path).status_code == 200, path
+    text = service.client.get("/metrics").text
+    assert "approval_writable 1.0" in text
+    assert 'approval_site{site="futian"} 1.0' in text
+    assert "approval_decision_seconds_bucket" in text
+
+
+def test_the_log_is_json_and_holds_no_person(service, next_person):
+    """One object per request, with key and decision; no name, no identity number."""
+    body = next_person()
+    key = service.apply(body).json()["key"]
+    deadline = time.monotonic() + 5
+    while key not in (text := service.log.read_text()):
+        assert time.monotonic() < deadline
+    line = next(json.loads(line) for line in text.splitlines() if key in line)
+    assert line["decision"] == "approved"
+    assert body["name"] not in text
+    assert body["id_number"] not in text
+
+
+def test_the_service_cannot_read_the_agencies_tables(primary):
+    """Only what they share through their views."""
+    with psycopg.connect(primary.dsn("approval_app"), autocommit=True) as connection:
+        for table in ("public_security.resident", "human_resources.degree", "development_reform.credit_record"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"SELECT 1 FROM {table}")
+    owners = primary.sql(
+        "SELECT nspname, nspowner::regrole::text FROM pg_namespace"
+        " WHERE nspname IN ('human_resources', 'development_reform', 'public_security')"
+    )
+    assert all(schema == owner for schema, owner in owners)
+    assert len(owners) == 3

@@ -1,0 +1,8 @@
+"""Makes the service's package importable from the checkout: it is installed on machines only."""
+
+import sys
+from pathlib import Path
+
+SOURCES = str(Path(__file__).parents[3] / "services" / "approval" / "src")
+if SOURCES not in sys.path:
+    sys.path.insert(0, SOURCES)
