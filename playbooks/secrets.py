@@ -24,10 +24,8 @@ class Certificate:
 class Passwords:
     """One password for each database login: at least 24 letters and digits, nothing that needs quoting."""
 
-    superuser: str = field(repr=False)
-    """`postgres`: Patroni's own connections, only from the members themselves."""
     replication: str = field(repr=False)
-    """`replicator`: streaming between members."""
+    """`replicator`: streaming between members. The superuser has none: it enters only from its own machine."""
     approval_owner: str = field(repr=False)
     """Owns schema `approval` and loads the registers."""
     approval_app: str = field(repr=False)

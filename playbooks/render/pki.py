@@ -1,0 +1,94 @@
+"""Who gets which certificate, and where it lies on a host.
+
+One certificate per host, for serving and for calling: peers know each other by the authority and by the names in it.
+Names with a meaning of their own let a daemon admit by name and not merely by authority: only voters hold
+`etcd.govcloud`, only the database's and the operators' hosts hold `client.etcd.govcloud`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from estate.addressing import AddressPlan, Dual
+from estate.model import Estate, Host, Kind
+from playbooks.hostplan import Account, File, RoleInput
+from playbooks.secrets import OPERATOR, Secrets
+
+DIRECTORY = "/etc/govcloud/pki"
+AUTHORITY_FILE = f"{DIRECTORY}/ca.crt"
+CERT_FILE = f"{DIRECTORY}/host.crt"
+KEY_FILE = f"{DIRECTORY}/host.key"
+BUNDLE_FILE = f"{DIRECTORY}/host.pem"
+GROUP = "govcloud-pki"
+"""Members may read the host's key: the daemons that serve with it."""
+
+AUTHORITY_DAYS = 3650
+LEAF_DAYS = 365
+
+PRIMARY_NAME = "primary.postgresql.govcloud"
+STANDBY_NAME = "standby.postgresql.govcloud"
+ETCD_NAME = "etcd.govcloud"
+ETCD_CLIENT_NAME = "client.etcd.govcloud"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """A certificate that the estate needs. `name` is its key in `Secrets.certificates`."""
+
+    name: str
+    subject: str
+    sans: tuple[str, ...]
+    usages: tuple[str, ...]
+
+
+def leaves(estate: Estate, plan: AddressPlan) -> tuple[Leaf, ...]:
+    """One for each host of ours, in declared order, and the operator's."""
+    hosts = (
+        Leaf(name=host.name, subject=host.name, sans=_sans(estate, plan, host), usages=("server", "client"))
+        for host in estate.own_hosts
+    )
+    operator = Leaf(name=OPERATOR, subject=OPERATOR, sans=(OPERATOR, ETCD_CLIENT_NAME), usages=("client",))
+    return (*hosts, operator)
+
+
+def role_input(
+    estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets, notify: Sequence[str] = ()
+) -> RoleInput:
+    """The authority, the host's certificate and its key, readable by `GROUP`. `notify` are units to reload at renewal.
+
+    Raises KeyError for a host without a certificate.
+    """
+    own = secrets.certificates[host.name]
+    told = tuple(notify)
+    return RoleInput(
+        role="pki",
+        files=(
+            File(path=AUTHORITY_FILE, text=secrets.authority, notify=told),
+            File(path=CERT_FILE, text=own.cert, notify=told),
+            File(path=KEY_FILE, text=own.key, group=GROUP, mode="0640", secret=True, notify=told),
+            File(path=BUNDLE_FILE, text=own.cert + own.key, group=GROUP, mode="0640", secret=True, notify=told),
+        ),
+    )
+
+
+def _sans(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
+    names, addresses = [host.name], [*_pair(plan.lan(host.name))]
+    if host.database:
+        names += [PRIMARY_NAME, STANDBY_NAME]
+    if host.etcd_votes:
+        names.append(ETCD_NAME)
+    if host.kind in (Kind.DATA, Kind.OPS):
+        names.append(ETCD_CLIENT_NAME)
+    if host.kind is Kind.KUBE:
+        for service in estate.services:
+            names += [service.name, f"{service.name}.govcloud"]
+            addresses += _pair(plan.anycast[service.name])
+    if host.etcd_votes or host.database or host.kind is Kind.KUBE:
+        names.append("localhost")
+        addresses += ["127.0.0.1", "::1"]
+    return (*names, *addresses)
+
+
+def _pair(addresses: Dual) -> tuple[str, str]:
+    return str(addresses.ipv4), str(addresses.ipv6)
