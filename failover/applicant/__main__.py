@@ -61,8 +61,11 @@ def orders_of(options: argparse.Namespace) -> Orders:
         raise ValueError(f"--limit {options.limit}: from above 0 to 7200 seconds")
     if min(options.timeout, options.retry_rate, options.in_flight, options.retries_at_once) <= 0:
         raise ValueError("--timeout, --retry-rate, --in-flight and --retries-at-once must be above 0")
+    if options.people < 1 or options.first < 0:
+        raise ValueError("--people must be 1 or more and --first 0 or more")
     return Orders(
-        seed=options.seed, rate_per_s=options.rate, families=families, limit_s=options.limit,
+        seed=options.seed, people_seed=options.people_seed, people=options.people, first=options.first, rate_per_s=options.rate,
+        families=families, limit_s=options.limit,
         read_after_s=options.read_after, deadline_s=options.deadline, drain_s=options.drain,
         in_flight=options.in_flight, retries_at_once=options.retries_at_once, retry_rate_per_s=options.retry_rate,
     )  # fmt: skip
@@ -86,6 +89,7 @@ async def run(options: argparse.Namespace, orders: Orders) -> None:
             wall, start = datetime.now(UTC), time.monotonic()
             book.header(
                 version=1, started_at=wall.isoformat(), started_wall_s=wall.timestamp(), seed=orders.seed,
+                first=orders.first,
                 rate_per_s=orders.rate_per_s, read_after_s=orders.read_after_s, timeout_s=options.timeout,
                 deadline_s=orders.deadline_s, families=list(orders.families), name=options.name,
             )  # fmt: skip

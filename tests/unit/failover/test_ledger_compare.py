@@ -13,7 +13,6 @@ LEDGER = parse(make.text(*make.writes(50, lambda n, at: [make.ok(at)])))
 ROWS = [(make.key(n), make.digest(n), "approved") for n in range(50)]
 
 
-
 def test_the_same_rows_are_clean_whatever_others_wrote() -> None:
     others = [(make.key(n), make.digest(n), "rejected") for n in range(900, 950)]
     result = compare(LEDGER, parse_rows(make.csv_of(ROWS + others)))

@@ -12,7 +12,6 @@ from failover.ledger.records import Outcome
 from tests.unit.failover import ledgers as make
 
 
-
 def test_a_run_without_a_fault_has_no_outage_and_full_availability() -> None:
     reads = [make.read(n, [make.ok((n + 0.5) * 0.05)]) for n in range(100)]
     seen = figures(parse(make.text(*make.writes(100, lambda n, at: [make.ok(at)]), *reads)))

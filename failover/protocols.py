@@ -1,0 +1,163 @@
+"""What failover needs of the world, be it a lab or real sites. Others implement these; nothing here names a tool.
+
+Kept small on purpose: whoever can run a command on a host, switch a site's power and say what is seen, can run every
+drill. An implementation raises `workstation.errors.GovcloudError` when it cannot do what was asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Power(Protocol):
+    """Electric power of a site or of one host, by its name in the estate. Off is silent: no FIN, no RST, no link down."""
+
+    def off(self, target: str) -> None:
+        """Takes the power away; returns when it is gone. Already off is no error."""
+
+    def on(self, target: str) -> None:
+        """Gives the power back; returns when it is there, not when the machines have started. Already on is no error."""
+
+    def is_on(self, target: str) -> bool:
+        """True when every host of the target has power."""
+
+
+class Links(Protocol):
+    """Circuits between routers, by their name in the estate."""
+
+    def cut(self, link: str) -> None:
+        """Silently drops everything in both directions. Already cut is no error."""
+
+    def heal(self, link: str) -> None:
+        """Lifts the cut. Not cut is no error."""
+
+    def is_cut(self, link: str) -> bool:
+        """True while it is cut."""
+
+
+class Ended(Protocol):
+    """How a command on a host ended; `workstation.ssh.Result` is one."""
+
+    @property
+    def returncode(self) -> int:
+        """The exit code."""
+
+    @property
+    def stdout(self) -> bytes:
+        """What it printed."""
+
+    @property
+    def stderr(self) -> bytes:
+        """What it complained of."""
+
+
+class Machines(Protocol):
+    """Commands on hosts, as root. Files are moved through a command's standard input and output."""
+
+    def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
+        """Runs `argv` on the host. Raises GovcloudError when the host cannot be reached in `timeout_s` seconds; an exit
+        code other than 0 is an answer, not an error."""
+
+
+class Clock(Protocol):
+    """Time, in seconds."""
+
+    def monotonic(self) -> float:
+        """For durations."""
+
+    def wall(self) -> float:
+        """Seconds since 1970, to relate to other hosts' records."""
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass between two looks at a condition."""
+
+
+class SystemClock:
+    """The operator's machine's own clock."""
+
+    def monotonic(self) -> float:
+        """For durations."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps."""
+        time.sleep(seconds)
+
+
+class Role(StrEnum):
+    """What a database member is just now."""
+
+    PRIMARY = "primary"
+    SYNC_STANDBY = "sync_standby"
+    STANDBY = "standby"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One member of the database cluster as it was seen. `lag_bytes` is how far it is behind the primary's position, None
+    where that is not known; `running` is False when it did not answer or is not streaming."""
+
+    host: str
+    site: str
+    role: Role
+    running: bool
+    timeline: int | None = None
+    lag_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteView:
+    """One site as it was seen. Sessions are BGP sessions of its routers, votes are etcd members that answer."""
+
+    site: str
+    reachable: bool
+    ready: bool
+    """The service answers in this site (`/readyz`)."""
+    writable: bool
+    """The service accepts writes in this site (`/writez`)."""
+    announced: bool
+    """The site announces the service's anycast addresses."""
+    sessions_up: int
+    sessions_expected: int
+    votes_up: int
+    votes_expected: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What was seen at one time. What could not be asked is absent, and said in `problems`."""
+
+    members: tuple[Member, ...]
+    sites: tuple[SiteView, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def primary(self) -> Member | None:
+        """The primary, if exactly one member says that it is; None otherwise."""
+        found = [member for member in self.members if member.role is Role.PRIMARY and member.running]
+        return found[0] if len(found) == 1 else None
+
+    def member_at(self, site: str) -> Member | None:
+        """The first database member of a site."""
+        return next((member for member in self.members if member.site == site), None)
+
+    def site(self, name: str) -> SiteView | None:
+        """The view of one site."""
+        return next((view for view in self.sites if view.site == name), None)
+
+
+class Observe(Protocol):
+    """The only eyes of failover."""
+
+    def snapshot(self) -> Observed:
+        """Looks once, at everything in parallel, within a few seconds even when sites are dark. Never raises because a
+        host does not answer."""

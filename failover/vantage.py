@@ -1,0 +1,147 @@
+"""The applicant on its vantage: copied, started, watched, stopped, and its ledger fetched.
+
+It runs there as a transient systemd unit, so it depends neither on the operator's connection nor on the management
+network while it measures. Each run has a folder of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from estate.model import Estate
+from failover.protocols import Clock, Ended, Machines
+from workstation import paths
+from workstation.errors import GovcloudError
+
+ROOT = "/var/lib/govcloud/drills"
+PEOPLE = Path("services/approval/src/approval/people.py")
+APPLICANT = Path("failover/applicant")
+POLL_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """The service as citizens reach it. `ca` is the estate's CA certificate, PEM."""
+
+    name: str
+    port: int
+    ipv4: str
+    ipv6: str
+    ca: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How the applicant applies. Times in seconds."""
+
+    rate_per_s: float = 20.0
+    limit_s: float = 1800.0
+    timeout_s: float = 2.0
+    deadline_s: float = 90.0
+    drain_s: float = 100.0
+
+
+class ApplicantFailed(GovcloudError):
+    """The applicant could not be started or has ended too early: without it nothing was measured."""
+
+
+def tree(repo: Path | None = None) -> dict[str, bytes]:
+    """The files of the applicant by their path in its folder."""
+    root = repo or paths.repo()
+    files = {f"applicant/{f.name}": f.read_bytes() for f in sorted((root / APPLICANT).glob("*.py"))}
+    return {**files, "approval/__init__.py": b"", "approval/people.py": (root / PEOPLE).read_bytes()}
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """The files as one tar archive; the same files give the same bytes."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def arguments(*, estate: Estate, front: Front, pace: Pace, seed: int) -> list[str]:
+    """The applicant's options, paths relative to its folder. It begins with another person in each run."""
+    registers = estate.registers
+    values = {
+        "ledger": "ledger.jsonl", "sentinel": "stop", "ca": "ca.crt", "name": front.name, "port": front.port,
+        "address4": front.ipv4, "address6": front.ipv6, "seed": seed, "people-seed": registers.seed,
+        "people": registers.people, "first": seed % registers.people, "rate": f"{pace.rate_per_s:g}",
+        "limit": f"{pace.limit_s:g}", "timeout": f"{pace.timeout_s:g}", "deadline": f"{pace.deadline_s:g}",
+        "drain": f"{pace.drain_s:g}", "retry-rate": f"{2 * pace.rate_per_s:g}",
+    }  # fmt: skip
+    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+
+
+class RemoteApplicant:
+    """One run of the applicant on one vantage."""
+
+    def __init__(self, machines: Machines, clock: Clock, *, host: str, run_id: str) -> None:
+        self._machines, self._clock, self._host = machines, clock, host
+        self.folder = f"{ROOT}/{run_id}"
+        self.unit = f"govcloud-applicant-{run_id}.service"
+
+    def start(self, *, estate: Estate, front: Front, pace: Pace, seed: int) -> None:
+        """Copies the applicant and starts it; returns when its ledger has begun."""
+        self._must(["mkdir", "-p", self.folder])
+        files = {**tree(), "ca.crt": front.ca}
+        self._must(["tar", "-x", "-f", "-", "-C", self.folder, "--no-same-owner"], stdin=packed(files))
+        self._must([
+            "systemd-run", f"--unit={self.unit}", "--collect", "--quiet", f"--working-directory={self.folder}",
+            "--nice=-5", "--", "/usr/bin/python3", "-m", "applicant",
+            *arguments(estate=estate, front=front, pace=pace, seed=seed),
+        ])  # fmt: skip
+        end = self._clock.monotonic() + 15
+        while self._do(["test", "-s", f"{self.folder}/ledger.jsonl"]).returncode != 0:
+            if self._clock.monotonic() > end or not self.running():
+                raise ApplicantFailed(f"the applicant did not start on {self._host}", self._why())
+            self._clock.wait(POLL_S)
+
+    def running(self) -> bool:
+        """True while the unit is active."""
+        return self._do(["systemctl", "is-active", "--quiet", self.unit]).returncode == 0
+
+    def tail(self, lines: int) -> str:
+        """The last lines of the ledger so far; the very last may be cut off."""
+        return self._must(["tail", "-n", str(lines), f"{self.folder}/ledger.jsonl"]).stdout.decode(errors="replace")
+
+    def stop(self, *, within_s: float) -> bool:
+        """Asks it to stop and waits until it has drained; False when it had to be killed after `within_s` seconds."""
+        self._must(["touch", f"{self.folder}/stop"])
+        end = self._clock.monotonic() + within_s
+        while self.running():
+            if self._clock.monotonic() > end:
+                self._do(["systemctl", "kill", "--signal=SIGKILL", self.unit])
+                return False
+            self._clock.wait(POLL_S)
+        return True
+
+    def ledger(self) -> str:
+        """The whole ledger. Bytes that are no UTF-8 are kept visible, so that damage is found and not hidden."""
+        result = self._must(["cat", f"{self.folder}/ledger.jsonl"], timeout_s=120)
+        return result.stdout.decode("utf-8", errors="replace")
+
+    def remove(self) -> None:
+        """Takes the run's folder away from the vantage."""
+        self._do(["rm", "-rf", self.folder])
+
+    def _why(self) -> str:
+        log = self._do(["journalctl", "--no-pager", "-n", "5", "-o", "cat", "-u", self.unit])
+        return log.stdout.decode(errors="replace").strip()
+
+    def _do(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
+        return self._machines.run(self._host, argv, stdin=stdin, timeout_s=timeout_s)
+
+    def _must(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
+        result = self._do(argv, stdin=stdin, timeout_s=timeout_s)
+        if result.returncode != 0:
+            reason = result.stderr.decode(errors="replace").strip()
+            raise ApplicantFailed(f"{self._host}: {argv[0]} ended with {result.returncode}: {reason}")
+        return result

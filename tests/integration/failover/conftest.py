@@ -1,0 +1,147 @@
+"""A desk on loopback with a CA of its own, and the applicant as it is run on a vantage."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from failover import vantage
+
+NAME = "approval.test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authority:
+    """Files of a CA and of a certificate for NAME."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+def make_authority(folder: Path) -> Authority:
+    folder.mkdir(parents=True, exist_ok=True)
+    now = datetime.datetime.now(datetime.UTC)
+    keys = {who: ec.generate_private_key(ec.SECP256R1()) for who in ("ca", "desk")}
+    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
+    made = {}
+    for who, key in keys.items():
+        name = ca_name if who == "ca" else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(ca_name).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
+        builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+        builder = builder.add_extension(x509.BasicConstraints(ca=who == "ca", path_length=None), critical=True)
+        if who == "desk":
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        made[who] = builder.sign(keys["ca"], hashes.SHA256())
+    private = keys["desk"].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    paths = Authority(ca=folder / "ca.crt", certificate=folder / "desk.crt", key=folder / "desk.key")
+    paths.ca.write_bytes(made["ca"].public_bytes(serialization.Encoding.PEM))
+    paths.certificate.write_bytes(made["desk"].public_bytes(serialization.Encoding.PEM))
+    paths.key.write_bytes(private)
+    return paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningDesk:
+    """A desk that answers."""
+
+    process: subprocess.Popen[str]
+    port: int
+    authority: Authority
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture
+def desk(authority: Authority) -> Iterator[Callable[..., RunningDesk]]:
+    """Starts a desk with the faults given; all desks end with the test."""
+    with contextlib.ExitStack() as ends:
+
+        def start(*faults: dict[str, object]) -> RunningDesk:
+            script = Path(__file__).with_name("desk.py")
+            argv = [
+                sys.executable,
+                str(script),
+                "--certificate",
+                str(authority.certificate),
+                "--key",
+                str(authority.key),
+            ]
+            process = subprocess.Popen([*argv, "--faults", json.dumps(faults)], stdout=subprocess.PIPE, text=True)
+            ends.callback(_end, process)
+            assert process.stdout is not None
+            return RunningDesk(process=process, port=int(process.stdout.readline()), authority=authority)
+
+        yield start
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture(scope="session")
+def applicant_python() -> str:
+    """A Python that has aiohttp: the distribution's, as on a vantage, or this one."""
+    for python in ("/usr/bin/python3", sys.executable):
+        if (
+            Path(python).exists()
+            and subprocess.run([python, "-c", "import aiohttp"], capture_output=True).returncode == 0
+        ):
+            return python
+    pytest.fail("no Python here has aiohttp: install the package python3-aiohttp")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, authority: Authority) -> Path:
+    """The applicant's folder as it is copied to a vantage."""
+    place = tmp_path / "vantage"
+    for name, content in {**vantage.tree(), "ca.crt": authority.ca.read_bytes()}.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+    return place
+
+
+@pytest.fixture
+def apply(folder: Path, applicant_python: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts an applicant against a desk; `options` are added to its command line."""
+    with contextlib.ExitStack() as ends:
+
+        def start(desk: RunningDesk, *options: str, name: str = NAME) -> subprocess.Popen[str]:
+            argv = [
+                applicant_python,
+                "-m",
+                "applicant",
+                "--ledger",
+                "ledger.jsonl",
+                "--sentinel",
+                "stop",
+                "--ca",
+                "ca.crt",
+            ]
+            argv += ["--name", name, "--port", str(desk.port), "--address4", "127.0.0.1", "--address6", "::1"]
+            argv += ["--seed", "7", "--people-seed", "1", "--people", "1000", "--read-after", "0.5", *options]
+            process = subprocess.Popen(argv, cwd=folder, stderr=subprocess.PIPE, text=True)
+            ends.callback(_end, process)
+            return process
+
+        yield start
