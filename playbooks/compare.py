@@ -1,0 +1,100 @@
+"""How a host differs from what it shall be: one call per host, carried out by the same script that applies."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from playbooks.hostplan import HostInput, RoleInput
+from workstation import ssh
+from workstation.errors import GovcloudError
+
+SCRIPT = Path(__file__).resolve().parent / "library" / "managed.py"
+_LOADER = (
+    "import json,sys;"
+    "code,data=sys.stdin.buffer.read().split(b'\\0',1);"
+    "names={'__name__':'managed'};"
+    "exec(compile(code,'managed.py','exec'),names);"
+    "sys.stdout.write(json.dumps(names['answer'](json.loads(data))))"
+)
+"""Runs on the host: the script and its request arrive together, parted by a zero byte."""
+
+
+class CompareFailed(GovcloudError):
+    """The host answered, but could not be compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One thing on a host that is not as declared.
+
+    `kind` is file, unit, sysctl, account or install; `name` is the path, unit, key, account or role; `aspect` is what
+    of it differs (text, owner, mode, present, active, enabled, notified, value, shell, home, groups, keys, hash).
+    For texts of secret files both sides are hashes.
+    """
+
+    role: str
+    kind: str
+    name: str
+    aspect: str
+    wanted: Any
+    actual: Any
+
+    def __str__(self) -> str:
+        if self.aspect == "text" and isinstance(self.actual, str) and "\n" in self.wanted:
+            return f"{self.name}: edited on the host\n" + "\n".join(self.lines())
+        if self.aspect == "text":
+            return f"{self.name}: {'missing' if self.actual is None else 'another content'}"
+        return f"{self.name}: {self.aspect} is {self.actual}, wanted {self.wanted}"
+
+    def lines(self) -> list[str]:
+        """For texts: a unified diff from what is on the host to what is declared."""
+        actual, wanted = str(self.actual or "").splitlines(), str(self.wanted).splitlines()
+        return list(difflib.unified_diff(actual, wanted, "on the host", "declared", lineterm="", n=1))
+
+
+def compare(
+    host_input: HostInput, access: ssh.Access, *, timeout_s: float, installs: Mapping[str, str] | None = None
+) -> tuple[Difference, ...]:
+    """Differences of the host, in its roles' order; empty where it is as declared.
+
+    `installs` are hashes by role (`playbooks.installs.install_hash`) where install parts shall be compared too.
+    Raises `workstation.ssh.HostUnreachable` and `CompareFailed`.
+    """
+    message = SCRIPT.read_bytes() + b"\0" + json.dumps(request(host_input, installs or {})).encode()
+    argv = ["/usr/bin/python3", "-I", "-c", _LOADER]
+    if access.user != "root":
+        argv = ["sudo", "-n", *argv]
+    done = ssh.run(access, host_input.address, argv, stdin=message, timeout_s=timeout_s)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()
+        raise CompareFailed(f"{host_input.host}: {reason[-1] if reason else f'ended with {done.returncode}'}")
+    return differences(host_input, json.loads(done.stdout))
+
+
+def request(host_input: HostInput, installs: Mapping[str, str]) -> dict[str, Any]:
+    """What the script is asked. Texts do not travel, their hashes do."""
+    return {"mode": "compare", "root": "/", "roles": [_role(role, installs) for role in host_input.roles]}
+
+
+def differences(host_input: HostInput, answer: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """The script's answer as values, with the wanted texts put in place of their hashes."""
+    texts = {file.path: file.text for role in host_input.roles for file in role.files if not file.secret}
+    return tuple(_difference(found, texts) for found in answer["differences"])
+
+
+def _difference(found: Mapping[str, Any], texts: Mapping[str, str]) -> Difference:
+    value = Difference(**found)
+    if value.kind == "file" and value.aspect == "text" and value.name in texts:
+        return Difference(**{**found, "wanted": texts[value.name]})
+    return value
+
+
+def _role(role: RoleInput, installs: Mapping[str, str]) -> dict[str, Any]:
+    files = [asdict(file) | {"text": "", "sha256": hashlib.sha256(file.text.encode()).hexdigest()} for file in role.files]
+    return asdict(role) | {"files": files, "installed": installs.get(role.role, "")}

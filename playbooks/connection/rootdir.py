@@ -1,0 +1,57 @@
+"""An Ansible connection into a directory that holds an unpacked system: commands by chroot, files by copying."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from ansible.errors import AnsibleError, AnsibleFileNotFound
+from ansible.plugins.connection import ConnectionBase
+
+DOCUMENTATION = """
+name: rootdir
+short_description: Work in the system unpacked under a directory
+description: The inventory's ansible_host is the directory. Needs root.
+options:
+  rootdir:
+    description: The directory.
+    vars:
+      - name: inventory_hostname
+      - name: ansible_host
+"""
+
+
+class Connection(ConnectionBase):
+    """Commands run in a chroot of the directory; nothing there needs to be running."""
+
+    transport = "rootdir"
+    has_pipelining = True
+
+    def _connect(self) -> Connection:
+        self.root = Path(self.get_option("rootdir"))
+        if not (self.root / "usr/bin/python3").exists():
+            raise AnsibleError(f"{self.root} holds no system with Python")
+        self._connected = True
+        return self
+
+    def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
+        super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
+        done = subprocess.run(
+            ["chroot", str(self.root), "/bin/sh", "-c", cmd], input=in_data or b"", capture_output=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def put_file(self, in_path: str, out_path: str) -> None:
+        if not Path(in_path).exists():
+            raise AnsibleFileNotFound(f"{in_path} does not exist")
+        shutil.copyfile(in_path, self._inside(out_path))
+
+    def fetch_file(self, in_path: str, out_path: str) -> None:
+        shutil.copyfile(self._inside(in_path), out_path)
+
+    def _inside(self, path: str) -> Path:
+        return self.root / path.lstrip("/")
+
+    def close(self) -> None:
+        self._connected = False

@@ -1,0 +1,72 @@
+"""The install part of a role, as a hash: a host that holds the same hash has nothing to install."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from workstation.errors import GovcloudError
+
+ROLES = Path(__file__).resolve().parent / "roles"
+
+
+class ArtifactMissing(GovcloudError):
+    """A role needs a file that has not been built or fetched."""
+
+
+def role_names() -> tuple[str, ...]:
+    """Every role there is, by name."""
+    return tuple(sorted(path.parent.parent.name for path in ROLES.glob("*/tasks/main.yml")))
+
+
+def defaults(role: str) -> dict[str, object]:
+    """The role's own defaults, as written."""
+    path = ROLES / role / "defaults" / "main.yml"
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+
+
+def packages(role: str) -> tuple[str, ...]:
+    """Debian packages that the role installs: `<role>_packages` of its defaults."""
+    return tuple(_names(role, "packages"))
+
+
+def artifacts(role: str) -> tuple[str, ...]:
+    """Files or folders under the artifacts directory that the role installs: `<role>_artifacts` of its defaults."""
+    return tuple(_names(role, "artifacts"))
+
+
+def install_hash(role: str, artifacts_dir: Path) -> str:
+    """Hash of the role's install tasks, defaults and artifacts. Raises `ArtifactMissing`."""
+    total = hashlib.sha256()
+    for name in ("tasks/install.yml", "defaults/main.yml"):
+        path = ROLES / role / name
+        total.update(path.read_bytes() if path.exists() else b"")
+    for name in artifacts(role):
+        for path in _files(role, artifacts_dir / name):
+            stat = path.stat()
+            total.update(f"{path.relative_to(artifacts_dir)} {_content(path, stat.st_size, stat.st_mtime_ns)}".encode())
+    return total.hexdigest()[:32]
+
+
+@lru_cache(maxsize=1024)
+def _content(path: Path, size: int, changed_ns: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _files(role: str, path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(child for child in path.rglob("*") if child.is_file())
+    if not path.exists():
+        raise ArtifactMissing(f"role {role} installs {path}, which does not exist", "Run `govcloud setup`: it builds it.")
+    return [path]
+
+
+def _names(role: str, what: str) -> list[str]:
+    value = defaults(role).get(f"{role}_{what}", [])
+    if not isinstance(value, list):
+        raise GovcloudError(f"playbooks/roles/{role}/defaults/main.yml: {role}_{what} is not a list")
+    return [str(item) for item in value]

@@ -1,0 +1,240 @@
+"""The only caller of ansible-runner: one host, its roles in order, one Ansible process.
+
+What a host shall be arrives as a `HostInput`. It becomes the host's variables, every string marked as literal text, so
+that braces in a configuration are never taken for a template. Texts of secret files travel apart from the files and are
+never logged. Everything Ansible writes lies in a temporary directory that is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_runner.interface import init_command_config
+
+from playbooks import installs
+from playbooks.hostplan import HostInput, RoleInput
+from workstation.errors import GovcloudError
+from workstation.ssh import Access
+
+FOLDER = Path(__file__).resolve().parent
+PYTHON = "/usr/bin/python3"
+REASON_LIMIT = 4000
+
+
+class PlaybookFailed(GovcloudError):
+    """A task failed on a host; `reason` is what the task said."""
+
+    def __init__(self, *, host: str, role: str, task: str, reason: str) -> None:
+        where = f"{host}: role {role}, task {task!r}" if task else host
+        super().__init__(f"{where}: {reason}", "What was done before it stays; the next `govcloud up` goes on from there.")
+        self.host, self.role, self.task, self.reason = host, role, task, reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """A task has ended on the host; told once Ansible has ended. `state`: ok, changed, skipped, failed, unreachable."""
+
+    host: str
+    role: str
+    task: str
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What an apply did, in words: `frr: file /etc/frr/frr.conf`, `frr: unit frr.service: reload`."""
+
+    changed: bool
+    changes: tuple[str, ...]
+
+
+@dataclass
+class _Record:
+    """What the events tell, gathered while Ansible runs."""
+
+    host: str
+    on_event: Callable[[Event], None] | None
+    changes: list[str] = field(default_factory=list)
+    failure: PlaybookFailed | None = None
+
+    def take(self, event: Mapping[str, Any]) -> bool:
+        kind, data = event.get("event", ""), event.get("event_data", {})
+        state = {"runner_on_ok": "ok", "runner_on_failed": "failed", "runner_on_skipped": "skipped",
+                 "runner_on_unreachable": "unreachable"}.get(kind)
+        if state is None:
+            return False
+        result = data.get("res") or {}
+        role, task = data.get("role") or "site", data.get("task") or ""
+        if state == "ok" and result.get("changed"):
+            state = "changed"
+            self.changes += [f"{role}: {change}" for change in result.get("changes") or [task]]
+        if state == "unreachable" or (state == "failed" and not data.get("ignore_errors")):
+            self.failure = self.failure or PlaybookFailed(host=self.host, role=role, task=task, reason=_reason(result))
+        if self.on_event:
+            self.on_event(Event(host=self.host, role=role, task=task, state=state))
+        return False
+
+
+def apply(
+    host_input: HostInput,
+    access: Access,
+    *,
+    artifacts: Path,
+    on_event: Callable[[Event], None] | None = None,
+    timeout_s: float,
+) -> Applied:
+    """Bring the host to what `host_input` says.
+
+    `artifacts` holds the binaries and wheels that install parts copy. Raises `PlaybookFailed` with the first failure,
+    also when `timeout_s` is over, and `installs.ArtifactMissing` before anything is done.
+    """
+    connection = {
+        "ansible_host": host_input.address,
+        "ansible_user": access.user,
+        "ansible_become": access.user != "root",
+    }
+    variables = connection | role_variables(host_input, artifacts)
+    return _play(host_input.host, "site.yml", variables, ssh_arguments=access.options(), on_event=on_event, timeout_s=timeout_s)
+
+
+def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: float) -> Applied:
+    """Carry out only the install parts of `roles` in the unpacked Debian system under `root`, which need not run.
+
+    Must be called as root. A host started from it then skips these parts.
+    """
+    variables: dict[str, Any] = {
+        "ansible_connection": "rootdir",
+        "ansible_host": str(root),
+        "govcloud_artifacts": str(artifacts),
+        "govcloud_install": {role: installs.install_hash(role, artifacts) for role in roles},
+        "govcloud_roles": list(roles),
+    }
+    return _play(root.name, "bake.yml", variables, ssh_arguments=[], on_event=None, timeout_s=timeout_s)
+
+
+def role_variables(host_input: HostInput, artifacts: Path) -> dict[str, Any]:
+    """The variables that the playbook and each role get."""
+    variables: dict[str, Any] = {
+        "govcloud_roles": [role.role for role in host_input.roles],
+        "govcloud_artifacts": str(artifacts),
+        "govcloud_install": {role.role: installs.install_hash(role.role, artifacts) for role in host_input.roles},
+    }
+    for role in host_input.roles:
+        variables |= _one_role(role)
+    return variables
+
+
+def _one_role(role: RoleInput) -> dict[str, Any]:
+    files = [asdict(file) | ({"text": ""} if file.secret else {}) for file in role.files]
+    return {
+        f"{role.role}_settings": dict(role.settings),
+        f"{role.role}_files": files,
+        f"{role.role}_secrets": {file.path: file.text for file in role.files if file.secret},
+        f"{role.role}_units": [asdict(unit) for unit in role.units],
+        f"{role.role}_sysctls": dict(role.sysctls),
+        f"{role.role}_accounts": [asdict(account) for account in role.accounts],
+    }
+
+
+def _play(
+    host: str,
+    playbook: str,
+    variables: Mapping[str, Any],
+    *,
+    ssh_arguments: list[str],
+    on_event: Callable[[Event], None] | None,
+    timeout_s: float,
+) -> Applied:
+    record = _Record(host=host, on_event=on_event)
+    folder = Path(tempfile.mkdtemp(prefix="govcloud-ansible-"))
+    try:
+        inventory = folder / "inventory" / "hosts.yml"
+        inventory.parent.mkdir()
+        hosts = {host: {"ansible_python_interpreter": PYTHON, **variables}}
+        inventory.write_text(yaml.dump({"all": {"hosts": _literal(hosts)}}, Dumper=_Dumper, width=10**9), encoding="utf-8")
+        inventory.chmod(0o600)
+        (folder / "ansible.cfg").touch()
+        run = init_command_config(
+            "ansible-playbook",
+            ["--inventory", str(inventory), str(FOLDER / playbook)],
+            private_data_dir=str(folder),
+            envvars=_environment(folder, ssh_arguments),
+            event_handler=record.take,
+            runner_mode="subprocess",
+            timeout=int(timeout_s),
+            quiet=True,
+        )
+        run.run()
+        if record.failure is None and run.status != "successful":
+            record.failure = PlaybookFailed(host=host, role="", task="", reason=_ended(run, timeout_s))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if record.failure:
+        raise record.failure
+    return Applied(changed=bool(record.changes), changes=tuple(record.changes))
+
+
+def _environment(folder: Path, ssh_arguments: list[str]) -> dict[str, str]:
+    """Ansible's settings. No ansible.cfg is read, not even one in the operator's directory."""
+    return {
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_CONNECTION_PLUGINS": str(FOLDER / "connection"),
+        "ANSIBLE_FORKS": "1",
+        "ANSIBLE_GATHERING": "explicit",
+        "ANSIBLE_HOME": str(folder / "ansible"),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_INVENTORY_ENABLED": "yaml",
+        "ANSIBLE_LIBRARY": str(FOLDER / "library"),
+        "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_RETRY_FILES_ENABLED": "False",
+        "ANSIBLE_ROLES_PATH": str(FOLDER / "roles"),
+        "ANSIBLE_SSH_ARGS": shlex.join(ssh_arguments),
+        "ANSIBLE_SSH_RETRIES": "2",
+        "LC_ALL": "C.UTF-8",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+    }
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    parts = [str(result.get("msg") or "")]
+    parts += [str(result[key]).strip() for key in ("stderr", "module_stderr", "stdout") if result.get(key)]
+    return "\n".join(part for part in parts if part)[-REASON_LIMIT:] or "no reason given"
+
+
+def _ended(run: Any, timeout_s: float) -> str:
+    if run.status == "timeout":
+        return f"not finished within {timeout_s:g} s"
+    output = "\n".join(stream.read() for stream in (run.stdout, run.stderr))
+    return f"ansible ended as {run.status}: {output.strip()[-REASON_LIMIT:]}"
+
+
+class _Literal(str):
+    """Text that Ansible must not evaluate."""
+
+
+class _Dumper(yaml.CSafeDumper):
+    """YAML with `!unsafe` on every literal text."""
+
+
+_Dumper.add_representer(_Literal, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
+
+
+def _literal(value: Any) -> Any:
+    if isinstance(value, str):
+        return _Literal(value)
+    if isinstance(value, Mapping):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_literal(item) for item in value]
+    return value
