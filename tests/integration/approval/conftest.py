@@ -74,7 +74,9 @@ class Server:
         """Connection string for one login."""
         return f"host={self.home} port={self.port} user={user} dbname={database}"
 
-    def sql(self, statement: str, parameters: tuple[Any, ...] = (), database: str = "approval") -> list[tuple[Any, ...]]:
+    def sql(
+        self, statement: str, parameters: tuple[Any, ...] = (), database: str = "approval"
+    ) -> list[tuple[Any, ...]]:
         """Executes as superuser, without waiting for copies."""
         superuser = self.dsn("postgres", database) + " options='-c synchronous_commit=local'"
         with psycopg.connect(superuser, autocommit=True) as connection:
@@ -87,7 +89,9 @@ class Server:
             self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
         self.sql("SELECT pg_reload_conf()")
         for name, value in settings.items():
-            until(lambda n=name, v=value: self.sql("SELECT current_setting(%s)", (n,)) == [(v,)], what=f"{name}={value}")
+            until(
+                lambda n=name, v=value: self.sql("SELECT current_setting(%s)", (n,)) == [(v,)], what=f"{name}={value}"
+            )
 
 
 @pytest.fixture(scope="session")
@@ -108,11 +112,13 @@ def home() -> Iterator[Path]:
 def primary(home: Path) -> Iterator[Server]:
     """The primary, with roles, database, schema and registers."""
     server = Server(home=home, name="primary", port=54321)
-    as_postgres(BINARIES / "initdb", "-D", server.data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+    as_postgres(
+        BINARIES / "initdb", "-D", server.data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C"
+    )
     with (server.data / "postgresql.conf").open("a") as conf:
         conf.write(
             f"listen_addresses = ''\nunix_socket_directories = '{home}'\nport = {server.port}\nfsync = off\n"
-            "max_connections = 60\nshared_buffers = 32MB\nwal_retrieve_retry_interval = 100ms\n"
+            "max_connections = 60\nshared_buffers = 32MB\nwal_retrieve_retry_interval = 100ms\nwal_receiver_status_interval = 1s\n"
         )
     server.start()
     server.sql(MIGRATING_ROLES, database="postgres")
@@ -229,3 +235,15 @@ def next_person() -> Callable[[], dict[str, Any]]:
 
     numbers = (n for n in range(PEOPLE) if person(SEED, n).case is Case.GRADUATE)
     return lambda: applicant(SEED, next(numbers))
+
+
+@pytest.fixture(scope="session")
+def run_tool() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs one of the service's commands."""
+    return tool
+
+
+@pytest.fixture(scope="session")
+def loaded() -> tuple[int, int]:
+    """People and seed of the loaded registers."""
+    return PEOPLE, SEED

@@ -154,7 +154,9 @@ def test_ten_megabytes_are_refused_with_413(service, chunked):
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 15000, b'{"a":NaN}', b'{"a":"\\ud800"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 15000, b'{"a":NaN}', b'{"a":"\\ud800"}']
+)
 def test_malformed_bodies_are_4xx_with_a_reason_in_chinese(service, body):
     """Never 500."""
     answer = service.apply(body)

@@ -87,7 +87,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the registers say at the moment of decision. `earlier` is an approved or pending application of the person."""
+    """What the registers say at the moment of decision. `earlier`: approved or pending application exists."""
 
     resident: Resident | None
     degree: DegreeRecord | None

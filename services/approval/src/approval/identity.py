@@ -15,8 +15,11 @@ SYNTHETIC_REGION = "99"
 """Province part that no real region has: numbers of synthetic people start with it."""
 
 PROVINCES = frozenset(
-    "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83".split()
+    f"{region}{number}"
+    for region, numbers in {1: 5, 2: 3, 3: 7, 4: 6, 5: 4, 6: 5, 7: 1, 8: 3}.items()
+    for number in range(0 if region == 5 else 1, numbers + 1)
 )
+"""Provinces by great region: 11 to 15 in the north, … 50 to 54 in the southwest, … 71, and 81 to 83."""
 MIDDLE_DOT = "\u00b7"
 DOT_LOOKALIKES = frozenset("\u2022\u2027\u2219\u22c5\u30fb\uff65\uff0e\u3002.\u2024\u0387")
 NAME_LENGTH = (2, 40)

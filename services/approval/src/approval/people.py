@@ -27,11 +27,15 @@ GRADUATED_FROM, GRADUATED_TO = 2024, 2026
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _SURNAMES = (
-    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许邓冯韩曹曾彭萧蔡潘田董袁于余叶蒋杜苏魏程吕丁沈任姚卢傅钟姜崔谭廖范汪陆金石戴贾韦夏邱方侯邹熊孟秦白江阎薛尹段雷黎史龙陶贺顾毛郝龚邵万钱严赖覃洪武莫孔"
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许邓冯韩曹曾彭萧蔡潘田董袁于余叶蒋杜苏魏程吕丁"
+    "沈任姚卢傅钟姜崔谭廖范汪陆金石戴贾韦夏邱方侯邹熊孟秦白江阎薛尹段雷黎史龙陶贺顾毛郝龚邵万钱严赖覃"
+    "洪武莫孔"
 )
 _COMPOUND_SURNAMES = ("欧阳", "司徒", "上官", "诸葛", "东方", "皇甫")
 _GIVEN = (
-    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉梅建文斌宇浩凯健俊帆雪倩婷雨欣怡梓涵轩睿博思佳晨嘉昊子墨一诺泽语萱瑶琪彤颖慧琳楠萍红鹏飞翔龙志远海波云峰林森川岚晓东晴月星辰安宁乐康仁义信诚德才学立"
+    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉梅建文斌宇浩凯健俊帆雪倩婷雨欣怡梓涵轩睿博思佳"
+    "晨嘉昊子墨一诺泽语萱瑶琪彤颖慧琳楠萍红鹏飞翔龙志远海波云峰林森川岚晓东晴月星辰安宁乐康仁义信诚德"
+    "才学立"
 )
 _TRANSLITERATED = ("阿依古丽·买买提", "迪丽努尔·艾合麦提", "艾力·吐尔逊", "古丽娜尔·阿不都", "巴特尔·苏和", "扎西·顿珠")
 _UNIVERSITIES = (
@@ -244,9 +248,9 @@ def applicant(seed: int, n: int) -> dict[str, object]:
     choose = _Choices(seed, -n - 1)
     name = _another_name(who.name) if who.case is Case.NAME_DIFFERS else who.name
     year = who.graduated_year - 1 if who.case is Case.DEGREE_DIFFERS else who.graduated_year
-    degree = {"level": who.level or "bachelor", "university": who.university, "graduated_year": year}
+    degree: dict[str, object] = {"level": who.level or "bachelor", "university": who.university, "graduated_year": year}
     if who.case is Case.NO_DEGREE:
-        nothing = {"level": "none", "university": None, "graduated_year": None}
+        nothing: dict[str, object] = {"level": "none", "university": None, "graduated_year": None}
         return _body(who, name, choose, nothing if choose.below(2) else None)
     return _body(who, name, choose, degree)
 
@@ -273,7 +277,9 @@ def applicants(seed: int, count: int, first: int = 0) -> Iterator[dict[str, obje
 
 def main(argv: list[str] | None = None) -> int:
     """Prints one request body per line."""
-    parser = argparse.ArgumentParser(prog="python -m approval.people", description="Synthetic applicants as JSON lines.")
+    parser = argparse.ArgumentParser(
+        prog="python -m approval.people", description="Synthetic applicants as JSON lines."
+    )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--first", type=int, default=0, help="number of the first applicant")

@@ -11,6 +11,7 @@ piling up backends on the server.
 
 import asyncio
 import logging
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -33,7 +34,7 @@ SESSION_OPTIONS = (
     " -c timezone=UTC"
 )
 
-Connection = psycopg.AsyncConnection[tuple]
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 class NoConnection(Exception):

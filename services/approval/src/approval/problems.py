@@ -64,7 +64,9 @@ EXPLANATIONS: dict[str, Explanation] = {
         "身份证号码应为 17 位数字加一位数字或大写 X（半角）。",
         "An identity number is 17 digits and a digit or X.",
     ),
-    "id_number_region": _e(422, "身份证号码的行政区划代码不存在。", "The region of the identity number is not assigned."),
+    "id_number_region": _e(
+        422, "身份证号码的行政区划代码不存在。", "The region of the identity number is not assigned."
+    ),
     "id_number_birth": _e(422, "身份证号码中的出生日期无效。", "The identity number has an impossible date of birth."),
     "id_number_check_digit": _e(
         422, "身份证号码校验位不正确，请核对。", "The check digit of the identity number is wrong."

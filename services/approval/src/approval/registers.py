@@ -1,4 +1,6 @@
-"""Fills the agencies' registers with synthetic people: `python -m approval.registers load --dsn DSN --people N --seed S`.
+"""Fills the agencies' registers with synthetic people.
+
+    python -m approval.registers load --dsn DSN --people N --seed S
 
 Each register is written in the name of the agency that owns it, by COPY, all in one transaction under the estate-wide
 advisory lock. Loading what is already there changes nothing; another seed or size replaces the synthetic people only:
@@ -10,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -78,7 +81,11 @@ _CREDIT = ("id_number", "cause", "listed_on")
 
 
 def _fill(
-    connection: psycopg.Connection, schema: str, table: str, columns: tuple[str, ...], rows: Iterable[Row]
+    connection: psycopg.Connection[tuple[Any, ...]],
+    schema: str,
+    table: str,
+    columns: tuple[str, ...],
+    rows: Iterable[Row],
 ) -> None:
     """Replaces the synthetic rows of one register, acting as its owner."""
     name = sql.Identifier(schema, table)
@@ -92,7 +99,7 @@ def _fill(
     connection.execute("RESET ROLE")
 
 
-def _plans(connection: psycopg.Connection) -> None:
+def _plans(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     """Adds the plans that are missing; a plan that the agency has changed stays as it is."""
     connection.execute("SET LOCAL ROLE development_reform")
     connection.cursor().executemany(

@@ -11,6 +11,7 @@ import json
 import sys
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -81,12 +82,12 @@ def apply(dsn: str) -> list[str]:
     return done
 
 
-def connect(dsn: str) -> psycopg.Connection:
+def connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
     """An autocommit connection whose commits wait for the synchronous copies."""
     return psycopg.connect(dsn, autocommit=True, connect_timeout=5, options=CONNECT_OPTIONS)
 
 
-def _bookkeeping(connection: psycopg.Connection) -> None:
+def _bookkeeping(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     if connection.execute("SELECT to_regclass('approval.migration')").fetchone() != (None,):
         return
     connection.execute("CREATE SCHEMA IF NOT EXISTS approval")
@@ -96,12 +97,12 @@ def _bookkeeping(connection: psycopg.Connection) -> None:
     )
 
 
-def _require_roles(connection: psycopg.Connection) -> None:
+def _require_roles(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     """Says which roles or memberships are missing, instead of failing in the middle of a file."""
     present = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
     missing = [name for name in (*AGENCIES, APP_ROLE) if name not in present]
     if missing:
-        raise SchemaError(f"database roles are missing: {', '.join(missing)}; the postgresql role of the estate makes them")
+        raise SchemaError(f"database roles are missing: {', '.join(missing)}; the role postgresql makes them")
     for agency in AGENCIES:
         if connection.execute("SELECT pg_has_role(current_user, %s, 'MEMBER')", (agency,)).fetchone() != (True,):
             user = connection.info.user

@@ -231,7 +231,7 @@ class Store:
         return facts_from(row[2], row[3], row[4], credit_listed=row[5], earlier=row[6])
 
     async def _repeat(
-        self, attempt: _Attempt, connection: Connection, application: Application, key: str, existing: tuple
+        self, attempt: _Attempt, connection: Connection, application: Application, key: str, existing: tuple[Any, ...]
     ) -> Answer:
         same = existing[2] == application.digest
         event = "replayed" if same else "key_reused"
@@ -291,7 +291,7 @@ def classify(sqlstate: str | None, lost: bool) -> str | None:
 
     Nothing has been stored in any of these cases.
     """
-    if sqlstate is None or lost or sqlstate[:2] in ("08", "25", "40", "57") and sqlstate != "57014":
+    if sqlstate is None or lost or (sqlstate[:2] in ("08", "25", "40", "57") and sqlstate != "57014"):
         return None
     if sqlstate in ("57014", "55P03") or sqlstate[:2] == "53":
         return "overloaded"
@@ -308,16 +308,19 @@ def facts_from(
 ) -> Facts:
     """Facts from the rows of the shared views."""
     return Facts(
-        resident=resident
-        and Resident(
+        resident=Resident(
             name=resident["name"], active=resident["active"], shenzhen_household=resident["shenzhen_household"]
-        ),
-        degree=degree
-        and DegreeRecord(
+        )
+        if resident
+        else None,
+        degree=DegreeRecord(
             level=Level(degree["level"]), university=degree["university"], graduated_year=degree["graduated_year"]
-        ),
-        plan=plan
-        and Plan(open=plan["open"], graduated_from=plan["graduated_from"], graduated_to=plan["graduated_to"]),
+        )
+        if degree
+        else None,
+        plan=Plan(open=plan["open"], graduated_from=plan["graduated_from"], graduated_to=plan["graduated_to"])
+        if plan
+        else None,
         credit_listed=credit_listed,
         earlier=earlier,
     )
@@ -336,8 +339,8 @@ async def _commit(attempt: _Attempt, connection: Connection) -> Position:
     return Position(timeline=row[0], lsn=row[1])
 
 
-async def _watched(connection: Connection, statement: str, parameters: tuple | None) -> list[str]:
-    """Executes and returns the warnings that came with it. Their text depends on the server's language, so any counts."""
+async def _watched(connection: Connection, statement: str, parameters: tuple[Any, ...] | None) -> list[str]:
+    """Executes and returns the warnings that came with it. Their text depends on the server's language: any counts."""
     warnings: list[str] = []
 
     def note(diagnostic: errors.Diagnostic) -> None:
@@ -354,7 +357,7 @@ async def _watched(connection: Connection, statement: str, parameters: tuple | N
     return warnings
 
 
-def _answer(row: tuple, position: Position) -> Answer:
+def _answer(row: tuple[Any, ...], position: Position) -> Answer:
     return Answer(
         application_id=row[0],
         key=row[1],
@@ -367,7 +370,7 @@ def _answer(row: tuple, position: Position) -> Answer:
     )
 
 
-def _local_view(row: tuple) -> LocalView:
+def _local_view(row: tuple[Any, ...]) -> LocalView:
     position = Position(timeline=row[10], lsn=row[11])
     return LocalView(
         answer=None if row[0] is None else _answer(row, position),

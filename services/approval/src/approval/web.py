@@ -69,7 +69,10 @@ def create_app(settings: Settings) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        condition.tasks = [asyncio.create_task(_pulses(store, condition)), asyncio.create_task(_looks(store, condition))]
+        condition.tasks = [
+            asyncio.create_task(_pulses(store, condition)),
+            asyncio.create_task(_looks(store, condition)),
+        ]
         yield
         for task in condition.tasks:
             task.cancel()

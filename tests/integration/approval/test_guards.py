@@ -1,0 +1,139 @@
+"""What the database itself refuses, and the commands around it."""
+
+import json
+import uuid
+
+import psycopg
+import pytest
+from approval.decision import LEGAL, State
+
+
+@pytest.fixture
+def stored(service, next_person):
+    """Key of an approved application."""
+    return service.apply(next_person()).json()["key"]
+
+
+@pytest.fixture
+def waiting(service, next_person):
+    """Key of an application in manual review."""
+    body = next_person()
+    body["degree"]["graduated_year"] -= 1
+    told = service.apply(body).json()
+    assert told["decision"] == "manual_review"
+    return told["key"]
+
+
+def owner(primary):
+    """A connection as the schema's owner."""
+    return psycopg.connect(primary.dsn("approval_owner"), autocommit=True)
+
+
+@pytest.mark.parametrize("to", ["rejected", "manual_review"])
+def test_an_approval_cannot_be_taken_back(primary, stored, to):
+    """The trigger refuses, whoever writes."""
+    with owner(primary) as connection, pytest.raises(psycopg.errors.CheckViolation, match="illegal transition"):
+        connection.execute("UPDATE approval.application SET state = %s WHERE key = %s", (to, stored))
+
+
+def test_a_state_cannot_change_without_its_audit_row(primary, waiting):
+    """Checked when the transaction commits."""
+    with owner(primary) as connection, pytest.raises(psycopg.errors.CheckViolation, match="no audit row"):
+        connection.execute("UPDATE approval.application SET state = 'approved' WHERE key = %s", (waiting,))
+
+
+def test_what_was_answered_cannot_be_rewritten(primary, stored):
+    """Neither decision nor content."""
+    with owner(primary) as connection:
+        for change in ("decision = 'rejected'", "digest = repeat('0', 64)", "decided_at = now()", "name = '某人'"):
+            with pytest.raises(psycopg.errors.CheckViolation, match="only its state"):
+                connection.execute(f"UPDATE approval.application SET {change} WHERE key = %s", (stored,))
+
+
+def test_audit_rows_are_only_added(primary, stored):
+    """No update, no deletion, no truncation."""
+    with owner(primary) as connection:
+        for act in ("UPDATE approval.audit SET actor = 'x'", "DELETE FROM approval.audit", "TRUNCATE approval.audit"):
+            with pytest.raises(psycopg.errors.CheckViolation):
+                connection.execute(act)
+
+
+def test_the_service_can_neither_change_nor_delete(primary, stored):
+    """Its login may add and read."""
+    with psycopg.connect(primary.dsn("approval_app"), autocommit=True) as connection:
+        for act in ("UPDATE approval.application SET state = 'rejected'", "DELETE FROM approval.application",
+                    "DELETE FROM approval.audit", "CREATE TABLE approval.mine (n int)"):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(act)
+
+
+def test_an_application_without_audit_row_cannot_be_stored(primary):
+    """Even by the service's own login."""
+    with psycopg.connect(primary.dsn("approval_app"), autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.CheckViolation, match="no audit row"):
+            connection.execute(
+                "INSERT INTO approval.application (key, digest, id_number, name, decision, reason_code, decided_at,"
+                " state, site, synthetic, body) VALUES (%s, repeat('a', 64), '990001199201010000', '某人', 'rejected',"
+                " 'no_degree', now(), 'rejected', 'futian', true, '{}')",
+                (str(uuid.uuid4()),),
+            )
+
+
+def test_code_and_database_hold_the_same_transitions(primary):
+    """Two statements of one rule."""
+    rows = primary.sql("SELECT from_state, to_state FROM approval.legal_transition")
+    assert {(State(a) if a else None, State(b)) for a, b in rows} == {(a, b) for a, bs in LEGAL.items() for b in bs}
+
+
+def test_an_officer_settles_a_review_and_the_first_answer_stays(primary, service, waiting, run_tool):
+    """The state moves with its audit row; a replay still gives the first answer."""
+    review = ("review", "--dsn", primary.dsn("approval_owner"), "--key", waiting, "--officer", "1042")
+    done = run_tool("casework", *review, "--to", "approved", "--reason", "学历已核实")
+    assert json.loads(done.stdout) == {"from": "manual_review", "to": "approved"}, done.stderr
+    again = run_tool("casework", *review, "--to", "rejected", "--reason", "反悔")
+    assert again.returncode == 1
+    assert "illegal transition: approved -> rejected" in again.stderr
+    row = primary.sql("SELECT decision, state FROM approval.application WHERE key = %s", (waiting,))
+    assert row == [("manual_review", "approved")]
+    events = primary.sql("SELECT event, to_state FROM approval.audit WHERE key = %s ORDER BY id", (waiting,))
+    assert events == [("decided", "manual_review"), ("reviewed", "approved")]
+
+
+def test_schema_and_registers_applied_again_change_nothing(primary, run_tool, loaded):
+    """Idempotent, and they say so."""
+    again = run_tool("schema", "apply", "--dsn", primary.dsn("approval_owner"))
+    assert json.loads(again.stdout) == {"applied": [], "changed": False}
+    people, seed = loaded
+    load = ("load", "--dsn", primary.dsn("approval_owner"), "--people", str(people), "--seed", str(seed))
+    assert json.loads(run_tool("registers", *load).stdout)["changed"] is False
+
+
+def test_a_schema_without_its_roles_names_them(primary, run_tool):
+    """One sentence, nothing half applied."""
+    primary.sql("CREATE ROLE stranger LOGIN CREATEDB", database="postgres")
+    primary.sql("CREATE DATABASE empty OWNER stranger", database="postgres")
+    done = run_tool("schema", "apply", "--dsn", primary.dsn("stranger", "empty"))
+    assert done.returncode == 1
+    assert "GRANT" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert primary.sql("SELECT to_regnamespace('approval')", database="empty") == [(None,)]
+
+
+def test_a_database_that_is_away_is_one_sentence(home, run_tool):
+    """Exit 1, no traceback."""
+    done = run_tool("schema", "apply", "--dsn", f"host={home} port=1 user=x dbname=y")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_synthetic_applications_are_purged_with_an_audit_row(primary, service, stored, run_tool):
+    """All of them, and how many is kept; their audit rows stay."""
+    with owner(primary) as connection, pytest.raises(psycopg.errors.CheckViolation, match="purged"):
+        connection.execute("DELETE FROM approval.application")
+    count = primary.sql("SELECT count(*) FROM approval.application")[0][0]
+    done = run_tool("casework", "purge-synthetic", "--dsn", primary.dsn("approval_owner"), "--officer", "1042")
+    assert json.loads(done.stdout) == {"purged": count}, done.stderr
+    assert primary.sql("SELECT count(*) FROM approval.outbox") == [(0,)]
+    purge = primary.sql("SELECT detail FROM approval.audit WHERE event = 'purged' ORDER BY id DESC LIMIT 1")
+    assert purge == [({"applications": count},)]
+    assert primary.sql("SELECT count(*) FROM approval.audit WHERE key = %s", (stored,)) == [(1,)]

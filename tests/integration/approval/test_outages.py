@@ -1,0 +1,147 @@
+"""What is answered while there is no primary, no copy, or no certainty."""
+
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'approval-write'"
+
+
+def until(condition, seconds=20.0, what="the condition"):
+    """Waits until a condition holds; fails naming it."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not hold within {seconds} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def unreachable_copy(primary, standby, service):
+    """Commits wait for a copy that does not exist; afterwards for the real one again."""
+    primary.configure(synchronous_standby_names="ANY 1 (nowhere)")
+    yield
+    primary.configure(synchronous_standby_names="ANY 1 (other_city)")
+    until(lambda: service.client.get("/writez").status_code == 200, what="writes")
+
+
+@pytest.mark.usefixtures("unreachable_copy")
+def test_a_commit_without_a_copy_is_never_acknowledged(primary, service, next_person):
+    """503 commit_unknown after a bounded wait; the row is invisible to everyone; once the copy is back, a replay."""
+    body, key = next_person(), str(uuid.uuid4())
+    started = time.monotonic()
+    answer = service.apply(body, key)
+    assert (answer.status_code, answer.json()["code"]) == (503, "commit_unknown")
+    assert answer.headers["retry-after"] == "1"
+    assert time.monotonic() - started < 3.5
+    assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (key,)) == [(0,)]
+    retry = service.apply(body, key)
+    assert retry.status_code == 503
+    primary.configure(synchronous_standby_names="ANY 1 (other_city)")
+    until(lambda: service.apply(body, key).status_code == 200, what="the replay")
+    assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (key,)) == [(1,)]
+
+
+@pytest.mark.usefixtures("unreachable_copy")
+def test_a_cancelled_wait_for_the_copy_is_unknown_and_its_replay_is_not_confirmed(primary, service, next_person):
+    """PostgreSQL then says COMMIT with a warning, and the row is visible: still no answer may confirm it."""
+    body, key = next_person(), str(uuid.uuid4())
+    with ThreadPoolExecutor(1) as thread:
+        pending = thread.submit(service.apply, body, key)
+        until(lambda: primary.sql(WAITING) != [], what="the commit waits")
+        primary.sql(f"SELECT pg_cancel_backend(pid) FROM ({WAITING}) AS w")
+        answer = pending.result()
+    assert (answer.status_code, answer.json()["code"]) == (503, "commit_unknown")
+    assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (key,)) == [(1,)]
+    for repeat in (body, {**body, "employer": "深圳市另一家有限公司"}):
+        again = service.apply(repeat, key)
+        assert (again.status_code, again.json()["code"]) == (503, "commit_unknown"), "confirmed what no copy has"
+
+
+@pytest.mark.usefixtures("unreachable_copy")
+def test_a_hanging_primary_takes_no_more_than_the_pool(primary, service, next_person):
+    """Forty writes into a stalled primary: all answered in time, twelve backends wait and not one more."""
+    bodies = [next_person() for _ in range(40)]
+    started = time.monotonic()
+    with ThreadPoolExecutor(40) as threads:
+        answers = list(threads.map(service.apply, bodies))
+    assert {answer.status_code for answer in answers} == {503}
+    assert {answer.json()["code"] for answer in answers} <= {"commit_unknown", "overloaded", "no_primary"}
+    assert time.monotonic() - started < 4
+    assert len(primary.sql(WAITING)) <= 12
+    until(lambda: service.client.get("/writez").status_code == 503, seconds=4, what="no writes reported")
+    assert service.client.get("/readyz").status_code == 200
+
+
+def test_without_any_synchronous_copy_configured_nothing_is_accepted(primary, service, next_person):
+    """An empty list would acknowledge from one site alone: refused before anything is stored."""
+    primary.configure(synchronous_standby_names="")
+    try:
+        answer = service.apply(next_person())
+        assert (answer.status_code, answer.json()["code"]) == (503, "unprotected")
+    finally:
+        primary.configure(synchronous_standby_names="ANY 1 (other_city)")
+    assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (service.keys[-1],)) == [(0,)]
+
+
+def test_no_primary_is_503_within_a_second_and_the_rest_goes_on(standby, start_service, next_person):
+    """Nothing listens where the primary was: page, readiness and reads stay; a write is refused with Retry-After."""
+    lonely = start_service(f"host={standby.home} port=1 user=approval_app dbname=approval", standby.dsn("approval_app"))
+    started = time.monotonic()
+    answer = lonely.apply(next_person())
+    assert time.monotonic() - started < 1.3
+    assert (answer.status_code, answer.json()["code"]) == (503, "no_primary")
+    assert answer.headers["retry-after"] == "1"
+    assert lonely.client.get("/readyz").status_code == 200
+    assert lonely.client.get("/").status_code == 200
+    assert lonely.client.get("/writez").json()["code"] == "no_primary"
+    assert lonely.client.get(f"/v1/applications/{uuid.uuid4()}").status_code == 404
+
+
+def test_a_standby_in_place_of_the_primary_is_no_primary(standby, start_service, next_person):
+    """A proxy that has not noticed a role change leads to a read-only server."""
+    misled = start_service(standby.dsn("approval_app"), standby.dsn("approval_app"))
+    answer = misled.apply(next_person())
+    assert (answer.status_code, answer.json()["code"]) == (503, "no_primary")
+
+
+def test_no_database_at_all_keeps_the_page_and_says_not_ready(home, start_service, next_person):
+    """The service starts and answers; only /readyz withdraws the site."""
+    nothing = f"host={home} port=2 user=approval_app dbname=approval"
+    lonely = start_service(nothing, nothing)
+    assert lonely.client.get("/").status_code == 200
+    assert lonely.client.get("/readyz").status_code == 503
+    assert lonely.client.get("/readyz").json()["code"] == "no_read"
+    assert lonely.apply(next_person()).json()["code"] == "no_primary"
+
+
+def test_a_restarted_primary_is_used_at_once_and_keeps_what_was_acknowledged(primary, service, next_person):
+    """Crash and restart: all pooled connections are dead, the first request after it succeeds."""
+    bodies = [next_person() for _ in range(10)]
+    with ThreadPoolExecutor(5) as threads:
+        keys = [answer.json()["key"] for answer in threads.map(service.apply, bodies)]
+    primary.stop("immediate")
+    assert service.apply(next_person()).json()["code"] == "no_primary"
+    primary.start()
+    until(lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == [(1,)], what="the standby streams")
+    answer = service.apply(next_person())
+    assert answer.status_code == 201, answer.text
+    replayed = [service.apply(body, key).json()["replayed"] for body, key in zip(bodies, keys, strict=True)]
+    assert replayed == [True] * 10
+
+
+def test_a_session_that_would_not_wait_is_made_to_wait(primary, service, next_person):
+    """Defaults of the role that switch off waiting or hide its warning have no effect on the service."""
+    primary.sql("ALTER ROLE approval_app SET synchronous_commit = 'off'")
+    primary.sql("ALTER ROLE approval_app SET client_min_messages = 'error'")
+    try:
+        primary.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'approval-%%'", ()
+        )
+        assert service.apply(next_person()).status_code == 201
+        primary.configure(synchronous_standby_names="ANY 1 (nowhere)")
+        assert service.apply(next_person()).json()["code"] == "commit_unknown"
+    finally:
+        primary.sql("ALTER ROLE approval_app RESET ALL")
+        primary.configure(synchronous_standby_names="ANY 1 (other_city)")
