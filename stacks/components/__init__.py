@@ -1,0 +1,1 @@
+"""Typed components: what several programs declare alike."""

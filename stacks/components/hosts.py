@@ -1,0 +1,84 @@
+"""The hosts of one layer: a `Playbook` for each, in the order in which a live estate is changed.
+
+A first build goes side by side. After that each host waits for the one before it, so that a bad change stops at the
+first: sites that only acknowledge come before the cities, and a site's router before what stands behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pulumi
+
+from estate.model import Estate, Host, Kind
+from playbooks.hostplan import HostInput
+from playbooks.secrets import Secrets
+from stacks import resources
+from stacks.components.secrets import texts
+from stacks.providers.shape import properties
+
+Render = Callable[[Host, Secrets | None], HostInput]
+GUARDED_KINDS = frozenset({Kind.DATA})
+"""Hosts whose loss from the state would be loss of data: protected in every stack that holds data."""
+
+
+class Hosts(pulumi.ComponentResource):
+    """`playbooks` by host name. Hosts at the sites `without` are declared, but nothing waits for them: the engine leaves them out."""
+
+    playbooks: Mapping[str, resources.Playbook]
+
+    def __init__(
+        self, name: str, *, hosts: tuple[Host, ...], addresses: Mapping[str, str], instance: str, render: Render,
+        secrets: pulumi.Output[Secrets | None], one_by_one: bool, without: frozenset[str] = frozenset(), guarded: bool = False,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("govcloud:stacks:Hosts", name, None, opts)
+        made: dict[str, resources.Playbook] = {}
+        before: list[pulumi.Resource] = []
+        for host in hosts:
+            made[host.name] = playbook = resources.Playbook(
+                f"{name}-{host.name}",
+                host=host.name,
+                address=addresses[host.name],
+                instance=instance,
+                wanted=_wanted(host, instance, render, secrets),
+                opts=pulumi.ResourceOptions(
+                    parent=self, depends_on=list(before), protect=guarded, retain_on_delete=guarded,
+                ),
+            )
+            if one_by_one and host.at not in without:
+                before = [playbook]
+        self.playbooks = made
+        self.register_outputs({})
+
+
+def in_order(estate: Estate, hosts: Iterable[Host]) -> tuple[Host, ...]:
+    """The order of a change to a live estate: remote sites first, then city by city; routers first at each."""
+    cities = set(estate.database.promotable)
+    sites = sorted(estate.sites, key=lambda site: (site.name in cities, site.number))
+    place = {site.name: index for index, site in enumerate(sites)}
+    return tuple(sorted(hosts, key=lambda host: (place[host.at], host.kind is not Kind.EDGE, host.number)))
+
+
+def _wanted(host: Host, instance: str, render: Render, secrets: pulumi.Output[Secrets | None]) -> pulumi.Output[Mapping[str, Any]]:
+    def shape(values: Secrets | None) -> Mapping[str, Any]:
+        return hide(properties(render(host, values), instance=instance), texts(values) if values else frozenset())
+
+    return pulumi.Output.unsecret(secrets.apply(shape))
+
+
+def hide(wanted: dict[str, Any], secret: frozenset[str]) -> dict[str, Any]:
+    """Mark as secret: files that say so, and every other text in which one of the `secret` texts stands."""
+    files = {path: {**file, "text": pulumi.Output.secret(file["text"])} if file["secret"] else file for path, file in wanted["files"].items()}
+    return {key: _hide(files if key == "files" else value, secret) for key, value in wanted.items()}
+
+
+def _hide(value: Any, secret: frozenset[str]) -> Any:
+    if isinstance(value, str):
+        return pulumi.Output.secret(value) if any(text in value for text in secret) else value
+    if isinstance(value, dict):
+        return {key: _hide(item, secret) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_hide(item, secret) for item in value]
+    return value

@@ -1,0 +1,119 @@
+"""The programs: what each stack declares, read from the estate. One stack per site, however many there are.
+
+    network -> data -> every site, and province
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pulumi
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host, Kind
+from playbooks.secrets import Secrets as SecretValues
+from stacks.components.hosts import Hosts, in_order
+from stacks.components.secrets import Secrets, as_secrets, placeholder
+
+PROJECT = "govcloud"
+NETWORK, DATA, PROVINCE = "network", "data", "province"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a program is run with. `instance` tells one lab from the next; `without` names dead sites."""
+
+    estate: Estate
+    plan: AddressPlan
+    instance: str
+    without: frozenset[str] = field(default_factory=frozenset)
+    first_build: bool = False
+    """Nothing of this stack exists yet: hosts go side by side, and a preview has no secrets to show."""
+    secrets_exist: bool = True
+    """Whether the data stack has made the secrets."""
+
+
+def stack_names(estate: Estate) -> tuple[str, ...]:
+    """All stacks, in the order in which they are built."""
+    return (NETWORK, DATA, *(site.name for site in estate.sites), PROVINCE)
+
+
+def stages(estate: Estate) -> tuple[tuple[str, ...], ...]:
+    """Stacks by stage: those of one stage may be built side by side."""
+    return ((NETWORK,), (DATA,), (*(site.name for site in estate.sites), PROVINCE))
+
+
+def layer_of(estate: Estate, stack: str) -> str:
+    """The layer that rendering knows: a site's stack is the layer `site`."""
+    return "site" if stack in {site.name for site in estate.sites} else stack
+
+
+def stack_hosts(estate: Estate, stack: str) -> tuple[Host, ...]:
+    """The hosts that a stack configures, in the order of a change to a live estate."""
+    return in_order(estate, (host for host in estate.own_hosts if _belongs(estate, stack, host)))
+
+
+def _belongs(estate: Estate, stack: str, host: Host) -> bool:
+    if stack == NETWORK:
+        return True
+    if stack == DATA:
+        return bool(host.etcd_votes or host.database)
+    if stack == PROVINCE:
+        return host.kind is Kind.OPS or (host.kind is Kind.EDGE and _at_province(estate, host))
+    return host.at == stack and host.kind in (Kind.KUBE, Kind.OPS)
+
+
+def _at_province(estate: Estate, host: Host) -> bool:
+    far = {end for link in estate.links_of(host.name) for end in link.ends if end != host.name}
+    return any(estate.host(end).at == PROVINCE for end in far)
+
+
+def program(context: Context, stack: str) -> Callable[[], None]:
+    """The program of a stack, for the engine to call. KeyError for an unknown stack."""
+    if stack not in stack_names(context.estate):
+        raise KeyError(f"unknown stack {stack!r}; known: {', '.join(stack_names(context.estate))}")
+
+    def run() -> None:
+        pulumi.export("instance", context.instance)
+        Hosts(
+            stack,
+            hosts=stack_hosts(context.estate, stack),
+            addresses={host.name: address_of(context, host) for host in context.estate.own_hosts},
+            instance=context.instance,
+            render=lambda host, secrets: _render(context, stack, host, secrets),
+            secrets=_secrets(context, stack),
+            one_by_one=not context.first_build,
+            without=context.without,
+            guarded=stack == DATA,
+        )
+
+    return run
+
+
+def address_of(context: Context, host: Host) -> str:
+    """Where the operator reaches the host: what the estate says, or the computed management address."""
+    return host.platform.address or str(context.plan.management(host.name))
+
+
+def _render(context: Context, stack: str, host: Host, secrets: SecretValues | None) -> object:
+    from playbooks.plan import host_input
+
+    return host_input(context.estate, host.name, layer_of(context.estate, stack), secrets)
+
+
+def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]:
+    from playbooks.render.pki import leaves
+
+    if stack in (NETWORK, PROVINCE):
+        return pulumi.Output.from_input(None)
+    wanted = leaves(context.estate, context.plan)
+    made: pulumi.Output[object]
+    if stack == DATA:
+        made = Secrets("secrets", estate_name=context.estate.name, leaves=wanted).values
+        pulumi.export("secrets", made)
+    if not context.secrets_exist and pulumi.runtime.is_dry_run():
+        return pulumi.Output.secret(placeholder(wanted))
+    if stack != DATA:
+        made = pulumi.StackReference(f"organization/{PROJECT}/{DATA}").require_output("secrets")
+    return made.apply(as_secrets)

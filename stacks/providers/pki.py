@@ -1,0 +1,83 @@
+"""`govcloud:index:Authority` and `govcloud:index:Certificate`: the estate's own PKI, its keys only in encrypted state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pulumi.provider.experimental.provider import DiffResponse, PropertyDiff, PropertyDiffKind
+
+from stacks.providers.resource import Call, Resource
+from stacks.providers.values import Hidden, Properties, is_unknown, plain, unknown, wire
+
+
+class Authority(Resource):
+    """Inputs `name`, `days`; outputs `cert` and, secret, `key`. Never renewed by itself: all hosts trust it by file."""
+
+    inputs = ("name", "days")
+    replaced_by = ("name",)
+
+    async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
+        """Make key and certificate."""
+        if call.preview:
+            return "", {**news, "cert": unknown(), "key": unknown().with_secret(True)}
+        from playbooks import pki
+
+        key, cert = pki.new_authority(plain(news["name"]), plain(news["days"]))
+        return call.name, {**news, "cert": wire(_text(cert)), "key": wire(Hidden(_text(key)))}
+
+    async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
+        """Other `days` count for the next authority."""
+        return {**olds, **news}
+
+
+class Certificate(Resource):
+    """Inputs `authority_cert`, `authority_key`, `subject`, `sans`, `usages`, `days`; outputs `cert` and, secret, `key`.
+
+    It differs from its inputs, and is issued anew, when its renewal window has begun.
+    """
+
+    inputs = ("authority_cert", "authority_key", "subject", "sans", "usages", "days")
+
+    def diff(self, olds: Properties, news: Properties) -> DiffResponse:
+        """What the base finds, and the renewal window."""
+        found = super().diff(olds, news)
+        if not found.changes and _due(olds):
+            found.changes = True
+            found.diffs = ["cert"]
+            found.detailed_diff = {"cert": PropertyDiff(PropertyDiffKind.UPDATE, input_diff=False)}
+        return found
+
+    async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
+        """Issue it."""
+        return ("" if call.preview else call.name), self._issue(news, call)
+
+    async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
+        """Issue it anew, with a new key."""
+        return self._issue(news, call)
+
+    def _issue(self, news: Properties, call: Call) -> Properties:
+        if call.preview or any(is_unknown(item) for item in news.values()):
+            return {**news, "cert": unknown(), "key": unknown().with_secret(True)}
+        from playbooks import pki
+
+        values = {key: plain(item) for key, item in news.items()}
+        key, cert = pki.issue(
+            pki.Authority(key=values["authority_key"], cert=values["authority_cert"]),
+            values["subject"],
+            tuple(values["sans"]),
+            values["days"],
+            tuple(values["usages"]),
+        )
+        return {**news, "cert": wire(_text(cert)), "key": wire(Hidden(_text(key)))}
+
+
+def _due(olds: Properties) -> bool:
+    from playbooks import pki
+
+    cert = olds.get("cert")
+    return bool(cert and cert.value and pki.due(plain(cert), datetime.now(UTC)))
+
+
+def _text(pem: Any) -> str:
+    return pem.decode("ascii") if isinstance(pem, bytes) else str(pem)

@@ -1,0 +1,163 @@
+"""`govcloud:index:Playbook`: all that one stack wants of one host.
+
+Create and update run the host's roles. Read compares the host in one call and answers what is really there, so that the
+next preview shows the very lines that would change. Delete ends management and removes nothing from the host.
+Updates of a live estate go one host at a time (`waves`); first builds go side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
+
+from stacks.providers import shape, waves
+from stacks.providers.resource import Call, Resource, ResourceFailed, differences
+from stacks.providers.values import Properties, is_unknown, plain, plain_map, wire
+from workstation import paths
+from workstation.errors import GovcloudError
+
+if TYPE_CHECKING:
+    from playbooks.compare import Difference
+    from playbooks.runner import Event
+
+APPLY_TIMEOUT_S = 900.0
+"""Longest that one host may take: a first installation from packages on a slow mirror."""
+READ_TIMEOUT_S = 45.0
+FOUND = "differences"
+"""Output that tells in words what a read found; absent where the host is as declared."""
+OTHERWISE = "differs from what was applied: "
+"""Stands for the text of a secret file that was changed on the host, before the hash of what is there."""
+
+
+class Playbook(Resource):
+    """Inputs as in `shape`; outputs are the same, as found on the host, and `differences`."""
+
+    inputs = ("host", "address", "instance", "roles", *shape.KINDS)
+    replaced_by = ("host",)
+
+    def __init__(self) -> None:
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Hosts that have not begun are left as they are; those that have are finished."""
+        self._cancelled = True
+
+    def check(self, news: Properties) -> list[CheckFailure]:
+        """Names every file without an absolute path, and what `Resource.check` finds."""
+        failures = super().check(news)
+        if failures or any(is_unknown(news[key]) for key in self.inputs):
+            return failures
+        bad = [path for path in plain(news["files"]) if not path.startswith("/")]
+        return [CheckFailure("files", f"{path} is no absolute path") for path in bad]
+
+    def diff(self, olds: Properties, news: Properties) -> DiffResponse:
+        """As found on the host against as declared."""
+        return differences(plain_map(olds), plain_map(news), (*self.inputs, FOUND), self.replaced_by)
+
+    async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
+        """Take the host under management."""
+        host = plain(news["host"])
+        if not call.preview:
+            await self._apply(news, call)
+        return host, dict(news)
+
+    async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
+        """Bring the host to the new inputs, in its turn."""
+        if not call.preview:
+            with waves.turn(plain(news["host"])) as turn:
+                await asyncio.to_thread(turn.wait)
+                await self._apply(news, call)
+        return dict(news)
+
+    async def read(self, resource_id: str, state: Properties, inputs: Properties, call: Call) -> tuple[str, Properties, Properties]:
+        """Compare the host with what was applied; also how a host is imported by its name and address."""
+        if not inputs:
+            raise ResourceFailed(
+                f"{resource_id}: a Playbook is adopted by `govcloud up`, which compares first and changes only what differs"
+            )
+        found = await asyncio.to_thread(_compare, plain_map(inputs))
+        return resource_id, actual_state(inputs, found), inputs
+
+    async def delete(self, resource_id: str, state: Properties, call: Call) -> None:
+        """Management ends; the host keeps everything."""
+        call.say(f"{resource_id}: management ends, nothing is removed from the host")
+
+    async def _apply(self, news: Properties, call: Call) -> None:
+        values = plain_map(news)
+        if self._cancelled:
+            raise ResourceFailed(f"{values['host']}: not begun, the run was cancelled")
+        await asyncio.to_thread(_apply, values, call)
+
+
+def _apply(values: dict[str, Any], call: Call) -> None:
+    from playbooks.runner import apply
+    from workstation.ssh import Access
+
+    host, seen = values["host"], set[str]()
+
+    def on_event(event: Event) -> None:
+        if event.role not in seen:
+            seen.add(event.role)
+            call.say(f"{host}: {event.role}")
+
+    try:
+        apply(
+            shape.host_input(values),
+            Access.default(),
+            artifacts=paths.cache() / "artifacts",
+            on_event=on_event,
+            timeout_s=call.timeout_s or APPLY_TIMEOUT_S,
+        )
+    except GovcloudError as error:
+        raise ResourceFailed(error.message) from error
+
+
+def _compare(values: dict[str, Any]) -> tuple[Difference, ...]:
+    from playbooks.compare import compare
+    from playbooks.installs import install_hash
+    from workstation.ssh import Access
+
+    artifacts = paths.cache() / "artifacts"
+    try:
+        installs = {role["role"]: install_hash(role["role"], artifacts) for role in values["roles"]}
+        return compare(shape.host_input(values), Access.default(), timeout_s=READ_TIMEOUT_S, installs=installs)
+    except GovcloudError as error:
+        raise ResourceFailed(f"{values['host']}: cannot be compared: {error.message}") from error
+
+
+def actual_state(inputs: Properties, found: tuple[Difference, ...]) -> Properties:
+    """The outputs after a read: the inputs with what was found put in, and the findings in words."""
+    state = {key: _Tree(inputs[key]) if key in shape.KINDS else inputs[key] for key in inputs}
+    words: dict[str, Any] = {}
+    for item in found:
+        words[f"{item.kind} {item.name}: {item.aspect}"] = str(item)
+        tree = state.get(f"{item.kind}s")
+        if isinstance(tree, _Tree):
+            tree.put(item)
+    outputs = {key: item.value() if isinstance(item, _Tree) else item for key, item in state.items()}
+    return {**outputs, FOUND: wire(words)} if words else outputs
+
+
+class _Tree:
+    """One of the input's maps, into which findings are written; untouched values keep their secrecy."""
+
+    def __init__(self, properties: Any) -> None:
+        self._things: dict[str, Any] = dict(properties.value)
+
+    def put(self, item: Difference) -> None:
+        old = self._things.get(item.name)
+        if old is None:
+            return
+        if item.kind == "sysctl":
+            self._things[item.name] = wire("" if item.actual is None else str(item.actual))
+        elif item.aspect == "text" and item.actual is None:
+            del self._things[item.name]
+        elif item.aspect in old.value:
+            was = old.value[item.aspect]
+            now = wire(f"{OTHERWISE}{item.actual}" if was.is_secret else item.actual).with_secret(was.is_secret)
+            self._things[item.name] = wire({**old.value, item.aspect: now})
+
+    def value(self) -> Any:
+        return wire(self._things)

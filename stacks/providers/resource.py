@@ -1,0 +1,106 @@
+"""What every resource of the provider answers, with the harmless answer as default."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pulumi.provider.experimental.provider import CheckFailure, DiffResponse, PropertyDiff, PropertyDiffKind
+
+from stacks.providers.values import Properties, plain_map
+
+Say = Callable[[str], None]
+"""Takes one line of progress for the operator."""
+
+
+class ResourceFailed(Exception):
+    """The operation failed; the text is meant for the operator and names cause and place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What the engine tells about the operation besides the properties. `timeout_s` is 0 where it set none."""
+
+    name: str
+    preview: bool
+    timeout_s: float
+    say: Say
+
+
+class Resource(ABC):
+    """One type of resource. Properties arrive and leave as the engine's values, so that secrets stay marked."""
+
+    inputs: tuple[str, ...]
+    """Names of the inputs; all are required."""
+    replaced_by: tuple[str, ...] = ()
+    """Inputs whose change needs another resource instead of an update."""
+
+    def check(self, news: Properties) -> list[CheckFailure]:
+        """What is wrong with the inputs."""
+        missing = [CheckFailure(name, "is missing") for name in self.inputs if name not in news]
+        return missing + [CheckFailure(name, "is unknown to this resource") for name in news if name not in self.inputs]
+
+    def diff(self, olds: Properties, news: Properties) -> DiffResponse:
+        """Difference between the state and the new inputs, property by property."""
+        return differences(plain_map(olds), plain_map(news), self.inputs, self.replaced_by)
+
+    @abstractmethod
+    async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
+        """Make it; answers its ID and its outputs."""
+
+    async def read(self, resource_id: str, state: Properties, inputs: Properties, call: Call) -> tuple[str, Properties, Properties]:
+        """ID, outputs and inputs as they really are. An empty ID says that it is gone."""
+        return resource_id, state, inputs
+
+    @abstractmethod
+    async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
+        """Change it; answers its outputs."""
+
+    async def delete(self, resource_id: str, state: Properties, call: Call) -> None:
+        """End it. The default only forgets."""
+
+
+def differences(
+    olds: Mapping[str, Any], news: Mapping[str, Any], keys: tuple[str, ...], replaced_by: tuple[str, ...] = ()
+) -> DiffResponse:
+    """Compare the named properties down to their leaves."""
+    detailed: dict[str, PropertyDiff] = {}
+    replaces = []
+    for key in keys:
+        found = dict(_walk(key, olds.get(key), news.get(key)))
+        if key in replaced_by and found:
+            replaces.append(key)
+            found = {path: _REPLACING[kind] for path, kind in found.items()}
+        detailed.update({path: PropertyDiff(kind, input_diff=False) for path, kind in found.items()})
+    return DiffResponse(
+        changes=bool(detailed), replaces=replaces, diffs=sorted({_top(path) for path in detailed}), detailed_diff=detailed
+    )
+
+
+_REPLACING = {
+    PropertyDiffKind.ADD: PropertyDiffKind.ADD_REPLACE,
+    PropertyDiffKind.DELETE: PropertyDiffKind.DELETE_REPLACE,
+    PropertyDiffKind.UPDATE: PropertyDiffKind.UPDATE_REPLACE,
+}
+
+
+def _walk(path: str, old: Any, new: Any) -> list[tuple[str, PropertyDiffKind]]:
+    if old == new:
+        return []
+    if old is None:
+        return [(path, PropertyDiffKind.ADD)]
+    if new is None:
+        return [(path, PropertyDiffKind.DELETE)]
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [item for key in sorted(old.keys() | new.keys()) for item in _walk(f'{path}["{key}"]', old.get(key), new.get(key))]
+    if isinstance(old, list) and isinstance(new, list):
+        longest = max(len(old), len(new))
+        pairs = [(i, old[i] if i < len(old) else None, new[i] if i < len(new) else None) for i in range(longest)]
+        return [item for index, a, b in pairs for item in _walk(f"{path}[{index}]", a, b)]
+    return [(path, PropertyDiffKind.UPDATE)]
+
+
+def _top(path: str) -> str:
+    return path.split("[", 1)[0]

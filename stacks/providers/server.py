@@ -1,0 +1,151 @@
+"""The provider as a process: gRPC towards the engine, with errors that read as sentences and progress lines.
+
+The SDK's servicer turns an exception into "Unexpected <class …>"; here the operator gets the exception's own words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+from pulumi.provider.experimental import provider as sdk
+from pulumi.provider.experimental.server import ProviderServicer
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2_grpc
+
+from stacks.providers.resource import Call, Resource, ResourceFailed
+
+VERSION = "0.1.0"
+
+_GUARDED = ("Check", "Diff", "Create", "Read", "Update", "Delete", "Configure")
+
+
+class EngineLog:
+    """Lines to the engine's event stream, attached to a resource. Losing one harms nobody."""
+
+    def __init__(self, address: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stub = engine_pb2_grpc.EngineStub(grpc.aio.insecure_channel(address, options=_GRPC_CHANNEL_OPTIONS))
+
+    def say(self, urn: str, line: str) -> None:
+        """Send a line; may be called from any thread."""
+        asyncio.run_coroutine_threadsafe(self._send(urn, line), self._loop)
+
+    async def _send(self, urn: str, line: str) -> None:
+        try:
+            await self._stub.Log(engine_pb2.LogRequest(severity=engine_pb2.INFO, message=line, urn=urn, ephemeral=True))
+        except grpc.RpcError:
+            logging.getLogger(__name__).debug("the engine takes no more log lines: %s", line)
+
+
+class Govcloud(sdk.Provider):
+    """Dispatches the engine's requests to the resources by type."""
+
+    def __init__(self, resources: dict[str, Resource]) -> None:
+        self._resources = resources
+        self.log: EngineLog | None = None
+
+    async def check(self, request: sdk.CheckRequest) -> sdk.CheckResponse:
+        """Inputs that a resource cannot use are told before anything starts."""
+        return sdk.CheckResponse(inputs=request.new_inputs, failures=self._of(request.type).check(request.new_inputs))
+
+    async def diff(self, request: sdk.DiffRequest) -> sdk.DiffResponse:
+        """State, as read last, against the new inputs."""
+        return self._of(request.type).diff(request.old_state, request.new_inputs)
+
+    async def create(self, request: sdk.CreateRequest) -> sdk.CreateResponse:
+        """Make the resource."""
+        made, state = await self._of(request.type).create(request.properties, self._call(request, request.preview, request.timeout))
+        return sdk.CreateResponse(resource_id=made, properties=state)
+
+    async def read(self, request: sdk.ReadRequest) -> sdk.ReadResponse:
+        """The resource as it really is."""
+        found, state, inputs = await self._of(request.type).read(
+            request.resource_id, request.properties, request.inputs, self._call(request, False, 0)
+        )
+        return sdk.ReadResponse(resource_id=found, properties=state, inputs=inputs)
+
+    async def update(self, request: sdk.UpdateRequest) -> sdk.UpdateResponse:
+        """Change the resource."""
+        call = self._call(request, request.preview, request.timeout)
+        return sdk.UpdateResponse(properties=await self._of(request.type).update(request.resource_id, request.olds, request.news, call))
+
+    async def delete(self, request: sdk.DeleteRequest) -> None:
+        """End the resource."""
+        await self._of(request.type).delete(request.resource_id, request.properties, self._call(request, False, request.timeout))
+
+    async def cancel(self) -> None:
+        """The operator pressed Ctrl-C: hosts that have not begun are left alone."""
+        for resource in self._resources.values():
+            stop = getattr(resource, "cancel", None)
+            if stop:
+                stop()
+
+    def _of(self, token: str) -> Resource:
+        kind = token.rsplit(":", 1)[-1]
+        if kind not in self._resources:
+            raise ResourceFailed(f"this provider has no resource {token}; it has {', '.join(sorted(self._resources))}")
+        return self._resources[kind]
+
+    def _call(self, request: Any, preview: bool, timeout_s: float) -> Call:
+        log, urn = self.log, request.urn
+
+        def say(line: str) -> None:
+            if log:
+                log.say(urn, line)
+
+        return Call(name=request.name, preview=preview, timeout_s=timeout_s, say=say)
+
+
+class Servicer(ProviderServicer):
+    """The SDK's servicer whose failures carry the exception's own words."""
+
+
+def _guarded(name: str) -> Callable[[Any, Any, Any], Awaitable[Any]]:
+    inner = getattr(ProviderServicer, name)
+
+    async def call(self: Any, request: Any, context: Any) -> Any:
+        try:
+            return await inner(self, request, context)
+        except ResourceFailed as error:
+            await context.abort(grpc.StatusCode.UNKNOWN, str(error))
+        except Exception as error:
+            logging.getLogger(__name__).exception("%s failed", name)
+            await context.abort(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
+
+    return call
+
+
+for _name in _GUARDED:
+    setattr(Servicer, _name, _guarded(_name))
+
+
+def serve(argv: list[str], provider: Govcloud) -> None:
+    """Serve until the engine ends the process. `argv` holds the engine's address."""
+    parser = argparse.ArgumentParser(prog="pulumi-resource-govcloud")
+    parser.add_argument("engine", help="address of the engine")
+    known, _ = parser.parse_known_args(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+
+    async def run() -> None:
+        server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
+        provider.log = EngineLog(known.engine)
+        servicer = Servicer(argv, VERSION, provider, engine_address=known.engine)
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        print(port, flush=True)
+        ended = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        await ended.wait()
+        await server.stop(None)
+
+    asyncio.run(run())

@@ -1,0 +1,71 @@
+"""A change to a live estate goes one host at a time, whichever stack or command it comes from.
+
+The turn is an advisory lock of the operating system: it ends with its holder, however that dies. When a host fails, the
+others of the same run are left as they are: a bad change then stands on one host and not on all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from stacks.providers.resource import ResourceFailed
+from workstation import paths
+
+RUN = "GOVCLOUD_RUN"
+"""Environment variable with the ID of the run; all stacks of one `govcloud up` share it."""
+
+
+class Turn:
+    """A host's turn. `wait` blocks until it has come."""
+
+    def __init__(self, host: str, stream: IO[str]) -> None:
+        self._host, self._stream = host, stream
+        self.come = False
+
+    def wait(self) -> None:
+        """Returns when no other host is being changed. Raises `ResourceFailed` where one of this run has failed."""
+        fcntl.flock(self._stream, fcntl.LOCK_EX)
+        failed, run = self._failed(), os.environ.get(RUN)
+        if run and failed.get("run") == run:
+            raise ResourceFailed(f"{self._host}: not changed, because {failed['host']} failed before it in this run")
+        self.come = True
+
+    def fail(self) -> None:
+        """Stop the others of this run."""
+        self._stream.seek(0)
+        self._stream.truncate()
+        json.dump({"run": os.environ.get(RUN, ""), "host": self._host}, self._stream)
+        self._stream.flush()
+
+    def _failed(self) -> dict[str, str]:
+        self._stream.seek(0)
+        try:
+            return dict(json.loads(self._stream.read() or "{}"))
+        except ValueError:
+            return {}
+
+
+@contextmanager
+def turn(host: str) -> Iterator[Turn]:
+    """Hold the host's turn after `Turn.wait`, to the end of the block."""
+    folder = lock_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "wave.lock").open("a+", encoding="utf-8") as stream:
+        held = Turn(host, stream)
+        try:
+            yield held
+        except ResourceFailed:
+            if held.come:
+                held.fail()
+            raise
+
+
+def lock_folder() -> Path:
+    """Beside the state."""
+    return paths.home() / "state"

@@ -1,0 +1,64 @@
+"""The provider's resources as programs declare them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from stacks.providers.shape import KINDS
+
+PACKAGE = "govcloud"
+PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD = (f"{PACKAGE}:index:{name}" for name in ("Playbook", "Authority", "Certificate", "Password"))
+
+
+class Playbook(pulumi.CustomResource):
+    """All that one stack wants of one host. `wanted` is `providers.shape.properties`, known when secrets are."""
+
+    def __init__(
+        self, name: str, *, host: str, address: str, instance: str, wanted: pulumi.Output[Mapping[str, Any]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        rendered = {key: wanted.apply(lambda values, key=key: values[key]) for key in ("roles", *KINDS)}
+        super().__init__(PLAYBOOK, name, {"host": host, "address": address, "instance": instance, **rendered}, opts)
+
+
+class Authority(pulumi.CustomResource):
+    """The estate's certificate authority, valid for `days`."""
+
+    cert: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(self, name: str, *, subject: str, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(AUTHORITY, name, {"name": subject, "days": days, "cert": None, "key": None}, _secret(opts, "key"))
+
+
+class Certificate(pulumi.CustomResource):
+    """A certificate with its key, signed by `authority`, issued anew in its renewal window."""
+
+    cert: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, *, authority: Authority, subject: str, sans: tuple[str, ...], usages: tuple[str, ...], days: int,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "authority_cert": authority.cert, "authority_key": pulumi.Output.secret(authority.key), "subject": subject,
+            "sans": list(sans), "usages": list(usages), "days": days, "cert": None, "key": None,
+        }
+        super().__init__(CERTIFICATE, name, inputs, _secret(opts, "key"))
+
+
+class Password(pulumi.CustomResource):
+    """A random password. Raise `generation` to get a new one."""
+
+    text: pulumi.Output[str]
+
+    def __init__(self, name: str, *, generation: int = 1, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(PASSWORD, name, {"generation": generation, "text": None}, _secret(opts, "text"))
+
+
+def _secret(opts: pulumi.ResourceOptions | None, *outputs: str) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=list(outputs)))

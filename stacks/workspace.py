@@ -1,0 +1,152 @@
+"""Where the engine works: its binary, its environment, its files. All of it outside the source tree.
+
+    $GOVCLOUD_HOME/state             the file backend, one checkpoint per stack, secrets encrypted
+    $GOVCLOUD_HOME/engine/passphrase opens them; 0600, made once, never leaves the operator's side
+    $GOVCLOUD_HOME/engine/bin        our provider's executable, put first on the engine's PATH
+    $GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would otherwise write into the tree
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from pulumi import automation as auto
+from pulumi.automation._cmd import PulumiCommand
+from semver import VersionInfo
+
+from stacks.programs import PROJECT
+from workstation import paths
+from workstation.errors import GovcloudError
+
+PLUGIN = "pulumi-resource-govcloud"
+
+
+def engine_home() -> Path:
+    """The engine's own folder."""
+    return paths.home() / "engine"
+
+
+def state_home() -> Path:
+    """The backend's folder."""
+    return paths.home() / "state"
+
+
+def checkpoint(stack: str) -> Path:
+    """Where the backend keeps a stack's state."""
+    return state_home() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def engine_binary() -> Path:
+    """The pinned engine from the cache, or the installed one. Raises `GovcloudError` where there is none."""
+    built = paths.cache() / "artifacts" / "pulumi"
+    if built.exists():
+        return built
+    if installed := shutil.which("pulumi"):
+        return Path(installed)
+    raise GovcloudError("the Pulumi engine has not been built", "run `./govcloud setup`")
+
+
+class Engine(PulumiCommand):
+    """The engine's command at a known path and version: asking it for its version takes as long as a small run."""
+
+    def __init__(self) -> None:
+        self.command = str(engine_binary())
+        self.version = VersionInfo.parse(metadata.version("pulumi"))
+
+
+class Stack(auto.Stack):
+    """A stack whose runs are one engine process each: outputs and history are read from the state when wanted."""
+
+    def outputs(self) -> auto.OutputMap:
+        """Not asked for after a run."""
+        return {}
+
+    def info(self, show_secrets: bool = False) -> auto.UpdateSummary:
+        """Not asked for after a run: counts come from the events."""
+        return auto.UpdateSummary(kind="", start_time=None, message="", environment={}, config={}, result="")  # type: ignore[arg-type]
+
+
+def prepare() -> None:
+    """Make what is missing: folders, passphrase, the provider's executable."""
+    for folder in (engine_home() / "bin", state_home()):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _passphrase()
+    _plugin()
+
+
+def environment() -> dict[str, str]:
+    """The engine's environment. Nothing in it lets the engine look for updates or plugins on a network."""
+    return {
+        "PULUMI_BACKEND_URL": f"file://{state_home()}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase()),
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "PULUMI_IGNORE_AMBIENT_PLUGINS": "false",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_OPTION_COLOR": "never",
+        "PATH": f"{engine_home() / 'bin'}:{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        "GOVCLOUD_HOME": str(paths.home()),
+        "GOVCLOUD_CACHE": str(paths.cache()),
+    }
+
+
+def open_stack(name: str, program: Callable[[], None] | None = None) -> Stack:
+    """The stack, made where it does not exist, with its settings outside the tree."""
+    folder = engine_home() / name
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    workspace = auto.LocalWorkspace(
+        work_dir=str(folder),
+        pulumi_home=str(engine_home() / "pulumi"),
+        program=program,
+        env_vars=environment(),
+        secrets_provider="passphrase",
+        project_settings=auto.ProjectSettings(name=PROJECT, runtime="python", main=str(folder)),
+        pulumi_command=Engine(),
+    )
+    if checkpoint(name).exists():
+        return _existing(name, workspace)
+    return Stack.create_or_select(name, workspace)  # type: ignore[return-value]
+
+
+def _existing(name: str, workspace: auto.LocalWorkspace) -> Stack:
+    """Every command names its stack, so an existing one need not be selected by an engine run of its own."""
+    stack = Stack.__new__(Stack)
+    stack.name, stack.workspace, stack._mode = name, workspace, auto._stack.StackInitMode.SELECT
+    return stack
+
+
+def _passphrase() -> Path:
+    path = engine_home() / "passphrase"
+    if not path.exists():
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(32) + "\n", encoding="ascii")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        draft.unlink()
+    return path
+
+
+def _plugin() -> None:
+    """The plugin's executable: a script, because which Python and which checkout run is decided here and now."""
+    script = (
+        "#!/bin/sh\n"
+        f"PYTHONPATH={shlex.quote(str(paths.repo()))} PYTHONDONTWRITEBYTECODE=1\n"
+        "export PYTHONPATH PYTHONDONTWRITEBYTECODE\n"
+        f"exec {shlex.quote(sys.executable)} -m stacks.providers \"$@\"\n"
+    )
+    path = engine_home() / "bin" / PLUGIN
+    if path.exists() and path.read_text(encoding="utf-8") == script:
+        return
+    draft = path.with_name(f".{PLUGIN}.{os.getpid()}")
+    draft.write_text(script, encoding="utf-8")
+    draft.chmod(0o755)
+    draft.replace(path)
