@@ -14,13 +14,15 @@ from typing import Protocol
 
 
 class Power(Protocol):
-    """Electric power of a site or of one host, by its name in the estate. Off is silent: no FIN, no RST, no link down."""
+    """Electric power of a site or of one host, by its name in the estate. Off is silent: no FIN, no RST, no link
+    down."""
 
     def off(self, target: str) -> None:
         """Takes the power away; returns when it is gone. Already off is no error."""
 
     def on(self, target: str) -> None:
-        """Gives the power back; returns when it is there, not when the machines have started. Already on is no error."""
+        """Gives the power back; returns when it is there, not when the machines have started. Already on is no
+        error."""
 
     def is_on(self, target: str) -> bool:
         """True when every host of the target has power."""
@@ -103,8 +105,9 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One member of the database cluster as it was seen. `lag_bytes` is how far it is behind the primary's position, None
-    where that is not known; `running` is False when it did not answer or is not streaming."""
+    """One member of the database cluster as it was seen. `lag_bytes` is how far it is behind the primary's position,
+    None where that is not known; `position` is its own flushed position in bytes; `running` is False when it did not
+    answer or is not streaming."""
 
     host: str
     site: str
@@ -112,6 +115,7 @@ class Member:
     running: bool
     timeline: int | None = None
     lag_bytes: int | None = None
+    position: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Command line of the applicant, as run on a vantage: `python3 -m applicant --ledger … --ca … --address4 …`.
 
-Ends when the sentinel file appears, on SIGTERM or SIGINT, or at the limit; drains what is under way; exit 0. Exit 2 when
-it was started wrongly, 1 when the ledger cannot be written.
+Ends when the sentinel file appears, on SIGTERM or SIGINT, or at the limit; drains what is under way; exit 0. Exit 2
+when it was started wrongly, 1 when the ledger cannot be written.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def orders_of(options: argparse.Namespace) -> Orders:
     if options.people < 1 or options.first < 0:
         raise ValueError("--people must be 1 or more and --first 0 or more")
     return Orders(
-        seed=options.seed, people_seed=options.people_seed, people=options.people, first=options.first, rate_per_s=options.rate,
-        families=families, limit_s=options.limit,
+        seed=options.seed, people_seed=options.people_seed, people=options.people, first=options.first,
+        rate_per_s=options.rate, families=families, limit_s=options.limit,
         read_after_s=options.read_after, deadline_s=options.deadline, drain_s=options.drain,
         in_flight=options.in_flight, retries_at_once=options.retries_at_once, retry_rate_per_s=options.retry_rate,
     )  # fmt: skip

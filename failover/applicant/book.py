@@ -1,4 +1,5 @@
-"""The ledger as it is written: one JSON object on a line, flushed at once, so that a killed applicant leaves all it knew.
+"""The ledger as it is written: one JSON object on a line, flushed at once, so that a killed applicant leaves all it
+knew.
 
 A write is entered when it is first sent and again when its last attempt has ended; of two lines with the same kind and
 number the later one holds. A reader must accept that the very last line is cut off.

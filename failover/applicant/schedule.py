@@ -60,7 +60,8 @@ class Backoff:
     longest_s: float = 3.0
 
     def pause_s(self, retry: int, chance: float, asked_s: float = 0.0) -> float:
-        """Pause before retry number `retry` (from 1). `chance` in 0…1 spreads it over half to all of its length, so that
-        refused writes do not come back in step; `asked_s` is the service's Retry-After, honoured up to the longest pause."""
+        """Pause before retry number `retry` (from 1). `chance` in 0…1 spreads it over half to all of its length, so
+        that refused writes do not come back in step; `asked_s` is the service's Retry-After, honoured up to the
+        longest pause."""
         grown = min(self.longest_s, self.first_s * self.factor ** (retry - 1))
         return max(grown, min(asked_s, self.longest_s)) * (0.5 + chance / 2)

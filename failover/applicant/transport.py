@@ -1,8 +1,8 @@
 """One HTTPS request on a connection of its own, verified against the estate's CA.
 
 A connection that is kept would survive a route change that new citizens do not, so every request makes its own. The
-service's name resolves to the anycast address of the wanted family: the name is what the certificate is checked for, the
-address is what is measured.
+service's name resolves to the anycast address of the wanted family: the name is what the certificate is checked for,
+the address is what is measured.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         for version, address in self._service.addresses.items():
-            connector: Any = aiohttp.TCPConnector(
-                resolver=_Fixed(address),  # type: ignore[arg-type,unused-ignore]  # aiohttp asks for its two methods only
-                use_dns_cache=False, force_close=True, limit=0, ssl=self._tls,
-            )  # fmt: skip
+            resolver: Any = _Fixed(address)  # aiohttp's abstract class asks for no more than its two methods
+            connector = aiohttp.TCPConnector(
+                resolver=resolver, use_dns_cache=False, force_close=True, limit=0, ssl=self._tls
+            )
             jar = aiohttp.DummyCookieJar()
             self._sessions[version] = aiohttp.ClientSession(
                 connector=connector, timeout=self._timeout, cookie_jar=jar, trust_env=False

@@ -3,11 +3,11 @@
 - write outage: the longest time between the *scheduled* sends of two consecutive acknowledged first attempts, minus one
   interval; read outage the same for reads. The run's two ends count as acknowledged just outside it, so that an outage
   that has no end inside the run is not overlooked.
-- availability: share of the 100 ms windows, of those in which something was due, in which every request due succeeded at
-  its first attempt.
+- availability: share of the 100 ms windows, of those in which something was due, in which every request due succeeded
+  at its first attempt.
 - latency: from the *scheduled* send to the answer of acknowledged first attempts, so that a stall counts in full.
-- longest silence: the longest time without an acknowledgement *arriving*. A stall shorter than the time-out of an attempt
-  is no outage by the first definition; here it shows.
+- longest silence: the longest time without an acknowledgement *arriving*. A stall shorter than the time-out of an
+  attempt is no outage by the first definition; here it shows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A small HTTPS desk that takes applications and answers like the service, for tests of the applicant on loopback.
 
 Run as a process of its own, so that a test can stall it in earnest with SIGSTOP. It keeps its rows in memory and prints
-its port when it is ready. `--faults` is a JSON list of `{"from_s", "to_s", "do": "refuse"|"lose"}`, in seconds after the
-first application: refuse answers 503 no_primary, lose acknowledges and stores nothing.
+its port when it is ready. `--faults` is a JSON list of `{"from_s", "to_s", "do": "refuse"|"lose"}`, in seconds after
+the first application: refuse answers 503 no_primary, lose acknowledges and stores nothing.
 """
 
 from __future__ import annotations

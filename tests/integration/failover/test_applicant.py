@@ -1,4 +1,5 @@
-"""The applicant against a real HTTPS server on loopback: it keeps its rate, its ledger and its word, whatever happens."""
+"""The applicant against a real HTTPS server on loopback: it keeps its rate, its ledger and its word, whatever
+happens."""
 
 from __future__ import annotations
 
@@ -34,11 +35,8 @@ def ledger_in(folder: Path) -> Ledger:
 
 def writes_so_far(folder: Path) -> int:
     path = folder / "ledger.jsonl"
-    return (
-        len(set(line.split(",", 1)[0] for line in path.read_text().split("\n") if '"write"' in line))
-        if path.exists()
-        else 0
-    )
+    lines = path.read_text().splitlines() if path.exists() else []
+    return len({line.split(",", 1)[0] for line in lines if '"write"' in line})
 
 
 def against(ledger: Ledger, desk: RunningDesk) -> Comparison:

@@ -1,0 +1,104 @@
+"""What a drill has changed, on disk before it is changed, so that a killed run is recognised and undone by the next
+one.
+
+One JSON object on a line, synced to disk before the caller goes on. An act that must not outlast its run carries its
+undo as data; it stays *open* until a later line says that it was undone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+NAME = "journal.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undo:
+    """How to take an act back: a kind that `drills.undo` knows, and what it is done to."""
+
+    kind: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.replace('_', ' ')} {self.target}"
+
+
+class Journal:
+    """The journal of one run, in the run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def note(self, phase: str, step: str, *, undo: Undo | None = None, detail: str = "") -> None:
+        """Writes one line; when it returns, the line is on disk. Phases: begin, acted, done, failed, undone, end."""
+        line: dict[str, Any] = {"at": round(time.time(), 3), "pid": os.getpid(), "phase": phase, "step": step}
+        if undo:
+            line["undo"] = asdict(undo)
+        if detail:
+            line["detail"] = detail
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, (json.dumps(line, ensure_ascii=False) + "\n").encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        self._sync_folder()
+
+    def open_undos(self) -> tuple[Undo, ...]:
+        """What still has to be taken back, the latest act first."""
+        if not self.path.exists():
+            return ()
+        return still_open(read(self.path.read_text(encoding="utf-8", errors="replace")))
+
+    def _sync_folder(self) -> None:
+        handle = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read(text: str) -> list[dict[str, Any]]:
+    """The journal's lines. A line that is damaged is dropped: it was being written when power or process ended, and
+    what it announces had then not begun."""
+    found = []
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+def still_open(lines: Iterable[dict[str, Any]]) -> tuple[Undo, ...]:
+    """Pure: undos announced by a `begin` and not followed by an `undone`; the latest first."""
+    pending: dict[Undo, None] = {}
+    for line in lines:
+        values = line.get("undo")
+        if not isinstance(values, dict) or not {"kind", "target"} <= values.keys():
+            continue
+        undo = Undo(kind=str(values["kind"]), target=str(values["target"]))
+        if line.get("phase") == "begin":
+            pending[undo] = None
+        elif line.get("phase") == "undone":
+            pending.pop(undo, None)
+    return tuple(reversed(pending))
+
+
+def interrupted(drills: Path) -> tuple[tuple[str, Journal, tuple[Undo, ...]], ...]:
+    """Runs below the folder that left something open: run, journal, what is open. The oldest first."""
+    found = []
+    for path in sorted(drills.glob(f"*/{NAME}"), key=lambda p: p.stat().st_mtime):
+        journal = Journal(path.parent)
+        if undos := journal.open_undos():
+            found.append((path.parent.name, journal, undos))
+    return tuple(found)

@@ -1,0 +1,52 @@
+"""One drill, one move at a time. The kernel drops the lock with its holder; the file's content only says who it is."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from workstation.errors import Locked
+
+
+@contextmanager
+def held(home: Path, what: str) -> Iterator[None]:
+    """Holds the lock of everything that moves the estate. Raises Locked (exit 8) with the holder's name and start."""
+    path = home / "drills" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked(
+                f"another run holds the lock: {_holder(path)}", "wait for it, or stop it with Ctrl-C"
+            ) from None
+        file.truncate(0)
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        holder = {"what": what, "pid": os.getpid(), "user": _user(), "host": os.uname().nodename, "since": started}
+        file.write(json.dumps(holder))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _holder(path: Path) -> str:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return f"{value['what']}, process {value['pid']} of {value['user']} on {value['host']}, since {value['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its holder has not yet written its name"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
