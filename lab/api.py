@@ -1,0 +1,331 @@
+"""The lab as the command line and the drills use it: up, down, power, links."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+from estate.addressing import plan
+from estate.model import Estate
+from lab import cgroups, content, identity, mounts, names, network, preflight, processes, record, status, sweep, sysctls
+from lab.command import LabError, network_of, run, wait_for
+from lab.machines import Machines
+from lab.topology import Machine, Topology, topology
+from lab.wiring import Settings, Wires
+from lab.wiring import start as start_wires
+from workstation import namespace, paths, ssh
+from workstation.errors import WrongUse
+from workstation.ssh import Access
+
+Tell = Callable[[str], None]
+BOOT_S = 60.0
+"""Longest wait for a machine's SSH; 18 machines booting together on two cores take a quarter of it."""
+
+_DISKS_AT_ONCE = 4
+
+
+class Way(StrEnum):
+    """Which direction of a link."""
+
+    BOTH = "both"
+    A_TO_B = "a-to-b"
+    B_TO_A = "b-to-a"
+
+
+_DIRECTION = {Way.BOTH: -1, Way.A_TO_B: 0, Way.B_TO_A: 1}
+
+
+def instance_id() -> str | None:
+    """Identity of the lab that is up on this host, new at every `up`; None where there is none."""
+    noted = record.read()
+    return noted.instance if noted and network.exists(names.OPERATOR) else None
+
+
+class Lab:
+    """The estate on this host. Making one does nothing."""
+
+    def __init__(self, estate: Estate, home: Path | None = None, *, access: Access | None = None) -> None:
+        self.estate = estate
+        self.where = names.Directories(home=home or paths.home())
+        self.access = access or Access(key=self.where.home / "ssh/id_ed25519", known_hosts=self.where.home / "ssh/known_hosts")
+        self.topology: Topology = topology(estate, plan(estate))
+        self.wires = Wires(self.where, self.topology)
+
+    # Up and down ------------------------------------------------------------------------------------------------
+
+    def up(self, on_event: Tell = lambda _: None) -> None:
+        """Start the lab, or whatever of it is missing. One of another estate, image or checkout is replaced.
+
+        Raises `Locked` while another process changes it. Interrupted: what has started stays, the next `up` starts anew.
+        """
+        started = time.monotonic()
+        image = preflight.image()
+        with record.lock("lab up"):
+            digest = self._digest(image)
+            noted = record.read()
+            if noted and noted.complete and noted.digest == digest and noted.home == str(self.where.home) and self._healthy():
+                self._complete(on_event, image)
+                on_event(f"lab {noted.instance} is up since {noted.since}")
+                return
+            preflight.host()
+            if traces := sweep.traces():
+                on_event(f"removing what is left of another lab: {', '.join(traces)}")
+            sweep.sweep(self.where, on_event)
+            self._build(image, digest, on_event)
+        on_event(f"lab up: {len(self.topology.machines)} machines in {time.monotonic() - started:.1f} s")
+
+    def down(self, on_event: Tell = lambda _: None) -> None:
+        """Remove everything, whatever state it is in. Nothing there is no error."""
+        with record.lock("lab down"):
+            sweep.sweep(self.where, on_event)
+            identity.distrust(self.access, {str(m.management.ipv4.ip) for m in self.topology.machines})
+            record.forget()
+
+    def _digest(self, image: Path) -> str:
+        """What a running lab must have been built from to be used again."""
+        fixtures = [(m.name, content.fixture_files(self.estate, m.name)) for m in self.topology.machines if m.fixture]
+        text = f"{self.topology.digest()} {image} {fixtures!r}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _healthy(self) -> bool:
+        """Whether namespaces and wires are there; machines may be off."""
+        try:
+            return network.exists(names.OPERATOR) and len(self.wires.state()) == len(self.topology.wires)
+        except LabError:
+            return False
+
+    def _complete(self, on_event: Tell, image: Path) -> None:
+        off = [m.name for m in self.topology.machines if m.name not in processes.running_machines()]
+        if off:
+            on_event(f"giving power to {', '.join(off)}")
+            self._power_on(self._machines(image), [self.topology.machine(name) for name in off])
+            self._await_ssh([self.topology.machine(name) for name in off])
+
+    def _build(self, image: Path, digest: str, on_event: Tell) -> None:
+        noted = record.Record(
+            instance=secrets.token_hex(6),
+            checkout=str(paths.repo()),
+            home=str(self.where.home),
+            digest=digest,
+            image=str(image),
+            since=record.now(),
+            boot=record.boot(),
+            sysctls=sysctls.read(),
+            loops=tuple(f"/dev/{entry.name}" for entry in Path("/sys/block").glob("loop*")),
+            available_before_mib=status.available_mib(),
+        )
+        record.write(noted)
+        self.where.lab.mkdir(parents=True, exist_ok=True)
+        sysctls.raise_to_needs()
+        machines = self._machines(image)
+        on_event("machines' disks and keys")
+        self._prepare(machines, image)
+        on_event("networks and wires")
+        network.build_core(self.topology)
+        start_wires(self.where)
+        self.wires.add_all()
+        on_event(f"power for {len(self.topology.machines)} machines")
+        self._power_on(machines, self.topology.machines)
+        self._await_ssh(self.topology.machines)
+        record.write(replace(noted, complete=True))
+
+    def _machines(self, image: Path) -> Machines:
+        return Machines(self.where, image, cgroups.detect())
+
+    def _prepare(self, machines: Machines, image: Path) -> None:
+        operator = identity.operator_key(self.access)
+        keys = {machine.name: identity.new_key(machine.name) for machine in self.topology.machines}
+
+        def prepare(machine: Machine) -> None:
+            files = content.identity_files(machine, keys[machine.name], operator)
+            if machine.fixture:
+                for file in content.fixture_files(self.estate, machine.name):
+                    files[file.path] = content.on_disk(file, image)
+            machines.prepare(machine, files, content.units(machine))
+
+        _each(prepare, self.topology.machines)
+        identity.trust(
+            self.access, {str(m.management.ipv4.ip): keys[m.name].public for m in self.topology.machines}
+        )
+
+    def _power_on(self, machines: Machines, wanted: Sequence[Machine]) -> None:
+        network.plug_in(wanted)
+        self.wires.attach(wanted)
+
+        def start(machine: Machine) -> None:
+            machines.mount(machine)
+            machines.start(machine)
+
+        _each(start, wanted)
+
+    def _await_ssh(self, wanted: Iterable[Machine]) -> None:
+        """Wait until every machine's sshd greets. Raises `LabError` naming those that do not, and where to look."""
+        waiting = {machine.name: str(machine.management.ipv4.ip) for machine in wanted}
+        with network_of(names.NETNS_DIR / names.OPERATOR):
+
+            def all_greet() -> bool:
+                for name in [name for name, address in waiting.items() if _greets(address)]:
+                    del waiting[name]
+                return not waiting
+
+            try:
+                wait_for("every machine answers", all_greet, deadline_s=BOOT_S, every_s=0.05)
+            except LabError:
+                hosts = ", ".join(sorted(waiting))
+                console = self.where.console(next(iter(waiting)))
+                raise LabError(f"no SSH within {BOOT_S:g} s on: {hosts}", f"read {console}") from None
+
+    # Power ------------------------------------------------------------------------------------------------------
+
+    def power_off(self, targets: Iterable[str]) -> None:
+        """Cut the power of hosts or whole sites, together: links fall silent, unsynced data is lost, nobody says good-bye.
+
+        Already off is no error. Raises `WrongUse` for unknown names.
+        """
+        wanted = self._targets(targets)
+        with record.lock("lab power off"):
+            self._must_be_up()
+            self.wires.detach(wanted)
+            network.silence(wanted)
+            self._machines(self._image()).cut_power(wanted)
+            network.unplug(wanted)
+
+    def power_on(self, targets: Iterable[str], *, wait: bool = False) -> None:
+        """Give the power back; returns when the machines have begun to boot, or with `wait` when they greet by SSH."""
+        wanted = self._targets(targets)
+        with record.lock("lab power on"):
+            self._must_be_up()
+            running = processes.running_machines()
+            off = [machine for machine in wanted if machine.name not in running]
+            if off:
+                machines = self._machines(self._image())
+                self._clear(machines, off)
+                self._power_on(machines, off)
+            if wait:
+                self._await_ssh(wanted)
+
+    def is_on(self, target: str) -> bool:
+        """Whether every host of the target has power."""
+        running = processes.running_machines()
+        return all(machine.name in running for machine in self._targets([target]))
+
+    def _clear(self, machines: Machines, wanted: Sequence[Machine]) -> None:
+        """Whatever a machine that died on its own has left behind."""
+        self.wires.detach(wanted)
+        for machine in wanted:
+            machines.release(machine)
+        network.unplug(wanted)
+
+    def _image(self) -> Path:
+        """The image that the running lab was built from, even if another has been baked since."""
+        noted = record.read()
+        return Path(noted.image) if noted else preflight.image()
+
+    # Links ------------------------------------------------------------------------------------------------------
+
+    def cut(self, link: str, direction: str = Way.BOTH) -> None:
+        """Silence a link: no carrier loss, no reset; what is on it is lost."""
+        self._link(link)
+        self.wires.cut(link, _direction(direction), True)
+
+    def heal(self, link: str, direction: str = Way.BOTH) -> None:
+        """Let a link carry again."""
+        self._link(link)
+        self.wires.cut(link, _direction(direction), False)
+
+    def is_cut(self, link: str) -> bool:
+        """Whether a direction of the link is silent."""
+        self._link(link)
+        return any(direction.settings.cut for direction in self.wires.state()[link])
+
+    def set_link(
+        self,
+        link: str,
+        *,
+        delay_ms: float | None = None,
+        loss: float | None = None,
+        bandwidth_mbit: float | None = None,
+        direction: str = Way.BOTH,
+    ) -> None:
+        """Change a link while it carries: one-way delay, loss from 0 to 1, bandwidth (0 is unlimited). None keeps."""
+        self._link(link)
+        if (delay_ms or 0) < 0 or not 0 <= (loss or 0) <= 1 or (bandwidth_mbit or 0) < 0:
+            raise WrongUse("a link's delay and bandwidth cannot be negative, and its loss is a share from 0 to 1")
+        now = self.wires.state()[link]
+        for index in (0, 1):
+            if _direction(direction) in (-1, index):
+                before = now[index].settings
+                after = Settings(
+                    delay_ms=before.delay_ms if delay_ms is None else delay_ms,
+                    loss=before.loss if loss is None else loss,
+                    bandwidth_mbit=before.bandwidth_mbit if bandwidth_mbit is None else bandwidth_mbit,
+                    cut=before.cut,
+                )
+                self.wires.change(link, index, after)
+
+    def restore_link(self, link: str) -> None:
+        """Back to the estate's figures, healed."""
+        declared = self._link(link)
+        settings = Settings(delay_ms=declared.delay_ms, loss=0.0, bandwidth_mbit=declared.bandwidth_mbit)
+        self.wires.change(link, -1, settings)
+
+    # Looking and entering ---------------------------------------------------------------------------------------
+
+    def status(self) -> status.LabStatus:
+        """Machines, links, memory, as they are."""
+        return status.read(self.topology, self.wires)
+
+    def shell_argv(self, host: str, command: Sequence[str] = ()) -> list[str]:
+        """What to execute for a shell, or one command, on a host: SSH, from the operator's namespace."""
+        machine = self._targets([host])[0]
+        self._must_be_up()
+        address = str(machine.management.ipv4.ip)
+        return [*namespace.enter_argv(), *ssh.command(self.access, address, list(command), tty=not command)]
+
+    def _must_be_up(self) -> None:
+        if not network.exists(names.OPERATOR) or not record.read():
+            raise LabError("no lab is up on this host", "run ./govcloud lab up")
+
+    def _targets(self, wanted: Iterable[str]) -> list[Machine]:
+        """The machines of hosts and places, each once."""
+        found: dict[str, Machine] = {}
+        for name in wanted:
+            matching = [m for m in self.topology.machines if name in (m.name, m.place)]
+            if not matching:
+                known = [*dict.fromkeys(m.place for m in self.topology.machines), *(m.name for m in self.topology.machines)]
+                raise WrongUse(f"unknown host or site {name!r}", f"known: {', '.join(known)}")
+            found.update({machine.name: machine for machine in matching})
+        return list(found.values())
+
+    def _link(self, name: str):
+        for wire in self.topology.wires:
+            if wire.name == name:
+                return wire
+        raise WrongUse(f"unknown link {name!r}", f"known: {', '.join(wire.name for wire in self.topology.wires)}")
+
+
+def _direction(way: str) -> int:
+    try:
+        return _DIRECTION[Way(way)]
+    except ValueError:
+        raise WrongUse(f"unknown direction {way!r}", f"known: {', '.join(Way)}") from None
+
+
+def _each(act: Callable[[Machine], None], machines: Sequence[Machine]) -> None:
+    with ThreadPoolExecutor(max_workers=_DISKS_AT_ONCE) as pool:
+        list(pool.map(act, machines))
+
+
+def _greets(address: str) -> bool:
+    try:
+        with socket.create_connection((address, 22), timeout=0.5) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False

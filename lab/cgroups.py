@@ -1,0 +1,98 @@
+"""Control groups of the machines, v1, v2 or both at once, whatever this host has."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import names
+
+ROOT = Path("/sys/fs/cgroup")
+V1_CONTROLLERS = ("memory", "pids")
+"""v1: accounting only. The machines stay out of `cpu`: a child group there gets no real-time budget."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The hierarchies in which a machine gets a group; systemd's own come first."""
+
+    hierarchies: tuple[Path, ...]
+    unified: bool
+
+    def groups(self, host: str) -> list[Path]:
+        """The machine's groups."""
+        return [hierarchy / names.CGROUP / host for hierarchy in self.hierarchies]
+
+
+def detect(root: Path = ROOT) -> Layout:
+    """What this host has. v2 only: one hierarchy. Otherwise systemd's named one and, in hybrid mode, `unified`."""
+    if (root / "cgroup.controllers").exists():
+        return Layout(hierarchies=(root,), unified=True)
+    candidates = [root / "systemd", root / "unified", *(root / name for name in V1_CONTROLLERS)]
+    return Layout(hierarchies=tuple(path for path in candidates if (path / "cgroup.procs").exists()), unified=False)
+
+
+def create(layout: Layout, host: str) -> list[Path]:
+    """Make the machine's groups and return them."""
+    if layout.unified:
+        _delegate(layout.hierarchies[0])
+    groups = layout.groups(host)
+    for group in groups:
+        group.mkdir(parents=True, exist_ok=True)
+    return groups
+
+
+def _delegate(root: Path) -> None:
+    """v2: let the machines' groups account memory and processes, where the host's root does."""
+    parent = root / names.CGROUP
+    parent.mkdir(exist_ok=True)
+    available = (root / "cgroup.subtree_control").read_text().split()
+    for name in ("memory", "pids", "cpu"):
+        if name in available:
+            (parent / "cgroup.subtree_control").write_text(f"+{name}")
+
+
+def members(layout: Layout) -> set[int]:
+    """Every process in any of the lab's groups."""
+    found: set[int] = set()
+    for group in _all(layout):
+        with suppress(OSError, ValueError):
+            found.update(int(pid) for pid in (group / "cgroup.procs").read_text().split())
+    return found
+
+
+def remove(layout: Layout) -> list[Path]:
+    """Remove all of the lab's groups; returns those that are still in use."""
+    left = []
+    for group in _all(layout):
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            left.append(group)
+    return left
+
+
+def _all(layout: Layout) -> list[Path]:
+    """The lab's groups in every hierarchy, the deepest first."""
+    found: list[Path] = []
+    for hierarchy in layout.hierarchies:
+        top = hierarchy / names.CGROUP
+        if top.is_dir():
+            found += [Path(path) for path, _, _ in os.walk(top, topdown=False)]
+    return found
+
+
+def memory_bytes(layout: Layout, host: str) -> int | None:
+    """Anonymous memory of the machine, page cache excluded; None where the host does not account it."""
+    for group in layout.groups(host):
+        for key in ("anon", "total_rss"):
+            with suppress(OSError, ValueError):
+                for line in (group / "memory.stat").read_text().splitlines():
+                    name, _, value = line.partition(" ")
+                    if name == key:
+                        return int(value)
+    return None

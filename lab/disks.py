@@ -1,0 +1,58 @@
+"""Data disks: ext4 of fixed size on a loop device. What was not synced is lost with the power, and a full disk is full."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+from lab import mounts
+from lab.command import LabError, run, wait_for
+
+EXT4_IOC_SHUTDOWN = 0x8004587D
+NO_LOG_FLUSH = 2
+"""As a power cut does: neither data nor journal is written any more."""
+
+FSCK_REPAIRED = 1
+
+
+def create(disk: Path, size_mib: int) -> None:
+    """An empty disk of that size, sparse on the host."""
+    disk.parent.mkdir(parents=True, exist_ok=True)
+    with disk.open("wb") as file:
+        os.truncate(file.fileno(), size_mib << 20)
+    run(["mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", "-m", "1", str(disk)])
+
+
+def mount(disk: Path, where: Path) -> None:
+    """Check and mount. The loop device goes away with the mount."""
+    where.mkdir(parents=True, exist_ok=True)
+    wait_for(f"{disk.name}: the old mount is released", lambda: not devices_of(disk), deadline_s=15)
+    _check(disk)
+    run(["mount", "-t", "ext4", "-o", "loop,noatime", str(disk), str(where)])
+
+
+def _check(disk: Path) -> None:
+    """Replay the journal and mend what a power cut may leave; refuse what needs a person."""
+    # e2fsck's exit code is a bit mask: 1 is "mended", which is no failure.
+    run(["sh", "-c", f'e2fsck -p "$1" || [ $? -le {FSCK_REPAIRED} ]', "e2fsck", str(disk)])
+
+
+def lose_power(where: Path) -> None:
+    """Whatever is mounted there keeps only what was synced; everything after this fails with EIO."""
+    try:
+        descriptor = os.open(where, os.O_RDONLY)
+    except OSError as error:
+        raise LabError(f"{where}: {error.strerror}") from None
+    try:
+        fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+    except OSError as error:
+        raise LabError(f"{where}: cannot cut the disk's power: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def devices_of(disk: Path) -> list[Path]:
+    """Loop devices on that file."""
+    return [device for device, file in mounts.loops() if file == disk]

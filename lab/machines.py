@@ -1,0 +1,127 @@
+"""Machines: systemd in a container of its own over the shared image, with power that can be cut.
+
+Nobody enters a machine's namespaces with the host's rights: the host's clock is not namespaced. The way in is SSH.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from lab import cgroups, disks, mounts, names, processes
+from lab.command import LabError, wait_for
+from lab.names import Directories
+from lab.topology import Machine
+
+DROPPED = "CAP_SYS_TIME,CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_SYS_BOOT"
+"""Clock, kernel modules, raw memory, reboot: of the host, not of the machine."""
+
+WANTS = "etc/systemd/system/multi-user.target.wants"
+
+# Each machine's group holds its whole tree before systemd-nspawn starts; `setsid --fork` leaves it to the host's init.
+_START = 'for group in $GROUPS_OF; do echo $$ >"$group/cgroup.procs" || exit 1; done; unset GROUPS_OF; exec "$@"'
+
+
+class Machines:
+    """The lab's machines, below one set of directories."""
+
+    def __init__(self, where: Directories, image: Path, layout: cgroups.Layout) -> None:
+        self.where, self.image, self.layout = where, image, layout
+
+    def prepare(
+        self, machine: Machine, files: Mapping[str, tuple[bytes, int, int, int]], units: Iterable[str]
+    ) -> None:
+        """A new system disk with the given files (path: content, mode, user id, group id) and units started at boot,
+        and an empty data disk."""
+        shutil.rmtree(self.where.machine(machine.name), ignore_errors=True)
+        upper = self.where.upper(machine.name)
+        upper.mkdir(parents=True)
+        for path, (content, mode, uid, gid) in files.items():
+            target = upper / path.lstrip("/")
+            _directories(upper, target.parent, self.image)
+            target.write_bytes(content)
+            target.chmod(mode)
+            os.chown(target, uid, gid)
+        for unit in units:
+            link = upper / WANTS / unit
+            _directories(upper, link.parent, self.image)
+            link.symlink_to(f"/lib/systemd/system/{unit}")
+        if machine.disk:
+            disks.create(self.where.disk(machine.name), machine.disk.size_mib)
+
+    def mount(self, machine: Machine) -> None:
+        """The machine's root and data disk, ready for a start."""
+        directory = self.where.machine(machine.name)
+        mounts.overlay(self.image, directory / "upper", directory / "work", directory / "root")
+        if machine.disk:
+            disks.mount(self.where.disk(machine.name), self.where.data(machine.name))
+
+    def start(self, machine: Machine) -> None:
+        """Switch on. Returns at once; the machine boots on its own and outlives this process."""
+        groups = cgroups.create(self.layout, machine.name)
+        environment = {
+            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+            "GROUPS_OF": " ".join(str(group) for group in groups),
+        }
+        with self.where.console(machine.name).open("ab") as console:
+            started = subprocess.run(
+                ["setsid", "--fork", "sh", "-c", _START, "sh", *self._nspawn(machine)],
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=environment, cwd="/", check=False,
+            )  # fmt: skip
+        if started.returncode:
+            raise LabError(f"{machine.name}: cannot be started", f"read {self.where.console(machine.name)}")
+
+    def _nspawn(self, machine: Machine) -> list[str]:
+        argv = [
+            "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--settings=no",
+            f"--directory={self.where.root(machine.name)}",
+            f"--machine={machine.netns}", f"--hostname={machine.name}",
+            f"--network-namespace-path={names.NETNS_DIR / machine.netns}",
+            "--capability=all", f"--drop-capability={DROPPED}",
+            "--system-call-filter=add_key keyctl request_key bpf",
+            "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+            "--bind=/dev/kmsg",
+        ]  # fmt: skip
+        if machine.disk:
+            argv.append(f"--bind={self.where.data(machine.name)}:{machine.disk.mount}")
+        return [*argv, "--boot", "--console=pipe"]
+
+    def cut_power(self, machines: Iterable[Machine]) -> None:
+        """All at once: disks lose what is not synced, then every process is gone. The links must be silent already."""
+        machines = list(machines)
+        running = processes.running_machines()
+        mounted = {mount.where for mount in mounts.table()}
+        for machine in machines:
+            if machine.disk and self.where.data(machine.name) in mounted:
+                disks.lose_power(self.where.data(machine.name))
+        dying = [running[m.name] for m in machines if m.name in running]
+        gone = [pid for one in dying for pid in (one.leader, one.nspawn) if pid]
+        processes.kill(gone)
+        wait_for("the machines' processes are gone", lambda: not processes.alive(gone), deadline_s=15)
+        for machine in machines:
+            self.release(machine)
+
+    def release(self, machine: Machine) -> None:
+        """Unmount what the host has mounted for the machine."""
+        for where in (self.where.data(machine.name), self.where.root(machine.name)):
+            if where in {mount.where for mount in mounts.table()}:
+                wait_for(f"{where} is free", lambda where=where: mounts.unmount(where), deadline_s=15)
+
+
+def _directories(upper: Path, wanted: Path, image: Path) -> None:
+    """Make the directory in the upper layer with the rights that it has in the image."""
+    missing = []
+    while wanted != upper and not wanted.exists():
+        missing.append(wanted)
+        wanted = wanted.parent
+    for directory in reversed(missing):
+        directory.mkdir()
+        original = image / directory.relative_to(upper)
+        if original.is_dir():
+            status = original.stat()
+            os.chown(directory, status.st_uid, status.st_gid)
+            directory.chmod(status.st_mode & 0o7777)

@@ -1,0 +1,76 @@
+"""What the lab has mounted and which loop devices it uses, read from the kernel and not from records."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import names
+
+MNT_DETACH = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """One line of the mount table."""
+
+    where: Path
+    kind: str
+    source: str
+
+
+def table() -> list[Mount]:
+    """All mounts of this process's namespace, in the order in which they were made."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        kind, source = right.split()[:2]
+        found.append(Mount(where=Path(_plain(left.split()[4])), kind=kind, source=_plain(source)))
+    return found
+
+
+def _plain(text: str) -> str:
+    """Undo the octal escapes of the mount table."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def loops() -> Iterator[tuple[Path, Path]]:
+    """Loop devices in use, each with its file."""
+    for entry in Path("/sys/block").glob("loop*"):
+        try:
+            file = (entry / "loop" / "backing_file").read_text().rstrip("\n")
+        except OSError:
+            continue
+        yield Path("/dev") / entry.name, Path(file.removesuffix(" (deleted)"))
+
+
+def is_lab_disk(file: Path) -> bool:
+    """Whether the name is one that the lab gives to its disks."""
+    return file.name.startswith(names.DISK_PREFIX) and file.name.endswith(names.DISK_SUFFIX)
+
+
+def of_the_lab() -> list[Mount]:
+    """Every mount that a lab made, whichever home it has, and what lies below; the last one first."""
+    devices = {str(device) for device, file in loops() if is_lab_disk(file)}
+    everything = table()
+    tops = [m.where for m in everything if m.source == names.OVERLAY_SOURCE or m.source in devices]
+    return [m for m in reversed(everything) if any(m.where == top or top in m.where.parents for top in tops)]
+
+
+def unmount(where: Path, *, lazily: bool = False) -> bool:
+    """Unmount; False where something still uses it or nothing is mounted there."""
+    return _libc.umount2(os.fsencode(where), MNT_DETACH if lazily else 0) == 0
+
+
+def overlay(image: Path, upper: Path, work: Path, where: Path) -> None:
+    """Mount a machine's root: the image with its own changes on top."""
+    for directory in (upper, work, where):
+        directory.mkdir(parents=True, exist_ok=True)
+    options = f"lowerdir={image},upperdir={upper},workdir={work}"
+    if _libc.mount(names.OVERLAY_SOURCE.encode(), os.fsencode(where), b"overlay", 0, options.encode()):
+        raise OSError(ctypes.get_errno(), f"{where}: overlay: {os.strerror(ctypes.get_errno())}")

@@ -1,0 +1,75 @@
+"""What the lab's things are called on the host. `down` finds everything by these names, even when all records are gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from workstation import namespace
+
+PREFIX = "gc-"
+OPERATOR = namespace.NAME
+WIRES = f"{PREFIX}wires"
+"""Namespace of the segments' bridges and of the outer ends of all circuits."""
+
+NETNS_DIR = Path("/run/netns")
+RUN = Path("/run/govcloud")
+"""Lock and record of the host's one lab; gone after a reboot, like the lab itself."""
+
+OVERLAY_SOURCE = "govcloud-lab"
+"""Shown as the source of every machine's root in the mount table."""
+DISK_PREFIX, DISK_SUFFIX = "govcloud-", ".disk"
+CGROUP = "govcloud"
+WIRES_PROGRAM = "govcloud-wires"
+NSPAWN_STATE = Path("/run/systemd/nspawn")
+
+
+def netns(host: str) -> str:
+    """Network namespace of a machine; also its name for systemd-nspawn."""
+    return f"{PREFIX}{host}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directories:
+    """Where one lab keeps its files, below `home`."""
+
+    home: Path
+
+    @property
+    def lab(self) -> Path:
+        """Everything that `down` deletes."""
+        return self.home / "lab"
+
+    def machine(self, host: str) -> Path:
+        """Overlay, console log and mount points of one machine."""
+        return self.lab / "machines" / host
+
+    def root(self, host: str) -> Path:
+        """Mount point of the machine's root."""
+        return self.machine(host) / "root"
+
+    def upper(self, host: str) -> Path:
+        """What differs from the image: the machine's system disk."""
+        return self.machine(host) / "upper"
+
+    def data(self, host: str) -> Path:
+        """Where the host mounts the machine's data disk, before it is bound into the machine."""
+        return self.machine(host) / "data"
+
+    def disk(self, host: str) -> Path:
+        """File behind the machine's data disk."""
+        return self.lab / "disks" / f"{DISK_PREFIX}{host}{DISK_SUFFIX}"
+
+    def console(self, host: str) -> Path:
+        """What the machine writes to its console, all boots."""
+        return self.machine(host) / "console.log"
+
+    @property
+    def wires_socket(self) -> Path:
+        """Control socket of the wires."""
+        return RUN / "wires.sock"
+
+    @property
+    def wires_log(self) -> Path:
+        """What the wires' daemon says."""
+        return self.lab / "wires.log"

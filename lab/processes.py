@@ -1,0 +1,127 @@
+"""Which processes are the lab's, read from /proc: by their namespace, their control group or their command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import names
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A machine that has power: its systemd-nspawn, and its PID 1 as the host sees it (None while it starts)."""
+
+    nspawn: int
+    leader: int | None
+
+
+def pids() -> list[int]:
+    """All processes of the host."""
+    return [int(entry) for entry in os.listdir(PROC) if entry.isdigit()]
+
+
+def command_line(pid: int) -> list[str]:
+    """Its arguments; empty for a kernel thread, a zombie or a process that is gone."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks after boot; together with the PID it names a process for good. None: it is gone or a zombie."""
+    stat = _stat(pid)
+    return int(stat[19]) if stat and stat[0] != "Z" else None
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def running_machines() -> dict[str, Running]:
+    """Machines that have power, by host name."""
+    flag = f"--machine={names.PREFIX}"
+    found: dict[str, int] = {}
+    parents: dict[int, list[int]] = {}
+    for pid in pids():
+        stat = _stat(pid)
+        if stat is None or stat[0] == "Z":
+            continue
+        parents.setdefault(int(stat[1]), []).append(pid)
+        argv = command_line(pid)
+        if argv and Path(argv[0]).name == "systemd-nspawn":
+            for argument in argv:
+                if argument.startswith(flag):
+                    found[argument.removeprefix(flag)] = pid
+    return {host: Running(nspawn=pid, leader=_leader(parents.get(pid, []))) for host, pid in found.items()}
+
+
+def _leader(children: Iterable[int]) -> int | None:
+    """The child that is PID 1 in a namespace of its own."""
+    for pid in children:
+        with suppress(OSError):
+            for line in (PROC / str(pid) / "status").read_text(errors="replace").splitlines():
+                if line.startswith("NSpid:") and line.split()[-1] == "1" and len(line.split()) > 2:
+                    return pid
+    return None
+
+
+def in_lab_namespaces() -> set[int]:
+    """Every process whose network namespace is one of the lab's."""
+    inodes = set()
+    if names.NETNS_DIR.is_dir():
+        for handle in names.NETNS_DIR.glob(f"{names.PREFIX}*"):
+            with suppress(OSError):
+                inodes.add(handle.stat().st_ino)
+    found = set()
+    for pid in pids():
+        with suppress(OSError):
+            if (PROC / str(pid) / "ns" / "net").stat().st_ino in inodes:
+                found.add(pid)
+    return found
+
+
+def by_command_line() -> set[int]:
+    """The wires and the machines' supervisors, wherever they are."""
+    found = set()
+    for pid in pids():
+        argv = command_line(pid)
+        if not argv:
+            continue
+        program = Path(argv[0]).name
+        is_machine = program == "systemd-nspawn" and any(a.startswith(f"--machine={names.PREFIX}") for a in argv)
+        if program == names.WIRES_PROGRAM or is_machine:
+            found.add(pid)
+    return found
+
+
+def self_and_ancestors() -> set[int]:
+    """This process and whoever started it: never to be ended by us."""
+    found, pid = set(), os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        stat = _stat(pid)
+        pid = int(stat[1]) if stat else 0
+    return found
+
+
+def kill(wanted: Iterable[int]) -> None:
+    """SIGKILL; one that is gone already is no error."""
+    for pid in wanted:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def alive(wanted: Iterable[int]) -> set[int]:
+    """Those that still run."""
+    return {pid for pid in wanted if start_time(pid) is not None}

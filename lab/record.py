@@ -1,0 +1,122 @@
+"""The host's one lab: its lock, its identity, and what must be restored when it goes.
+
+The record helps, but nothing depends on it: `down` finds everything without it, save the old values of sysctls.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lab import names, processes
+from workstation import paths
+from workstation.errors import Locked
+
+LOCK = names.RUN / "lab.lock"
+RECORD = names.RUN / "lab.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A lab as its `up` has noted it. `complete` once every machine had answered."""
+
+    instance: str
+    checkout: str
+    home: str
+    digest: str
+    image: str
+    since: str
+    boot: str
+    complete: bool = False
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    loops: tuple[str, ...] = ()
+    """Loop devices that were there before; the kernel keeps the nodes of others until they are removed."""
+    available_before_mib: int = 0
+
+
+def boot() -> str:
+    """Identity of this boot of the host: a record of an earlier one says nothing any more."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def now() -> str:
+    """Wall-clock time, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write(record: Record) -> None:
+    """Note the lab, atomically."""
+    names.RUN.mkdir(parents=True, exist_ok=True)
+    aside = RECORD.with_suffix(".new")
+    aside.write_text(json.dumps(asdict(record), indent=1) + "\n")
+    aside.replace(RECORD)
+
+
+def read() -> Record | None:
+    """The record of this boot's lab; None where there is none or it cannot be understood."""
+    try:
+        value = json.loads(RECORD.read_text())
+        found = Record(**{**value, "loops": tuple(value["loops"]), "sysctls": dict(value["sysctls"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return found if found.boot == boot() else None
+
+
+@contextmanager
+def lock(command: str) -> Iterator[None]:
+    """Only one process changes the host's lab. Raises `Locked` naming the holder; a dead holder's lock is free."""
+    names.RUN.mkdir(parents=True, exist_ok=True)
+    while True:
+        with LOCK.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Locked(_holder(file.name), "wait until it has ended, or end it") from None
+            if not _is_still(file.fileno()):
+                continue  # the last holder removed the file after we had opened it
+            _sign(file.fileno(), command)
+            yield
+            return
+
+
+def _is_still(descriptor: int) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == LOCK.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _sign(descriptor: int, command: str) -> None:
+    pid = os.getpid()
+    holder = {
+        "checkout": str(paths.repo()),
+        "pid": pid,
+        "start": processes.start_time(pid),
+        "since": now(),
+        "command": command,
+    }
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+
+
+def _holder(path: str) -> str:
+    try:
+        holder = json.loads(Path(path).read_text())
+        return (
+            f"the lab of this host is being changed by `{holder['command']}` of {holder['checkout']}, "
+            f"process {holder['pid']}, since {holder['since']}"
+        )
+    except (OSError, ValueError, KeyError):
+        return "the lab of this host is being changed by another process"
+
+
+def forget() -> None:
+    """Remove record and lock; the caller holds the lock and releases it by ending."""
+    RECORD.unlink(missing_ok=True)
+    LOCK.unlink(missing_ok=True)

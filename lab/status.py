@@ -1,0 +1,154 @@
+"""What the lab looks like right now, read from the kernel and the wires."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import cgroups, network, processes, record
+from lab.command import LabError
+from lab.topology import Topology, Wire
+from lab.wiring import Direction, Wires
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineStatus:
+    """A machine. `memory_mib` is its anonymous memory, None where the host does not account it."""
+
+    name: str
+    place: str
+    address: str
+    power: bool
+    memory_mib: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkStatus:
+    """A circuit. `cut` tells which directions are silent; the figures are those of the first direction.
+
+    `dark` names ends whose machine has no power.
+    """
+
+    name: str
+    ends: tuple[str, str]
+    delay_ms: tuple[float, float]
+    loss: tuple[float, float]
+    bandwidth_mbit: tuple[float, float]
+    cut: tuple[bool, bool]
+    dark: tuple[str, ...]
+    frames: tuple[int, int]
+    dropped: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabStatus:
+    """The whole lab. `instance` is None where none is up; `used_mib` is the drop of available memory since before `up`."""
+
+    instance: str | None
+    checkout: str | None
+    since: str | None
+    complete: bool
+    machines: tuple[MachineStatus, ...]
+    links: tuple[LinkStatus, ...]
+    available_mib: int
+    used_mib: int | None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def powered(self) -> tuple[str, ...]:
+        """Machines that have power."""
+        return tuple(machine.name for machine in self.machines if machine.power)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """For a person."""
+        if self.instance is None:
+            return "no lab is up" + (f"; {'; '.join(self.problems)}" if self.problems else "")
+        lines = [f"lab {self.instance} of {self.checkout}, since {self.since}{'' if self.complete else ' (not complete)'}"]
+        for machine in self.machines:
+            memory = "" if machine.memory_mib is None else f"{machine.memory_mib:6d} MiB"
+            lines.append(f"  {machine.name:16} {'on ' if machine.power else 'OFF'}  {machine.address:15} {memory}")
+        for link in self.links:
+            lines.append(f"  {link.name:16} {_condition(link)}")
+        used = "" if self.used_mib is None else f", {self.used_mib} MiB used by the lab"
+        return "\n".join([*lines, f"memory: {self.available_mib} MiB available{used}", *self.problems])
+
+
+def _condition(link: LinkStatus) -> str:
+    a, b = link.ends
+    state = {(False, False): "carries", (True, True): "CUT", (True, False): f"CUT from {a} to {b}"}.get(
+        link.cut, f"CUT from {b} to {a}"
+    )
+    if link.dark:
+        state += f", dark at {' and '.join(link.dark)}"
+    loss = f", {max(link.loss):.1%} lost" if any(link.loss) else ""
+    return f"{a} - {b}: {state}, {link.delay_ms[0]:g} ms, {link.bandwidth_mbit[0]:g} Mbit/s{loss}"
+
+
+def read(topology: Topology, wires: Wires) -> LabStatus:
+    """The lab as it is. Never raises because something is missing: that is what it reports."""
+    noted = record.read()
+    running = processes.running_machines()
+    available = available_mib()
+    problems: list[str] = []
+    states: Mapping[str, tuple[Direction, Direction]] = {}
+    if noted:
+        try:
+            states = wires.state()
+        except LabError as error:
+            problems.append(error.message)
+    elif running:
+        problems.append("machines run without a record: `lab down` removes them")
+    layout = cgroups.detect()
+    return LabStatus(
+        instance=noted.instance if noted else None,
+        checkout=noted.checkout if noted else None,
+        since=noted.since if noted else None,
+        complete=bool(noted and noted.complete),
+        machines=tuple(
+            MachineStatus(
+                name=machine.name,
+                place=machine.place,
+                address=str(machine.management.ipv4.ip),
+                power=machine.name in running and network.exists(machine.netns),
+                memory_mib=_mib(cgroups.memory_bytes(layout, machine.name)) if machine.name in running else None,
+            )
+            for machine in topology.machines
+        ),
+        links=tuple(_link(wire, states[wire.name], set(running)) for wire in topology.wires if wire.name in states),
+        available_mib=available,
+        used_mib=noted.available_before_mib - available if noted and noted.available_before_mib else None,
+        problems=tuple(problems),
+    )
+
+
+def _link(wire: Wire, state: tuple[Direction, Direction], running: set[str]) -> LinkStatus:
+    there, back = state
+    return LinkStatus(
+        name=wire.name,
+        ends=wire.ends,
+        delay_ms=(there.settings.delay_ms, back.settings.delay_ms),
+        loss=(there.settings.loss, back.settings.loss),
+        bandwidth_mbit=(there.settings.bandwidth_mbit, back.settings.bandwidth_mbit),
+        cut=(there.settings.cut, back.settings.cut),
+        dark=tuple(end for end in wire.ends if end not in running),
+        frames=(there.frames, back.frames),
+        dropped=(there.dropped, back.dropped),
+    )
+
+
+def _mib(count: int | None) -> int | None:
+    return None if count is None else count >> 20
+
+
+def available_mib() -> int:
+    """The host's available memory; page cache counts as available."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) >> 10
+    return 0

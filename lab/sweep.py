@@ -1,0 +1,127 @@
+"""Taking the lab away, whatever state it is in: everything is found by name in the kernel, not in records."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from lab import cgroups, mounts, names, network, processes, record, sysctls
+from lab.command import LabError, run, wait_for
+from lab.names import Directories
+
+LOOP_CTL_REMOVE = 0x4C81
+Tell = Callable[[str], None]
+
+
+def sweep(where: Directories, tell: Tell) -> None:
+    """Remove processes, mounts, loop devices, namespaces, control groups and files, and restore the sysctls.
+
+    Safe to repeat and to interrupt: what is gone is skipped. Raises `LabError` naming what would not go.
+    """
+    noted = record.read()
+    homes = {where.lab, *([Directories(home=Path(noted.home)).lab] if noted else [])}
+    layout = cgroups.detect()
+    end_processes(layout)
+    _unmount_all()
+    _detach_loops(noted.loops if noted else None)
+    _remove_namespaces()
+    wait_for("the lab's control groups are empty", lambda: not cgroups.remove(layout), deadline_s=10)
+    if noted and (failed := sysctls.restore(noted.sysctls)):
+        tell(f"these sysctls could not be restored: {', '.join(failed)}")
+    for directory in homes:
+        _remove_tree(directory)
+    _remove_nspawn_state()
+    (names.RUN / "wires.sock").unlink(missing_ok=True)
+    record.RECORD.unlink(missing_ok=True)
+
+
+def traces() -> list[str]:
+    """What is there of any lab, in words; empty on a clean host."""
+    found = [f"{len(m)} mounts" for m in [mounts.of_the_lab()] if m]
+    found += [f"{len(p)} processes" for p in [_lab_processes(cgroups.detect())] if p]
+    if names.NETNS_DIR.is_dir() and (spaces := list(names.NETNS_DIR.glob(f"{names.PREFIX}*"))):
+        found.append(f"{len(spaces)} namespaces")
+    if loops := [file for _, file in mounts.loops() if mounts.is_lab_disk(file)]:
+        found.append(f"{len(loops)} loop devices")
+    return found
+
+
+def _lab_processes(layout: cgroups.Layout) -> set[int]:
+    found = processes.by_command_line() | processes.in_lab_namespaces() | cgroups.members(layout)
+    return found - processes.self_and_ancestors()
+
+
+def end_processes(layout: cgroups.Layout) -> None:
+    """Kill machines, wires, and whatever runs in the lab's namespaces, until nothing is left."""
+
+    def nothing_left() -> bool:
+        left = processes.alive(_lab_processes(layout))
+        processes.kill(left)
+        return not left
+
+    wait_for("the lab's processes are gone", nothing_left, deadline_s=20)
+
+
+def _unmount_all() -> None:
+    def unmounted() -> bool:
+        for mount in mounts.of_the_lab():
+            mounts.unmount(mount.where)
+        return not mounts.of_the_lab()
+
+    try:
+        wait_for("unmounted", unmounted, deadline_s=5)
+    except LabError:
+        # Someone's shell stands in it: take it out of the tree, the kernel frees it when they leave.
+        for mount in mounts.of_the_lab():
+            mounts.unmount(mount.where, lazily=True)
+
+
+def _detach_loops(before: tuple[str, ...] | None) -> None:
+    def detached() -> bool:
+        ours = [device for device, file in mounts.loops() if mounts.is_lab_disk(file)]
+        for device in ours:
+            run(["losetup", "--detach", str(device)], check=False)
+        return not ours
+
+    wait_for("the lab's loop devices are free", detached, deadline_s=10)
+    if before is None:
+        return
+    in_use = {str(device) for device, _ in mounts.loops()}
+    with suppress(OSError), open("/dev/loop-control", "rb") as control:
+        for entry in Path("/sys/block").glob("loop*"):
+            number = re.fullmatch(r"loop(\d+)", entry.name)
+            if number and f"/dev/{entry.name}" not in {*before, *in_use}:
+                with suppress(OSError):
+                    fcntl.ioctl(control, LOOP_CTL_REMOVE, int(number[1]))
+
+
+def _remove_namespaces() -> None:
+    if names.NETNS_DIR.is_dir():
+        spaces = [path.name for path in names.NETNS_DIR.glob(f"{names.PREFIX}*")]
+        network.remove_netns(spaces)
+        for name in spaces:  # a handle whose mount is gone is an empty file
+            (names.NETNS_DIR / name).unlink(missing_ok=True)
+
+
+def _remove_tree(directory: Path) -> None:
+    """Delete the lab's files; never through a mount that would not go."""
+    below = [m.where for m in mounts.table() if directory in m.where.parents]
+    if below:
+        raise LabError(f"still mounted: {', '.join(map(str, below))}", "end what uses it and run lab down again")
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        shutil.rmtree(directory)
+
+
+def _remove_nspawn_state() -> None:
+    """What systemd-nspawn keeps of machines that could not say good-bye."""
+    for directory in (names.NSPAWN_STATE / "propagate", names.NSPAWN_STATE / "unix-export"):
+        for path in directory.glob(f"{names.PREFIX}*") if directory.is_dir() else ():
+            with suppress(OSError):
+                mounts.unmount(path, lazily=True)
+                os.rmdir(path)

@@ -1,0 +1,47 @@
+"""Settings of the host's kernel that all machines share: read, raised where too small, and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+PROC = Path("/proc/sys")
+
+AT_LEAST = {
+    "fs.inotify.max_user_instances": 8192,  # every systemd and every journald takes some; the default is 128
+    "fs.inotify.max_user_watches": 262144,
+    "kernel.pid_max": 65536,
+}
+
+
+def read() -> dict[str, str]:
+    """The values before the lab, of those that this kernel has."""
+    found = {}
+    for name in AT_LEAST:
+        with suppress(OSError):
+            found[name] = _path(name).read_text().strip()
+    return found
+
+
+def raise_to_needs() -> None:
+    """Raise what is too small; never lower anything."""
+    for name, value in read().items():
+        if int(value) < AT_LEAST[name]:
+            _path(name).write_text(f"{AT_LEAST[name]}\n")
+
+
+def restore(values: Mapping[str, str]) -> list[str]:
+    """Put the values back; returns the names that could not be."""
+    failed = []
+    for name, value in values.items():
+        try:
+            if _path(name).read_text().strip() != value:
+                _path(name).write_text(f"{value}\n")
+        except OSError:
+            failed.append(name)
+    return failed
+
+
+def _path(name: str) -> Path:
+    return PROC / name.replace(".", "/")

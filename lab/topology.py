@@ -1,0 +1,169 @@
+"""Estate and address plan as machines, segments and wires. Pure: nothing here touches the system."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from estate.addressing import AddressPlan, Interface
+from estate.model import Disk, Estate, Host, Kind
+from lab import names
+
+MANAGEMENT_BRIDGE = "mgmt0"
+"""In the operator's namespace, with the operator's address."""
+
+
+class PortKind(StrEnum):
+    """What a machine's interface is plugged into."""
+
+    MANAGEMENT = "management"
+    SEGMENT = "segment"
+    WIRE = "wire"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """One interface of a machine and its outer end, a veth pair.
+
+    The outer end lives in another namespace, so that a machine may vanish without its neighbours losing carrier.
+    `mac` is the same at every boot: neighbours' caches stay right, as with a real card.
+    """
+
+    kind: PortKind
+    inside: str
+    outside: str
+    outer_netns: str
+    mac: str
+    bridge: str | None = None
+    wire: str | None = None
+    end: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine with its interfaces. `fixture`: at a peer, configured by the lab and not by a stack."""
+
+    name: str
+    place: str
+    kind: Kind
+    netns: str
+    ports: tuple[Port, ...]
+    management: Interface
+    disk: Disk | None
+    fixture: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Local network of a site or peer."""
+
+    place: str
+    bridge: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wire:
+    """A circuit. `delay_ms` is one way; `ends` are machines, in the estate's order."""
+
+    name: str
+    ends: tuple[str, str]
+    delay_ms: float
+    bandwidth_mbit: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """Everything the lab has to imitate."""
+
+    machines: tuple[Machine, ...]
+    segments: tuple[Segment, ...]
+    wires: tuple[Wire, ...]
+    operator: Interface
+
+    def machine(self, name: str) -> Machine:
+        """The machine of that name; KeyError where there is none."""
+        return next((m for m in self.machines if m.name == name), None) or _missing(name)
+
+    def wires_of(self, host: str) -> tuple[Wire, ...]:
+        """Circuits that end at the machine."""
+        return tuple(wire for wire in self.wires if host in wire.ends)
+
+    def digest(self) -> str:
+        """Changes with anything that a running lab would have to be rebuilt for."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+
+def _missing(name: str) -> Machine:
+    raise KeyError(name)
+
+
+def topology(estate: Estate, plan: AddressPlan) -> Topology:
+    """The lab for an estate."""
+    segments = tuple(
+        Segment(place=place.name, bridge=f"seg{index}") for index, place in enumerate(estate.places, start=1)
+    )
+    bridges = {segment.place: segment.bridge for segment in segments}
+    own = {host.name for host in estate.own_hosts}
+    return Topology(
+        machines=tuple(
+            Machine(
+                name=host.name,
+                place=host.at,
+                kind=host.kind,
+                netns=names.netns(host.name),
+                ports=_ports(estate, plan, host, index, bridges[host.at]),
+                management=plan.hosts[host.name].management,
+                disk=host.disk,
+                fixture=host.name not in own,
+            )
+            for index, host in enumerate(estate.hosts, start=1)
+        ),
+        segments=segments,
+        wires=tuple(
+            Wire(name=link.name, ends=link.ends, delay_ms=link.delay_ms, bandwidth_mbit=link.bandwidth_mbit)
+            for link in estate.links
+        ),
+        operator=plan.operator,
+    )
+
+
+def _ports(estate: Estate, plan: AddressPlan, host: Host, index: int, bridge: str) -> tuple[Port, ...]:
+    addresses = plan.hosts[host.name]
+    ports = [
+        Port(
+            kind=PortKind.MANAGEMENT,
+            inside=addresses.management.name,
+            outside=f"m{index}",
+            outer_netns=names.OPERATOR,
+            mac=_mac(index, 0),
+            bridge=MANAGEMENT_BRIDGE,
+        ),
+        Port(
+            kind=PortKind.SEGMENT,
+            inside=addresses.lan.name,
+            outside=f"l{index}",
+            outer_netns=names.WIRES,
+            mac=_mac(index, 1),
+            bridge=bridge,
+        ),
+    ]
+    for place, link in enumerate(estate.links_of(host.name), start=2):
+        end = link.ends.index(host.name)
+        ports.append(
+            Port(
+                kind=PortKind.WIRE,
+                inside=addresses.link(link.name).name,
+                outside=f"w{link.number}{'ab'[end]}",
+                outer_netns=names.WIRES,
+                mac=_mac(index, place),
+                wire=link.name,
+                end=end,
+            )
+        )
+    return tuple(ports)
+
+
+def _mac(host: int, port: int) -> str:
+    """A locally administered address, the same at every boot."""
+    return f"02:67:63:{host >> 8:02x}:{host & 255:02x}:{port:02x}"

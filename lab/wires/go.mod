@@ -1,0 +1,3 @@
+module govcloud/lab/wires
+
+go 1.22

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"syscall"
+	"unsafe"
+)
+
+const (
+	ethPAll              = 0x0003
+	packetQdiscBypass    = 20
+	packetIgnoreOutgoing = 23
+	receiveBuffer        = 16 << 20
+)
+
+// htons because AF_PACKET wants the protocol in network order.
+func htons(v uint16) uint16 { return v<<8 | v>>8 }
+
+// receiver opens a raw socket that sees every frame arriving at the interface, and none that leave by it.
+func receiver(name string) (int, error) {
+	fd, err := packetSocket(name, ethPAll)
+	if err != nil {
+		return -1, err
+	}
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_PACKET, packetIgnoreOutgoing, 1); err != nil {
+		syscall.Close(fd)
+		return -1, fmt.Errorf("%s: PACKET_IGNORE_OUTGOING: %w", name, err)
+	}
+	// A burst waits here while the thread sends; the default of 200 kB would lose it.
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, receiveBuffer)
+	return fd, nil
+}
+
+// sender opens a raw socket that only writes to the interface.
+func sender(name string) (int, error) {
+	fd, err := packetSocket(name, 0)
+	if err != nil {
+		return -1, err
+	}
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_PACKET, packetQdiscBypass, 1)
+	return fd, nil
+}
+
+func packetSocket(name string, protocol uint16) (int, error) {
+	iface, err := net.InterfaceByName(name)
+	if err != nil {
+		return -1, fmt.Errorf("%s: %w", name, err)
+	}
+	fd, err := syscall.Socket(syscall.AF_PACKET, syscall.SOCK_RAW|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("%s: socket: %w", name, err)
+	}
+	address := syscall.SockaddrLinklayer{Protocol: htons(protocol), Ifindex: iface.Index}
+	if err := syscall.Bind(fd, &address); err != nil {
+		syscall.Close(fd)
+		return -1, fmt.Errorf("%s: bind: %w", name, err)
+	}
+	return fd, nil
+}
+
+type pollFd struct {
+	fd      int32
+	events  int16
+	revents int16
+}
+
+const pollIn = 1
+
+// wait sleeps until one of the descriptors is readable or the time is over; negative is forever.
+// poll and select count in milliseconds or leave the kernel 50 µs of slack; ppoll with the thread's slack at 1 ns does not.
+func wait(fds []pollFd, nanoseconds int64) {
+	var limit *syscall.Timespec
+	var value syscall.Timespec
+	if nanoseconds >= 0 {
+		value = syscall.NsecToTimespec(nanoseconds)
+		limit = &value
+	}
+	_, _, _ = syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
+		uintptr(unsafe.Pointer(limit)), 0, 0, 0)
+}
+
+func eventFd() (int, error) {
+	fd, _, errno := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
+}
+
+// punctual makes the calling thread wake on time: real-time priority (where allowed) and no timer slack.
+func punctual() {
+	const prSetTimerslack, schedRR = 29, 2
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_PRCTL, prSetTimerslack, 1, 0, 0, 0, 0)
+	priority := int32(10)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, 0, schedRR, uintptr(unsafe.Pointer(&priority)))
+}
+
+func now() int64 {
+	var t syscall.Timespec
+	// CLOCK_MONOTONIC; time.Now would do as well but reads two clocks.
+	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, 1, uintptr(unsafe.Pointer(&t)), 0)
+	return t.Nano()
+}

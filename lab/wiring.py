@@ -1,0 +1,157 @@
+"""The wires' daemon: built from source once, started in its own namespace, told what to do over a socket."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import names
+from lab.command import LabError, wait_for
+from lab.names import Directories
+from lab.topology import Machine, PortKind, Topology
+from workstation import paths
+
+SOURCE = Path(__file__).parent / "wires"
+ANSWER_S = 10.0
+BUILD_S = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One direction of a circuit: `delay_ms` one way, `loss` from 0 to 1, `bandwidth_mbit` 0 for unlimited."""
+
+    delay_ms: float
+    loss: float
+    bandwidth_mbit: float
+    cut: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direction:
+    """A direction as it is, with what it has carried."""
+
+    settings: Settings
+    frames: int
+    bytes: int
+    dropped: int
+
+
+def program() -> Path:
+    """The daemon, built from this checkout's source if the cache has no such build yet."""
+    sources = sorted([*SOURCE.glob("*.go"), SOURCE / "go.mod"])
+    digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()[:16]
+    built = paths.cache() / "wires" / digest / names.WIRES_PROGRAM
+    if not built.exists():
+        _build(built)
+    return built
+
+
+def _build(target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f"{target.name}.{os.getpid()}")
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    environment.setdefault("GOCACHE", str(paths.cache() / "go-build"))
+    done = subprocess.run(
+        [_go(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(aside), "."],
+        cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=BUILD_S, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise LabError(f"the wires' daemon does not build: {done.stderr.strip()[-600:]}")
+    aside.replace(target)
+
+
+def _go() -> str:
+    """The host's Go, or the one that setup has put into the cache."""
+    found = shutil.which("go") or next((str(p) for p in sorted(paths.cache().glob("go*/**/bin/go"))), None)
+    if not found:
+        raise LabError("no Go toolchain, needed once to build the wires", "run ./govcloud setup")
+    return found
+
+
+def start(where: Directories) -> None:
+    """Start the daemon in the wires' namespace; it outlives this process."""
+    names.RUN.mkdir(parents=True, exist_ok=True)
+    argv = ["nsenter", f"--net={names.NETNS_DIR / names.WIRES}", str(program()), "-socket", str(where.wires_socket)]
+    with where.wires_log.open("ab") as log:
+        subprocess.run(
+            ["setsid", "--fork", *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=True
+        )
+    wait_for("the wires answer", where.wires_socket.exists, deadline_s=10)
+
+
+class Wires:
+    """Orders to the daemon. One request is obeyed as a whole, within microseconds."""
+
+    def __init__(self, where: Directories, topology: Topology) -> None:
+        self.where, self.topology = where, topology
+
+    def add_all(self) -> None:
+        """All circuits with the estate's figures; nothing flows until both ends are attached."""
+        self._order(
+            [
+                {"op": "add", "wire": w.name, "settings": _settings(w.delay_ms, 0.0, w.bandwidth_mbit, False)}
+                for w in self.topology.wires
+            ]
+        )
+
+    def attach(self, machines: Sequence[Machine]) -> None:
+        """The machines' ends carry frames from now on."""
+        self._order([_end("attach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
+
+    def detach(self, machines: Sequence[Machine]) -> None:
+        """The machines' circuits fall silent at both ends, all together."""
+        self._order([_end("detach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
+
+    def cut(self, wire: str, direction: int, cut: bool) -> None:
+        """Silence or heal; `direction` 0 is from the first end to the second, 1 back, -1 both."""
+        self._order([{"op": "set", "wire": wire, "direction": direction, "cut": cut}])
+
+    def change(self, wire: str, direction: int, settings: Settings) -> None:
+        """Other delay, loss or bandwidth, while frames flow."""
+        values = _settings(settings.delay_ms, settings.loss, settings.bandwidth_mbit, settings.cut)
+        self._order([{"op": "set", "wire": wire, "direction": direction, "settings": values}])
+
+    def state(self) -> dict[str, tuple[Direction, Direction]]:
+        """Every circuit's two directions as they are."""
+        found = {}
+        for name, wire in self._order([])["wires"].items():
+            first, second = (_direction(value) for value in wire["directions"])
+            found[name] = (first, second)
+        return found
+
+    def _order(self, ops: list[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(ANSWER_S)
+                connection.connect(str(self.where.wires_socket))
+                connection.sendall(json.dumps({"ops": ops}).encode() + b"\n")
+                with connection.makefile("rb") as answers:
+                    answer: dict[str, Any] = json.loads(answers.readline())
+        except (OSError, ValueError) as error:
+            raise LabError(f"the wires do not answer: {error}", "run ./govcloud lab up: it starts the lab anew") from None
+        if answer.get("error"):
+            raise LabError(f"the wires refuse: {answer['error']}")
+        return answer
+
+
+def _settings(delay_ms: float, loss: float, bandwidth_mbit: float, cut: bool) -> dict[str, Any]:
+    return {"delay_ms": delay_ms, "loss": loss, "bandwidth_mbit": bandwidth_mbit, "cut": cut}
+
+
+def _end(op: str, machine: Machine, port: Any) -> dict[str, Any]:
+    return {"op": op, "wire": port.wire, "end": port.end, "interface": port.outside if op == "attach" else ""}
+
+
+def _direction(value: dict[str, Any]) -> Direction:
+    settings = Settings(
+        delay_ms=value["delay_ms"], loss=value["loss"], bandwidth_mbit=value["bandwidth_mbit"], cut=value["cut"]
+    )
+    return Direction(settings=settings, frames=value["frames"], bytes=value["bytes"], dropped=value["dropped"])
