@@ -1,0 +1,63 @@
+"""Debian packages of the operator's machine: what the lab, the image and the tests call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tools import command
+
+PACKAGES = (
+    "ca-certificates",
+    "debian-archive-keyring",
+    "e2fsprogs",  # file systems of fixed size for the databases
+    "iproute2",
+    "iputils-ping",
+    "mmdebstrap",
+    "nftables",
+    "openssh-client",
+    "postgresql-15",  # a server of the tests' own; no cluster is made on the machine
+    "procps",
+    "systemd-container",  # systemd-nspawn: the machines of the lab
+    "tcpdump",
+    "util-linux",
+    "vde2",  # wires with delay and loss where the kernel has no netem
+)
+
+NO_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def missing(status: str, packages: tuple[str, ...] = PACKAGES) -> tuple[str, ...]:
+    """Which of `packages` are not installed, from the output of `dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n'`."""
+    installed = {line.split()[0] for line in status.splitlines() if line.split()[1:] == ["ii"]}
+    return tuple(package for package in packages if package not in installed)
+
+
+def to_install() -> tuple[str, ...]:
+    """What this machine lacks."""
+    return missing(command.output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\n"]) or "")
+
+
+def install(packages: tuple[str, ...], on_line: Callable[[str], None]) -> None:
+    """Install packages without starting a service: the operator's machine needs programs, not daemons."""
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    if not NO_CLUSTER.exists():
+        NO_CLUSTER.parent.mkdir(parents=True, exist_ok=True)
+        NO_CLUSTER.write_text("create_main_cluster = false\n")
+    ours = not POLICY.exists()
+    if ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+    try:
+        apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+        command.run([*apt, "update"], env=env, failure="the list of Debian packages cannot be fetched")
+        command.run(
+            [*apt, "-y", "--no-install-recommends", "install", *packages],
+            env=env,
+            failure="Debian packages could not be installed",
+            on_line=lambda line: on_line(line) if line.startswith("Setting up") else None,
+        )
+    finally:
+        if ours:
+            POLICY.unlink(missing_ok=True)

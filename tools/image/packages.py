@@ -1,0 +1,46 @@
+"""Debian packages of the image: what every machine has, and the union of what the roles install."""
+
+from __future__ import annotations
+
+from playbooks import installs
+
+SUITE = "bookworm"
+
+COMMON = (
+    "ca-certificates",
+    "curl",
+    "dbus",
+    "e2fsprogs",
+    "iproute2",
+    "iputils-ping",
+    "jq",
+    "kmod",
+    "less",
+    "nftables",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-aiohttp",  # the applicants on the vantages
+    "python3-apt",
+    "python3-venv",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+    "tcpdump",
+)
+
+PEERS = ("frr", "frr-pythontools")
+"""What the peers' machines run, which no role of ours configures."""
+
+SERVERS = ("haproxy", "postgresql-15", "prometheus", "prometheus-blackbox-exporter", "prometheus-node-exporter")
+"""The large servers, also while a role that installs them is not there yet."""
+
+
+def roles() -> tuple[str, ...]:
+    """Roles with an install part, which the image carries out beforehand."""
+    return tuple(role for role in installs.role_names() if (installs.ROLES / role / "tasks" / "install.yml").exists())
+
+
+def wanted() -> tuple[str, ...]:
+    """All packages, sorted: in the image before the roles' own tasks look for them."""
+    return tuple(sorted({*COMMON, *PEERS, *SERVERS, *(package for role in roles() for package in installs.packages(role))}))

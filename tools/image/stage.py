@@ -1,0 +1,88 @@
+"""The image's second stage: the roles' install parts inside the unpacked system, and the traces of building removed.
+
+Run as a program in a mount namespace of its own (`unshare --mount`), so that whatever kills it, no mount stays behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from tools import command
+from tools.image import packages
+from workstation import paths
+from workstation.errors import GovcloudError
+
+INSTALL_TIMEOUT_S = 900
+
+LEFTOVERS = (
+    "etc/apt/apt.conf.d/99mmdebstrap",
+    "etc/hostname",  # or every machine takes the builder's name
+    "etc/resolv.conf",
+    "usr/sbin/policy-rc.d",
+    "var/lib/systemd/random-seed",
+    "var/lib/dbus/machine-id",
+)
+EMPTIED = ("var/lib/apt/lists", "var/cache/apt", "var/log/apt", "root/.cache", "root/.ansible", "tmp", "var/tmp")
+BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+
+
+def mount_helpers(root: Path) -> None:
+    """What programs in the system expect: devices and processes, and this machine's resolver and authorities."""
+    command.run(["mount", "-t", "proc", "proc", str(root / "proc")], failure="proc could not be mounted")
+    command.run(["mount", "--rbind", "/dev", str(root / "dev")], failure="dev could not be mounted")
+    for name in ("etc/resolv.conf", BUNDLE):
+        if (source := Path("/", name)).exists():
+            target = root / name
+            if not target.exists():
+                target.touch()
+            command.run(["mount", "--bind", str(source), str(target)], failure=f"{name} could not be mounted")
+
+
+def install(root: Path) -> None:
+    """Carry out the roles' install parts. The package lists count as fresh: everything listed is there already."""
+    from playbooks import runner
+
+    now = time.time()
+    for name in ("var/lib/apt/lists", "var/lib/apt/periodic/update-success-stamp"):
+        if (root / name).exists():
+            os.utime(root / name, (now, now))
+    artifacts = paths.cache() / "artifacts"
+    runner.bake(root, packages.roles(), artifacts=artifacts, timeout_s=INSTALL_TIMEOUT_S)
+
+
+def clean(root: Path) -> None:
+    """Remove what must differ from machine to machine and what only building needed; switch everything off."""
+    command.run(["systemctl", f"--root={root}", "preset-all"], failure="services of the image could not be switched off")
+    for name in LEFTOVERS:
+        (root / name).unlink(missing_ok=True)
+    for key in (root / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+    for name in EMPTIED:
+        for path in (root / name).glob("*"):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for log in (root / "var/log").glob("*.log"):
+        log.write_text("")
+    (root / "etc/machine-id").write_text("")
+
+
+def main() -> int:
+    """`python -m tools.image.stage install|clean ROOT`."""
+    act, root = sys.argv[1], Path(sys.argv[2])
+    try:
+        if act == "install":
+            mount_helpers(root)
+            install(root)
+        else:
+            clean(root)
+    except GovcloudError as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""What must be there before anything is changed. Each lack is one clear sentence; all are told at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools import command, golang, kernel, wheels
+from workstation import paths
+from workstation.errors import GovcloudError
+
+GIB = 1 << 30
+MEMORY_GIB = 8
+"""Available memory that the whole estate may take."""
+DISK_GIB = 25
+"""Free disk for a first setup: builds, image, machines' disks and evidence. Where setup is done, what it took is there."""
+DISK_READY_GIB = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What was found on this machine; sizes in bytes. `disk_path` is the folder whose file system was measured."""
+
+    root: bool
+    debian: bool
+    memory: int
+    disk: int
+    disk_path: str
+    kernel_lacks: tuple[str, ...]
+
+
+def judge(facts: Facts, *, disk_gib: int) -> tuple[str, ...]:
+    """Sentences for everything that is missing; empty if all is there."""
+    if not facts.root:
+        return ("Root is needed: the lab makes machines, mounts and networks. Run it with sudo.",)
+    found = []
+    if not facts.debian:
+        found.append("apt-get is needed: machines are made of Debian packages, and this system has none.")
+    if facts.memory < MEMORY_GIB * GIB:
+        found.append(f"{MEMORY_GIB} GiB of available memory are needed, {facts.memory / GIB:.1f} GiB are there.")
+    if facts.disk < disk_gib * GIB:
+        free = f"{facts.disk / GIB:.1f} GiB are free at {facts.disk_path}"
+        found.append(f"{disk_gib} GiB of free disk are needed, {free}; another place can be named in GOVCLOUD_CACHE and GOVCLOUD_HOME.")
+    found += [f"The kernel lacks {feature}: load its module or use a kernel that has it." for feature in facts.kernel_lacks]
+    return tuple(found)
+
+
+def look() -> Facts:
+    """Measure this machine; takes some 0.1 s."""
+    root = os.geteuid() == 0
+    places = [_existing(paths.cache()), _existing(paths.home())]
+    disk, place = min((shutil.disk_usage(path).free, str(path)) for path in places)
+    return Facts(
+        root=root,
+        debian=shutil.which("apt-get") is not None,
+        memory=available_memory(Path("/proc/meminfo").read_text()),
+        disk=disk,
+        disk_path=place,
+        kernel_lacks=kernel.missing() if root else (),
+    )
+
+
+def available_memory(meminfo: str) -> int:
+    """Bytes, from the text of /proc/meminfo."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, flags=re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def check(*, disk_gib: int) -> None:
+    """Raise GovcloudError with every lack of this machine."""
+    if lacks := judge(look(), disk_gib=disk_gib):
+        raise GovcloudError("\n".join(lacks), "nothing was changed")
+
+
+def check_registries(*, debian: bool, python: bool, go: bool) -> None:
+    """Fetch something small from each registry that will be needed, into a folder that is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="govcloud-") as folder:
+        lacks = []
+        if debian and not _debian_answers(folder):
+            lacks.append("No Debian mirror answers: check the machine's apt sources and proxy with `apt-get update`.")
+        if python and not _python_answers(folder):
+            lacks.append("No Python package index answers: check pip's configuration and proxy with `pip download idna`.")
+        if go and not _go_answers(folder):
+            lacks.append("No Go module proxy answers: check `go env GOPROXY` and the proxy variables.")
+    if lacks:
+        raise GovcloudError("\n".join(lacks), "nothing was changed")
+
+
+def _debian_answers(folder: str) -> bool:
+    lists = Path(folder, "lists/partial")
+    lists.mkdir(parents=True)
+    options = [f"Dir::State::Lists={lists.parent}", "Acquire::Languages=none", "APT::Update::Error-Mode=any"]
+    options += ["Acquire::http::Timeout=20", "APT::Sandbox::User=root"]
+    return command.output(["apt-get", "-qq", *(w for option in options for w in ("-o", option)), "update"]) is not None
+
+
+def _python_answers(folder: str) -> bool:
+    first = re.split(r"\s", wheels.lock("approval").read_text(), maxsplit=1)[0]
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-cache-dir", "--disable-pip-version-check"]
+    return command.output([*pip, "-d", folder, first]) is not None
+
+
+def _go_answers(folder: str) -> bool:
+    go = golang.installed()
+    if go is None:
+        return True  # the toolchain comes from the Python index first; the build itself will tell
+    env = {**golang.environment(go), "GOMODCACHE": f"{folder}/mod"}
+    return command.output([str(go), "mod", "download", "golang.org/x/sync@v0.20.0"], env=env, cwd=Path(folder)) is not None
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that is there already."""
+    return next(parent for parent in (path, *path.parents) if parent.exists())

@@ -1,0 +1,125 @@
+"""Everything a machine needs, in order, each step only where it is missing: the first run builds, the next take a second."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools import debian, environment, golang, prerequisites, wheels
+from tools.image import bake, bootstrap
+from workstation import paths
+from workstation.progress import duration, say, step
+
+Progress = Callable[[str], None]
+
+PACKAGES_S, TOOLCHAIN_S, WHEELS_S = 40, 15, 15
+"""Seconds that these steps should take on two cores and an ordinary mirror."""
+
+
+def artifacts_dir() -> Path:
+    """Programs and wheels that roles install on machines."""
+    return paths.cache() / "artifacts"
+
+
+def image_root() -> Path:
+    """The base image's root directory, to be used read-only. Raises GovcloudError when it was not baked yet."""
+    return bake.current()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What this machine lacks. The image is judged after the rest, because it contains them."""
+
+    packages: tuple[str, ...]
+    builds: tuple[golang.Build, ...]
+    wheels: bool
+    base: bool
+    image: bool
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is work to do."""
+        return bool(self.packages or self.builds or self.wheels or self.base or self.image)
+
+    @property
+    def expected_s(self) -> float:
+        """How long all of it should take, in seconds."""
+        known = [(bool(self.packages), PACKAGES_S), (self.wheels, WHEELS_S), (self.base, bootstrap.EXPECTED_S)]
+        return sum(s for needed, s in [*known, (self.image, bake.INSTALL_S)] if needed) + sum(b.expected_s for b in self.builds)
+
+
+def look() -> Work:
+    """Compare this machine with what is wanted; well under a second."""
+    builds, no_wheels = golang.missing(), not wheels.ready()
+    return Work(
+        packages=debian.to_install(),
+        builds=builds,
+        wheels=no_wheels,
+        base=not bake.base_ready(),
+        image=bool(builds) or no_wheels or not bake.ready(),
+    )
+
+
+def run(on_progress: Progress | None = None) -> None:
+    """Install and build what is missing. Raises GovcloudError with one sentence per lack before anything is changed."""
+    work = look()
+    prerequisites.check(disk_gib=prerequisites.DISK_GIB if work.base else prerequisites.DISK_READY_GIB)
+    if not work.anything:
+        return
+    if warning := environment.distribution_warning(_os_release()):
+        say(warning)
+    go = golang.installed() if work.builds else None
+    prerequisites.check_registries(
+        debian=bool(work.packages or work.base), python=work.wheels or bool(work.builds and not go), go=bool(work.builds)
+    )
+    with _alone():
+        work = look()
+        say(f"Setting up, about {duration(work.expected_s)}; it can be interrupted at any time and goes on with the next run.")
+        _carry_out(work, on_progress or (lambda text: say(f"  {text}")))
+
+
+def _carry_out(work: Work, on_progress: Progress) -> None:
+    if work.packages:
+        with step(f"Debian packages: {' '.join(work.packages)}", PACKAGES_S):
+            debian.install(work.packages, on_progress)
+    if work.builds:
+        go = golang.installed() or _toolchain()
+        for build in work.builds:
+            with step(f"building {build.name} from its pinned modules", build.expected_s):
+                golang.build(build, go, on_progress)
+    if work.wheels:
+        with step("wheels for the machines", WHEELS_S):
+            wheels.fetch(on_progress)
+    if not bake.ready():
+        if not bake.base_ready():
+            with step("base system of the machines", bootstrap.EXPECTED_S):
+                bake.make_base(on_progress)
+        with step("base image with the roles' install parts", bake.INSTALL_S):
+            bake.bake(on_progress)
+
+
+def _toolchain() -> Path:
+    with step("Go toolchain: this machine has none new enough", TOOLCHAIN_S):
+        return golang.fetch_toolchain()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One setup at a time per cache; a second one waits. A dead holder leaves no lock."""
+    path = paths.cache() / "setup.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("  another setup is running on this machine; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _os_release() -> str:
+    path = Path("/etc/os-release")
+    return path.read_text() if path.exists() else ""
