@@ -1,17 +1,19 @@
 """The programs: what each stack declares, read from the estate. One stack per site, however many there are.
 
-    network -> data -> every site, and province
+network -> data -> every site, and province
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
+from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.hosts import Hosts, in_order
 from stacks.components.secrets import Secrets, as_secrets, placeholder
@@ -93,10 +95,10 @@ def program(context: Context, stack: str) -> Callable[[], None]:
 
 def address_of(context: Context, host: Host) -> str:
     """Where the operator reaches the host: what the estate says, or the computed management address."""
-    return host.platform.address or str(context.plan.management(host.name))
+    return str(host.platform.address or context.plan.management(host.name))
 
 
-def _render(context: Context, stack: str, host: Host, secrets: SecretValues | None) -> object:
+def _render(context: Context, stack: str, host: Host, secrets: SecretValues | None) -> HostInput:
     from playbooks.plan import host_input
 
     return host_input(context.estate, host.name, layer_of(context.estate, stack), secrets)
@@ -108,7 +110,7 @@ def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]
     if stack in (NETWORK, PROVINCE):
         return pulumi.Output.from_input(None)
     wanted = leaves(context.estate, context.plan)
-    made: pulumi.Output[object]
+    made: pulumi.Output[Mapping[str, Any]]
     if stack == DATA:
         made = Secrets("secrets", estate_name=context.estate.name, leaves=wanted).values
         pulumi.export("secrets", made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import pulumi
@@ -10,17 +11,25 @@ import pulumi
 from stacks.providers.shape import KINDS
 
 PACKAGE = "govcloud"
-PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD = (f"{PACKAGE}:index:{name}" for name in ("Playbook", "Authority", "Certificate", "Password"))
+PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD = (
+    f"{PACKAGE}:index:{name}" for name in ("Playbook", "Authority", "Certificate", "Password")
+)
 
 
 class Playbook(pulumi.CustomResource):
     """All that one stack wants of one host. `wanted` is `providers.shape.properties`, known when secrets are."""
 
     def __init__(
-        self, name: str, *, host: str, address: str, instance: str, wanted: pulumi.Output[Mapping[str, Any]],
+        self,
+        name: str,
+        *,
+        host: str,
+        address: str,
+        instance: str,
+        wanted: pulumi.Output[Mapping[str, Any]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        rendered = {key: wanted.apply(lambda values, key=key: values[key]) for key in ("roles", *KINDS)}
+        rendered = {key: wanted.apply(itemgetter(key)) for key in ("roles", *KINDS)}
         super().__init__(PLAYBOOK, name, {"host": host, "address": address, "instance": instance, **rendered}, opts)
 
 
@@ -31,7 +40,9 @@ class Authority(pulumi.CustomResource):
     key: pulumi.Output[str]
 
     def __init__(self, name: str, *, subject: str, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(AUTHORITY, name, {"name": subject, "days": days, "cert": None, "key": None}, _secret(opts, "key"))
+        super().__init__(
+            AUTHORITY, name, {"name": subject, "days": days, "cert": None, "key": None}, _secret(opts, "key")
+        )
 
 
 class Certificate(pulumi.CustomResource):
@@ -41,12 +52,25 @@ class Certificate(pulumi.CustomResource):
     key: pulumi.Output[str]
 
     def __init__(
-        self, name: str, *, authority: Authority, subject: str, sans: tuple[str, ...], usages: tuple[str, ...], days: int,
+        self,
+        name: str,
+        *,
+        authority: Authority,
+        subject: str,
+        sans: tuple[str, ...],
+        usages: tuple[str, ...],
+        days: int,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         inputs = {
-            "authority_cert": authority.cert, "authority_key": pulumi.Output.secret(authority.key), "subject": subject,
-            "sans": list(sans), "usages": list(usages), "days": days, "cert": None, "key": None,
+            "authority_cert": authority.cert,
+            "authority_key": authority.key,
+            "subject": subject,
+            "sans": list(sans),
+            "usages": list(usages),
+            "days": days,
+            "cert": None,
+            "key": None,
         }
         super().__init__(CERTIFICATE, name, inputs, _secret(opts, "key"))
 

@@ -1,9 +1,9 @@
 """Where the engine works: its binary, its environment, its files. All of it outside the source tree.
 
-    $GOVCLOUD_HOME/state             the file backend, one checkpoint per stack, secrets encrypted
-    $GOVCLOUD_HOME/engine/passphrase opens them; 0600, made once, never leaves the operator's side
-    $GOVCLOUD_HOME/engine/bin        our provider's executable, put first on the engine's PATH
-    $GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would otherwise write into the tree
+$GOVCLOUD_HOME/state             the file backend, one checkpoint per stack, secrets encrypted
+$GOVCLOUD_HOME/engine/passphrase opens them; 0600, made once, never leaves the operator's side
+$GOVCLOUD_HOME/engine/bin        our provider's executable, put first on the engine's PATH
+$GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would otherwise write into the tree
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -72,6 +73,10 @@ class Stack(auto.Stack):
         """Not asked for after a run: counts come from the events."""
         return auto.UpdateSummary(kind="", start_time=None, message="", environment={}, config={}, result="")  # type: ignore[arg-type]
 
+    def unprotect_all(self) -> None:
+        """Lift the protection of every resource: only for a lab that goes."""
+        self._run_pulumi_cmd_sync(["state", "unprotect", "--all", "--yes"])
+
 
 def prepare() -> None:
     """Make what is missing: folders, passphrase, the provider's executable."""
@@ -127,10 +132,8 @@ def _passphrase() -> Path:
         draft = path.with_suffix(f".{os.getpid()}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(32) + "\n", encoding="ascii")
-        try:
+        with suppress(FileExistsError):
             os.link(draft, path)
-        except FileExistsError:
-            pass
         draft.unlink()
     return path
 
@@ -141,7 +144,7 @@ def _plugin() -> None:
         "#!/bin/sh\n"
         f"PYTHONPATH={shlex.quote(str(paths.repo()))} PYTHONDONTWRITEBYTECODE=1\n"
         "export PYTHONPATH PYTHONDONTWRITEBYTECODE\n"
-        f"exec {shlex.quote(sys.executable)} -m stacks.providers \"$@\"\n"
+        f'exec {shlex.quote(sys.executable)} -m stacks.providers "$@"\n'
     )
     path = engine_home() / "bin" / PLUGIN
     if path.exists() and path.read_text(encoding="utf-8") == script:

@@ -24,13 +24,25 @@ GUARDED_KINDS = frozenset({Kind.DATA})
 
 
 class Hosts(pulumi.ComponentResource):
-    """`playbooks` by host name. Hosts at the sites `without` are declared, but nothing waits for them: the engine leaves them out."""
+    """`playbooks` by host name.
+
+    Hosts at the sites `without` are declared, but nothing waits for them: the engine leaves them out.
+    """
 
     playbooks: Mapping[str, resources.Playbook]
 
     def __init__(
-        self, name: str, *, hosts: tuple[Host, ...], addresses: Mapping[str, str], instance: str, render: Render,
-        secrets: pulumi.Output[Secrets | None], one_by_one: bool, without: frozenset[str] = frozenset(), guarded: bool = False,
+        self,
+        name: str,
+        *,
+        hosts: tuple[Host, ...],
+        addresses: Mapping[str, str],
+        instance: str,
+        render: Render,
+        secrets: pulumi.Output[Secrets | None],
+        one_by_one: bool,
+        without: frozenset[str] = frozenset(),
+        guarded: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("govcloud:stacks:Hosts", name, None, opts)
@@ -44,7 +56,10 @@ class Hosts(pulumi.ComponentResource):
                 instance=instance,
                 wanted=_wanted(host, instance, render, secrets),
                 opts=pulumi.ResourceOptions(
-                    parent=self, depends_on=list(before), protect=guarded, retain_on_delete=guarded,
+                    parent=self,
+                    depends_on=list(before),
+                    protect=guarded,
+                    retain_on_delete=guarded,
                 ),
             )
             if one_by_one and host.at not in without:
@@ -61,7 +76,9 @@ def in_order(estate: Estate, hosts: Iterable[Host]) -> tuple[Host, ...]:
     return tuple(sorted(hosts, key=lambda host: (place[host.at], host.kind is not Kind.EDGE, host.number)))
 
 
-def _wanted(host: Host, instance: str, render: Render, secrets: pulumi.Output[Secrets | None]) -> pulumi.Output[Mapping[str, Any]]:
+def _wanted(
+    host: Host, instance: str, render: Render, secrets: pulumi.Output[Secrets | None]
+) -> pulumi.Output[Mapping[str, Any]]:
     def shape(values: Secrets | None) -> Mapping[str, Any]:
         return hide(properties(render(host, values), instance=instance), texts(values) if values else frozenset())
 
@@ -70,7 +87,10 @@ def _wanted(host: Host, instance: str, render: Render, secrets: pulumi.Output[Se
 
 def hide(wanted: dict[str, Any], secret: frozenset[str]) -> dict[str, Any]:
     """Mark as secret: files that say so, and every other text in which one of the `secret` texts stands."""
-    files = {path: {**file, "text": pulumi.Output.secret(file["text"])} if file["secret"] else file for path, file in wanted["files"].items()}
+    files = {
+        path: {**file, "text": pulumi.Output.secret(file["text"])} if file["secret"] else file
+        for path, file in wanted["files"].items()
+    }
     return {key: _hide(files if key == "files" else value, secret) for key, value in wanted.items()}
 
 

@@ -23,15 +23,24 @@ class Secrets(pulumi.ComponentResource):
 
     values: pulumi.Output[Mapping[str, Any]]
 
-    def __init__(self, name: str, *, estate_name: str, leaves: tuple[Leaf, ...], opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, *, estate_name: str, leaves: tuple[Leaf, ...], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("govcloud:stacks:Secrets", name, None, opts)
         kept = pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True)
         child = pulumi.ResourceOptions(parent=self)
-        authority = resources.Authority("authority", subject=f"{estate_name} estate authority", days=AUTHORITY_DAYS, opts=kept)
+        authority = resources.Authority(
+            "authority", subject=f"{estate_name} estate authority", days=AUTHORITY_DAYS, opts=kept
+        )
         certificates = {
             leaf.name: resources.Certificate(
-                f"certificate-{leaf.name}", authority=authority, subject=leaf.subject, sans=leaf.sans,
-                usages=leaf.usages, days=LEAF_DAYS, opts=child,
+                f"certificate-{leaf.name}",
+                authority=authority,
+                subject=leaf.subject,
+                sans=leaf.sans,
+                usages=leaf.usages,
+                days=LEAF_DAYS,
+                opts=child,
             )
             for leaf in leaves
         }

@@ -14,7 +14,9 @@ def main() -> None:
     """Serve all resources."""
     serve(
         sys.argv[1:],
-        Govcloud({"Playbook": Playbook(), "Authority": Authority(), "Certificate": Certificate(), "Password": Password()}),
+        Govcloud(
+            {"Playbook": Playbook(), "Authority": Authority(), "Certificate": Certificate(), "Password": Password()}
+        ),
     )
 
 

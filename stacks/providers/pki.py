@@ -1,4 +1,4 @@
-"""`govcloud:index:Authority` and `govcloud:index:Certificate`: the estate's own PKI, its keys only in encrypted state."""
+"""`govcloud:index:Authority` and `govcloud:index:Certificate`: the estate's PKI, its keys only in encrypted state."""
 
 from __future__ import annotations
 

@@ -71,11 +71,13 @@ class Playbook(Resource):
                 await self._apply(news, call)
         return dict(news)
 
-    async def read(self, resource_id: str, state: Properties, inputs: Properties, call: Call) -> tuple[str, Properties, Properties]:
+    async def read(
+        self, resource_id: str, state: Properties, inputs: Properties, call: Call
+    ) -> tuple[str, Properties, Properties]:
         """Compare the host with what was applied; also how a host is imported by its name and address."""
         if not inputs:
             raise ResourceFailed(
-                f"{resource_id}: a Playbook is adopted by `govcloud up`, which compares first and changes only what differs"
+                f"{resource_id}: a Playbook is not imported by ID: `govcloud up` adopts the host as it is"
             )
         found = await asyncio.to_thread(_compare, plain_map(inputs))
         return resource_id, actual_state(inputs, found), inputs

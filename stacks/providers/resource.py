@@ -50,7 +50,9 @@ class Resource(ABC):
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
         """Make it; answers its ID and its outputs."""
 
-    async def read(self, resource_id: str, state: Properties, inputs: Properties, call: Call) -> tuple[str, Properties, Properties]:
+    async def read(
+        self, resource_id: str, state: Properties, inputs: Properties, call: Call
+    ) -> tuple[str, Properties, Properties]:
         """ID, outputs and inputs as they really are. An empty ID says that it is gone."""
         return resource_id, state, inputs
 
@@ -60,6 +62,7 @@ class Resource(ABC):
 
     async def delete(self, resource_id: str, state: Properties, call: Call) -> None:
         """End it. The default only forgets."""
+        call.say(f"{resource_id}: forgotten")
 
 
 def differences(
@@ -75,7 +78,10 @@ def differences(
             found = {path: _REPLACING[kind] for path, kind in found.items()}
         detailed.update({path: PropertyDiff(kind, input_diff=False) for path, kind in found.items()})
     return DiffResponse(
-        changes=bool(detailed), replaces=replaces, diffs=sorted({_top(path) for path in detailed}), detailed_diff=detailed
+        changes=bool(detailed),
+        replaces=replaces,
+        diffs=sorted({_top(path) for path in detailed}),
+        detailed_diff=detailed,
     )
 
 
@@ -94,7 +100,11 @@ def _walk(path: str, old: Any, new: Any) -> list[tuple[str, PropertyDiffKind]]:
     if new is None:
         return [(path, PropertyDiffKind.DELETE)]
     if isinstance(old, dict) and isinstance(new, dict):
-        return [item for key in sorted(old.keys() | new.keys()) for item in _walk(f'{path}["{key}"]', old.get(key), new.get(key))]
+        return [
+            item
+            for key in sorted(old.keys() | new.keys())
+            for item in _walk(f'{path}["{key}"]', old.get(key), new.get(key))
+        ]
     if isinstance(old, list) and isinstance(new, list):
         longest = max(len(old), len(new))
         pairs = [(i, old[i] if i < len(old) else None, new[i] if i < len(new) else None) for i in range(longest)]

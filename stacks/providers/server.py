@@ -62,7 +62,9 @@ class Govcloud(sdk.Provider):
 
     async def create(self, request: sdk.CreateRequest) -> sdk.CreateResponse:
         """Make the resource."""
-        made, state = await self._of(request.type).create(request.properties, self._call(request, request.preview, request.timeout))
+        made, state = await self._of(request.type).create(
+            request.properties, self._call(request, request.preview, request.timeout)
+        )
         return sdk.CreateResponse(resource_id=made, properties=state)
 
     async def read(self, request: sdk.ReadRequest) -> sdk.ReadResponse:
@@ -75,11 +77,15 @@ class Govcloud(sdk.Provider):
     async def update(self, request: sdk.UpdateRequest) -> sdk.UpdateResponse:
         """Change the resource."""
         call = self._call(request, request.preview, request.timeout)
-        return sdk.UpdateResponse(properties=await self._of(request.type).update(request.resource_id, request.olds, request.news, call))
+        return sdk.UpdateResponse(
+            properties=await self._of(request.type).update(request.resource_id, request.olds, request.news, call)
+        )
 
     async def delete(self, request: sdk.DeleteRequest) -> None:
         """End the resource."""
-        await self._of(request.type).delete(request.resource_id, request.properties, self._call(request, False, request.timeout))
+        await self._of(request.type).delete(
+            request.resource_id, request.properties, self._call(request, False, request.timeout)
+        )
 
     async def cancel(self) -> None:
         """The operator pressed Ctrl-C: hosts that have not begun are left alone."""
@@ -138,7 +144,7 @@ def serve(argv: list[str], provider: Govcloud) -> None:
         server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
         provider.log = EngineLog(known.engine)
         servicer = Servicer(argv, VERSION, provider, engine_address=known.engine)
-        provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         print(port, flush=True)

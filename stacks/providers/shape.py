@@ -34,7 +34,9 @@ def properties(host_input: HostInput, *, instance: str) -> dict[str, Any]:
         named = {kind: _by_name(kind, role[kind]) for kind in KINDS}
         for kind, things in named.items():
             _merge(shaped[kind], things, f"{host_input.host}: {kind} of role {role['role']}")
-        roles.append({"role": role["role"], "settings": role["settings"], **{kind: list(named[kind]) for kind in KINDS}})
+        roles.append(
+            {"role": role["role"], "settings": role["settings"], **{kind: list(named[kind]) for kind in KINDS}}
+        )
     return {"host": host_input.host, "address": host_input.address, "instance": instance, "roles": roles, **shaped}
 
 

@@ -1,0 +1,249 @@
+"""What the command line asks of the stacks: plan, update, drift, destroy. Each stack runs in a process of its own.
+
+Stacks go in stages (network, then data, then the sites and the province); those of one stage go side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from estate.model import Estate
+from stacks import lock, state, worker, workspace
+from stacks.programs import DATA, stack_hosts, stack_names, stages
+from stacks.providers.waves import RUN
+from stacks.reports import Change, DestroyResult, DriftResult, PlanResult, UpResult
+from workstation import paths
+from workstation.errors import GovcloudError, Refused, WrongUse
+from workstation.ssh import Access
+
+OnEvent = Callable[[str], None]
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """What a worker told about its stack."""
+
+    stack: str
+    changes: list[Change] = field(default_factory=list)
+    drift: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    done: bool = False
+
+
+class StacksFailed(GovcloudError):
+    """One or more stacks could not be brought to the declared state. `answers` tells what was changed nevertheless."""
+
+    def __init__(self, message: str, next_step: str, answers: Sequence[Answer]) -> None:
+        super().__init__(message, next_step)
+        self.answers = tuple(answers)
+
+
+def up(
+    estate: Estate, stacks: Sequence[str] = (), without: Sequence[str] = (), on_event: OnEvent = lambda line: None
+) -> UpResult:
+    """Make the estate as declared. `stacks` limits it to some, `without` leaves dead sites out.
+
+    Raises `Locked` while another change runs, `Refused` where guarded resources would go, and `StacksFailed`; what was
+    changed before is told.
+    """
+    begun = time.monotonic()
+    workspace.prepare()
+    with lock.held(lock.own_command()):
+        state.claim(state.instance(estate), on_event)
+        _refuse_removals(estate, stacks, without)
+        answers = _run(worker.UP, estate, stacks, without, on_event)
+        state.copy_out(estate, Access.default(), on_event, without)
+        state.prune()
+    changes = [change for answer in answers for change in answer.changes]
+    dead = {host.name for host in estate.own_hosts if host.at in set(without)}
+    return UpResult(
+        changes=len(changes),
+        seconds=time.monotonic() - begun,
+        hosts_changed=tuple(sorted({change.host for change in changes if change.host})),
+        stacks={answer.stack: len(answer.changes) for answer in answers},
+        deferred=tuple(sorted(dead)),
+    )
+
+
+def plan(
+    estate: Estate, stacks: Sequence[str] = (), without: Sequence[str] = (), on_event: OnEvent = lambda line: None
+) -> PlanResult:
+    """What `up` would change, with the lines that differ. Changes nothing.
+
+    Raises `Refused` where guarded resources would go.
+    """
+    begun = time.monotonic()
+    workspace.prepare()
+    state.claim(state.instance(estate), on_event)
+    answers = _run(worker.PLAN, estate, stacks, without, on_event, staged=False)
+    changes = tuple(change for answer in answers for change in answer.changes)
+    guard(changes)
+    return PlanResult(changes=changes, seconds=time.monotonic() - begun)
+
+
+def drift(
+    estate: Estate, stacks: Sequence[str] = (), without: Sequence[str] = (), on_event: OnEvent = lambda line: None
+) -> DriftResult:
+    """Compare every host with what was applied to it. Changes nothing."""
+    begun = time.monotonic()
+    workspace.prepare()
+    state.claim(state.instance(estate), on_event)
+    found: dict[str, tuple[str, ...]] = {}
+    for answer in _run(worker.DRIFT, estate, stacks, without, on_event, staged=False):
+        for host, texts in answer.drift.items():
+            found[host] = found.get(host, ()) + tuple(text for text in texts if text not in found.get(host, ()))
+    return DriftResult(differences=dict(sorted(found.items())), seconds=time.monotonic() - begun)
+
+
+def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lambda line: None) -> DestroyResult:
+    """End the management of a lab's estate, last stage first. Nothing is removed from any host.
+
+    Raises `Refused` on a real one.
+    """
+    guard_destroy(estate)
+    begun = time.monotonic()
+    workspace.prepare()
+    with lock.held(lock.own_command()):
+        state.claim(state.instance(estate), on_event)
+        answers = _run(worker.DESTROY, estate, stacks, (), on_event, backwards=True)
+    return DestroyResult(stacks=tuple(answer.stack for answer in answers), seconds=time.monotonic() - begun)
+
+
+def restore(estate: Estate, host: str, on_event: OnEvent = lambda line: None) -> None:
+    """Bring the state back from an operations host's copy. Raises `Refused` where it belongs to another instance."""
+    workspace.prepare()
+    with lock.held(lock.own_command()):
+        former = state.copy_back(estate, Access.default(), host)
+        on_event(f"the state was restored from {host}; the former one is kept in {former}")
+
+
+def guard_destroy(estate: Estate) -> None:
+    """Raises `Refused` unless the estate says that it is a lab."""
+    if not estate.lab:
+        raise Refused(
+            f"{estate.name} is no lab, so it is never destroyed: its machines hold citizens' data",
+            "take single hosts out of the estate and run `./govcloud up`: that only ends their management",
+        )
+
+
+def guard(changes: Sequence[Change]) -> None:
+    """Raises `Refused` where a plan would delete or replace what holds data."""
+    bad = [change for change in changes if change.guarded and change.op in ("delete", "replace")]
+    if bad:
+        names = ", ".join(f"{change.stack}: {change.op} {change.host or change.resource}" for change in bad)
+        raise Refused(
+            f"the plan would take away what holds data: {names}", "put it back into the estate, or move the data first"
+        )
+
+
+def _refuse_removals(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> None:
+    """The state's guarded resources that the estate no longer declares, found before anything runs."""
+    if DATA not in (stacks or stack_names(estate)):
+        return
+    declared = {f"{DATA}-{host.name}" for host in stack_hosts(estate, DATA)}
+    gone = []
+    for resource in state.resources(DATA):
+        name = str(resource["urn"]).rsplit("::", 1)[-1]
+        if resource.get("protect") and name.startswith(f"{DATA}-") and name not in declared:
+            gone.append(
+                Change(stack=DATA, op="delete", resource=name, host=name.removeprefix(f"{DATA}-"), guarded=True)
+            )
+    guard(gone)
+
+
+def _run(
+    operation: str,
+    estate: Estate,
+    stacks: Sequence[str],
+    without: Sequence[str],
+    on_event: OnEvent,
+    *,
+    staged: bool = True,
+    backwards: bool = False,
+) -> list[Answer]:
+    """All stacks, stage by stage; a failed stage is the last. Raises `StacksFailed` with all faults."""
+    order = _selected(estate, stacks, without, staged)
+    answers: list[Answer] = []
+    environment = {**os.environ, **workspace.environment(), RUN: uuid.uuid4().hex, "PYTHONPATH": str(paths.repo())}
+    request = {"estate": estate.model_dump(mode="json"), "without": list(without)}
+    for stage in reversed(order) if backwards else order:
+        with ThreadPoolExecutor(max_workers=len(stage)) as pool:
+            answers += pool.map(lambda stack: _work(operation, stack, request, environment, on_event), stage)
+        if not all(answer.done for answer in answers):
+            raise _failure(operation, answers, on_event)
+    return answers
+
+
+def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], staged: bool) -> list[list[str]]:
+    names = stack_names(estate)
+    if unknown := [stack for stack in stacks if stack not in names]:
+        raise WrongUse(f"unknown stack {', '.join(unknown)}", f"known: {', '.join(names)}")
+    wanted = [stack for stack in names if (not stacks or stack in stacks) and stack not in without]
+    if not staged:
+        return [wanted] if wanted else []
+    return [chosen for stage in stages(estate) if (chosen := [stack for stack in stage if stack in wanted])]
+
+
+def _work(
+    operation: str, stack: str, request: Mapping[str, Any], environment: Mapping[str, str], on_event: OnEvent
+) -> Answer:
+    answer = Answer(stack=stack)
+    command = [sys.executable, "-m", "stacks.worker", operation, stack]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(environment),
+        cwd=workspace.engine_home(),
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(json.dumps(request))
+        process.stdin.close()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            errors = pool.submit(process.stderr.read)
+            _take(process.stdout, answer, on_event)
+        if process.wait() and not answer.faults:
+            answer.faults.append(
+                "\n".join(errors.result().strip().splitlines()[-12:]) or f"ended with {process.returncode}"
+            )
+    return answer
+
+
+def _take(lines: IO[str], answer: Answer, on_event: OnEvent) -> None:
+    for line in lines:
+        for key, value in json.loads(line).items():
+            if key == "say":
+                on_event(value)
+            elif key == "change":
+                answer.changes.append(Change.from_dict(value))
+            elif key == "drift":
+                answer.drift[value[0]] = tuple(value[1])
+            elif key == "fault":
+                answer.faults.append(value)
+            elif key == "ended":
+                answer.done = value == "done"
+
+
+def _failure(operation: str, answers: Sequence[Answer], on_event: OnEvent) -> StacksFailed:
+    changed = sorted({change.host or change.resource for answer in answers for change in answer.changes})
+    if operation == worker.UP:
+        on_event("changed before the failure: " + (", ".join(changed) or "nothing"))
+    faults = [
+        f"{answer.stack}: {fault}" for answer in answers if not answer.done for fault in dict.fromkeys(answer.faults)
+    ]
+    return StacksFailed(
+        "\n".join(faults), "mend the cause and run the same command again: it goes on from there", answers
+    )

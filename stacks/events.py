@@ -1,0 +1,155 @@
+"""The engine's events as changes, drift, progress and faults. Pure: events in, records out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
+
+from stacks.providers.shape import KINDS
+from stacks.reports import Change
+from stacks.resources import PACKAGE, PLAYBOOK
+
+OPS = {
+    "create": "create",
+    "update": "update",
+    "delete": "delete",
+    "create-replacement": "replace",
+    "import": "create",
+    "discard-replaced": "",
+    "delete-replaced": "",
+    "replace": "",
+    "same": "",
+    "refresh": "",
+}
+"""Engine's step to the word for people; empty where the step is none of their business or told by another."""
+
+SECRET = "[secret]"
+CONTEXT_LINES = 2
+_COLOUR = re.compile(r"<\{%[^%]*%\}>")
+
+
+def change_of(stack: str, step: StepEventMetadata) -> Change | None:
+    """The change that a step makes; None for components, reads and unchanged resources."""
+    op = OPS.get(str(getattr(step.op, "value", step.op)), "")
+    if not op or not step.type.startswith(f"{PACKAGE}:index:"):
+        return None
+    states = [state for state in (step.new, step.old) if state]
+    guarded = any(getattr(state, "protect", False) for state in states)
+    name = step.urn.rsplit("::", 1)[-1]
+    if step.type != PLAYBOOK:
+        return Change(stack=stack, op=op, resource=name, guarded=guarded)
+    new = step.new.inputs if step.new and op != "delete" else {}
+    old = step.old.outputs if step.old and op != "create" else {}
+    host = str((new or old or {}).get("host", name))
+    details, diffs = _differences(old or {}, new or {}) if op == "update" else (_summary(new or old or {}), {})
+    return Change(stack=stack, op=op, resource=name, host=host, details=details, diffs=diffs, guarded=guarded)
+
+
+def drift_of(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None:
+    """Host and findings of a read that found a difference; None for all other steps."""
+    if step.type != PLAYBOOK or not step.new:
+        return None
+    outputs = step.new.outputs or {}
+    found = outputs.get("differences") or {}
+    return (str(outputs["host"]), tuple(found.values())) if found else None
+
+
+def fault_of(event: DiagnosticEvent) -> str | None:
+    """What went wrong in the operator's words; None for what is no error or only says that there was one."""
+    text = clean(event.message)
+    if event.severity != "error" or not text or text.startswith(("update failed", "preview failed", "refresh failed")):
+        return None
+    return re.sub(r"^(rpc error: code = \w+ desc = |\d+ error occurred:\s*\* )", "", text).strip()
+
+
+def progress_of(event: EngineEvent) -> str | None:
+    """A line for the operator; None where there is nothing to tell."""
+    diagnostic = event.diagnostic_event
+    if diagnostic and diagnostic.severity == "info" and diagnostic.ephemeral:
+        return clean(diagnostic.message)
+    return None
+
+
+def clean(text: str) -> str:
+    """Without the engine's colour marks."""
+    return _COLOUR.sub("", text or "").strip()
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, str]]:
+    details, diffs = [], {}
+    was, shall = old.get("files") or {}, new.get("files") or {}
+    for path in sorted(was.keys() | shall.keys()):
+        before, after = was.get(path) or {}, shall.get(path) or {}
+        if before.get("text") != after.get("text"):
+            details.append(f"file {path}: " + ("no longer managed" if not after else "text" if before else "new"))
+            if SECRET not in (before.get("text"), after.get("text")):
+                diffs[path] = unified(path, before.get("text") or "", after.get("text") or "")
+        moved = [key for key in ("owner", "group", "mode") if _differs(key, before, after)]
+        details += [f"file {path}: {key} {before[key]} -> {after[key]}" for key in moved]
+    for kind, one in (("units", "unit"), ("sysctls", "sysctl"), ("accounts", "account")):
+        details += _things(one, old.get(kind) or {}, new.get(kind) or {})
+    details += [f"settings of role {role}" for role in _roles_that_differ(old, new)]
+    found = old.get("differences") or {}
+    details += [text.splitlines()[0] for what, text in found.items() if _beyond_inputs(what)]
+    if not details:
+        details.append("secret files or settings")
+    return tuple(details), diffs
+
+
+def _beyond_inputs(what: str) -> bool:
+    """Whether a finding has no input that shows it: an install part, or a unit not yet told of a new file."""
+    return what.startswith("install ") or what.endswith(": notified")
+
+
+def unified(path: str, before: str, after: str) -> str:
+    """From what is on the host to what will be."""
+    lines = difflib.unified_diff(
+        before.splitlines(),
+        after.splitlines(),
+        f"{path} (on the host)",
+        f"{path} (declared)",
+        lineterm="",
+        n=CONTEXT_LINES,
+    )
+    return "\n".join(lines)
+
+
+def _differs(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    return key in before and key in after and before[key] != after[key]
+
+
+def _things(word: str, was: Mapping[str, Any], shall: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name in sorted(was.keys() | shall.keys()):
+        before, after = was.get(name), shall.get(name)
+        if before == after:
+            continue
+        if before is None or after is None:
+            lines.append(f"{word} {name}: " + ("new" if before is None else "no longer managed"))
+        elif isinstance(before, Mapping) and isinstance(after, Mapping):
+            keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+            lines += [f"{word} {name}: {key} {before.get(key)} -> {after.get(key)}" for key in keys]
+        else:
+            lines.append(f"{word} {name}: {before} -> {after}")
+    return lines
+
+
+def _roles_that_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    was = {role["role"]: role for role in old.get("roles") or ()}
+    shall = {role["role"]: role for role in new.get("roles") or ()}
+    return [name for name in sorted(was.keys() | shall.keys()) if _settings(was, name) != _settings(shall, name)]
+
+
+def _settings(roles: Mapping[str, Any], name: str) -> Any:
+    return (roles.get(name) or {}).get("settings")
+
+
+def _summary(values: Mapping[str, Any]) -> tuple[str, ...]:
+    roles = ", ".join(role["role"] for role in values.get("roles") or () if isinstance(role, Mapping))
+    known = [kind for kind in KINDS if isinstance(values.get(kind), Mapping) and values[kind]]
+    counts = ", ".join(f"{len(values[kind])} {kind}" for kind in known)
+    return tuple(part for part in (f"roles: {roles}" if roles else "", counts) if part)

@@ -1,0 +1,94 @@
+"""One change at a time: who holds the estate, since when, and what a dead holder left behind.
+
+Two locks. Ours is an advisory lock of the operating system and dies with its holder; the file's content only says who
+it is. The backend's are files with a process ID, which outlive a killed engine: those of dead processes are removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stacks import workspace
+from workstation.errors import Locked
+
+WAIT = "wait for it to end, or end it; what it changed is kept and the next run goes on"
+
+
+@contextmanager
+def held(command: str) -> Iterator[None]:
+    """Hold the estate's stacks to the end of the block. Raises `Locked` with holder and time."""
+    path = workspace.state_home() / "govcloud.lock"
+    with path.open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked(f"the stacks are held by {_holder(path)}", WAIT) from None
+        clear_dead()
+        stream.seek(0)
+        stream.truncate()
+        json.dump(
+            {"pid": os.getpid(), "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")}, stream
+        )
+        stream.flush()
+        try:
+            yield
+        finally:
+            stream.seek(0)
+            stream.truncate()
+
+
+def clear_dead() -> tuple[str, ...]:
+    """Remove the backend's locks whose engine is dead; answers their stacks. Raises `Locked` for a living one."""
+    cleared = []
+    for path in sorted((workspace.state_home() / ".pulumi" / "locks").rglob("*.json")):
+        stack = path.parent.name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            pid, since = int(content["pid"]), str(content.get("timestamp", ""))
+        except (ValueError, KeyError, OSError):
+            pid, since = 0, ""
+        if pid and _holds(pid, path):
+            raise Locked(
+                f"stack {stack} is held by process {pid} (an engine whose command was killed) since {since}", WAIT
+            )
+        path.unlink(missing_ok=True)
+        cleared.append(stack)
+    return tuple(cleared)
+
+
+def _holds(pid: int, lock_file: Path) -> bool:
+    """Whether the process that made the lock still lives: one with its ID that started later is another."""
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+        return name.startswith("pulumi") and _start_s(pid) <= lock_file.stat().st_mtime + 1
+    except OSError:
+        return False
+
+
+def _start_s(pid: int) -> float:
+    """When a process started, in seconds since the epoch."""
+    ticks = float(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
+    boot = next(
+        line for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines() if line.startswith("btime ")
+    )
+    return float(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _holder(path: Path) -> str:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {content['pid']} (`{content['command']}`) since {content['since']}"
+    except (ValueError, KeyError, OSError):
+        return "another process that has only just begun"
+
+
+def own_command() -> str:
+    """How this process was called, for whoever finds the lock."""
+    return " ".join(["govcloud", *sys.argv[1:]])

@@ -1,0 +1,185 @@
+"""One stack, one operation, one process: the Automation API keeps its settings per process, so stacks do not share one.
+
+    python -m stacks.worker OPERATION STACK
+
+The request comes as JSON on standard input: {"estate": {…}, "without": […]}. Answers go line by line, as JSON, to
+standard output: {"say": …}, {"change": …}, {"drift": [host, [text…]]}, {"fault": …} and at the end
+{"ended": "done"|"failed"}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from pulumi.automation.errors import CommandError
+from pulumi.automation.events import EngineEvent
+
+from estate.addressing import plan as address_plan
+from estate.model import Estate
+from stacks import events, state, workspace
+from stacks.programs import DATA, Context, program
+from workstation.errors import GovcloudError
+
+UP, PLAN, DRIFT, DESTROY = "up", "plan", "drift", "destroy"
+AT_ONCE = 8
+"""Hosts that the engine works on side by side: more only wait for the operator's cores."""
+
+Tell = Callable[[str, Any], None]
+
+
+def main(argv: list[str]) -> int:
+    """Run the operation. Exit code 0 when done, 1 when failed."""
+    operation, stack = argv
+    request = json.load(sys.stdin)
+    signal.signal(signal.SIGINT, lambda *_: None)  # the engine gets Ctrl-C itself and ends in order; its end is ours
+    tell = _teller()
+    try:
+        context = _context(stack, request)
+        _OPERATIONS[operation](context, stack, tell)
+    except CommandError as error:
+        tell("fault", _last_words(str(error)))
+        tell("ended", "failed")
+        return 1
+    except GovcloudError as error:
+        tell("fault", str(error))
+        tell("ended", "failed")
+        return 1
+    tell("ended", "done")
+    return 0
+
+
+def _teller() -> Tell:
+    """Standard output belongs to the answers alone: whatever else prints goes to standard error."""
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def tell(key: str, value: Any) -> None:
+        with lock:
+            stream.write(json.dumps({key: value}) + "\n")
+
+    return tell
+
+
+def _context(stack: str, request: dict[str, Any]) -> Context:
+    estate = Estate.model_validate(request["estate"])
+    return Context(
+        estate=estate,
+        plan=address_plan(estate),
+        instance=state.instance(estate),
+        without=frozenset(request.get("without", ())),
+        first_build=not state.resources(stack),
+        secrets_exist=bool(state.resources(DATA)),
+    )
+
+
+def _up(context: Context, stack: str, tell: Tell) -> None:
+    state.repair(stack, lambda line: tell("say", line))
+    opened = workspace.open_stack(stack, program(context, stack))
+    opened.up(
+        refresh=True,
+        parallel=AT_ONCE,
+        exclude=_excluded(context, stack),
+        suppress_outputs=True,
+        suppress_progress=True,
+        on_event=lambda event: _on_event(event, stack, tell),
+    )
+
+
+def _plan(context: Context, stack: str, tell: Tell) -> None:
+    opened = workspace.open_stack(stack, program(context, stack))
+    opened.preview(
+        refresh=True,
+        parallel=AT_ONCE,
+        exclude=_excluded(context, stack),
+        suppress_outputs=True,
+        suppress_progress=True,
+        on_event=lambda event: _on_event(event, stack, tell, planned=True),
+    )
+
+
+def _drift(context: Context, stack: str, tell: Tell) -> None:
+    if context.first_build:
+        return
+
+    def on_event(event: EngineEvent) -> None:
+        if event.res_outputs_event:
+            found = events.drift_of(event.res_outputs_event.metadata)
+            if found:
+                tell("drift", found)
+        elif event.diagnostic_event:
+            _diagnostic(event, tell)
+
+    opened = workspace.open_stack(stack, lambda: None)
+    opened.refresh(
+        preview_only=True,
+        parallel=AT_ONCE,
+        exclude=_excluded(context, stack),
+        run_program=False,
+        suppress_outputs=True,
+        suppress_progress=True,
+        on_event=on_event,
+    )
+
+
+def _destroy(context: Context, stack: str, tell: Tell) -> None:
+    if context.first_build:
+        return
+    state.repair(stack, lambda line: tell("say", line))
+    opened = workspace.open_stack(stack, lambda: None)
+    opened.unprotect_all()
+    opened.destroy(
+        run_program=False,
+        suppress_outputs=True,
+        suppress_progress=True,
+        on_event=lambda event: _on_event(event, stack, tell),
+    )
+
+
+_OPERATIONS = {UP: _up, PLAN: _plan, DRIFT: _drift, DESTROY: _destroy}
+
+
+def _excluded(context: Context, stack: str) -> list[str] | None:
+    """Hosts at dead sites: neither read nor changed, their state kept."""
+    hosts = [host for host in context.estate.own_hosts if host.at in context.without]
+    return [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in hosts] or None
+
+
+def _on_event(event: EngineEvent, stack: str, tell: Tell, planned: bool = False) -> None:
+    step = event.res_outputs_event or (event.resource_pre_event if planned else None)
+    if event.resource_pre_event and not planned:
+        begun = events.change_of(stack, event.resource_pre_event.metadata)
+        if begun and begun.host:
+            tell("say", f"{begun.host}: {stack}: {begun.op}")
+    if step and not (planned and event.res_outputs_event):
+        change = events.change_of(stack, step.metadata)
+        if change:
+            tell("change", asdict(change))
+    if event.diagnostic_event:
+        _diagnostic(event, tell)
+
+
+def _diagnostic(event: EngineEvent, tell: Tell) -> None:
+    assert event.diagnostic_event
+    if fault := events.fault_of(event.diagnostic_event):
+        tell("fault", fault)
+    if line := events.progress_of(event):
+        tell("say", line)
+
+
+def _last_words(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith(("error:", "stderr:"))]
+    return (
+        (lines[-1] if lines else text.strip().splitlines()[-1]).removeprefix("stderr:").removeprefix("error:").strip()
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
