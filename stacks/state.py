@@ -20,7 +20,7 @@ from pulumi.automation import Deployment
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Host, Kind
 from stacks import workspace
-from stacks.programs import stack_names
+from stacks.programs import DATA, Context, stack_names
 from workstation import ssh
 from workstation.errors import GovcloudError, Refused
 
@@ -48,6 +48,18 @@ def instance(estate: Estate) -> str:
         raise GovcloudError(
             "no lab is up, so there is no estate to deploy to", "run `./govcloud lab up` first"
         ) from None
+
+
+def context(estate: Estate, stack: str, without: Iterable[str]) -> Context:
+    """What the stack's program is run with, as the state is now."""
+    return Context(
+        estate=estate,
+        plan=address_plan(estate),
+        instance=instance(estate),
+        without=frozenset(without),
+        first_build=not resources(stack),
+        secrets_exist=bool(resources(DATA)),
+    )
 
 
 def claim(current: str, say: Say) -> None:

@@ -21,10 +21,9 @@ from typing import Any
 from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
-from estate.addressing import plan as address_plan
 from estate.model import Estate
 from stacks import events, state, workspace
-from stacks.programs import DATA, Context, program
+from stacks.programs import Context, program
 from workstation.errors import GovcloudError
 
 UP, PLAN, DRIFT, DESTROY = "up", "plan", "drift", "destroy"
@@ -41,7 +40,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, lambda *_: None)  # the engine gets Ctrl-C itself and ends in order; its end is ours
     tell = _teller()
     try:
-        context = _context(stack, request)
+        context = state.context(Estate.model_validate(request["estate"]), stack, request["without"])
         _OPERATIONS[operation](context, stack, tell)
     except CommandError as error:
         tell("fault", _last_words(str(error)))
@@ -66,18 +65,6 @@ def _teller() -> Tell:
             stream.write(json.dumps({key: value}) + "\n")
 
     return tell
-
-
-def _context(stack: str, request: dict[str, Any]) -> Context:
-    estate = Estate.model_validate(request["estate"])
-    return Context(
-        estate=estate,
-        plan=address_plan(estate),
-        instance=state.instance(estate),
-        without=frozenset(request.get("without", ())),
-        first_build=not state.resources(stack),
-        secrets_exist=bool(state.resources(DATA)),
-    )
 
 
 def _up(context: Context, stack: str, tell: Tell) -> None:
