@@ -118,7 +118,8 @@ def primary(home: Path) -> Iterator[Server]:
     with (server.data / "postgresql.conf").open("a") as conf:
         conf.write(
             f"listen_addresses = ''\nunix_socket_directories = '{home}'\nport = {server.port}\nfsync = off\n"
-            "max_connections = 60\nshared_buffers = 32MB\nwal_retrieve_retry_interval = 100ms\nwal_receiver_status_interval = 1s\n"
+            "max_connections = 60\nshared_buffers = 32MB\nwal_retrieve_retry_interval = 100ms\n"
+            "wal_receiver_status_interval = 1s\n"
         )
     server.start()
     server.sql(MIGRATING_ROLES, database="postgres")

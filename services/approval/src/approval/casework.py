@@ -15,16 +15,16 @@ import sys
 import psycopg
 
 from approval.decision import IllegalTransition, State, move
-from approval.schema import connect
+from approval.schema import add_connection, connect
 
 
 class CaseworkError(Exception):
     """The act is not possible; the message says why."""
 
 
-def review(dsn: str, key: str, to: State, officer: str, reason: str) -> tuple[State, State]:
+def review(dsn: str, key: str, to: State, officer: str, reason: str, wait_s: float = 0.0) -> tuple[State, State]:
     """Moves one application; returns the states before and after."""
-    with connect(dsn) as connection, connection.transaction():
+    with connect(dsn, wait_s) as connection, connection.transaction():
         row = connection.execute(
             "SELECT id, state, synthetic FROM approval.application WHERE key = %s FOR UPDATE", (key,)
         ).fetchone()
@@ -48,9 +48,9 @@ def review(dsn: str, key: str, to: State, officer: str, reason: str) -> tuple[St
     return before, to
 
 
-def purge_synthetic(dsn: str, officer: str) -> int:
+def purge_synthetic(dsn: str, officer: str, wait_s: float = 0.0) -> int:
     """Removes all synthetic applications; returns how many."""
-    with connect(dsn) as connection, connection.transaction():
+    with connect(dsn, wait_s) as connection, connection.transaction():
         connection.execute("LOCK TABLE approval.application IN SHARE ROW EXCLUSIVE MODE")
         row = connection.execute("SELECT count(*) FROM approval.application WHERE synthetic").fetchone()
         count = int(row[0]) if row else 0
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("review", "purge-synthetic"):
         command = commands.add_parser(name)
-        command.add_argument("--dsn", required=True, help="the owner's connection string")
+        add_connection(command)
         command.add_argument("--officer", required=True, help="who does it; written into the audit row")
         if name == "review":
             command.add_argument("--key", required=True)
@@ -86,11 +86,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments.command == "review":
             before, after = review(
-                arguments.dsn, arguments.key, State(arguments.to), arguments.officer, arguments.reason
+                arguments.dsn, arguments.key, State(arguments.to), arguments.officer, arguments.reason, arguments.wait
             )
             print(json.dumps({"from": before, "to": after}))
         else:
-            print(json.dumps({"purged": purge_synthetic(arguments.dsn, arguments.officer)}))
+            print(json.dumps({"purged": purge_synthetic(arguments.dsn, arguments.officer, arguments.wait)}))
     except (CaseworkError, psycopg.Error) as fault:
         print(f"casework: {str(fault).strip()}", file=sys.stderr)
         return 1

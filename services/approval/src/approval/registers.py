@@ -19,7 +19,7 @@ from psycopg import sql
 
 from approval.application import DISTRICTS
 from approval.people import GENERATOR, GRADUATED_FROM, GRADUATED_TO, Person, person
-from approval.schema import LOCK, connect
+from approval.schema import LOCK, add_connection, connect
 
 LARGEST = 4_000_000
 """Identity numbers of one seed are unique below this."""
@@ -54,9 +54,9 @@ def credit_rows(people: Iterable[Person]) -> Iterator[Row]:
             yield who.id_number, "演练数据", "2026-01-01"
 
 
-def load(dsn: str, people: int, seed: int) -> bool:
+def load(dsn: str, people: int, seed: int, wait_s: float = 0.0) -> bool:
     """Loads `people` people of `seed`; False if exactly these are loaded already."""
-    with connect(dsn) as connection, connection.transaction():
+    with connect(dsn, wait_s) as connection, connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         wanted = (seed, people, GENERATOR)
         if connection.execute("SELECT seed, people, generator FROM approval.register_load").fetchone() == wanted:
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     """Prints one JSON object; 1 with one sentence on standard error if the registers cannot be filled."""
     parser = argparse.ArgumentParser(prog="python -m approval.registers", description=__doc__)
     command = parser.add_subparsers(dest="command", required=True).add_parser("load", help="fill the registers")
-    command.add_argument("--dsn", required=True, help="the owner's connection string")
+    add_connection(command)
     command.add_argument("--people", type=int, default=100_000)
     command.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args(argv)
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--people is 0 to {LARGEST}, --seed is not negative")
     started = time.monotonic()
     try:
-        changed = load(arguments.dsn, arguments.people, arguments.seed)
+        changed = load(arguments.dsn, arguments.people, arguments.seed, arguments.wait)
     except psycopg.Error as fault:
         print(f"registers: {str(fault).strip()}", file=sys.stderr)
         return 1

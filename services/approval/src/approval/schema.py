@@ -8,7 +8,9 @@ member of the three agencies' roles, because their schemas are made in their nam
 import argparse
 import hashlib
 import json
+import os
 import sys
+import time
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -21,6 +23,8 @@ LOCK = 0x60C_0001
 
 AGENCIES = ("human_resources", "development_reform", "public_security")
 APP_ROLE = "approval_app"
+OWNER_DSN = "APPROVAL_OWNER_DSN"
+RETRY_S = 0.5
 CONNECT_OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c lock_timeout=60s"
 
 
@@ -62,10 +66,10 @@ def pending(shipped: tuple[Migration, ...], applied: dict[int, str]) -> tuple[Mi
     return tuple(migration for migration in shipped if migration.number not in applied)
 
 
-def apply(dsn: str) -> list[str]:
+def apply(dsn: str, wait_s: float = 0.0) -> list[str]:
     """Applies what is pending and returns the names of the files applied."""
     done = []
-    with connect(dsn) as connection:
+    with connect(dsn, wait_s) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         with connection.transaction():
             _require_roles(connection)
@@ -82,9 +86,28 @@ def apply(dsn: str) -> list[str]:
     return done
 
 
-def connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
-    """An autocommit connection whose commits wait for the synchronous copies."""
-    return psycopg.connect(dsn, autocommit=True, connect_timeout=5, options=CONNECT_OPTIONS)
+def connect(dsn: str, wait_s: float = 0.0) -> psycopg.Connection[tuple[Any, ...]]:
+    """An autocommit connection whose commits wait for the synchronous copies.
+
+    While no server can be reached it is tried again for `wait_s` seconds; psycopg.OperationalError after that.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return psycopg.connect(dsn, autocommit=True, connect_timeout=5, options=CONNECT_OPTIONS)
+        except psycopg.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(RETRY_S)
+
+
+def add_connection(command: argparse.ArgumentParser) -> None:
+    """The arguments that say where the database is, alike for every command."""
+    given = os.environ.get(OWNER_DSN)
+    command.add_argument(
+        "--dsn", default=given, required=given is None, help=f"the owner's connection string; default: ${OWNER_DSN}"
+    )
+    command.add_argument("--wait", type=float, default=0.0, help="seconds to wait for a server that can be reached")
 
 
 def _bookkeeping(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
@@ -115,10 +138,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m approval.schema", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("apply", help="apply what is pending")
-    command.add_argument("--dsn", required=True, help="the owner's connection string")
+    add_connection(command)
     arguments = parser.parse_args(argv)
     try:
-        done = apply(arguments.dsn)
+        done = apply(arguments.dsn, arguments.wait)
     except (SchemaError, psycopg.Error) as fault:
         print(f"schema: {str(fault).strip()}", file=sys.stderr)
         return 1

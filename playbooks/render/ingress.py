@@ -1,0 +1,190 @@
+"""The ingress of a site: HAProxy ends the citizens' TLS and leads the service to the right database.
+
+Towards citizens it answers at the services' anycast addresses and at its own. Towards the database it keeps two local
+ports: one to whoever Patroni says is primary, and one to the members of its own site, whatever Patroni says: reads go
+on when every Patroni is down. When the primary loses its role, open sessions to it are closed at once, so that nobody
+waits for an answer that cannot come.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+from estate.addressing import AddressPlan, Dual
+from estate.model import Estate, Host
+from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.render import approval
+from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
+
+CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
+UNIT = "haproxy.service"
+CITIZENS_PORT = 443
+SERVICE_METRICS_PORT = 8080
+METRICS_PORT = 8405
+PATRONI_PORT = 8008
+POSTGRESQL_PORT = 5432
+PROBED_PATHS = "/metrics /healthz /readyz /writez"
+
+SYSCTLS = {
+    # An anycast address may be added after the ingress has started; it must not fail to start for that.
+    "net.ipv4.ip_nonlocal_bind": "1",
+    "net.ipv6.ip_nonlocal_bind": "1",
+}
+
+HEAD = """\
+# Ingress. Written by govcloud: the next `govcloud up` restores it.
+global
+    log stdout format raw daemon notice
+    user haproxy
+    group haproxy
+    chroot /var/lib/haproxy
+    stats socket /run/haproxy/admin.sock mode 660 level admin
+    maxconn 8000
+    hard-stop-after 10s
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+    ssl-default-bind-ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305
+
+defaults
+    log global
+    option dontlognull
+    option clitcpka
+    option srvtcpka
+    clitcpka-idle 5s
+    clitcpka-intvl 1s
+    clitcpka-cnt 3
+    srvtcpka-idle 2s
+    srvtcpka-intvl 1s
+    srvtcpka-cnt 2
+    timeout connect 1s
+    timeout check 1s
+    timeout queue 1s
+    timeout http-request 10s
+    timeout http-keep-alive 60s
+    timeout client 60s
+    timeout server 10s
+"""
+
+CITIZENS_RULES = """\
+    mode http
+    # A body is gathered here first: slow senders take no place in the service.
+    option http-buffer-request
+    http-request return status 404 content-type "application/json; charset=utf-8" \
+string '{"code":"path_unknown","message":"没有这个页面。","message_en":"There is no such page."}' \
+if { path -m beg /metrics }
+    http-request set-header X-Forwarded-Proto https
+    http-response set-header Strict-Transport-Security "max-age=31536000"
+    http-response set-header X-Govcloud-Site %(site)s
+"""
+
+SERVICE_DOWN = """\
+    http-error status %(status)d content-type "application/json; charset=utf-8" \
+string '{"code":"site_down","message":"本中心暂时无法办理，请稍后用同一编号重试，不会重复办理。",\
+"message_en":"This site cannot answer now. Retry with the same key."}' \
+hdr Retry-After 1 hdr X-Govcloud-Site %(site)s
+"""
+
+
+def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
+    """HAProxy on `host`. Its certificate is the role pki's."""
+    config = File(
+        path=CONFIG_FILE,
+        text=config_text(estate, plan, host),
+        validate="haproxy -c -f %s",
+        notify=(f"reload:{UNIT}",),
+    )
+    return RoleInput(role="ingress", files=(config,), units=(Unit(name=UNIT),), sysctls=SYSCTLS)
+
+
+def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    """The whole configuration of one host."""
+    parts = [HEAD, _citizens(estate, plan, host), _service(host), _observation(plan, host)]
+    parts += [_primary(estate, plan, host), _local(estate, plan, host)]
+    return "\n".join(parts)
+
+
+def _citizens(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    addresses = (*_both(plan.anycast[approval.SERVICE]), *_both(plan.lan(host.name)))
+    binds = "".join(
+        f"    bind {_socket(address, CITIZENS_PORT)} ssl crt {BUNDLE_FILE} alpn h2,http/1.1\n" for address in addresses
+    )
+    return f"frontend citizens\n{binds}{CITIZENS_RULES % {'site': host.at}}    default_backend approval\n"
+
+
+def _service(host: Host) -> str:
+    errors = "".join(SERVICE_DOWN % {"status": status, "site": host.at} for status in (502, 503, 504))
+    return (
+        "backend approval\n"
+        "    mode http\n"
+        "    option httpchk GET /healthz\n"
+        "    http-check expect status 200\n"
+        f"{errors}"
+        f"    server local {approval.LISTEN} maxconn 1000 check inter 500ms fall 2 rise 1\n"
+    )
+
+
+def _observation(plan: AddressPlan, host: Host) -> str:
+    lan = _both(plan.lan(host.name))
+    service = "".join(f"    bind {_socket(address, SERVICE_METRICS_PORT)}\n" for address in lan)
+    own = "".join(f"    bind {_socket(address, METRICS_PORT)}\n" for address in lan)
+    return (
+        "# For the monitors of the estate; the firewall admits nobody else.\n"
+        f"frontend service-metrics\n    mode http\n{service}"
+        f"    http-request deny deny_status 404 unless {{ path {PROBED_PATHS} }}\n"
+        "    default_backend approval\n\n"
+        f"frontend ingress-metrics\n    mode http\n{own}"
+        "    http-request use-service prometheus-exporter if { path /metrics }\n"
+        "    http-request deny deny_status 404\n"
+    )
+
+
+def _primary(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    """Patroni's own word decides; a member that is not asked any more within a second is out."""
+    checks = (
+        f"check check-ssl verify required ca-file {AUTHORITY_FILE} port {PATRONI_PORT}"
+        " inter 500ms fastinter 200ms downinter 300ms fall 2 rise 1 on-marked-down shutdown-sessions"
+    )
+    servers = "".join(
+        f"    server {member.name} {_socket(plan.lan(member.name).ipv4, POSTGRESQL_PORT)} verifyhost {member.name}\n"
+        for member in _nearest_first(estate, host)
+    )
+    return (
+        "# Whoever is primary.\n"
+        f"listen database-primary\n    bind 127.0.0.1:{approval.WRITE_PORT}\n    mode tcp\n    balance first\n"
+        "    timeout client 1h\n    timeout server 1h\n"
+        "    option httpchk\n    http-check send meth GET uri /primary ver HTTP/1.1 hdr Host patroni\n"
+        "    http-check expect status 200\n"
+        f"    default-server {checks}\n{servers}"
+    )
+
+
+def _local(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    """A member counts as alive when PostgreSQL itself answers.
+
+    The question is GSSENCRequest, answered by one letter: the only one after which PostgreSQL takes a closed connection
+    without a line in its log, twice a second.
+    """
+    servers = "".join(
+        f"    server {member.name} {_socket(plan.lan(member.name).ipv4, POSTGRESQL_PORT)}\n"
+        for member in estate.database_members
+        if member.at == host.at
+    )
+    return (
+        "# The members of this site, asked in PostgreSQL's own protocol (GSSENCRequest, answered by G or N).\n"
+        f"listen database-local\n    bind 127.0.0.1:{approval.READ_PORT}\n    mode tcp\n    balance first\n"
+        "    timeout client 1h\n    timeout server 1h\n"
+        "    option tcp-check\n    tcp-check connect\n    tcp-check send-binary 0000000804d21630\n"
+        "    tcp-check expect rbinary ^(47|4E)\n"
+        f"    default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions\n{servers}"
+    )
+
+
+def _nearest_first(estate: Estate, host: Host) -> list[Host]:
+    return sorted(estate.database_members, key=lambda member: member.at != host.at)
+
+
+def _both(addresses: Dual) -> tuple[IPv4Address, IPv6Address]:
+    return addresses.ipv4, addresses.ipv6
+
+
+def _socket(address: IPv4Address | IPv6Address, port: int) -> str:
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"

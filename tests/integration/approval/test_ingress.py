@@ -1,0 +1,235 @@
+"""The rendered ingress in a real HAProxy, in front of a real PostgreSQL with TLS and a stand-in for Patroni's API."""
+
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from estate.addressing import plan
+from estate.loader import load
+from playbooks import pki
+from playbooks.render import ingress
+from playbooks.render.pki import PRIMARY_NAME, STANDBY_NAME, leaves
+
+HAPROXY = Path("/usr/sbin/haproxy")
+HOST, MEMBER = "futian-kube1", "futian-data1"
+
+
+def until(condition, seconds=10.0, what="the condition"):
+    """Waits until a condition holds; fails naming it."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not hold within {seconds} s"
+        time.sleep(0.02)
+
+
+def free_port():
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def certificates(home):
+    """The authority and two hosts' certificates, as the estate issues them."""
+    estate = load()
+    key, cert = pki.new_authority("estate", 10)
+    authority = pki.Authority(key=key, cert=cert)
+    folder = home / "pki"
+    folder.mkdir()
+    (folder / "ca.crt").write_text(cert)
+    for leaf in leaves(estate, plan(estate)):
+        if leaf.name in (HOST, MEMBER):
+            own_key, own = pki.issue(authority, leaf.subject, leaf.sans, 10, leaf.usages)
+            (folder / f"{leaf.name}.pem").write_text(own + own_key)
+            (folder / f"{leaf.name}.crt").write_text(own)
+            (folder / f"{leaf.name}.key").write_text(own_key)
+    return folder
+
+
+class Role:
+    """Stands in for Patroni's REST API: 200 on /primary while `primary` is true. Over TLS, as the member."""
+
+    def __init__(self, certificates):
+        role = self
+        self.primary = True
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200 if role.primary and self.path == "/primary" else 503)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates / f"{MEMBER}.pem")
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def close(self):
+        """Stops answering."""
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def role(certificates):
+    """The stand-in."""
+    running = Role(certificates)
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def database(primary, certificates):
+    """TCP port of the primary, with TLS and nothing else."""
+    for end in ("crt", "key"):
+        target = primary.data / f"server.{end}"
+        shutil.copy(certificates / f"{MEMBER}.{end}", target)
+        target.chmod(0o600)
+        shutil.chown(target, primary.data.owner(), primary.data.group())
+    port = free_port()
+    hba = primary.data / "pg_hba.conf"
+    hba.write_text("local all all trust\nlocal replication all trust\nhostssl all all 127.0.0.1/32 trust\n")
+    primary.sql("ALTER SYSTEM SET listen_addresses = '127.0.0.1'")
+    primary.sql("ALTER SYSTEM SET ssl = 'on'")
+    primary.stop("fast")
+    as_found = (primary.data / "postgresql.conf").read_text()
+    (primary.data / "postgresql.conf").write_text(re.sub(r"\nport = \d+", f"\nport = {port}", as_found))
+    primary.port, former = port, primary.port
+    primary.start()
+    yield port
+    primary.stop("fast")
+    (primary.data / "postgresql.conf").write_text(as_found)
+    primary.port = former
+    primary.start()
+
+
+@pytest.fixture(scope="module")
+def proxy(home, certificates, database, role):
+    """HAProxy with the rendered configuration; only addresses, ports and paths are those of this machine."""
+    if not HAPROXY.exists():
+        pytest.skip("HAProxy is not on this machine; the lab runs the same configuration")
+    estate = load()
+    ports = {name: free_port() for name in ("citizens", "metrics", "own", "primary", "local", "service")}
+    text = ingress.config_text(estate, plan(estate), estate.host(HOST))
+    lan = str(plan(estate).lan(HOST).ipv4)
+    member = str(plan(estate).lan(MEMBER).ipv4)
+    text = re.sub(r"    bind (203\.|\[).*\n", "", text)
+    text = re.sub(r"    server (nanshan|shaoguan)-data1.*\n", "", text)
+    for old, new in (
+        ("/etc/govcloud/pki/host.pem", f"{certificates}/{HOST}.pem"),
+        ("/etc/govcloud/pki", str(certificates)),
+        ("/run/haproxy", str(home)),
+        (f"{lan}:443", f"127.0.0.1:{ports['citizens']}"),
+        (f"{lan}:8080", f"127.0.0.1:{ports['metrics']}"),
+        (f"{lan}:8405", f"127.0.0.1:{ports['own']}"),
+        ("127.0.0.1:5432", f"127.0.0.1:{ports['primary']}"),
+        ("127.0.0.1:5433", f"127.0.0.1:{ports['local']}"),
+        ("127.0.0.1:8080", f"127.0.0.1:{ports['service']}"),
+        (f"{member}:5432", f"127.0.0.1:{database}"),
+        ("port 8008", f"port {role.port}"),
+    ):
+        text = text.replace(old, new)
+    config = home / "haproxy.cfg"
+    config.write_text(text)
+    checked = subprocess.run([HAPROXY, "-c", "-f", config], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "warning" not in (checked.stdout + checked.stderr).lower(), checked.stderr
+    process = subprocess.Popen([HAPROXY, "-db", "-f", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield ports
+    process.terminate()
+    process.wait(15)
+
+
+def dsn(ports, certificates, name, port):
+    """As the service connects: through the proxy, checking the server's name."""
+    return (
+        f"host={name} hostaddr=127.0.0.1 port={ports[port]} dbname=approval user=approval_app"
+        f" sslmode=verify-full sslrootcert={certificates}/ca.crt"
+    )
+
+
+def connects(conninfo):
+    """Whether a query gets through."""
+    try:
+        with psycopg.connect(conninfo, connect_timeout=2) as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
+
+
+def test_the_primary_is_reached_by_its_name_over_tls(proxy, certificates):
+    """Encryption ends at PostgreSQL, not at the proxy."""
+    until(lambda: connects(dsn(proxy, certificates, PRIMARY_NAME, "primary")), what="the way to the primary")
+    assert not connects(dsn(proxy, certificates, "another.govcloud", "primary"))
+
+
+def test_a_primary_that_loses_its_role_loses_its_sessions_at_once(proxy, certificates, role):
+    """Within two checks; the local port goes on; the role's return is noticed as fast."""
+    way = dsn(proxy, certificates, PRIMARY_NAME, "primary")
+    until(lambda: connects(way), what="the way to the primary")
+    with psycopg.connect(way, autocommit=True) as connection:
+        role.primary = False
+        started = time.monotonic()
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT pg_sleep(10)")
+        assert time.monotonic() - started < 2
+    assert not connects(way)
+    assert connects(dsn(proxy, certificates, STANDBY_NAME, "local"))
+    role.primary = True
+    until(lambda: connects(way), seconds=2, what="the way back")
+
+
+def test_the_checks_leave_no_line_in_the_databases_log(proxy, primary, certificates):
+    """Two checks a second, for ever: PostgreSQL must take them silently."""
+    until(lambda: connects(dsn(proxy, certificates, STANDBY_NAME, "local")), what="the local way")
+    log = primary.home / "primary.log"
+    before = log.stat().st_size
+    sessions = f"http://127.0.0.1:{proxy['own']}/metrics"
+    assert "haproxy_process_uptime_seconds" in httpx.get(sessions).text
+    done = time.monotonic() + 2
+    until(lambda: time.monotonic() > done, what="two seconds of checks")
+    added = log.read_bytes()[before:].decode()
+    assert "SSL" not in added, added
+    assert "startup packet" not in added, added
+
+
+def test_a_site_without_service_says_so_in_chinese(proxy, certificates):
+    """503 with a code and Retry-After instead of the proxy's own page; metrics are not for citizens."""
+    context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
+    context.check_hostname = False
+    with httpx.Client(base_url=f"https://127.0.0.1:{proxy['citizens']}", verify=context) as citizen:
+        answer = citizen.get("/")
+        assert (answer.status_code, answer.json()["code"]) == (503, "site_down")
+        assert "本中心" in answer.json()["message"]
+        assert answer.headers["retry-after"] == "1"
+        assert answer.headers["x-govcloud-site"] == "futian"
+        assert citizen.get("/metrics").status_code == 404
+
+
+def test_plaintext_is_refused_on_the_citizens_port(proxy):
+    """No answer in clear."""
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://127.0.0.1:{proxy['citizens']}/")
+
+
+def test_the_metrics_port_serves_nothing_else(proxy):
+    """Applications do not come in by the monitors' door."""
+    assert httpx.post(f"http://127.0.0.1:{proxy['metrics']}/v1/applications").status_code == 404
