@@ -1,0 +1,89 @@
+"""Role announcer: the daemon on each edge that announces a service's address only while the site's ingress answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host, Kind
+from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.render.text import banner, lines
+
+INTERVAL_S, TIMEOUT_S = 0.5, 0.5
+RISE, FALL = 2, 3
+"""Answers in a row that make a service healthy, failures in a row that make it unhealthy."""
+HEALTHY_METRIC, LAST_RESORT_METRIC = 100, 900
+"""Kernel metrics by which FRR tells the two kinds of announcement apart."""
+PROTOCOL = 99
+PROGRAM = "/usr/local/lib/govcloud/announcer.py"
+SETTINGS = "/etc/govcloud/announcer.json"
+PORT = 443
+_SCRIPT = Path(__file__).resolve().parent.parent / "roles" / "announcer" / "files" / "announcer.py"
+
+
+def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
+    """The role on an edge."""
+    restart = ("restart:govcloud-announcer.service",)
+    settings = json.dumps(_settings(estate, plan, host), indent=2) + "\n"
+    return RoleInput(
+        role="announcer",
+        files=(
+            File(path=PROGRAM, text=_SCRIPT.read_text(encoding="utf-8"), mode="0755", notify=restart),
+            File(path=SETTINGS, text=settings, notify=restart),
+            File(path="/etc/systemd/system/govcloud-announcer.service", text=_unit(host), notify=restart),
+        ),
+        units=(Unit(name="govcloud-announcer.service"),),
+    )
+
+
+def _settings(estate: Estate, plan: AddressPlan, host: Host) -> dict[str, object]:
+    ingress = estate.hosts_at(host.at, Kind.KUBE)
+    placed = [s for s in estate.services if host.at in (*s.placement.active, *s.placement.ready)] if ingress else []
+    services = []
+    for service in placed:
+        via, address = plan.lan(ingress[0].name), plan.anycast[service.name]
+        services.append(
+            {
+                "name": service.name,
+                "check": {"address": str(via.ipv4), "port": PORT, "host": service.name, "path": "/readyz"},
+                "routes": [
+                    {"prefix": f"{address.ipv4}/32", "via": str(via.ipv4)},
+                    {"prefix": f"{address.ipv6}/128", "via": str(via.ipv6)},
+                ],
+            }
+        )
+    pool = estate.networks.services
+    return {
+        "rendered_by": f"govcloud for {host.name}; do not edit",
+        "interval_s": INTERVAL_S,
+        "timeout_s": TIMEOUT_S,
+        "rise": RISE,
+        "fall": FALL,
+        "protocol": PROTOCOL,
+        "metrics": {"announced": HEALTHY_METRIC, "last-resort": LAST_RESORT_METRIC},
+        "aggregates": [str(pool.ipv4), str(pool.ipv6)],
+        "services": services,
+    }
+
+
+def _unit(host: Host) -> str:
+    return banner("Announcer of the services' addresses", host.name) + lines(
+        "[Unit]",
+        "Description=Announce the services of this site while its ingress answers",
+        "After=frr.service systemd-networkd.service",
+        "",
+        "[Service]",
+        f"ExecStart=/usr/bin/python3 -I {PROGRAM} {SETTINGS}",
+        "# The routes outlive the process: a crash here takes no service off the network.",
+        "Restart=always",
+        "RestartSec=1",
+        "CapabilityBoundingSet=CAP_NET_ADMIN CAP_DAC_OVERRIDE",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
+    )

@@ -1,0 +1,228 @@
+"""Role frr: the border router of a site.
+
+Policy in words, enforced in both directions:
+
+- between our sites: segments, routers' loopbacks, single service addresses and what the peers announced; a site that
+  has lost an uplink so goes out through another site;
+- from a peer: only the prefixes declared for it, never ours, never a bogon;
+- to a peer: only the services' aggregate, and only while a service of *this* site answers, because the announcer then
+  holds a kernel route for it. A site whose service is down so attracts nothing; what still arrives follows the single
+  address learned from another site. To a peer whose servers our hosts call also the sites' segments;
+- never transit from one peer to another.
+
+A site that stands ready prepends three times. A service that is failing while no healthy site is known stays announced
+with the well-known community `graceful-shutdown`: everyone then prefers any other site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host, Kind, Peer, Pool
+from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.render import bgp
+from playbooks.render.announcer import LAST_RESORT_METRIC
+from playbooks.render.bgp import Entry, Neighbour
+from playbooks.render.text import banner, lines
+
+READY_PREPENDS = 3
+LAST_RESORT_PREPENDS = 6
+SITE_PREFIXES, PEER_PREFIXES = 200, 20
+"""A neighbour that sends more is cut off: it leaks."""
+PEER_RESTART_MIN = 5
+COMMIT_CONFIRM = "/usr/local/lib/govcloud/commit-confirm"
+CONFIRM_WITHIN_S = 120
+_BOGONS = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+    "198.18.0.0/15", "224.0.0.0/3", "::/8", "100::/64", "fc00::/7", "fe80::/10", "ff00::/8",
+)  # fmt: skip
+_SCRIPT = Path(__file__).resolve().parent.parent / "roles" / "frr" / "files" / "commit-confirm.py"
+
+
+def role_input(estate: Estate, plan: AddressPlan, host: Host, *, passwords: Mapping[str, str] | None = None) -> RoleInput:
+    """The role on an edge. `passwords` are TCP-MD5 secrets by link; with any, frr.conf as a whole is secret."""
+    known = passwords or {}
+    config = edge_config(estate, plan, host, known)
+    return RoleInput(
+        role="frr",
+        files=(*_guard(host), *bgp.files(host, config, secret=bool(known))),
+        units=(Unit(name="frr.service"), Unit(name="govcloud-router-revert.timer")),
+    )
+
+
+def edge_config(estate: Estate, plan: AddressPlan, host: Host, passwords: Mapping[str, str]) -> list[str]:
+    """The lines of the edge's frr.conf."""
+    near = bgp.neighbours(estate, plan, host)
+    sites = {site.name for site in estate.sites}
+    peers = {n.place: n for n in near if n.place not in sites}
+    asn, ready = estate.asn_of(host.name), stands_ready(estate, host.at)
+    return [
+        *bgp.head("Border router", host),
+        *bgp.prefix_lists(_lists(estate, plan, host, list(peers))),
+        "bgp as-path access-list OWN seq 5 permit ^$",
+        "!",
+        "bgp community-list standard LAST-RESORT seq 5 permit graceful-shutdown",
+        "!",
+        *_announced(),
+        *_between_sites(asn, ready),
+        *(line for peer in peers.values() for line in _with_peer(estate, asn, peer, ready)),
+        *_router(plan, host, asn, near, sites, passwords),
+    ]
+
+
+def stands_ready(estate: Estate, site: str) -> bool:
+    """Whether the site announces its services last: none of them is active there."""
+    return not any(site in service.placement.active for service in estate.services)
+
+
+def _lists(estate: Estate, plan: AddressPlan, host: Host, peers: list[str]) -> dict[str, tuple[str, list[Entry]]]:
+    networks, segment = estate.networks, plan.segments[host.at]
+    own = Pool(ipv4=segment.ipv4, ipv6=segment.ipv6)
+    lans = bgp.both(networks.sites, within=(24, 64))
+    hosts = bgp.both(networks.services, within=(32, 128))
+    declared = [estate.peer(name) for name in peers]
+    everyone = [entry for peer in estate.peers for entry in _of_peer(peer)]
+    lists = {
+        "OWN": ("this site's segment, which nobody else may announce to us", bgp.both(own)),
+        "LANS": ("segments of our sites", lans),
+        "SERVICES": ("the services' aggregate, the only thing the world hears of", bgp.both(networks.services)),
+        "SERVICE-HOSTS": ("single service addresses, told between our sites only", hosts),
+        "UNIFIED": (
+            "all that our sites tell each other",
+            [*lans, *bgp.both(networks.loopbacks, within=(32, 128)), *hosts, *everyone],
+        ),
+        "BOGONS": ("never accepted from a peer", _bogons(estate)),
+    }
+    for peer in declared:
+        lists[f"PEER-{peer.name}"] = (f"what {peer.title.en} may announce", _of_peer(peer))
+    return lists
+
+
+def _of_peer(peer: Peer) -> list[Entry]:
+    return [Entry(prefix=peer.prefix4), Entry(prefix=peer.prefix6)]
+
+
+def _bogons(estate: Estate) -> list[Entry]:
+    """Default routes, our own prefixes, and special ranges except those in which a peer has its declared prefix."""
+    networks = estate.networks
+    ours = [networks.services, networks.sites, networks.links, networks.loopbacks, networks.management]
+    found = [Entry(prefix=ip_network("0.0.0.0/0")), Entry(prefix=ip_network("::/0"))]
+    prefixes = [p for pool in ours for p in (pool.ipv4, pool.ipv6)] + [ip_network(text) for text in _BOGONS]
+    declared = [p for peer in estate.peers for p in (peer.prefix4, peer.prefix6)]
+    for prefix in prefixes:
+        if not any(prefix.version == p.version and prefix.overlaps(p) for p in declared):
+            found.append(Entry(prefix=prefix, le=32 if prefix.version == 4 else 128))
+    return found
+
+
+def _announced() -> list[str]:
+    """What the announcer's kernel routes become in BGP."""
+    worst = ["community graceful-shutdown"]
+    metric = [f"metric {LAST_RESORT_METRIC}"]
+    return [
+        "! ANNOUNCED: the announcer's routes; a service kept up as the last resort is marked",
+        *bgp.clause("ANNOUNCED", "permit", 10, "SERVICES", worst, metric),
+        *bgp.clause("ANNOUNCED", "permit", 20, "SERVICE-HOSTS", worst, metric),
+        *bgp.clause("ANNOUNCED", "permit", 30, "SERVICES"),
+        *bgp.clause("ANNOUNCED", "permit", 40, "SERVICE-HOSTS"),
+    ]
+
+
+def _between_sites(asn: int, ready: bool) -> list[str]:
+    late = [_prepend(asn, READY_PREPENDS)]
+    return [
+        "! FROM-SITES, TO-SITES: between our own sites",
+        *bgp.clause("FROM-SITES", "deny", 10, "OWN"),
+        *bgp.clause("FROM-SITES", "permit", 20, "UNIFIED", ["local-preference 0"], ["community LAST-RESORT"]),
+        *bgp.clause("FROM-SITES", "permit", 30, "UNIFIED"),
+        *(bgp.clause("TO-SITES", "permit", 10, "SERVICE-HOSTS", late, ["as-path OWN"]) if ready else []),
+        *bgp.clause("TO-SITES", "permit", 20, "UNIFIED"),
+    ]
+
+
+def _with_peer(estate: Estate, asn: int, peer: Neighbour, ready: bool) -> list[str]:
+    inward, outward = f"FROM-{peer.place}", f"TO-{peer.place}"
+    worst = [_prepend(asn, LAST_RESORT_PREPENDS)]
+    late = [_prepend(asn, READY_PREPENDS)] if ready else []
+    segments = bgp.clause(outward, "permit", 30, "LANS") if called_by_us(estate, peer.place) else []
+    return [
+        f"! {inward}, {outward}: with {estate.peer(peer.place).title.en}",
+        *bgp.clause(inward, "deny", 10, "BOGONS"),
+        *bgp.clause(inward, "permit", 20, f"PEER-{peer.place}"),
+        *bgp.clause(outward, "permit", 10, "SERVICES", worst, ["as-path OWN", "community LAST-RESORT"]),
+        *bgp.clause(outward, "permit", 20, "SERVICES", late, ["as-path OWN"]),
+        *segments,
+    ]
+
+
+def called_by_us(estate: Estate, peer: str) -> bool:
+    """Whether our hosts open connections to servers of that peer, which so needs routes to our segments."""
+    return bool(estate.hosts_at(peer, Kind.PEER_SERVER))
+
+
+def _prepend(asn: int, times: int) -> str:
+    return "as-path prepend" + f" {asn}" * times
+
+
+def _router(
+    plan: AddressPlan, host: Host, asn: int, near: tuple[Neighbour, ...], sites: set[str], passwords: Mapping[str, str]
+) -> list[str]:
+    own, segment = plan.hosts[host.name].loopback, plan.segments[host.at]
+    assert own is not None, f"{host.name} is a router"
+    found = [*bgp.instance(asn, own.ipv4), *(line for n in near for line in bgp.session(n, passwords)), " !"]
+    networks = {4: (segment.ipv4, f"{own.ipv4}/32"), 6: (segment.ipv6, f"{own.ipv6}/128")}
+    for family in (4, 6):
+        found.append(f" address-family ipv{family} unicast")
+        found += [f"  network {prefix}" for prefix in networks[family]]
+        found.append("  redistribute kernel route-map ANNOUNCED")
+        for neighbour in near:
+            address = dict(neighbour.addresses)[family]
+            found += _activated(address, neighbour.place, ours=neighbour.place in sites)
+        found += ["  maximum-paths 8", " exit-address-family", " !"]
+    return [*found, "exit", "!"]
+
+
+def _activated(address: object, place: str, *, ours: bool) -> list[str]:
+    limit = str(SITE_PREFIXES) if ours else f"{PEER_PREFIXES} restart {PEER_RESTART_MIN}"
+    name = "SITES" if ours else place
+    return [
+        f"  neighbor {address} activate",
+        f"  neighbor {address} soft-reconfiguration inbound",
+        f"  neighbor {address} maximum-prefix {limit}",
+        f"  neighbor {address} route-map FROM-{name} in",
+        f"  neighbor {address} route-map TO-{name} out",
+    ]
+
+
+def _guard(host: Host) -> tuple[File, ...]:
+    """The files by which a change that cuts the router off undoes itself."""
+    unit = "govcloud-router-revert"
+    service = banner("Return to the last confirmed frr.conf", host.name) + lines(
+        "[Unit]",
+        "Description=Restore the last confirmed router configuration",
+        "ConditionPathExists=/var/lib/govcloud/router/previous.conf",
+        "",
+        "[Service]",
+        "Type=oneshot",
+        f"ExecStart={COMMIT_CONFIRM} revert",
+    )
+    timer = banner("Deadline of a router change", host.name) + lines(
+        "# Counts from a change, and from a boot in the middle of one.",
+        "[Unit]",
+        "Description=Deadline for confirming a router change",
+        "",
+        "[Timer]",
+        f"OnActiveSec={CONFIRM_WITHIN_S}s",
+        "AccuracySec=1s",
+        "",
+        "[Install]",
+        "WantedBy=timers.target",
+    )
+    return (
+        File(path=COMMIT_CONFIRM, text=_SCRIPT.read_text(encoding="utf-8"), mode="0755"),
+        File(path=f"/etc/systemd/system/{unit}.service", text=service),
+        File(path=f"/etc/systemd/system/{unit}.timer", text=timer),
+    )

@@ -1,0 +1,89 @@
+"""systemd-networkd: addresses and default routes of lan0, the links and lo.
+
+mgmt0 is never named: it belongs to the machine room. Routes that others put into the kernel (FRR, the announcer) are
+left alone by networkd, also when it restarts.
+"""
+
+from __future__ import annotations
+
+from estate.addressing import AddressPlan, Interface
+from estate.model import Estate, Host, Kind
+from playbooks.hostplan import File
+from playbooks.render.text import banner, lines
+
+FOLDER = "/etc/systemd/network"
+RELOAD = ("reload:systemd-networkd.service",)
+
+
+def files(estate: Estate, plan: AddressPlan, host: Host) -> tuple[File, ...]:
+    """All networkd files of the host."""
+    own = plan.hosts[host.name]
+    found = [_segment(host, own.lan), *(_link(estate, host, interface) for interface in own.links)]
+    if addresses := loopbacks(estate, plan, host):
+        found.append(_lo(host, addresses))
+    return (*found, _settings(host), _wait_online(host))
+
+
+def loopbacks(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
+    """Addresses on lo: a router's own, and on the hosts that serve them the services' anycast addresses."""
+    found = []
+    if own := plan.hosts[host.name].loopback:
+        found += [f"{own.ipv4}/32", f"{own.ipv6}/128"]
+    if host.kind is Kind.KUBE:
+        for service in estate.services:
+            if host.at in (*service.placement.active, *service.placement.ready):
+                found += [f"{plan.anycast[service.name].ipv4}/32", f"{plan.anycast[service.name].ipv6}/128"]
+    return tuple(found)
+
+
+def _segment(host: Host, lan: Interface) -> File:
+    gateways = [f"Gateway={lan.gateway.ipv4}", f"Gateway={lan.gateway.ipv6}"] if lan.gateway else []
+    text = banner("Segment", host.name) + lines(
+        "", "[Match]", f"Name={lan.name}", "", "[Network]", f"Address={lan.ipv4}", f"Address={lan.ipv6}", gateways, _quiet()
+    )
+    return _file(f"10-{lan.name}.network", text)
+
+
+def _link(estate: Estate, host: Host, interface: Interface) -> File:
+    link = estate.link(interface.name)
+    far = next(end for end in link.ends if end != host.name)
+    text = banner(f"Link {link.name} to {far} over path {link.path}", host.name) + lines(
+        "", "[Match]", f"Name={interface.name}", "", "[Network]", f"Address={interface.ipv4}", f"Address={interface.ipv6}",
+        _quiet(),
+    )  # fmt: skip
+    return _file(f"20-{interface.name}.network", text)
+
+
+def _quiet() -> list[str]:
+    """Static addressing only; addresses stay while the carrier is lost, because BFD and not the carrier decides."""
+    return ["ConfigureWithoutCarrier=yes", "DHCP=no", "IPv6AcceptRA=no", "LLDP=no", "LLMNR=no", "MulticastDNS=no"]
+
+
+def _lo(host: Host, addresses: tuple[str, ...]) -> File:
+    text = banner("Addresses of the host itself and of its services", host.name) + lines(
+        "", "[Match]", "Name=lo", "", "[Network]", (f"Address={address}" for address in addresses)
+    )
+    return _file("30-lo.network", text)
+
+
+def _settings(host: Host) -> File:
+    text = banner("Behaviour of systemd-networkd", host.name) + lines(
+        "# FRR and the announcer own their routes.", "", "[Network]", "ManageForeignRoutes=no", "ManageForeignRoutingPolicyRules=no"
+    )
+    path = "/etc/systemd/networkd.conf.d/60-govcloud.conf"
+    return File(path=path, text=text, notify=("restart:systemd-networkd.service",))
+
+
+def _wait_online(host: Host) -> File:
+    text = banner("When the host counts as online", host.name) + lines(
+        "# The machine room's mgmt0 is not networkd's; a link that is cut must not hold up the boot.",
+        "",
+        "[Service]",
+        "ExecStart=",
+        "ExecStart=/lib/systemd/systemd-networkd-wait-online --interface=lan0 --timeout=10",
+    )
+    return File(path="/etc/systemd/system/systemd-networkd-wait-online.service.d/60-govcloud.conf", text=text)
+
+
+def _file(name: str, text: str) -> File:
+    return File(path=f"{FOLDER}/{name}", text=text, notify=RELOAD)

@@ -1,0 +1,209 @@
+"""Role nftables: default deny towards every host; on routers also what may be forwarded between whom.
+
+Forwarding is stateless and untracked: an anycast flow may come in through one city and go out through the other, so no
+router sees all of it. Towards hosts the filter is stateful. Other roles add rules through fragments in /etc/nftables.d,
+which fill the chains `input_extra` and `forward_extra`. Tables of others, such as a fence, are never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from estate.addressing import AddressPlan, is_router
+from estate.model import Estate, Host, Kind
+from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.render import bgp
+from playbooks.render.text import banner
+
+TABLE = "inet govcloud"
+FRAGMENTS = "/etc/nftables.d"
+RELOAD = ("reload:nftables.service",)
+_PING = "echo-request, echo-reply, destination-unreachable, time-exceeded, parameter-problem"
+_PING6 = "echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """TCP ports of a host that `sources` may connect to; empty sources mean everyone."""
+
+    why: str
+    ports: tuple[int, ...]
+    sources: tuple[str, ...] = ()
+
+
+def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
+    """The role on one of our hosts."""
+    text = (router if is_router(host) else server)(estate, plan, host)
+    return RoleInput(
+        role="nftables",
+        files=(File(path="/etc/nftables.conf", text=text, mode="0755", validate="/usr/sbin/nft -c -f %s", notify=RELOAD),),
+        units=(Unit(name="nftables.service"),),
+    )
+
+
+def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
+    """Who may connect to what on a host that is no router."""
+    kube, data, ops = (_names(estate, kind) for kind in (Kind.KUBE, Kind.DATA, Kind.OPS))
+    votes = tuple(member.name for member in estate.etcd_members)
+    found = []
+    if host.kind is Kind.KUBE:
+        found += [
+            Opening(why="ingress: everyone's", ports=(443,)),
+            Opening(why="metrics of ingress and service", ports=(8080, 8405), sources=ops),
+        ]
+    if host.database:
+        found += [
+            Opening(why="PostgreSQL: services, members, collectors", ports=(5432,), sources=(*kube, *data, *ops)),
+            Opening(why="Patroni: who is primary", ports=(8008,), sources=(*kube, *data, *ops)),
+        ]
+    if host.etcd_votes:
+        found += [
+            Opening(why="etcd clients: Patroni, arbiter, collectors", ports=(2379,), sources=(*data, *ops)),
+            Opening(why="etcd members among themselves", ports=(2380,), sources=votes),
+        ]
+    if host.kind is Kind.OPS:
+        found.append(Opening(why="Prometheus and its prober, for the other sites' watchers", ports=(9090, 9115), sources=ops))
+    return tuple(found)
+
+
+def server(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    """nftables.conf of a host that is no router."""
+    rules = [line for opening in openings(estate, host) for line in _opening(plan, opening)]
+    return _file(host, [*_input(estate, rules), *_extra("input_extra")])
+
+
+def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    """nftables.conf of an edge."""
+    near = bgp.neighbours(estate, plan, host)
+    sites = {site.name for site in estate.sites}
+    inside = ["lan0", *(n.link for n in near if n.place in sites)]
+    outside = [n.link for n in near if n.place not in sites]
+    rules = []
+    for neighbour in near:
+        for family, address in neighbour.addresses:
+            word = "ip" if family == 4 else "ip6"
+            rules.append(f'iifname "{neighbour.link}" {word} saddr {address} jump neighbour')
+    chains = [
+        _chain("neighbour", ["tcp dport 179 accept", "tcp sport 179 accept", "udp dport { 3784, 3785 } accept"]),
+        _chain("untracked", ["type filter hook prerouting priority raw; policy accept;", "fib daddr type != local notrack"]),
+        _forward(inside, outside),
+        _from_peers(estate),
+        _to_peers(estate),
+        _extra("forward_extra"),
+    ]
+    return _file(host, [*_input(estate, rules), *_extra("input_extra"), *(line for chain in chains for line in chain)])
+
+
+def _forward(inside: list[str], outside: list[str]) -> list[str]:
+    return _chain(
+        "forward",
+        [
+            "type filter hook forward priority filter; policy drop;",
+            "# The management network is never routed.",
+            'iifname "mgmt0" counter drop',
+            'oifname "mgmt0" counter drop',
+            f'iifname {_quoted(outside)} oifname {_quoted(outside)} counter drop comment "no transit between peers"',
+            f"iifname {_quoted(outside)} jump from_peers",
+            f"oifname {_quoted(outside)} jump to_peers",
+            "# One network: our hosts filter for themselves.",
+            f"iifname {_quoted(inside)} oifname {_quoted(inside)} accept",
+            "jump forward_extra",
+            "counter drop",
+        ],
+    )
+
+
+def _from_peers(estate: Estate) -> list[str]:
+    networks = estate.networks
+    ours = [networks.sites, networks.links, networks.loopbacks, networks.management, networks.services]
+    v4, v6 = _set(str(pool.ipv4) for pool in ours), _set(str(pool.ipv6) for pool in ours)
+    services = networks.services
+    rules = [
+        f'ip saddr {v4} counter drop comment "our addresses do not come from outside"',
+        f'ip6 saddr {v6} counter drop comment "our addresses do not come from outside"',
+        f"ip daddr {services.ipv4} tcp dport 443 accept",
+        f"ip6 daddr {services.ipv6} tcp dport 443 accept",
+        f"ip daddr {services.ipv4} icmp type {{ {_PING} }} accept",
+        f"ip6 daddr {services.ipv6} icmpv6 type {{ {_PING6} }} accept",
+    ]
+    return _chain("from_peers", rules)
+
+
+def _to_peers(estate: Estate) -> list[str]:
+    services = estate.networks.services
+    rules = [
+        f"ip saddr {services.ipv4} tcp sport 443 accept",
+        f"ip6 saddr {services.ipv6} tcp sport 443 accept",
+        f"ip saddr {services.ipv4} icmp type {{ {_PING} }} accept",
+        f"ip6 saddr {services.ipv6} icmpv6 type {{ {_PING6} }} accept",
+    ]
+    return _chain("to_peers", rules)
+
+
+def _input(estate: Estate, rules: Iterable[str]) -> list[str]:
+    management = estate.networks.management
+    head = [
+        "type filter hook input priority filter; policy drop;",
+        'iifname "lo" accept',
+        'iifname "mgmt0" jump management',
+        "ct state established,related accept",
+        "meta l4proto { icmp, ipv6-icmp } accept",
+    ]
+    tail = [
+        "jump input_extra",
+        "# A flow that another city began is answered at once, so that the client tries again without waiting.",
+        "meta l4proto tcp ct state invalid reject with tcp reset",
+        "counter drop",
+    ]
+    access = [
+        "ct state established,related accept",
+        "meta l4proto { icmp, ipv6-icmp } accept",
+        f"ip saddr {management.ipv4} tcp dport 22 accept",
+        f"ip6 saddr {management.ipv6} tcp dport 22 accept",
+        "counter drop",
+    ]
+    return [*_chain("management", access), *_chain("input", [*head, *rules, *tail])]
+
+
+def _opening(plan: AddressPlan, opening: Opening) -> list[str]:
+    ports = f"tcp dport {_set(str(port) for port in opening.ports)} accept"
+    found = [f"# {opening.why}"]
+    if not opening.sources:
+        return [*found, ports]
+    addresses = [plan.lan(name) for name in opening.sources]
+    found.append(f"ip saddr {_set(str(a.ipv4) for a in addresses)} {ports}")
+    found.append(f"ip6 saddr {_set(str(a.ipv6) for a in addresses)} {ports}")
+    return found
+
+
+def _names(estate: Estate, kind: Kind) -> tuple[str, ...]:
+    return tuple(host.name for host in estate.own_hosts if host.kind is kind)
+
+
+def _set(items: Iterable[str]) -> str:
+    return "{ " + ", ".join(dict.fromkeys(items)) + " }"
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return _set(f'"{name}"' for name in names)
+
+
+def _extra(name: str) -> list[str]:
+    return _chain(name, ["# filled by fragments"])
+
+
+def _chain(name: str, rules: list[str]) -> list[str]:
+    return [f"    chain {name} {{", *(f"        {rule}" for rule in rules), "    }", ""]
+
+
+def _file(host: Host, chains: list[str]) -> str:
+    """The whole ruleset of our one table, exchanged in one transaction."""
+    body = "\n".join(chains).rstrip()
+    return (
+        "#!/usr/sbin/nft -f\n"
+        + banner("Packet filter", host.name)
+        + f"\ntable {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{\n{body}\n}}\n\n"
+        + f'include "{FRAGMENTS}/*.nft"\n'
+    )
+

@@ -1,0 +1,85 @@
+"""Routers and hosts of the peers: fixtures that imitate what others run, so that our border meets a real one.
+
+They are complete sets of files that are laid into a machine before it starts; no role manages them.
+"""
+
+from __future__ import annotations
+
+from estate.addressing import AddressPlan, is_router, plan
+from estate.model import Estate, Host, Peer
+from playbooks.hostplan import File
+from playbooks.render import bgp, frr, networkd, sysctls
+from playbooks.render.bgp import Entry
+from playbooks.render.text import banner, lines
+
+
+def fixture_files(estate: Estate, host_name: str) -> tuple[File, ...]:
+    """All files of a host at a peer. Raises ValueError for a host of ours."""
+    host = estate.host(host_name)
+    if host not in estate.fixture_hosts:
+        raise ValueError(f"{host_name} is one of our own hosts; roles configure it")
+    addresses = plan(estate)
+    found = [*networkd.files(estate, addresses, host), _sysctls(host)]
+    if is_router(host):
+        found += bgp.files(host, peer_config(estate, addresses, host))
+    return tuple(found)
+
+
+def fixture_units(estate: Estate, host_name: str) -> tuple[str, ...]:
+    """Units that must be enabled in that machine for its files to have effect."""
+    routing = ("frr.service",) if is_router(estate.host(host_name)) else ()
+    return ("systemd-networkd.service", *routing)
+
+
+def _sysctls(host: Host) -> File:
+    text = banner("Kernel settings", host.name) + lines(f"{key} = {value}" for key, value in sysctls.of(host).items())
+    return File(path="/etc/sysctl.d/60-govcloud.conf", text=text)
+
+
+def peer_config(estate: Estate, addresses: AddressPlan, host: Host) -> list[str]:
+    """The lines of a peer router's frr.conf: it announces its own prefix and takes our services from every site."""
+    peer = estate.peer(host.at)
+    near = bgp.neighbours(estate, addresses, host)
+    taken = bgp.both(estate.networks.services)
+    if frr.called_by_us(estate, peer.name):
+        taken += bgp.both(estate.networks.sites, within=(24, 64))
+    own = [Entry(prefix=peer.prefix4), Entry(prefix=peer.prefix6)]
+    return [
+        *bgp.head(f"Border router of {peer.title.en}", host),
+        *bgp.prefix_lists({"CITY": ("what the city may announce", taken), "OWN": ("what we announce", own)}),
+        "bgp community-list standard LAST-RESORT seq 5 permit graceful-shutdown",
+        "!",
+        *bgp.clause("FROM-CITY", "permit", 10, "CITY", ["local-preference 0"], ["community LAST-RESORT"]),
+        *bgp.clause("FROM-CITY", "permit", 20, "CITY"),
+        *bgp.clause("TO-CITY", "permit", 10, "OWN"),
+        *_aggregates(addresses, peer),
+        *_router(addresses, host, peer, near),
+    ]
+
+
+def _aggregates(addresses: AddressPlan, peer: Peer) -> list[str]:
+    """A prefix that is larger than the segment needs a route of its own before BGP announces it."""
+    segment = addresses.segments[peer.name]
+    found = []
+    if peer.prefix4 != segment.ipv4:
+        found.append(f"ip route {peer.prefix4} blackhole")
+    if peer.prefix6 != segment.ipv6:
+        found.append(f"ipv6 route {peer.prefix6} blackhole")
+    return [*found, "!"]
+
+
+def _router(addresses: AddressPlan, host: Host, peer: Peer, near: tuple[bgp.Neighbour, ...]) -> list[str]:
+    own = addresses.hosts[host.name].loopback
+    assert own is not None, f"{host.name} is a router"
+    found = [*bgp.instance(peer.asn, own.ipv4), *(line for n in near for line in bgp.session(n, {})), " !"]
+    for family, prefix in ((4, peer.prefix4), (6, peer.prefix6)):
+        found += [f" address-family ipv{family} unicast", f"  network {prefix}"]
+        for neighbour in near:
+            address = dict(neighbour.addresses)[family]
+            found += [
+                f"  neighbor {address} activate",
+                f"  neighbor {address} route-map FROM-CITY in",
+                f"  neighbor {address} route-map TO-CITY out",
+            ]
+        found += ["  maximum-paths 8", " exit-address-family", " !"]
+    return [*found, "exit", "!"]

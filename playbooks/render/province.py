@@ -1,0 +1,45 @@
+"""Role province: our half of the link to the province. Its routes are the border router's; here is what may cross it."""
+
+from __future__ import annotations
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host, Kind
+from playbooks.hostplan import File, RoleInput
+from playbooks.render import bgp, nftables
+from playbooks.render.text import banner, lines
+
+PEER = "province"
+CALLED_PORT = 443
+
+
+def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
+    """The role on an edge that has a link to the province."""
+    links = [n.link for n in bgp.neighbours(estate, plan, host) if n.place == PEER]
+    path = f"{nftables.FRAGMENTS}/50-province.nft"
+    text = _fragment(estate, plan, host, links) if links else banner("No link to the province", host.name)
+    return RoleInput(
+        role="province",
+        files=(File(path=path, text=text, validate="/usr/sbin/nft -c -f %s", notify=nftables.RELOAD),),
+    )
+
+
+def _fragment(estate: Estate, plan: AddressPlan, host: Host, links: list[str]) -> str:
+    """Watchers and services of ours may call the province's servers; only answers come back."""
+    callers = [plan.lan(h.name) for h in estate.own_hosts if h.kind in (Kind.OPS, Kind.KUBE)]
+    peer = estate.peer(PEER)
+    link = "{ " + ", ".join(f'"{name}"' for name in links) + " }"
+    rules = []
+    for word, ours, theirs, ping in (
+        ("ip", [a.ipv4 for a in callers], peer.prefix4, "icmp"),
+        ("ip6", [a.ipv6 for a in callers], peer.prefix6, "icmpv6"),
+    ):
+        hosts = "{ " + ", ".join(str(address) for address in ours) + " }"
+        there, back = f"{word} saddr {hosts} {word} daddr {theirs}", f"{word} saddr {theirs} {word} daddr {hosts}"
+        rules += [
+            f"oifname {link} {there} tcp dport {CALLED_PORT} accept",
+            f"oifname {link} {there} {ping} type echo-request accept",
+            f"iifname {link} {back} tcp sport {CALLED_PORT} tcp flags & (syn | ack) != syn accept",
+            f"iifname {link} {back} {ping} type {{ echo-reply, destination-unreachable, time-exceeded }} accept",
+        ]
+    chain = ["table inet govcloud {", "    chain forward_extra {", *(f"        {rule}" for rule in rules), "    }", "}"]
+    return banner("What may cross the link to the province", host.name) + lines("", chain)

@@ -1,0 +1,187 @@
+#!/usr/bin/python3
+"""Announce the services of a site while its ingress answers.
+
+Every tick each service is asked at the site's ingress. What it shall be is decided by `next_state`, a pure function;
+the act is kernel routes, which FRR redistributes: the service's single addresses by way of the ingress, and, while any
+service of the site is announced, the aggregate that the peers hear. Their metric tells FRR a healthy service from one
+that is only kept up because no healthy site is known.
+
+If this process dies the routes stay as they are: not being checked is no reason to vanish. The ingress' certificate is
+not verified here: one that has expired must raise an alarm, not take the city off the network.
+"""
+
+from __future__ import annotations
+
+import enum
+import http.client
+import json
+import logging
+import ssl
+import subprocess
+import sys
+import time
+
+log = logging.getLogger("announcer")
+
+
+class State(enum.Enum):
+    """How a service of this site stands towards the network."""
+
+    DOWN = "down"
+    ANNOUNCED = "announced"
+    LAST_RESORT = "last-resort"
+
+
+def next_state(state, healthy, elsewhere):
+    """What the service shall be.
+
+    `healthy` is None until enough answers agree. `elsewhere()` tells whether another site announces it as healthy. A
+    failing service is first marked as the last resort, which already turns all traffic to a healthy site, and withdrawn
+    one tick later if there is one. When all sites fail together each sees the others' marks and all stay: the last
+    announcing site never withdraws.
+    """
+    if healthy is None:
+        return state
+    if healthy:
+        return State.ANNOUNCED
+    if state is State.ANNOUNCED:
+        return State.LAST_RESORT
+    if state is State.LAST_RESORT and elsewhere():
+        return State.DOWN
+    return state
+
+
+class Health:
+    """Debounced answers: `rise` successes or `fall` failures in a row decide."""
+
+    def __init__(self, rise, fall):
+        self.rise, self.fall = rise, fall
+        self.run, self.last, self.healthy = 0, None, None
+
+    def take(self, answered):
+        """Count one answer; returns the verdict so far: True, False or None."""
+        self.run = self.run + 1 if answered == self.last else 1
+        self.last = answered
+        if self.run >= (self.rise if answered else self.fall):
+            self.healthy = answered
+        return self.healthy
+
+
+def wanted_routes(settings, states):
+    """{(prefix, metric): gateway or None} for the services' states; None is the aggregate's blackhole."""
+    routes, best = {}, None
+    for service in settings["services"]:
+        state = states[service["name"]]
+        if state is State.DOWN:
+            continue
+        metric = settings["metrics"][state.value]
+        best = metric if best is None else min(best, metric)
+        for route in service["routes"]:
+            routes[(route["prefix"], metric)] = route["via"]
+    if best is not None:
+        routes.update({(prefix, best): None for prefix in settings["aggregates"]})
+    return routes
+
+
+def healthy_elsewhere(answer):
+    """Whether `show bgp … json` holds a valid path from another site that is not marked as its last resort."""
+    for path in answer.get("paths", []):
+        marks = path.get("community", {}).get("list", [])
+        if path.get("valid") and path.get("aspath", {}).get("length", 0) > 0 and "gracefulShutdown" not in marks:
+            return True
+    return False
+
+
+def ask(check, timeout_s):
+    """One question to the ingress; True for 200."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(check["address"], check["port"], timeout=timeout_s, context=context)
+    try:
+        connection.request("GET", check["path"], headers={"Host": check["host"], "User-Agent": "govcloud-announcer"})
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def known_elsewhere(prefix):
+    """Ask FRR; without an answer no other site is known, and so nothing is withdrawn."""
+    family = "ipv6" if ":" in prefix else "ipv4"
+    try:
+        done = subprocess.run(
+            ["vtysh", "-c", "show bgp %s unicast %s json" % (family, prefix)], stdout=subprocess.PIPE, timeout=5, check=False
+        )
+        return healthy_elsewhere(json.loads(done.stdout or b"{}"))
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return False
+
+
+def present_routes(protocol):
+    """The routes of ours that the kernel holds, in the form of `wanted_routes`."""
+    routes = {}
+    for family, bits in (("-4", "/32"), ("-6", "/128")):
+        done = subprocess.run(["ip", "-j", family, "route", "show", "proto", str(protocol)], stdout=subprocess.PIPE, check=True)
+        for route in json.loads(done.stdout or b"[]"):
+            prefix = route["dst"] if "/" in route["dst"] else route["dst"] + bits
+            routes[(prefix, route.get("metric", 0))] = route.get("gateway")
+    return routes
+
+
+def route_commands(wanted, present, protocol):
+    """`ip` arguments from what is present to what is wanted; additions first, so that a change never leaves a gap."""
+    commands = []
+    for (prefix, metric), via in wanted.items():
+        if present.get((prefix, metric), "absent") != via:
+            kind = ["via", via] if via else []
+            head = ["route", "replace"] if via else ["route", "replace", "blackhole"]
+            commands.append([*head, prefix, *kind, "metric", str(metric), "proto", str(protocol)])
+    for (prefix, metric), via in present.items():
+        if (prefix, metric) not in wanted:
+            head = ["route", "del"] if via else ["route", "del", "blackhole"]
+            commands.append([*head, prefix, "metric", str(metric), "proto", str(protocol)])
+    return [["-6" if ":" in " ".join(command) else "-4", *command] for command in commands]
+
+
+def state_of(service, settings, present):
+    """The state that the kernel's routes speak of, so that a restart changes nothing."""
+    for state in (State.ANNOUNCED, State.LAST_RESORT):
+        if any((route["prefix"], settings["metrics"][state.value]) in present for route in service["routes"]):
+            return state
+    return State.DOWN
+
+
+def tick(settings, healths, states):
+    """Ask, decide and act once. `states` is brought up to date."""
+    for service in settings["services"]:
+        name, prefix = service["name"], service["routes"][0]["prefix"]
+        healthy = healths[name].take(ask(service["check"], settings["timeout_s"]))
+        state = next_state(states[name], healthy, lambda: known_elsewhere(prefix))  # noqa: B023
+        if state is not states[name]:
+            log.warning("%s: %s -> %s", name, states[name].value, state.value)
+        states[name] = state
+    protocol = settings["protocol"]
+    for command in route_commands(wanted_routes(settings, states), present_routes(protocol), protocol):
+        done = subprocess.run(["ip", *command], stderr=subprocess.PIPE, check=False)
+        if done.returncode:
+            log.error("ip %s: %s", " ".join(command), done.stderr.decode(errors="replace").strip())
+
+
+def main(path):
+    """Tick for ever."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    with open(path) as stream:
+        settings = json.load(stream)
+    present = present_routes(settings["protocol"])
+    states = {service["name"]: state_of(service, settings, present) for service in settings["services"]}
+    healths = {service["name"]: Health(settings["rise"], settings["fall"]) for service in settings["services"]}
+    while True:
+        start = time.monotonic()
+        tick(settings, healths, states)
+        time.sleep(max(0.0, start + settings["interval_s"] - time.monotonic()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
