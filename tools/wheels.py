@@ -5,6 +5,7 @@ Wheels are chosen for the image's Python, not the operator's, and checked agains
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
@@ -36,20 +37,39 @@ def services() -> tuple[Path, ...]:
 
 
 def key() -> str:
-    """Changes with the locks, the machine's architecture and the services' own sources."""
+    """Changes with what is fetched and with the services' own sources."""
     sources = [path for service in services() for path in (service / "pyproject.toml", service / "src") if path.exists()]
-    return digest.of([lock(name) for name in SETS], platform.machine(), sources)
+    return digest.of(_fetched_key(), sources)
 
 
 def ready() -> bool:
     """Whether the wheelhouse is the one that is wanted."""
-    stamp = _stamp()
-    return folder().is_dir() and stamp.exists() and stamp.read_text() == key()
+    return _holds(folder(), key())
 
 
 def fetch(on_progress: Callable[[str], None]) -> None:
-    """Fill a new wheelhouse and put it in place of the old one; what is in the old one is not fetched again."""
-    wanted, fresh = key(), folder().with_name(".wheels.new")
+    """Fetch what the locks name unless that is done, build our own services, and put all of it in place at once."""
+    fetched, fresh, wanted = _fetched(), folder().with_name(".wheels.new"), key()
+    if not _holds(fetched, _fetched_key()):
+        _fetch(fetched, on_progress)
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(fetched, fresh, copy_function=os.link)
+    for service in services():
+        on_progress(f"building {service.name}")
+        _wheel(str(service), fresh)
+    _put(fresh, folder(), wanted)
+
+
+def _fetched_key() -> str:
+    return digest.of([lock(name) for name in SETS], platform.machine(), IMAGE_PYTHON)
+
+
+def _fetched() -> Path:
+    return folder().with_name(".wheels-fetched")
+
+
+def _fetch(target: Path, on_progress: Callable[[str], None]) -> None:
+    fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     for name in SETS:
@@ -60,12 +80,18 @@ def fetch(on_progress: Callable[[str], None]) -> None:
         on_progress(f"building {archive.name}, published as source only")
         _wheel(str(archive), fresh)
         archive.unlink()
-    for service in services():
-        on_progress(f"building {service.name}")
-        _wheel(str(service), fresh)
-    shutil.rmtree(folder(), ignore_errors=True)
-    fresh.rename(folder())
-    _stamp().write_text(wanted)
+    _put(fresh, target, _fetched_key())
+
+
+def _put(fresh: Path, target: Path, wanted: str) -> None:
+    _stamp(target).unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    _stamp(target).write_text(wanted)
+
+
+def _holds(place: Path, wanted: str) -> bool:
+    return place.is_dir() and _stamp(place).exists() and _stamp(place).read_text() == wanted
 
 
 def _pip(*arguments: str) -> list[str]:
@@ -76,15 +102,15 @@ def _download(requirements: Path, into: Path) -> None:
     tags = [f"{tag}_{platform.machine()}" for tag in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")]
     argv = _pip("download", "--require-hashes", "--implementation", "cp", "--python-version", IMAGE_PYTHON)
     argv += ["--abi", f"cp{IMAGE_PYTHON.replace('.', '')}", *(word for tag in tags for word in ("--platform", tag))]
-    if folder().is_dir():
-        argv += ["--find-links", str(folder())]
     command.run([*argv, "-d", str(into), "-r", str(requirements)], failure="Python packages for the machines could not be fetched")
 
 
 def _wheel(source: str, into: Path) -> None:
     argv = _pip("wheel", "--no-build-isolation", "--no-index", "-w", str(into), source)
-    command.run(argv, failure=f"the wheel of {Path(source).name} could not be built")
+    # Without times of day inside, the same sources give the same wheel, and a host has nothing to install again.
+    env = {"SOURCE_DATE_EPOCH": "315532800"}
+    command.run(argv, env=env, failure=f"the wheel of {Path(source).name} could not be built")
 
 
-def _stamp() -> Path:
-    return folder().with_name(".wheels.key")
+def _stamp(place: Path) -> Path:
+    return place.with_name(f".{place.name.lstrip('.')}.key")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -38,7 +39,11 @@ class Connection(ConnectionBase):
     def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
         done = subprocess.run(
-            ["chroot", str(self.root), "/bin/sh", "-c", cmd], input=in_data or b"", capture_output=True, check=False
+            ["chroot", str(self.root), "/bin/sh", "-c", cmd],
+            input=in_data or b"",
+            capture_output=True,
+            check=False,
+            env=_environment(),
         )
         return done.returncode, done.stdout, done.stderr
 
@@ -55,3 +60,9 @@ class Connection(ConnectionBase):
 
     def close(self) -> None:
         self._connected = False
+
+
+def _environment() -> dict[str, str]:
+    """A plain login's, with the machine's proxies: the operator's own paths mean nothing in there."""
+    proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"} | proxies

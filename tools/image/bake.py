@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from workstation.errors import GovcloudError
 
 INSTALL_S = 60
 """Seconds that the second stage should take."""
+
+KEPT_S = 900
+"""Seconds for which a replaced image stays: someone may have asked for its path and not yet mounted it."""
 
 
 def folder() -> Path:
@@ -74,6 +78,8 @@ def bake(on_progress: Callable[[str], None]) -> None:
         on_progress("switching services off and removing what only building needed")
         command.run([*module, "clean", str(fresh / "rootfs")], failure="the image could not be cleaned")
         fresh.rename(target)
+    if (replaced := folder() / "current").exists() and replaced.resolve().parent != target:
+        os.utime(replaced.resolve().parent)  # from now on counts the time in which machines may still be started from it
     link = folder() / ".current.new"
     link.unlink(missing_ok=True)
     link.symlink_to(f"{wanted}/rootfs")
@@ -82,11 +88,12 @@ def bake(on_progress: Callable[[str], None]) -> None:
 
 
 def prune(on_progress: Callable[[str], None]) -> None:
-    """Remove images and first stages that are neither current nor under a running machine."""
+    """Remove images and first stages that were replaced a while ago and are under no running machine."""
     keep = {current().parent.name, _base().name}
     mounted = _mounts()
-    for path in folder().iterdir():
-        if path.is_symlink() or not path.is_dir() or path.name in keep or any(str(path) in text for text in mounted):
+    for path in [path for path in folder().iterdir() if path.is_dir() and not path.is_symlink()]:
+        young = time.time() - path.stat().st_mtime < KEPT_S
+        if young or path.name in keep or any(str(path) in text for text in mounted):
             continue
         on_progress(f"removing the old image {path.name}")
         doomed = path.with_name(f".old-{path.name.lstrip('.')}")
