@@ -122,7 +122,7 @@ class Lab:
             available_before_mib=status.available_mib(),
         )
         record.write(noted)
-        self.where.lab.mkdir(parents=True, exist_ok=True)
+        mounts.share(self.where.mounts)
         sysctls.raise_to_needs()
         machines = self._machines(image)
         on_event("machines' disks and keys")

@@ -55,7 +55,7 @@ class Machines:
     def mount(self, machine: Machine) -> None:
         """The machine's root and data disk, ready for a start."""
         directory = self.where.machine(machine.name)
-        mounts.overlay(self.image, directory / "upper", directory / "work", directory / "root")
+        mounts.overlay(self.image, directory / "upper", directory / "work", self.where.root(machine.name))
         if machine.disk:
             disks.mount(self.where.disk(machine.name), self.where.data(machine.name))
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import names
+from lab.command import LabError
 
 MNT_DETACH = 2
+MS_SHARED = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,7 +60,7 @@ def of_the_lab() -> list[Mount]:
     """Every mount that a lab made, whichever home it has, and what lies below; the last one first."""
     devices = {str(device) for device, file in loops() if is_lab_disk(file)}
     everything = table()
-    tops = [m.where for m in everything if m.source == names.OVERLAY_SOURCE or m.source in devices]
+    tops = [m.where for m in everything if m.source == names.MOUNT_SOURCE or m.source in devices]
     return [m for m in reversed(everything) if any(m.where == top or top in m.where.parents for top in tops)]
 
 
@@ -67,10 +69,26 @@ def unmount(where: Path, *, lazily: bool = False) -> bool:
     return _libc.umount2(os.fsencode(where), MNT_DETACH if lazily else 0) == 0
 
 
+def share(where: Path) -> None:
+    """A place for mount points whose unmounting reaches every machine.
+
+    Each machine's start copies all of the host's mounts into its own, hidden; unless they are shared, every other
+    machine would keep a dead one's disk in use.
+    """
+    where.mkdir(parents=True, exist_ok=True)
+    _mount(names.MOUNT_SOURCE, where, "tmpfs", 0, "size=4m,mode=755")
+    _mount(None, where, None, MS_SHARED, None)
+
+
+def _mount(source: str | None, where: Path, kind: str | None, flags: int, options: str | None) -> None:
+    plain = [None if text is None else text.encode() for text in (source, kind, options)]
+    if _libc.mount(plain[0], os.fsencode(where), plain[1], flags, plain[2]):
+        raise LabError(f"{where}: cannot mount {kind or 'it as shared'}: {os.strerror(ctypes.get_errno())}")
+
+
 def overlay(image: Path, upper: Path, work: Path, where: Path) -> None:
     """Mount a machine's root: the image with its own changes on top."""
     for directory in (upper, work, where):
         directory.mkdir(parents=True, exist_ok=True)
     options = f"lowerdir={image},upperdir={upper},workdir={work}"
-    if _libc.mount(names.OVERLAY_SOURCE.encode(), os.fsencode(where), b"overlay", 0, options.encode()):
-        raise OSError(ctypes.get_errno(), f"{where}: overlay: {os.strerror(ctypes.get_errno())}")
+    _mount(names.MOUNT_SOURCE, where, "overlay", 0, options)

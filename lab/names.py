@@ -16,8 +16,8 @@ NETNS_DIR = Path("/run/netns")
 RUN = Path("/run/govcloud")
 """Lock and record of the host's one lab; gone after a reboot, like the lab itself."""
 
-OVERLAY_SOURCE = "govcloud-lab"
-"""Shown as the source of every machine's root in the mount table."""
+MOUNT_SOURCE = "govcloud-lab"
+"""Shown as the source of the lab's mounts in the mount table."""
 DISK_PREFIX, DISK_SUFFIX = "govcloud-", ".disk"
 CGROUP = "govcloud"
 WIRES_PROGRAM = "govcloud-wires"
@@ -40,13 +40,18 @@ class Directories:
         """Everything that `down` deletes."""
         return self.home / "lab"
 
+    @property
+    def mounts(self) -> Path:
+        """A small file system of its own for the mount points."""
+        return self.lab / "mounts"
+
     def machine(self, host: str) -> Path:
-        """Overlay, console log and mount points of one machine."""
+        """Overlay and console log of one machine."""
         return self.lab / "machines" / host
 
     def root(self, host: str) -> Path:
         """Mount point of the machine's root."""
-        return self.machine(host) / "root"
+        return self.mounts / host / "root"
 
     def upper(self, host: str) -> Path:
         """What differs from the image: the machine's system disk."""
@@ -54,7 +59,7 @@ class Directories:
 
     def data(self, host: str) -> Path:
         """Where the host mounts the machine's data disk, before it is bound into the machine."""
-        return self.machine(host) / "data"
+        return self.mounts / host / "data"
 
     def disk(self, host: str) -> Path:
         """File behind the machine's data disk."""

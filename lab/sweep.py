@@ -125,3 +125,7 @@ def _remove_nspawn_state() -> None:
             with suppress(OSError):
                 mounts.unmount(path, lazily=True)
                 os.rmdir(path)
+    for path in (names.NSPAWN_STATE / "locks").glob("inode-*"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever still uses it holds it
+            path.unlink()
