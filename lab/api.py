@@ -20,6 +20,7 @@ from lab.machines import Machines
 from lab.topology import Machine, Topology, topology
 from lab.wiring import Settings, Wires
 from lab.wiring import start as start_wires
+from playbooks import render
 from workstation import namespace, paths, ssh
 from workstation.errors import WrongUse
 from workstation.ssh import Access
@@ -90,7 +91,7 @@ class Lab:
 
     def _digest(self, image: Path) -> str:
         """What a running lab must have been built from to be used again."""
-        fixtures = [(m.name, content.fixture_files(self.estate, m.name)) for m in self.topology.machines if m.fixture]
+        fixtures = [(m.name, render.fixture_files(self.estate, m.name)) for m in self.topology.machines if m.fixture]
         text = f"{self.topology.digest()} {image} {fixtures!r}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -146,9 +147,10 @@ class Lab:
         def prepare(machine: Machine) -> None:
             files = content.identity_files(machine, keys[machine.name], operator)
             if machine.fixture:
-                for file in content.fixture_files(self.estate, machine.name):
+                for file in render.fixture_files(self.estate, machine.name):
                     files[file.path] = content.on_disk(file, image)
-            machines.prepare(machine, files, content.units(machine))
+            units = render.fixture_units(self.estate, machine.name) if machine.fixture else ()
+            machines.prepare(machine, files, units)
 
         _each(prepare, self.topology.machines)
         identity.trust(

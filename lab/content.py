@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from estate.model import Estate, Kind
 from lab.identity import KeyPair
 from lab.topology import Machine
 from playbooks.hostplan import File
@@ -30,13 +29,6 @@ def identity_files(machine: Machine, host_key: KeyPair, operator_key: str) -> di
     }
 
 
-def fixture_files(estate: Estate, host: str) -> tuple[File, ...]:
-    """A peer's machine's whole set-up, rendered."""
-    from playbooks import render
-
-    return tuple(render.fixture_files(estate, host))
-
-
 def on_disk(file: File, image: Path) -> FileOnDisk:
     """With the image's numbers for owner and group."""
     uid = _number(image / "etc/passwd", file.owner)
@@ -50,10 +42,3 @@ def _number(table: Path, name: str) -> int:
         if fields[0] == name:
             return int(fields[2])
     raise KeyError(f"{table} has no {name}")
-
-
-def units(machine: Machine) -> tuple[str, ...]:
-    """Units that a fixture starts at boot."""
-    if not machine.fixture:
-        return ()
-    return ("systemd-networkd.service", *(("frr.service",) if machine.kind is Kind.PEER_ROUTER else ()))
