@@ -1,0 +1,87 @@
+"""What people read of a step: the very lines, and never a secret."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from pulumi.automation.events import DiagnosticEvent, StepEventMetadata
+
+from stacks import events
+
+
+def step(op: str, old: dict[str, Any] | None, new: dict[str, Any] | None, kind: str = "Playbook") -> StepEventMetadata:
+    """A step as the engine tells it; `old` are outputs, `new` inputs."""
+    return cast(
+        StepEventMetadata,
+        SimpleNamespace(
+            op=op,
+            urn=f"urn:pulumi:network::govcloud::govcloud:index:{kind}::network-futian-edge1",
+            type=f"govcloud:index:{kind}",
+            old=SimpleNamespace(outputs=old, inputs=old, protect=True) if old is not None else None,
+            new=SimpleNamespace(outputs=new, inputs=new, protect=True) if new is not None else None,
+        ),
+    )
+
+
+def host(text: str, **more: Any) -> dict[str, Any]:
+    """Properties of an edge with one file."""
+    return {"host": "futian-edge1", "files": {"/etc/frr/frr.conf": {"text": text, "mode": "0640"}}, **more}
+
+
+def test_an_update_shows_the_lines_that_change_on_the_router() -> None:
+    """As a unified diff from the host's text to the declared one."""
+    change = events.change_of("network", step("update", host("a\nb\n"), host("a\nc\n")))
+    assert change
+    assert change.host == "futian-edge1"
+    assert change.diffs["/etc/frr/frr.conf"].splitlines()[-2:] == ["-b", "+c"]
+    assert change.guarded
+
+
+def test_a_secret_file_is_named_without_its_text() -> None:
+    """The engine masks it; no diff of masks is shown."""
+    change = events.change_of("network", step("update", host("[secret]x"), host("[secret]")))
+    assert change
+    assert change.diffs == {}
+    assert change.details == ("file /etc/frr/frr.conf: text",)
+
+
+def test_a_stopped_unit_is_named_with_both_states() -> None:
+    """From what is to what shall be."""
+    change = events.change_of(
+        "network",
+        step(
+            "update",
+            host("a", units={"frr.service": {"active": False}}),
+            host("a", units={"frr.service": {"active": True}}),
+        ),
+    )
+    assert change
+    assert change.details == ("unit frr.service: active False -> True",)
+
+
+def test_unchanged_and_refreshed_steps_are_no_changes() -> None:
+    """Only what an update does counts."""
+    for op in ("same", "refresh", "read"):
+        assert events.change_of("network", step(op, host("a"), host("a"))) is None
+
+
+def test_drift_is_told_by_host() -> None:
+    """A read without findings tells nothing."""
+    found = step(
+        "refresh", host("a"), host("b", differences={"unit frr.service: active": "frr.service: active is False"})
+    )
+    assert events.drift_of(found) == ("futian-edge1", ("frr.service: active is False",))
+    assert events.drift_of(step("refresh", host("a"), host("a"))) is None
+
+
+def test_faults_read_as_sentences() -> None:
+    """No transport codes, no colour marks, no repetition that there was an error."""
+
+    def fault(message: str) -> str | None:
+        return events.fault_of(cast(DiagnosticEvent, SimpleNamespace(severity="error", message=message)))
+
+    assert fault("<{%reset%}>rpc error: code = Unknown desc = futian-edge1: role frr failed<{%reset%}>\n") == (
+        "futian-edge1: role frr failed"
+    )
+    assert fault("update failed") is None

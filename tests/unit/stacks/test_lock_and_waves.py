@@ -1,0 +1,111 @@
+"""Locks that name their holder and die with it; turns that stop at the first failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stacks import lock, workspace
+from stacks.providers import waves
+from stacks.providers.resource import ResourceFailed
+from workstation.errors import Locked
+
+HOLD = """
+import sys
+from stacks import lock
+with lock.held('govcloud up'):
+    print('held', flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
+    workspace.state_home().mkdir(parents=True)
+
+
+def _holder() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def test_a_second_holder_is_told_who_has_it_and_a_killed_one_leaves_it_free() -> None:
+    """Exit code 8 names process and command; after kill -9 the lock is free at once."""
+    with _holder() as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(Locked, match=rf"process {process.pid} \(`govcloud up`\) since ") as refused, lock.held("x"):
+            pass
+        assert refused.value.exit_code == 8
+        process.kill()
+        process.wait()
+    with lock.held("x"):
+        pass
+
+
+def _backend_lock(pid: int) -> Path:
+    path = workspace.state_home() / ".pulumi" / "locks" / "organization" / "govcloud" / "network" / "1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"pid": pid, "username": "root", "hostname": "h", "timestamp": "2026-01-01T00:00:00Z"}))
+    return path
+
+
+def test_the_backend_lock_of_a_dead_engine_is_removed() -> None:
+    """Its process is gone."""
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        process.wait()
+    path = _backend_lock(process.pid)
+    assert lock.clear_dead() == ("network",)
+    assert not path.exists()
+
+
+def test_a_process_that_only_inherited_the_number_holds_nothing() -> None:
+    """This test's own process is no engine."""
+    path = _backend_lock(os.getpid())
+    lock.clear_dead()
+    assert not path.exists()
+
+
+def test_a_living_engine_is_named(tmp_path: Path) -> None:
+    """An engine whose command was killed still works on its hosts: it is waited for, not pushed aside."""
+    engine = tmp_path / "pulumi"
+    engine.symlink_to("/bin/sleep")
+    with subprocess.Popen([str(engine), "60"]) as process:
+        _backend_lock(process.pid)
+        try:
+            with pytest.raises(Locked, match=f"stack network is held by process {process.pid}"):
+                lock.clear_dead()
+        finally:
+            process.kill()
+
+
+def _break(host: str) -> None:
+    with waves.turn(host) as turn:
+        turn.wait()
+        raise ResourceFailed("broken")
+
+
+def test_a_failed_host_stops_the_others_of_its_run_and_not_those_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second host is left as it is and told why; the next run tries again."""
+    monkeypatch.setenv(waves.RUN, "run-1")
+    with pytest.raises(ResourceFailed, match="broken"):
+        _break("futian-edge1")
+    with pytest.raises(ResourceFailed, match="nanshan-edge1: not changed, because futian-edge1 failed"):
+        with waves.turn("nanshan-edge1") as turn:
+            turn.wait()
+    with pytest.raises(ResourceFailed, match="because futian-edge1 failed"), waves.turn("shaoguan-edge1") as turn:
+        turn.wait()
+    monkeypatch.setenv(waves.RUN, "run-2")
+    with waves.turn("nanshan-edge1") as turn:
+        turn.wait()

@@ -1,0 +1,73 @@
+"""A host's input as properties: nothing is lost on the way, and two roles never contradict each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from playbooks.hostplan import Account, File, HostInput, RoleInput, Unit
+from stacks.providers.shape import Contradiction, host_input, properties
+from stacks.providers.values import Hidden, plain_map, wire_map
+
+FULL = HostInput(
+    host="futian-edge1",
+    address="10.127.0.11",
+    roles=(
+        RoleInput(
+            role="frr",
+            settings={"asn": 4200000001, "restart": False, "peers": ["a", "b"]},
+            files=(
+                File(
+                    path="/etc/frr/frr.conf",
+                    text="router bgp\n",
+                    validate="vtysh -C -f %s",
+                    notify=("reload:frr.service",),
+                ),
+                File(path="/etc/frr/daemons", text="bgpd=yes\n"),
+            ),
+            units=(Unit(name="frr.service"),),
+            sysctls={"net.ipv4.ip_forward": "1"},
+            accounts=(Account(name="operator", groups=("adm",), keys=("ssh-ed25519 AAAA",)),),
+        ),
+        RoleInput(role="nftables", files=(File(path="/etc/nftables.conf", text="flush ruleset\n", secret=True),)),
+    ),
+)
+
+
+def test_an_input_survives_the_way_through_the_engine() -> None:
+    """Order of roles and of each role's own things, types and texts come back as they were."""
+    there = wire_map(properties(FULL, instance="lab-1"))
+    assert host_input(plain_map(there)) == FULL
+
+
+def test_an_inserted_file_is_one_difference() -> None:
+    """Files are held by path, so a new one in front shifts nothing."""
+    before = properties(FULL, instance="lab-1")["files"]
+    assert set(before) == {"/etc/frr/frr.conf", "/etc/frr/daemons", "/etc/nftables.conf"}
+
+
+def test_two_roles_that_want_one_file_differently_are_refused() -> None:
+    """The message names host, role and file."""
+    twice = HostInput(
+        host="h",
+        address="10.0.0.1",
+        roles=(
+            RoleInput(role="one", files=(File(path="/etc/x", text="1"),)),
+            RoleInput(role="two", files=(File(path="/etc/x", text="2"),)),
+        ),
+    )
+    with pytest.raises(Contradiction, match="h: files of role two: /etc/x"):
+        properties(twice, instance="lab-1")
+
+
+def test_the_same_unit_in_two_roles_is_one_unit() -> None:
+    """Agreeing is no contradiction."""
+    roles = tuple(RoleInput(role=name, units=(Unit(name="nftables.service"),)) for name in ("one", "two"))
+    shaped = properties(HostInput(host="h", address="10.0.0.1", roles=roles), instance="lab-1")
+    assert list(shaped["units"]) == ["nftables.service"]
+
+
+def test_a_hidden_value_is_secret_on_the_wire_and_never_printed() -> None:
+    """Neither the mark's representation nor a log line of it shows the value."""
+    wired = wire_map({"key": Hidden("s3cret")})
+    assert wired["key"].is_secret
+    assert "s3cret" not in repr(Hidden("s3cret"))

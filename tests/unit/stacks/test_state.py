@@ -1,0 +1,90 @@
+"""Whose the state is, what a killed run leaves, and what a plan may not take away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from estate.loader import load
+from stacks import engine, state, workspace
+from stacks.reports import Change
+from workstation.errors import GovcloudError, Refused
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
+    workspace.prepare()
+
+
+def _checkpoint(stack: str, **latest: object) -> Path:
+    path = workspace.checkpoint(stack)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": latest}}))
+    return path
+
+
+def test_the_state_of_another_lab_is_set_aside() -> None:
+    """Nothing of it is lost, and the stacks begin anew."""
+    said: list[str] = []
+    state.claim("lab-1", said.append)
+    path = _checkpoint("network", resources=[{"urn": "x"}])
+    state.claim("lab-1", said.append)
+    assert path.exists()
+    state.claim("lab-2", said.append)
+    assert not path.exists()
+    kept = list((workspace.state_home() / "set-aside").glob("lab-1-*/.pulumi/stacks/govcloud/network.json"))
+    assert len(kept) == 1
+    assert "lab-1" in said[0]
+
+
+def test_without_a_lab_a_lab_estate_has_no_instance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The message says how to get one."""
+    monkeypatch.setattr(state, "LAB_RECORD", tmp_path / "none.json")
+    with pytest.raises(GovcloudError, match="lab up"):
+        state.instance(load())
+
+
+def test_interrupted_operations_are_named() -> None:
+    """By the resource's name."""
+    urn = "urn:pulumi:network::govcloud::govcloud:index:Playbook::network-futian-edge1"
+    _checkpoint("network", resources=[], pending_operations=[{"resource": {"urn": urn}, "type": "creating"}])
+    assert state.pending("network") == ["network-futian-edge1"]
+
+
+def test_the_passphrase_is_made_once_and_readable_by_its_owner_only() -> None:
+    """A second preparation keeps it."""
+    path = workspace.engine_home() / "passphrase"
+    first = path.read_text()
+    workspace.prepare()
+    assert path.read_text() == first
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_plan_that_takes_data_away_is_refused() -> None:
+    """Exit code 6, naming what would go."""
+    gone = Change(stack="data", op="delete", resource="data-futian-data1", host="futian-data1", guarded=True)
+    with pytest.raises(Refused, match="data: delete futian-data1") as refused:
+        engine.guard([gone])
+    assert refused.value.exit_code == 6
+    engine.guard([Change(stack="data", op="update", resource="data-futian-data1", guarded=True)])
+
+
+def test_a_data_host_taken_out_of_the_estate_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state still holds it under protection."""
+    urn = "urn:pulumi:data::govcloud::govcloud:stacks:Hosts$govcloud:index:Playbook::data-longgang-data1"
+    _checkpoint("data", resources=[{"urn": urn, "protect": True}])
+    monkeypatch.setattr(state, "instance", lambda estate: "lab-1")
+    monkeypatch.setattr(engine, "_run", lambda *args, **kwargs: pytest.fail("must not run"))
+    state.claim("lab-1", lambda line: None)
+    with pytest.raises(Refused, match="longgang-data1"):
+        engine.up(load())
+
+
+def test_a_real_estate_is_never_destroyed() -> None:
+    """Whatever is confirmed."""
+    real = load().model_copy(update={"lab": False})
+    with pytest.raises(Refused, match="never destroyed"):
+        engine.destroy(real)
