@@ -1,0 +1,26 @@
+"""`bench`: figures that can be repeated, with their raw values kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.output import Json, answers, known
+
+NAMES = ("approvals", "unchanged")
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(NAMES)}.")],
+    runs: Annotated[int, typer.Option("--runs", min=1, max=20, help="Append that many runs to the raw values.")] = 1,
+    rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="approvals: writes per second.")] = 50.0,
+    seconds: Annotated[float, typer.Option("--seconds", min=5, max=600, help="approvals: how long.")] = 120.0,
+    as_json: Json = False,
+) -> None:
+    """Measure; raw values are appended under the home directory, so that an interrupted bench goes on."""
+    with answers(as_json, interrupted="finished runs are kept; the same command adds more"):
+        from cli import measure
+
+        known(name, NAMES, "bench")
+        measure.run(name, runs=runs, rate=rate, seconds=seconds, as_json=as_json)

@@ -1,0 +1,192 @@
+"""`drill` and the verbs that move the database: what they would do first, then, when confirmed, the act."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import Json, Lang, Language, answers, emit, into_namespace, known, load_estate, need_root
+from workstation import paths
+from workstation.errors import GovcloudError, WrongUse
+from workstation.progress import duration, say
+
+if TYPE_CHECKING:
+    from estate.model import Estate
+    from failover.drills.result import DrillResult
+
+app = typer.Typer(help="Rehearsed failures, each with a measured result and a report.", no_args_is_help=True)
+
+SiteName = Annotated[str, typer.Option("--site", help="The site that loses power.")]
+Target = Annotated[str, typer.Option("--to", metavar="SITE", help="The site that is to have the primary.")]
+Apply = Annotated[bool, typer.Option("--apply", help="Act. Without it only the plan is shown.")]
+GO_ON = "the next `drill run` first takes back what is still open; `./govcloud lab status` shows which hosts have power"
+
+
+@app.command("list")
+def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
+    """The drills that there are."""
+    with answers(as_json):
+        from failover.drills.registry import DRILLS
+
+        rows = [{"name": d.name, "title": getattr(d.title, lang.value), "summary": d.summary[lang.value], "expected_s": d.expected_s} for d in DRILLS]
+        if as_json:
+            emit({"drills": rows})
+            return
+        for row in rows:
+            print(f"{row['name']}  {row['title']} ({duration(row['expected_s'])})\n    {row['summary']}")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument()], site: SiteName = "futian", as_json: Json = False, lang: Language = Lang.EN) -> None:
+    """What a drill takes away and what citizens should notice. Changes nothing."""
+    with answers(as_json):
+        from failover.drills import blast, registry
+
+        estate = load_estate()
+        drill = registry.get(name)
+        known(site, [s.name for s in estate.sites], "site")
+        text = blast.text(blast.of_site(estate, site), lang.value)
+        if as_json:
+            emit({"drill": drill.name, "site": site, "expected_s": drill.expected_s, "blast_radius": text})
+            return
+        print(f"{getattr(drill.title, lang.value)}\n{drill.summary[lang.value]}\n\n{text}")
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument()],
+    site: SiteName = "futian",
+    rate: Annotated[float, typer.Option("--rate", help="Writes per second, and as many reads.")] = 20.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+    lang: Language = Lang.EN,
+) -> None:
+    """Run a drill and write its report. Exit 0 pass, 5 an objective was missed, 1 anything worse."""
+    with answers(as_json, interrupted=GO_ON):
+        from failover.drills import blast, registry
+
+        estate = load_estate()
+        registry.get(name)
+        known(site, [s.name for s in estate.sites], "site")
+        if not yes:
+            say(blast.text(blast.of_site(estate, site), lang.value))
+            _confirm(lang)
+        into_namespace(estate)
+        result = _run(name, estate, site, rate, lang)
+        if as_json:
+            emit(result.as_json())
+        say(_verdict_line(result))
+        raise typer.Exit(result.exit_code)
+
+
+def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> DrillResult:
+    from cli import wiring
+    from failover import drills
+    from failover.report.words import event_text
+
+    return drills.run(
+        name, estate, site=site, rate_per_s=rate, lang=lang.value, home=paths.home(),
+        machines=wiring.machines(estate), power=wiring.power(estate), observe=wiring.observer(estate),
+        on_event=lambda event: say(f"  {event_text(event, lang.value)}"),
+    )  # fmt: skip
+
+
+def _confirm(lang: Lang) -> None:
+    question = "现在开始演练？" if lang is Lang.ZH else "Begin the drill now?"
+    try:
+        agreed = typer.confirm(question, default=False, err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        raise WrongUse("the drill was not confirmed; nothing was changed", "answer y, or add --yes")
+
+
+def _verdict_line(result: DrillResult) -> str:
+    shape = result.as_json()["measured"]
+    return (
+        f"drill {result.scenario} at {result.site}: {result.verdict.value} · writes out for {shape['write_outage_s']:g} s, "
+        f"reads for {shape['read_outage_s']:g} s · {shape['acknowledged']} acknowledged, {shape['lost']} lost, "
+        f"{shape['duplicated']} duplicated, {shape['unknown']} unknown\nreport: {result.report}"
+    )
+
+
+@app.command()
+def report(
+    run_id: Annotated[str | None, typer.Argument(metavar="[ID]", show_default="the newest")] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    as_json: Json = False,
+    lang: Language = Lang.EN,
+) -> None:
+    """Where the report of a drill lies; with `--json` the report itself."""
+    with answers(as_json):
+        folder = _folder(run_id)
+        page = folder / f"report.{lang.value}.html"
+        if as_json:
+            emit(json.loads((folder / "report.json").read_text(encoding="utf-8")))
+            return
+        print(page)
+        if open_it:
+            webbrowser.open(page.as_uri())
+
+
+def _folder(run_id: str | None) -> Path:
+    drills = paths.home() / "drills"
+    finished = sorted(p.parent.name for p in drills.glob("*/report.json")) if drills.is_dir() else []
+    if not finished:
+        raise GovcloudError("no drill has been finished here", "run `./govcloud drill run site-loss`")
+    return drills / (finished[-1] if run_id is None else known(run_id, finished, "drill report"))
+
+
+def switchover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
+    """Move the database's primary as planned: nothing lost, nobody refused for long."""
+    _verb("switchover", to, apply, as_json)
+
+
+def failover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
+    """Give the primary to a site when there is none. Refused where it could lose records."""
+    _verb("failover", to, apply, as_json)
+
+
+def failback(to: Target, apply: Apply = False, as_json: Json = False) -> None:
+    """Bring the primary back to where it was."""
+    _verb("failback", to, apply, as_json)
+
+
+def _verb(verb: str, to: str, apply: bool, as_json: bool) -> None:
+    with answers(as_json, interrupted="`./govcloud status` shows where the primary is; the same command goes on"):
+        from cli import wiring
+        from failover import plans
+        from failover import switchover as acts
+
+        estate = load_estate()
+        known(to, [s.name for s in estate.sites], "site")
+        need_root(verb)
+        into_namespace(estate)
+        plan = plans.plan(estate, wiring.observer(estate).snapshot(), plans.Intent(verb=plans.Verb(verb), to=to))
+        if not apply:
+            _show_plan(plan, as_json)
+            plan.require()
+            return
+        plan.require()
+        moved = acts.carry_out(plan, estate, wiring.machines(estate), wiring.observer(estate), paths.home(), on_event=say)
+        if as_json:
+            emit(moved.as_json())
+
+
+def _show_plan(plan: object, as_json: bool) -> None:
+    from failover.plans import Plan
+
+    assert isinstance(plan, Plan)
+    if as_json:
+        emit(plan.as_json())
+        return
+    if not plan.steps and not plan.refusals:
+        say(f"{plan.intent.to} already has the primary: nothing to do")
+    for number, step in enumerate(plan.steps, start=1):
+        say(f"  {number}. {step}")
+    if plan.steps:
+        say("this is the plan; add --apply to act")

@@ -1,0 +1,1 @@
+"""The monitors' snapshot in failover's words."""
