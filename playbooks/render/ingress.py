@@ -8,6 +8,7 @@ waits for an answer that cannot come.
 
 from __future__ import annotations
 
+import hashlib
 from ipaddress import IPv4Address, IPv6Address
 
 from estate.addressing import AddressPlan, Dual
@@ -15,6 +16,7 @@ from estate.model import Estate, Host
 from playbooks.hostplan import File, RoleInput, Unit
 from playbooks.render import approval
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
+from playbooks.secrets import Secrets
 
 CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
 UNIT = "haproxy.service"
@@ -84,11 +86,12 @@ hdr Retry-After 1 hdr X-Govcloud-Site %(site)s
 """
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
-    """HAProxy on `host`. Its certificate is the role pki's."""
+def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+    """HAProxy on `host`. Its certificate is the role pki's; a new one changes the configuration, so it is loaded."""
+    certificate = hashlib.sha256(secrets.certificates[host.name].cert.encode()).hexdigest()
     config = File(
         path=CONFIG_FILE,
-        text=config_text(estate, plan, host),
+        text=f"{config_text(estate, plan, host)}\n# Serves with the certificate of SHA-256 {certificate}.\n",
         validate="haproxy -c -f %s",
         notify=(f"reload:{UNIT}",),
     )

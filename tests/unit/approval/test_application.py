@@ -1,0 +1,131 @@
+"""What comes in at the door."""
+
+import hashlib
+import json
+from datetime import date
+
+import pytest
+from approval.application import DISTRICTS, Level, parse
+from approval.people import applicant
+from approval.problems import EXPLANATIONS, Problem
+
+TODAY = date(2026, 6, 1)
+
+
+def form(**changes):
+    """A good form with some members changed."""
+    body = applicant(1, 1) | changes
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def code_of(raw):
+    """Code with which a body is refused."""
+    with pytest.raises(Problem) as refused:
+        parse(raw, TODAY)
+    assert 400 <= refused.value.explanation.status < 500
+    return refused.value.code, refused.value.field
+
+
+def test_the_digest_is_of_the_content_and_not_of_its_spelling():
+    """Order, blanks and escapes do not matter; the ledger computes the same."""
+    body = applicant(1, 1)
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    spelt = json.dumps(dict(reversed(body.items())), indent=3, ensure_ascii=True).encode()
+    assert parse(spelt, TODAY).digest == parse(form(), TODAY).digest == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"", "body_malformed"),
+        (b"{", "body_malformed"),
+        (b"nonsense", "body_malformed"),
+        (b'{"a":1,"a":2}', "body_malformed"),
+        (b'{"a":NaN}', "body_malformed"),
+        (b'{"a":-Infinity}', "body_malformed"),
+        (b'{"a":"\\ud800"}', "body_malformed"),
+        (b'{"a":' + b"9" * 5000 + b"}", "body_malformed"),
+        (b"[" * 8000, "body_malformed"),
+        (b'{"a":' * 3000 + b"1" + b"}" * 3000, "body_malformed"),
+        (b"\xff\xfe{}", "body_encoding"),
+        (b"\xef\xbb\xbf{}", "body_malformed"),
+        (b"[]", "field_type"),
+        (b'"text"', "field_type"),
+        (b"null", "field_type"),
+        (b"{}", "field_missing"),
+    ],
+)
+def test_what_is_no_application_is_refused(raw, code):
+    """Malformed, ambiguous, too deep, too long a number."""
+    assert code_of(raw)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "field"),
+    [
+        ({"extra": 1}, "field_unknown", "extra"),
+        ({"扩展": 1}, "field_unknown", "\\u6269\\u5c55"),
+        ({"name": 5}, "field_type", "name"),
+        ({"name": None}, "field_type", "name"),
+        ({"name": "Ｗａｎｇ"}, "name_lookalike", "name"),
+        ({"id_number": "1"}, "id_number_malformed", "id_number"),
+        ({"id_number": 110105194912310021}, "field_type", "id_number"),
+        ({"district": "天河区"}, "district_unknown", "district"),
+        ({"district": []}, "field_type", "district"),
+        ({"synthetic": 1}, "field_type", "synthetic"),
+        ({"synthetic": False}, "synthetic_mismatch", "synthetic"),
+        ({"id_number": "11010519491231002X"}, "synthetic_mismatch", "synthetic"),
+        ({"employer": ""}, "text_length", "employer"),
+        ({"employer": 5}, "field_type", "employer"),
+        ({"degree": "bachelor"}, "field_type", "degree"),
+        ({"degree": {}}, "field_missing", "degree.graduated_year"),
+        ({"degree": {"level": "x", "university": "u", "graduated_year": 2026}}, "degree_level", "degree.level"),
+        ({"degree": {"level": [], "university": "u", "graduated_year": 2026}}, "degree_level", "degree.level"),
+        ({"degree": {"level": "master", "university": None, "graduated_year": 2026}}, "degree_incomplete", "degree"),
+        ({"degree": {"level": "master", "university": "大学", "graduated_year": 2028}}, "degree_year", None),
+        ({"degree": {"level": "master", "university": "大学", "graduated_year": True}}, "field_type", None),
+        ({"degree": {"level": "master", "university": "大学", "graduated_year": 2.0}}, "field_type", None),
+        (
+            {"degree": {"level": "master", "university": "大学", "graduated_year": 2, "x": 1}},
+            "field_unknown",
+            "degree.x",
+        ),
+    ],
+)
+def test_a_wrong_member_is_named(changes, code, field):
+    """The code says what, the field says where."""
+    found, named = code_of(form(**changes))
+    assert found == code
+    assert field is None or named == field
+
+
+def test_a_missing_member_is_named():
+    """Every member must be there, also those that may be null."""
+    for member in applicant(1, 1):
+        body = {name: value for name, value in applicant(1, 1).items() if name != member}
+        assert code_of(json.dumps(body).encode()) == ("field_missing", member)
+
+
+def test_no_degree_may_be_said_in_two_ways():
+    """null, or the level none with its other members null."""
+    nothing = {"level": "none", "university": None, "graduated_year": None}
+    assert parse(form(degree=None), TODAY).degree is None
+    assert parse(form(degree=nothing), TODAY).degree is None
+    said = {"level": "doctor", "university": "深圳大学", "graduated_year": 2025}
+    assert parse(form(degree=said), TODAY).degree.level is Level.DOCTOR
+
+
+def test_all_ten_districts_are_taken():
+    """The city has ten."""
+    assert len(DISTRICTS) == 10
+    for district in DISTRICTS:
+        assert parse(form(district=district), TODAY).district == district
+
+
+def test_every_refusal_is_explained_in_both_languages_and_none_is_500():
+    """Also those that only the web layer gives."""
+    for code, explanation in EXPLANATIONS.items():
+        assert explanation.status != 500, code
+        assert any("\u4e00" <= character <= "\u9fff" for character in explanation.zh), code
+        assert explanation.en.isascii(), code
+        assert (explanation.status == 503) == (explanation.retry_after_s is not None), code

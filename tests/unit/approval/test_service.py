@@ -1,0 +1,164 @@
+"""Settings, freshness, schema files, the page, and what a fault before the commit means."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from approval.decision import LEGAL
+from approval.freshness import WRITABLE_FOR_S, age_s, look, writable
+from approval.problems import EXPLANATIONS, Problem
+from approval.schema import Migration, SchemaError, migrations, pending
+from approval.settings import SettingsError, from_environment
+from approval.store import Answer, Position, classify
+from approval.web import answer_json, canonical_key, load_page
+
+ENVIRONMENT = {"GOVCLOUD_SITE": "futian", "APPROVAL_WRITE_DSN": "host=a", "APPROVAL_READ_DSN": "host=b"}
+
+
+def test_settings_come_from_the_environment_and_are_safe_by_default():
+    """Synthetic applicants off, synchronous copies required."""
+    settings = from_environment(ENVIRONMENT)
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.require_sync is True
+    assert settings.synthetic is False
+    assert from_environment(ENVIRONMENT | {"APPROVAL_LISTEN": "[::1]:81"}).host == "::1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GOVCLOUD_SITE", ""),
+        ("APPROVAL_WRITE_DSN", " "),
+        ("APPROVAL_LISTEN", "8080x"),
+        ("APPROVAL_LISTEN", "127.0.0.1:0"),
+        ("APPROVAL_SYNTHETIC", "yes"),
+        ("APPROVAL_WRITE_CONNECTIONS", "0"),
+    ],
+)
+def test_a_wrong_setting_is_named(name, value):
+    """One sentence that holds the setting's name."""
+    with pytest.raises(SettingsError, match=name):
+        from_environment(ENVIRONMENT | {name: value})
+
+
+def test_the_age_of_a_copy_needs_no_clock():
+    """It grows while the copy shows nothing new, and starts again with each new pulse, wherever the wall clock is."""
+    seen = look(None, 10, -300.0, 100.0)
+    assert age_s(seen, 100.0) == 0.0
+    seen = look(seen, 10, -300.0, 104.0)
+    assert age_s(seen, 104.0) == 4.0
+    seen = look(seen, 11, 300.0, 105.0)
+    assert age_s(seen, 105.5) == 0.5
+    assert age_s(look(seen, None, None, 106.0), 106.0) == 1.0
+
+
+def test_the_first_look_takes_the_copys_own_word_for_its_age():
+    """A service that starts beside a stale copy does not call it fresh."""
+    assert age_s(look(None, 10, 42.0, 100.0), 100.0) == 42.0
+    assert age_s(None, 100.0) is None
+
+
+def test_a_site_that_has_missed_three_pulses_cannot_write():
+    """And one that never wrote neither."""
+    assert writable(10.0, 10.0 + WRITABLE_FOR_S)
+    assert not writable(10.0, 10.1 + WRITABLE_FOR_S)
+    assert not writable(None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "lost", "meaning"),
+    [
+        (None, True, None),
+        ("57P01", True, None),
+        ("57P03", False, None),
+        ("08006", False, None),
+        ("25006", False, None),
+        ("25P03", True, None),
+        ("40001", False, None),
+        ("40P01", False, None),
+        ("57014", False, "overloaded"),
+        ("55P03", False, "overloaded"),
+        ("53300", False, "overloaded"),
+        ("42P01", False, "internal"),
+        ("42501", False, "internal"),
+        ("23514", False, "internal"),
+    ],
+)
+def test_a_fault_before_the_commit_is_retried_elsewhere_only_if_the_server_went_away(sqlstate, lost, meaning):
+    """Everything else is told at once."""
+    assert classify(sqlstate, lost) == meaning
+
+
+def test_migrations_are_numbered_without_gaps():
+    """And each is recorded with its digest."""
+    shipped = migrations()
+    assert [migration.number for migration in shipped] == list(range(1, len(shipped) + 1))
+
+
+def test_only_what_is_new_is_applied_and_an_edited_file_is_refused():
+    """As is a database newer than the release."""
+    one, two = (Migration(number=n, name=f"000{n}_x.sql", text=f"-- {n}") for n in (1, 2))
+    assert pending((one, two), {1: one.sha256}) == (two,)
+    with pytest.raises(SchemaError, match="edited"):
+        pending((one, two), {1: two.sha256})
+    with pytest.raises(SchemaError, match="newer"):
+        pending((one,), {1: one.sha256, 2: two.sha256})
+
+
+def test_the_migrations_transitions_are_the_codes():
+    """The table is filled with the same moves that the code allows."""
+    text = "".join(migration.text for migration in migrations())
+    block = re.search(r"INSERT INTO approval.legal_transition VALUES(.*?);", text, re.DOTALL)[1]
+    pairs = set(re.findall(r"\((NULL|'\w+'), '(\w+)'\)", block))
+    assert pairs == {(f"'{a}'" if a else "NULL", str(b)) for a, bs in LEGAL.items() for b in bs}
+
+
+def test_a_key_is_a_uuid_in_its_usual_form():
+    """In lower case afterwards."""
+    assert canonical_key("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11") == "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+    for wrong in ("{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0eebc999c0b4ef8bb6d6bb9bd380a11", "x", "１" * 36):
+        with pytest.raises(Problem, match="key_invalid"):
+            canonical_key(wrong)
+    for missing in (None, ""):
+        with pytest.raises(Problem, match="key_missing"):
+            canonical_key(missing)
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    """No address of another host, and a policy that would forbid it."""
+    page, policy = load_page()
+    assert "http://" not in page
+    assert "https://" not in page
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    assert 'lang="zh-CN"' in page
+
+
+def test_an_acknowledgement_has_the_members_that_clients_rely_on():
+    """Exactly these."""
+    answer = Answer(
+        application_id=1,
+        key="k",
+        digest="d",
+        decision="approved",
+        reason_code="meets_conditions",
+        decided_at=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
+        position=Position(timeline=2, lsn="0/16B3748"),
+        replayed=False,
+    )
+    assert answer_json(answer) == {
+        "application_id": 1,
+        "key": "k",
+        "decision": "approved",
+        "reason_code": "meets_conditions",
+        "reason": "符合高校应届毕业生落户条件，已批准。",
+        "decided_at": "2026-01-02T03:04:05.678Z",
+        "digest": "d",
+        "commit": {"timeline": 2, "lsn": "0/16B3748"},
+        "replayed": False,
+    }
+
+
+def test_an_unexpected_fault_is_never_500():
+    """It says: retry with the same key."""
+    assert EXPLANATIONS["internal"].status == 503
