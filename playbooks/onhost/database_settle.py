@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""Bring the running cluster to what is declared: Patroni's settings for all members, and databases, roles and rights.
+
+Only the member that is primary does anything; the others wait for their own health. Called with `--wait SECONDS` after
+the role has installed its files, and by Patroni itself (`on_start`, `on_role_change`), so that a new primary is complete
+without anyone's help. Everything it does can be done again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+
+SETTINGS = "/etc/govcloud/postgresql/database.json"
+ASK_TIMEOUT_S = 3.0
+BETWEEN_S = 0.5
+SQL_TIMEOUT_S = 60
+
+
+def differences(wanted, actual):
+    """The part of `wanted` that `actual` lacks, as Patroni's PATCH takes it."""
+    changed = {}
+    for key, value in wanted.items():
+        if isinstance(value, dict):
+            inner = differences(value, actual.get(key) or {})
+            if inner:
+                changed[key] = inner
+        elif actual.get(key) != value:
+            changed[key] = value
+    return changed
+
+
+def healthy(status):
+    """`primary`, `standby` or None for a member that does not serve yet."""
+    if not status:
+        return None
+    if status.get("role") in ("primary", "master") and status.get("state") == "running":
+        return "primary"
+    streaming = status.get("replication_state") == "streaming" or status.get("state") == "streaming"
+    return "standby" if status.get("role") == "replica" and streaming else None
+
+
+class Member:
+    """The local Patroni, asked with the host's own certificate."""
+
+    def __init__(self, settings):
+        context = ssl.create_default_context(cafile=settings["cafile"])
+        context.load_cert_chain(settings["certfile"], settings["keyfile"])
+        handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        self.opener, self.url = urllib.request.build_opener(*handlers), settings["url"]
+
+    def call(self, path, body=None):
+        """The answer, None where there is none."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method="PATCH" if body is not None else "GET")
+        try:
+            with self.opener.open(request, timeout=ASK_TIMEOUT_S) as answer:
+                return json.load(answer)
+        except (OSError, ValueError):
+            return None
+
+
+def wait(member, seconds):
+    """The member's role once it serves, and what it last answered."""
+    deadline, status = time.monotonic() + seconds, None
+    while True:
+        status = member.call("/patroni")
+        role = healthy(status)
+        if role or time.monotonic() >= deadline:
+            return role, status
+        time.sleep(BETWEEN_S)
+
+
+def settle(settings, member):
+    """As primary: settings, then databases and roles. The words of what failed, empty where nothing did."""
+    actual = member.call("/config")
+    if actual is None:
+        return "Patroni did not tell its settings"
+    changed = differences(settings["dynamic"], actual)
+    if changed and member.call("/config", changed) is None:
+        return "Patroni did not take the settings %s" % json.dumps(changed)
+    if changed:
+        print("settings of all members: %s" % json.dumps(changed, sort_keys=True))
+    environment = dict(os.environ, PGOPTIONS="-c synchronous_commit=local -c client_min_messages=warning")
+    argv = [settings["psql"], "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", settings["socket"], "-U", "postgres", "-d", "postgres",
+            "-f", settings["sql"]]
+    with open(settings["lock"], "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            done = subprocess.run(argv, env=environment, timeout=SQL_TIMEOUT_S, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+        except subprocess.TimeoutExpired:
+            return "databases and roles were not settled within %d s" % SQL_TIMEOUT_S
+    return done.stdout.strip() if done.returncode else ""
+
+
+def main(arguments):
+    with open(SETTINGS) as stream:
+        settings = json.load(stream)
+    waiting = arguments[0] == "--wait"
+    if not waiting and (len(arguments) < 2 or arguments[1] not in ("primary", "master", "promoted")):
+        return 0
+    member = Member(settings)
+    role, status = wait(member, float(arguments[1]) if waiting else 60.0)
+    if role is None:
+        seen = {key: (status or {}).get(key) for key in ("role", "state", "replication_state", "timeline")}
+        print("this member does not serve yet: %s" % (json.dumps(seen) if status else "Patroni does not answer"),
+              file=sys.stderr)
+        return 1
+    fault = settle(settings, member) if role == "primary" else ""
+    if fault:
+        print(fault, file=sys.stderr)
+    return 1 if fault else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

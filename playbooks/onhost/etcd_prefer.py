@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+"""Move etcd's leadership to this host, where losing or splitting the cities then costs no election.
+
+Runs from a timer at the witness site. Moves only when the leader elsewhere has been the same for two looks, this member
+is as far as the leader, and it was not moved too often lately: a witness that keeps losing leadership is ill, and a
+cluster with any leader is better than one that moves it to and fro. Says nothing where nothing is to be done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+BEHIND_AT_MOST = 100
+"""Entries by which this member may be behind the leader."""
+
+MOVES_AT_MOST = 3
+MOVES_WITHIN_S = 900
+
+
+def decide(own, leader, memory, now):
+    """(whether to move, what to remember). `own`, `leader` are endpoint statuses, `leader` None where it is unreachable.
+
+    `memory` holds `leader` and `term` of the last look and `moves`, the times of recent moves in seconds.
+    """
+    moves = [at for at in memory.get("moves", []) if now - at < MOVES_WITHIN_S]
+    seen = {"leader": own["leader"], "term": own["raftTerm"], "moves": moves}
+    if not own["leader"] or own["leader"] == own["header"]["member_id"] or leader is None:
+        return False, seen
+    same = memory.get("leader") == own["leader"] and memory.get("term") == own["raftTerm"]
+    healthy = not own.get("isLearner") and not own.get("errors") and not leader.get("errors")
+    close = leader["raftIndex"] - own["raftAppliedIndex"] <= BEHIND_AT_MOST
+    if same and healthy and close and len(moves) < MOVES_AT_MOST:
+        return True, dict(seen, moves=[*moves, now])
+    return False, seen
+
+
+def etcdctl(endpoint, arguments, json_answer=True):
+    """The answer as JSON (True for a command without one), or None where it failed."""
+    argv = ["etcdctl", "--dial-timeout", "2s", "--command-timeout", "5s"]
+    try:
+        done = subprocess.run([*argv, *(["--write-out", "json"] if json_answer else []), *arguments],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=8, check=False,
+                              env=dict(os.environ, ETCDCTL_ENDPOINTS=endpoint))
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        return None
+    return json.loads(done.stdout) if json_answer else True
+
+
+def status(endpoint):
+    answer = etcdctl(endpoint, ["endpoint", "status"])
+    return answer[0]["Status"] if answer else None
+
+
+def leader_address(local, leader_id):
+    """A client address of the leader, or None."""
+    answer = etcdctl(local, ["member", "list"])
+    for member in (answer or {}).get("members", []):
+        if member["ID"] == leader_id and member.get("clientURLs"):
+            return member["clientURLs"][0]
+    return None
+
+
+def look(local, path):
+    """One look and, where it is right, one move. Exit code: 0 unless a move was tried and failed."""
+    own = status(local)
+    if own is None:
+        return 0
+    try:
+        with open(path) as stream:
+            memory = json.load(stream)
+    except (OSError, ValueError):
+        memory = {}
+    elsewhere = own["leader"] and own["leader"] != own["header"]["member_id"]
+    address = leader_address(local, own["leader"]) if elsewhere else None
+    move, memory = decide(own, status(address) if address else None, memory, time.time())
+    with open(path, "w") as stream:
+        json.dump(memory, stream)
+    if not move:
+        return 0
+    done = etcdctl(address, ["move-leader", "%x" % own["header"]["member_id"]], json_answer=False)
+    print("leadership moved here from %x" % own["leader"] if done else "leadership was not moved: %s refused" % address)
+    return 0 if done else 1
+
+
+if __name__ == "__main__":
+    sys.exit(look(os.environ["PREFER_LOCAL"], os.environ["PREFER_MEMORY"]))

@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+"""Patroni's pre_promote at a site whose member acknowledges commits and is never promoted without a person.
+
+It runs after this member took the leader key, because a commit may have been acknowledged by it alone. While it holds
+the key the promotable members follow it, and so receive what only it has. As soon as one of them has everything it ends
+with 1: Patroni then gives the key back, stays out of the race for one ttl, and that member takes over with nothing lost.
+It ends with 1 as well where none of them answers or catches up in time; the next attempt comes after the ttl.
+
+A person allows a takeover by a token that names the timeline it ends, so that an old token allows nothing later:
+{"timeline": 7, "by": "name", "reason": "words"}.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+SETTINGS = "/etc/govcloud/postgresql/guard.json"
+ASK_TIMEOUT_S = 2.0
+BETWEEN_S = 0.25
+
+
+def position(status):
+    """The last byte of WAL that a member holds, 0 where it does not tell."""
+    xlog = (status or {}).get("xlog") or {}
+    return max(xlog.get("received_location") or 0, xlog.get("replayed_location") or 0, xlog.get("location") or 0)
+
+
+def usable(status):
+    """Whether a member answers as a running standby."""
+    return bool(status) and status.get("role") == "replica" and status.get("state") in ("running", "streaming",
+                                                                                     "in archive recovery")
+
+
+def caught_up(own, others):
+    """The name of a member on our timeline that holds all we hold, or None. `others` are statuses by name, or None."""
+    for name, status in sorted(others.items()):
+        if usable(status) and status.get("timeline") == own.get("timeline") and position(status) >= position(own) > 0:
+            return name
+    return None
+
+
+def allows(token, timeline):
+    """Whether a person's token allows to end `timeline`."""
+    return isinstance(token, dict) and token.get("timeline") == timeline and bool(token.get("by")) \
+        and bool(token.get("reason"))
+
+
+def verdict(own, others, token, waited_s, wait_s, silent_s):
+    """(exit code or None to go on waiting, why).
+
+    `waited_s` since the start; without any usable member the answer comes after `silent_s`, at the latest after `wait_s`.
+    """
+    if own and allows(token, own.get("timeline")):
+        return 0, "allowed by %s: %s" % (token["by"], token["reason"])
+    name = caught_up(own, others) if own else None
+    if name:
+        return 1, "%s holds everything up to %X: leaving it to take over" % (name, position(own))
+    if waited_s >= wait_s:
+        return 1, "no promotable member caught up within %.0f s: not promoting" % wait_s
+    if waited_s >= silent_s and not any(usable(status) for status in others.values()):
+        return 1, "no promotable member answers as a standby: not promoting without a person"
+    return None, ""
+
+
+def asker(cafile):
+    """A function from address to a member's status, None where it does not answer."""
+    context = ssl.create_default_context(cafile=cafile)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+
+    def ask(url):
+        try:
+            with opener.open(url, timeout=ASK_TIMEOUT_S) as answer:
+                return json.load(answer)
+        except (OSError, ValueError):
+            return None
+
+    return ask
+
+
+def read_token(path):
+    try:
+        with open(path) as stream:
+            return json.load(stream)
+    except (OSError, ValueError):
+        return None
+
+
+def main(path=SETTINGS):
+    with open(path) as stream:
+        settings = json.load(stream)
+    ask = asker(settings["cafile"])
+    names = sorted(settings["promotable"])
+    start = time.monotonic()
+    with ThreadPoolExecutor(max_workers=len(names) + 1) as pool:
+        while True:
+            own, *answers = pool.map(ask, [settings["own"], *(settings["promotable"][name] for name in names)])
+            code, why = verdict(own, dict(zip(names, answers)), read_token(settings["token"]),
+                                time.monotonic() - start, settings["wait_s"], settings["silent_s"])
+            if code is not None:
+                print("promotion guard: %s" % why, flush=True)
+                return code
+            time.sleep(BETWEEN_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]))

@@ -1,0 +1,236 @@
+#!/usr/bin/python3
+"""Patroni's way to make a replica: never destroys WAL that only this host has.
+
+Patroni calls it on an empty data directory, and when this member's WAL has diverged from the primary's (it was primary
+and wrote what no survivor had). The steps are such that a crash or a full disk at any point loses nothing:
+
+1. a data directory is renamed aside, never removed where it stands;
+2. its WAL after the fork is moved to the folder of kept forks, with a report of what is in it, then the rest is removed;
+3. a base backup is taken into a folder of its own and renamed into place when it is complete.
+
+Patroni removes the data directory when this fails; by then it has been renamed aside, and the next call goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+SEGMENT = re.compile(r"^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$")
+LEADER_TIMEOUT_S = 30
+REPORT = "report.json"
+UNFINISHED = REPORT + ".part"
+
+
+class CannotKeep(Exception):
+    """The fork could not be kept; nothing of it was removed."""
+
+
+def say(text):
+    print("rejoin: %s" % text, flush=True)
+
+
+def lsn(text):
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def lsn_text(value):
+    return "%X/%X" % (value >> 32, value & 0xFFFFFFFF)
+
+
+def fork_of(history, timeline):
+    """Where `timeline` was left according to a timeline history file, in bytes; None where it is not in it."""
+    for line in history.splitlines():
+        fields = line.split()
+        if len(fields) >= 2 and fields[0].isdigit() and int(fields[0]) == timeline:
+            return lsn(fields[1])
+    return None
+
+
+def segments(names, timeline, start, segment_size):
+    """Names of the timeline's WAL segments from the one that holds byte `start` on, in order."""
+    per_file = 0x100000000 // segment_size
+    found = []
+    for name in sorted(names):
+        match = SEGMENT.match(name)
+        if match and int(match.group(1), 16) == timeline:
+            number = int(match.group(2), 16) * per_file + int(match.group(3), 16)
+            if (number + 1) * segment_size > start:
+                found.append((number, name))
+    return [name for _, name in sorted(found)]
+
+
+def newest_timeline(names):
+    """The highest timeline of any WAL segment, None where there is none."""
+    numbers = [int(match.group(1), 16) for match in map(SEGMENT.match, names) if match]
+    return max(numbers, default=None)
+
+
+def run(argv, **options):
+    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False,
+                          **options)
+
+
+def from_leader(args, command):
+    """Answer of a replication command at the leader; CannotKeep where there is none."""
+    try:
+        done = run([os.path.join(args.bindir, "psql"), "-XAtw", "-F", "|", "-c", command, args.connstring + " replication=1"],
+                   timeout=LEADER_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise CannotKeep("the leader did not answer %s" % command) from None
+    if done.returncode:
+        raise CannotKeep("the leader refused %s: %s" % (command, done.stderr.strip()))
+    return done.stdout
+
+
+def control(args, folder):
+    done = run([os.path.join(args.bindir, "pg_controldata"), "-D", folder], env=dict(os.environ, LC_ALL="C"))
+    return dict((part.strip() for part in line.split(":", 1)) for line in done.stdout.splitlines() if ":" in line)
+
+
+def fork_point(args, timeline, system):
+    """Byte at which the leader left our timeline; None where it has not: then nothing of ours is unknown to it."""
+    leader_system, leader_timeline = from_leader(args, "IDENTIFY_SYSTEM").strip().split("|")[:2]
+    if leader_system != system:
+        raise CannotKeep("the leader is of system %s, this data of %s: a person has to look" % (leader_system, system))
+    if int(leader_timeline) == timeline:
+        return None
+    history = from_leader(args, "TIMELINE_HISTORY %s" % leader_timeline) if int(leader_timeline) > 1 else ""
+    return fork_of(history, timeline) or 0
+
+
+def waldump(args, folder, timeline, start):
+    """(end of the last record's start as text or None, number of records, number of commits) after `start`."""
+    argv = [os.path.join(args.bindir, "pg_waldump"), "--path", os.path.join(folder, "pg_wal"), "--timeline", str(timeline),
+            "--start", lsn_text(start)]
+    last, records, commits = None, 0, 0
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True) as process:
+        for line in process.stdout or ():
+            records += 1
+            match = re.search(r"lsn: ([0-9A-F]+/[0-9A-F]+)", line)
+            last = match.group(1) if match else last
+            commits += "desc: COMMIT" in line
+    return last, records, commits
+
+
+def sync_folder(path):
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def keep(args, folder):
+    """Move the WAL after the fork out of `folder` and report it; the report, or None where there is no fork."""
+    wal = os.path.join(folder, "pg_wal")
+    names = os.listdir(wal) if os.path.isdir(wal) else []
+    timeline = newest_timeline(names)
+    if timeline is None:
+        return None
+    facts = control(args, folder)
+    start = fork_point(args, timeline, facts.get("Database system identifier", ""))
+    if start is None:
+        return None
+    size = int(facts.get("Bytes per WAL segment") or 16 * 1024 * 1024)
+    chosen = segments(names, timeline, start, size)
+    first = start or (lsn(facts["Latest checkpoint's REDO location"]) if chosen else 0)
+    last, records, commits = waldump(args, folder, timeline, first)
+    if not records or not chosen:
+        return None
+    end = lsn(last) if last else start
+    chosen = [name for name in chosen if name not in segments(names, timeline, (end // size + 2) * size, size)]
+    report = {"member": args.member, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "timeline": timeline,
+              "fork": lsn_text(start), "last_record": last, "records": records, "commits": commits, "files": chosen,
+              "bytes": len(chosen) * size}
+    target = os.path.join(args.kept, os.path.basename(folder))
+    os.makedirs(target, mode=0o700, exist_ok=True)
+    with open(os.path.join(target, UNFINISHED), "w") as stream:
+        json.dump(report, stream, indent=1, sort_keys=True)
+        stream.flush()
+        os.fsync(stream.fileno())
+    sync_folder(target)
+    return finish(target, wal)
+
+
+def finish(target, wal):
+    """Move the segments that the unfinished report names, as far as they are not there yet, and call it finished."""
+    with open(os.path.join(target, UNFINISHED)) as stream:
+        report = json.load(stream)
+    for name in report["files"]:
+        if os.path.exists(os.path.join(wal, name)):
+            os.rename(os.path.join(wal, name), os.path.join(target, name))
+    sync_folder(target)
+    os.rename(os.path.join(target, UNFINISHED), os.path.join(target, REPORT))
+    sync_folder(target)
+    sync_folder(os.path.dirname(target))
+    return report
+
+
+def set_aside(args):
+    """Rename an existing data directory; an empty one is removed."""
+    if not os.path.isdir(args.datadir):
+        return
+    if not os.listdir(args.datadir):
+        os.rmdir(args.datadir)
+        return
+    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    os.makedirs(args.aside, mode=0o700, exist_ok=True)
+    target = os.path.join(args.aside, name)
+    number = 1
+    while os.path.exists(target):
+        number += 1
+        target = os.path.join(args.aside, "%s-%d" % (name, number))
+    os.rename(args.datadir, target)
+    sync_folder(os.path.dirname(args.datadir))
+    say("the data directory is set aside as %s" % target)
+
+
+def settle(args):
+    """Keep the forks of everything that was set aside, then remove the rest of it."""
+    for name in sorted(os.listdir(args.aside)) if os.path.isdir(args.aside) else []:
+        folder = os.path.join(args.aside, name)
+        target = os.path.join(args.kept, name)
+        if not os.path.exists(os.path.join(target, REPORT)):
+            begun = os.path.exists(os.path.join(target, UNFINISHED))
+            report = finish(target, os.path.join(folder, "pg_wal")) if begun else keep(args, folder)
+            say("diverged WAL is kept: %s" % json.dumps(report, sort_keys=True) if report else "%s holds no fork" % name)
+        shutil.rmtree(folder)
+
+
+def backup(args):
+    """A base backup, complete or not there."""
+    incoming = args.datadir + ".incoming"
+    shutil.rmtree(incoming, ignore_errors=True)
+    argv = [os.path.join(args.bindir, "pg_basebackup"), "-w", "-D", incoming, "-X", "stream", "-c", "fast", "-d",
+            args.connstring]
+    code = subprocess.call(argv)
+    if code == 0:
+        os.rename(incoming, args.datadir)
+        sync_folder(os.path.dirname(args.datadir))
+    else:
+        shutil.rmtree(incoming, ignore_errors=True)
+    return code
+
+
+def main(argv):
+    parser = argparse.ArgumentParser()
+    for name in ("datadir", "connstring", "bindir", "aside", "kept", "member"):
+        parser.add_argument("--" + name, required=True)
+    args, _ = parser.parse_known_args(argv)
+    set_aside(args)
+    try:
+        settle(args)
+    except (CannotKeep, OSError) as error:
+        say("not rejoining yet: %s" % error)
+        return 1
+    return backup(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

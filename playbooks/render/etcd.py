@@ -1,0 +1,228 @@
+"""etcd: votes for Patroni's locks, on the hosts with `etcd_votes`. TLS for peers and clients, admitted by name.
+
+Client addresses are advertised once, in IPv4, so that a client that tries every address waits once for a dead member;
+both families are listened on.
+"""
+
+from __future__ import annotations
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host
+from playbooks import onhost
+from playbooks.hostplan import Account, File, RoleInput, Unit
+from playbooks.render import pki
+from playbooks.render.text import banner
+from playbooks.secrets import Secrets
+
+CLIENT_PORT = 2379
+PEER_PORT = 2380
+HEARTBEAT_MS = 200
+ELECTION_MS = 2000
+"""Eighty round trips to the remote site: on busy machines a late heartbeat is no lost leader."""
+
+DIRECTORY = "/etc/govcloud/etcd"
+QUOTA_BYTES = 128 * 1024 * 1024
+"""Patroni keeps some kilobytes; a full quota stops writes loudly, long before the disk is full."""
+
+READY_WAIT_S = 90
+"""The first members wait for a majority, so that what comes after them finds a cluster."""
+
+JOIN = f"{onhost.LIBRARY}/etcd-join"
+PREFER = f"{onhost.LIBRARY}/etcd-prefer"
+RUNTIME = "/run/govcloud-etcd"
+STATE = "/var/lib/govcloud-etcd"
+UNIT = "etcd.service"
+PREFER_TIMER = "govcloud-etcd-prefer.timer"
+_HEAD = banner("Where etcd's leadership is preferred", "the witness")
+
+
+def endpoints(estate: Estate, plan: AddressPlan) -> tuple[str, ...]:
+    """Client addresses of all votes, in declared order."""
+    return tuple(client_url(plan, member) for member in estate.etcd_members)
+
+
+def client_url(plan: AddressPlan, host: Host) -> str:
+    """Where clients reach the host's member."""
+    return f"https://{plan.lan(host.name).ipv4}:{CLIENT_PORT}"
+
+
+def is_witness(estate: Estate, host: Host) -> bool:
+    """Whether leadership is preferred on this host: the vote outside the cities that may hold the primary."""
+    return host.etcd_votes > 0 and host.at not in estate.database.promotable
+
+
+def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+    """The member on `host`. Raises ValueError for a host without a vote. Certificates are the role pki's."""
+    if not host.etcd_votes:
+        raise ValueError(f"{host.name} has no etcd vote")
+    witness = is_witness(estate, host)
+    restart = (f"restart:{UNIT}",)
+    files = [
+        File(path=JOIN, text=onhost.text("etcd_join"), mode="0755"),
+        File(path=f"{DIRECTORY}/etcd.env", text=environment(estate, plan, host), notify=restart),
+        File(path=f"{DIRECTORY}/ctl.env", text=client_environment(plan, host)),
+        File(path=f"/etc/systemd/system/{UNIT}", text=unit(host), notify=restart),
+    ]
+    units = [Unit(name=UNIT)]
+    if witness:
+        files += [
+            File(path=PREFER, text=onhost.text("etcd_prefer"), mode="0755"),
+            File(path="/etc/systemd/system/govcloud-etcd-prefer.service", text=_PREFER_SERVICE),
+            File(path=f"/etc/systemd/system/{PREFER_TIMER}", text=_PREFER_TIMER, notify=(f"restart:{PREFER_TIMER}",)),
+        ]
+        units.append(Unit(name=PREFER_TIMER))
+    return RoleInput(
+        role="etcd",
+        settings={"ready_wait_s": READY_WAIT_S},
+        files=tuple(files),
+        units=tuple(units),
+        accounts=(Account(name="etcd", groups=(pki.GROUP,)),),
+    )
+
+
+def data_directory(host: Host) -> str:
+    """On the host's own data disk where it has one."""
+    return f"{host.disk.mount if host.disk else '/var/lib'}/etcd"
+
+
+def environment(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    """etcd's settings as its environment file."""
+    own = plan.lan(host.name)
+    peers = {member.name: f"https://{plan.lan(member.name).ipv4}:{PEER_PORT}" for member in estate.etcd_members}
+    others = [client_url(plan, member) for member in estate.etcd_members if member.name != host.name]
+    settings = {
+        "NAME": host.name,
+        "DATA_DIR": data_directory(host),
+        "LISTEN_PEER_URLS": f"https://{own.ipv4}:{PEER_PORT},https://[{own.ipv6}]:{PEER_PORT}",
+        "LISTEN_CLIENT_URLS": f"https://{own.ipv4}:{CLIENT_PORT},https://[{own.ipv6}]:{CLIENT_PORT}",
+        "INITIAL_ADVERTISE_PEER_URLS": peers[host.name],
+        "ADVERTISE_CLIENT_URLS": client_url(plan, host),
+        "INITIAL_CLUSTER": ",".join(f"{name}={url}" for name, url in peers.items()),
+        "INITIAL_CLUSTER_TOKEN": f"{estate.name}-{estate.database.scope}",
+        "INITIAL_CLUSTER_STATE": "new",
+        "HEARTBEAT_INTERVAL": HEARTBEAT_MS,
+        "ELECTION_TIMEOUT": ELECTION_MS,
+        "PRE_VOTE": "true",
+        "STRICT_RECONFIG_CHECK": "true",
+        "QUOTA_BACKEND_BYTES": QUOTA_BYTES,
+        "AUTO_COMPACTION_MODE": "periodic",
+        "AUTO_COMPACTION_RETENTION": "1h",
+        "MAX_WALS": 2,
+        "MAX_SNAPSHOTS": 2,
+        "TLS_MIN_VERSION": "TLS1.2",
+        "LOG_LEVEL": "warn",
+    }
+    settings |= _tls("") | _tls("PEER_")
+    settings["CLIENT_CERT_ALLOWED_HOSTNAME"] = pki.ETCD_CLIENT_NAME
+    settings["PEER_CERT_ALLOWED_HOSTNAME"] = pki.ETCD_NAME
+    lines = [f"ETCD_{key}={value}" for key, value in settings.items()]
+    lines += [
+        "# How an empty disk joins: see " + JOIN,
+        f"JOIN_OTHERS={','.join(others)}",
+        f"JOIN_MARKER={STATE}/was-member",
+        f"JOIN_RESULT={RUNTIME}/join.env",
+    ]
+    return banner("etcd", host.name) + "\n".join(lines) + "\n"
+
+
+def client_environment(plan: AddressPlan, host: Host) -> str:
+    """For `etcdctl` on the host: the local member, the host's own certificate."""
+    return banner("etcdctl", host.name) + "\n".join((
+        f"ETCDCTL_CACERT={pki.AUTHORITY_FILE}",
+        f"ETCDCTL_CERT={pki.CERT_FILE}",
+        f"ETCDCTL_KEY={pki.KEY_FILE}",
+        f"ETCDCTL_ENDPOINTS={client_url(plan, host)}",
+        f"PREFER_LOCAL={client_url(plan, host)}",
+        f"PREFER_MEMORY={RUNTIME}/prefer.json",
+    )) + "\n"
+
+
+def unit(host: Host) -> str:
+    """The member's unit. It does not wait for a majority to become active: the first members start alone."""
+    disk = host.disk.mount if host.disk else ""
+    mount = f"RequiresMountsFor={disk}\nAssertPathIsMountPoint={disk}\n" if disk else ""
+    return f"""{banner("etcd", host.name)}[Unit]
+Description=etcd, one vote of the estate
+Wants=network-online.target
+After=network-online.target
+{mount}StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+User=etcd
+Group=etcd
+EnvironmentFile={DIRECTORY}/etcd.env
+EnvironmentFile=-{RUNTIME}/join.env
+ExecStartPre=+/usr/bin/install -d -o etcd -g etcd -m 0700 {data_directory(host)}
+ExecStartPre={JOIN}
+ExecStart=/usr/local/bin/etcd
+Restart=always
+RestartSec=2
+TimeoutStartSec=120
+TimeoutStopSec=20
+LimitNOFILE=65536
+RuntimeDirectory=govcloud-etcd
+RuntimeDirectoryPreserve=yes
+StateDirectory=govcloud-etcd
+ReadWritePaths={data_directory(host)}
+UMask=0077
+CapabilityBoundingSet=
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+NoNewPrivileges=yes
+PrivateTmp=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectSystem=strict
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _tls(side: str) -> dict[str, str]:
+    return {
+        f"{side}CERT_FILE": pki.CERT_FILE,
+        f"{side}KEY_FILE": pki.KEY_FILE,
+        f"{side}TRUSTED_CA_FILE": pki.AUTHORITY_FILE,
+        f"{side}CLIENT_CERT_AUTH": "true",
+    }
+
+
+_PREFER_SERVICE = f"""{_HEAD}[Unit]
+Description=Prefer etcd's leadership at the witness
+After={UNIT}
+
+[Service]
+Type=oneshot
+User=etcd
+Group=etcd
+EnvironmentFile={DIRECTORY}/ctl.env
+ExecStart={PREFER}
+TimeoutStartSec=30
+LogLevelMax=notice
+SyslogLevel=notice
+ReadWritePaths={RUNTIME}
+CapabilityBoundingSet=
+NoNewPrivileges=yes
+PrivateTmp=yes
+ProtectHome=yes
+ProtectSystem=strict
+"""
+
+_PREFER_TIMER = f"""{_HEAD}[Unit]
+Description=Look where etcd's leadership is
+
+[Timer]
+OnActiveSec=15
+OnUnitInactiveSec=10
+AccuracySec=1
+
+[Install]
+WantedBy=timers.target
+"""
