@@ -1,0 +1,34 @@
+"""The estate as a picture to put on a wall: one SVG document, in Chinese and English, computed from the declaration."""
+
+from __future__ import annotations
+
+from estate.addressing import plan
+from estate.diagram import legend, places, wires
+from estate.diagram.layout import arrange
+from estate.diagram.shapes import CARD, PAPER, SANS, box
+from estate.model import Estate
+
+_SHADE = (
+    '<defs><filter id="shade" x="-5%" y="-5%" width="110%" height="115%">'
+    '<feDropShadow dx="0" dy="3" stdDeviation="6" flood-color="#1d2733" flood-opacity="0.14"/></filter></defs>'
+)
+
+
+def svg(estate: Estate) -> str:
+    """The whole picture. Needs an estate that keeps the rules: every place has a router and every name is known."""
+    layout, computed = arrange(estate), plan(estate)
+    parts = [
+        box(0, 0, layout.width, layout.height, fill=PAPER, radius=0),
+        legend.heading(estate, layout),
+        places.cities(layout),
+        wires.uplink_wires(estate, layout),
+        *(places.peer(estate, computed, layout, one) for one in layout.peers),
+        *(places.site(estate, computed, layout, one) for one in layout.sites),
+        wires.trunk_wires(estate, layout),
+        legend.legend(estate, layout),
+    ]
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {layout.width:.0f} {layout.height:.0f}" '
+        f'font-family="{SANS}" fill="{CARD}">'
+    )
+    return "\n".join((head, _SHADE, *parts, "</svg>")) + "\n"

@@ -1,0 +1,107 @@
+"""Where everything stands on the sheet. Sites are columns in one row, grouped by city; peers stand above them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from estate.model import Estate, Host, Link, Peer, Site
+
+MARGIN, COLUMN, GAP = 90.0, 470.0, 156.0
+PEER_TOP, PEER_HEIGHT = 150.0, 168.0
+SITE_TOP, EDGE_HEIGHT = 620.0, 60.0
+MACHINE, MACHINE_HEIGHT, MACHINES_IN_ROW = 138.0, 194.0, 3
+LANE = 34.0
+
+PALETTE = ("#2563a8", "#2e7d5b", "#7a4fa3", "#a3612a", "#3a7f8c", "#8c3a5e")
+"""One colour per peer, in declared order."""
+TRUNK = "#b3342d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Columns by site, left edges by peer, and the size of the sheet."""
+
+    sites: tuple[Site, ...]
+    peers: tuple[Peer, ...]
+    left_of_site: dict[str, float]
+    left_of_peer: dict[str, float]
+    peer_width: float
+    site_height: float
+    lanes: tuple[Link, ...]
+    """Links between columns that are not neighbours: they run below the sites."""
+    width: float
+    height: float
+
+    @property
+    def lanes_top(self) -> float:
+        """Where the first lane below the sites lies."""
+        return SITE_TOP + self.site_height + 62
+
+    @property
+    def legend_top(self) -> float:
+        """Where the legend begins."""
+        return self.lanes_top + LANE * len(self.lanes) + 14
+
+    def colour(self, peer: str) -> str:
+        """The peer's colour."""
+        return PALETTE[[p.name for p in self.peers].index(peer) % len(PALETTE)]
+
+    def column(self, site: str) -> int:
+        """The site's place from the left."""
+        return [s.name for s in self.sites].index(site)
+
+
+def arrange(estate: Estate) -> Layout:
+    """The layout of any estate; most beautiful with three sites and three peers."""
+    cities = list(dict.fromkeys(site.city for site in estate.sites))
+    sites = tuple(sorted(estate.sites, key=lambda site: cities.index(site.city)))
+    width = MARGIN * 2 + COLUMN * len(sites) + GAP * (len(sites) - 1)
+    width = max(width, MARGIN * 2 + COLUMN * 2 + GAP)
+    across = width - MARGIN * 2 + GAP
+    share = across / max(1, len(estate.peers))
+    peer_width = min(COLUMN, share - 30)
+    first = MARGIN - GAP / 2 + (share - peer_width) / 2
+    rows = max(-(-len(machines(estate, site.name)) // MACHINES_IN_ROW) for site in sites)
+    order = [site.name for site in sites]
+    lanes = tuple(link for link in own_links(estate) if _distance(estate, link, order) > 1)
+    site_height = 204 + rows * (MACHINE_HEIGHT + 14)
+    below = SITE_TOP + site_height + 62 + LANE * len(lanes) + 14
+    return Layout(
+        sites=sites,
+        peers=estate.peers,
+        left_of_site={site.name: MARGIN + index * (COLUMN + GAP) for index, site in enumerate(sites)},
+        left_of_peer={peer.name: first + share * index for index, peer in enumerate(estate.peers)},
+        peer_width=peer_width,
+        site_height=site_height,
+        lanes=lanes,
+        width=width,
+        height=below + 270,
+    )
+
+
+def machines(estate: Estate, place: str) -> tuple[Host, ...]:
+    """Hosts of the place that are not its gateway."""
+    gateway = estate.router_of(place).name
+    return tuple(host for host in estate.hosts_at(place) if host.name != gateway)
+
+
+def own_links(estate: Estate) -> list[Link]:
+    """Links between two sites of ours."""
+    own = {site.name for site in estate.sites}
+    return [link for link in estate.links if all(estate.host(end).at in own for end in link.ends)]
+
+
+def uplinks(estate: Estate, site: str) -> list[tuple[Link, str]]:
+    """Links from the site to peers, with the peer's name, in the order of peers."""
+    peers = [peer.name for peer in estate.peers]
+    found = []
+    for link in estate.links:
+        ends = [estate.host(end).at for end in link.ends]
+        if site in ends and (others := [end for end in ends if end in peers]):
+            found.append((link, others[0]))
+    return sorted(found, key=lambda item: peers.index(item[1]))
+
+
+def _distance(estate: Estate, link: Link, order: list[str]) -> int:
+    one, other = (order.index(estate.host(end).at) for end in link.ends)
+    return abs(one - other)

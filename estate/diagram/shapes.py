@@ -1,0 +1,90 @@
+"""A few SVG shapes and the widths of texts. Sizes in pixels."""
+
+from __future__ import annotations
+
+import unicodedata
+from xml.sax.saxutils import escape, quoteattr
+
+INK, SOFT, FAINT, PAPER, CARD = "#1d2733", "#5b6876", "#c9d1d9", "#f6f4ef", "#ffffff"
+SANS = "'Noto Sans CJK SC','Noto Sans SC','Source Han Sans SC','PingFang SC','Microsoft YaHei',sans-serif"
+MONO = "'JetBrains Mono','DejaVu Sans Mono','Menlo','Consolas',monospace"
+
+
+def width(text: str, size: float, mono: bool = False) -> float:
+    """Approximate width: a Chinese character is as wide as high, a Latin one a little over half."""
+    latin = 0.605 if mono else 0.55
+    return sum(size * (1.0 if unicodedata.east_asian_width(c) in "WF" else latin) for c in text)
+
+
+def fitting(text: str, size: float, room: float, mono: bool = False) -> float:
+    """The largest size up to `size` at which `text` fits in `room`, never below 7."""
+    needed = width(text, size, mono)
+    return size if needed <= room else max(7.0, size * room / needed)
+
+
+def text(
+    x: float,
+    y: float,
+    content: str,
+    *,
+    size: float = 14,
+    fill: str = INK,
+    anchor: str = "start",
+    bold: bool = False,
+    mono: bool = False,
+    room: float | None = None,
+) -> str:
+    """A line of text with its baseline at `y`, made smaller where it would exceed `room`."""
+    fitted = fitting(content, size, room, mono) if room else size
+    weight = ' font-weight="700"' if bold else ""
+    family = f' font-family="{MONO}"' if mono else ""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{fitted:.1f}" fill="{fill}" text-anchor="{anchor}"{weight}{family}>'
+        f"{escape(content)}</text>"
+    )
+
+
+def box(
+    x: float,
+    y: float,
+    w: float,
+    h: float,
+    *,
+    fill: str = CARD,
+    stroke: str = "none",
+    radius: float = 10,
+    dash: str = "",
+    line: float = 1.5,
+    shadow: bool = False,
+) -> str:
+    """A rounded rectangle."""
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    shade = ' filter="url(#shade)"' if shadow else ""
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{radius:.1f}" fill="{fill}" '
+        f'stroke="{stroke}" stroke-width="{line:g}"{dashed}{shade}/>'
+    )
+
+
+def line(points: str, *, stroke: str, wide: float = 2.5, dash: str = "") -> str:
+    """An open path; `points` is SVG path data."""
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<path d="{points}" fill="none" stroke="{stroke}" stroke-width="{wide:g}" stroke-linecap="round"{dashed}/>'
+
+
+def dot(x: float, y: float, radius: float, fill: str, stroke: str = CARD) -> str:
+    """A small filled circle: a port."""
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{fill}" stroke="{stroke}" stroke-width="1.5"/>'
+
+
+def tag(x: float, y: float, content: str, *, fill: str, ink: str, size: float = 11, room: float | None = None) -> str:
+    """A pill with its top left corner at (x, y), 20 high and as wide as its text, or as `room` at most."""
+    w = min(width(content, size) + 14, room or 1e9)
+    return box(x, y, w, 20, fill=fill, radius=10) + text(
+        x + w / 2, y + 14, content, size=size, fill=ink, anchor="middle", room=w - 10
+    )
+
+
+def group(name: str, *parts: str) -> str:
+    """A named group, with the name as its tooltip."""
+    return f"<g id={quoteattr(name)}><title>{escape(name)}</title>{''.join(parts)}</g>"

@@ -1,0 +1,89 @@
+"""The printed address plan: `docs/generated/addresses.md`. Run `python -m estate.printed` after changing the estate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from estate import diagram
+from estate.addressing import AddressPlan, HostAddresses, plan
+from estate.loader import load
+from estate.model import Estate
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "generated"
+
+
+def addresses(estate: Estate) -> str:
+    """The whole plan as Markdown: prefixes, anycast, machines, links. Ends with a line feed."""
+    computed = plan(estate)
+    parts = [
+        f"# Address plan of {estate.title.en} · {estate.title.zh} 地址规划",
+        "Computed from `estate/data`, never edited. `python -m estate.printed` writes it, a test keeps it current.",
+        _table("Prefixes · 网段", ("use", "IPv4", "IPv6"), _prefixes(estate, computed)),
+        _table("Anycast service addresses · 任播地址", ("service", "IPv4", "IPv6"), _anycast(computed)),
+        _table("Machines · 主机", ("host", "interface", "IPv4", "IPv6", "gateway"), _machines(computed)),
+        _table("Links · 链路", ("link", "path", "end", "IPv4", "IPv6"), _links(estate, computed)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _prefixes(estate: Estate, computed: AddressPlan) -> list[tuple[str, ...]]:
+    nets = estate.networks
+    pools = (
+        ("all sites", nets.sites),
+        ("all links", nets.links),
+        ("loopbacks", nets.loopbacks),
+        ("management", nets.management),
+        ("services", nets.services),
+    )
+    rows: list[tuple[str, ...]] = [(name, str(pool.ipv4), str(pool.ipv6)) for name, pool in pools]
+    return rows + [(f"segment of {s.place}", str(s.ipv4), str(s.ipv6)) for s in computed.segments.values()]
+
+
+def _anycast(computed: AddressPlan) -> list[tuple[str, ...]]:
+    return [(name, str(dual.ipv4), str(dual.ipv6)) for name, dual in computed.anycast.items()]
+
+
+def _machines(computed: AddressPlan) -> list[tuple[str, ...]]:
+    operator = computed.operator
+    rows: list[tuple[str, ...]] = [("operator", operator.name, str(operator.ipv4), str(operator.ipv6), "")]
+    for host in computed.hosts.values():
+        rows += _machine(host)
+    return rows
+
+
+def _machine(host: HostAddresses) -> list[tuple[str, ...]]:
+    gateway = f"{host.lan.gateway.ipv4}, {host.lan.gateway.ipv6}" if host.lan.gateway else ""
+    rows: list[tuple[str, ...]] = [
+        (host.host, "mgmt0", str(host.management.ipv4), str(host.management.ipv6), ""),
+        ("", "lan0", str(host.lan.ipv4), str(host.lan.ipv6), gateway),
+    ]
+    if host.loopback:
+        rows.append(("", "lo", f"{host.loopback.ipv4}/32", f"{host.loopback.ipv6}/128", ""))
+    return rows
+
+
+def _links(estate: Estate, computed: AddressPlan) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for link in estate.links:
+        for end, name in enumerate(link.ends):
+            circuit = computed.hosts[name].link(link.name)
+            first = (link.name, link.path) if end == 0 else ("", "")
+            rows.append((*first, name, str(circuit.ipv4), str(circuit.ipv6)))
+    return rows
+
+
+def _table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in (heads, ("---",) * len(heads), *rows)]
+    return f"## {title}\n\n" + "\n".join(lines)
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write the generated pages of the project's own estate."""
+    estate = load()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "addresses.md").write_text(addresses(estate), encoding="utf-8")
+    (folder / "estate.svg").write_text(diagram.svg(estate), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
