@@ -108,12 +108,17 @@ def plan(estate: Estate) -> AddressPlan:
     hosts = {host.name: _host(estate, host, index, segments) for index, host in enumerate(estate.hosts)}
     management = estate.networks.management
     return AddressPlan(
-        reached_at={h.name: h.platform.address or hosts[h.name].management.ipv4.ip for h in estate.hosts},
+        reached_at={host.name: _reached_at(host, hosts[host.name]) for host in estate.hosts},
         hosts=hosts,
         segments=segments,
         anycast={s.name: _nth(estate.networks.services, s.number, "networks.services") for s in estate.services},
         operator=_interface("mgmt0", _nth(management, OPERATOR, "networks.management"), management),
     )
+
+
+def _reached_at(host: Host, addresses: HostAddresses) -> IPv4Address:
+    declared = host.platform.address
+    return IPv4Address(declared) if declared else addresses.management.ipv4.ip
 
 
 def shortfalls(estate: Estate) -> list[AddressError]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Annotated, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")]
 LinkName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,13}[a-z0-9])?$")]
@@ -24,10 +24,18 @@ Flag = Annotated[bool, Field(strict=True)]
 
 def _text(value: object) -> object:
     """Addresses are written as text: a number would silently be taken for an address of that value."""
-    if isinstance(value, (str, IPv4Address, IPv4Network, IPv6Network)):
+    if isinstance(value, (str, IPv4Network, IPv6Network)):
         return value
     raise ValueError('must be text such as 10.0.0.0/24 or "fd00::/48", in quotes where it holds colons')
 
+
+def _ipv4(value: str) -> str:
+    IPv4Address(value)
+    return value
+
+
+AddressText = Annotated[str, AfterValidator(_ipv4)]
+"""An IPv4 address, kept as text."""
 
 Prefix4 = Annotated[IPv4Network, BeforeValidator(_text)]
 Prefix6 = Annotated[IPv6Network, BeforeValidator(_text)]
@@ -128,7 +136,7 @@ class Disk(Value):
 class Platform(Value):
     """How a real host is reached; in the lab it is left out, the lab gives addresses and keys."""
 
-    address: Annotated[IPv4Address, BeforeValidator(_text)] | None = None
+    address: AddressText | None = None
     """Management address when it is not the computed one."""
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
 

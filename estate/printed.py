@@ -82,7 +82,7 @@ def write(folder: Path = FOLDER) -> None:
     estate = load()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "addresses.md").write_text(addresses(estate), encoding="utf-8")
-    (folder / "estate.svg").write_text(diagram.svg(estate), encoding="utf-8")
+    (folder / "estate.svg").write_text(diagram.draw(estate), encoding="utf-8")
 
 
 if __name__ == "__main__":

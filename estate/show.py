@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -156,6 +157,39 @@ def vantages(estate: Estate) -> Table:
 def both(address: Dual) -> str:
     """Both families in one cell."""
     return f"{address.ipv4}, {address.ipv6}"
+
+
+def to_json(estate: Estate) -> dict[str, object]:
+    """Every table as a list of objects, for `estate show --json`."""
+    document: dict[str, object] = {"name": estate.name, "title": {"zh": estate.title.zh, "en": estate.title.en}}
+    for table in tables(estate):
+        document |= table.as_dict()
+    return document
+
+
+def to_text(estate: Estate, lang: Language) -> str:
+    """Every table as aligned text with its title, ending with a line feed."""
+    title = estate.title.zh if lang == "zh" else estate.title.en
+    return "\n\n".join([f"{title} ({estate.name})", *(aligned(table, lang) for table in tables(estate))]) + "\n"
+
+
+def aligned(table: Table, lang: Language) -> str:
+    """Title, heads and rows in columns as wide as their widest cell; a Chinese character takes two places."""
+    rows = (table.columns[lang], *table.rows)
+    widths = [max(places_of(row[index]) for row in rows) for index in range(len(table.columns[lang]))]
+    lines = [
+        "  ".join(cell + " " * (width - places_of(cell)) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join(
+        [table.title[lang], "  " + lines[0].rstrip(), "  " + rule, *("  " + line.rstrip() for line in lines[1:])]
+    )
+
+
+def places_of(text: str) -> int:
+    """How many character places a terminal gives to the text."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def to_yaml(estate: Estate) -> str:

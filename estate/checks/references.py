@@ -102,7 +102,7 @@ def management_addresses(estate: Estate) -> Breaches:
     for index, host in enumerate(estate.hosts):
         if host.platform.address is None:
             continue
-        address = str(host.platform.address)
+        address = host.platform.address
         if address in first:
             way_out = f"is the management address of {first[address]} too; correct one of them"
             yield Breach(key=nth("hosts", index, host.name, "platform.address"), value=address, message=way_out)

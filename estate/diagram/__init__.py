@@ -14,7 +14,7 @@ _SHADE = (
 )
 
 
-def svg(estate: Estate) -> str:
+def draw(estate: Estate) -> str:
     """The whole picture. Needs an estate that keeps the rules: every place has a router and every name is known."""
     layout, computed = arrange(estate), plan(estate)
     parts = [
