@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
-from stacks.providers.shape import KINDS
+from stacks.providers.shape import KINDS, SECRETS
 from stacks.reports import Change
 from stacks.resources import PACKAGE, PLAYBOOK
 
@@ -27,8 +27,8 @@ OPS = {
 }
 """Engine's step to the word for people; empty where the step is none of their business or told by another."""
 
-SECRET = "[secret]"
 CONTEXT_LINES = 2
+_SECRET = re.compile(rf'{SECRETS}\["([^"]+)"\]')
 _COLOUR = re.compile(r"<\{%[^%]*%\}>")
 
 
@@ -45,7 +45,11 @@ def change_of(stack: str, step: StepEventMetadata) -> Change | None:
     new = step.new.inputs if step.new and op != "delete" else {}
     old = step.old.outputs if step.old and op != "create" else {}
     host = str((new or old or {}).get("host", name))
-    details, diffs = _differences(old or {}, new or {}) if op == "update" else (_summary(new or old or {}), {})
+    if op == "update":
+        details, diffs = _differences(old or {}, new or {})
+        details += tuple(_secrets(step)) or (() if details else ("recorded anew",))
+    else:
+        details, diffs = _summary(new or old or {}), {}
     return Change(stack=stack, op=op, resource=name, host=host, details=details, diffs=diffs, guarded=guarded)
 
 
@@ -86,8 +90,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[tuple[
         before, after = was.get(path) or {}, shall.get(path) or {}
         if before.get("text") != after.get("text"):
             details.append(f"file {path}: " + ("no longer managed" if not after else "text" if before else "new"))
-            if SECRET not in (before.get("text"), after.get("text")):
-                diffs[path] = unified(path, before.get("text") or "", after.get("text") or "")
+            diffs[path] = unified(path, before.get("text") or "", after.get("text") or "")
         moved = [key for key in ("owner", "group", "mode") if _differs(key, before, after)]
         details += [f"file {path}: {key} {before[key]} -> {after[key]}" for key in moved]
     for kind, one in (("units", "unit"), ("sysctls", "sysctl"), ("accounts", "account")):
@@ -95,8 +98,6 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[tuple[
     details += [f"settings of role {role}" for role in _roles_that_differ(old, new)]
     found = old.get("differences") or {}
     details += [text.splitlines()[0] for what, text in found.items() if _beyond_inputs(what)]
-    if not details:
-        details.append("secret files or settings")
     return tuple(details), diffs
 
 
@@ -116,6 +117,13 @@ def unified(path: str, before: str, after: str) -> str:
         n=CONTEXT_LINES,
     )
     return "\n".join(lines)
+
+
+def _secrets(step: StepEventMetadata) -> Iterator[str]:
+    """What differs among the secrets, by name: `secrets["file /etc/x"]` is all that the engine tells."""
+    for path in step.detailed_diff or {}:
+        if found := _SECRET.match(path):
+            yield f"{found.group(1)}: secret, another content"
 
 
 def _differs(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

@@ -12,14 +12,14 @@ from typing import Any
 import pulumi
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host
 from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.hosts import Hosts, in_order
 from stacks.components.secrets import Secrets, as_secrets, placeholder
 
 PROJECT = "govcloud"
-NETWORK, DATA, PROVINCE = "network", "data", "province"
+NETWORK, DATA, SITE, PROVINCE = "network", "data", "site", "province"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class Context:
     estate: Estate
     plan: AddressPlan
     instance: str
+    operator_keys: tuple[str, ...] = ()
+    """Public SSH keys that open the hosts; others are removed from them."""
     without: frozenset[str] = field(default_factory=frozenset)
     first_build: bool = False
     """Nothing of this stack exists yet: hosts go side by side, and a preview has no secrets to show."""
@@ -48,27 +50,15 @@ def stages(estate: Estate) -> tuple[tuple[str, ...], ...]:
 
 def layer_of(estate: Estate, stack: str) -> str:
     """The layer that rendering knows: a site's stack is the layer `site`."""
-    return "site" if stack in {site.name for site in estate.sites} else stack
+    return SITE if stack in {site.name for site in estate.sites} else stack
 
 
 def stack_hosts(estate: Estate, stack: str) -> tuple[Host, ...]:
     """The hosts that a stack configures, in the order of a change to a live estate."""
-    return in_order(estate, (host for host in estate.own_hosts if _belongs(estate, stack, host)))
+    from playbooks.plan import layer_hosts
 
-
-def _belongs(estate: Estate, stack: str, host: Host) -> bool:
-    if stack == NETWORK:
-        return True
-    if stack == DATA:
-        return bool(host.etcd_votes or host.database)
-    if stack == PROVINCE:
-        return host.kind is Kind.OPS or (host.kind is Kind.EDGE and _at_province(estate, host))
-    return host.at == stack and host.kind in (Kind.KUBE, Kind.OPS)
-
-
-def _at_province(estate: Estate, host: Host) -> bool:
-    far = {end for link in estate.links_of(host.name) for end in link.ends if end != host.name}
-    return any(estate.host(end).at == PROVINCE for end in far)
+    layer = layer_of(estate, stack)
+    return in_order(estate, (host for host in layer_hosts(estate, layer) if layer != SITE or host.at == stack))
 
 
 def program(context: Context, stack: str) -> Callable[[], None]:
@@ -101,7 +91,8 @@ def address_of(context: Context, host: Host) -> str:
 def _render(context: Context, stack: str, host: Host, secrets: SecretValues | None) -> HostInput:
     from playbooks.plan import host_input
 
-    return host_input(context.estate, host.name, layer_of(context.estate, stack), secrets)
+    layer = layer_of(context.estate, stack)
+    return host_input(context.estate, host.name, layer, secrets, operator_keys=context.operator_keys)
 
 
 def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]:

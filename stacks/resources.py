@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from stacks.providers.shape import KINDS
+from stacks.providers.shape import KINDS, SECRETS
 
 PACKAGE = "govcloud"
 PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD = (
@@ -30,6 +30,7 @@ class Playbook(pulumi.CustomResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         rendered = {key: wanted.apply(itemgetter(key)) for key in ("roles", *KINDS)}
+        rendered[SECRETS] = pulumi.Output.secret(wanted.apply(itemgetter(SECRETS)))
         super().__init__(PLAYBOOK, name, {"host": host, "address": address, "instance": instance, **rendered}, opts)
 
 

@@ -56,10 +56,20 @@ def context(estate: Estate, stack: str, without: Iterable[str]) -> Context:
         estate=estate,
         plan=address_plan(estate),
         instance=instance(estate),
+        operator_keys=operator_keys(),
         without=frozenset(without),
         first_build=not resources(stack),
         secrets_exist=bool(resources(DATA)),
     )
+
+
+def operator_keys() -> tuple[str, ...]:
+    """The public half of the key with which the operator enters hosts. Raises `GovcloudError` where there is none."""
+    path = ssh.Access.default().key.with_suffix(".pub")
+    try:
+        return (path.read_text(encoding="ascii").strip(),)
+    except OSError:
+        raise GovcloudError(f"{path} is missing, so the hosts would be closed to the operator", "restore it") from None
 
 
 def claim(current: str, say: Say) -> None:

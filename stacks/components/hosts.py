@@ -80,25 +80,6 @@ def _wanted(
     host: Host, instance: str, render: Render, secrets: pulumi.Output[Secrets | None]
 ) -> pulumi.Output[Mapping[str, Any]]:
     def shape(values: Secrets | None) -> Mapping[str, Any]:
-        return hide(properties(render(host, values), instance=instance), texts(values) if values else frozenset())
+        return properties(render(host, values), instance=instance, secret=texts(values) if values else frozenset())
 
     return pulumi.Output.unsecret(secrets.apply(shape))
-
-
-def hide(wanted: dict[str, Any], secret: frozenset[str]) -> dict[str, Any]:
-    """Mark as secret: files that say so, and every other text in which one of the `secret` texts stands."""
-    files = {
-        path: {**file, "text": pulumi.Output.secret(file["text"])} if file["secret"] else file
-        for path, file in wanted["files"].items()
-    }
-    return {key: _hide(files if key == "files" else value, secret) for key, value in wanted.items()}
-
-
-def _hide(value: Any, secret: frozenset[str]) -> Any:
-    if isinstance(value, str):
-        return pulumi.Output.secret(value) if any(text in value for text in secret) else value
-    if isinstance(value, dict):
-        return {key: _hide(item, secret) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_hide(item, secret) for item in value]
-    return value

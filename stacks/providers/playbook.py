@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
 
 from stacks.providers import shape, waves
@@ -34,7 +35,7 @@ OTHERWISE = "differs from what was applied: "
 class Playbook(Resource):
     """Inputs as in `shape`; outputs are the same, as found on the host, and `differences`."""
 
-    inputs = ("host", "address", "instance", "roles", *shape.KINDS)
+    inputs = ("host", "address", "instance", "roles", *shape.KINDS, shape.SECRETS)
     replaced_by = ("host",)
 
     def __init__(self) -> None:
@@ -131,35 +132,42 @@ def _compare(values: dict[str, Any]) -> tuple[Difference, ...]:
 
 def actual_state(inputs: Properties, found: tuple[Difference, ...]) -> Properties:
     """The outputs after a read: the inputs with what was found put in, and the findings in words."""
-    state = {key: _Tree(inputs[key]) if key in shape.KINDS else inputs[key] for key in inputs}
+    trees = (*shape.KINDS, shape.SECRETS)
+    state = {key: _Tree(inputs[key]) if key in trees else inputs[key] for key in inputs}
+    secrets = state[shape.SECRETS]
     words: dict[str, Any] = {}
     for item in found:
         words[f"{item.kind} {item.name}: {item.aspect}"] = str(item)
         tree = state.get(f"{item.kind}s")
         if isinstance(tree, _Tree):
             tree.put(item)
+        if isinstance(secrets, _Tree) and item.aspect == "text":
+            secrets.replace(f"file {item.name}", f"{OTHERWISE}{item.actual}")
     outputs = {key: item.value() if isinstance(item, _Tree) else item for key, item in state.items()}
     return {**outputs, FOUND: wire(words)} if words else outputs
 
 
 class _Tree:
-    """One of the input's maps, into which findings are written; untouched values keep their secrecy."""
+    """One of the input's maps, into which findings are written; a secret map stays secret."""
 
-    def __init__(self, properties: Any) -> None:
-        self._things: dict[str, Any] = dict(properties.value)
+    def __init__(self, properties: PropertyValue) -> None:
+        self._secret = properties.is_secret
+        self._things: dict[str, Any] = plain(properties)
 
     def put(self, item: Difference) -> None:
         old = self._things.get(item.name)
         if old is None:
             return
         if item.kind == "sysctl":
-            self._things[item.name] = wire("" if item.actual is None else str(item.actual))
+            self._things[item.name] = "" if item.actual is None else str(item.actual)
         elif item.aspect == "text" and item.actual is None:
             del self._things[item.name]
-        elif item.aspect in old.value:
-            was = old.value[item.aspect]
-            now = wire(f"{OTHERWISE}{item.actual}" if was.is_secret else item.actual).with_secret(was.is_secret)
-            self._things[item.name] = wire({**old.value, item.aspect: now})
+        elif item.aspect in old and not (item.aspect == "text" and old["secret"]):
+            self._things[item.name] = {**old, item.aspect: item.actual}
 
-    def value(self) -> Any:
-        return wire(self._things)
+    def replace(self, name: str, value: str) -> None:
+        if name in self._things:
+            self._things[name] = value
+
+    def value(self) -> PropertyValue:
+        return wire(self._things).with_secret(self._secret)

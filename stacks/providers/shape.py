@@ -9,6 +9,10 @@ shift of all that follow. Each role keeps the order of its own things.
     units:    {name: {enabled, active}}
     sysctls:  {key: value}
     accounts: {name: {groups, shell, home, keys}}
+    secrets:  {"file PATH": text, "settings ROLE": {…}}
+
+Everything secret stands in `secrets`, which is one secret to the engine; the rest stays readable in every preview. A
+file or a role's settings go there when they say so, and when one of the known secret texts stands in them.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from typing import Any
 
 from playbooks.hostplan import HostInput
 
+SECRETS = "secrets"
 KINDS = ("files", "units", "sysctls", "accounts")
 """What is managed, compared on every read."""
 
@@ -26,8 +31,11 @@ class Contradiction(ValueError):
     """Two roles of one host want the same thing differently."""
 
 
-def properties(host_input: HostInput, *, instance: str) -> dict[str, Any]:
-    """The resource's inputs. `instance` is the estate instance that the host must belong to."""
+def properties(host_input: HostInput, *, instance: str, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The resource's inputs. `instance` is the estate's instance that the host belongs to, `secret` known secret texts.
+
+    Raises `Contradiction`.
+    """
     shaped: dict[str, Any] = {kind: {} for kind in KINDS}
     roles = []
     for role in host_input.as_dict()["roles"]:
@@ -37,16 +45,25 @@ def properties(host_input: HostInput, *, instance: str) -> dict[str, Any]:
         roles.append(
             {"role": role["role"], "settings": role["settings"], **{kind: list(named[kind]) for kind in KINDS}}
         )
-    return {"host": host_input.host, "address": host_input.address, "instance": instance, "roles": roles, **shaped}
+    hidden = _hide_files(shaped["files"], secret) | _hide_settings(roles, secret)
+    return {
+        "host": host_input.host,
+        "address": str(host_input.address),
+        "instance": instance,
+        "roles": roles,
+        **shaped,
+        SECRETS: hidden,
+    }
 
 
 def host_input(values: Mapping[str, Any]) -> HostInput:
     """The inverse of `properties`, from plain values."""
+    hidden = values.get(SECRETS) or {}
     roles = [
         {
             "role": role["role"],
-            "settings": role.get("settings", {}),
-            "files": [{"path": p, **values["files"][p]} for p in role.get("files", ())],
+            "settings": hidden.get(f"settings {role['role']}", role.get("settings", {})),
+            "files": [_file(p, values["files"][p], hidden) for p in role.get("files", ())],
             "units": [{"name": n, **values["units"][n]} for n in role.get("units", ())],
             "sysctls": {k: values["sysctls"][k] for k in role.get("sysctls", ())},
             "accounts": [{"name": n, **values["accounts"][n]} for n in role.get("accounts", ())],
@@ -54,6 +71,32 @@ def host_input(values: Mapping[str, Any]) -> HostInput:
         for role in values["roles"]
     ]
     return HostInput.from_dict({"host": values["host"], "address": values["address"], "roles": roles})
+
+
+def _file(path: str, file: Mapping[str, Any], hidden: Mapping[str, Any]) -> dict[str, Any]:
+    return {"path": path, **file, "text": hidden.get(f"file {path}", file["text"])}
+
+
+def _hide_files(files: dict[str, Any], secret: frozenset[str]) -> dict[str, Any]:
+    hidden = {path: file for path, file in files.items() if file["secret"] or _holds(file["text"], secret)}
+    files.update({path: {**file, "text": "", "secret": True} for path, file in hidden.items()})
+    return {f"file {path}": file["text"] for path, file in hidden.items()}
+
+
+def _hide_settings(roles: list[dict[str, Any]], secret: frozenset[str]) -> dict[str, Any]:
+    hidden = {}
+    for role in roles:
+        if _holds(role["settings"], secret):
+            hidden[f"settings {role['role']}"], role["settings"] = role["settings"], {}
+    return hidden
+
+
+def _holds(value: Any, secret: frozenset[str]) -> bool:
+    if isinstance(value, str):
+        return any(text in value for text in secret)
+    if isinstance(value, Mapping):
+        return any(_holds(item, secret) for item in value.values())
+    return isinstance(value, (list, tuple)) and any(_holds(item, secret) for item in value)
 
 
 def _by_name(kind: str, things: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pulumi.automation.events import DiagnosticEvent, StepEventMetadata
+from pulumi.automation.events import DiagnosticEvent, PropertyDiff, StepEventMetadata
 
 from stacks import events
 
@@ -20,6 +20,7 @@ def step(op: str, old: dict[str, Any] | None, new: dict[str, Any] | None, kind: 
             type=f"govcloud:index:{kind}",
             old=SimpleNamespace(outputs=old, inputs=old, protect=True) if old is not None else None,
             new=SimpleNamespace(outputs=new, inputs=new, protect=True) if new is not None else None,
+            detailed_diff={},
         ),
     )
 
@@ -38,12 +39,14 @@ def test_an_update_shows_the_lines_that_change_on_the_router() -> None:
     assert change.guarded
 
 
-def test_a_secret_file_is_named_without_its_text() -> None:
-    """The engine masks it; no diff of masks is shown."""
-    change = events.change_of("network", step("update", host("[secret]x"), host("[secret]")))
+def test_a_secret_is_named_without_its_text() -> None:
+    """The engine tells only its place."""
+    found = step("update", host("a", secrets="[secret]"), host("a", secrets="[secret]"))
+    found.detailed_diff = {'secrets["file /etc/govcloud/pki/host.key"]': cast(PropertyDiff, None)}
+    change = events.change_of("network", found)
     assert change
     assert change.diffs == {}
-    assert change.details == ("file /etc/frr/frr.conf: text",)
+    assert change.details == ("file /etc/govcloud/pki/host.key: secret, another content",)
 
 
 def test_a_stopped_unit_is_named_with_both_states() -> None:

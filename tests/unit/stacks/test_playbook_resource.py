@@ -20,8 +20,7 @@ def inputs(**changed: Any) -> Properties:
         sysctls={"net.ipv4.ip_forward": "1"},
     )
     shaped = properties(HostInput(host="futian-edge1", address="10.127.0.11", roles=(role,)), instance="lab-1")
-    shaped["files"]["/etc/key"]["text"] = Hidden("k\n")
-    return wire_map({**shaped, **changed})
+    return wire_map({**shaped, "secrets": Hidden(shaped["secrets"]), **changed})
 
 
 def found(kind: str, name: str, aspect: str, wanted: Any, actual: Any) -> Difference:
@@ -57,9 +56,8 @@ def test_a_missing_file_is_added_again() -> None:
 def test_a_changed_secret_file_differs_and_stays_secret() -> None:
     """Only its hash is known here, and the state marks it as secret all the same."""
     state = actual_state(inputs(), (found("file", "/etc/key", "text", "hash-1", "hash-2"),))
-    files = state["files"].value
-    assert files["/etc/key"].value["text"].is_secret  # type: ignore[index,call-overload,union-attr]
-    assert differing(state, inputs())['files["/etc/key"]["text"]'] == "UPDATE"
+    assert state["secrets"].is_secret
+    assert differing(state, inputs())['secrets["file /etc/key"]'] == "UPDATE"
 
 
 def test_a_stopped_unit_and_a_changed_kernel_setting_differ() -> None:

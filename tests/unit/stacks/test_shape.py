@@ -59,6 +59,23 @@ def test_two_roles_that_want_one_file_differently_are_refused() -> None:
         properties(twice, instance="lab-1")
 
 
+def test_secret_texts_stand_only_among_the_secrets() -> None:
+    """A file that says it is secret, and settings in which a known secret stands, though nobody marked them."""
+    role = RoleInput(
+        role="postgresql",
+        settings={"dsn": ["user=app password=hunter2"]},
+        files=(File(path="/etc/key", text="PRIVATE", secret=True), File(path="/etc/conf", text="pass: hunter2\n")),
+    )
+    shaped = properties(
+        HostInput(host="h", address="10.0.0.1", roles=(role,)), instance="x", secret=frozenset({"hunter2"})
+    )
+    hidden = shaped.pop("secrets")
+    assert set(hidden) == {"file /etc/key", "file /etc/conf", "settings postgresql"}
+    assert not any(text in str(shaped) for text in ("hunter2", "PRIVATE"))
+    again = host_input({**shaped, "secrets": hidden}).roles[0]
+    assert (again.settings, again.files[0].text, again.files[1].text) == (role.settings, "PRIVATE", "pass: hunter2\n")
+
+
 def test_the_same_unit_in_two_roles_is_one_unit() -> None:
     """Agreeing is no contradiction."""
     roles = tuple(RoleInput(role=name, units=(Unit(name="nftables.service"),)) for name in ("one", "two"))
