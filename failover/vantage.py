@@ -7,10 +7,12 @@ network while it measures. Each run has a folder of its own.
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from estate.model import Estate
 from failover.protocols import Clock, Ended, Machines
@@ -84,7 +86,8 @@ class RemoteApplicant:
     """One run of the applicant on one vantage."""
 
     def __init__(self, machines: Machines, clock: Clock, *, host: str, run_id: str) -> None:
-        self._machines, self._clock, self._host = machines, clock, host
+        self._machines, self._clock = machines, clock
+        self.host, self.run_id = host, run_id
         self.folder = f"{ROOT}/{run_id}"
         self.unit = f"govcloud-applicant-{run_id}.service"
 
@@ -101,8 +104,17 @@ class RemoteApplicant:
         end = self._clock.monotonic() + 15
         while self._do(["test", "-s", f"{self.folder}/ledger.jsonl"]).returncode != 0:
             if self._clock.monotonic() > end or not self.running():
-                raise ApplicantFailed(f"the applicant did not start on {self._host}", self._why())
+                raise ApplicantFailed(f"the applicant did not start on {self.host}", self._why())
             self._clock.wait(POLL_S)
+
+    def header(self) -> dict[str, Any]:
+        """The ledger's first line."""
+        value = json.loads(self._must(["head", "-n", "1", f"{self.folder}/ledger.jsonl"]).stdout)
+        return dict(value)
+
+    def end(self) -> None:
+        """Ends a run that nobody is waiting for; none there is no error."""
+        self._do(["systemctl", "stop", self.unit])
 
     def running(self) -> bool:
         """True while the unit is active."""
@@ -137,11 +149,11 @@ class RemoteApplicant:
         return log.stdout.decode(errors="replace").strip()
 
     def _do(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
-        return self._machines.run(self._host, argv, stdin=stdin, timeout_s=timeout_s)
+        return self._machines.run(self.host, argv, stdin=stdin, timeout_s=timeout_s)
 
     def _must(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
         result = self._do(argv, stdin=stdin, timeout_s=timeout_s)
         if result.returncode != 0:
             reason = result.stderr.decode(errors="replace").strip()
-            raise ApplicantFailed(f"{self._host}: {argv[0]} ended with {result.returncode}: {reason}")
+            raise ApplicantFailed(f"{self.host}: {argv[0]} ended with {result.returncode}: {reason}")
         return result

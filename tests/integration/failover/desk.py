@@ -61,6 +61,12 @@ class Desk(BaseHTTPRequestHandler):
                 self.state.rows[key] = (digest, "approved")
         self._answer(200 if known else 201, self._decision(key, digest))
 
+    def do_PUT(self) -> None:
+        faults = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.state.lock:
+            self.state.faults, self.state.first = faults, time.monotonic()
+        self._answer(200, {})
+
     def do_GET(self) -> None:
         if self.path == "/rows.csv":
             lines = ["key,digest,decision", *(f"{k},{d},{x}" for k, (d, x) in self.state.rows.items())]

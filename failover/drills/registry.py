@@ -1,0 +1,45 @@
+"""The drills that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from estate.model import Title
+from failover.drills import site_loss
+from failover.drills.stage import Stage
+from failover.steps import Step
+from failover.words import say
+from workstation.errors import WrongUse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drill:
+    """A rehearsed failure. `story` makes its steps; `expected_s` is how long it takes, in seconds."""
+
+    name: str
+    title: Title
+    expected_s: float
+    story: Callable[[Stage], tuple[Step, ...]]
+
+    def summary(self, lang: str) -> str:
+        """What it does, in one sentence; `lang` is zh or en."""
+        return say("drills", self.name, lang)
+
+
+DRILLS: tuple[Drill, ...] = (
+    Drill(
+        name="site-loss",
+        title=Title(zh="整个中心断电", en="Loss of a whole site"),
+        expected_s=150,
+        story=site_loss.story,
+    ),
+)
+
+
+def get(name: str) -> Drill:
+    """The drill of that name; WrongUse (exit 2) with the known names where there is none."""
+    for drill in DRILLS:
+        if drill.name == name:
+            return drill
+    raise WrongUse(f"unknown drill {name!r}", f"known drills: {', '.join(d.name for d in DRILLS)}")

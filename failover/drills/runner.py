@@ -1,0 +1,201 @@
+"""Runs a drill from lock to report: cleans up after an interrupted run, tells its story, restores whatever happens."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from estate.addressing import plan as address_plan
+from estate.model import Estate, Service
+from failover import lock, steps
+from failover.drills import registry
+from failover.drills.blast import of_site
+from failover.drills.stage import Stage
+from failover.drills.undo import Hands, take_back
+from failover.journal import Journal, Undo, interrupted
+from failover.ledger import Unreadable
+from failover.protocols import Clock, Machines, Observe, Power, SystemClock
+from failover.report import write as write_report
+from failover.result import DrillResult, Event
+from failover.vantage import Front, Pace, RemoteApplicant
+from playbooks.render.pki import AUTHORITY_FILE
+from workstation.errors import GovcloudError, Refused, RolledBack, WrongUse
+
+TELL = Callable[[Event], None]
+AFTER_LEASE_S = 15.0
+"""A site stays dark that much longer than the lease of a dead primary."""
+
+
+def run(
+    name: str,
+    estate: Estate,
+    *,
+    site: str,
+    machines: Machines,
+    power: Power,
+    observe: Observe,
+    home: Path,
+    rate_per_s: float = 20.0,
+    lang: str = "en",
+    on_event: TELL = lambda event: None,
+    clock: Clock | None = None,
+    front: Front | None = None,
+    dark_s: float | None = None,
+) -> DrillResult:
+    """Runs the drill and returns its result, whatever the verdict.
+
+    Raises WrongUse (2) for unknown names, Locked (8) while another run holds the lock, Refused (6) when the estate is
+    not in its steady state, RolledBack (7) when the run was interrupted or broke off and everything was restored.
+    `front` and `dark_s` are computed from the estate unless given.
+    """
+    drill = registry.get(name)
+    if site not in [s.name for s in estate.sites]:
+        raise WrongUse(f"unknown site {site!r}", f"known sites: {', '.join(s.name for s in estate.sites)}")
+    if not 1 <= rate_per_s <= 500:
+        raise WrongUse(f"{rate_per_s:g} writes per second", "choose 1 to 500")
+    _guard(estate, site)
+    clock = clock or SystemClock()
+    with lock.held(home, f"drill {name} at {site}"):
+        _clean_up(home, Hands(machines=machines, power=power, clock=clock), clock, on_event)
+        service, host = _measured(estate)
+        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}-{site}"
+        folder = home / "drills" / run_id
+        stage = Stage(
+            estate=estate, service=service, site=site, machines=machines, power=power, observe=observe, clock=clock,
+            journal=Journal(folder), applicant=RemoteApplicant(machines, clock, host=host, run_id=run_id),
+            front=front or front_of(estate, service, machines), pace=Pace(rate_per_s=rate_per_s),
+            seed=time.time_ns() // 1_000_000, on_event=on_event,
+            dark_s=estate.database.ttl_s + AFTER_LEASE_S if dark_s is None else dark_s,
+        )  # fmt: skip
+        started = clock.wall()
+        _tell_story(stage, drill.story(stage))
+        return _finish(stage, drill.name, started, folder, lang)
+
+
+def _guard(estate: Estate, site: str) -> None:
+    """Safety rules that hold before anything is looked at."""
+    blast = of_site(estate, site)
+    if not blast.majority_stays:
+        raise Refused(f"{site} holds {blast.votes[0]} of {blast.votes[1]} votes: no majority would stay", "")
+    for service in estate.services:
+        others = [s for s in (*service.placement.active, *service.placement.ready) if s != site]
+        if not others:
+            raise Refused(f"{service.name} runs at {site} only: no site would be left to serve it", "")
+
+
+def _measured(estate: Estate) -> tuple[Service, str]:
+    """The service that is measured and the vantage host it is measured from: the first vantage that reaches it."""
+    for vantage in estate.vantages:
+        for name in vantage.reaches:
+            return estate.service(name), vantage.host
+    raise WrongUse("the estate has no vantage: nothing can be measured", "declare one in the estate's hosts")
+
+
+def front_of(estate: Estate, service: Service, machines: Machines) -> Front:
+    """Where citizens reach the service. The CA certificate is fetched from the first host that has it."""
+    addresses = address_plan(estate).anycast[service.name]
+    reason = "no host was asked"
+    for host in estate.own_hosts:
+        try:
+            found = machines.run(host.name, ["cat", AUTHORITY_FILE], timeout_s=10)
+        except GovcloudError as error:
+            reason = error.message
+            continue
+        if found.returncode == 0 and b"BEGIN CERTIFICATE" in found.stdout:
+            return Front(
+                name=f"{service.name}.govcloud", port=443, ipv4=str(addresses.ipv4), ipv6=str(addresses.ipv6),
+                ca=found.stdout,
+            )  # fmt: skip
+        reason = f"{host.name} has no {AUTHORITY_FILE}"
+    raise Refused(f"the estate's CA certificate was not found: {reason}", "deploy the estate first: ./govcloud up")
+
+
+def _clean_up(home: Path, hands: Hands, clock: Clock, on_event: TELL) -> None:
+    """Takes back what interrupted runs have left open."""
+    for run_id, journal, _ in interrupted(home / "drills"):
+
+        def tell(undo: Undo, run_id: str = run_id) -> None:
+            on_event(Event(wall=clock.wall(), code="undo", source="drill", subject=str(undo), detail=run_id))
+
+        take_back(journal, hands, tell)
+
+
+def _tell_story(stage: Stage, story: tuple[steps.Step, ...]) -> None:
+    """The steps in order. Whatever breaks the story off, what is open is taken back first."""
+    hands = Hands(machines=stage.machines, power=stage.power, clock=stage.clock)
+    with _termination_interrupts():
+        try:
+            for step in story:
+                stage.say("step", subject=step.name)
+                if missing := steps.run(step, stage.journal, stage.clock):
+                    stage.say("not_in_time", subject=step.name, detail=missing)
+        except BaseException as error:
+            with _undisturbed():
+                undone = take_back(
+                    stage.journal,
+                    hands,
+                    lambda undo: stage.say("undo", subject=str(undo), detail=stage.applicant.run_id),
+                )
+            if isinstance(error, steps.CheckFailed) and stage.injected_wall is None:
+                raise Refused(f"the drill does not begin: {error.message}", "see `./govcloud status`") from error
+            if isinstance(error, KeyboardInterrupt | GovcloudError) and undone:
+                why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+                told = ", ".join(map(str, undone))
+                raise RolledBack(f"{why}; taken back: {told}", f"journal: {stage.journal.path}") from error
+            raise
+
+
+def _finish(stage: Stage, name: str, started: float, folder: Path, lang: str) -> DrillResult:
+    try:
+        evidence = stage.evidence()
+    except Unreadable as error:
+        raise GovcloudError(f"the ledger cannot be used: {error}", f"see {folder / 'ledger.jsonl'}") from error
+    result = DrillResult(
+        id=stage.applicant.run_id, scenario=name, site=stage.site, estate=stage.estate.name,
+        objectives=stage.service.objectives, rate_per_s=stage.pace.rate_per_s, started_wall=started,
+        injected_wall=stage.injected_wall or started, restored_wall=stage.restored_wall, served_wall=stage.served_wall,
+        healthy_wall=stage.healthy_wall, remaining=stage.remaining, events=tuple(stage.events), evidence=evidence,
+        report=str(folder / f"report.{lang}.html"),
+    )  # fmt: skip
+    write_report(result, stage.estate, folder)
+    stage.applicant.remove()
+    stage.journal.note("end", name, detail=result.verdict.value)
+    return result
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Within it SIGTERM does what Ctrl-C does; only the main thread can have it so."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with _handler(signal.SIGTERM, interrupt):
+        yield
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Within it Ctrl-C and SIGTERM are ignored: power is being given back."""
+    with _handler(signal.SIGTERM, signal.SIG_IGN), _handler(signal.SIGINT, signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handler(
+    number: signal.Signals, handler: Callable[[int, FrameType | None], None] | signal.Handlers
+) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, old)

@@ -1,0 +1,187 @@
+"""What a drill's story acts and looks with. Every method that checks returns what is missing, or the empty string."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from estate.model import Estate, Service
+from failover import health
+from failover.journal import Journal
+from failover.ledger import Comparison, compare, figures, parse, parse_rows
+from failover.protocols import Clock, Machines, Observe, Observed, Power
+from failover.result import Event, Evidence
+from failover.vantage import ApplicantFailed, Front, Pace, RemoteApplicant
+from workstation.errors import GovcloudError
+
+ROWS = "SELECT key, digest, decision FROM approval.application WHERE synthetic ORDER BY id"
+ROWS_ARGV = ("runuser", "-u", "postgres", "--", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--csv", "-d", "approval")
+GRACE_S = 0.5
+"""What was sent less than this after the power went may have left before it."""
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """One run's surroundings and what it has noted so far. `dark_s` is how long the site stays without power at least:
+    longer than the lease of a dead primary, so that what comes late is seen too."""
+
+    estate: Estate
+    service: Service
+    site: str
+    machines: Machines
+    power: Power
+    observe: Observe
+    clock: Clock
+    journal: Journal
+    applicant: RemoteApplicant
+    front: Front
+    pace: Pace
+    seed: int
+    dark_s: float
+    on_event: Callable[[Event], None]
+    events: list[Event] = field(default_factory=list)
+    seen: Observed | None = None
+    injected_wall: float | None = None
+    restored_wall: float | None = None
+    served_wall: float | None = None
+    healthy_wall: float | None = None
+    applicant_began: float = 0.0
+    remaining: tuple[str, ...] = ()
+    ledger_text: str = ""
+    rows_text: str = ""
+
+    def say(self, code: str, source: str = "drill", subject: str = "", detail: str = "", wall: float = 0.0) -> None:
+        """Notes an event and tells it."""
+        at = wall or self.clock.wall()
+        event = Event(wall=at, code=code, source=source, subject=subject, detail=detail)
+        self.events.append(event)
+        self.on_event(event)
+
+    def look(self) -> Observed:
+        """Looks once and notes what has changed since the last look."""
+        seen = self.observe.snapshot()
+        if self.seen is not None:
+            for change in health.changes(self.seen, seen):
+                self.say(change.code, "observer", change.subject, change.detail)
+        self.seen = seen
+        return seen
+
+    # What must hold
+
+    def all_healthy(self) -> str:
+        """Every health check is green."""
+        self.remaining = tuple(map(str, health.problems(self.estate, self.look())))
+        if not self.remaining and self.restored_wall is not None and self.healthy_wall is None:
+            self.healthy_wall = self.clock.wall()
+            self.say("all_healthy")
+        return "; ".join(self.remaining)
+
+    def citizens_served(self, for_s: float = 3.0) -> str:
+        """Everything that the applicant sent in the last seconds, and since the injection, succeeded at once."""
+        tail = self.applicant.tail(round(self.pace.rate_per_s * 2 * (for_s + 8)))
+        since = -1.0 if self.injected_wall is None else self.injected_wall - self.applicant_began + GRACE_S
+        missing = served(tail, since_s=since, for_s=for_s, rate_per_s=self.pace.rate_per_s)
+        if missing and not self.applicant.running():
+            raise ApplicantFailed("the applicant has ended too early", "see its ledger in the drill's folder")
+        return missing
+
+    def service_back(self) -> str:
+        """Citizens are served again without anybody's help."""
+        missing = self.citizens_served()
+        self.look()
+        if not missing and self.served_wall is None:
+            self.served_wall = self.clock.wall()
+            self.say("served_again", "applicant")
+        return missing
+
+    def dark_long_enough(self) -> str:
+        """The site has been without power for as long as the drill wants."""
+        self.look()
+        left = self.dark_s - (self.clock.wall() - (self.injected_wall or 0.0))
+        return f"{left:.0f} s to go" if left > 0 else ""
+
+    def site_is_off(self) -> str:
+        """The site has no power."""
+        return f"{self.site} still has power" if self.power.is_on(self.site) else ""
+
+    def site_is_on(self) -> str:
+        """The site has power."""
+        return "" if self.power.is_on(self.site) else f"{self.site} has no power"
+
+    # What is done
+
+    def start_applicant(self) -> None:
+        """Starts the applicant and notes when its clock began."""
+        self.applicant.start(estate=self.estate, front=self.front, pace=self.pace, seed=self.seed)
+        self.applicant_began = float(self.applicant.header()["started_wall_s"])
+        self.say("applicants_start", subject=self.pace_words())
+
+    def pace_words(self) -> str:
+        """The rate as a person says it."""
+        return f"{self.pace.rate_per_s:g}/s"
+
+    def power_off(self) -> None:
+        """The injection."""
+        self.injected_wall = self.clock.wall()
+        self.say("power_off", "injector", self.site, wall=self.injected_wall)
+        self.power.off(self.site)
+
+    def power_on(self) -> None:
+        """Gives the power back."""
+        self.restored_wall = self.clock.wall()
+        self.say("power_on", "injector", self.site, wall=self.restored_wall)
+        self.power.on(self.site)
+
+    def stop_applicant(self) -> None:
+        """Stops the applicant; what is under way is drained."""
+        orderly = self.applicant.stop(within_s=self.pace.drain_s + 10)
+        self.say("applicants_stop", detail="" if orderly else "killed")
+
+    def collect(self) -> None:
+        """Fetches the ledger and the rows of the primary."""
+        folder = self.journal.path.parent
+        self.ledger_text = self.applicant.ledger()
+        (folder / "ledger.jsonl").write_text(self.ledger_text, encoding="utf-8")
+        primary = (self.look()).primary
+        if primary is None:
+            raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`; the ledger is kept")
+        result = self.machines.run(primary.host, [*ROWS_ARGV, "-c", ROWS], timeout_s=120)
+        if result.returncode != 0:
+            raise GovcloudError(f"{primary.host}: psql: {result.stderr.decode(errors='replace').strip()}")
+        self.rows_text = result.stdout.decode()
+        (folder / "rows.csv").write_text(self.rows_text, encoding="utf-8")
+        self.say("compared", subject=primary.host)
+
+    def evidence(self) -> Evidence:
+        """Figures of what was collected. Raises `ledger.Unreadable` when the ledger is damaged."""
+        ledger = parse(self.ledger_text)
+        compared: Comparison = compare(ledger, parse_rows(self.rows_text))
+        return Evidence(ledger=ledger, figures=figures(ledger), comparison=compared)
+
+
+def served(tail: str, *, since_s: float, for_s: float, rate_per_s: float) -> str:
+    """Pure: what is missing until the last `for_s` seconds of the ledger's tail, all of them after `since_s` of the
+    ledger's time, show nothing but first attempts that were acknowledged, in both kinds. The newest second is left
+    out, because its requests may still be under way."""
+    entries = {}
+    for line in tail.splitlines():
+        try:
+            value = json.loads(line)
+            if value.get("kind") in ("write", "read"):
+                entries[value["kind"], value["n"]] = value
+        except (ValueError, KeyError, AttributeError):
+            continue
+    if not entries:
+        return "the applicant has not sent anything yet"
+    newest = max(e["scheduled_s"] for e in entries.values())
+    begin, end = newest - 1.0 - for_s, newest - 1.0
+    if begin < since_s:
+        return "too little time has passed"
+    recent = [e for e in entries.values() if begin <= e["scheduled_s"] < end]
+    for kind in ("write", "read"):
+        good = sum(1 for e in recent if e["kind"] == kind and e["attempts"][0]["status"] in (200, 201))
+        due = sum(1 for e in recent if e["kind"] == kind)
+        if good < due or good < 0.9 * for_s * rate_per_s:
+            return f"{good} of {max(due, round(for_s * rate_per_s))} {kind}s in the last {for_s:g} s succeeded"
+    return ""

@@ -1,0 +1,54 @@
+"""How an act that was left open is taken back, by the same run or by a later one that knows only the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from failover.journal import Journal, Undo
+from failover.protocols import Clock, Machines, Power
+from failover.vantage import RemoteApplicant
+from workstation.errors import GovcloudError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hands:
+    """What an undo may touch."""
+
+    machines: Machines
+    power: Power
+    clock: Clock
+
+
+def stop_applicant_of(applicant: RemoteApplicant) -> Undo:
+    """The undo of having started this applicant."""
+    return Undo(kind="stop_applicant", target=f"{applicant.host}/{applicant.run_id}")
+
+
+def take_back(journal: Journal, hands: Hands, tell: Callable[[Undo], None]) -> tuple[Undo, ...]:
+    """Takes back everything that the journal has open, the latest first; each is told before it is done. All are tried;
+    then the first failure is raised, and what failed stays open for the next run."""
+    failures: list[GovcloudError] = []
+    done = []
+    for undo in journal.open_undos():
+        tell(undo)
+        try:
+            _do(undo, hands)
+        except GovcloudError as error:
+            failures.append(error)
+            continue
+        journal.note("undone", "restore", undo=undo)
+        done.append(undo)
+    if failures:
+        raise failures[0]
+    return tuple(done)
+
+
+def _do(undo: Undo, hands: Hands) -> None:
+    if undo.kind == "power_on":
+        hands.power.on(undo.target)
+    elif undo.kind == "stop_applicant":
+        host, _, run_id = undo.target.partition("/")
+        RemoteApplicant(hands.machines, hands.clock, host=host, run_id=run_id).end()
+    else:
+        raise GovcloudError(f"the journal asks for an unknown undo: {undo}", "it was written by another version")

@@ -1,0 +1,177 @@
+"""From a result to its page. What is shown is decided here, how it looks in the template."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from estate.model import Estate
+from failover.ledger import Figures
+from failover.ledger.figures import Gap, percentile
+from failover.report import svg
+from failover.report.verdict import findings, number, sentence
+from failover.result import DrillResult, Event
+from failover.words import LANGUAGES, event_text, page_words, source_name
+
+QUIET = frozenset({"step"})
+"""Events that the page leaves out: they are in the JSON."""
+
+
+def write(result: DrillResult, estate: Estate, folder: Path) -> None:
+    """Writes `report.zh.html`, `report.en.html` and `result.json` into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for lang in LANGUAGES:
+        (folder / f"report.{lang}.html").write_text(render(result, estate, lang), encoding="utf-8")
+    text = json.dumps(result.as_json(), ensure_ascii=False, indent=2) + "\n"
+    (folder / "result.json").write_text(text, encoding="utf-8")
+
+
+def render(result: DrillResult, estate: Estate, lang: str) -> str:
+    """The page in one language, self-contained."""
+    words = page_words(lang)
+    site = getattr(estate.site(result.site).title, lang)
+    events = told_events(result)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("failover.report", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("report.html.j2").render(
+        w=words, lang=lang, result=result, number=number, f=result.evidence.figures, c=result.evidence.comparison,
+        estate_title=getattr(estate.title, lang), site=site, sentence=sentence(result, estate, lang),
+        verdict=words[result.verdict.value], findings=findings(result, lang), tiles=tiles(result, words),
+        timeline=Markup(_timeline(result, events, words, site, lang)),
+        availability=Markup(svg.availability(result.evidence.figures.windows, result.injected_s)),
+        latency=Markup(_latency(result, words)),
+        events=[(n, f"{result.at_s(e.wall):+.1f}", event_text(e, lang), source_name(e.source, lang), e.source)
+                for n, e in enumerate(events, start=1)],
+        when=datetime.fromtimestamp(result.started_wall, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        method=words["method"].format(**_conditions(result, estate)), table=ledger_table(result, words),
+        bad_windows=sum(not w.succeeded for w in result.evidence.figures.windows),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One promise beside what was measured. `share` is the part of the promise that was used, in percent up to 100."""
+
+    name: str
+    measured: str
+    promised: str
+    share: float
+    kept: bool
+
+
+def tiles(result: DrillResult, words: dict[str, str]) -> tuple[Tile, ...]:
+    """The promises; the last one has none and is told for its own sake."""
+    f, o = result.evidence.figures, result.objectives
+    lost = len(result.evidence.comparison.lost)
+
+    def seconds(name: str, measured: float, promised: float) -> Tile:
+        return Tile(
+            name=words[name], measured=words["second"].format(value=number(round(measured, 2))),
+            promised=words["at_most"].format(value=words["second"].format(value=number(promised))),
+            share=min(100.0, 100 * measured / promised), kept=measured <= promised,
+        )  # fmt: skip
+
+    dark = number(round((result.restored_wall or result.injected_wall) - result.injected_wall))
+    recovery = result.recovery_s
+    return (
+        seconds("write_outage", f.write_outage_s, o.rto_s),
+        seconds("read_outage", f.read_outage_s, o.read_outage_s),
+        Tile(name=words["lost_rows"], measured=number(lost), promised=words["at_most"].format(value=o.rpo_records),
+             share=100.0 if lost else 0.0, kept=lost <= o.rpo_records),
+        Tile(name=words["recovery"],
+             measured=words["never"] if recovery is None else words["second"].format(value=number(round(recovery, 1))),
+             promised=words["recovery_note"].format(dark=dark), share=0.0 if recovery else 100.0,
+             kept=recovery is not None),
+    )  # fmt: skip
+
+
+def ledger_table(result: DrillResult, words: dict[str, str]) -> list[tuple[str, int, str, str]]:
+    """Rows of the data ledger: name, count, meaning, and whether it is good, neutral or bad."""
+    f, c = result.evidence.figures, result.evidence.comparison
+    unknown = words["unknown_is"].format(present=c.unknown_present, absent=c.unknown_absent)
+    bad = [("lost", len(c.lost)), ("duplicated", len(c.duplicated)), ("appeared", len(c.appeared))]
+    return [
+        (words["acknowledged"], f.acknowledged, words["acknowledged_is"], "good"),
+        (words["refused"], f.refused, words["refused_is"], "neutral"),
+        (words["unknown"], f.unknown, unknown, "neutral"),
+        *((words[name], count, words[f"{name}_is"], "bad" if count else "good") for name, count in bad),
+    ]
+
+
+def told_events(result: DrillResult) -> list[Event]:
+    """The events of the page by time: what was noted, and the outages as the ledger shows them."""
+    f = result.evidence.figures
+    found = [event for event in result.events if event.code not in QUIET]
+    for kind, gap in (("writes", f.write_gap), ("reads", f.read_gap)):
+        if gap.length_s > 0:
+            start = result.evidence.ledger.started_wall_s
+            found.append(Event(wall=start + gap.start_s, code=f"{kind}_stop", source="applicant"))
+            if gap.ended:
+                length = number(round(gap.length_s, 2))
+                found.append(Event(wall=start + gap.end_s, code=f"{kind}_return", source="applicant", detail=length))
+    return sorted(found, key=lambda event: event.wall)
+
+
+def _scale(result: DrillResult) -> svg.Scale:
+    end = result.evidence.figures.duration_s - result.injected_s
+    return svg.Scale(begin_s=min(-result.injected_s, -1.0), end_s=max(end, 1.0))
+
+
+def _shift(gap: Gap, seconds: float) -> Gap:
+    return Gap(start_s=gap.start_s - seconds, end_s=gap.end_s - seconds, length_s=gap.length_s, ended=gap.ended)
+
+
+def _timeline(result: DrillResult, events: list[Event], words: dict[str, str], site: str, lang: str) -> str:
+    f, at = result.evidence.figures, result.injected_s
+    lanes = []
+    for kind, gap in (("writes", f.write_gap), ("reads", f.read_gap)):
+        columns = tuple(
+            (w.start_s - at, getattr(w, f"{kind}_due"), getattr(w, f"{kind}_ok"))
+            for w in f.windows
+            if getattr(w, f"{kind}_due")
+        )
+        label = words["outage"].format(value=number(round(gap.length_s, 2)))
+        lanes.append(svg.Lane(name=words[kind], columns=columns, gap=_shift(gap, at), gap_label=label))
+    markers = [
+        svg.Marker(number=n, at_s=result.at_s(e.wall), source=e.source, title=event_text(e, lang))
+        for n, e in enumerate(events, start=1)
+    ]
+    end = result.restored_wall or result.evidence.ledger.started_wall_s + f.duration_s
+    return svg.timeline(_scale(result), lanes, markers, (0.0, result.at_s(end), words["dark"].format(site=site)))
+
+
+def _latency(result: DrillResult, words: dict[str, str]) -> str:
+    """Median and maximum of each second's writes, by the second in which they were due."""
+    by_second: dict[int, list[float]] = defaultdict(list)
+    for entry in result.evidence.ledger.of("write"):
+        answered = entry.attempts[0].answered_s if entry.first_acknowledged else None
+        if answered is not None:
+            by_second[int(entry.scheduled_s)].append(1000 * (answered - entry.scheduled_s))
+    seconds = [
+        (second - result.injected_s, percentile(sorted(values), 50) or 0.0, max(values))
+        for second, values in sorted(by_second.items())
+    ]
+    promised = result.objectives.latency_p99_ms
+    labels = {"max": words["max"], "median": words["median"], "promise": f"{words['promised']} {number(promised)} ms"}
+    return svg.latency(_scale(result), seconds, promised, labels)
+
+
+def _conditions(result: DrillResult, estate: Estate) -> dict[str, Any]:
+    header, f = result.evidence.ledger.header, result.evidence.figures
+    vantage = next((v.host for v in estate.vantages), "?")
+    return {
+        "vantage": vantage, "rate": number(result.rate_per_s), "timeout": number(header.get("timeout_s", 0)),
+        "deadline": number(header.get("deadline_s", 0)), "late": _late(f),
+    }  # fmt: skip
+
+
+def _late(f: Figures) -> str:
+    return number(round(f.lateness_p99_ms, 1))

@@ -1,0 +1,86 @@
+"""The verdict in one sentence, and what to mend. Pure: from a result to codes and figures; the words are in the
+file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from estate.model import Estate
+from failover.result import DrillResult
+from failover.words import say
+
+NOTICEABLE_S = 1.0
+SLOW_REJOIN_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something to mend. `grave` ones made the drill fail; the others are what to better next."""
+
+    grave: bool
+    text: str
+
+
+def number(value: float) -> str:
+    """As people read it: 4,210 · 21.4 · 0.05."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def sentence(result: DrillResult, estate: Estate, lang: str) -> str:
+    """What a manager wants to know first."""
+    f, c, o = result.evidence.figures, result.evidence.comparison, result.objectives
+    felt = say(
+        "sentence", "felt", lang, site=getattr(estate.site(result.site).title, lang), write=number(f.write_outage_s),
+        read=number(f.read_outage_s), rto=number(o.rto_s), read_promise=number(o.read_outage_s),
+    )  # fmt: skip
+    data = say(
+        "sentence", "safe" if c.clean else "unsafe", lang, count=number(f.acknowledged), lost=len(c.lost),
+        duplicated=len(c.duplicated), appeared=len(c.appeared),
+    )  # fmt: skip
+    return felt + data + say("sentence", result.verdict.value, lang)
+
+
+def findings(result: DrillResult, lang: str) -> tuple[Finding, ...]:
+    """What to mend, the gravest first; never empty, because even a perfect drill has a next margin."""
+    grave = tuple(
+        Finding(
+            grave=True,
+            text=say(
+                "findings",
+                r.code,
+                lang,
+                measured=number(r.measured or 0),
+                promised=number(r.promised or 0),
+                detail=r.detail,
+            ),
+        )
+        for r in result.reasons
+    )
+    return grave + tuple(Finding(grave=False, text=say("findings", code, lang, **v)) for code, v in _minor(result))
+
+
+def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
+    """What did not fail the drill and yet deserves work: code and figures."""
+    f, c, o = result.evidence.figures, result.evidence.comparison, result.objectives
+    for code, outages in (("writes", f.write_outage_by_family), ("reads", f.read_outage_by_family)):
+        four, six = outages.get(4, 0.0), outages.get(6, 0.0)
+        if abs(four - six) > NOTICEABLE_S:
+            worse = "IPv6" if six > four else "IPv4"
+            yield f"families_{code}", {"four": number(four), "six": number(six), "worse": worse}
+    if f.write_silence_s > f.write_outage_s + NOTICEABLE_S:
+        yield "silence", {"silence": number(f.write_silence_s)}
+    if f.reads_stale:
+        yield "stale", {"count": number(f.reads_stale)}
+    if f.unknown:
+        yield "unknown", {"count": number(f.unknown), "present": number(c.unknown_present)}
+    if f.write_latency.p99_ms is not None and f.write_latency.p99_ms > o.latency_p99_ms:
+        yield "latency", {"p99": number(f.write_latency.p99_ms), "promised": number(o.latency_p99_ms)}
+    if result.restored_wall and result.healthy_wall:
+        took = result.healthy_wall - result.restored_wall
+        if took > SLOW_REJOIN_S:
+            yield "rejoin", {"took": number(round(took, 1))}
+    if f.write_outage_s > NOTICEABLE_S:
+        yield "margin", {"share": f"{f.write_outage_s / o.rto_s:.0%}"}
+    elif not result.reasons:
+        yield "nothing", {}

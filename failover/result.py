@@ -1,0 +1,178 @@
+"""The outcome of a drill: measured beside promised, and one verdict. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from estate.model import Objectives
+from failover.ledger import Comparison, Figures, Ledger
+from failover.ledger.figures import Latency
+
+
+class Verdict(StrEnum):
+    """How it went, the best first."""
+
+    PASS = "pass"
+    MISSED = "objective-missed"
+    """Nothing lost, but slower than promised."""
+    FAILED = "failed"
+    """The estate did not become whole again, or the measurement itself is broken."""
+    VIOLATED = "data-violated"
+    """An acknowledged row is lost or changed, a row is there twice, or a refused one is there."""
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code."""
+        return {"pass": 0, "objective-missed": 5}.get(self.value, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened. `wall` in seconds since 1970; `code` is worded by the report; `source` is who says so:
+    injector, applicant, observer or drill."""
+
+    wall: float
+    code: str
+    source: str
+    subject: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the run left: the ledger and what the database held against it."""
+
+    ledger: Ledger
+    figures: Figures
+    comparison: Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """Why the verdict is not a pass. `measured` and `promised` in the unit that the code implies."""
+
+    code: str
+    measured: float | None = None
+    promised: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillResult:
+    """One finished drill. `injected_wall` is the moment just before the power went, `healthy_wall` when everything was
+    well again, `served_wall` when citizens were served again; None where that never came. `remaining` is what was
+    still wrong at the end. `report` is the path of the page in the language that was asked for."""
+
+    id: str
+    scenario: str
+    site: str
+    estate: str
+    objectives: Objectives
+    rate_per_s: float
+    started_wall: float
+    injected_wall: float
+    restored_wall: float | None
+    served_wall: float | None
+    healthy_wall: float | None
+    remaining: tuple[str, ...]
+    events: tuple[Event, ...]
+    evidence: Evidence
+    report: str = ""
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Everything that speaks against a pass, the gravest first."""
+        return tuple(_reasons(self))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Violated data outweighs a failed recovery, which outweighs a missed objective."""
+        codes = {reason.code for reason in self.reasons}
+        if codes & {"lost", "duplicated", "appeared"}:
+            return Verdict.VIOLATED
+        if codes & {"not_whole", "measurement"}:
+            return Verdict.FAILED
+        return Verdict.MISSED if codes else Verdict.PASS
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 5 objective missed, 1 anything worse."""
+        return self.verdict.exit_code
+
+    @property
+    def recovery_s(self) -> float | None:
+        """From the injection until every health check was green."""
+        return None if self.healthy_wall is None else round(self.healthy_wall - self.injected_wall, 2)
+
+    @property
+    def injected_s(self) -> float:
+        """The injection in the ledger's time."""
+        return self.injected_wall - self.evidence.ledger.started_wall_s
+
+    def at_s(self, wall: float) -> float:
+        """Seconds after the injection."""
+        return round(wall - self.injected_wall, 3)
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that the command line promises, and more."""
+        from failover.words import event_text
+
+        f, c = self.evidence.figures, self.evidence.comparison
+        measured = {
+            "rate_per_s": self.rate_per_s, "acknowledged": f.acknowledged, "refused": f.refused, "unknown": f.unknown,
+            "lost": len(c.lost), "duplicated": len(c.duplicated), "appeared": len(c.appeared),
+            "unknown_present": c.unknown_present, "unknown_absent": c.unknown_absent,
+            "write_outage_s": f.write_outage_s, "read_outage_s": f.read_outage_s, "recovery_s": self.recovery_s,
+            "availability": round(f.availability, 6), "availability_writes": round(f.availability_writes, 6),
+            "availability_reads": round(f.availability_reads, 6), "write_silence_s": f.write_silence_s,
+            "write_outage_by_family_s": {f"ipv{k}": v for k, v in f.write_outage_by_family.items()},
+            "read_outage_by_family_s": {f"ipv{k}": v for k, v in f.read_outage_by_family.items()},
+            "reads": f.reads, "reads_failed": f.reads_failed, "reads_stale": f.reads_stale, "retried": f.retried,
+            "not_sent": f.not_sent, "duration_s": f.duration_s, "write_latency_ms": _latency(f.write_latency),
+            "read_latency_ms": _latency(f.read_latency), "lateness_p99_ms": f.lateness_p99_ms,
+        }  # fmt: skip
+        promised = self.objectives
+        return {
+            "id": self.id, "scenario": self.scenario, "site": self.site, "verdict": self.verdict.value,
+            "objectives": {
+                "rto_s": promised.rto_s, "rpo_records": promised.rpo_records, "read_outage_s": promised.read_outage_s,
+            },
+            "measured": measured,
+            "reasons": [{"code": r.code, "measured": r.measured, "promised": r.promised, "detail": r.detail}
+                        for r in self.reasons],
+            "timeline": [{"at_s": self.at_s(e.wall), "event": event_text(e, "en"), "source": e.source}
+                         for e in sorted(self.events, key=lambda e: e.wall)],
+            "violations": [{"key": v.key, "what": v.what} for v in (*c.lost, *c.duplicated, *c.appeared)][:100],
+            "remaining": list(self.remaining), "report": self.report,
+        }  # fmt: skip
+
+
+def _latency(latency: Latency) -> dict[str, float | None]:
+    return {"p50": latency.p50_ms, "p95": latency.p95_ms, "p99": latency.p99_ms, "max": latency.max_ms}
+
+
+LATE_MS = 100.0
+"""An applicant that is itself later than one window at the 99th percentile measures nothing any more."""
+
+
+def _reasons(result: DrillResult) -> Iterator[Reason]:
+    f, c, promised = result.evidence.figures, result.evidence.comparison, result.objectives
+    if len(c.lost) > promised.rpo_records:
+        yield Reason(code="lost", measured=len(c.lost), promised=promised.rpo_records)
+    if c.duplicated:
+        yield Reason(code="duplicated", measured=len(c.duplicated), promised=0)
+    if c.appeared:
+        yield Reason(code="appeared", measured=len(c.appeared), promised=0)
+    if result.healthy_wall is None:
+        yield Reason(code="not_whole", detail="; ".join(result.remaining))
+    if not result.evidence.ledger.complete:
+        yield Reason(code="measurement", detail="the applicant did not end in order")
+    elif f.not_sent or f.lateness_p99_ms > LATE_MS:
+        yield Reason(code="measurement", detail=f"{f.not_sent} not sent, {f.lateness_p99_ms:g} ms late at p99")
+    if f.write_outage_s > promised.rto_s:
+        yield Reason(code="write_outage", measured=f.write_outage_s, promised=promised.rto_s)
+    if f.read_outage_s > promised.read_outage_s:
+        yield Reason(code="read_outage", measured=f.read_outage_s, promised=promised.read_outage_s)

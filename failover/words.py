@@ -1,0 +1,52 @@
+"""Every word that a drill says to people stands in `words.yaml`, in both languages; here they are looked up."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from failover.result import Event
+
+LANGUAGES = ("zh", "en")
+
+Words = dict[str, dict[str, str]]
+"""By code, then by language."""
+
+
+@cache
+def section(name: str) -> Words:
+    """One section of the file."""
+    text = resources.files("failover").joinpath("words.yaml").read_text(encoding="utf-8")
+    found: Words = yaml.safe_load(text)[name]
+    return found
+
+
+def say(part: str, code: str, lang: str, **values: object) -> str:
+    """The words for a code, filled in. KeyError for an unknown one: a code without words is a mistake in the
+    program."""
+    return section(part)[code][lang].format(**values)
+
+
+def page_words(lang: str) -> dict[str, str]:
+    """All fixed words of the page in one language, not filled in."""
+    return {code: both[lang] for code, both in section("page").items()}
+
+
+def step_name(step: str, lang: str) -> str:
+    """A step's name for people; its own name where it has no other."""
+    return section("steps").get(step, {}).get(lang, step)
+
+
+def source_name(source: str, lang: str) -> str:
+    """Who says that something happened."""
+    return section("sources")[source][lang]
+
+
+def event_text(event: Event, lang: str) -> str:
+    """An event in words."""
+    step = step_name(event.subject, lang)
+    return say("events", event.code, lang, subject=event.subject, detail=event.detail, step=step)

@@ -1,0 +1,154 @@
+"""An estate on paper around a real desk and a real applicant: enough world to run a drill's whole story on loopback.
+
+Power is a flag, what is observed follows from it with a delay, and the loss of the primary's site makes the desk refuse
+writes for a while. Commands for the vantage are run here, with its folder moved below a temporary one.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from estate.model import Estate
+from failover.protocols import Member, Observed, Role, SiteView
+from failover.vantage import ROOT, Front
+from tests.integration.failover.conftest import NAME, RunningDesk
+
+TAKEOVER_S, START_S = 2.0, 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int = 0
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+@dataclass(kw_only=True)
+class World:
+    """Power, machines and eyes in one. `on_off` is called when a site loses its power."""
+
+    estate: Estate
+    desk: RunningDesk
+    folder: Path
+    python: str
+    primary_site: str = "futian"
+    off_since: dict[str, float] = field(default_factory=dict)
+    on_since: dict[str, float] = field(default_factory=dict)
+    units: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    spoil: Callable[[str], str] = str
+    on_off: Callable[[], None] = lambda: None
+
+    # Power
+
+    def off(self, target: str) -> None:
+        self.off_since[target] = time.monotonic()
+        if target == self.primary_site:
+            self.set_faults({"from_s": 0, "to_s": TAKEOVER_S, "do": "refuse"})
+        self.on_off()
+
+    def on(self, target: str) -> None:
+        self.off_since.pop(target, None)
+        self.on_since[target] = time.monotonic()
+
+    def is_on(self, target: str) -> bool:
+        return target not in self.off_since
+
+    # Observe
+
+    def snapshot(self) -> Observed:
+        self._take_over()
+        return Observed(
+            members=tuple(self._member(h.name, h.at) for h in self.estate.database_members),
+            sites=tuple(self._site(s.name) for s in self.estate.sites),
+        )
+
+    def _take_over(self) -> None:
+        since = self.off_since.get(self.primary_site)
+        if since is not None and time.monotonic() - since > TAKEOVER_S:
+            self.primary_site = next(s for s in self.estate.database.promotable if s not in self.off_since)
+
+    def _up(self, site: str) -> bool:
+        return site not in self.off_since and time.monotonic() - self.on_since.get(site, 0.0) > START_S
+
+    def _member(self, host: str, site: str) -> Member:
+        up, other = self._up(site), next(s for s in self.estate.database.promotable if s != self.primary_site)
+        role = Role.PRIMARY if site == self.primary_site else Role.SYNC_STANDBY if site == other else Role.STANDBY
+        if not self._up(other) and role is Role.STANDBY:
+            role = Role.SYNC_STANDBY
+        return Member(host=host, site=site, role=role, running=up, timeline=1, lag_bytes=0, position=1000)
+
+    def _site(self, site: str) -> SiteView:
+        up = self._up(site)
+        return SiteView(
+            site=site, reachable=up, ready=up, writable=up, announced=up, sessions_up=4 if up else 0,
+            sessions_expected=4, votes_up=2 if up else 0, votes_expected=2,
+        )  # fmt: skip
+
+    # Machines
+
+    def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
+        if "psql" in argv:
+            return Ended(stdout=self.spoil(self.rows()).encode())
+        words = [word.replace(ROOT, str(self.folder)) for word in argv]
+        if words[0] == "systemd-run":
+            return self._start_unit(words)
+        if words[0] == "systemctl":
+            return self._unit(words)
+        if words[0] == "journalctl":
+            return Ended()
+        done = subprocess.run(words, input=stdin, capture_output=True, timeout=timeout_s, check=False)
+        return Ended(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    def _start_unit(self, words: list[str]) -> Ended:
+        settings = dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
+        command = [self.python, *words[words.index("--") + 2 :]]
+        log = (self.folder / "unit.log").open("ab")
+        process = subprocess.Popen(command, cwd=settings["working-directory"], stderr=log)
+        log.close()
+        self.units[settings["unit"]] = process
+        return Ended()
+
+    def _unit(self, words: list[str]) -> Ended:
+        process = self.units.get(words[-1])
+        running = process is not None and process.poll() is None
+        if words[1] == "is-active":
+            return Ended(returncode=0 if running else 3)
+        if process is not None:
+            process.terminate() if words[1] == "stop" else process.kill()
+            process.wait(120)
+        return Ended()
+
+    def close(self) -> None:
+        """Ends what is still running."""
+        for process in self.units.values():
+            process.kill()
+            process.wait(10)
+
+    # The desk
+
+    def front(self) -> Front:
+        return Front(
+            name=NAME, port=self.desk.port, ipv4="127.0.0.1", ipv6="::1", ca=self.desk.authority.ca.read_bytes()
+        )
+
+    def set_faults(self, *faults: dict[str, object]) -> None:
+        self._call("/faults", "PUT", json.dumps(faults).encode())
+
+    def rows(self) -> str:
+        return self._call("/rows.csv", "GET", None).decode()
+
+    def _call(self, path: str, method: str, data: bytes | None) -> bytes:
+        tls = ssl.create_default_context(cafile=str(self.desk.authority.ca))
+        tls.check_hostname = False
+        request = urllib.request.Request(f"https://127.0.0.1:{self.desk.port}{path}", data=data, method=method)
+        with urllib.request.urlopen(request, context=tls, timeout=10) as answer:
+            return bytes(answer.read())

@@ -1,0 +1,145 @@
+"""The whole story of `site-loss` with a real applicant and a real HTTPS server; only the estate around them is on paper."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estate.loader import load
+from failover import drills, lock
+from failover.drills import DrillResult, Event, Verdict
+from failover.journal import Journal, Undo, interrupted
+from tests.integration.failover.conftest import RunningDesk
+from tests.integration.failover.paper import World
+from workstation.errors import Locked, Refused, RolledBack, WrongUse
+
+Desks = Callable[..., RunningDesk]
+
+
+@pytest.fixture
+def world(desk: Desks, tmp_path: Path, applicant_python: str) -> Iterator[World]:
+    made = World(estate=load(), desk=desk(), folder=tmp_path / "citizen1", python=applicant_python)
+    made.folder.mkdir()
+    yield made
+    made.close()
+
+
+def run(world: World, home: Path, site: str = "futian", **options: Any) -> DrillResult:
+    return drills.run(
+        "site-loss", world.estate, site=site, machines=world, power=world, observe=world, home=home,
+        front=world.front(), dark_s=6.0, **options,
+    )  # fmt: skip
+
+
+def test_a_site_is_lost_and_regained_and_nothing_is_lost(world: World, tmp_path: Path) -> None:
+    told: list[Event] = []
+    result = run(world, tmp_path / "home", lang="zh", on_event=told.append)
+    assert result.verdict is Verdict.PASS, result.reasons
+    assert result.exit_code == 0
+    value = result.as_json()
+    measured = value["measured"]
+    assert measured["write_outage_s"] == pytest.approx(2.0, abs=0.3)
+    assert measured["read_outage_s"] == 0.0
+    assert (measured["lost"], measured["duplicated"], measured["unknown"]) == (0, 0, 0)
+    assert measured["recovery_s"] > 6
+    events = [line["event"] for line in value["timeline"]]
+    assert "futian loses power, its links go silent" in events
+    assert "primary is nanshan-data1, timeline 1" in events
+    assert [e.code for e in told] == [e.code for e in result.events]
+    folder = tmp_path / "home" / "drills" / result.id
+    assert json.loads((folder / "result.json").read_text())["verdict"] == "pass"
+    assert Path(result.report) == folder / "report.zh.html"
+    assert not interrupted(tmp_path / "home" / "drills"), "nothing is left open"
+    assert not list(world.folder.glob(f"{result.id}*")), "the vantage is left as it was found"
+
+
+def test_a_row_deleted_behind_its_back_makes_the_drill_fail(world: World, tmp_path: Path) -> None:
+    world.spoil = lambda rows: "".join(line for n, line in enumerate(rows.splitlines(keepends=True)) if n != 5)
+    result = run(world, tmp_path / "home")
+    assert result.verdict is Verdict.VIOLATED
+    assert result.exit_code == 1
+    assert result.as_json()["measured"]["lost"] == 1
+
+
+def test_an_estate_that_is_not_steady_is_refused_and_nothing_is_touched(world: World, tmp_path: Path) -> None:
+    world.off("nanshan")
+    world.estate = world.estate.model_copy()
+    with pytest.raises(Refused, match="nanshan: unreachable"):
+        run(world, tmp_path / "home", clock=ImpatientClock())
+    assert world.is_on("futian")
+    assert not world.units
+
+
+def test_ctrl_c_in_the_dark_gives_the_power_back_and_tells_it(world: World, tmp_path: Path) -> None:
+    world.on_off = lambda: os.kill(os.getpid(), signal.SIGINT)
+    told: list[Event] = []
+    with pytest.raises(RolledBack, match="power on futian") as caught:
+        run(world, tmp_path / "home", on_event=told.append)
+    assert caught.value.exit_code == 7
+    assert world.is_on("futian")
+    assert all(process.poll() is not None for process in world.units.values()), "the applicant was stopped"
+    assert [e.subject for e in told if e.code == "undo"][0] == "power on futian"
+    assert not interrupted(tmp_path / "home" / "drills")
+
+
+def test_a_killed_run_is_recognised_and_undone_by_the_next(world: World, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    script = (
+        "import os,sys;from pathlib import Path;from failover.journal import Journal,Undo;"
+        "Journal(Path(sys.argv[1])).note('begin','power-off',undo=Undo(kind='power_on',target='nanshan'));"
+        "os.kill(os.getpid(),9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(home / "drills" / "20260101T000000-site-loss-nanshan")])
+    assert killed.returncode == -signal.SIGKILL
+    world.off("nanshan")
+    told: list[Event] = []
+    result = run(world, home, on_event=told.append)
+    assert told[0].code == "undo"
+    assert told[0].subject == "power on nanshan"
+    assert result.verdict is Verdict.PASS
+
+
+def test_the_lock_names_its_holder(world: World, tmp_path: Path) -> None:
+    with lock.held(tmp_path, "drill site-loss at nanshan"):
+        with pytest.raises(Locked, match=f"drill site-loss at nanshan, process {os.getpid()}"):
+            run(world, tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"site": "atlantis"}, {"rate_per_s": 0}, {"rate_per_s": 1e6}])
+def test_unknown_names_and_figures_are_wrong_use(world: World, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(WrongUse):
+        run(world, tmp_path, **wrong)
+    with pytest.raises(WrongUse, match="site-loss"):
+        drills.get("flood")
+
+
+def test_an_undo_that_fails_stays_open_for_the_next_run(world: World, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "home" / "drills" / "old")
+    journal.note("begin", "power-off", undo=Undo(kind="sing", target="futian"))
+    with pytest.raises(Exception, match="unknown undo"):
+        run(world, tmp_path / "home")
+    assert interrupted(tmp_path / "home" / "drills")
+
+
+class ImpatientClock:
+    """A clock on which waiting costs no time, so that a deadline comes at once."""
+
+    def __init__(self) -> None:
+        self.now = 1_760_000_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
