@@ -27,7 +27,7 @@ def run(
     try:
         with subprocess.Popen(
             argv,
-            env={**os.environ, **(env or {})},
+            env=_environment(env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -49,7 +49,12 @@ def run(
 def output(argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str | None:
     """Standard output, or None if the command is absent or fails."""
     try:
-        done = subprocess.run(argv, env={**os.environ, **(env or {})}, cwd=cwd, capture_output=True, text=True, check=False)
+        done = subprocess.run(argv, env=_environment(env), cwd=cwd, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    """The machine's own environment. Our settings for Python stay out: packages compile theirs when installed."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | dict(more or {})

@@ -29,7 +29,7 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def missing(status: str, packages: tuple[str, ...] = PACKAGES) -> tuple[str, ...]:
-    """Which of `packages` are not installed, from the output of `dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n'`."""
+    """Which of `packages` are not installed, from dpkg-query's lines of `NAME ii`."""
     installed = {line.split()[0] for line in status.splitlines() if line.split()[1:] == ["ii"]}
     return tuple(package for package in packages if package not in installed)
 

@@ -1,7 +1,7 @@
-"""Makes the operator's Python environment; run by ./govcloud with the distribution's Python, so only its library is used.
+"""Makes the operator's Python environment; ./govcloud runs it with the distribution's Python and nothing else.
 
-A virtual environment holds its own absolute path, so it cannot be built aside and renamed. It is built in place under a
-lock, and a marker written last tells that it is whole; without the marker the next run starts it anew, from pip's cache.
+A virtual environment holds its own absolute path, so it cannot be built aside and renamed. It is built in place
+under a lock, and a marker written last tells that it is whole; without it the next run starts anew, from pip's cache.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def install(environment: Path, requirements: Path) -> None:
     total = sum(1 for line in requirements.read_text().splitlines() if re.match(r"\S+==", line))
     argv = [str(environment / "bin/python"), "-m", "pip", "install", "--require-hashes", "--no-deps", "--no-compile"]
     argv += ["--only-binary", ":all:", "--progress-bar", "off", "--disable-pip-version-check", "-r", str(requirements)]
-    seen, tail, last = 0, [], time.monotonic()
+    seen, last = 0, time.monotonic()
+    tail: list[str] = []
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
         assert pip.stdout is not None
         for line in pip.stdout:
@@ -64,7 +65,7 @@ def install(environment: Path, requirements: Path) -> None:
                 last = time.monotonic()
     if pip.returncode:
         say("\n".join(f"  pip: {line}" for line in tail))
-        raise SystemExit("govcloud: the Python packages could not be installed; is a package index configured and reachable?")
+        raise SystemExit("govcloud: the Python packages could not be installed; does a package index answer?")
 
 
 def make(environment: Path, requirements: Path) -> None:

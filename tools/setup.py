@@ -1,4 +1,4 @@
-"""Everything a machine needs, in order, each step only where it is missing: the first run builds, the next take a second."""
+"""Everything a machine needs, in order, each step only where it is missing: the next run takes a second."""
 
 from __future__ import annotations
 
@@ -47,8 +47,13 @@ class Work:
     @property
     def expected_s(self) -> float:
         """How long all of it should take, in seconds."""
-        known = [(bool(self.packages), PACKAGES_S), (self.wheels, WHEELS_S), (self.base, bootstrap.EXPECTED_S)]
-        return sum(s for needed, s in [*known, (self.image, bake.INSTALL_S)] if needed) + sum(b.expected_s for b in self.builds)
+        steps = [
+            (bool(self.packages), PACKAGES_S),
+            (self.wheels, WHEELS_S),
+            (self.base, bootstrap.EXPECTED_S),
+            (self.image, bake.INSTALL_S),
+        ]
+        return sum(seconds for needed, seconds in steps if needed) + sum(build.expected_s for build in self.builds)
 
 
 def look() -> Work:
@@ -73,11 +78,13 @@ def run(on_progress: Progress | None = None) -> None:
         say(warning)
     go = golang.installed() if work.builds else None
     prerequisites.check_registries(
-        debian=bool(work.packages or work.base), python=work.wheels or bool(work.builds and not go), go=bool(work.builds)
+        debian=bool(work.packages or work.base),
+        python=work.wheels or bool(work.builds and not go),
+        go=bool(work.builds),
     )
     with _alone():
         work = look()
-        say(f"Setting up, about {duration(work.expected_s)}; it can be interrupted at any time and goes on with the next run.")
+        say(f"Setting up, about {duration(work.expected_s)}; if interrupted, the next run goes on.")
         _carry_out(work, on_progress or (lambda text: say(f"  {text}")))
 
 

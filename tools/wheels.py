@@ -38,8 +38,8 @@ def services() -> tuple[Path, ...]:
 
 def key() -> str:
     """Changes with what is fetched and with the services' own sources."""
-    sources = [path for service in services() for path in (service / "pyproject.toml", service / "src") if path.exists()]
-    return digest.of(_fetched_key(), sources)
+    sources = [service / name for service in services() for name in ("pyproject.toml", "src")]
+    return digest.of(_fetched_key(), [source for source in sources if source.exists()])
 
 
 def ready() -> bool:
@@ -102,7 +102,9 @@ def _download(requirements: Path, into: Path) -> None:
     tags = [f"{tag}_{platform.machine()}" for tag in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")]
     argv = _pip("download", "--require-hashes", "--implementation", "cp", "--python-version", IMAGE_PYTHON)
     argv += ["--abi", f"cp{IMAGE_PYTHON.replace('.', '')}", *(word for tag in tags for word in ("--platform", tag))]
-    command.run([*argv, "-d", str(into), "-r", str(requirements)], failure="Python packages for the machines could not be fetched")
+    command.run(
+        [*argv, "-d", str(into), "-r", str(requirements)], failure="wheels for the machines could not be fetched"
+    )
 
 
 def _wheel(source: str, into: Path) -> None:

@@ -66,25 +66,32 @@ def make_base(on_progress: Callable[[str], None]) -> None:
 def bake(on_progress: Callable[[str], None]) -> None:
     """The second stage: a copy of the first with the roles' install parts, which becomes the current image."""
     wanted = key()
-    target = folder() / wanted
-    if not target.is_dir():
-        fresh = _fresh("image")
-        on_progress("copying the base system")
-        command.run(["cp", "-a", "--reflink=auto", str(_base() / "rootfs"), str(fresh)], failure="the base system could not be copied")
-        on_progress(f"install parts of the roles {', '.join(packages.roles())}")
-        module = [sys.executable, "-m", "tools.image.stage"]
-        isolated = ["unshare", "--mount", "--propagation", "private", *module, "install", str(fresh / "rootfs")]
-        command.run(isolated, failure="the roles' install parts failed in the image")
-        on_progress("switching services off and removing what only building needed")
-        command.run([*module, "clean", str(fresh / "rootfs")], failure="the image could not be cleaned")
-        fresh.rename(target)
-    if (replaced := folder() / "current").exists() and replaced.resolve().parent != target:
-        os.utime(replaced.resolve().parent)  # from now on counts the time in which machines may still be started from it
+    if not (folder() / wanted).is_dir():
+        _second_stage(folder() / wanted, on_progress)
+    if (replaced := folder() / "current").exists() and replaced.resolve().parent.name != wanted:
+        os.utime(replaced.resolve().parent)  # KEPT_S counts from now
     link = folder() / ".current.new"
     link.unlink(missing_ok=True)
     link.symlink_to(f"{wanted}/rootfs")
     link.replace(folder() / "current")
     prune(on_progress)
+
+
+def _second_stage(target: Path, on_progress: Callable[[str], None]) -> None:
+    fresh = _fresh("image")
+    root = str(fresh / "rootfs")
+    on_progress("copying the base system")
+    copy = ["cp", "-a", "--reflink=auto", str(_base() / "rootfs"), str(fresh)]
+    command.run(copy, failure="the base system could not be copied")
+    module = [sys.executable, "-m", "tools.image.stage"]
+    ours = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+    ours["PYTHONPATH"] = str(paths.repo())
+    on_progress(f"install parts of the roles {', '.join(packages.roles())}")
+    isolated = ["unshare", "--mount", "--propagation", "private", *module, "install", root]
+    command.run(isolated, env=ours, failure="the roles' install parts failed in the image")
+    on_progress("switching services off and removing what only building needed")
+    command.run([*module, "clean", root], env=ours, failure="the image could not be cleaned")
+    fresh.rename(target)
 
 
 def prune(on_progress: Callable[[str], None]) -> None:
@@ -121,7 +128,7 @@ def _mounts() -> set[str]:
     tables, seen = set(), set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            namespace = os.readlink(process / "ns/mnt")
+            namespace = str((process / "ns/mnt").readlink())
             if namespace not in seen:
                 seen.add(namespace)
                 tables.add((process / "mountinfo").read_text())

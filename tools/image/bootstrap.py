@@ -27,28 +27,31 @@ SETTINGS = {
 
 
 def key() -> str:
-    """Changes with the packages, the settings and the architecture; not with what a mirror happens to serve today."""
-    return digest.of(SUITE, platform.machine(), *wanted(), *EXCLUDED, *SETTINGS, *SETTINGS.values())
+    """Changes with the packages, this module and the architecture; not with what a mirror happens to serve today."""
+    return digest.of(platform.machine(), *wanted(), Path(__file__))
 
 
 def sources(targets: str) -> tuple[str, ...]:
-    """apt lines for the suite, from `apt-get indextargets` lines of `origin|uri|release|component`; empty if none fits."""
+    """apt lines for the suite, from `origin|uri|release|component` of `apt-get indextargets`; empty if none fits."""
     lines: dict[tuple[str, str], list[str]] = {}
     for origin, uri, release, component in (line.split("|") for line in targets.splitlines() if line.count("|") == 3):
-        if origin == "Debian" and release.split("-")[0] == SUITE and component not in lines.setdefault((uri, release), []):
-            lines[uri, release].append(component)
-    return tuple(f"deb {uri} {release} {' '.join(parts)}" for (uri, release), parts in lines.items())
+        if origin == "Debian" and release.split("-")[0] == SUITE:
+            lines.setdefault((uri, release), []).append(component)
+    return tuple(f"deb {uri} {release} {' '.join(dict.fromkeys(parts))}" for (uri, release), parts in lines.items())
 
 
 def acquire_settings(dump: str) -> str:
     """How this machine fetches (proxies, authorities, dates), as apt settings, from the text of `apt-config dump`."""
-    return "".join(f"{line}\n" for line in dump.splitlines() if re.match(r"Acquire::(?!.*CompressionTypes)\S+ \".", line))
+    return "".join(
+        f"{line}\n" for line in dump.splitlines() if re.match(r'Acquire::(?!CompressionTypes)\S+ "[^"]', line)
+    )
 
 
 def argv(target: Path, apt_settings: Path) -> list[str]:
     """The mmdebstrap call. Package lists stay in for the roles' tasks and are removed with the second stage."""
-    hooks = [f"mkdir -p \"$1/{Path(name).parent}\"" for name in SETTINGS]
-    call = ["mmdebstrap", "--mode=root", "--variant=minbase", "--skip=cleanup/apt/lists", f"--include={','.join(wanted())}"]
+    hooks = [f'mkdir -p "$1/{Path(name).parent}"' for name in SETTINGS]
+    call = ["mmdebstrap", "--mode=root", "--variant=minbase", "--skip=cleanup/apt/lists"]
+    call += [f"--include={','.join(wanted())}"]
     call += [f"--aptopt={apt_settings}", '--aptopt=APT::Install-Recommends "false"']
     call += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
     call += [f"--setup-hook={hook}" for hook in dict.fromkeys(hooks)]
@@ -74,7 +77,7 @@ def make(folder: Path, on_progress: Callable[[str], None]) -> None:
 
 
 def mirrors() -> tuple[str, ...]:
-    """apt lines of this machine for the image's suite; empty where it runs another suite: then Debian's own defaults."""
+    """apt lines of this machine for the image's suite; empty where it runs another suite."""
     fields = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
     targets = command.output(["apt-get", "indextargets", "--format", fields, "Created-By: Packages"]) or ""
     if not targets.strip().startswith("Debian|") and "\nDebian|" not in targets:

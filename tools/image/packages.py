@@ -43,4 +43,5 @@ def roles() -> tuple[str, ...]:
 
 def wanted() -> tuple[str, ...]:
     """All packages, sorted: in the image before the roles' own tasks look for them."""
-    return tuple(sorted({*COMMON, *PEERS, *SERVERS, *(package for role in roles() for package in installs.packages(role))}))
+    of_roles = {package for role in roles() for package in installs.packages(role)}
+    return tuple(sorted({*COMMON, *PEERS, *SERVERS} | of_roles))

@@ -56,7 +56,7 @@ def install(root: Path) -> None:
 
 def clean(root: Path) -> None:
     """Remove what must differ from machine to machine and what only building needed; switch everything off."""
-    command.run(["systemctl", f"--root={root}", "preset-all"], failure="services of the image could not be switched off")
+    command.run(["systemctl", f"--root={root}", "preset-all"], failure="its services could not be switched off")
     for name in LEFTOVERS:
         (root / name).unlink(missing_ok=True)
     for key in (root / "etc/ssh").glob("ssh_host_*"):

