@@ -231,8 +231,9 @@ _Dumper.add_representer(_Literal, lambda dumper, text: dumper.represent_scalar("
 
 
 def _literal(value: Any) -> Any:
+    """Mark the texts that hold template signs. No others: Ansible guesses the type of a marked text, `"0644"` is a number."""
     if isinstance(value, str):
-        return _Literal(value)
+        return _Literal(value) if any(sign in value for sign in ("{{", "{%", "{#")) else value
     if isinstance(value, Mapping):
         return {key: _literal(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

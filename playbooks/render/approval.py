@@ -58,7 +58,6 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
-ProtectProc=invisible
 ProtectSystem=strict
 InaccessiblePaths=-{OWNER_ENVIRONMENT}
 LockPersonality=yes

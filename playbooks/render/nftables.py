@@ -19,6 +19,8 @@ from playbooks.render.text import banner
 TABLE = "inet govcloud"
 FRAGMENTS = "/etc/nftables.d"
 RELOAD = ("reload:nftables.service",)
+BFD_PORTS = ("3784", "4784")
+"""FRR uses the second, multi-hop, port as soon as a BGP session has ttl-security."""
 _PING = "echo-request, echo-reply, destination-unreachable, time-exceeded, parameter-problem"
 _PING6 = "echo-request, echo-reply, destination-unreachable, packet-too-big, time-exceeded, parameter-problem"
 
@@ -79,13 +81,9 @@ def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
     sites = {site.name for site in estate.sites}
     inside = ["lan0", *(n.link for n in near if n.place in sites)]
     outside = [n.link for n in near if n.place not in sites]
-    rules = []
-    for neighbour in near:
-        for family, address in neighbour.addresses:
-            word = "ip" if family == 4 else "ip6"
-            rules.append(f'iifname "{neighbour.link}" {word} saddr {address} jump neighbour')
+    rules = [_neighbour(n.link, family, str(address)) for n in near for family, address in n.addresses]
     chains = [
-        _chain("neighbour", ["tcp dport 179 accept", "tcp sport 179 accept", "udp dport { 3784, 3785 } accept"]),
+        _chain("neighbour", ["tcp dport 179 accept", "tcp sport 179 accept", f"udp dport {_set(BFD_PORTS)} accept"]),
         _chain("untracked", ["type filter hook prerouting priority raw; policy accept;", "fib daddr type != local notrack"]),
         _forward(inside, outside),
         _from_peers(estate),
@@ -93,6 +91,12 @@ def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
         _extra("forward_extra"),
     ]
     return _file(host, [*_input(estate, rules), *_extra("input_extra"), *(line for chain in chains for line in chain)])
+
+
+def _neighbour(link: str, family: int, address: str) -> str:
+    """What the router at the far end sends itself; a packet that has crossed another router first has a smaller TTL."""
+    fields = ("ip saddr", "ip ttl") if family == 4 else ("ip6 saddr", "ip6 hoplimit")
+    return f'iifname "{link}" {fields[0]} {address} {fields[1]} 255 jump neighbour'
 
 
 def _forward(inside: list[str], outside: list[str]) -> list[str]:
