@@ -23,6 +23,8 @@ import time
 
 log = logging.getLogger("announcer")
 
+READ_AGAIN_TICKS = 10
+
 
 class State(enum.Enum):
     """How a service of this site stands towards the network."""
@@ -92,11 +94,16 @@ def healthy_elsewhere(answer):
     return False
 
 
-def ask(check, timeout_s):
-    """One question to the ingress; True for 200."""
-    context = ssl.create_default_context()
+def unverified():
+    """TLS without a look at the certificate, for the reason above."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def ask(check, timeout_s, context):
+    """One question to the ingress; True for 200."""
     connection = http.client.HTTPSConnection(check["address"], check["port"], timeout=timeout_s, context=context)
     try:
         connection.request("GET", check["path"], headers={"Host": check["host"], "User-Agent": "govcloud-announcer"})
@@ -153,20 +160,39 @@ def state_of(service, settings, present):
     return State.DOWN
 
 
-def tick(settings, healths, states):
-    """Ask, decide and act once. `states` is brought up to date."""
-    for service in settings["services"]:
-        name, prefix = service["name"], service["routes"][0]["prefix"]
-        healthy = healths[name].take(ask(service["check"], settings["timeout_s"]))
-        state = next_state(states[name], healthy, lambda: known_elsewhere(prefix))  # noqa: B023
-        if state is not states[name]:
-            log.warning("%s: %s -> %s", name, states[name].value, state.value)
-        states[name] = state
-    protocol = settings["protocol"]
-    for command in route_commands(wanted_routes(settings, states), present_routes(protocol), protocol):
-        done = subprocess.run(["ip", *command], stderr=subprocess.PIPE, check=False)
-        if done.returncode:
-            log.error("ip %s: %s", " ".join(command), done.stderr.decode(errors="replace").strip())
+class Announcer:
+    """The services' states and the routes last seen; both are read from the kernel at the start."""
+
+    def __init__(self, settings):
+        self.settings, self.context = settings, unverified()
+        self.present, self.age = present_routes(settings["protocol"]), 0
+        services = settings["services"]
+        self.states = {service["name"]: state_of(service, settings, self.present) for service in services}
+        self.healths = {service["name"]: Health(settings["rise"], settings["fall"]) for service in services}
+
+    def tick(self):
+        """Ask, decide and act once. The kernel's routes are read again now and then: someone may have removed one."""
+        for service in self.settings["services"]:
+            self.decide(service)
+        self.age += 1
+        wanted = wanted_routes(self.settings, self.states)
+        if wanted == self.present and self.age < READ_AGAIN_TICKS:
+            return
+        protocol = self.settings["protocol"]
+        for command in route_commands(wanted, present_routes(protocol), protocol):
+            done = subprocess.run(["ip", *command], stderr=subprocess.PIPE, check=False)
+            if done.returncode:
+                log.error("ip %s: %s", " ".join(command), done.stderr.decode(errors="replace").strip())
+        self.present, self.age = present_routes(protocol), 0
+
+    def decide(self, service):
+        """Bring the state of one service up to date."""
+        name, state = service["name"], self.states[service["name"]]
+        healthy = self.healths[name].take(ask(service["check"], self.settings["timeout_s"], self.context))
+        new = next_state(state, healthy, lambda: known_elsewhere(service["routes"][0]["prefix"]))
+        if new is not state:
+            log.warning("%s: %s -> %s", name, state.value, new.value)
+        self.states[name] = new
 
 
 def main(path):
@@ -174,12 +200,10 @@ def main(path):
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     with open(path) as stream:
         settings = json.load(stream)
-    present = present_routes(settings["protocol"])
-    states = {service["name"]: state_of(service, settings, present) for service in settings["services"]}
-    healths = {service["name"]: Health(settings["rise"], settings["fall"]) for service in settings["services"]}
+    announcer = Announcer(settings)
     while True:
         start = time.monotonic()
-        tick(settings, healths, states)
+        announcer.tick()
         time.sleep(max(0.0, start + settings["interval_s"] - time.monotonic()))
 
 
