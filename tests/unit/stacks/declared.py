@@ -1,0 +1,73 @@
+"""Running a program against Pulumi's mocks and keeping what it registered, with its options."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pulumi.runtime import mocks, rpc, settings
+from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.stack import run_pulumi_func
+
+
+@dataclass
+class Recorded:
+    """What a program registered: requests by the resource's name."""
+
+    requests: dict[str, Any] = field(default_factory=dict)
+
+    def names(self, kind: str) -> list[str]:
+        """Names of one type, in registration order; `kind` is the type's last part."""
+        return [name for name, request in self.requests.items() if request.type.endswith(f":{kind}")]
+
+    def depends_on(self, name: str) -> set[str]:
+        """Names of the custom resources that it waits for."""
+        urns = self.requests[name].dependencies
+        return {urn.rsplit("::", 1)[-1] for urn in urns} & {n for n, r in self.requests.items() if r.custom}
+
+    def inputs(self, name: str) -> dict[str, Any]:
+        """Inputs as the engine gets them; secrets are wrapped."""
+        return dict(rpc.deserialize_properties(self.requests[name].object, keep_unknowns=True))
+
+
+class _Outputs(mocks.Mocks):
+    """Answers as our provider does: computed outputs are there."""
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        made = {"Authority": ("cert", "key"), "Certificate": ("cert", "key"), "Password": ("text",)}
+        outputs = {key: f"{key} of {args.name}" for key in made.get(args.typ.rsplit(":", 1)[-1], ())}
+        return args.name, {**args.inputs, **outputs}
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
+        return {}, None
+
+
+class _Monitor(mocks.MockMonitor):
+    def __init__(self, recorded: Recorded) -> None:
+        super().__init__(_Outputs())
+        self._recorded = recorded
+
+    def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:
+        self._recorded.requests[request.name] = request
+        return super().RegisterResource(request)
+
+
+def declare(program: Callable[[], None], stack: str) -> Recorded:
+    """Run the program to its end."""
+    recorded = Recorded()
+
+    async def run() -> None:
+        settings.SETTINGS.rpc_manager.clear()
+        settings.SETTINGS.outputs.clear()
+        mocks.set_mocks(_Outputs(), project="govcloud", stack=stack, monitor=_Monitor(recorded))
+        await run_pulumi_func(program)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Pulumi's mocks leave an event loop in each of their threads
+        asyncio.run(run())
+        gc.collect()
+    return recorded

@@ -1,0 +1,98 @@
+"""What each stack declares: hosts, their order, and what may not be lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from estate.addressing import plan
+from estate.loader import load
+from stacks import programs
+from stacks.components.hosts import in_order
+from stacks.programs import Context, program
+from tests.unit.stacks.declared import declare
+
+ESTATE = load()
+CONTEXT = Context(estate=ESTATE, plan=plan(ESTATE), instance="lab-1", operator_keys=("ssh-ed25519 AAAA",))
+
+
+def test_there_is_one_stack_per_site_whatever_their_number() -> None:
+    """Stacks follow the estate, in building order."""
+    assert programs.stack_names(ESTATE) == ("network", "data", "futian", "nanshan", "shaoguan", "province")
+    fewer = ESTATE.model_copy(update={"sites": ESTATE.sites[:2]})
+    assert programs.stack_names(fewer) == ("network", "data", "futian", "nanshan", "province")
+
+
+def test_an_unknown_stack_is_named_with_the_known_ones() -> None:
+    """Before anything is declared."""
+    with pytest.raises(KeyError, match="unknown stack 'luohu'; known: network, data, futian"):
+        program(CONTEXT, "luohu")
+
+
+def test_a_live_estate_changes_remote_first_and_routers_before_what_stands_behind_them() -> None:
+    """The order of a wave."""
+    names = [host.name for host in in_order(ESTATE, ESTATE.own_hosts)]
+    assert names[0] == "shaoguan-edge1"
+    assert names[4] == "futian-edge1"
+    assert [name.split("-")[0] for name in names] == ["shaoguan"] * 4 + ["futian"] * 4 + ["nanshan"] * 4
+
+
+def test_the_network_reaches_every_host_of_ours_and_none_of_the_peers() -> None:
+    """One Playbook each."""
+    recorded = declare(program(CONTEXT, "network"), "network")
+    hosts = {recorded.inputs(name)["host"] for name in recorded.names("Playbook")}
+    assert hosts == {host.name for host in ESTATE.own_hosts}
+
+
+def test_a_change_goes_host_by_host_and_a_first_build_side_by_side() -> None:
+    """Each waits for the one before it, or none for any."""
+    later = declare(program(CONTEXT, "network"), "network")
+    names = later.names("Playbook")
+    assert [later.depends_on(name) for name in names] == [set(), *({name} for name in names[:-1])]
+    first = declare(program(replace(CONTEXT, first_build=True), "network"), "network")
+    assert all(first.depends_on(name) == set() for name in first.names("Playbook"))
+
+
+def test_nothing_waits_for_a_host_at_a_dead_site() -> None:
+    """It stays declared, so that its state is kept."""
+    recorded = declare(program(replace(CONTEXT, without=frozenset({"shaoguan"})), "network"), "network")
+    names = recorded.names("Playbook")
+    assert "network-shaoguan-edge1" in names
+    waited_for = set().union(*(recorded.depends_on(name) for name in names if "shaoguan" not in name))
+    assert not any("shaoguan" in name for name in waited_for)
+
+
+def test_what_holds_data_is_protected_and_kept() -> None:
+    """Authority, passwords and the hosts with votes or databases; certificates can be issued again."""
+    recorded = declare(program(CONTEXT, "data"), "data")
+    for kind in ("Playbook", "Authority", "Password"):
+        assert recorded.names(kind)
+        assert all(
+            recorded.requests[name].protect and recorded.requests[name].retainOnDelete for name in recorded.names(kind)
+        )
+    assert not any(recorded.requests[name].protect for name in recorded.names("Certificate"))
+
+
+def test_every_host_and_the_operator_get_a_certificate() -> None:
+    """By name."""
+    recorded = declare(program(CONTEXT, "data"), "data")
+    wanted = {f"certificate-{host.name}" for host in ESTATE.own_hosts} | {"certificate-operator"}
+    assert set(recorded.names("Certificate")) == wanted
+
+
+def test_no_key_stands_outside_the_secrets() -> None:
+    """In none of a data host's readable inputs."""
+    recorded = declare(program(CONTEXT, "data"), "data")
+    for name in recorded.names("Playbook"):
+        readable = {key: value for key, value in recorded.inputs(name).items() if key != "secrets"}
+        assert "key of certificate" not in str(readable)
+        assert "text of password" not in str(readable)
+        assert "key of certificate" in str(recorded.inputs(name)["secrets"])
+
+
+def test_the_province_is_our_half_of_the_link() -> None:
+    """Only our own routers."""
+    recorded = declare(program(CONTEXT, "province"), "province")
+    hosts = {recorded.inputs(name)["host"] for name in recorded.names("Playbook")}
+    assert hosts == {"futian-edge1", "nanshan-edge1", "shaoguan-edge1"}
