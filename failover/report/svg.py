@@ -94,11 +94,11 @@ def timeline(scale: Scale, lanes: Sequence[Lane], markers: Sequence[Marker], dar
     bottom = LANE_TOP + len(lanes) * LANE_STEP
     dark_from, dark_to, dark_label = scale.x(dark[0]), scale.x(dark[1]), dark[2]
     parts = axis(scale, bottom, LANE_TOP - 12)
-    parts.append(rect(dark_from, 30, dark_to - dark_from, 16, "dark", dark_label))
-    parts.append(text((dark_from + dark_to) / 2, 42, dark_label, "dark-label", "middle"))
+    parts += _markers(scale, markers, bottom)
+    parts.append(rect(dark_from, 32, dark_to - dark_from, 16, "dark", dark_label))
+    parts.append(text((dark_from + dark_to) / 2, 44, dark_label, "dark-label", "middle"))
     for number, lane in enumerate(lanes):
         parts += _lane(scale, lane, LANE_TOP + number * LANE_STEP)
-    parts += _markers(scale, markers, bottom)
     return picture(bottom + 28, parts, " · ".join(lane.name for lane in lanes))
 
 
@@ -135,20 +135,49 @@ def merged(columns: Iterable[tuple[float, int, int]]) -> Iterable[tuple[tuple[in
         yield counts, run[0], run[1] + 0.1
 
 
+PIN_WIDTH = 18.0
+
+
 def _markers(scale: Scale, markers: Sequence[Marker], bottom: float) -> list[str]:
-    parts, last = [], -100.0
-    level = 0
-    for marker in markers:
-        x = scale.x(marker.at_s)
-        level = (level + 1) % 2 if x - last < 17 else 0
-        last = x
-        y = 10 + level * 13
-        parts.append(line(x, y + 7, x, bottom, f"mark {marker.source}"))
+    """Pins in a row, moved aside where events are close together; a line leads from each to its moment."""
+    parts: list[str] = []
+    true = [scale.x(marker.at_s) for marker in markers]
+    for marker, x, pin in zip(markers, true, spread(true, PIN_WIDTH, LEFT, WIDTH - RIGHT), strict=True):
+        parts.append(f'<polyline points="{pin:g},18 {x:g},28 {x:g},{bottom:g}" class="mark {marker.source}"/>')
         parts.append(
-            f'<g class="pin {marker.source}"><title>{escape(marker.title)}</title><circle cx="{x:g}" cy="{y:g}" r="8"/>'
-            f'<text x="{x:g}" y="{y + 4:g}" text-anchor="middle">{marker.number}</text></g>'
+            f'<g class="pin {marker.source}"><title>{escape(marker.title)}</title><circle cx="{pin:g}" cy="10" r="8"/>'
+            f'<text x="{pin:g}" y="14" text-anchor="middle">{marker.number}</text></g>'
         )
     return parts
+
+
+def spread(places: Sequence[float], apart: float, low: float, high: float) -> list[float]:
+    """The sorted places moved so that neighbours are at least `apart`, as near to where they were as one pass in each
+    direction can bring them, and inside low … high as far as there is room."""
+    moved: list[float] = []
+    for place in places:
+        moved.append(max(place, moved[-1] + apart) if moved else max(place, low))
+    limit = high
+    for n in range(len(moved) - 1, -1, -1):
+        moved[n] = min(moved[n], limit)
+        limit = moved[n] - apart
+    # What was pushed right as a group goes back half of the way, so that the group stands over its moments.
+    for first, last in _groups(moved, apart):
+        shift = sum(moved[n] - places[n] for n in range(first, last + 1)) / (last - first + 1)
+        floor = moved[first - 1] + apart if first else low
+        shift = min(shift, moved[first] - floor)
+        if shift > 0:
+            moved[first : last + 1] = [place - shift for place in moved[first : last + 1]]
+    return [round(place, 2) for place in moved]
+
+
+def _groups(places: Sequence[float], apart: float) -> Iterable[tuple[int, int]]:
+    """Index ranges of neighbours that stand exactly `apart`."""
+    first = 0
+    for n in range(1, len(places) + 1):
+        if n == len(places) or places[n] - places[n - 1] > apart + 0.01:
+            yield first, n - 1
+            first = n
 
 
 CELL, ROW, ROW_WINDOWS = 10.0, 14, 100

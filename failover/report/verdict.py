@@ -80,7 +80,7 @@ def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
         took = result.healthy_wall - result.restored_wall
         if took > SLOW_REJOIN_S:
             yield "rejoin", {"took": number(round(took, 1))}
-    if f.write_outage_s > NOTICEABLE_S:
+    if NOTICEABLE_S < f.write_outage_s <= o.rto_s:
         yield "margin", {"share": f"{f.write_outage_s / o.rto_s:.0%}"}
     elif not result.reasons:
         yield "nothing", {}

@@ -1,4 +1,5 @@
-"""The whole story of `site-loss` with a real applicant and a real HTTPS server; only the estate around them is on paper."""
+"""The whole story of `site-loss` with a real applicant and a real HTTPS server; only the estate around them is on
+paper."""
 
 from __future__ import annotations
 
@@ -86,7 +87,7 @@ def test_ctrl_c_in_the_dark_gives_the_power_back_and_tells_it(world: World, tmp_
     assert caught.value.exit_code == 7
     assert world.is_on("futian")
     assert all(process.poll() is not None for process in world.units.values()), "the applicant was stopped"
-    assert [e.subject for e in told if e.code == "undo"][0] == "power on futian"
+    assert next(e.subject for e in told if e.code == "undo") == "power on futian"
     assert not interrupted(tmp_path / "home" / "drills")
 
 

@@ -1,0 +1,152 @@
+"""The report says what was measured, in both languages, and needs nothing but itself."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from failover import words
+from failover.report import render, write
+from failover.report.svg import merged, spread
+from failover.report.verdict import findings, sentence
+from failover.result import Verdict
+from tests.unit.failover import sample
+
+DRILLS = {
+    "pass": sample.result(),
+    "objective-missed": sample.result(slow=True),
+    "data-violated": sample.result(spoil=True),
+    "failed": sample.result(healthy_wall=None, remaining=("futian-data1: not streaming",)),
+}
+
+
+@pytest.mark.parametrize("verdict", DRILLS)
+def test_the_verdict_follows_from_what_was_measured(verdict: str) -> None:
+    result = DRILLS[verdict]
+    assert result.verdict.value == verdict
+    assert result.exit_code == {"pass": 0, "objective-missed": 5}.get(verdict, 1)
+
+
+def test_the_json_has_the_promised_shape() -> None:
+    value = json.loads(json.dumps(DRILLS["pass"].as_json()))
+    assert value["objectives"]["rto_s"] == 40
+    assert value["objectives"]["rpo_records"] == 0
+    measured = value["measured"]
+    assert measured["write_outage_s"] == pytest.approx(21.3)
+    assert measured["read_outage_s"] == pytest.approx(0.8)
+    assert measured["recovery_s"] == pytest.approx(63.5)
+    assert (measured["acknowledged"], measured["lost"], measured["duplicated"]) == (1700, 0, 0)
+    assert {"at_s", "event", "source"} == set(value["timeline"][0])
+    assert value["timeline"][1] == {
+        "at_s": 0.0,
+        "event": "futian loses power, its links go silent",
+        "source": "injector",
+    }
+
+
+@pytest.mark.parametrize("lang", words.LANGUAGES)
+@pytest.mark.parametrize("verdict", DRILLS)
+def test_a_page_is_whole_and_needs_nothing_from_elsewhere(verdict: str, lang: str) -> None:
+    page = render(DRILLS[verdict], sample.ESTATE, lang)
+    assert not re.findall(r"(?:src|href)\s*=|@import|url\(", page)
+    assert not re.findall(r"\{[a-z_]+\}", re.sub(r"<style>.*?</style>", "", page, flags=re.S)), (
+        "every word was filled in"
+    )
+    assert sentence(DRILLS[verdict], sample.ESTATE, lang) in page
+    pictures = re.findall(r"<svg.*?</svg>", page, flags=re.S)
+    assert len(pictures) == 3
+    for picture in pictures:
+        ElementTree.fromstring(picture)
+    Balanced().check(page)
+    if lang == "en":
+        assert not re.search(r"[\u4e00-\u9fff]", re.sub(r"<style>.*?</style>", "", page, flags=re.S))
+
+
+def test_the_sentence_tells_outage_promise_and_data() -> None:
+    english = sentence(DRILLS["pass"], sample.ESTATE, "en")
+    assert "could not apply for 21.3 s (promised: at most 40 s)" in english
+    assert "none of 1,700 acknowledged applications" in english
+    assert "申办中断 21.3 秒（承诺不超过 40 秒）" in sentence(DRILLS["pass"], sample.ESTATE, "zh")
+
+
+def test_lost_rows_come_first_among_what_to_mend() -> None:
+    found = findings(DRILLS["data-violated"], "en")
+    assert found[0].grave
+    assert found[0].text.startswith("3 acknowledged applications are missing")
+    assert [f.grave for f in found] == sorted((f.grave for f in found), reverse=True)
+    assert any("more than one row: 1" in f.text for f in found)
+
+
+@pytest.mark.parametrize("verdict", DRILLS)
+def test_every_drill_has_something_to_mend(verdict: str) -> None:
+    assert findings(DRILLS[verdict], "zh")
+
+
+def test_what_comes_from_the_estate_is_escaped() -> None:
+    nasty = sample.result(healthy_wall=None, remaining=("<script>alert(1)</script>",))
+    assert "<script>" not in render(nasty, sample.ESTATE, "en")
+
+
+def test_writing_leaves_both_languages_and_the_json(tmp_path: Path) -> None:
+    write(DRILLS["pass"], sample.ESTATE, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"report.zh.html", "report.en.html", "result.json"}
+    assert (tmp_path / "report.zh.html").stat().st_size < 400_000
+
+
+def test_every_word_exists_in_both_languages() -> None:
+    for part in ("page", "events", "steps", "sources", "sentence", "findings", "blast", "drills"):
+        for code, both in words.section(part).items():
+            assert set(both) == {"zh", "en"}, code
+            names = [set(re.findall(r"\{(\w+)\}", both[lang])) for lang in words.LANGUAGES]
+            assert names[0] == names[1], f"{part}.{code}: both languages tell the same"
+
+
+def test_every_verdict_and_reason_has_words() -> None:
+    assert {v.value for v in Verdict} <= words.section("page").keys() & words.section("sentence").keys()
+
+
+def test_equal_neighbouring_columns_are_drawn_as_one() -> None:
+    columns = [(0.0, 2, 2), (0.1, 2, 2), (0.2, 2, 0), (0.5, 2, 0)]
+    assert [(c, round(a, 3), round(b, 3)) for c, a, b in merged(columns)] == [
+        ((2, 2), 0.0, 0.2), ((2, 0), 0.2, 0.3), ((2, 0), 0.5, 0.6),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_pins_never_overlap_and_stay_in_order(seed: int) -> None:
+    chance = random.Random(seed)
+    places = sorted(chance.uniform(64, 1068) for _ in range(chance.randint(1, 30)))
+    moved = spread(places, 18, 64, 1068)
+    assert all(b - a >= 17.9 for a, b in itertools.pairwise(moved))
+    assert moved[0] >= 63.9
+    assert moved[-1] <= 1068.1
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed and was not opened, or the other way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in ("meta",):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        """Opens nothing."""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def check(self, page: str) -> None:
+        self.feed(page)
+        assert not self.open
