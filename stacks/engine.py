@@ -241,9 +241,8 @@ def _failure(operation: str, answers: Sequence[Answer], on_event: OnEvent) -> St
     changed = sorted({change.host or change.resource for answer in answers for change in answer.changes})
     if operation == worker.UP:
         on_event("changed before the failure: " + (", ".join(changed) or "nothing"))
-    faults = [
-        f"{answer.stack}: {fault}" for answer in answers if not answer.done for fault in dict.fromkeys(answer.faults)
-    ]
+    failed = [answer for answer in answers if not answer.done]
+    faults = [f"{answer.stack}: {fault}" for answer in failed for fault in dict.fromkeys(filter(None, answer.faults))]
     return StacksFailed(
         "\n".join(faults), "mend the cause and run the same command again: it goes on from there", answers
     )

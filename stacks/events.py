@@ -67,7 +67,9 @@ def fault_of(event: DiagnosticEvent) -> str | None:
     text = clean(event.message)
     if event.severity != "error" or not text or text.startswith(("update failed", "preview failed", "refresh failed")):
         return None
-    return re.sub(r"^(rpc error: code = \w+ desc = |\d+ error occurred:\s*\* )", "", text).strip()
+    return re.sub(
+        r"^((Preview|Update|Refresh) failed: |rpc error: code = \w+ desc = |\d+ errors? occurred:\s*\* )+", "", text
+    )
 
 
 def progress_of(event: EngineEvent) -> str | None:

@@ -162,10 +162,9 @@ def _diagnostic(event: EngineEvent, tell: Tell) -> None:
 
 
 def _last_words(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip().startswith(("error:", "stderr:"))]
-    return (
-        (lines[-1] if lines else text.strip().splitlines()[-1]).removeprefix("stderr:").removeprefix("error:").strip()
-    )
+    """What an engine says that failed before its first event; empty where events have told it."""
+    lines = [line.strip().removeprefix("stderr:").strip() for line in text.splitlines()]
+    return "\n".join(line.removeprefix("error:").strip() for line in lines if line.startswith("error:"))
 
 
 if __name__ == "__main__":

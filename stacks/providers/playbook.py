@@ -134,7 +134,7 @@ def actual_state(inputs: Properties, found: tuple[Difference, ...]) -> Propertie
     """The outputs after a read: the inputs with what was found put in, and the findings in words."""
     trees = (*shape.KINDS, shape.SECRETS)
     state = {key: _Tree(inputs[key]) if key in trees else inputs[key] for key in inputs}
-    secrets = state[shape.SECRETS]
+    secrets = state.get(shape.SECRETS)
     words: dict[str, Any] = {}
     for item in found:
         words[f"{item.kind} {item.name}: {item.aspect}"] = str(item)
