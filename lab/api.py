@@ -15,9 +15,9 @@ from pathlib import Path
 from estate.addressing import plan
 from estate.model import Estate
 from lab import cgroups, content, identity, mounts, names, network, preflight, processes, record, status, sweep, sysctls
-from lab.command import LabError, network_of, run, wait_for
+from lab.command import LabError, network_of, wait_for
 from lab.machines import Machines
-from lab.topology import Machine, Topology, topology
+from lab.topology import Machine, Topology, Wire, topology
 from lab.wiring import Settings, Wires
 from lab.wiring import start as start_wires
 from playbooks import render
@@ -55,7 +55,8 @@ class Lab:
     def __init__(self, estate: Estate, home: Path | None = None, *, access: Access | None = None) -> None:
         self.estate = estate
         self.where = names.Directories(home=home or paths.home())
-        self.access = access or Access(key=self.where.home / "ssh/id_ed25519", known_hosts=self.where.home / "ssh/known_hosts")
+        keys = self.where.home / "ssh"
+        self.access = access or Access(key=keys / "id_ed25519", known_hosts=keys / "known_hosts")
         self.topology: Topology = topology(estate, plan(estate))
         self.wires = Wires(self.where, self.topology)
 
@@ -64,14 +65,15 @@ class Lab:
     def up(self, on_event: Tell = lambda _: None) -> None:
         """Start the lab, or whatever of it is missing. One of another estate, image or checkout is replaced.
 
-        Raises `Locked` while another process changes it. Interrupted: what has started stays, the next `up` starts anew.
+        Raises `Locked` while another process changes it. Interrupted: what has started stays; the next `up` starts
+        anew.
         """
         started = time.monotonic()
         image = preflight.image()
         with record.lock("lab up"):
             digest = self._digest(image)
             noted = record.read()
-            if noted and noted.complete and noted.digest == digest and noted.home == str(self.where.home) and self._healthy():
+            if noted and self._may_stay(noted, digest):
                 self._complete(on_event, image)
                 on_event(f"lab {noted.instance} is up since {noted.since}")
                 return
@@ -88,6 +90,7 @@ class Lab:
             sweep.sweep(self.where, on_event)
             identity.distrust(self.access, {str(m.management.ipv4.ip) for m in self.topology.machines})
             record.forget()
+        on_event("lab down: nothing is left of it")
 
     def _digest(self, image: Path) -> str:
         """What a running lab must have been built from to be used again."""
@@ -95,8 +98,10 @@ class Lab:
         text = f"{self.topology.digest()} {image} {fixtures!r}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _healthy(self) -> bool:
-        """Whether namespaces and wires are there; machines may be off."""
+    def _may_stay(self, noted: record.Record, digest: str) -> bool:
+        """Whether the lab that is up is the wanted one, with namespaces and wires; machines may be off."""
+        if not noted.complete or noted.digest != digest or noted.home != str(self.where.home):
+            return False
         try:
             return network.exists(names.OPERATOR) and len(self.wires.state()) == len(self.topology.wires)
         except LabError:
@@ -130,7 +135,7 @@ class Lab:
         self._prepare(machines, image)
         on_event("networks and wires")
         network.build_core(self.topology)
-        start_wires(self.where)
+        start_wires(self.where, cgroups.create(cgroups.detect(), names.WIRES_GROUP))
         self.wires.add_all()
         on_event(f"power for {len(self.topology.machines)} machines")
         self._power_on(machines, self.topology.machines)
@@ -153,9 +158,7 @@ class Lab:
             machines.prepare(machine, files, units)
 
         _each(prepare, self.topology.machines)
-        identity.trust(
-            self.access, {str(m.management.ipv4.ip): keys[m.name].public for m in self.topology.machines}
-        )
+        identity.trust(self.access, {str(m.management.ipv4.ip): keys[m.name].public for m in self.topology.machines})
 
     def _power_on(self, machines: Machines, wanted: Sequence[Machine]) -> None:
         network.plug_in(wanted)
@@ -187,9 +190,10 @@ class Lab:
     # Power ------------------------------------------------------------------------------------------------------
 
     def power_off(self, targets: Iterable[str]) -> None:
-        """Cut the power of hosts or whole sites, together: links fall silent, unsynced data is lost, nobody says good-bye.
+        """Cut the power of hosts or whole sites, together.
 
-        Already off is no error. Raises `WrongUse` for unknown names.
+        Links fall silent, unsynced data is lost, nobody says good-bye. Already off is no error. Raises `WrongUse` for
+        unknown names.
         """
         wanted = self._targets(targets)
         with record.lock("lab power off"):
@@ -198,6 +202,7 @@ class Lab:
             network.silence(wanted)
             self._machines(self._image()).cut_power(wanted)
             network.unplug(wanted)
+            identity.hang_up(self.access, [str(machine.management.ipv4.ip) for machine in wanted])
 
     def power_on(self, targets: Iterable[str], *, wait: bool = False) -> None:
         """Give the power back; returns when the machines have begun to boot, or with `wait` when they greet by SSH."""
@@ -301,12 +306,13 @@ class Lab:
         for name in wanted:
             matching = [m for m in self.topology.machines if name in (m.name, m.place)]
             if not matching:
-                known = [*dict.fromkeys(m.place for m in self.topology.machines), *(m.name for m in self.topology.machines)]
-                raise WrongUse(f"unknown host or site {name!r}", f"known: {', '.join(known)}")
+                machines = self.topology.machines
+                known = ", ".join([*dict.fromkeys(m.place for m in machines), *(m.name for m in machines)])
+                raise WrongUse(f"unknown host or site {name!r}", f"known: {known}")
             found.update({machine.name: machine for machine in matching})
         return list(found.values())
 
-    def _link(self, name: str):
+    def _link(self, name: str) -> Wire:
         for wire in self.topology.wires:
             if wire.name == name:
                 return wire

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 from lab import names
 
 ROOT = Path("/sys/fs/cgroup")
-V1_CONTROLLERS = ("memory", "pids")
-"""v1: accounting only. The machines stay out of `cpu`: a child group there gets no real-time budget."""
+CONTROLLERS = ("memory", "pids")
+"""Accounting only. Nobody gets a group of `cpu`: a child group there has no real-time budget, which the wires need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ def detect(root: Path = ROOT) -> Layout:
     """What this host has. v2 only: one hierarchy. Otherwise systemd's named one and, in hybrid mode, `unified`."""
     if (root / "cgroup.controllers").exists():
         return Layout(hierarchies=(root,), unified=True)
-    candidates = [root / "systemd", root / "unified", *(root / name for name in V1_CONTROLLERS)]
+    candidates = [root / "systemd", root / "unified", *(root / name for name in CONTROLLERS)]
     return Layout(hierarchies=tuple(path for path in candidates if (path / "cgroup.procs").exists()), unified=False)
 
 
@@ -49,15 +50,15 @@ def _delegate(root: Path) -> None:
     parent = root / names.CGROUP
     parent.mkdir(exist_ok=True)
     available = (root / "cgroup.subtree_control").read_text().split()
-    for name in ("memory", "pids", "cpu"):
+    for name in CONTROLLERS:
         if name in available:
             (parent / "cgroup.subtree_control").write_text(f"+{name}")
 
 
-def members(layout: Layout) -> set[int]:
-    """Every process in any of the lab's groups."""
+def members(layout: Layout, hosts: Iterable[str] | None = None) -> set[int]:
+    """Every process in the groups of those machines, or in any of the lab's."""
     found: set[int] = set()
-    for group in _all(layout):
+    for group in _all(layout, [""] if hosts is None else hosts):
         with suppress(OSError, ValueError):
             found.update(int(pid) for pid in (group / "cgroup.procs").read_text().split())
     return found
@@ -66,7 +67,7 @@ def members(layout: Layout) -> set[int]:
 def remove(layout: Layout) -> list[Path]:
     """Remove all of the lab's groups; returns those that are still in use."""
     left = []
-    for group in _all(layout):
+    for group in _all(layout, [""]):
         try:
             group.rmdir()
         except FileNotFoundError:
@@ -76,14 +77,10 @@ def remove(layout: Layout) -> list[Path]:
     return left
 
 
-def _all(layout: Layout) -> list[Path]:
-    """The lab's groups in every hierarchy, the deepest first."""
-    found: list[Path] = []
-    for hierarchy in layout.hierarchies:
-        top = hierarchy / names.CGROUP
-        if top.is_dir():
-            found += [Path(path) for path, _, _ in os.walk(top, topdown=False)]
-    return found
+def _all(layout: Layout, tops: Iterable[str]) -> list[Path]:
+    """The lab's groups at and below `tops` (empty: all) in every hierarchy, the deepest first."""
+    roots = [hierarchy / names.CGROUP / top for hierarchy in layout.hierarchies for top in tops]
+    return [Path(path) for root in roots if root.is_dir() for path, _, _ in os.walk(root, topdown=False)]
 
 
 def memory_bytes(layout: Layout, host: str) -> int | None:

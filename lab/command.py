@@ -51,7 +51,7 @@ CLONE_NEWNET = 0x40000000
 
 @contextmanager
 def network_of(handle: Path) -> Iterator[None]:
-    """The calling thread is in the network namespace behind `handle`; other threads are not. For sockets of this process."""
+    """The calling thread is in the network namespace behind `handle`; other threads are not. For sockets made here."""
     with Path("/proc/thread-self/ns/net").open("rb") as before, handle.open("rb") as there:
         _setns(there.fileno())
         try:

@@ -1,4 +1,4 @@
-"""Data disks: ext4 of fixed size on a loop device. What was not synced is lost with the power, and a full disk is full."""
+"""Data disks: ext4 of fixed size on a loop device. What was not synced is lost with the power; full is full."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,19 @@ def trust(access: Access, hosts: Mapping[str, str]) -> None:
     aside = access.known_hosts.with_suffix(".new")
     aside.write_text("\n".join(lines) + "\n" if lines else "")
     aside.replace(access.known_hosts)
+
+
+def hang_up(access: Access, addresses: Iterable[str]) -> None:
+    """End the shared connections to machines that have lost their power: the next caller starts with a new one."""
+    closing = [
+        subprocess.Popen(
+            ["ssh", *access.options(), "-O", "exit", f"{access.user}@{address}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        for address in addresses
+    ]  # fmt: skip
+    for process in closing:
+        process.wait(timeout=10)
 
 
 def distrust(access: Access, addresses: set[str]) -> None:

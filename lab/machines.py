@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
-from lab import cgroups, disks, mounts, names, processes
-from lab.command import LabError, wait_for
+from lab import cgroups, disks, launch, mounts, names, processes
+from lab.command import wait_for
 from lab.names import Directories
 from lab.topology import Machine
 
@@ -21,9 +21,6 @@ DROPPED = "CAP_SYS_TIME,CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_SYS_BOOT"
 
 WANTS = "etc/systemd/system/multi-user.target.wants"
 
-# Each machine's group holds its whole tree before systemd-nspawn starts; `setsid --fork` leaves it to the host's init.
-_START = 'for group in $GROUPS_OF; do echo $$ >"$group/cgroup.procs" || exit 1; done; unset GROUPS_OF; exec "$@"'
-
 
 class Machines:
     """The lab's machines, below one set of directories."""
@@ -31,9 +28,7 @@ class Machines:
     def __init__(self, where: Directories, image: Path, layout: cgroups.Layout) -> None:
         self.where, self.image, self.layout = where, image, layout
 
-    def prepare(
-        self, machine: Machine, files: Mapping[str, tuple[bytes, int, int, int]], units: Iterable[str]
-    ) -> None:
+    def prepare(self, machine: Machine, files: Mapping[str, tuple[bytes, int, int, int]], units: Iterable[str]) -> None:
         """A new system disk with the given files (path: content, mode, user id, group id) and units started at boot,
         and an empty data disk."""
         shutil.rmtree(self.where.machine(machine.name), ignore_errors=True)
@@ -61,19 +56,12 @@ class Machines:
 
     def start(self, machine: Machine) -> None:
         """Switch on. Returns at once; the machine boots on its own and outlives this process."""
-        groups = cgroups.create(self.layout, machine.name)
-        environment = {
-            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
-            "GROUPS_OF": " ".join(str(group) for group in groups),
-        }
-        with self.where.console(machine.name).open("ab") as console:
-            started = subprocess.run(
-                ["setsid", "--fork", "sh", "-c", _START, "sh", *self._nspawn(machine)],
-                stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=environment, cwd="/", check=False,
-            )  # fmt: skip
-        if started.returncode:
-            raise LabError(f"{machine.name}: cannot be started", f"read {self.where.console(machine.name)}")
+        launch.detached(
+            self._nspawn(machine),
+            groups=cgroups.create(self.layout, machine.name),
+            log=self.where.console(machine.name),
+            environment={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+        )
 
     def _nspawn(self, machine: Machine) -> list[str]:
         argv = [
@@ -99,17 +87,25 @@ class Machines:
             if machine.disk and self.where.data(machine.name) in mounted:
                 disks.lose_power(self.where.data(machine.name))
         dying = [running[m.name] for m in machines if m.name in running]
-        gone = [pid for one in dying for pid in (one.leader, one.nspawn) if pid]
-        processes.kill(gone)
-        wait_for("the machines' processes are gone", lambda: not processes.alive(gone), deadline_s=15)
+        processes.kill(pid for one in dying for pid in (one.leader, one.nspawn) if pid)
+        wait_for("the machines' processes are gone", lambda: not self._stragglers(machines), deadline_s=15)
         for machine in machines:
             self.release(machine)
 
+    def _stragglers(self, machines: Iterable[Machine]) -> set[int]:
+        """Processes that are still there, killed again: a machine may have been about to start."""
+        running = processes.running_machines()
+        left = {running[m.name].nspawn for m in machines if m.name in running}
+        left |= processes.alive(cgroups.members(self.layout, [m.name for m in machines]))
+        processes.kill(left)
+        return left
+
     def release(self, machine: Machine) -> None:
         """Unmount what the host has mounted for the machine."""
+        mounted = {mount.where for mount in mounts.table()}
         for where in (self.where.data(machine.name), self.where.root(machine.name)):
-            if where in {mount.where for mount in mounts.table()}:
-                wait_for(f"{where} is free", lambda where=where: mounts.unmount(where), deadline_s=15)
+            if where in mounted:
+                wait_for(f"{where} is free", partial(mounts.unmount, where), deadline_s=15)
 
 
 def _directories(upper: Path, wanted: Path, image: Path) -> None:

@@ -66,7 +66,7 @@ def of_the_lab() -> list[Mount]:
 
 def unmount(where: Path, *, lazily: bool = False) -> bool:
     """Unmount; False where something still uses it or nothing is mounted there."""
-    return _libc.umount2(os.fsencode(where), MNT_DETACH if lazily else 0) == 0
+    return bool(_libc.umount2(os.fsencode(where), MNT_DETACH if lazily else 0) == 0)
 
 
 def share(where: Path) -> None:

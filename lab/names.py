@@ -1,4 +1,4 @@
-"""What the lab's things are called on the host. `down` finds everything by these names, even when all records are gone."""
+"""What the lab's things are called on the host. `down` finds everything by these names, even without records."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ MOUNT_SOURCE = "govcloud-lab"
 """Shown as the source of the lab's mounts in the mount table."""
 DISK_PREFIX, DISK_SUFFIX = "govcloud-", ".disk"
 CGROUP = "govcloud"
+WIRES_GROUP = "wires"
+"""The wires' own group, beside the machines': no session's end takes them along."""
 WIRES_PROGRAM = "govcloud-wires"
 NSPAWN_STATE = Path("/run/systemd/nspawn")
 

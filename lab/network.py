@@ -1,4 +1,4 @@
-"""Namespaces, bridges and veth pairs. Everything hangs in namespaces of its own: nothing reaches the host's interfaces."""
+"""Namespaces, bridges and veth pairs. All in namespaces of the lab's own: nothing reaches the host's interfaces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ctypes
 import fcntl
 import socket
 import struct
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -143,13 +142,3 @@ def _batch(netns: str | None, lines: list[str], *, check: bool = True) -> None:
         return
     argv = ["ip", *(["-n", netns] if netns else []), *([] if check else ["-force"]), "-batch", "-"]
     run(argv, stdin="\n".join(lines) + "\n", check=check)
-
-
-def gone(netns: Iterable[str], *, deadline_s: float = 5.0) -> bool:
-    """Whether the handles disappeared in time."""
-    end = time.monotonic() + deadline_s
-    while any(exists(name) for name in netns):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True

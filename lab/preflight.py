@@ -10,7 +10,6 @@ from lab.command import LabError
 from workstation import paths
 
 PROGRAMS = ("systemd-nspawn", "ip", "bridge", "nsenter", "setsid", "mkfs.ext4", "e2fsck", "mount", "losetup")
-NEEDED_MIB = 4096
 
 
 def host() -> None:

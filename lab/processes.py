@@ -24,7 +24,7 @@ class Running:
 
 def pids() -> list[int]:
     """All processes of the host."""
-    return [int(entry) for entry in os.listdir(PROC) if entry.isdigit()]
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
 
 
 def command_line(pid: int) -> list[str]:

@@ -44,7 +44,10 @@ class LinkStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class LabStatus:
-    """The whole lab. `instance` is None where none is up; `used_mib` is the drop of available memory since before `up`."""
+    """The whole lab. `instance` is None where none is up.
+
+    `used_mib` is the drop of available memory since before `up`; page cache counts as available.
+    """
 
     instance: str | None
     checkout: str | None
@@ -69,7 +72,8 @@ class LabStatus:
         """For a person."""
         if self.instance is None:
             return "no lab is up" + (f"; {'; '.join(self.problems)}" if self.problems else "")
-        lines = [f"lab {self.instance} of {self.checkout}, since {self.since}{'' if self.complete else ' (not complete)'}"]
+        complete = "" if self.complete else " (not complete)"
+        lines = [f"lab {self.instance} of {self.checkout}, since {self.since}{complete}"]
         for machine in self.machines:
             memory = "" if machine.memory_mib is None else f"{machine.memory_mib:6d} MiB"
             lines.append(f"  {machine.name:16} {'on ' if machine.power else 'OFF'}  {machine.address:15} {memory}")

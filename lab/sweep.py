@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -92,7 +91,7 @@ def _detach_loops(before: tuple[str, ...] | None) -> None:
     if before is None:
         return
     in_use = {str(device) for device, _ in mounts.loops()}
-    with suppress(OSError), open("/dev/loop-control", "rb") as control:
+    with suppress(OSError), Path("/dev/loop-control").open("rb") as control:
         for entry in Path("/sys/block").glob("loop*"):
             number = re.fullmatch(r"loop(\d+)", entry.name)
             if number and f"/dev/{entry.name}" not in {*before, *in_use}:
@@ -124,7 +123,7 @@ def _remove_nspawn_state() -> None:
         for path in directory.glob(f"{names.PREFIX}*") if directory.is_dir() else ():
             with suppress(OSError):
                 mounts.unmount(path, lazily=True)
-                os.rmdir(path)
+                path.rmdir()
     for path in (names.NSPAWN_STATE / "locks").glob("inode-*"):
         with suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever still uses it holds it

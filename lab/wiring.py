@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import names
+from lab import launch, names
 from lab.command import LabError, wait_for
 from lab.names import Directories
 from lab.topology import Machine, PortKind, Topology
@@ -76,14 +76,11 @@ def _go() -> str:
     return found
 
 
-def start(where: Directories) -> None:
+def start(where: Directories, groups: Sequence[Path]) -> None:
     """Start the daemon in the wires' namespace; it outlives this process."""
     names.RUN.mkdir(parents=True, exist_ok=True)
     argv = ["nsenter", f"--net={names.NETNS_DIR / names.WIRES}", str(program()), "-socket", str(where.wires_socket)]
-    with where.wires_log.open("ab") as log:
-        subprocess.run(
-            ["setsid", "--fork", *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=True
-        )
+    launch.detached(argv, groups=groups, log=where.wires_log)
     wait_for("the wires answer", where.wires_socket.exists, deadline_s=10)
 
 
@@ -136,7 +133,7 @@ class Wires:
                 with connection.makefile("rb") as answers:
                     answer: dict[str, Any] = json.loads(answers.readline())
         except (OSError, ValueError) as error:
-            raise LabError(f"the wires do not answer: {error}", "run ./govcloud lab up: it starts the lab anew") from None
+            raise LabError(f"the wires do not answer: {error}", "run ./govcloud lab up") from None
         if answer.get("error"):
             raise LabError(f"the wires refuse: {answer['error']}")
         return answer

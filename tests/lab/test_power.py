@@ -62,9 +62,7 @@ def test_a_neighbour_sees_nothing_but_silence(powered: Lab) -> None:
     dead, neighbour = "province-cloud1", "province-edge1"
     address = str(lan_address(powered, dead))
     carrier = on(powered, neighbour, "cat", "/sys/class/net/lan0/carrier_changes")
-    talk = subprocess.Popen(
-        powered.shell_argv(neighbour, ["python3", "-c", SPEAK, address]), stdout=subprocess.PIPE
-    )
+    talk = subprocess.Popen(powered.shell_argv(neighbour, ["python3", "-c", SPEAK, address]), stdout=subprocess.PIPE)
     assert talk.stdout is not None
     assert b"SSH" in talk.stdout.readline()
     with Tap(neighbour, "lan0", ALL) as capture:

@@ -1,0 +1,203 @@
+"""`down` leaves nothing, whatever it finds; the next `up` always works; one lab per host."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from estate import loader
+from lab import names, processes, record, sweep
+from lab.api import Lab, instance_id
+from lab.cgroups import detect
+from tests.lab import traces
+from workstation import paths
+
+pytestmark = pytest.mark.lab
+
+LOCKED = 8
+
+
+def command(*argv: str, checkout: Path | None = None) -> subprocess.Popen[str]:
+    """The lab's own command line in another process."""
+    root = checkout or paths.repo()
+    return subprocess.Popen(
+        [sys.executable, "-m", "lab", *argv],
+        env={**os.environ, "PYTHONPATH": str(root)}, cwd=root, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Its exit code and what it said."""
+    _, said = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+@pytest.fixture
+def estate_lab() -> Iterator[Lab]:
+    """The lab of the project's estate, down before and after."""
+    found = Lab(loader.load())
+    found.down()
+    yield found
+    found.down()
+
+
+def clean(before: traces.Snapshot, known: frozenset[int], volatile: set[str]) -> None:
+    """Fails unless the host is as before, within the time that the kernel needs to forget namespaces."""
+    end = time.monotonic() + 10
+    while left := traces.differences(before, traces.take(known), volatile):
+        if time.monotonic() > end:
+            pytest.fail("\n".join(left))
+        time.sleep(0.2)
+
+
+def before_it() -> tuple[traces.Snapshot, frozenset[int], set[str]]:
+    """The host as it is, who was there, and what moves by itself."""
+    known = traces.pids()
+    first = traces.take(known)
+    time.sleep(2)  # what changes by itself has to be given the time to do so
+    second = traces.take(known)
+    return second, known, traces.changing_sysctls(first, second)
+
+
+def kill_everything() -> None:
+    """SIGKILL to every process of the lab: machines, wires and whatever runs beside them."""
+    processes.kill(
+        (processes.by_command_line() | processes.in_lab_namespaces() | _in_groups()) - processes.self_and_ancestors()
+    )
+
+
+def _in_groups() -> set[int]:
+    from lab import cgroups
+
+    return cgroups.members(detect())
+
+
+def nothing(_: Lab) -> None:
+    """The lab as `up` left it."""
+
+
+def use_it(lab: Lab) -> None:
+    """Shells open, a machine off, a link cut."""
+    subprocess.run(lab.shell_argv("futian-data1", ["true"]), check=True, timeout=20)
+    lab.power_off(["nanshan"])
+    lab.cut("ft-sg")
+
+
+def kill_it(lab: Lab) -> None:
+    """All of its processes killed, nobody cleaned up."""
+    subprocess.run(lab.shell_argv("futian-data1", ["true"]), check=True, timeout=20)
+    kill_everything()
+
+
+def forget_it(_: Lab) -> None:
+    """The record is damaged; sysctls are put back by hand, for only the record knew them."""
+    from lab import sysctls
+
+    noted = record.read()
+    assert noted
+    record.RECORD.write_text('{"instance":')
+    sysctls.restore(noted.sysctls)
+
+
+@pytest.mark.parametrize("harm", [nothing, use_it, kill_it, forget_it], ids=lambda harm: harm.__name__)
+def test_down_leaves_nothing(estate_lab: Lab, harm: Callable[[Lab], None]) -> None:
+    """No process, mount, namespace, control group, loop device, interface or changed setting."""
+    before, known, volatile = before_it()
+    estate_lab.up()
+    harm(estate_lab)
+    estate_lab.down()
+    clean(before, known, volatile)
+    assert not sweep.traces()
+    assert not estate_lab.where.lab.exists()
+    assert instance_id() is None
+
+
+def test_down_without_a_lab_is_no_error(estate_lab: Lab) -> None:
+    """Twice, even."""
+    estate_lab.down()
+    estate_lab.down()
+
+
+def test_another_clone_brings_the_lab_up_after_everything_was_killed(estate_lab: Lab, tmp_path: Path) -> None:
+    """`up` from a second checkout finds the ruins, clears them, and starts anew."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(paths.repo()), str(clone)], check=True)
+    estate_lab.up()
+    first = instance_id()
+    kill_everything()
+    code, said = finish(command("up", checkout=clone))
+    assert code == 0, said
+    noted = record.read()
+    assert noted
+    assert noted.checkout == str(clone)
+    assert noted.instance != first
+    assert all(machine.power for machine in estate_lab.status().machines)
+
+
+def test_a_second_up_uses_what_is_there(estate_lab: Lab) -> None:
+    """The same instance; machines without power get it back."""
+    estate_lab.up()
+    first = instance_id()
+    estate_lab.power_off(["citizen1"])
+    estate_lab.up()
+    assert instance_id() == first
+    assert estate_lab.is_on("citizen1")
+
+
+def test_only_one_process_changes_the_lab(estate_lab: Lab) -> None:
+    """A second `up` is refused with the holder's checkout, process and start; a killed holder's lock is free."""
+    first = command("up")
+    wait_until(lambda: record.LOCK.exists() and record.LOCK.read_text() != "")
+    code, said = finish(command("up"))
+    assert code == LOCKED
+    assert str(paths.repo()) in said
+    assert str(first.pid) in said
+    assert "since" in said
+    first.kill()
+    finish(first)
+    code, said = finish(command("up"))
+    assert code == 0, said
+
+
+def test_an_interrupted_up_can_be_repeated_or_taken_down(estate_lab: Lab) -> None:
+    """Ctrl-C while machines start."""
+    before, known, volatile = before_it()
+    first = command("up")
+    wait_until(lambda: len(processes.running_machines()) > 3)
+    first.send_signal(signal.SIGINT)
+    code, _ = finish(first)
+    assert code != 0
+    assert instance_id() is not None
+    noted = record.read()
+    assert noted
+    assert not noted.complete
+    estate_lab.up()
+    assert all(machine.power for machine in estate_lab.status().machines)
+    estate_lab.down()
+    clean(before, known, volatile)
+
+
+def wait_until(condition: Callable[[], bool], deadline_s: float = 30) -> None:
+    """Poll until it holds."""
+    end = time.monotonic() + deadline_s
+    while True:
+        with suppress(OSError):
+            if condition():
+                return
+        assert time.monotonic() < end, "did not come"
+        time.sleep(0.01)
+
+
+def test_the_prefix_is_the_labs_alone() -> None:
+    """Everything is found by this prefix: nothing else may have it."""
+    assert names.netns("futian-edge1") == "gc-futian-edge1"
+    assert names.OPERATOR.startswith(names.PREFIX)
+    assert names.WIRES.startswith(names.PREFIX)

@@ -1,0 +1,166 @@
+"""What the lab reads of its host and keeps about itself."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from lab import cgroups, identity, mounts, record, sysctls
+from lab.content import on_disk
+from playbooks.hostplan import File
+from workstation.errors import Locked
+from workstation.ssh import Access
+
+
+def hierarchy(root: Path, *names: str) -> None:
+    """Control group hierarchies as directories."""
+    for name in names:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        (root / name / "cgroup.procs").write_text("")
+
+
+def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
+    """Never `cpu`: a child there has no real-time budget."""
+    hierarchy(tmp_path, "systemd", "unified", "cpu", "memory", "pids")
+    layout = cgroups.detect(tmp_path)
+    assert not layout.unified
+    assert [path.name for path in layout.hierarchies] == ["systemd", "unified", "memory", "pids"]
+    assert cgroups.create(layout, "futian-data1")[0] == tmp_path / "systemd/govcloud/futian-data1"
+
+
+def test_v2_hosts_have_one_hierarchy_with_accounting_handed_down(tmp_path: Path) -> None:
+    """Memory and processes, where the root has them."""
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
+    (tmp_path / "cgroup.subtree_control").write_text("cpu memory")
+    layout = cgroups.detect(tmp_path)
+    assert layout.unified
+    assert cgroups.create(layout, "futian-data1") == [tmp_path / "govcloud/futian-data1"]
+    assert (tmp_path / "govcloud/cgroup.subtree_control").read_text() == "+memory"
+
+
+def test_members_are_those_of_the_asked_machines_and_of_groups_below(tmp_path: Path) -> None:
+    """As systemd in a machine makes groups of its own."""
+    (tmp_path / "cgroup.controllers").write_text("")
+    hierarchy(tmp_path, "govcloud/a/payload", "govcloud/b")
+    (tmp_path / "govcloud/a/payload/cgroup.procs").write_text("11\n12\n")
+    (tmp_path / "govcloud/b/cgroup.procs").write_text("21\n")
+    layout = cgroups.detect(tmp_path)
+    assert cgroups.members(layout, ["a"]) == {11, 12}
+    assert cgroups.members(layout) == {11, 12, 21}
+
+
+def test_memory_is_read_in_both_versions(tmp_path: Path) -> None:
+    """`anon` in v2, `total_rss` in v1; None where it is not accounted."""
+    (tmp_path / "cgroup.controllers").write_text("")
+    hierarchy(tmp_path, "govcloud/a", "govcloud/b", "govcloud/c")
+    (tmp_path / "govcloud/a/memory.stat").write_text("anon 1048576\nfile 99\n")
+    (tmp_path / "govcloud/b/memory.stat").write_text("cache 5\ntotal_rss 2097152\n")
+    layout = cgroups.detect(tmp_path)
+    assert [cgroups.memory_bytes(layout, host) for host in "abc"] == [1048576, 2097152, None]
+
+
+def test_the_mount_table_is_read_with_its_escapes() -> None:
+    """This process's root is in it."""
+    assert Path("/") in {mount.where for mount in mounts.table()}
+
+
+def test_only_disks_named_by_the_lab_are_the_labs() -> None:
+    """Other loop devices of the host are nobody's business."""
+    assert mounts.is_lab_disk(Path("/x/lab/disks/govcloud-futian-data1.disk"))
+    assert not mounts.is_lab_disk(Path("/x/images/govcloud.iso"))
+
+
+def test_sysctls_that_a_kernel_lacks_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is too small is raised, what is large enough stays, and all goes back."""
+    monkeypatch.setattr(sysctls, "PROC", tmp_path)
+    few, many = tmp_path / "fs/inotify/max_user_instances", tmp_path / "kernel/pid_max"
+    for path, value in ((few, "128"), (many, "4194304")):
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{value}\n")
+    before = sysctls.read()
+    sysctls.raise_to_needs()
+    assert (few.read_text().strip(), many.read_text().strip()) == ("8192", "4194304")
+    assert sysctls.restore(before) == []
+    assert few.read_text().strip() == "128"
+
+
+@pytest.fixture
+def run_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Lock and record in a directory of the test's own."""
+    monkeypatch.setattr(record.names, "RUN", tmp_path)
+    monkeypatch.setattr(record, "LOCK", tmp_path / "lab.lock")
+    monkeypatch.setattr(record, "RECORD", tmp_path / "lab.json")
+    return tmp_path
+
+
+def test_a_held_lock_names_its_holder(run_directory: Path) -> None:
+    """Checkout, process and start; free again when the holder has ended."""
+    with record.lock("lab up"):
+        with pytest.raises(Locked, match=rf"`lab up`.*process {os.getpid()}, since 20"):
+            with record.lock("lab down"):
+                pytest.fail("two hold it")
+    with record.lock("lab down"):
+        pass
+    assert (run_directory / "lab.lock").exists()
+
+
+def test_a_killed_holder_leaves_the_lock_free(run_directory: Path) -> None:
+    """The kernel gives it back, whatever the file says."""
+    context = multiprocessing.get_context("fork")
+    holds = context.Event()
+
+    def hold() -> None:
+        with record.lock("lab up"):
+            holds.set()
+            context.Event().wait()
+
+    holder = context.Process(target=hold)
+    holder.start()
+    assert holds.wait(10)
+    with pytest.raises(Locked):
+        record.lock("lab up").__enter__()
+    holder.kill()
+    holder.join()
+    with record.lock("lab up"):
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"instance": "x"}', "[]", '{"instance":1,"loops":3,"sysctls":4}'])
+def test_a_damaged_record_is_no_record(run_directory: Path, text: str) -> None:
+    """`down` then works by names alone."""
+    (run_directory / "lab.json").write_text(text)
+    assert record.read() is None
+
+
+def test_a_record_of_an_earlier_boot_says_nothing(run_directory: Path) -> None:
+    """What it names is gone with that boot."""
+    noted = record.Record(instance="i", checkout="c", home="h", digest="d", image="m", since="s", boot=record.boot())
+    record.write(noted)
+    assert record.read() == noted
+    record.write(record.Record(instance="i", checkout="c", home="h", digest="d", image="m", since="s", boot="earlier"))
+    assert record.read() is None
+
+
+def test_the_labs_keys_leave_other_hosts_keys_alone(tmp_path: Path) -> None:
+    """In known_hosts, when the lab comes and when it goes; the operator's own key is made once."""
+    access = Access(key=tmp_path / "ssh/id_ed25519", known_hosts=tmp_path / "ssh/known_hosts")
+    first = identity.operator_key(access)
+    assert identity.operator_key(access) == first
+    assert access.key.stat().st_mode & 0o777 == 0o600
+    access.known_hosts.write_text("192.0.2.9 ssh-ed25519 REAL\n10.127.0.11 ssh-ed25519 OLD\n")
+    identity.trust(access, {"10.127.0.11": "ssh-ed25519 NEW futian-edge1"})
+    assert access.known_hosts.read_text() == "192.0.2.9 ssh-ed25519 REAL\n10.127.0.11 ssh-ed25519 NEW\n"
+    identity.distrust(access, {"10.127.0.11"})
+    assert access.known_hosts.read_text() == "192.0.2.9 ssh-ed25519 REAL\n"
+
+
+def test_owners_are_those_of_the_image(tmp_path: Path) -> None:
+    """Numbers come from the image's tables, never from the host's."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nfrr:x:105:109::/:/bin/false\n")
+    (tmp_path / "etc/group").write_text("root:x:0:\nfrr:x:109:\n")
+    file = File(path="/etc/frr/frr.conf", text="!\n", owner="frr", group="frr", mode="0640")
+    assert on_disk(file, tmp_path) == (b"!\n", 0o640, 105, 109)
