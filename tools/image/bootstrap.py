@@ -72,7 +72,7 @@ def make(folder: Path, on_progress: Callable[[str], None]) -> None:
     command.run(
         [*argv(folder / "rootfs", settings), *mirrors()],
         failure="the base system could not be installed",
-        on_line=lambda line: on_progress(line[3:]) if line.startswith("I: ") else None,
+        on_line=lambda line: on_progress(line[3:]) if re.match(r"I: (?!running --)", line) else None,
     )
 
 

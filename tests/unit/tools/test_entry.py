@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import venv
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,8 @@ def test_an_interrupted_environment_is_started_anew(tmp_path: Path, monkeypatch:
     lock = tmp_path / "requirements.lock"
     lock.write_text("")
     monkeypatch.setattr(environment, "install", lambda folder, requirements: None)
+    create = venv.create
+    monkeypatch.setattr(venv, "create", lambda folder, symlinks, with_pip: create(folder, symlinks=symlinks))
     environment.make(target, lock)
     assert (target / environment.MARKER).exists()
     assert (target / "bin" / "python").exists()
