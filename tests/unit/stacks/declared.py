@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,8 +65,25 @@ def declare(program: Callable[[], None], stack: str) -> Recorded:
         mocks.set_mocks(_Outputs(), project="govcloud", stack=stack, monitor=_Monitor(recorded))
         await run_pulumi_func(program)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # Pulumi's mocks leave an event loop in each of their threads
+    with _closing_loops():
         asyncio.run(run())
-        gc.collect()
     return recorded
+
+
+@contextmanager
+def _closing_loops() -> Iterator[None]:
+    """Pulumi's mocks make an event loop in each of their threads and leave it open."""
+    made: list[asyncio.AbstractEventLoop] = []
+    original = asyncio.new_event_loop
+
+    def noted() -> asyncio.AbstractEventLoop:
+        made.append(original())
+        return made[-1]
+
+    asyncio.new_event_loop = noted
+    try:
+        yield
+    finally:
+        asyncio.new_event_loop = original
+        for loop in made:
+            loop.close()
