@@ -1,0 +1,166 @@
+"""The watcher of a site. Each one watches the whole estate: what one site cannot see, the other two still can.
+
+Rules are files of `monitors/rules`; what they compare with are the estate's objectives, rendered as series, so a figure
+stands in the estate only. Every alert gets the place of its runbook here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host, Kind
+from playbooks.hostplan import Account, File, RoleInput, Unit
+from playbooks.render import pki, targets
+from playbooks.render.text import banner
+from playbooks.secrets import Secrets
+
+PORT = targets.PROMETHEUS_PORT
+UNIT = "prometheus.service"
+CONFIG_FILE = "/etc/prometheus/prometheus.yml"
+DEFAULTS_FILE = "/etc/default/prometheus"
+DROP_IN = f"/etc/systemd/system/{UNIT}.d/govcloud.conf"
+RULES = "/etc/prometheus/rules"
+RULE_SOURCES = Path(__file__).resolve().parents[2] / "monitors" / "rules"
+RUNBOOKS = "docs/runbooks"
+
+KEPT = "15d"
+SHARE_OF_DISK = 0.25
+"""The disk also holds etcd's log, which must never be crowded out."""
+SMALLEST_STORE_MIB = 64
+
+
+def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+    """The watcher on `host`. It reads the host's key, with which it may ask etcd."""
+    restart, reload = (f"restart:{UNIT}",), (f"reload:{UNIT}",)
+    check = "promtool check rules %s"
+    rules = tuple(
+        File(path=f"{RULES}/{name}", text=text, validate=check, notify=reload)
+        for name, text in rule_texts(estate, host).items()
+    )
+    return RoleInput(
+        role="prometheus",
+        files=(
+            *rules,
+            File(
+                path=CONFIG_FILE,
+                text=config_text(estate, plan, host),
+                validate="promtool check config %s",
+                notify=reload,
+            ),
+            File(path=DEFAULTS_FILE, text=defaults_text(plan, host), notify=restart),
+            File(path=DROP_IN, text=drop_in(host), notify=restart),
+        ),
+        units=(Unit(name=UNIT),),
+        accounts=(Account(name="prometheus", groups=(pki.GROUP,), home="/var/lib/prometheus"),),
+    )
+
+
+def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    """prometheus.yml."""
+    document = {
+        "global": {
+            "scrape_interval": "10s",
+            "scrape_timeout": "4s",
+            "evaluation_interval": "5s",
+            "external_labels": {"estate": estate.name, "watcher": host.at},
+        },
+        "rule_files": [f"{RULES}/*.yml"],
+        "scrape_configs": targets.scrapes(estate, plan, host),
+    }
+    return banner("The watcher's configuration", host.name) + yaml.safe_dump(document, sort_keys=False, width=120)
+
+
+def rule_texts(estate: Estate, host: Host) -> dict[str, str]:
+    """Every rule file by name: the objectives of the estate, and the rules of `monitors/rules` with their runbooks."""
+    texts = {"objectives.yml": banner("Objectives as series", host.name) + _dump({"groups": [objectives(estate)]})}
+    for source in sorted(RULE_SOURCES.glob("*.yml")):
+        document = with_runbooks(yaml.safe_load(source.read_text(encoding="utf-8")))
+        texts[source.name] = banner(f"Alert rules ({source.stem})", host.name) + _dump(document)
+    return texts
+
+
+def objectives(estate: Estate) -> dict[str, Any]:
+    """What services promise, and what must be there, as constant series for rules to compare with."""
+    rules = []
+    for service in estate.services:
+        goal = service.objectives
+        for name, value in (
+            ("rto_seconds", goal.rto_s),
+            ("read_outage_seconds", goal.read_outage_s),
+            ("availability", goal.availability),
+            ("latency_p99_seconds", goal.latency_p99_ms / 1000),
+        ):
+            rules.append(_constant(f"govcloud_objective_{name}", value, service=service.name))
+    rules.append(_constant("govcloud_etcd_votes", len(estate.etcd_members)))
+    rules.append(_constant("govcloud_database_members", len(estate.database_members)))
+    for member in estate.database_members:
+        promotable = int(member.at in estate.database.promotable)
+        rules.append(_constant("govcloud_database_promotable", promotable, host=member.name, site=member.at))
+    return {"name": "objectives", "interval": "30s", "rules": rules}
+
+
+def with_runbooks(document: dict[str, Any]) -> dict[str, Any]:
+    """The rule file with `runbook_url` on each alert."""
+    for group in document["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule:
+                rule.setdefault("annotations", {})["runbook_url"] = f"{RUNBOOKS}/{rule['alert']}.md"
+    return document
+
+
+def defaults_text(plan: AddressPlan, host: Host) -> str:
+    """Options of the Debian unit. It listens on the segment only."""
+    options = (
+        f"--config.file={CONFIG_FILE}",
+        f"--web.listen-address={plan.lan(host.name).ipv4}:{PORT}",
+        f"--storage.tsdb.path={store(host)}",
+        f"--storage.tsdb.retention.time={KEPT}",
+        f"--storage.tsdb.retention.size={_store_mib(host)}MB",
+        "--query.max-concurrency=4",
+        "--log.level=warn",
+    )
+    return banner("Options of the watcher", host.name) + f'ARGS="{" ".join(options)}"\n'
+
+
+def store(host: Host) -> str:
+    """Where the series lie: on the host's own data disk where it has one."""
+    return f"{host.disk.mount if host.disk else '/var/lib'}/prometheus"
+
+
+def drop_in(host: Host) -> str:
+    """The store's folder, and starting again until the segment's address is there."""
+    disk = f"RequiresMountsFor={host.disk.mount}\n" if host.disk else ""
+    return banner("Additions to the watcher's unit", host.name) + (
+        "[Unit]\n"
+        "Wants=network-online.target\n"
+        "After=network-online.target\n"
+        f"{disk}"
+        "StartLimitIntervalSec=0\n\n"
+        "[Service]\n"
+        f"ExecStartPre=+/usr/bin/install -d -o prometheus -g prometheus -m 0750 {store(host)}\n"
+        "Restart=always\n"
+        "RestartSec=2\n"
+        "OOMScoreAdjust=500\n"
+    )
+
+
+def watchers(estate: Estate) -> tuple[Host, ...]:
+    """Every host that watches."""
+    return tuple(host for host in estate.own_hosts if host.kind is Kind.OPS)
+
+
+def _constant(name: str, value: float, **labels: str) -> dict[str, Any]:
+    rule: dict[str, Any] = {"record": name, "expr": f"vector({value:g})"}
+    return {**rule, "labels": labels} if labels else rule
+
+
+def _store_mib(host: Host) -> int:
+    return max(SMALLEST_STORE_MIB, int(host.disk.size_mib * SHARE_OF_DISK)) if host.disk else 1024
+
+
+def _dump(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,128 @@
+"""What a watcher asks: the services' users' view through the prober, and every daemon's own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host, Kind
+from playbooks.render import blackbox, etcd, ingress, pki, postgresql
+
+PROMETHEUS_PORT = 9090
+PROBE_INTERVAL = "5s"
+PROBED = ("healthz", "readyz", "writez")
+
+KEPT_OF_ETCD = (
+    "etcd_(server_(has_leader|is_leader|leader_changes_seen_total|quota_backend_bytes|proposals_(failed_total|pending))"
+    "|mvcc_db_total_size_in_bytes|disk_(wal_fsync|backend_commit)_duration_seconds_(bucket|sum|count)"
+    "|network_peer_round_trip_time_seconds_(bucket|sum|count))|up"
+)
+"""etcd offers about 1 500 series a member; these are the ones that rules and people read."""
+
+Address = IPv4Address | IPv6Address
+
+
+def scrapes(estate: Estate, plan: AddressPlan, watcher: Host) -> list[dict[str, Any]]:
+    """`scrape_configs` of the watcher on that host, service first."""
+    ops, kube = (tuple(host for host in estate.own_hosts if host.kind is kind) for kind in (Kind.OPS, Kind.KUBE))
+    return [
+        *_anycast(estate, plan, watcher),
+        *_sites(estate, plan, watcher),
+        _places(estate, plan, watcher),
+        _direct("ingress", plan, kube, ingress.METRICS_PORT),
+        _direct("approval", plan, kube, ingress.SERVICE_METRICS_PORT),
+        _direct("patroni", plan, estate.database_members, postgresql.REST_PORT, tls=_tls(client=False)),
+        {
+            **_direct("etcd", plan, estate.etcd_members, etcd.CLIENT_PORT, tls=_tls(client=True)),
+            "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": KEPT_OF_ETCD, "action": "keep"}],
+        },
+        _direct("prometheus", plan, ops, PROMETHEUS_PORT),
+        _direct("blackbox", plan, ops, blackbox.PORT),
+    ]
+
+
+def _anycast(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict[str, Any]]:
+    """Each service at its anycast addresses, both families, every health path."""
+    for service in estate.services:
+        addresses = plan.anycast[service.name]
+        static = [
+            {
+                "targets": [_url(address, path)],
+                "labels": {"service": service.name, "path": path, "family": f"ipv{address.version}"},
+            }
+            for address in (addresses.ipv4, addresses.ipv6)
+            for path in PROBED
+        ]
+        yield _probe(f"anycast-{service.name}", service.name, static, plan, watcher)
+
+
+def _sites(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict[str, Any]]:
+    """Each service in each site where it is placed, at the site's own addresses."""
+    for service in estate.services:
+        placed = (*service.placement.active, *service.placement.ready)
+        static = []
+        for host in estate.own_hosts:
+            if host.kind is not Kind.KUBE or host.at not in placed:
+                continue
+            lan = plan.lan(host.name)
+            for address in (lan.ipv4, lan.ipv6):
+                labels = {
+                    "service": service.name, "path": "readyz", "family": f"ipv{address.version}",
+                    "host": host.name, "site": host.at,
+                }  # fmt: skip
+                static.append({"targets": [_url(address, "readyz")], "labels": labels})
+        yield _probe(f"site-{service.name}", service.name, static, plan, watcher)
+
+
+def _places(estate: Estate, plan: AddressPlan, watcher: Host) -> dict[str, Any]:
+    """Whether each site's edge and each peer's server answers at all."""
+    static = []
+    for host in estate.hosts:
+        loopback = plan.hosts[host.name].loopback
+        if host.kind is Kind.EDGE and loopback:
+            labels = {"place": host.at, "host": host.name, "kind": "site"}
+            static.append({"targets": [str(loopback.ipv4)], "labels": labels})
+        elif host.kind is Kind.PEER_SERVER:
+            labels = {"place": host.at, "host": host.name, "kind": "peer"}
+            static.append({"targets": [str(plan.lan(host.name).ipv4)], "labels": labels})
+    return _probe("places", blackbox.PING, static, plan, watcher)
+
+
+def _probe(job: str, module: str, static: list[dict[str, Any]], plan: AddressPlan, watcher: Host) -> dict[str, Any]:
+    return {
+        "job_name": job,
+        "scrape_interval": PROBE_INTERVAL,
+        "metrics_path": "/probe",
+        "params": {"module": [module]},
+        "static_configs": static,
+        "relabel_configs": [
+            {"source_labels": ["__address__"], "target_label": "__param_target"},
+            {"source_labels": ["__address__"], "target_label": "instance"},
+            {"target_label": "seen_from", "replacement": watcher.at},
+            {"target_label": "__address__", "replacement": f"{plan.lan(watcher.name).ipv4}:{blackbox.PORT}"},
+        ],
+    }
+
+
+def _direct(
+    job: str, plan: AddressPlan, hosts: Iterable[Host], port: int, tls: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    static = [
+        {"targets": [f"{plan.lan(h.name).ipv4}:{port}"], "labels": {"host": h.name, "site": h.at, "instance": h.name}}
+        for h in hosts
+    ]
+    return {"job_name": job, **(tls or {}), "static_configs": static}
+
+
+def _tls(*, client: bool) -> dict[str, Any]:
+    files = {"ca_file": pki.AUTHORITY_FILE}
+    if client:
+        files |= {"cert_file": pki.CERT_FILE, "key_file": pki.KEY_FILE}
+    return {"scheme": "https", "tls_config": files}
+
+
+def _url(address: Address, path: str) -> str:
+    host = f"[{address}]" if address.version == 6 else str(address)
+    return f"https://{host}/{path}"
