@@ -118,7 +118,7 @@ class DrillResult:
 
     def as_json(self) -> dict[str, Any]:
         """The shape that the command line promises, and more."""
-        from failover.words import event_text
+        from failover.report.words import event_text
 
         f, c = self.evidence.figures, self.evidence.comparison
         measured = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from estate.model import Estate
-from failover.words import say
+from estate.model import Estate, Title
+from failover.report.words import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +13,7 @@ class Blast:
     """What the loss of a site takes along. `votes` are those that go and all that there are."""
 
     site: str
+    title: Title
     hosts: tuple[str, ...]
     links: tuple[str, ...]
     votes: tuple[int, int]
@@ -37,6 +38,7 @@ def of_site(estate: Estate, site: str) -> Blast:
     promised = [service.objectives for service in estate.services]
     return Blast(
         site=site,
+        title=estate.site(site).title,
         hosts=tuple(host.name for host in hosts),
         links=tuple(link.name for link in estate.links if names & set(link.ends)),
         votes=(sum(host.etcd_votes for host in hosts), sum(host.etcd_votes for host in estate.hosts)),
@@ -49,7 +51,7 @@ def of_site(estate: Estate, site: str) -> Blast:
     )
 
 
-def text(estate: Estate, blast: Blast, lang: str) -> str:
+def text(blast: Blast, lang: str) -> str:
     """For the operator who is about to confirm; `lang` is zh or en."""
     gone, total = blast.votes
 
@@ -66,5 +68,5 @@ def text(estate: Estate, blast: Blast, lang: str) -> str:
         say("blast", "undo", lang),
         say("blast", "lab" if blast.lab else "real", lang),
     ]
-    head = say("blast", "head", lang, site=getattr(estate.site(blast.site).title, lang))
+    head = say("blast", "head", lang, site=getattr(blast.title, lang))
     return "\n  ".join([head, *lines])

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from estate.model import Title
 from failover.drills import site_loss
 from failover.drills.stage import Stage
+from failover.report.words import section
 from failover.steps import Step
-from failover.words import say
 from workstation.errors import WrongUse
 
 
@@ -22,9 +22,10 @@ class Drill:
     expected_s: float
     story: Callable[[Stage], tuple[Step, ...]]
 
-    def summary(self, lang: str) -> str:
-        """What it does, in one sentence; `lang` is zh or en."""
-        return say("drills", self.name, lang)
+    @property
+    def summary(self) -> dict[str, str]:
+        """What it does, in one sentence, by language."""
+        return section("drills")[self.name]
 
 
 DRILLS: tuple[Drill, ...] = (

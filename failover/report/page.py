@@ -17,20 +17,20 @@ from failover.ledger import Figures
 from failover.ledger.figures import Gap, percentile
 from failover.report import svg
 from failover.report.verdict import findings, number, sentence
+from failover.report.words import LANGUAGES, event_text, page_words, source_name
 from failover.result import DrillResult, Event
-from failover.words import LANGUAGES, event_text, page_words, source_name
 
 QUIET = frozenset({"step"})
 """Events that the page leaves out: they are in the JSON."""
 
 
 def write(result: DrillResult, estate: Estate, folder: Path) -> None:
-    """Writes `report.zh.html`, `report.en.html` and `result.json` into the folder."""
+    """Writes `report.zh.html`, `report.en.html` and `report.json` into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for lang in LANGUAGES:
         (folder / f"report.{lang}.html").write_text(render(result, estate, lang), encoding="utf-8")
     text = json.dumps(result.as_json(), ensure_ascii=False, indent=2) + "\n"
-    (folder / "result.json").write_text(text, encoding="utf-8")
+    (folder / "report.json").write_text(text, encoding="utf-8")
 
 
 def render(result: DrillResult, estate: Estate, lang: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from estate.model import Estate
+from failover.report.words import say
 from failover.result import DrillResult
-from failover.words import say
 
 NOTICEABLE_S = 1.0
 SLOW_REJOIN_S = 60.0

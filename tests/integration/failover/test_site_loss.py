@@ -56,7 +56,7 @@ def test_a_site_is_lost_and_regained_and_nothing_is_lost(world: World, tmp_path:
     assert "primary is nanshan-data1, timeline 1" in events
     assert [e.code for e in told] == [e.code for e in result.events]
     folder = tmp_path / "home" / "drills" / result.id
-    assert json.loads((folder / "result.json").read_text())["verdict"] == "pass"
+    assert json.loads((folder / "report.json").read_text())["verdict"] == "pass"
     assert Path(result.report) == folder / "report.zh.html"
     assert not interrupted(tmp_path / "home" / "drills"), "nothing is left open"
     assert not list(world.folder.glob(f"{result.id}*")), "the vantage is left as it was found"

@@ -60,11 +60,11 @@ def test_a_window_counts_only_when_every_request_in_it_succeeded() -> None:
     assert [w.due for w in seen.windows] == [4] * 10
 
 
-@pytest.mark.parametrize("n", range(0, 2000, 7))
-def test_whole_microseconds_decide_the_window(n: int) -> None:
+def test_whole_microseconds_decide_the_window() -> None:
     """0.3 s divided by 0.1 s is 2.999… in binary; the write due at 0.3 s belongs to the fourth window all the same."""
-    seen = figures(parse(make.text(make.write(n, [make.ok(0)]))))
-    assert seen.windows[0].start_s == pytest.approx(n // 2 * 0.1)
+    for n in range(0, 2000, 7):
+        seen = figures(parse(make.text(make.write(n, [make.ok(0)]))))
+        assert seen.windows[0].start_s == pytest.approx(n // 2 * 0.1)
 
 
 def test_a_silent_stall_shorter_than_the_timeout_is_no_outage_but_shows_as_silence_and_latency() -> None:

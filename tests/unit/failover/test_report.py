@@ -13,8 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from failover import words
-from failover.report import render, write
+from failover.report import render, words, write
 from failover.report.svg import merged, spread
 from failover.report.verdict import findings, sentence
 from failover.result import Verdict
@@ -97,7 +96,7 @@ def test_what_comes_from_the_estate_is_escaped() -> None:
 
 def test_writing_leaves_both_languages_and_the_json(tmp_path: Path) -> None:
     write(DRILLS["pass"], sample.ESTATE, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"report.zh.html", "report.en.html", "result.json"}
+    assert {p.name for p in tmp_path.iterdir()} == {"report.zh.html", "report.en.html", "report.json"}
     assert (tmp_path / "report.zh.html").stat().st_size < 400_000
 
 

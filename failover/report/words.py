@@ -20,7 +20,7 @@ Words = dict[str, dict[str, str]]
 @cache
 def section(name: str) -> Words:
     """One section of the file."""
-    text = resources.files("failover").joinpath("words.yaml").read_text(encoding="utf-8")
+    text = resources.files("failover.report").joinpath("words.yaml").read_text(encoding="utf-8")
     found: Words = yaml.safe_load(text)[name]
     return found
 

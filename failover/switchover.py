@@ -1,0 +1,117 @@
+"""The verbs' acts: a plan is looked at once more, carried out through Patroni's own interface, and checked.
+
+Nothing here decides; `plans` does, twice: when it was asked and again just before the act, because in quorum mode
+Patroni does not compare positions for a candidate that a person names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from estate.model import Estate
+from failover import lock, plans
+from failover.journal import Journal
+from failover.plans import Plan, Verb
+from failover.protocols import Clock, Machines, Observe, Observed, Role, SystemClock
+from playbooks.render.postgresql import DIRECTORY, VENV
+from workstation.errors import GovcloudError
+
+PATRONICTL = (f"{VENV}/bin/patronictl", "-c", f"{DIRECTORY}/patronictl.yml")
+DEADLINE_S = 60.0
+POLL_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """What a verb has done. `seconds` from the order until the new primary was seen protected; 0 when nothing was
+    done."""
+
+    verb: Verb
+    before: str | None
+    after: str
+    changed: bool
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "verb": self.verb.value,
+            "before": self.before,
+            "primary": self.after,
+            "changed": self.changed,
+            "seconds": self.seconds,
+        }
+
+
+def carry_out(
+    plan: Plan,
+    estate: Estate,
+    machines: Machines,
+    observe: Observe,
+    home: Path,
+    *,
+    on_event: Callable[[str], None] = lambda words: None,
+    clock: Clock | None = None,
+) -> Moved:
+    """Acts on the plan. Raises Refused (6) when a rule forbids it by now, Locked (8) while something else moves the
+    estate, GovcloudError when Patroni declined or the new primary was not there in time: the message says what is."""
+    clock = clock or SystemClock()
+    with lock.held(home, f"{plan.intent.verb} to {plan.intent.to}"):
+        on_event("looking again")
+        fresh = plans.plan(estate, observe.snapshot(), plan.intent)
+        fresh.require()
+        before = fresh.leader.host if fresh.leader else None
+        if not fresh.needed or fresh.candidate is None:
+            return Moved(verb=plan.intent.verb, before=before, after=before or "", changed=False, seconds=0.0)
+        candidate = fresh.candidate.host
+        journal = Journal(home / "moves")
+        journal.note("begin", plan.intent.verb, detail=f"{before or 'nobody'} to {candidate}")
+        on_event(f"{candidate} is to be primary, instead of {before or 'nobody'}")
+        start = clock.monotonic()
+        _order(fresh, candidate, machines)
+        missing = _await(candidate, observe, clock)
+        took = round(clock.monotonic() - start, 1)
+        journal.note("failed" if missing else "done", plan.intent.verb, detail=missing or f"{took:g} s")
+        if missing:
+            raise GovcloudError(
+                f"after {took:g} s: {missing}", "see `./govcloud status`; Patroni may still be at it, nothing is undone"
+            )
+        on_event(f"{candidate} is primary and protected after {took:g} s")
+        return Moved(verb=plan.intent.verb, before=before, after=candidate, changed=True, seconds=took)
+
+
+def _order(plan: Plan, candidate: str, machines: Machines) -> None:
+    """Tells Patroni, on a host that is alive: the leader's, or the candidate's where there is none."""
+    if plan.leader:
+        host, words = (
+            plan.leader.host,
+            ["switchover", "--leader", plan.leader.host, "--candidate", candidate, "--force"],
+        )
+    else:
+        host, words = candidate, ["failover", "--candidate", candidate, "--force"]
+    answer = machines.run(host, [*PATRONICTL, *words], timeout_s=DEADLINE_S)
+    if answer.returncode != 0:
+        told = (answer.stderr or answer.stdout).decode(errors="replace").strip().splitlines()
+        raise GovcloudError(f"Patroni on {host} declined: {told[-1] if told else 'no reason given'}")
+
+
+def _await(candidate: str, observe: Observe, clock: Clock) -> str:
+    """What is missing at the deadline; empty as soon as nothing is."""
+    end = clock.monotonic() + DEADLINE_S
+    while missing := _missing(observe.snapshot(), candidate):
+        if clock.monotonic() >= end:
+            return missing
+        clock.wait(POLL_S)
+    return ""
+
+
+def _missing(seen: Observed, candidate: str) -> str:
+    primary = seen.primary
+    if primary is None or primary.host != candidate:
+        return f"{candidate} is not primary; the primary is {primary.host if primary else 'nobody'}"
+    if not any(m.role is Role.SYNC_STANDBY and m.running and m.site != primary.site for m in seen.members):
+        return f"{candidate} is primary, and no standby in another site confirms its commits yet"
+    return ""

@@ -1,0 +1,98 @@
+"""Small decisions of the drills: who is served, what the blast takes, what the vantage is told."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import pytest
+
+from failover import vantage
+from failover.applicant.schedule import Backoff, due_requests, key_of
+from failover.drills import DRILLS, blast, get
+from failover.drills.stage import served
+from tests.unit.failover import ledgers as make
+from tests.unit.failover.views import ESTATE
+
+
+def tail(good_from: float, until: float = 20.0) -> str:
+    """A ledger's tail in which everything sent before `good_from` failed."""
+    lines = []
+    for n in range(int(until * 20)):
+        at = n * 0.05
+        lines.append(make.write(n, [make.ok(at) if at >= good_from else make.no_primary(at)]))
+        lines.append(make.read(n, [make.ok(at)]))
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def test_citizens_count_as_served_when_everything_of_the_last_seconds_succeeded() -> None:
+    assert served(tail(good_from=10), since_s=5, for_s=3, rate_per_s=20) == ""
+    assert "writes" in served(tail(good_from=17), since_s=5, for_s=3, rate_per_s=20)
+
+
+def test_what_was_sent_before_the_injection_proves_nothing() -> None:
+    assert "too little time" in served(tail(good_from=0), since_s=17, for_s=3, rate_per_s=20)
+
+
+def test_one_failed_read_is_enough_to_wait_on() -> None:
+    spoilt = tail(good_from=0) + json.dumps(make.read(340, [make.silence(17.025)])) + "\n"
+    assert "reads" in served(spoilt, since_s=5, for_s=3, rate_per_s=20)
+
+
+def test_an_empty_or_cut_tail_is_not_served() -> None:
+    assert served("", since_s=0, for_s=3, rate_per_s=20)
+    assert served('{"kind":"wri', since_s=0, for_s=3, rate_per_s=20)
+    assert served(tail(good_from=0)[150:-20], since_s=5, for_s=3, rate_per_s=20) == "", "cut lines are skipped"
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
+def test_the_blast_radius_names_every_host_and_link(site: str, lang: str) -> None:
+    radius = blast.of_site(ESTATE, site)
+    told = blast.text(radius, lang)
+    assert radius.majority_stays
+    assert all(name in told for name in (*radius.hosts, *radius.links))
+    assert len(radius.hosts) == 4
+    assert "{" not in told
+
+
+def test_every_drill_is_described_in_both_languages() -> None:
+    for drill in DRILLS:
+        assert get(drill.name) is drill
+        assert drill.summary["zh"]
+        assert drill.summary["en"]
+
+
+def test_the_applicants_tree_is_whole_and_packs_to_the_same_bytes() -> None:
+    files = vantage.tree()
+    assert {"applicant/__main__.py", "applicant/loop.py", "approval/people.py", "approval/__init__.py"} <= files.keys()
+    packed = vantage.packed(files)
+    assert packed == vantage.packed(dict(reversed(files.items())))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert set(archive.getnames()) == files.keys()
+
+
+def test_the_schedule_alternates_families_and_never_depends_on_answers() -> None:
+    due = list(due_requests(20, read_after_s=1, limit_s=10, families=(4, 6)))
+    writes = [d for d in due if d.kind == "write"]
+    assert [d.scheduled_us for d in writes] == [n * 50_000 for n in range(200)]
+    assert [d.family for d in writes[:4]] == [4, 6, 4, 6]
+    reads = [d for d in due if d.kind == "read"]
+    assert reads[0].scheduled_us == 1_025_000
+    assert len(reads) == 180
+    assert [d.scheduled_us for d in due] == sorted(d.scheduled_us for d in due)
+
+
+def test_keys_depend_on_seed_and_number_alone() -> None:
+    assert key_of(1, 7) == key_of(1, 7)
+    assert len({key_of(seed, n) for seed in range(10) for n in range(200)}) == 2000
+
+
+def test_pauses_grow_to_a_bound_and_honour_what_is_asked() -> None:
+    backoff = Backoff()
+    pauses = [backoff.pause_s(n, 1.0) for n in range(1, 9)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == backoff.longest_s
+    assert backoff.pause_s(1, 1.0, asked_s=1) == 1
+    assert backoff.pause_s(1, 1.0, asked_s=3600) == backoff.longest_s

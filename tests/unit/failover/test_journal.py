@@ -1,0 +1,98 @@
+"""What a killed run leaves behind is recognised; steps check before, after and by when."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from failover.journal import Journal, Undo, interrupted, read, still_open
+from failover.protocols import SystemClock
+from failover.steps import CheckFailed, Step, run
+
+LIGHTS = Undo(kind="power_on", target="futian")
+APPLICANT = Undo(kind="stop_applicant", target="citizen1/x")
+
+
+class Clock(SystemClock):
+    """Waiting costs no time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_what_was_begun_stays_open_until_it_is_undone(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run")
+    journal.note("begin", "applicants-start", undo=APPLICANT)
+    journal.note("begin", "power-off", undo=LIGHTS)
+    journal.note("acted", "power-off")
+    assert journal.open_undos() == (LIGHTS, APPLICANT), "the latest act is taken back first"
+    assert [(run_id, undos) for run_id, _, undos in interrupted(tmp_path)] == [("run", (LIGHTS, APPLICANT))]
+    journal.note("undone", "power-on", undo=LIGHTS)
+    assert journal.open_undos() == (APPLICANT,)
+
+
+def test_a_journal_cut_at_any_byte_is_read_and_nothing_done_is_forgotten(tmp_path: Path) -> None:
+    """The line is on disk before the act: wherever the file ends, every act whose line is whole is known."""
+    journal = Journal(tmp_path / "run")
+    journal.note("begin", "applicants-start", undo=APPLICANT)
+    first = journal.path.stat().st_size
+    journal.note("begin", "power-off", undo=LIGHTS)
+    whole = journal.path.read_text()
+    for cut in range(len(whole) + 1):
+        found = still_open(read(whole[:cut]))
+        assert (APPLICANT in found) == (cut >= first - 1)
+        assert (LIGHTS in found) == (cut >= len(whole) - 1)
+
+
+def test_a_step_that_fails_its_check_before_does_nothing(tmp_path: Path) -> None:
+    acted: list[int] = []
+    step = Step(name="x", deadline_s=1, before=lambda: "no power", act=lambda: acted.append(1), undo=LIGHTS)
+    journal = Journal(tmp_path)
+    with pytest.raises(CheckFailed, match="no power"):
+        run(step, journal, Clock())
+    assert not acted
+    assert not journal.open_undos()
+
+
+def test_the_undo_is_on_disk_before_the_act(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    seen: list[tuple[Undo, ...]] = []
+    run(Step(name="x", deadline_s=1, act=lambda: seen.append(journal.open_undos()), undo=LIGHTS), journal, Clock())
+    assert seen == [(LIGHTS,)]
+
+
+def test_a_check_after_is_asked_until_the_deadline(tmp_path: Path) -> None:
+    answers = ["not yet", "not yet", ""]
+    clock = Clock()
+    assert run(Step(name="x", deadline_s=5, after=lambda: answers.pop(0)), Journal(tmp_path), clock) == ""
+    assert clock.now == 2
+    with pytest.raises(CheckFailed, match="never"):
+        run(Step(name="y", deadline_s=5, after=lambda: "never"), Journal(tmp_path), clock)
+    assert run(Step(name="z", deadline_s=5, after=lambda: "never", required=False), Journal(tmp_path), clock) == "never"
+
+
+def test_a_step_that_undoes_closes_what_was_open(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    run(Step(name="off", deadline_s=1, undo=LIGHTS), journal, Clock())
+    run(Step(name="on", deadline_s=1, discharges=LIGHTS), journal, Clock())
+    assert not journal.open_undos()
+    assert [json.loads(line)["phase"] for line in journal.path.read_text().splitlines()].count("done") == 2
+
+
+def test_an_act_that_raises_leaves_its_undo_open(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+
+    def act() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Step(name="off", deadline_s=1, act=act, undo=LIGHTS), journal, Clock())
+    assert journal.open_undos() == (LIGHTS,)

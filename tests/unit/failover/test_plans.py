@@ -1,0 +1,119 @@
+"""The verbs' decisions: what is planned, and what a safety rule refuses with exit 6."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from failover.plans import Intent, Plan, Verb, plan
+from failover.protocols import Observed, Role
+from tests.unit.failover.views import ESTATE, HEALTHY, dark, with_member, with_site
+from workstation.errors import Refused, WrongUse
+
+
+def planned(seen: Observed, to: str = "nanshan", verb: Verb = Verb.SWITCHOVER) -> Plan:
+    return plan(ESTATE, seen, Intent(verb=verb, to=to))
+
+
+def rules(made: Plan) -> set[str]:
+    return {refusal.rule for refusal in made.refusals}
+
+
+def test_a_switchover_in_health_is_planned() -> None:
+    made = planned(HEALTHY)
+    assert made.needed
+    assert made.leader is not None
+    assert (made.leader.host, made.candidate and made.candidate.host) == ("futian-data1", "nanshan-data1")
+    made.require()
+
+
+def test_where_the_primary_already_is_nothing_is_done() -> None:
+    made = planned(HEALTHY, to="futian")
+    assert not made.needed
+    assert not made.refusals
+
+
+def test_the_remote_site_is_refused_with_exit_6() -> None:
+    made = planned(HEALTHY, to="shaoguan")
+    assert rules(made) == {"remote is never promoted"}
+    with pytest.raises(Refused) as caught:
+        made.require()
+    assert caught.value.exit_code == 6
+    assert "futian, nanshan" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("seen", "rule"),
+    [
+        (with_member(HEALTHY, "nanshan", lag_bytes=2_000_000), "candidate must not lag"),
+        (with_member(HEALTHY, "nanshan", lag_bytes=None), "candidate must not lag"),
+        (with_member(HEALTHY, "nanshan", running=False), "candidate must run"),
+        (with_site(HEALTHY, "nanshan", ready=False), "service must be ready there"),
+        (with_member(HEALTHY, "futian", running=False), "a primary must hand over"),
+        (with_member(HEALTHY, "shaoguan", role=Role.PRIMARY), "a primary must hand over"),
+        (with_site(with_site(HEALTHY, "futian", votes_up=0), "shaoguan", votes_up=0), "majority"),
+    ],
+)
+def test_a_switchover_is_refused(seen: Observed, rule: str) -> None:
+    made = planned(seen)
+    assert rule in rules(made)
+    assert not made.steps
+
+
+def test_all_reasons_are_told_at_once() -> None:
+    seen = with_site(with_member(HEALTHY, "nanshan", lag_bytes=None), "nanshan", ready=False)
+    assert len(planned(seen).refusals) == 2
+
+
+def test_an_unknown_site_is_wrong_use() -> None:
+    with pytest.raises(WrongUse, match="atlantis"):
+        planned(HEALTHY, to="atlantis")
+
+
+LOST = dark(HEALTHY, "futian")
+
+
+def test_a_failover_after_the_loss_of_the_primarys_site_is_planned() -> None:
+    assert planned(LOST, verb=Verb.FAILOVER).needed
+
+
+def test_a_failover_beside_a_living_primary_is_refused() -> None:
+    assert rules(planned(HEALTHY, verb=Verb.FAILOVER)) == {"no primary may be alive"}
+
+
+def test_a_failover_without_the_remotes_position_is_refused() -> None:
+    """The remote may alone have confirmed the last commits."""
+    seen = with_member(LOST, "shaoguan", position=None)
+    assert "every standby that may have confirmed must be read" in rules(planned(seen, verb=Verb.FAILOVER))
+
+
+def test_a_failover_to_a_candidate_that_is_behind_the_remote_is_refused() -> None:
+    seen = with_member(LOST, "shaoguan", position=2000)
+    assert rules(planned(seen, verb=Verb.FAILOVER)) == {"candidate must be furthest"}
+
+
+def test_a_failover_with_two_sites_dark_is_refused() -> None:
+    assert planned(dark(LOST, "shaoguan"), verb=Verb.FAILOVER).refusals
+
+
+def test_no_plan_ever_promotes_the_remote_or_a_member_that_may_lack_an_acknowledged_record() -> None:
+    """Every combination of which sites are dark, how far each is, and what is asked for."""
+    for darkness, positions, to, verb in itertools.product(
+        itertools.product((False, True), repeat=3),
+        itertools.product((1000, 2000), repeat=3),
+        ("futian", "nanshan", "shaoguan"),
+        Verb,
+    ):
+        seen = HEALTHY
+        for name, off, position in zip(("futian", "nanshan", "shaoguan"), darkness, positions, strict=True):
+            seen = dark(seen, name) if off else with_member(seen, name, position=position)
+        made = planned(seen, to=to, verb=verb)
+        if not made.needed:
+            continue
+        assert to in ESTATE.database.promotable
+        if verb is Verb.FAILOVER:
+            alive = [m.position or 0 for m in seen.members if m.running]
+            assert made.candidate is not None
+            assert made.candidate.position == max(alive)
+            assert not darkness[2]
