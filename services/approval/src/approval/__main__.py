@@ -25,6 +25,7 @@ def main() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         h11_max_incomplete_event_size=32 * 1024,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,

@@ -23,7 +23,7 @@ class Metrics:
         )
         self.decision_seconds = Histogram(
             "approval_decision_seconds",
-            "From the beginning of the transaction to the decision being written, without the commit.",
+            "From having a connection to the decision: the registers read, the rules applied.",
             buckets=BUCKETS,
             registry=self.registry,
         )

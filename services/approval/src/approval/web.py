@@ -27,6 +27,9 @@ from approval.problems import Problem
 from approval.settings import Settings
 from approval.store import Answer, LocalView, Store
 
+MOST_WRITES = 100
+"""Applications worked on at once; more are refused at once: a queue would only make all of them late."""
+
 DRAINED_BYTES = 32 * 1024 * 1024
 """How much of an oversized body is read and thrown away, so that its sender reads the refusal and no reset."""
 BODY_S = 10.0
@@ -284,6 +287,7 @@ class Envelope:
 
     def __init__(self, app: ASGIApp, site: str, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._site, self._metrics, self._clock = app, site, metrics, clock
+        self._writes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection event."""
@@ -300,12 +304,19 @@ class Envelope:
             await send(message)
 
         scope["state"] = {**scope.get("state", {})}
+        writes = scope["method"] == "POST"
+        self._writes += writes
         try:
-            await self._app(scope, receive, send_with_headers)
+            if writes and self._writes > MOST_WRITES:
+                await problem_response(Problem("overloaded"), scope)(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
         except Exception:
             log.exception("request failed", extra={"told": {"path": scope["path"][:80]}})
             if not status:
                 await problem_response(Problem("internal"), scope)(scope, receive, send_with_headers)
+        finally:
+            self._writes -= writes
         self._account(scope, status, self._clock() - started)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
