@@ -12,7 +12,7 @@ from typing import Any
 import pulumi
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host
+from estate.model import Estate, Host, Kind
 from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.hosts import Hosts, in_order
@@ -75,12 +75,34 @@ def program(context: Context, stack: str) -> Callable[[], None]:
             instance=context.instance,
             render=lambda host, secrets: _render(context, stack, host, secrets),
             secrets=_secrets(context, stack),
+            gates=gates(context),
             one_by_one=not context.first_build,
             without=context.without,
             guarded=stack == DATA,
         )
 
     return run
+
+
+PROBE = """
+import ssl, sys, urllib.request
+trust = ssl.create_default_context(cafile="/etc/govcloud/pki/ca.crt")
+urllib.request.urlopen(sys.argv[1], timeout=3, context=trust)
+"""
+"""Runs on a site's own ingress host, which holds the service's address itself: the site answers, or nobody."""
+
+
+def gates(context: Context) -> dict[str, dict[str, Any]]:
+    """By serving site, whom to ask before one of its hosts is changed. Sites named as dead are not asked."""
+    found: dict[str, dict[str, Any]] = {}
+    for service in context.estate.services:
+        sites = [site for site in service.placement.active if site not in context.without]
+        fronts = {site: context.estate.hosts_at(site, Kind.KUBE)[0] for site in sites}
+        argv = ["/usr/bin/python3", "-c", PROBE, f"https://{service.name}.govcloud/readyz"]
+        asked = {site: address_of(context, host) for site, host in fronts.items()}
+        for site in sites:
+            found[site] = {"site": site, "service": service.name, "argv": argv, "at": asked}
+    return found
 
 
 def address_of(context: Context, host: Host) -> str:

@@ -17,7 +17,10 @@ PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD = (
 
 
 class Playbook(pulumi.CustomResource):
-    """All that one stack wants of one host. `wanted` is `providers.shape.properties`, known when secrets are."""
+    """All that one stack wants of one host.
+
+    `wanted` is `providers.shape.properties`, known when secrets are. `gate` is as `providers.gate.check` takes it.
+    """
 
     def __init__(
         self,
@@ -27,11 +30,14 @@ class Playbook(pulumi.CustomResource):
         address: str,
         instance: str,
         wanted: pulumi.Output[Mapping[str, Any]],
+        gate: Mapping[str, Any],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         rendered = {key: wanted.apply(itemgetter(key)) for key in ("roles", *KINDS)}
         rendered[SECRETS] = pulumi.Output.secret(wanted.apply(itemgetter(SECRETS)))
-        super().__init__(PLAYBOOK, name, {"host": host, "address": address, "instance": instance, **rendered}, opts)
+        super().__init__(
+            PLAYBOOK, name, {"host": host, "address": address, "instance": instance, "gate": gate, **rendered}, opts
+        )
 
 
 class Authority(pulumi.CustomResource):

@@ -40,6 +40,7 @@ class Hosts(pulumi.ComponentResource):
         instance: str,
         render: Render,
         secrets: pulumi.Output[Secrets | None],
+        gates: Mapping[str, Mapping[str, Any]],
         one_by_one: bool,
         without: frozenset[str] = frozenset(),
         guarded: bool = False,
@@ -55,6 +56,7 @@ class Hosts(pulumi.ComponentResource):
                 address=addresses[host.name],
                 instance=instance,
                 wanted=_wanted(host, instance, render, secrets),
+                gate=gates.get(host.at, {}),
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     depends_on=list(before),

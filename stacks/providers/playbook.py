@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
 
-from stacks.providers import shape, waves
+from stacks.providers import gate, shape, waves
 from stacks.providers.resource import Call, Resource, ResourceFailed, differences
 from stacks.providers.values import Properties, is_unknown, plain, plain_map, wire
 from workstation import paths
@@ -28,6 +28,10 @@ APPLY_TIMEOUT_S = 900.0
 READ_TIMEOUT_S = 45.0
 FOUND = "differences"
 """Output that tells in words what a read found; absent where the host is as declared."""
+APPLIED = "applied"
+"""Output: fingerprint of the inputs that were applied last."""
+GATE = "gate"
+"""Input that says whom to ask before a declared change; no difference in it is a change."""
 OTHERWISE = "differs from what was applied: "
 """Stands for the text of a secret file that was changed on the host, before the hash of what is there."""
 
@@ -35,7 +39,9 @@ OTHERWISE = "differs from what was applied: "
 class Playbook(Resource):
     """Inputs as in `shape`; outputs are the same, as found on the host, and `differences`."""
 
-    inputs = ("host", "address", "instance", "roles", *shape.KINDS, shape.SECRETS)
+    inputs = ("host", "address", "instance", "roles", *shape.KINDS, shape.SECRETS, GATE)
+    compared = ("host", "address", "instance", "roles", *shape.KINDS, shape.SECRETS, FOUND)
+    declared = ("host", "instance", "roles", *shape.KINDS, shape.SECRETS)
     replaced_by = ("host",)
 
     def __init__(self) -> None:
@@ -55,22 +61,24 @@ class Playbook(Resource):
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
         """As found on the host against as declared."""
-        return differences(plain_map(olds), plain_map(news), (*self.inputs, FOUND), self.replaced_by)
+        return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
         """Take the host under management."""
         host = plain(news["host"])
         if not call.preview:
             await self._apply(news, call)
-        return host, dict(news)
+        return host, self._outputs(news)
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
         """Bring the host to the new inputs, in its turn."""
         if not call.preview:
             with waves.turn(plain(news["host"])) as turn:
                 await asyncio.to_thread(turn.wait)
+                await asyncio.to_thread(self._pass_gate, olds, news)
+                turn.begun = True
                 await self._apply(news, call)
-        return dict(news)
+        return self._outputs(news)
 
     async def read(
         self, resource_id: str, state: Properties, inputs: Properties, call: Call
@@ -81,11 +89,23 @@ class Playbook(Resource):
                 f"{resource_id}: a Playbook is not imported by ID: `govcloud up` adopts the host as it is"
             )
         found = await asyncio.to_thread(_compare, plain_map(inputs))
-        return resource_id, actual_state(inputs, found), inputs
+        applied = {APPLIED: state[APPLIED]} if APPLIED in state else {}
+        return resource_id, {**actual_state(inputs, found), **applied}, inputs
 
     async def delete(self, resource_id: str, state: Properties, call: Call) -> None:
         """Management ends; the host keeps everything."""
         call.say(f"{resource_id}: management ends, nothing is removed from the host")
+
+    def _outputs(self, news: Properties) -> Properties:
+        if any(is_unknown(item) for item in news.values()):
+            return dict(news)
+        return {**news, APPLIED: wire(gate.fingerprint(plain_map(news), self.declared))}
+
+    def _pass_gate(self, olds: Properties, news: Properties) -> None:
+        values = plain_map(news)
+        was = olds[APPLIED].value if APPLIED in olds else ""
+        if was != gate.fingerprint(values, self.declared):
+            gate.check(values["host"], values[GATE])
 
     async def _apply(self, news: Properties, call: Call) -> None:
         values = plain_map(news)

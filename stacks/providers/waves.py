@@ -26,7 +26,8 @@ class Turn:
 
     def __init__(self, host: str, stream: IO[str]) -> None:
         self._host, self._stream = host, stream
-        self.come = False
+        self.begun = False
+        """Whether the host may have been changed: only then does its failure stop the others."""
 
     def wait(self) -> None:
         """Returns when no other host is being changed. Raises `ResourceFailed` where one of this run has failed."""
@@ -34,7 +35,6 @@ class Turn:
         failed, run = self._failed(), os.environ.get(RUN)
         if run and failed.get("run") == run:
             raise ResourceFailed(f"{self._host}: not changed, because {failed['host']} failed before it in this run")
-        self.come = True
 
     def fail(self) -> None:
         """Stop the others of this run."""
@@ -61,7 +61,7 @@ def turn(host: str) -> Iterator[Turn]:
         try:
             yield held
         except ResourceFailed:
-            if held.come:
+            if held.begun:
                 held.fail()
             raise
 

@@ -93,6 +93,7 @@ def test_a_living_engine_is_named(tmp_path: Path) -> None:
 def _break(host: str) -> None:
     with waves.turn(host) as turn:
         turn.wait()
+        turn.begun = True
         raise ResourceFailed("broken")
 
 

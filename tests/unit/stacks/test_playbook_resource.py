@@ -20,7 +20,7 @@ def inputs(**changed: Any) -> Properties:
         sysctls={"net.ipv4.ip_forward": "1"},
     )
     shaped = properties(HostInput(host="futian-edge1", address="10.127.0.11", roles=(role,)), instance="lab-1")
-    return wire_map({**shaped, "secrets": Hidden(shaped["secrets"]), **changed})
+    return wire_map({**shaped, "gate": {}, "secrets": Hidden(shaped["secrets"]), **changed})
 
 
 def found(kind: str, name: str, aspect: str, wanted: Any, actual: Any) -> Difference:
