@@ -1,0 +1,252 @@
+"""What hosts answered, made into what was seen. Pure; anything malformed counts as not answered, with the reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from typing import Any
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host, Kind
+from monitors.observe.model import Announced, Announcement, Health, HostSeen, Member, Observed, Role, Session, Vote
+
+ANNOUNCED_METRIC = 100
+"""Up to this metric the announcer means it; above, it is the last resort."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What one host sent back. Times in seconds; `now` is its clock, `asked_at` and `took_s` are ours."""
+
+    host: str
+    reachable: bool
+    reason: str = ""
+    now: float | None = None
+    asked_at: float = 0.0
+    took_s: float = 0.0
+    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def document(self, name: str) -> Any:
+        """The JSON document of a command or an HTTPS answer; None where there is none."""
+        answer = self.answers.get(name, {})
+        if answer.get("code", 0) != 0:
+            return None
+        try:
+            return json.loads(answer.get("out", answer.get("body", "")))
+        except ValueError:
+            return None
+
+    def why(self, name: str) -> str:
+        """Why there is no such document."""
+        answer = self.answers.get(name, {})
+        return self.reason or str(answer.get("error") or answer.get("err") or f"status {answer.get('status')}").strip()
+
+
+def observed(estate: Estate, plan: AddressPlan, replies: Mapping[str, Reply], *, at: float, took_s: float) -> Observed:
+    """One look, from what each host replied. Hosts that were not asked are left out."""
+    hosts = [host for host in estate.hosts if host.name in replies]
+    pairs = [(host, replies[host.name]) for host in hosts]
+    members = _compared([_member(host, reply) for host, reply in pairs if host.database], _standbys(pairs))
+    edges = [(host, reply) for host, reply in pairs if host.kind is Kind.EDGE]
+    return Observed(
+        at=at,
+        took_s=took_s,
+        hosts=tuple(_host(host, reply) for host, reply in pairs),
+        sessions=tuple(s for host, reply in edges for s in _sessions(estate, plan, host, reply)),
+        announced=tuple(a for host, reply in edges for a in _announced(estate, plan, host, reply)),
+        members=members,
+        synchronous_standby_names=_sync_names(pairs),
+        paused=_paused(pairs),
+        votes=tuple(_vote(host, reply) for host, reply in pairs if host.etcd_votes),
+        sites=tuple(h for host, reply in pairs if host.kind is Kind.KUBE for h in _health(estate, host, reply)),
+        vantages=tuple(h for host, reply in pairs if host.kind is Kind.VANTAGE for h in _health(estate, host, reply)),
+    )
+
+
+def _host(host: Host, reply: Reply) -> HostSeen:
+    failed = str(reply.answers.get("failed", {}).get("out", ""))
+    uptime = str(reply.answers.get("uptime", {}).get("text", "")).split()
+    return HostSeen(
+        host=host.name,
+        place=host.at,
+        reachable=reply.reachable,
+        reason=reply.reason,
+        failed_units=tuple(line.split()[0] for line in failed.splitlines() if line.strip()),
+        uptime_s=float(uptime[0]) if uptime else None,
+        clock_offset_s=None if reply.now is None else reply.now - (reply.asked_at + reply.took_s),
+    )
+
+
+def _sessions(estate: Estate, plan: AddressPlan, host: Host, reply: Reply) -> Iterator[Session]:
+    """Every session that should be there, seen or not."""
+    summaries = {4: _mapping(reply.document("bgp4")), 6: _mapping(reply.document("bgp6"))}
+    bfd = {_address(p.get("peer", "")): p.get("status") for p in _list(reply.document("bfd"))}
+    for link in estate.links_of(host.name):
+        far = next(end for end in link.ends if end != host.name)
+        interface = plan.hosts[far].link(link.name)
+        for family, address in ((4, interface.ipv4.ip), (6, interface.ipv6.ip)):
+            peers = {_address(name): peer for name, peer in _mapping(summaries[family].get("peers")).items()}
+            peer = _mapping(peers.get(str(address)))
+            state = str(peer.get("state") or ("not configured" if reply.reachable else "unreachable"))
+            known = bfd.get(str(address))
+            yield Session(
+                router=host.name,
+                site=host.at,
+                link=link.name,
+                neighbour=far,
+                family=family,
+                established=state == "Established",
+                state=state,
+                bfd_up=None if known is None else known == "up",
+                prefixes=int(peer.get("pfxRcd") or 0),
+            )
+
+
+def _announced(estate: Estate, plan: AddressPlan, host: Host, reply: Reply) -> Iterator[Announced]:
+    routes = {
+        str(route.get("dst", "")).split("/")[0]: int(route.get("metric", 0))
+        for name in ("routes4", "routes6")
+        for route in _list(reply.document(name))
+    }
+    told = reply.document("routes4") is not None or reply.document("routes6") is not None
+    for service in estate.services:
+        if host.at not in (*service.placement.active, *service.placement.ready):
+            continue
+        addresses = plan.anycast[service.name]
+        for family, address in ((4, str(addresses.ipv4)), (6, str(addresses.ipv6))):
+            metric = routes.get(address)
+            if metric is None:
+                state = Announcement.WITHDRAWN if told else Announcement.UNKNOWN
+            else:
+                state = Announcement.ANNOUNCED if metric <= ANNOUNCED_METRIC else Announcement.LAST_RESORT
+            yield Announced(site=host.at, service=service.name, family=family, state=state)
+
+
+def _member(host: Host, reply: Reply) -> Member:
+    said = reply.document("postgresql")
+    patroni = reply.document("patroni")
+    has_patroni = isinstance(patroni, dict)
+    state = str(patroni.get("state", "")) if has_patroni else ""
+    if not isinstance(said, dict):
+        return Member(
+            host=host.name, site=host.at, role=Role.UNKNOWN, running=False, patroni=has_patroni, state=state,
+            reason=reply.why("postgresql"),
+        )  # fmt: skip
+    standby, receiver = bool(said["in_recovery"]), _mapping(said.get("receiver"))
+    return Member(
+        host=host.name,
+        site=host.at,
+        role=Role.STANDBY if standby else Role.PRIMARY,
+        running=not standby or receiver.get("status") == "streaming",
+        patroni=has_patroni,
+        state=str(receiver.get("status") or "not streaming") if standby else state or "running",
+        timeline=said.get("timeline"),
+        position=_whole(said.get("position")),
+        replayed=_whole(said.get("replayed")),
+        sender=receiver.get("sender"),
+        reason="" if has_patroni else f"Patroni: {reply.why('patroni')}",
+    )
+
+
+def _compared(members: list[Member], standbys: Mapping[str, str]) -> tuple[Member, ...]:
+    """The members with their distance from the primary, and which of them it counts."""
+    primaries = [member for member in members if member.role is Role.PRIMARY and member.running]
+    head = primaries[0].position if len(primaries) == 1 else None
+    return tuple(
+        replace(
+            member,
+            lag_bytes=None if head is None or member.position is None else max(0, head - member.position),
+            sync=member.role is Role.STANDBY and standbys.get(member.host) in ("sync", "quorum"),
+        )
+        for member in members
+    )
+
+
+def _standbys(pairs: list[tuple[Host, Reply]]) -> dict[str, str]:
+    """How the primary counts each standby, by name."""
+    said = _primary_words(pairs)
+    return {str(s.get("name")): str(s.get("sync")) for s in _list(said.get("standbys"))} if said else {}
+
+
+def _sync_names(pairs: list[tuple[Host, Reply]]) -> str | None:
+    said = _primary_words(pairs)
+    return str(said["synchronous_standby_names"]) if said and "synchronous_standby_names" in said else None
+
+
+def _primary_words(pairs: list[tuple[Host, Reply]]) -> dict[str, Any] | None:
+    words = [_mapping(reply.document("postgresql")) for host, reply in pairs if host.database]
+    found = [said for said in words if said and not said.get("in_recovery")]
+    return found[0] if len(found) == 1 else None
+
+
+def _paused(pairs: list[tuple[Host, Reply]]) -> bool | None:
+    for host, reply in pairs:
+        cluster = reply.document("cluster") if host.database else None
+        if isinstance(cluster, dict):
+            return bool(cluster.get("pause", False))
+    return None
+
+
+def _vote(host: Host, reply: Reply) -> Vote:
+    health, status = _mapping(reply.document("etcd_health")), _mapping(reply.document("etcd_status"))
+    header = _mapping(status.get("header"))
+    own, leader = str(header.get("member_id", "")), str(status.get("leader", ""))
+    healthy = str(health.get("health")) == "true"
+    return Vote(
+        host=host.name,
+        site=host.at,
+        healthy=healthy,
+        leader=bool(own) and own == leader,
+        term=_whole(status.get("raftTerm")),
+        reason="" if healthy else str(health.get("reason") or reply.why("etcd_health")),
+    )
+
+
+def _health(estate: Estate, host: Host, reply: Reply) -> Iterator[Health]:
+    for name, answer in reply.answers.items():
+        if not name.startswith("health "):
+            continue
+        _, service, family, path = name.split(" ")
+        yield Health(
+            service=service,
+            asked_from=host.name,
+            place=host.at,
+            path=path,
+            family=int(family),
+            status=answer.get("status"),
+            site=_mapping(answer.get("headers")).get("x-govcloud-site"),
+            seconds=answer.get("seconds"),
+            reason=str(answer.get("error", "")),
+        )
+    if not reply.reachable and host.kind is Kind.KUBE:
+        for placed in estate.services:
+            if host.at in (*placed.placement.active, *placed.placement.ready):
+                for path in ("healthz", "readyz", "writez"):
+                    yield Health(
+                        service=placed.name, asked_from=host.name, place=host.at, path=path, family=4, status=None,
+                        reason=reply.reason,
+                    )  # fmt: skip
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,132 @@
+"""What each host is asked, by its kind. Pure: estate in, plain questions out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host, Kind
+
+Question = dict[str, Any]
+Questions = dict[str, Question]
+
+PKI = "/etc/govcloud/pki"
+AUTHORITY_FILE = f"{PKI}/ca.crt"
+ETCD_PORT, PATRONI_PORT, HTTPS_PORT = 2379, 8008, 443
+ROUTE_PROTOCOL = "99"
+"""The announcer's mark on its kernel routes."""
+PATHS = ("healthz", "readyz", "writez")
+
+POSITION = """\
+select json_build_object(
+  'in_recovery', pg_is_in_recovery(),
+  'position', case when pg_is_in_recovery()
+    then pg_wal_lsn_diff(coalesce((select flushed_lsn from pg_stat_wal_receiver), pg_last_wal_replay_lsn()), '0/0')
+    else pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0') end,
+  'replayed', pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0'),
+  'timeline', case when pg_is_in_recovery()
+    then (select received_tli from pg_stat_wal_receiver)
+    else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end,
+  'receiver', (select json_build_object('status', status, 'sender', sender_host) from pg_stat_wal_receiver),
+  'standbys', (select coalesce(json_agg(json_build_object(
+      'name', application_name, 'state', state, 'sync', sync_state)), '[]') from pg_stat_replication),
+  'synchronous_standby_names', current_setting('synchronous_standby_names'))"""
+"""PostgreSQL's own word, which stands also when Patroni is down."""
+
+
+def of(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
+    """Everything that the host is asked. Vantages need the authority's text, see `with_authority`."""
+    asked: Questions = {
+        "failed": _command("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"),
+        "uptime": {"kind": "text", "path": "/proc/uptime"},
+    }
+    if host.kind is Kind.EDGE:
+        asked |= _edge()
+    if host.database:
+        asked |= _database(plan, host)
+    if host.etcd_votes:
+        asked |= _etcd(plan, host)
+    if host.kind is Kind.KUBE:
+        asked |= _site(estate, plan, host)
+    if host.kind is Kind.VANTAGE:
+        asked |= _vantage(estate, plan, host)
+    return asked
+
+
+def with_authority(questions: Questions, authority: str) -> Questions:
+    """The same questions, verifying answers by the authority's certificate (PEM): a vantage has no file of ours."""
+    return {
+        name: question | {"ca_text": authority}
+        if question["kind"] == "https" and "ca_file" not in question
+        else question
+        for name, question in questions.items()
+    }
+
+
+def needs_authority(questions: Questions) -> bool:
+    """Whether a question can only be asked with the authority's text."""
+    return any(_lacks_authority(question) for question in questions.values())
+
+
+def _lacks_authority(question: Question) -> bool:
+    return question["kind"] == "https" and "ca_file" not in question
+
+
+def _edge() -> Questions:
+    return {
+        "bgp4": _command("vtysh", "-c", "show bgp ipv4 unicast summary json"),
+        "bgp6": _command("vtysh", "-c", "show bgp ipv6 unicast summary json"),
+        "bfd": _command("vtysh", "-c", "show bfd peers json"),
+        "routes4": _command("ip", "-4", "-j", "route", "show", "proto", ROUTE_PROTOCOL),
+        "routes6": _command("ip", "-6", "-j", "route", "show", "proto", ROUTE_PROTOCOL),
+    }
+
+
+def _database(plan: AddressPlan, host: Host) -> Questions:
+    address = str(plan.lan(host.name).ipv4)
+    psql = ("env", "PGCONNECT_TIMEOUT=2", "PGOPTIONS=-c statement_timeout=2000", "psql", "-XAtq", "-d", "postgres")
+    return {
+        "patroni": _https(address, PATRONI_PORT, host.name, "/patroni"),
+        "cluster": _https(address, PATRONI_PORT, host.name, "/cluster"),
+        "postgresql": _command("runuser", "-u", "postgres", "--", *psql, "-c", POSITION),
+    }
+
+
+def _etcd(plan: AddressPlan, host: Host) -> Questions:
+    address = str(plan.lan(host.name).ipv4)
+    certificate = {"cert_file": f"{PKI}/host.crt", "key_file": f"{PKI}/host.key"}
+    status = _https(address, ETCD_PORT, host.name, "/v3/maintenance/status") | {"method": "POST", "body": "{}"}
+    return {
+        "etcd_health": _https(address, ETCD_PORT, host.name, "/health") | certificate,
+        "etcd_status": status | certificate,
+    }
+
+
+def _site(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
+    address = str(plan.lan(host.name).ipv4)
+    asked: Questions = {"authority": {"kind": "text", "path": AUTHORITY_FILE}}
+    for service in estate.services:
+        if host.at in (*service.placement.active, *service.placement.ready):
+            for path in PATHS:
+                asked[f"health {service.name} 4 {path}"] = _https(address, HTTPS_PORT, service.name, f"/{path}")
+    return asked
+
+
+def _vantage(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
+    asked: Questions = {}
+    for name in dict.fromkeys(s for v in estate.vantages if v.host == host.name for s in v.reaches):
+        addresses = plan.anycast[name]
+        for family, address in ((4, str(addresses.ipv4)), (6, str(addresses.ipv6))):
+            for path in PATHS:
+                question = _https(address, HTTPS_PORT, name, f"/{path}")
+                del question["ca_file"]
+                asked[f"health {name} {family} {path}"] = question
+    return asked
+
+
+def _command(*argv: str) -> Question:
+    return {"kind": "command", "argv": list(argv)}
+
+
+def _https(address: str, port: int, name: str, path: str) -> Question:
+    return {"kind": "https", "address": address, "port": port, "name": name, "path": path, "ca_file": AUTHORITY_FILE}
