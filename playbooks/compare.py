@@ -96,5 +96,7 @@ def _difference(found: Mapping[str, Any], texts: Mapping[str, str]) -> Differenc
 
 
 def _role(role: RoleInput, installs: Mapping[str, str]) -> dict[str, Any]:
-    files = [asdict(file) | {"text": "", "sha256": hashlib.sha256(file.text.encode()).hexdigest()} for file in role.files]
+    files = [
+        asdict(file) | {"text": "", "sha256": hashlib.sha256(file.text.encode()).hexdigest()} for file in role.files
+    ]
     return asdict(role) | {"files": files, "installed": installs.get(role.role, "")}

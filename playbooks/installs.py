@@ -61,7 +61,9 @@ def _files(role: str, path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(child for child in path.rglob("*") if child.is_file())
     if not path.exists():
-        raise ArtifactMissing(f"role {role} installs {path}, which does not exist", "Run `govcloud setup`: it builds it.")
+        raise ArtifactMissing(
+            f"role {role} installs {path}, which does not exist", "Run `govcloud setup`: it builds it."
+        )
     return [path]
 
 

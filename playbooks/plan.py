@@ -32,8 +32,8 @@ def host_input(
 ) -> HostInput:
     """What one layer wants of one of our hosts; a layer that has nothing there gives no roles.
 
-    `secrets` are needed by the layers data and site (ValueError without). `operator_keys` are public SSH keys, complete;
-    `bgp_passwords` TCP-MD5 secrets by link.
+    `secrets` are needed by the layers data and site (ValueError without). `operator_keys` are public SSH keys,
+    complete; `bgp_passwords` TCP-MD5 secrets by link.
     """
     host = estate.host(host_name)
     if host not in estate.own_hosts:
@@ -81,7 +81,10 @@ def _network(
 ) -> tuple[RoleInput, ...]:
     from playbooks.render import announcer, base, frr, nftables
 
-    common = (base.role_input(estate, addresses, host, operator_keys=keys), nftables.role_input(estate, addresses, host))
+    common = (
+        base.role_input(estate, addresses, host, operator_keys=keys),
+        nftables.role_input(estate, addresses, host),
+    )
     if host.kind is not Kind.EDGE:
         return common
     return (

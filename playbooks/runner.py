@@ -35,7 +35,9 @@ class PlaybookFailed(GovcloudError):
 
     def __init__(self, *, host: str, role: str, task: str, reason: str) -> None:
         where = f"{host}: role {role}, task {task!r}" if task else host
-        super().__init__(f"{where}: {reason}", "What was done before it stays; the next `govcloud up` goes on from there.")
+        super().__init__(
+            f"{where}: {reason}", "What was done before it stays; the next `govcloud up` goes on from there."
+        )
         self.host, self.role, self.task, self.reason = host, role, task, reason
 
 
@@ -68,8 +70,12 @@ class _Record:
 
     def take(self, event: Mapping[str, Any]) -> bool:
         kind, data = event.get("event", ""), event.get("event_data", {})
-        state = {"runner_on_ok": "ok", "runner_on_failed": "failed", "runner_on_skipped": "skipped",
-                 "runner_on_unreachable": "unreachable"}.get(kind)
+        state = {
+            "runner_on_ok": "ok",
+            "runner_on_failed": "failed",
+            "runner_on_skipped": "skipped",
+            "runner_on_unreachable": "unreachable",
+        }.get(kind)
         if state is None:
             return False
         result = data.get("res") or {}
@@ -103,7 +109,9 @@ def apply(
         "ansible_become": access.user != "root",
     }
     variables = connection | role_variables(host_input, artifacts)
-    return _play(host_input.host, "site.yml", variables, ssh_arguments=access.options(), on_event=on_event, timeout_s=timeout_s)
+    return _play(
+        host_input.host, "site.yml", variables, ssh_arguments=access.options(), on_event=on_event, timeout_s=timeout_s
+    )
 
 
 def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: float) -> Applied:
@@ -160,7 +168,9 @@ def _play(
         inventory = folder / "inventory" / "hosts.yml"
         inventory.parent.mkdir()
         hosts = {host: {"ansible_python_interpreter": PYTHON, **variables}}
-        inventory.write_text(yaml.dump({"all": {"hosts": _literal(hosts)}}, Dumper=_Dumper, width=10**9), encoding="utf-8")
+        inventory.write_text(
+            yaml.dump({"all": {"hosts": _literal(hosts)}}, Dumper=_Dumper, width=10**9), encoding="utf-8"
+        )
         inventory.chmod(0o600)
         (folder / "ansible.cfg").touch()
         run = init_command_config(
@@ -231,7 +241,7 @@ _Dumper.add_representer(_Literal, lambda dumper, text: dumper.represent_scalar("
 
 
 def _literal(value: Any) -> Any:
-    """Mark the texts that hold template signs. No others: Ansible guesses the type of a marked text, `"0644"` is a number."""
+    """Mark the texts that hold template signs, no others: Ansible takes a marked "0644" for a number."""
     if isinstance(value, str):
         return _Literal(value) if any(sign in value for sign in ("{{", "{%", "{#")) else value
     if isinstance(value, Mapping):

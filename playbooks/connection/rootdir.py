@@ -65,4 +65,5 @@ class Connection(ConnectionBase):
 def _environment() -> dict[str, str]:
     """A plain login's, with the machine's proxies: the operator's own paths mean nothing in there."""
     proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"} | proxies
+    login = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+    return login | {"DEBIAN_FRONTEND": "noninteractive"} | proxies

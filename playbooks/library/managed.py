@@ -1,3 +1,5 @@
+# Runs on the Python 3.9 of hosts; plain calls of os say what the kernel is asked for.
+# ruff: noqa: B905, PTH103, PTH104, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208, SIM105
 """Bring the managed things of a host to their wanted state, or tell how they differ. One file, two ways to run it:
 
 - as the Ansible module `managed`, once per role: `mode: apply`;
@@ -195,8 +197,12 @@ def sysctl_file(role):
     lines = ["# Written by govcloud, role %s. Do not edit: the next `govcloud up` restores it." % role["role"]]
     lines += ["%s = %s" % (key, value) for key, value in sorted(role["sysctls"].items())]
     path = "/etc/sysctl.d/60-govcloud-%s.conf" % role["role"]
-    return {"path": path, "text": "\n".join(lines) + "\n", "owner": user_name(os.geteuid()),
-            "group": group_name(os.getegid())}
+    return {
+        "path": path,
+        "text": "\n".join(lines) + "\n",
+        "owner": user_name(os.geteuid()),
+        "group": group_name(os.getegid()),
+    }
 
 
 def sysctl_path(key):
@@ -268,7 +274,10 @@ def set_account(host, account, aspects):
     common = ["--shell", account["shell"], "--home-dir" if "present" in aspects else "--home", account["home"]]
     if "present" in aspects:
         create = "--no-create-home" if account["home"] == "/nonexistent" else "--create-home"
-        must(["useradd", "--system", "--user-group", create, *common, "--groups", ",".join(groups), name], "account " + name)
+        must(
+            ["useradd", "--system", "--user-group", create, *common, "--groups", ",".join(groups), name],
+            "account " + name,
+        )
     elif aspects - {"keys"}:
         must(["usermod", *common, "--append", "--groups", ",".join(groups), name], "account " + name)
     if account["home"] != "/nonexistent":
@@ -374,8 +383,12 @@ def compare_role(host, role):
     found = [d for account in role["accounts"] for d in account_differences(host, account)]
     found += sysctl_differences(host, role["sysctls"])
     found += [d for file in role_files(role) for d in file_differences(host, file)]
-    found += [difference("file", path, "present", False, True) for path in stale(host, role) if host.read(path) is not None]
-    found += [difference("unit", full_name(note), "notified", note.split(":")[0], "waiting") for note in pending(host, role)]
+    found += [
+        difference("file", path, "present", False, True) for path in stale(host, role) if host.read(path) is not None
+    ]
+    found += [
+        difference("unit", full_name(note), "notified", note.split(":")[0], "waiting") for note in pending(host, role)
+    ]
     found += unit_differences(role["units"], unit_states([unit["name"] for unit in role["units"]]))
     if role.get("installed"):
         actual = (host.read("%s/%s" % (INSTALLED, role["role"])) or b"").decode().strip()
@@ -419,7 +432,9 @@ def apply_files(host, role):
             guarded = True
         if file.get("notify"):
             notes = pending(host, role)
-            remember(host, "%s/%s.pending" % (STATE, role["role"]), notes + [n for n in file["notify"] if n not in notes])
+            remember(
+                host, "%s/%s.pending" % (STATE, role["role"]), notes + [n for n in file["notify"] if n not in notes]
+            )
         install_file(host, file)
         changes.append("file %s" % file["path"])
     for path in stale(host, role):

@@ -18,12 +18,20 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, *, operator_keys: 
     `operator_keys` are the operators' public SSH keys, complete for root and `ops`: any other key is removed. Without
     them root's keys are not managed, so that nobody is locked out by an empty list.
     """
-    people = [Account(name=OPERATORS, groups=("systemd-journal",), shell="/bin/bash", home="/home/ops", keys=operator_keys)]
+    people = [
+        Account(name=OPERATORS, groups=("systemd-journal",), shell="/bin/bash", home="/home/ops", keys=operator_keys)
+    ]
     if operator_keys:
         people.append(Account(name="root", shell="/bin/bash", home="/root", keys=operator_keys))
     return RoleInput(
         role="base",
-        files=(*networkd.files(estate, plan, host), _names(estate, plan, host), _ssh(host), _sudo(host), _journal(host)),
+        files=(
+            *networkd.files(estate, plan, host),
+            _names(estate, plan, host),
+            _ssh(host),
+            _sudo(host),
+            _journal(host),
+        ),
         units=(Unit(name="systemd-networkd.service"), Unit(name="ssh.service")),
         sysctls=sysctls.of(host),
         accounts=tuple(people),
@@ -38,7 +46,12 @@ def _names(estate: Estate, plan: AddressPlan, host: Host) -> File:
     for service in estate.services:
         address = plan.anycast[service.name]
         rows += [f"{address.ipv4}\t{service.name}.govcloud", f"{address.ipv6}\t{service.name}.govcloud"]
-    local = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", "ff02::1\tip6-allnodes", "ff02::2\tip6-allrouters"]
+    local = [
+        "127.0.0.1\tlocalhost",
+        "::1\tlocalhost ip6-localhost ip6-loopback",
+        "ff02::1\tip6-allnodes",
+        "ff02::2\tip6-allrouters",
+    ]
     text = banner("Names of the estate", host.name) + lines(local, "", rows)
     return File(path="/etc/hosts", text=text)
 
@@ -58,7 +71,10 @@ def _ssh(host: Host) -> File:
         "UseDNS no",
     )
     return File(
-        path="/etc/ssh/sshd_config.d/60-govcloud.conf", text=text, validate="/usr/sbin/sshd -t -f %s", notify=("reload:ssh.service",)
+        path="/etc/ssh/sshd_config.d/60-govcloud.conf",
+        text=text,
+        validate="/usr/sbin/sshd -t -f %s",
+        notify=("reload:ssh.service",),
     )
 
 

@@ -70,7 +70,7 @@ class Entry:
 
 def both(pool: Pool, *, within: tuple[int, int] | None = None) -> list[Entry]:
     """The pool's two prefixes, or with `within` the prefixes of exactly these lengths (IPv4, IPv6) in them."""
-    prefixes = (pool.ipv4, pool.ipv6)
+    prefixes: tuple[Prefix, Prefix] = (pool.ipv4, pool.ipv6)
     if within is None:
         return [Entry(prefix=prefix) for prefix in prefixes]
     return [Entry(prefix=prefix, ge=length, le=length) for prefix, length in zip(prefixes, within, strict=True)]
@@ -88,7 +88,9 @@ def prefix_lists(lists: Mapping[str, tuple[str, Sequence[Entry]]]) -> list[str]:
     return found
 
 
-def clause(name: str, action: str, number: int, matching: str, acts: Iterable[str] = (), also: Iterable[str] = ()) -> list[str]:
+def clause(
+    name: str, action: str, number: int, matching: str, acts: Iterable[str] = (), also: Iterable[str] = ()
+) -> list[str]:
     """A route map's clause for both families: `number` for IPv4, `number` + 1 for IPv6."""
     found = []
     for offset, word in ((0, "ip"), (1, "ipv6")):
@@ -165,7 +167,14 @@ def files(host: Host, config: list[str], *, secret: bool = False) -> tuple[File,
         'staticd_options="-A 127.0.0.1"',
     )
     return (
-        File(path="/etc/frr/daemons", text=daemons, owner="frr", group="frr", mode="0640", notify=("restart:frr.service",)),
+        File(
+            path="/etc/frr/daemons",
+            text=daemons,
+            owner="frr",
+            group="frr",
+            mode="0640",
+            notify=("restart:frr.service",),
+        ),
         File(
             path="/etc/frr/frr.conf",
             text=lines(config),

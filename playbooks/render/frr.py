@@ -42,7 +42,9 @@ _BOGONS = (
 _SCRIPT = Path(__file__).resolve().parent.parent / "roles" / "frr" / "files" / "commit-confirm.py"
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, *, passwords: Mapping[str, str] | None = None) -> RoleInput:
+def role_input(
+    estate: Estate, plan: AddressPlan, host: Host, *, passwords: Mapping[str, str] | None = None
+) -> RoleInput:
     """The role on an edge. `passwords` are TCP-MD5 secrets by link; with any, frr.conf as a whole is secret."""
     known = passwords or {}
     config = edge_config(estate, plan, host, known)

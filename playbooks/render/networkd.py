@@ -39,7 +39,15 @@ def loopbacks(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
 def _segment(host: Host, lan: Interface) -> File:
     gateways = [f"Gateway={lan.gateway.ipv4}", f"Gateway={lan.gateway.ipv6}"] if lan.gateway else []
     text = banner("Segment", host.name) + lines(
-        "", "[Match]", f"Name={lan.name}", "", "[Network]", f"Address={lan.ipv4}", f"Address={lan.ipv6}", gateways, _quiet()
+        "",
+        "[Match]",
+        f"Name={lan.name}",
+        "",
+        "[Network]",
+        f"Address={lan.ipv4}",
+        f"Address={lan.ipv6}",
+        gateways,
+        _quiet(),
     )
     return _file(f"10-{lan.name}.network", text)
 
@@ -48,10 +56,13 @@ def _link(estate: Estate, host: Host, interface: Interface) -> File:
     link = estate.link(interface.name)
     far = next(end for end in link.ends if end != host.name)
     text = banner(f"Link {link.name} to {far} over path {link.path}", host.name) + lines(
-        "", "[Match]", f"Name={interface.name}", "", "[Network]", f"Address={interface.ipv4}", f"Address={interface.ipv6}",
-        _quiet(),
-    )  # fmt: skip
+        "", "[Match]", f"Name={interface.name}", "", "[Network]", _addresses(interface), _quiet()
+    )
     return _file(f"20-{interface.name}.network", text)
+
+
+def _addresses(interface: Interface) -> list[str]:
+    return [f"Address={interface.ipv4}", f"Address={interface.ipv6}"]
 
 
 def _quiet() -> list[str]:
@@ -68,7 +79,11 @@ def _lo(host: Host, addresses: tuple[str, ...]) -> File:
 
 def _settings(host: Host) -> File:
     text = banner("Behaviour of systemd-networkd", host.name) + lines(
-        "# FRR and the announcer own their routes.", "", "[Network]", "ManageForeignRoutes=no", "ManageForeignRoutingPolicyRules=no"
+        "# FRR and the announcer own their routes.",
+        "",
+        "[Network]",
+        "ManageForeignRoutes=no",
+        "ManageForeignRoutingPolicyRules=no",
     )
     path = "/etc/systemd/networkd.conf.d/60-govcloud.conf"
     return File(path=path, text=text, notify=("restart:systemd-networkd.service",))

@@ -39,7 +39,9 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
     text = (router if is_router(host) else server)(estate, plan, host)
     return RoleInput(
         role="nftables",
-        files=(File(path="/etc/nftables.conf", text=text, mode="0755", validate="/usr/sbin/nft -c -f %s", notify=RELOAD),),
+        files=(
+            File(path="/etc/nftables.conf", text=text, mode="0755", validate="/usr/sbin/nft -c -f %s", notify=RELOAD),
+        ),
         units=(Unit(name="nftables.service"),),
     )
 
@@ -65,7 +67,9 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
             Opening(why="etcd members among themselves", ports=(2380,), sources=votes),
         ]
     if host.kind is Kind.OPS:
-        found.append(Opening(why="Prometheus and its prober, for the other sites' watchers", ports=(9090, 9115), sources=ops))
+        found.append(
+            Opening(why="Prometheus and its prober, for the other sites' watchers", ports=(9090, 9115), sources=ops)
+        )
     return tuple(found)
 
 
@@ -84,7 +88,9 @@ def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
     rules = [_neighbour(n.link, family, str(address)) for n in near for family, address in n.addresses]
     chains = [
         _chain("neighbour", ["tcp dport 179 accept", "tcp sport 179 accept", f"udp dport {_set(BFD_PORTS)} accept"]),
-        _chain("untracked", ["type filter hook prerouting priority raw; policy accept;", "fib daddr type != local notrack"]),
+        _chain(
+            "untracked", ["type filter hook prerouting priority raw; policy accept;", "fib daddr type != local notrack"]
+        ),
         _forward(inside, outside),
         _from_peers(estate),
         _to_peers(estate),
@@ -210,4 +216,3 @@ def _file(host: Host, chains: list[str]) -> str:
         + f"\ntable {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{\n{body}\n}}\n\n"
         + f'include "{FRAGMENTS}/*.nft"\n'
     )
-

@@ -1,4 +1,4 @@
-"""Role province: our half of the link to the province. Its routes are the border router's; here is what may cross it."""
+"""Role province: our half of the link to the province. Its routes are the border router's; here is what may cross."""
 
 from __future__ import annotations
 

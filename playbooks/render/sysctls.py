@@ -1,4 +1,4 @@
-"""Kernel settings of the network by what a host does. Only `net.*`, which every platform lets a machine set for itself."""
+"""Kernel settings of the network by what a host does. Only `net.*`, which every platform lets a machine set."""
 
 from __future__ import annotations
 

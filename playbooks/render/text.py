@@ -9,7 +9,8 @@ def banner(what: str, host: str, *, comment: str = "#") -> str:
     """The first lines of every rendered file: what it is, what made it, and that editing it is in vain."""
     return (
         f"{comment} {what} of {host}.\n"
-        f"{comment} Rendered by govcloud from the estate. Do not edit: `govcloud drift` reports it, `govcloud up` restores it.\n"
+        f"{comment} Rendered by govcloud from the estate. Do not edit: "
+        "`govcloud drift` reports it, `govcloud up` restores it.\n"
     )
 
 

@@ -20,6 +20,7 @@ import ssl
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 log = logging.getLogger("announcer")
 
@@ -119,7 +120,10 @@ def known_elsewhere(prefix):
     family = "ipv6" if ":" in prefix else "ipv4"
     try:
         done = subprocess.run(
-            ["vtysh", "-c", "show bgp %s unicast %s json" % (family, prefix)], stdout=subprocess.PIPE, timeout=5, check=False
+            ["vtysh", "-c", f"show bgp {family} unicast {prefix} json"],
+            stdout=subprocess.PIPE,
+            timeout=5,
+            check=False,
         )
         return healthy_elsewhere(json.loads(done.stdout or b"{}"))
     except (OSError, ValueError, subprocess.TimeoutExpired):
@@ -130,7 +134,9 @@ def present_routes(protocol):
     """The routes of ours that the kernel holds, in the form of `wanted_routes`."""
     routes = {}
     for family, bits in (("-4", "/32"), ("-6", "/128")):
-        done = subprocess.run(["ip", "-j", family, "route", "show", "proto", str(protocol)], stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(
+            ["ip", "-j", family, "route", "show", "proto", str(protocol)], stdout=subprocess.PIPE, check=True
+        )
         for route in json.loads(done.stdout or b"[]"):
             prefix = route["dst"] if "/" in route["dst"] else route["dst"] + bits
             routes[(prefix, route.get("metric", 0))] = route.get("gateway")
@@ -198,8 +204,7 @@ class Announcer:
 def main(path):
     """Tick for ever."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    with open(path) as stream:
-        settings = json.load(stream)
+    settings = json.loads(Path(path).read_text(encoding="utf-8"))
     announcer = Announcer(settings)
     while True:
         start = time.monotonic()

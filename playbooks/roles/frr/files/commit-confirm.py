@@ -2,7 +2,7 @@
 """Commit-confirmed changes of frr.conf: a change that is not confirmed in time is undone.
 
     commit-confirm arm      keep the running configuration and start the deadline
-    commit-confirm confirm  wait until every session that was up, and is still configured, is up again; then keep the change
+    commit-confirm confirm  wait until every session that was up and is still configured is up again; keep the change
     commit-confirm revert   put the kept configuration back; also what the deadline does
 
 Exit code 0: done; 1: not confirmed and put back.
@@ -11,15 +11,15 @@ Exit code 0: done; 1: not confirmed and put back.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-CONFIG = "/etc/frr/frr.conf"
-KEPT = "/var/lib/govcloud/router/previous.conf"
-SESSIONS = "/var/lib/govcloud/router/sessions.json"
+CONFIG = Path("/etc/frr/frr.conf")
+KEPT = Path("/var/lib/govcloud/router/previous.conf")
+SESSIONS = KEPT.with_name("sessions.json")
 TIMER = "govcloud-router-revert.timer"
 CONFIRM_S = 60
 POLL_S = 0.5
@@ -30,7 +30,9 @@ def sessions():
     found = {}
     for family in ("ipv4", "ipv6"):
         done = subprocess.run(
-            ["vtysh", "-c", "show bgp %s unicast summary json" % family], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            ["vtysh", "-c", f"show bgp {family} unicast summary json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         try:
             peers = json.loads(done.stdout or b"{}").get("peers", {})
@@ -42,27 +44,27 @@ def sessions():
 
 def missing(before, now):
     """Neighbours that were up, are still configured and are not up. A neighbour that was taken out is no loss."""
-    return sorted(a for a, state in before.items() if state == "Established" and now.get(a, "Established") != "Established")
+    return sorted(
+        a for a, state in before.items() if state == "Established" and now.get(a, "Established") != "Established"
+    )
 
 
 def arm():
-    with open(CONFIG) as stream:
-        if "Rendered by govcloud" not in stream.read(1000):
-            return
-    os.makedirs(os.path.dirname(KEPT), mode=0o700, exist_ok=True)
-    if not os.path.exists(KEPT):
-        shutil.copy2(CONFIG, KEPT + ".new")
-        os.rename(KEPT + ".new", KEPT)
-        with open(SESSIONS, "w") as stream:
-            json.dump(sessions(), stream)
+    if "Rendered by govcloud" not in CONFIG.read_text()[:1000]:
+        return
+    KEPT.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not KEPT.exists():
+        SESSIONS.write_text(json.dumps(sessions()))
+        new = KEPT.with_suffix(".new")
+        shutil.copy2(CONFIG, new)
+        new.rename(KEPT)
     subprocess.run(["systemctl", "restart", TIMER], check=True)
 
 
 def confirm():
-    if not os.path.exists(KEPT):
+    if not KEPT.exists():
         return
-    with open(SESSIONS) as stream:
-        before = json.load(stream)
+    before = json.loads(SESSIONS.read_text())
     deadline = time.monotonic() + CONFIRM_S
     lost = missing(before, sessions())
     while lost and time.monotonic() < deadline:
@@ -70,18 +72,21 @@ def confirm():
         lost = missing(before, sessions())
     if lost:
         revert()
-        sys.exit("not confirmed: sessions with %s did not come back; the previous configuration is restored" % ", ".join(lost))
-    os.unlink(KEPT)
+        sys.exit(
+            f"not confirmed: sessions with {', '.join(lost)} did not come back; the previous configuration is restored"
+        )
+    KEPT.unlink()
 
 
 def revert():
-    if not os.path.exists(KEPT):
+    if not KEPT.exists():
         return
-    shutil.copy2(KEPT, CONFIG + ".restored")
-    shutil.chown(CONFIG + ".restored", "frr", "frr")
-    os.rename(CONFIG + ".restored", CONFIG)
+    restored = CONFIG.with_suffix(".restored")
+    shutil.copy2(KEPT, restored)
+    shutil.chown(restored, "frr", "frr")
+    restored.rename(CONFIG)
     subprocess.run(["systemctl", "reload-or-restart", "frr.service"], check=True)
-    os.unlink(KEPT)
+    KEPT.unlink()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,146 @@
+"""When a site announces a service, and what that means in kernel routes."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "playbooks" / "roles" / "announcer" / "files" / "announcer.py"
+
+
+@pytest.fixture(scope="module")
+def announcer() -> ModuleType:
+    """The script as it is installed on a router."""
+    spec = importlib.util.spec_from_file_location("announcer", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SETTINGS = {
+    "metrics": {"announced": 100, "last-resort": 900},
+    "aggregates": ["203.0.113.0/24", "2001:db8:113::/48"],
+    "services": [
+        {
+            "name": "approval",
+            "routes": [
+                {"prefix": "203.0.113.10/32", "via": "10.64.1.11"},
+                {"prefix": "2001:db8:113::10/128", "via": "fd64:c10d:0:1::11"},
+            ],
+        }
+    ],
+}
+
+
+def test_two_successes_announce_and_three_failures_do_not_go_unnoticed(announcer: ModuleType) -> None:
+    """One lost answer changes nothing."""
+    health = announcer.Health(2, 3)
+    verdicts = [
+        health.take(answer) for answer in (True, False, True, True, False, False, True, False, False, False, True)
+    ]
+    assert verdicts == [None, None, None, True, True, True, True, True, True, False, False]
+
+
+def test_nothing_changes_before_enough_answers_agree(announcer: ModuleType) -> None:
+    """A restart of the announcer on a live site leaves its routes alone."""
+    for state in announcer.State:
+        assert announcer.next_state(state, None, lambda: True) is state
+
+
+def test_a_failing_service_is_marked_first_and_withdrawn_only_for_a_healthy_site(announcer: ModuleType) -> None:
+    """The mark already turns the traffic; the withdrawal follows one tick later."""
+    state = announcer.State
+    assert announcer.next_state(state.ANNOUNCED, False, lambda: True) is state.LAST_RESORT
+    assert announcer.next_state(state.LAST_RESORT, False, lambda: True) is state.DOWN
+    assert announcer.next_state(state.LAST_RESORT, False, lambda: False) is state.LAST_RESORT
+
+
+def test_a_service_that_never_answered_is_not_announced(announcer: ModuleType) -> None:
+    """An estate that is being built announces nothing yet."""
+    assert announcer.next_state(announcer.State.DOWN, False, lambda: False) is announcer.State.DOWN
+
+
+@pytest.mark.parametrize("sites", [1, 2, 3])
+def test_the_last_announcing_site_never_withdraws(announcer: ModuleType, sites: int) -> None:
+    """Over every order in which sites fail and decide, starting all announced: at least one stays."""
+    state = announcer.State
+    for order in itertools.product(range(sites), repeat=2 * sites + 1):
+        states = [state.ANNOUNCED] * sites
+        for site in order:
+            elsewhere = any(other is state.ANNOUNCED for n, other in enumerate(states) if n != site)
+            states[site] = announcer.next_state(states[site], False, lambda known=elsewhere: known)
+            assert any(s is not state.DOWN for s in states), order
+
+
+@pytest.mark.parametrize("sites", [2, 3])
+def test_sites_that_fail_at_once_all_stay(announcer: ModuleType, sites: int) -> None:
+    """All decide in the same tick from what they saw before it."""
+    state = announcer.State
+    states = [state.ANNOUNCED] * sites
+    for _ in range(10):
+        seen = list(states)
+        for site in range(sites):
+            others = any(other is state.ANNOUNCED for n, other in enumerate(seen) if n != site)
+            states[site] = announcer.next_state(seen[site], False, lambda known=others: known)
+    assert states == [state.LAST_RESORT] * sites
+
+
+def test_a_service_that_answers_again_is_announced_whatever_it_was(announcer: ModuleType) -> None:
+    """Return needs no help."""
+    for state in announcer.State:
+        assert announcer.next_state(state, True, lambda: False) is announcer.State.ANNOUNCED
+
+
+def test_routes_hold_the_aggregate_only_while_a_service_is_announced(announcer: ModuleType) -> None:
+    """A site without a service attracts nothing from the peers."""
+    state = announcer.State
+    assert announcer.wanted_routes(SETTINGS, {"approval": state.DOWN}) == {}
+    up = announcer.wanted_routes(SETTINGS, {"approval": state.ANNOUNCED})
+    assert up[("203.0.113.10/32", 100)] == "10.64.1.11"
+    assert up[("203.0.113.0/24", 100)] is None
+    assert set(announcer.wanted_routes(SETTINGS, {"approval": state.LAST_RESORT})) == {
+        (prefix, 900) for prefix, _ in up
+    }
+
+
+def test_a_change_of_metric_never_leaves_a_gap(announcer: ModuleType) -> None:
+    """The new route is there before the old one goes."""
+    wanted = announcer.wanted_routes(SETTINGS, {"approval": announcer.State.LAST_RESORT})
+    present = announcer.wanted_routes(SETTINGS, {"approval": announcer.State.ANNOUNCED})
+    verbs = [command[2] for command in announcer.route_commands(wanted, present, 99)]
+    assert verbs == ["replace"] * 4 + ["del"] * 4
+    assert announcer.route_commands(wanted, wanted, 99) == []
+
+
+def test_commands_are_of_the_routes_own_family(announcer: ModuleType) -> None:
+    """`ip` guesses wrong for a blackhole."""
+    commands = announcer.route_commands(
+        announcer.wanted_routes(SETTINGS, {"approval": announcer.State.ANNOUNCED}), {}, 99
+    )
+    assert ["-4", "route", "replace", "blackhole", "203.0.113.0/24", "metric", "100", "proto", "99"] in commands
+    via = ["via", "fd64:c10d:0:1::11"]
+    assert ["-6", "route", "replace", "2001:db8:113::10/128", *via, "metric", "100", "proto", "99"] in commands
+
+
+def test_only_a_valid_unmarked_path_of_another_site_counts(announcer: ModuleType) -> None:
+    """Our own path, a broken one and someone else's last resort do not."""
+    other = {"valid": True, "aspath": {"string": "4200000002", "length": 1}}
+    assert announcer.healthy_elsewhere({"paths": [other]})
+    assert not announcer.healthy_elsewhere({})
+    assert not announcer.healthy_elsewhere({"paths": [{"valid": True, "aspath": {"string": "Local", "length": 0}}]})
+    assert not announcer.healthy_elsewhere({"paths": [other | {"valid": False}]})
+    assert not announcer.healthy_elsewhere({"paths": [other | {"community": {"list": ["gracefulShutdown"]}}]})
+
+
+def test_a_restart_takes_the_state_from_the_kernel(announcer: ModuleType) -> None:
+    """Fail static: the routes outlive the process."""
+    service = SETTINGS["services"][0]
+    for state in announcer.State:
+        present = announcer.wanted_routes(SETTINGS, {"approval": state})
+        assert announcer.state_of(service, SETTINGS, present) is state

@@ -1,0 +1,209 @@
+"""The state of a host's managed things, on real files under a temporary root."""
+
+from __future__ import annotations
+
+import getpass
+import grp
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from playbooks import compare
+from playbooks.hostplan import File, HostInput, RoleInput
+
+SCRIPT = Path(__file__).parents[3] / "playbooks" / "library" / "managed.py"
+
+
+@pytest.fixture(scope="module")
+def managed() -> ModuleType:
+    """The module as it runs on hosts."""
+    spec = importlib.util.spec_from_file_location("managed", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def file(path: str, text: str, **more: Any) -> dict[str, Any]:
+    """A file that this user may own."""
+    return {"path": path, "text": text, "owner": getpass.getuser(), "group": grp.getgrgid(os.getegid()).gr_name, **more}
+
+
+def role(*files: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A role with these files."""
+    return {"role": "test", "files": list(files), **more}
+
+
+def ask(managed: ModuleType, root: Path, mode: str, *roles: dict[str, Any]) -> Any:
+    """Answer of the script."""
+    return managed.answer({"mode": mode, "root": str(root), "roles": list(roles)})
+
+
+def test_apply_writes_files_and_the_second_time_nothing(managed: ModuleType, tmp_path: Path) -> None:
+    """Idempotent, with mode and text."""
+    wanted = role(file("/etc/a/b.conf", "one\n", mode="0640"))
+    assert ask(managed, tmp_path, "apply", wanted)["changes"] == ["file /etc/a/b.conf"]
+    assert (tmp_path / "etc/a/b.conf").read_text() == "one\n"
+    assert (tmp_path / "etc/a/b.conf").stat().st_mode & 0o7777 == 0o640
+    assert ask(managed, tmp_path, "apply", wanted)["changes"] == []
+    assert ask(managed, tmp_path, "compare", wanted)["differences"] == []
+
+
+def test_compare_tells_a_hand_edit_with_its_text_and_changes_nothing(managed: ModuleType, tmp_path: Path) -> None:
+    """The actual text is what a preview shows."""
+    wanted = role(file("/etc/b.conf", "one\n"))
+    ask(managed, tmp_path, "apply", wanted)
+    (tmp_path / "etc/b.conf").write_text("two\n")
+    (tmp_path / "etc/b.conf").chmod(0o600)
+    found = ask(managed, tmp_path, "compare", wanted)["differences"]
+    assert [(d["aspect"], d["actual"]) for d in found] == [("text", "two\n"), ("mode", "0600")]
+    assert (tmp_path / "etc/b.conf").read_text() == "two\n"
+
+
+def test_compare_never_gives_away_a_secret_text(managed: ModuleType, tmp_path: Path) -> None:
+    """Both sides are hashes."""
+    ask(managed, tmp_path, "apply", role(file("/etc/key", "hidden old\n", secret=True)))
+    answer = ask(managed, tmp_path, "compare", role(file("/etc/key", "hidden new\n", secret=True)))
+    assert "hidden" not in json.dumps(answer)
+    assert answer["differences"][0]["actual"] == hashlib.sha256(b"hidden old\n").hexdigest()
+
+
+def test_a_file_that_its_check_refuses_is_not_installed(managed: ModuleType, tmp_path: Path) -> None:
+    """The old file stays, no temporary one is left."""
+    ask(managed, tmp_path, "apply", role(file("/etc/c.conf", "good\n")))
+    with pytest.raises(managed.Failed, match=r"c\.conf refused by its check"):
+        ask(managed, tmp_path, "apply", role(file("/etc/c.conf", "bad\n", validate="/bin/grep -q good %s")))
+    assert (tmp_path / "etc/c.conf").read_text() == "good\n"
+    assert [path.name for path in (tmp_path / "etc").iterdir()] == ["c.conf"]
+
+
+def test_a_failed_apply_leaves_a_note_that_the_unit_still_has_to_follow(managed: ModuleType, tmp_path: Path) -> None:
+    """A file is written, the next one fails: the unit of the first is restarted by the next apply."""
+    first = file("/etc/d.conf", "x\n", notify=["restart:d.service"])
+    with pytest.raises(managed.Failed):
+        ask(managed, tmp_path, "apply", role(first, file("/etc/e.conf", "y\n", validate="/bin/false")))
+    found = ask(managed, tmp_path, "compare", role(first))["differences"]
+    assert [(d["kind"], d["name"], d["aspect"]) for d in found] == [("unit", "d.service", "notified")]
+
+
+def test_a_file_that_is_no_longer_wanted_goes(managed: ModuleType, tmp_path: Path) -> None:
+    """Only those that the same role wrote before."""
+    ask(managed, tmp_path, "apply", role(file("/etc/f.conf", "f"), file("/etc/g.conf", "g")))
+    (tmp_path / "etc/by-hand.conf").write_text("h")
+    wanted = role(file("/etc/f.conf", "f"))
+    assert [d["name"] for d in ask(managed, tmp_path, "compare", wanted)["differences"]] == ["/etc/g.conf"]
+    assert ask(managed, tmp_path, "apply", wanted)["changes"] == ["file /etc/g.conf removed"]
+    assert sorted(path.name for path in (tmp_path / "etc").iterdir()) == ["by-hand.conf", "f.conf"]
+
+
+def test_sysctls_are_set_and_kept_over_a_reboot(managed: ModuleType, tmp_path: Path) -> None:
+    """Now in /proc/sys, later from /etc/sysctl.d."""
+    key = tmp_path / "proc/sys/net/ipv4/ip_forward"
+    key.parent.mkdir(parents=True)
+    key.write_text("0\n")
+    wanted = role(sysctls={"net.ipv4.ip_forward": "1"})
+    ask(managed, tmp_path, "apply", wanted)
+    assert key.read_text() == "1"
+    assert "net.ipv4.ip_forward = 1" in (tmp_path / "etc/sysctl.d/60-govcloud-test.conf").read_text()
+    key.write_text("0")
+    assert [d["name"] for d in ask(managed, tmp_path, "compare", wanted)["differences"]] == ["net.ipv4.ip_forward"]
+
+
+def test_accounts_are_compared_with_their_complete_keys(managed: ModuleType, tmp_path: Path) -> None:
+    """A key that someone added is a difference."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("ops:x:900:900::/home/ops:/bin/bash\n")
+    (tmp_path / "etc/group").write_text("ops:x:900:\nadm:x:4:ops\n")
+    keys = tmp_path / "home/ops/.ssh/authorized_keys"
+    keys.parent.mkdir(parents=True)
+    keys.write_text("ssh-ed25519 A\n")
+    account = {"name": "ops", "groups": ["adm"], "shell": "/bin/bash", "home": "/home/ops", "keys": ["ssh-ed25519 A"]}
+    assert ask(managed, tmp_path, "compare", role(accounts=[account]))["differences"] == []
+    keys.write_text("ssh-ed25519 A\nssh-ed25519 B\n")
+    missing = {"name": "nobody-here"}
+    found = ask(managed, tmp_path, "compare", role(accounts=[account, missing]))["differences"]
+    assert [(d["name"], d["aspect"]) for d in found] == [("ops", "keys"), ("nobody-here", "present")]
+
+
+def test_the_install_hash_is_recorded_and_compared(managed: ModuleType, tmp_path: Path) -> None:
+    """A changed install part is noticed on the host."""
+    ask(managed, tmp_path, "apply", role(installed="abc"))
+    assert ask(managed, tmp_path, "installed")["installed"] == {"test": "abc"}
+    found = ask(managed, tmp_path, "compare", role(installed="def"))["differences"]
+    assert [(d["kind"], d["wanted"], d["actual"]) for d in found] == [("install", "def", "abc")]
+
+
+def test_the_guard_runs_before_an_existing_file_changes(managed: ModuleType, tmp_path: Path) -> None:
+    """Not for a new file, not for an unchanged one; a guard that fails keeps the file as it is."""
+    path = "/etc/router.conf"
+    guard = {"path": path, "arm": f"/bin/cp {tmp_path}{path} {tmp_path}/kept"}
+    assert ask(managed, tmp_path, "apply", role(file(path, "1"), guard=guard))["guarded"] is False
+    assert ask(managed, tmp_path, "apply", role(file(path, "1"), guard=guard))["guarded"] is False
+    assert ask(managed, tmp_path, "apply", role(file(path, "2"), guard=guard))["guarded"] is True
+    assert (tmp_path / "kept").read_text() == "1"
+    with pytest.raises(managed.Failed, match="guard"):
+        ask(managed, tmp_path, "apply", role(file(path, "3"), guard={"path": path, "arm": "/bin/false"}))
+    assert (tmp_path / "etc/router.conf").read_text() == "2"
+
+
+def unit(name: str, *, enabled: bool = True, active: bool = True) -> dict[str, Any]:
+    """A wanted unit."""
+    return {"name": name, "enabled": enabled, "active": active}
+
+
+def test_units_that_start_are_not_restarted_as_well(managed: ModuleType) -> None:
+    """Starting reads the new files anyway."""
+    steps = managed.unit_steps([unit("a.service")], {"a.service": ("inactive", "disabled")}, ["restart:a", "reload:a"])
+    assert steps == [["enable", "a.service"], ["start", "a.service"]]
+
+
+def test_a_restart_makes_a_reload_needless(managed: ModuleType) -> None:
+    """And each is done once, however many files ask for it."""
+    states = {"a.service": ("active", "enabled")}
+    notes = ["reload:a", "restart:a", "restart:a", "reload:b.service", "reload:b"]
+    steps = managed.unit_steps([unit("a.service")], states, notes)
+    assert steps == [["try-restart", "a.service"], ["reload", "b.service"]]
+
+
+def test_a_settled_unit_needs_nothing(managed: ModuleType) -> None:
+    """Static units cannot be enabled, which is no difference."""
+    states = {"a.service": ("active", "static"), "b.timer": ("inactive", "disabled")}
+    units = [unit("a.service"), unit("b.timer", enabled=False, active=False)]
+    assert managed.unit_steps(units, states, []) == []
+    assert managed.unit_differences(units, states) == []
+
+
+def test_a_stopped_unit_is_a_difference(managed: ModuleType) -> None:
+    """And so is one that would not come back after a reboot."""
+    found = managed.unit_differences([unit("a.service")], {"a.service": ("failed", "disabled")})
+    assert [(d["aspect"], d["actual"]) for d in found] == [("active", "failed"), ("enabled", "disabled")]
+
+
+def test_a_whole_host_is_compared_in_one_process_that_gets_hashes_only(tmp_path: Path) -> None:
+    """The loader that travels over ssh, run by a plain Python as on a host."""
+    path = tmp_path / "etc" / "g.conf"
+    path.parent.mkdir()
+    path.write_text("on the host\n")
+    wanted = HostInput(
+        host="here",
+        address="127.0.0.1",
+        roles=(RoleInput(role="g", files=(File(path="/etc/g.conf", text="wanted\n"),)),),
+    )
+    request = compare.request(wanted, {})
+    assert "wanted\\n" not in json.dumps(request)
+    message = SCRIPT.read_bytes() + b"\0" + json.dumps(request | {"root": str(tmp_path)}).encode()
+    argv = [sys.executable, "-I", "-c", compare._LOADER]
+    done = subprocess.run(argv, input=message, capture_output=True, check=True)
+    found = compare.differences(wanted, json.loads(done.stdout))
+    assert (found[0].wanted, found[0].actual) == ("wanted\n", "on the host\n")
+    assert "-on the host" in str(found[0])
+    assert "+wanted" in str(found[0])

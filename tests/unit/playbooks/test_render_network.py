@@ -1,0 +1,227 @@
+"""The network, rendered for one host of each kind: compared with files that a network engineer can read.
+
+After a change that is meant, write them anew: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_network.py
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from estate.addressing import plan
+from estate.loader import load
+from estate.model import Estate
+from playbooks.hostplan import File, HostInput
+from playbooks.plan import Layer, host_input, layer_hosts
+from playbooks.render import fixture_files, fixture_units, frr, nftables, sysctls
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "network"
+NETWORKD = "/etc/systemd/network"
+
+
+@pytest.fixture(scope="module")
+def estate() -> Estate:
+    """The estate of the checkout."""
+    return load()
+
+
+def files_of(wanted: HostInput) -> dict[str, File]:
+    """All files of a host by path."""
+    return {file.path: file for role in wanted.roles for file in role.files}
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("futian-edge1", "/etc/frr/frr.conf"),
+        ("shaoguan-edge1", "/etc/frr/frr.conf"),
+        ("futian-edge1", "/etc/frr/daemons"),
+        ("futian-edge1", "/etc/nftables.conf"),
+        ("futian-kube1", "/etc/nftables.conf"),
+        ("futian-data1", "/etc/nftables.conf"),
+        ("futian-edge1", "/etc/govcloud/announcer.json"),
+        ("futian-edge1", f"{NETWORKD}/20-city-a.network"),
+        ("futian-kube1", f"{NETWORKD}/10-lan0.network"),
+        ("futian-kube1", f"{NETWORKD}/30-lo.network"),
+        ("futian-kube1", "/etc/hosts"),
+    ],
+)
+def test_own_host_is_rendered_as_written_down(estate: Estate, host: str, path: str) -> None:
+    """The very text that is installed on our hosts."""
+    compare(files_of(host_input(estate, host, Layer.NETWORK))[path].text, host, path)
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("internet-edge1", "/etc/frr/frr.conf"),
+        ("province-edge1", "/etc/frr/frr.conf"),
+        ("citizen1", f"{NETWORKD}/10-lan0.network"),
+    ],
+)
+def test_fixture_is_rendered_as_written_down(estate: Estate, host: str, path: str) -> None:
+    """The very text that is laid into the peers' machines."""
+    compare({file.path: file for file in fixture_files(estate, host)}[path].text, host, path)
+
+
+def test_link_to_the_province_is_rendered_as_written_down(estate: Estate) -> None:
+    """What may cross it."""
+    path = "/etc/nftables.d/50-province.nft"
+    compare(files_of(host_input(estate, "futian-edge1", Layer.PROVINCE))[path].text, "futian-edge1", path)
+
+
+def compare(text: str, host: str, path: str) -> None:
+    """Against the golden file, which is written instead when asked for."""
+    golden = GOLDEN / host / path.rsplit("/", 1)[1]
+    if os.environ.get("GOVCLOUD_GOLDEN") == "write":
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def test_no_file_names_the_management_interface_outside_the_filter(estate: Estate) -> None:
+    """mgmt0 belongs to the machine room: a role that touched it could lock everyone out."""
+    for host in estate.own_hosts:
+        for path, file in files_of(host_input(estate, host.name, Layer.NETWORK)).items():
+            if path != "/etc/nftables.conf":
+                assert "mgmt0" not in file.text.replace("room's mgmt0", ""), path
+
+
+def test_peers_hear_only_the_aggregate_and_the_province_also_our_segments(estate: Estate) -> None:
+    """The outbound policy towards each peer permits nothing else."""
+    config = frr_text(estate, "futian-edge1")
+    for peer in ("internet", "bureaus"):
+        assert permitted(config, f"TO-{peer}") == {"SERVICES"}
+    assert permitted(config, "TO-province") == {"SERVICES", "LANS"}
+
+
+def test_each_session_has_policies_both_ways_a_limit_and_an_unbroken_ttl(estate: Estate) -> None:
+    """A neighbour without them would be a hole in the border."""
+    for host in estate.own_hosts:
+        if not estate.links_of(host.name):
+            continue
+        lines = frr_text(estate, host.name).splitlines()
+        neighbours = [line.split()[1] for line in lines if line.endswith(" activate")]
+        assert len(neighbours) == 2 * len(estate.links_of(host.name))
+        for address in neighbours:
+            own = [line.strip() for line in lines if line.strip().startswith(f"neighbor {address} ")]
+            assert any(" route-map FROM-" in line and line.endswith(" in") for line in own), address
+            assert any(" route-map TO-" in line and line.endswith(" out") for line in own), address
+            assert any(" maximum-prefix " in line for line in own), address
+            assert f"neighbor {address} ttl-security hops 1" in own
+            assert f"neighbor {address} bfd" in own
+
+
+def test_only_a_site_that_stands_ready_prepends_healthy_routes(estate: Estate) -> None:
+    """The cities are preferred as long as one of them serves."""
+    assert not frr.stands_ready(estate, "futian")
+    assert frr.stands_ready(estate, "shaoguan")
+    assert "route-map TO-SITES permit 10" in frr_text(estate, "shaoguan-edge1")
+    assert "route-map TO-SITES permit 10" not in frr_text(estate, "nanshan-edge1")
+
+
+def test_a_bogon_range_gives_way_to_a_peers_declared_prefix(estate: Estate) -> None:
+    """A provincial network may well live in private addresses; default routes and ours stay refused."""
+    peers = tuple(
+        p.model_copy(update={"prefix4": ip_network("172.20.0.0/16")}) if p.name == "province" else p
+        for p in estate.peers
+    )
+    text = "\n".join(
+        frr.edge_config(
+            changed := estate.model_copy(update={"peers": peers}), plan(changed), changed.host("futian-edge1"), {}
+        )
+    )
+    bogons = [line for line in text.splitlines() if " BOGONS " in line]
+    assert not any("172.16.0.0/12" in line for line in bogons)
+    assert any(line.endswith("permit 0.0.0.0/0") for line in bogons)
+    assert any("203.0.113.0/24 le 32" in line for line in bogons)
+
+
+def test_a_password_makes_the_whole_configuration_secret(estate: Estate) -> None:
+    """It must never be shown in a preview."""
+    wanted = files_of(host_input(estate, "futian-edge1", Layer.NETWORK, bgp_passwords={"city-a": "hidden"}))
+    assert wanted["/etc/frr/frr.conf"].secret
+    assert wanted["/etc/frr/frr.conf"].text.count("password hidden") == 2
+    assert not files_of(host_input(estate, "futian-edge1", Layer.NETWORK))["/etc/frr/frr.conf"].secret
+
+
+def test_without_operators_keys_roots_keys_are_not_managed(estate: Estate) -> None:
+    """An empty list must not lock everyone out."""
+
+    def names(keys: tuple[str, ...]) -> set[str]:
+        return {a.name for a in host_input(estate, "futian-ops1", "network", operator_keys=keys).roles[0].accounts}
+
+    assert names(()) == {"ops"}
+    assert names(("ssh-ed25519 AAAA",)) == {"ops", "root"}
+
+
+def test_only_members_reach_etcd_and_only_named_hosts_the_database(estate: Estate) -> None:
+    """Ports of the data tier are never open to everyone."""
+    for host in estate.own_hosts:
+        for opening in nftables.openings(estate, host):
+            assert opening.sources or opening.ports == (443,)
+    peers = next(o for o in nftables.openings(estate, estate.host("futian-data1")) if 2380 in o.ports)
+    assert set(peers.sources) == {member.name for member in estate.etcd_members}
+
+
+def test_routers_forward_and_others_do_not(estate: Estate) -> None:
+    """A host that forwards by mistake is a way round the border."""
+    assert sysctls.of(estate.host("futian-edge1"))["net.ipv4.ip_forward"] == "1"
+    assert sysctls.of(estate.host("futian-data1"))["net.ipv4.ip_forward"] == "0"
+    assert all(key.startswith("net.") for host in estate.hosts for key in sysctls.of(host))
+
+
+def test_fixtures_are_the_peers_hosts_only(estate: Estate) -> None:
+    """A role's host is never laid out as a fixture, nor the other way round."""
+    with pytest.raises(ValueError, match="our own"):
+        fixture_files(estate, "futian-edge1")
+    with pytest.raises(ValueError, match="not ours"):
+        host_input(estate, "citizen1", Layer.NETWORK)
+    assert fixture_units(estate, "internet-edge1") == ("systemd-networkd.service", "frr.service")
+    assert fixture_units(estate, "citizen1") == ("systemd-networkd.service",)
+
+
+def test_layers_name_the_hosts_they_work_on(estate: Estate) -> None:
+    """Every host of a layer gets at least one role."""
+    assert len(layer_hosts(estate, Layer.NETWORK)) == 12
+    assert {h.name for h in layer_hosts(estate, Layer.PROVINCE)} == {"futian-edge1", "nanshan-edge1", "shaoguan-edge1"}
+    assert "shaoguan-ops1" not in {h.name for h in layer_hosts(estate, Layer.DATA)}
+    for layer in (Layer.NETWORK, Layer.PROVINCE):
+        assert all(host_input(estate, host.name, layer).roles for host in layer_hosts(estate, layer))
+
+
+def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) -> None:
+    """The check that also guards the installation."""
+    vtysh = shutil.which("vtysh")
+    if vtysh is None:
+        pytest.skip("vtysh is not installed on this machine")
+    configs = {host.name: frr_text(estate, host.name) for host in estate.own_hosts if estate.links_of(host.name)}
+    for host in estate.fixture_hosts:
+        configs |= {f"{host.name}": f.text for f in fixture_files(estate, host.name) if f.path == "/etc/frr/frr.conf"}
+    assert len(configs) == 6
+    for name, text in configs.items():
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        done = subprocess.run([vtysh, "-C", "-f", str(path)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def frr_text(estate: Estate, host: str) -> str:
+    """The host's frr.conf."""
+    return files_of(host_input(estate, host, Layer.NETWORK))["/etc/frr/frr.conf"].text
+
+
+def permitted(config: str, route_map: str) -> set[str]:
+    """Prefix lists that a route map permits."""
+    found, inside = set(), False
+    for line in config.splitlines():
+        if line.startswith("route-map "):
+            inside = line.startswith(f"route-map {route_map} permit")
+        if inside and "prefix-list" in line:
+            found.add(line.split()[-1])
+    return found

@@ -1,0 +1,101 @@
+"""What the runner hands to Ansible and makes of its events; and Ansible itself, really run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from playbooks import installs, runner
+from playbooks.hostplan import Account, File, HostInput, RoleInput, Unit
+from workstation.ssh import Access
+
+SECRET = File(path="/etc/key", text="do not tell", secret=True)
+WANTED = HostInput(
+    host="futian-ops1",
+    address="192.0.2.1",
+    roles=(
+        RoleInput(
+            role="base", files=(File(path="/etc/a", text="a {{ b }}\n"), SECRET), units=(Unit(name="a.service"),)
+        ),
+    ),
+)
+
+
+def test_texts_of_secret_files_travel_apart(tmp_path: Path) -> None:
+    """Only `<role>_secrets`, which the module never logs, holds them."""
+    variables = runner.role_variables(WANTED, tmp_path)
+    assert variables["base_secrets"] == {"/etc/key": "do not tell"}
+    assert "do not tell" not in str(variables["base_files"])
+
+
+def test_braces_in_a_configuration_are_not_a_template() -> None:
+    """Only such texts are marked: Ansible would read a marked 0644 as a number."""
+    text = yaml.dump(runner._literal({"mode": "0644", "text": "{{ $labels.host }}"}), Dumper=runner._Dumper)
+    assert '!unsafe "{{ $labels.host }}"' in text
+    assert "mode: '0644'" in text
+
+
+def test_the_first_failure_is_what_the_operator_reads() -> None:
+    """Host, role, task and the task's own words."""
+    record = runner._Record(host="futian-ops1", on_event=None)
+    data = {"role": "base", "task": "Bring files", "res": {"msg": "refused by its check"}}
+    record.take({"event": "runner_on_failed", "event_data": data})
+    record.take({"event": "runner_on_failed", "event_data": data | {"res": {"msg": "second"}}})
+    assert record.failure is not None
+    assert (record.failure.host, record.failure.role, record.failure.task) == ("futian-ops1", "base", "Bring files")
+    assert "refused by its check" in str(record.failure)
+
+
+def test_changes_are_told_in_the_modules_words() -> None:
+    """A task of another module is told by its name."""
+    record = runner._Record(host="h", on_event=None)
+    for result in ({"changed": True, "changes": ["file /etc/a"]}, {"changed": False}, {"changed": True}):
+        record.take({"event": "runner_on_ok", "event_data": {"role": "base", "task": "T", "res": result}})
+    assert record.changes == ["base: file /etc/a", "base: T"]
+
+
+def test_a_host_that_does_not_answer_is_told_by_name(tmp_path: Path) -> None:
+    """Really through Ansible and ssh, to an address where nothing listens."""
+    access = Access(key=tmp_path / "key", known_hosts=tmp_path / "known_hosts")
+    wanted = HostInput(host="futian-ops1", address="127.0.0.2", roles=())
+    with pytest.raises(runner.PlaybookFailed, match="futian-ops1") as caught:
+        runner.apply(wanted, access, artifacts=tmp_path, timeout_s=60)
+    assert caught.value.task == "Read what is installed"
+    assert not list(tmp_path.glob("govcloud-ansible-*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("chroot"), reason="a chroot needs root")
+def test_a_directory_without_a_system_cannot_be_baked(tmp_path: Path) -> None:
+    """The connection says what is wrong with it."""
+    with pytest.raises(runner.PlaybookFailed, match="holds no system with Python"):
+        runner.bake(tmp_path, ("base",), artifacts=tmp_path, timeout_s=60)
+
+
+def test_an_artifact_that_is_missing_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    """With the command that makes it."""
+    with_artifacts = [name for name in installs.role_names() if installs.artifacts(name)]
+    for name in with_artifacts:
+        with pytest.raises(installs.ArtifactMissing, match="setup"):
+            installs.install_hash(name, tmp_path)
+
+
+def test_the_install_hash_follows_packages_and_artifacts() -> None:
+    """Two roles differ, one role is stable."""
+    folder = Path("/nonexistent")
+    assert installs.install_hash("base", folder) == installs.install_hash("base", folder)
+    assert installs.install_hash("base", folder) != installs.install_hash("frr", folder)
+    assert "frr" in installs.packages("frr")
+
+
+def test_a_host_input_survives_its_way_through_json() -> None:
+    """It is a Pulumi resource's input."""
+    account = Account(name="ops", groups=("adm",), keys=("k",))
+    role = RoleInput(
+        role="base", files=(SECRET,), units=(Unit(name="u"),), sysctls={"a": "1"}, accounts=(account,), settings={}
+    )
+    wanted = HostInput(host="h", address="a", roles=(role,))
+    assert HostInput.from_dict(wanted.as_dict()) == wanted
