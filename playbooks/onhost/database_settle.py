@@ -21,6 +21,8 @@ SETTINGS = "/etc/govcloud/postgresql/database.json"
 ASK_TIMEOUT_S = 3.0
 BETWEEN_S = 0.5
 SQL_TIMEOUT_S = 60
+CALLED_WAIT_S = 120.0
+"""How long a new primary is waited for when Patroni calls."""
 
 
 def differences(wanted, actual):
@@ -66,9 +68,9 @@ class Member:
             return None
 
 
-def wait(member, seconds):
+def wait(member, deadline):
     """The member's role once it serves, and what it last answered."""
-    deadline, status = time.monotonic() + seconds, None
+    status = None
     while True:
         status = member.call("/patroni")
         role = healthy(status)
@@ -77,7 +79,29 @@ def wait(member, seconds):
         time.sleep(BETWEEN_S)
 
 
-def settle(settings, member):
+def psql(settings, *arguments):
+    """(exit code, output) of a run as superuser, whose own commits wait for no standby."""
+    environment = dict(os.environ, PGOPTIONS="-c synchronous_commit=local -c client_min_messages=warning")
+    argv = [settings["psql"], "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", settings["socket"], "-U", "postgres", "-d", "postgres"]
+    try:
+        done = subprocess.run([*argv, *arguments], env=environment, timeout=SQL_TIMEOUT_S, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+    except subprocess.TimeoutExpired:
+        return 124, "no end within %d s" % SQL_TIMEOUT_S
+    return done.returncode, done.stdout.strip()
+
+
+def guarded(settings, deadline):
+    """Whether commits wait for a standby. A cluster just founded does not know one: nobody may log in to it yet."""
+    while True:
+        if psql(settings, "-c", "SHOW synchronous_standby_names") not in ((0, ""),):
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(BETWEEN_S)
+
+
+def settle(settings, member, deadline):
     """As primary: settings, then databases and roles. The words of what failed, empty where nothing did."""
     actual = member.call("/config")
     if actual is None:
@@ -87,17 +111,12 @@ def settle(settings, member):
         return "Patroni did not take the settings %s" % json.dumps(changed)
     if changed:
         print("settings of all members: %s" % json.dumps(changed, sort_keys=True))
-    environment = dict(os.environ, PGOPTIONS="-c synchronous_commit=local -c client_min_messages=warning")
-    argv = [settings["psql"], "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", settings["socket"], "-U", "postgres", "-d", "postgres",
-            "-f", settings["sql"]]
+    if not guarded(settings, deadline):
+        return "commits wait for no standby yet: no logins before that"
     with open(settings["lock"], "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            done = subprocess.run(argv, env=environment, timeout=SQL_TIMEOUT_S, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, universal_newlines=True, check=False)
-        except subprocess.TimeoutExpired:
-            return "databases and roles were not settled within %d s" % SQL_TIMEOUT_S
-    return done.stdout.strip() if done.returncode else ""
+        code, output = psql(settings, "-f", settings["sql"])
+    return output or "psql ended with %d" % code if code else ""
 
 
 def main(arguments):
@@ -107,13 +126,14 @@ def main(arguments):
     if not waiting and (len(arguments) < 2 or arguments[1] not in ("primary", "master", "promoted")):
         return 0
     member = Member(settings)
-    role, status = wait(member, float(arguments[1]) if waiting else 60.0)
+    deadline = time.monotonic() + (float(arguments[1]) if waiting else CALLED_WAIT_S)
+    role, status = wait(member, deadline)
     if role is None:
         seen = {key: (status or {}).get(key) for key in ("role", "state", "replication_state", "timeline")}
         print("this member does not serve yet: %s" % (json.dumps(seen) if status else "Patroni does not answer"),
               file=sys.stderr)
         return 1
-    fault = settle(settings, member) if role == "primary" else ""
+    fault = settle(settings, member, deadline) if role == "primary" else ""
     if fault:
         print(fault, file=sys.stderr)
     return 1 if fault else 0

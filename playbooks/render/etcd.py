@@ -1,7 +1,11 @@
-"""etcd: votes for Patroni's locks, on the hosts with `etcd_votes`. TLS for peers and clients, admitted by name.
+"""etcd: votes for Patroni's locks, on the hosts with `etcd_votes`. TLS for peers and clients.
 
 Client addresses are advertised once, in IPv4, so that a client that tries every address waits once for a dead member;
 both families are listened on.
+
+Only peers are admitted by name. For clients the same setting would shut out etcd's own JSON gateway, which Patroni uses:
+it calls its own member without checking the chain, and then finds no name to compare. Clients are those with a
+certificate of the estate whom the firewall lets through.
 """
 
 from __future__ import annotations
@@ -113,7 +117,6 @@ def environment(estate: Estate, plan: AddressPlan, host: Host) -> str:
         "LOG_LEVEL": "warn",
     }
     settings |= _tls("") | _tls("PEER_")
-    settings["CLIENT_CERT_ALLOWED_HOSTNAME"] = pki.ETCD_CLIENT_NAME
     settings["PEER_CERT_ALLOWED_HOSTNAME"] = pki.ETCD_NAME
     lines = [f"ETCD_{key}={value}" for key, value in settings.items()]
     lines += [
@@ -164,7 +167,7 @@ LimitNOFILE=65536
 RuntimeDirectory=govcloud-etcd
 RuntimeDirectoryPreserve=yes
 StateDirectory=govcloud-etcd
-ReadWritePaths={data_directory(host)}
+ReadWritePaths={disk or "/var/lib"}
 UMask=0077
 CapabilityBoundingSet=
 LockPersonality=yes

@@ -1,8 +1,8 @@
 """Who gets which certificate, and where it lies on a host.
 
 One certificate per host, for serving and for calling: peers know each other by the authority and by the names in it.
-Names with a meaning of their own let a daemon admit by name and not merely by authority: only voters hold
-`etcd.govcloud`, only the database's and the operators' hosts hold `client.etcd.govcloud`.
+A name with a meaning of its own lets a daemon admit by name and not merely by authority: only voters hold
+`etcd.govcloud`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ LEAF_DAYS = 365
 PRIMARY_NAME = "primary.postgresql.govcloud"
 STANDBY_NAME = "standby.postgresql.govcloud"
 ETCD_NAME = "etcd.govcloud"
-ETCD_CLIENT_NAME = "client.etcd.govcloud"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ def leaves(estate: Estate, plan: AddressPlan) -> tuple[Leaf, ...]:
         Leaf(name=host.name, subject=host.name, sans=_sans(estate, plan, host), usages=("server", "client"))
         for host in estate.own_hosts
     )
-    operator = Leaf(name=OPERATOR, subject=OPERATOR, sans=(OPERATOR, ETCD_CLIENT_NAME), usages=("client",))
+    operator = Leaf(name=OPERATOR, subject=OPERATOR, sans=(OPERATOR,), usages=("client",))
     return (*hosts, operator)
 
 
@@ -78,8 +77,6 @@ def _sans(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
         names += [PRIMARY_NAME, STANDBY_NAME]
     if host.etcd_votes:
         names.append(ETCD_NAME)
-    if host.kind in (Kind.DATA, Kind.OPS):
-        names.append(ETCD_CLIENT_NAME)
     if host.kind is Kind.KUBE:
         for service in estate.services:
             names += [service.name, f"{service.name}.govcloud"]

@@ -1,0 +1,391 @@
+"""The data tier of the real estate on one machine, without machines: its own network and process namespaces.
+
+Every daemon is real and runs on the very text that the renderers give, at the estate's own addresses, which lie on the
+loopback of a network namespace of its own. Only paths are moved below a temporary folder, one per host. Killing the
+first process of a host's process namespace kills all of it at once, as a loss of power does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from estate.addressing import AddressPlan, plan
+from estate.loader import load
+from estate.model import Estate, Host, Kind
+from playbooks import onhost, pki
+from playbooks.hostplan import File, RoleInput
+from playbooks.render import etcd, postgresql
+from playbooks.render import pki as render_pki
+from playbooks.secrets import Certificate, Passwords, Secrets
+from workstation import paths
+
+MOVED = (
+    "/etc/govcloud",
+    "/srv/data",
+    "/var/lib/govcloud-etcd",
+    "/run/govcloud-etcd",
+    "/run/govcloud-patroni",
+    "/var/run/postgresql",
+    onhost.LIBRARY,
+    postgresql.VENV,
+)
+TRIES_EVERY_S = 0.25
+SWITCH = "switch"
+
+
+def secrets_of(estate: Estate, addresses: AddressPlan) -> Secrets:
+    """A new authority and everything it has to sign."""
+    key, cert = pki.new_authority("test authority", 2)
+    authority, certificates = pki.Authority(key=key, cert=cert), {}
+    for leaf in render_pki.leaves(estate, addresses):
+        own_key, own_cert = pki.issue(authority, leaf.subject, leaf.sans, 1, leaf.usages)
+        certificates[leaf.name] = Certificate(cert=own_cert, key=own_key)
+    words = {name: pki.new_password() for name in Passwords.names()}
+    return Secrets(authority=cert, certificates=certificates, passwords=Passwords(**words))
+
+
+def until(what: str, check: Callable[[], Any], within_s: float) -> Any:
+    """The first true answer of `check`; AssertionError naming `what` when the time is over."""
+    deadline, last = time.monotonic() + within_s, None
+    while time.monotonic() < deadline:
+        last = check()
+        if last:
+            return last
+        time.sleep(TRIES_EVERY_S)
+    raise AssertionError(f"{what}: not within {within_s:g} s (last: {last!r})")
+
+
+class Bench:
+    """The hosts of the data tier. `members` are the database's, in declared order."""
+
+    def __init__(self, root: Path, venv: Path) -> None:
+        self.root, self.venv = root, venv
+        self.estate = load()
+        self.plan = plan(self.estate)
+        self.secrets = secrets_of(self.estate, self.plan)
+        self.members = [host.name for host in self.estate.database_members]
+        self.client = next(host.name for host in self.estate.own_hosts if host.kind is Kind.KUBE)
+        self.running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
+        self.networks = {SWITCH: _network()}
+        self.net(SWITCH, "ip", "link", "add", "switch", "type", "bridge")
+        self.net(SWITCH, "ip", "link", "set", "switch", "up")
+        for number, host in enumerate(self.hosts()):
+            self.connect(host, number)
+            self.install(host)
+
+    def hosts(self) -> list[Host]:
+        """Hosts with a vote or a member, and a client's."""
+        own = self.estate.own_hosts
+        return [host for host in own if host.etcd_votes or host.database or host.name == self.client]
+
+    def connect(self, host: Host, number: int) -> None:
+        """A network namespace of the host's own with its addresses, on the common switch."""
+        pool, own = self.estate.networks.sites, self.plan.lan(host.name)
+        self.networks[host.name] = _network()
+        pid = str(self.networks[host.name].pid)
+        self.net(SWITCH, "ip", "link", "add", f"p{number}", "type", "veth", "peer", "name", "lan0", "netns", pid)
+        self.net(SWITCH, "ip", "link", "set", f"p{number}", "master", "switch", "up")
+        self.net(host.name, "ip", "addr", "add", f"{own.ipv4}/{pool.ipv4.prefixlen}", "dev", "lan0")
+        self.net(host.name, "ip", "addr", "add", f"{own.ipv6}/{pool.ipv6.prefixlen}", "dev", "lan0", "nodad")
+        for device in ("lo", "lan0"):
+            self.net(host.name, "ip", "link", "set", device, "up")
+
+    def silence(self, host: str) -> None:
+        """Cut the host off without a word: nothing goes out or comes in."""
+        self.net(host, "ip", "link", "set", "lan0", "down")
+
+    @contextmanager
+    def deaf(self, host: str, to: str) -> Iterator[None]:
+        """`host` hears nothing of what `to` sends."""
+        other = self.plan.lan(to)
+        drops = f"ip saddr {other.ipv4} drop; ip6 saddr {other.ipv6} drop"
+        rules = f"table inet deaf {{ chain input {{ type filter hook input priority 0; {drops} }} }}"
+        self.net(host, "nft", rules)
+        try:
+            yield
+        finally:
+            self.net(host, "nft", "delete table inet deaf")
+
+    def folder(self, host: str) -> Path:
+        """All that belongs to one host."""
+        return self.root / host.replace("-", "")
+
+    def moved(self, host: str, text: str) -> str:
+        """The text with the paths of the host's own folder."""
+        for path in MOVED:
+            text = text.replace(path, str(self.venv) if path == postgresql.VENV else f"{self.folder(host)}{path}")
+        return text
+
+    def install(self, host: Host) -> None:
+        """Write what the roles of the layer would write."""
+        roles: list[RoleInput] = [render_pki.role_input(self.estate, self.plan, host, self.secrets)]
+        roles += [etcd.role_input(self.estate, self.plan, host, self.secrets)] if host.etcd_votes else []
+        roles += [postgresql.role_input(self.estate, self.plan, host, self.secrets)] if host.database else []
+        for path in MOVED[:-1]:
+            (self.folder(host.name) / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        for role in roles:
+            for file in role.files:
+                if not file.path.startswith("/etc/systemd"):
+                    self._write(host.name, file)
+        subprocess.run(["chown", "-R", "postgres:postgres", str(self.folder(host.name))], check=True)
+        for secret in (render_pki.KEY_FILE, render_pki.BUNDLE_FILE):
+            (self.folder(host.name) / secret.lstrip("/")).chmod(0o600)
+
+    def start_etcd(self, host: str) -> None:
+        """The vote of `host`, through the same joining step as its unit."""
+        folder = self.folder(host)
+        folder.joinpath("srv/data/etcd").mkdir(exist_ok=True)
+        shutil.chown(folder / "srv/data/etcd", "postgres", "postgres")
+        folder.joinpath("srv/data/etcd").chmod(0o700)
+        names = f"{folder}/etc/govcloud/etcd/etcd.env", f"{folder}/run/govcloud-etcd/join.env"
+        script = f"set -a; . {names[0]}; {folder}{etcd.JOIN} && . {names[1]} && exec etcd"
+        self._start(host, "etcd", ["sh", "-c", script])
+
+    def start_patroni(self, host: str) -> None:
+        """The database member of `host`."""
+        for path in ("srv/data/postgresql", "srv/data/diverged"):
+            folder = self.folder(host) / path
+            folder.mkdir(exist_ok=True)
+            shutil.chown(folder, "postgres", "postgres")
+            folder.chmod(0o700)
+        config = self.folder(host) / "etc/govcloud/postgresql/patroni.yml"
+        self._start(host, "patroni", [f"{self.venv}/bin/patroni", str(config)])
+
+    def start(self, *hosts: str) -> None:
+        """Everything on these hosts; on all hosts where none is named."""
+        for host in self.hosts():
+            if (not hosts or host.name in hosts) and host.etcd_votes:
+                self.start_etcd(host.name)
+        for host in self.hosts():
+            if (not hosts or host.name in hosts) and host.database:
+                self.start_patroni(host.name)
+
+    def lose(self, *hosts: str, what: str | None = None) -> None:
+        """Kill at once what runs there (`etcd`, `patroni`, or both)."""
+        for key in [key for key in self.running if key[0] in hosts and what in (None, key[1])]:
+            process = self.running.pop(key)
+            _kill_tree(process.pid)
+            process.wait()
+
+    def lose_site(self, site: str) -> None:
+        """Every host of the site at once."""
+        self.lose(*(host.name for host in self.hosts() if host.at == site))
+
+    def start_site(self, site: str) -> None:
+        """Every host of the site."""
+        self.start(*(host.name for host in self.hosts() if host.at == site))
+
+    def close(self) -> None:
+        """Kill everything."""
+        self.lose(*(host.name for host in self.hosts()))
+        for network in self.networks.values():
+            network.kill()
+            network.wait()
+
+    def log(self, host: str, what: str = "patroni") -> str:
+        """Everything that the daemon has said."""
+        return (self.folder(host) / f"{what}.log").read_text(errors="replace")
+
+    def sql(self, host: str, statement: str, database: str = "postgres", options: str = "") -> str:
+        """As the superuser on the host itself; the answer's rows as text. AssertionError where it fails."""
+        argv = ["psql", "-XAtq", "-h", str(self.folder(host) / "var/run/postgresql"), "-d", database, "-c", statement]
+        done = subprocess.run(
+            argv,
+            user="postgres",
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PGOPTIONS": options, "PGCONNECT_TIMEOUT": "3"},
+        )
+        assert done.returncode == 0, f"{host}: {statement}: {done.stderr}"
+        return done.stdout.strip()
+
+    def get(self, host: str, path: str) -> tuple[int, Any]:
+        """Status and JSON of the member's Patroni; (0, None) where it does not answer."""
+        url = f"{postgresql.rest_url(self.plan, self.estate.host(host))}{path}"
+        argv = [
+            "curl",
+            "-s",
+            "-m",
+            "3",
+            "--cacert",
+            f"{self.folder(host)}{render_pki.AUTHORITY_FILE}",
+            "-w",
+            "\n%{http_code}",
+            url,
+        ]
+        body, _, code = self.net(self.client, *argv, check=False).stdout.rpartition("\n")
+        try:
+            return int(code), json.loads(body) if body else None
+        except ValueError:
+            return int(code or 0), None
+
+    def primary(self) -> str | None:
+        """The member that says it is primary; AssertionError where two do."""
+        found = [
+            host for host in self.members if (host, "patroni") in self.running and self.get(host, "/primary")[0] == 200
+        ]
+        assert len(found) < 2, f"two primaries: {found}"
+        return found[0] if found else None
+
+    def role(self, host: str) -> Mapping[str, Any]:
+        """The member's own view, empty where it does not answer."""
+        return self.get(host, "/patroni")[1] or {}
+
+    def streaming(self, host: str) -> bool:
+        """Whether the member serves as a standby that receives."""
+        return bool(self.role(host).get("replication_state") == "streaming")
+
+    def synchronous_names(self, host: str) -> str:
+        """What the member's commits wait for."""
+        return self.sql(host, "SHOW synchronous_standby_names")
+
+    def steady(self, within_s: float = 60) -> str:
+        """Wait until there is one primary and its commits wait for any one of the two others; its name."""
+
+        def check() -> str | None:
+            name = self.primary()
+            others = [member for member in self.members if member != name]
+            whole = name and all(self.streaming(other) for other in others)
+            listed = all(other in self.synchronous_names(name) for other in others) if name and whole else False
+            return name if listed else None
+
+        return str(until("a primary with two synchronous candidates", check, within_s))
+
+    @contextmanager
+    def stopped(self, host: str, pattern: str) -> Iterator[None]:
+        """Freeze the host's processes whose command line holds `pattern`."""
+        pids = [pid for pid in _descendants(self.running[host, "patroni"].pid) if pattern in _command(pid)]
+        assert pids, f"no process {pattern!r} on {host}"
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                if Path(f"/proc/{pid}").exists():
+                    os.kill(pid, signal.SIGCONT)
+
+    def net(self, host: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the host's network."""
+        return subprocess.run([*self._inside(host), *argv], capture_output=True, text=True, check=check)
+
+    def _inside(self, host: str) -> list[str]:
+        return ["nsenter", f"--net=/proc/{self.networks[host].pid}/ns/net"]
+
+    def _start(self, host: str, what: str, argv: list[str]) -> None:
+        assert (host, what) not in self.running
+        path = f"{paths.cache() / 'artifacts'}:/usr/sbin:/usr/bin:/sbin:/bin"
+        new = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        drop = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+        with (self.folder(host) / f"{what}.log").open("ab") as log:
+            self.running[host, what] = subprocess.Popen(
+                [*self._inside(host), *new, *drop, *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"PATH": path, "HOME": str(self.folder(host)), "LC_ALL": "C.UTF-8"},
+                cwd=self.root,
+            )
+
+    def _write(self, host: str, file: File) -> None:
+        path = self.folder(host) / file.path.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.moved(host, file.text), encoding="utf-8")
+        path.chmod(int(file.mode, 8))
+
+
+def _network() -> subprocess.Popen[bytes]:
+    """A process that holds a network namespace of its own."""
+    own, holder = os.stat("/proc/self/ns/net").st_ino, subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+    until("a network namespace", lambda: os.stat(f"/proc/{holder.pid}/ns/net").st_ino != own, 5)
+    return holder
+
+
+def _kill_tree(pid: int) -> None:
+    """Kill the first process of the namespace below `pid`: the kernel takes all others with it."""
+    for child in _children(pid):
+        os.kill(child, signal.SIGKILL)
+    until(f"the end of {pid}", lambda: not _children(pid), 10)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for child in _children(pid):
+        found += [child, *_descendants(child)]
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def patroni_environment(folder: Path) -> Path:
+    """Patroni as the role installs it, from the wheelhouse."""
+    wheels, venv = paths.cache() / "artifacts" / "wheels", folder / "patroni"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    pinned = venv / "pinned"
+    lock = (wheels / "requirements-patroni.lock").read_text().splitlines()
+    pinned.write_text(
+        "\n".join(line.split(" ")[0] for line in lock if "==" in line and not line.startswith((" ", "#")))
+    )
+    subprocess.run(
+        [
+            f"{venv}/bin/pip",
+            "install",
+            "--quiet",
+            "--no-index",
+            "--no-deps",
+            "--find-links",
+            str(wheels),
+            "-r",
+            str(pinned),
+        ],
+        check=True,
+    )
+    return venv
+
+
+def missing() -> str:
+    """Why the tests cannot run here; empty where they can."""
+    if os.geteuid():
+        return "needs root: network and process namespaces"
+    if not Path(postgresql.BIN_DIR, "initdb").exists():
+        return f"needs PostgreSQL {postgresql.VERSION}"
+    try:
+        pwd.getpwnam("postgres")
+    except KeyError:
+        return "needs the account postgres"
+    artifacts = paths.cache() / "artifacts"
+    if not (artifacts / "etcd").exists() or not (artifacts / "wheels" / "requirements-patroni.lock").exists():
+        return f"needs etcd and Patroni's wheels in {artifacts}"
+    return ""
+
+
+def new_folder() -> Path:
+    """Short, since the paths of sockets are; open, since daemons drop their rights."""
+    folder = Path(tempfile.mkdtemp(prefix="gc"))
+    folder.chmod(0o755)
+    return folder

@@ -1,0 +1,237 @@
+"""The data tier against real daemons: who may acknowledge, who may take over, and that nothing acknowledged is lost."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from bench import Bench, until
+
+from playbooks.render import database
+from playbooks.render import pki as render_pki
+
+REMOTE = "shaoguan-data1"
+TAKEOVER_S = 60
+"""ttl 20, and room for two busy cores."""
+WHOLE_S = 100
+
+
+def other_city(bench: Bench, host: str) -> str:
+    """The promotable member that is not `host`."""
+    return next(member for member in bench.members if member not in (host, REMOTE))
+
+
+@contextmanager
+def writing(bench: Bench, primary: str) -> Iterator[Path]:
+    """A client that writes all the time; its file of acknowledged rows."""
+    bench.sql(
+        primary,
+        "DROP TABLE IF EXISTS public.row; CREATE TABLE public.row (number bigint PRIMARY KEY);"
+        f"GRANT USAGE ON SCHEMA public TO {database.APP}; GRANT SELECT, INSERT ON public.row TO {database.APP}",
+        database.DATABASE,
+    )
+    hosts = ",".join(str(bench.plan.lan(member).ipv4) for member in bench.members)
+    dsn = (
+        f"host={hosts} port=5432 dbname={database.DATABASE} user={database.APP} target_session_attrs=read-write "
+        f"password={bench.secrets.passwords.approval_app} sslmode=verify-full tcp_user_timeout=3000 "
+        f"sslrootcert={bench.folder(bench.client)}{render_pki.AUTHORITY_FILE}"
+    )
+    path = bench.root / f"acknowledged-{time.monotonic_ns()}"
+    path.touch()
+    program = Path(__file__).with_name("writer.py")
+    argv = [
+        "nsenter",
+        f"--net=/proc/{bench.networks[bench.client].pid}/ns/net",
+        sys.executable,
+        str(program),
+        dsn,
+        str(path),
+    ]
+    process = subprocess.Popen(argv)
+    try:
+        until("acknowledged rows", lambda: len(rows(path)) > 20, 20)
+        yield path
+    finally:
+        process.kill()
+        process.wait()
+
+
+def rows(path: Path) -> list[int]:
+    """Numbers of the acknowledged rows; a line that is being written does not count."""
+    return [int(line) for line in path.read_text().split("\n")[:-1]]
+
+
+def lost(bench: Bench, primary: str, path: Path) -> list[int]:
+    """Acknowledged rows that the primary does not hold."""
+    held = {int(line) for line in bench.sql(primary, "SELECT number FROM public.row", database.DATABASE).split()}
+    return sorted(set(rows(path)) - held)
+
+
+def taken_over(bench: Bench, path: Path, by: str, within_s: float = TAKEOVER_S) -> float:
+    """Wait until `by` is primary and rows are acknowledged again; the seconds it took."""
+    start = time.monotonic()
+    until(f"{by} as primary", lambda: bench.primary() == by, within_s)
+    before = len(rows(path))
+    until("rows acknowledged by the new primary", lambda: len(rows(path)) > before + 5, 30)
+    return time.monotonic() - start
+
+
+def test_commits_wait_for_any_one_member_outside_the_primarys_site(bench: Bench) -> None:
+    primary = bench.primary()
+    assert primary is not None
+    others = ",".join(f'"{member}"' for member in sorted(bench.members) if member != primary)
+    assert bench.synchronous_names(primary) == f"ANY 1 ({others})"
+
+
+def test_without_any_standby_nothing_is_acknowledged(bench: Bench) -> None:
+    """The stalled client ends with the server's word that the commit is not replicated, or not at all."""
+    primary = bench.steady()
+    with writing(bench, primary) as path:
+        standbys = [member for member in bench.members if member != primary]
+        with bench.stopped(standbys[0], "walreceiver"), bench.stopped(standbys[1], "walreceiver"):
+            before = until("the stall", lambda: (len(rows(path)),), 2)[0]
+            time_to_see = time.monotonic() + 3
+            until("three seconds", lambda: time.monotonic() > time_to_see, 10)
+            assert len(rows(path)) <= before + 1
+        until("rows acknowledged again", lambda: len(rows(path)) > before + 5, 30)
+
+
+@pytest.mark.parametrize("mode", ["disable", "foreign"])
+def test_plaintext_and_foreign_authorities_are_refused(bench: Bench, mode: str) -> None:
+    primary = bench.steady()
+    own = bench.folder(bench.client) / render_pki.AUTHORITY_FILE.lstrip("/")
+    foreign = bench.root / "foreign.crt"
+    foreign.write_text(render_pki_foreign())
+    tls = "sslmode=disable" if mode == "disable" else f"sslmode=verify-ca sslrootcert={foreign}"
+    dsn = (
+        f"host={bench.plan.lan(primary).ipv4} dbname={database.DATABASE} user={database.APP} {tls} "
+        f"password={bench.secrets.passwords.approval_app}"
+    )
+    assert bench.net(bench.client, "psql", dsn, "-c", "SELECT 1", check=False).returncode != 0
+    good = dsn.replace(tls, f"sslmode=verify-full sslrootcert={own}")
+    assert bench.net(bench.client, "psql", good, "-Atc", "SELECT 1").stdout.strip() == "1"
+    for port in (2379, 2380, 8008):
+        url = f"//{bench.plan.lan(primary).ipv4}:{port}/"
+        plain = bench.net(bench.client, "curl", "-s", "-m", "3", f"http:{url}", check=False)
+        assert plain.returncode != 0 or plain.stdout.startswith("Client sent an HTTP request to an HTTPS server"), plain
+        stranger = ("curl", "-s", "-m", "3", "--cacert", str(foreign), f"https:{url}")
+        assert bench.net(bench.client, *stranger, check=False).returncode == 60
+    for port in (2379, 2380):
+        without = (
+            "curl",
+            "-s",
+            "-m",
+            "3",
+            "--cacert",
+            str(own),
+            f"https://{bench.plan.lan(primary).ipv4}:{port}/version",
+        )
+        assert bench.net(bench.client, *without, check=False).returncode != 0
+
+
+def render_pki_foreign() -> str:
+    """Another authority's certificate."""
+    from playbooks import pki
+
+    return pki.new_authority("somebody else", 1)[1]
+
+
+def test_patronis_unsafe_calls_need_a_certificate(bench: Bench) -> None:
+    primary = bench.steady()
+    url = f"https://{bench.plan.lan(primary).ipv4}:8008/config"
+    argv = [
+        "curl",
+        "-s",
+        "-m",
+        "3",
+        "--cacert",
+        f"{bench.folder(bench.client)}{render_pki.AUTHORITY_FILE}",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "-X",
+        "PATCH",
+        "-d",
+        '{"ttl": 30}',
+        url,
+    ]
+    assert bench.net(bench.client, *argv).stdout == "403"
+    assert bench.get(primary, "/config")[1]["ttl"] == 20
+
+
+def test_the_other_city_takes_over_and_the_lost_site_comes_back_by_itself(bench: Bench) -> None:
+    old = bench.steady()
+    new, site = other_city(bench, old), bench.estate.host(old).at
+    with writing(bench, old) as path:
+        bench.lose_site(site)
+        took = taken_over(bench, path, new)
+        bench.start_site(site)
+        assert bench.steady(WHOLE_S) == new
+    assert lost(bench, new, path) == []
+    assert bench.sql(old, "SELECT count(*) FROM public.row", database.DATABASE) != "0"
+    print(f"write outage about {took:.1f} s")
+
+
+def test_what_only_the_remote_member_has_is_not_lost(bench: Bench) -> None:
+    """The other city is behind: the remote takes the key, lets it catch up, and gives the key back."""
+    old = bench.steady()
+    new, site = other_city(bench, old), bench.estate.host(old).at
+    with writing(bench, old) as path:
+        with bench.deaf(new, to=old):
+            behind = len(rows(path))
+            until("rows that only the remote has", lambda: len(rows(path)) > behind + 20, 30)
+            bench.lose_site(site)
+        taken_over(bench, path, new, within_s=2 * TAKEOVER_S)
+        bench.start_site(site)
+        assert bench.steady(WHOLE_S) == new
+    assert lost(bench, new, path) == []
+    assert "promotion guard:" in bench.log(REMOTE)
+
+
+def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(bench: Bench) -> None:
+    old = bench.steady()
+    new, site = other_city(bench, old), bench.estate.host(old).at
+    with writing(bench, old) as path:
+        bench.silence(old)
+        for number in range(1, 4):
+            bench.sql(
+                old, f"INSERT INTO public.row VALUES ({-number})", database.DATABASE, "-c synchronous_commit=local"
+            )
+        bench.lose_site(site)
+        taken_over(bench, path, new)
+        bench.net(old, "ip", "link", "set", "lan0", "up")
+        bench.start_site(site)
+        assert bench.steady(WHOLE_S) == new
+    assert lost(bench, new, path) == []
+    assert bench.sql(old, "SELECT count(*) FROM public.row WHERE number < 0", database.DATABASE) == "0"
+    reports = sorted((bench.folder(old) / "srv/data/diverged").glob("*/report.json"))
+    assert reports, bench.log(old)[-3000:]
+    report = json.loads(reports[-1].read_text())
+    assert report["commits"] >= 3
+    assert all((reports[-1].parent / name).exists() for name in report["files"])
+    assert not list((bench.folder(old) / "srv/data/postgresql/aside").iterdir())
+
+
+def test_with_both_cities_gone_the_remote_stays_what_it_is(bench: Bench) -> None:
+    old = bench.steady()
+    cities = bench.estate.database.promotable
+    with writing(bench, old) as path:
+        for site in cities:
+            bench.lose_site(site)
+        seen = time.monotonic() + 35
+        until(
+            "thirty-five seconds as a standby",
+            lambda: bench.role(REMOTE).get("role") == "replica" and time.monotonic() > seen or None,
+            60,
+        )
+        assert bench.sql(REMOTE, "SELECT pg_is_in_recovery()") == "t"
+        for site in cities:
+            bench.start_site(site)
+        new = bench.steady(WHOLE_S)
+        assert new != REMOTE
+    assert lost(bench, new, path) == []
