@@ -1,8 +1,9 @@
 // Command wires imitates the estate's circuits: it carries frames between pairs of interfaces of its network namespace
 // with delay, loss and limited bandwidth, all changeable while frames flow, and can fall silent without any loss of carrier.
 //
-// It obeys JSON lines on a Unix socket, one request a line: {"ops": [...]}; the answer is one line with "error" or the
-// state of every wire. A request's orders are obeyed together, so a site's circuits fall silent within microseconds.
+// It obeys JSON lines on a Unix socket, one request a line: {"ops": [...]}; the answer is one line with the state of every
+// wire, and with "error" where an order could not be obeyed. No frame moves while a request is obeyed, so a whole site's
+// circuits fall silent at one moment.
 package main
 
 import (
@@ -13,8 +14,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"syscall"
 )
 
@@ -24,9 +23,7 @@ type request struct {
 
 type directionState struct {
 	Settings
-	Frames  uint64 `json:"frames"`
-	Bytes   uint64 `json:"bytes"`
-	Dropped uint64 `json:"dropped"`
+	Counters
 }
 
 type wireState struct {
@@ -39,46 +36,28 @@ type answer struct {
 	Wires map[string]wireState `json:"wires"`
 }
 
-func (b *Board) obey(line []byte) answer {
-	var wanted request
-	if err := json.Unmarshal(line, &wanted); err != nil {
-		return answer{Error: fmt.Sprintf("not a request: %v", err)}
-	}
-	b.lock.Lock()
-	defer b.lock.Unlock()
-	for _, op := range wanted.Ops {
-		if err := b.Apply(op); err != nil {
-			return answer{Error: err.Error(), Wires: b.state()}
-		}
-	}
-	return answer{Wires: b.state()}
-}
-
-func (b *Board) state() map[string]wireState {
-	states := make(map[string]wireState, len(b.wires))
-	for name, wire := range b.wires {
-		state := wireState{Ends: wire.ends}
-		for i, d := range wire.directions {
-			state.Directions[i] = directionState{
-				Settings: *d.settings.Load(), Frames: d.counters.Frames.Load(),
-				Bytes: d.counters.Bytes.Load(), Dropped: d.counters.Dropped.Load(),
-			}
-		}
-		states[name] = state
-	}
-	return states
-}
-
-func (b *Board) serve(connection net.Conn) {
+func serve(loop *Loop, connection net.Conn) {
 	defer connection.Close()
 	lines := bufio.NewScanner(connection)
 	lines.Buffer(nil, 1<<20)
 	out := json.NewEncoder(connection)
 	for lines.Scan() {
-		if err := out.Encode(b.obey(lines.Bytes())); err != nil {
+		var wanted request
+		reply := answer{}
+		if err := json.Unmarshal(lines.Bytes(), &wanted); err != nil {
+			reply.Error = fmt.Sprintf("not a request: %v", err)
+		} else {
+			reply = loop.submit(wanted.Ops)
+		}
+		if err := out.Encode(reply); err != nil {
 			return
 		}
 	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "wires:", err)
+	os.Exit(1)
 }
 
 func main() {
@@ -88,17 +67,16 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	// The data path allocates nothing once warm; a collection would only stop the threads.
-	debug.SetGCPercent(400)
-	// Every direction has a thread of its own; none may wait for a turn when it comes back from the kernel.
-	runtime.GOMAXPROCS(64)
+	loop, err := newLoop()
+	if err != nil {
+		fail(err)
+	}
 	_ = os.Remove(*socket)
+	syscall.Umask(0o077)
 	listener, err := net.Listen("unix", *socket)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "wires:", err)
-		os.Exit(1)
+		fail(err)
 	}
-	_ = os.Chmod(*socket, 0o600)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
@@ -106,13 +84,12 @@ func main() {
 		_ = os.Remove(*socket)
 		os.Exit(0)
 	}()
-	board := &Board{wires: map[string]*Wire{}}
+	go loop.run()
 	for {
 		connection, err := listener.Accept()
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "wires:", err)
-			os.Exit(1)
+			fail(err)
 		}
-		go board.serve(connection)
+		go serve(loop, connection)
 	}
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -76,6 +78,9 @@ func wait(fds []pollFd, nanoseconds int64) {
 		value = syscall.NsecToTimespec(nanoseconds)
 		limit = &value
 	}
+	for i := range fds {
+		fds[i].revents = 0 // an interrupted call leaves the last answer
+	}
 	_, _, _ = syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
 		uintptr(unsafe.Pointer(limit)), 0, 0, 0)
 }
@@ -88,6 +93,13 @@ func eventFd() (int, error) {
 	return int(fd), nil
 }
 
+// ring makes a thread that waits on the event descriptor look at it.
+func ring(fd int) {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = syscall.Write(fd, one[:])
+}
+
 // punctual makes the calling thread wake on time: real-time priority (where allowed) and no timer slack.
 func punctual() {
 	const prSetTimerslack, schedRR = 29, 2
@@ -96,9 +108,7 @@ func punctual() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, 0, schedRR, uintptr(unsafe.Pointer(&priority)))
 }
 
-func now() int64 {
-	var t syscall.Timespec
-	// CLOCK_MONOTONIC; time.Now would do as well but reads two clocks.
-	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, 1, uintptr(unsafe.Pointer(&t)), 0)
-	return t.Nano()
-}
+var start = time.Now()
+
+// now is the monotonic clock, in nanoseconds since the daemon's start.
+func now() int64 { return int64(time.Since(start)) }
