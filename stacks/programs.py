@@ -33,7 +33,9 @@ class Context:
     """Public SSH keys that open the hosts; others are removed from them."""
     without: frozenset[str] = field(default_factory=frozenset)
     first_build: bool = False
-    """Nothing of this stack exists yet: hosts go side by side, and a preview has no secrets to show."""
+    """Nothing of this stack exists yet: a preview has no secrets to show."""
+    built: frozenset[str] = field(default_factory=frozenset)
+    """Hosts that this stack configures already: they are changed one after the other, new ones side by side."""
     secrets_exist: bool = True
     """Whether the data stack has made the secrets."""
 
@@ -76,7 +78,7 @@ def program(context: Context, stack: str) -> Callable[[], None]:
             render=lambda host, secrets: _render(context, stack, host, secrets),
             secrets=_secrets(context, stack),
             gates=gates(context),
-            one_by_one=not context.first_build,
+            built=context.built,
             without=context.without,
             guarded=stack == DATA,
         )

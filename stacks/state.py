@@ -59,6 +59,9 @@ def context(estate: Estate, stack: str, without: Iterable[str]) -> Context:
         operator_keys=operator_keys(),
         without=frozenset(without),
         first_build=not resources(stack),
+        built=frozenset(
+            str(one["id"]) for one in resources(stack) if one.get("type") == "govcloud:index:Playbook" and one.get("id")
+        ),
         secrets_exist=bool(resources(DATA)),
     )
 
@@ -135,7 +138,7 @@ def copy_out(estate: Estate, access: ssh.Access, say: Say, without: Iterable[str
     copied = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     hosts = [host for host in estate.own_hosts if host.kind is Kind.OPS and host.at not in set(without)]
     missing = [host for host in hosts if copied.get(host.name) != digest]
-    bundle = _bundle(estate) if missing else b""
+    bundle = pack(estate) if missing else b""
     for host, reached in zip(
         missing, ssh.on_each(missing, lambda host: _send(estate, access, host, bundle)), strict=True
     ):
@@ -161,13 +164,20 @@ def copy_back(estate: Estate, access: ssh.Access, host_name: str) -> Path:
     done = ssh.run(access, address, ["cat", f"{COPIES}/state.tar"], timeout_s=COPY_TIMEOUT_S)
     if done.returncode:
         raise GovcloudError(f"{host_name} holds no copy of the state", "name another operations host")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+    return unpack(estate, done.stdout, host_name)
+
+
+def unpack(estate: Estate, copy: bytes, origin: str) -> Path:
+    """Put a copy in the state's place; answers where the former state was set aside.
+
+    Raises `Refused` where the copy is of another instance.
+    """
+    with tarfile.open(fileobj=io.BytesIO(copy)) as archive:
         marker = archive.extractfile("instance")
-        found = marker.read().decode().strip() if marker else ""
-        if found != instance(estate):
+        found, here = (marker.read().decode().strip() if marker else ""), instance(estate)
+        if found != here:
             raise Refused(
-                f"{host_name}'s copy is of instance {found}, this one is {instance(estate)}",
-                "restore only into the estate it came from",
+                f"{origin}'s copy is of instance {found}, this one is {here}", "restore only what came from it"
             )
         old = set_aside("before-restore")
         for member in archive.getmembers():
@@ -202,7 +212,8 @@ def _digest(estate: Estate) -> str:
     return total.hexdigest()
 
 
-def _bundle(estate: Estate) -> bytes:
+def pack(estate: Estate) -> bytes:
+    """The copy: a tar archive of all checkpoints and stack settings, secrets still encrypted, and whose they are."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         archive.add(workspace.state_home() / "instance", "instance")

@@ -1,7 +1,8 @@
 """The hosts of one layer: a `Playbook` for each, in the order in which a live estate is changed.
 
-A first build goes side by side. After that each host waits for the one before it, so that a bad change stops at the
-first: sites that only acknowledge come before the cities, and a site's router before what stands behind it.
+Hosts that are not yet managed go side by side, also after a first build that failed half-way: a vote cannot be ready
+before the others have begun. Each managed host waits for the one before it, so that a bad change stops at the first:
+sites that only acknowledge come before the cities, and a site's router before what stands behind it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Hosts(pulumi.ComponentResource):
         render: Render,
         secrets: pulumi.Output[Secrets | None],
         gates: Mapping[str, Mapping[str, Any]],
-        one_by_one: bool,
+        built: frozenset[str] = frozenset(),
         without: frozenset[str] = frozenset(),
         guarded: bool = False,
         opts: pulumi.ResourceOptions | None = None,
@@ -59,12 +60,12 @@ class Hosts(pulumi.ComponentResource):
                 gate=gates.get(host.at, {}),
                 opts=pulumi.ResourceOptions(
                     parent=self,
-                    depends_on=list(before),
+                    depends_on=list(before) if host.name in built else [],
                     protect=guarded,
                     retain_on_delete=guarded,
                 ),
             )
-            if one_by_one and host.at not in without:
+            if host.name in built and host.at not in without:
                 before = [playbook]
         self.playbooks = made
         self.register_outputs({})
