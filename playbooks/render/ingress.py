@@ -25,6 +25,8 @@ SERVICE_METRICS_PORT = 8080
 METRICS_PORT = 8405
 PATRONI_PORT = 8008
 POSTGRESQL_PORT = 5432
+MOST_REQUESTS = 100
+"""Requests that the service works on at once. More wait for at most a second, then get 503."""
 PROBED_PATHS = "/metrics /healthz /readyz /writez"
 
 SYSCTLS = {
@@ -76,6 +78,7 @@ if { path -m beg /metrics }
     http-request set-header X-Forwarded-Proto https
     http-response set-header Strict-Transport-Security "max-age=31536000"
     http-response set-header X-Govcloud-Site %(site)s
+    use_backend probes if { path /healthz /readyz /writez }
 """
 
 SERVICE_DOWN = """\
@@ -121,7 +124,12 @@ def _service(host: Host) -> str:
         "    option httpchk GET /healthz\n"
         "    http-check expect status 200\n"
         f"{errors}"
-        f"    server local {approval.LISTEN} maxconn 1000 check inter 500ms fall 2 rise 1\n"
+        f"    server local {approval.LISTEN} maxconn {MOST_REQUESTS} check inter 500ms fall 2 rise 1\n\n"
+        "# Probes have a way of their own: a site is not withdrawn because its queue of citizens is long.\n"
+        "backend probes\n"
+        "    mode http\n"
+        f"{errors}"
+        f"    server local {approval.LISTEN} track approval/local\n"
     )
 
 
@@ -133,7 +141,7 @@ def _observation(plan: AddressPlan, host: Host) -> str:
         "# For the monitors of the estate; the firewall admits nobody else.\n"
         f"frontend service-metrics\n    mode http\n{service}"
         f"    http-request deny deny_status 404 unless {{ path {PROBED_PATHS} }}\n"
-        "    default_backend approval\n\n"
+        "    default_backend probes\n\n"
         f"frontend ingress-metrics\n    mode http\n{own}"
         "    http-request use-service prometheus-exporter if { path /metrics }\n"
         "    http-request deny deny_status 404\n"
