@@ -41,7 +41,8 @@ class Reply:
     def why(self, name: str) -> str:
         """Why there is no such document."""
         answer = self.answers.get(name, {})
-        return self.reason or str(answer.get("error") or answer.get("err") or f"status {answer.get('status')}").strip()
+        why = self.reason or str(answer.get("error") or answer.get("err") or f"status {answer.get('status')}")
+        return (why.strip().splitlines() or ["no answer"])[0].split(" failed: ")[-1]
 
 
 def observed(estate: Estate, plan: AddressPlan, replies: Mapping[str, Reply], *, at: float, took_s: float) -> Observed:

@@ -126,6 +126,11 @@ class Health:
         """It answered 200."""
         return self.status == 200
 
+    @property
+    def why(self) -> str:
+        """Why it is not ok, in a few words."""
+        return self.reason or (f"status {self.status}" if self.status is not None else "not asked")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:

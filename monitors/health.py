@@ -1,0 +1,224 @@
+"""Is everything well? A pure judgement of one look: what is wrong, worst first, each told once at its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+from estate.model import Estate
+from monitors.observe.model import Announcement, Health, Member, Observed, Role
+
+Language = Literal["zh", "en"]
+
+LAG_LIMIT_BYTES = 16 * 1024 * 1024
+"""One WAL segment: a standby further behind is not keeping up. The alert DatabaseLagging has the same limit."""
+CLOCK_LIMIT_S = 2.0
+"""Beyond the error of measuring it over ssh on a busy machine."""
+
+
+class Severity(IntEnum):
+    """How much it matters to the users of the services."""
+
+    CRITICAL = 1
+    """Users notice, or acknowledged data is in danger."""
+    WARNING = 2
+    """Nobody notices yet; the next loss would hurt."""
+
+
+WORDS: dict[str, tuple[Severity, str, str]] = {
+    "two_primaries": (Severity.CRITICAL, "自称主节点的成员不止一个", "more than one member says that it is primary"),
+    "no_primary": (Severity.CRITICAL, "没有主节点，无法写入", "no primary: nothing can be written"),
+    "primary_misplaced": (
+        Severity.CRITICAL, "未经人确认，它不应成为主节点", "is primary and may be so only by a person's word",
+    ),
+    "no_second_copy": (Severity.CRITICAL, "没有备节点确认提交，写入等待", "no standby acknowledges: writes wait"),
+    "votes_below_majority": (Severity.CRITICAL, "应答的票不足多数", "fewer votes answer than a majority"),
+    "service_unreachable": (Severity.CRITICAL, "用户得不到应答", "does not answer its users"),
+    "writes_refused": (Severity.CRITICAL, "用户无法提交", "takes no applications"),
+    "announced_nowhere": (Severity.CRITICAL, "没有中心宣告其地址", "no site announces its address"),
+    "host_unreachable": (Severity.WARNING, "管理网络无法到达", "is not reached over the management network"),
+    "site_not_ready": (Severity.WARNING, "未就绪", "is not ready"),
+    "not_announced": (Severity.WARNING, "未宣告服务地址", "does not announce the service's address"),
+    "last_resort": (Severity.WARNING, "仅作为最后手段宣告", "announces only as a last resort"),
+    "session_down": (Severity.WARNING, "BGP 会话未建立", "BGP session is not established"),
+    "bfd_down": (Severity.WARNING, "BFD 未就绪，断链将较慢被发现", "BFD is not up: a cut is noticed late"),
+    "member_down": (Severity.WARNING, "数据库成员未运行", "database member does not run"),
+    "patroni_down": (Severity.WARNING, "Patroni 没有应答", "Patroni does not answer"),
+    "not_streaming": (Severity.WARNING, "没有接收日志流", "does not stream from the primary"),
+    "other_timeline": (Severity.WARNING, "与主节点时间线不同", "is on another timeline than the primary"),
+    "lagging": (Severity.WARNING, "落后于主节点", "is behind the primary"),
+    "not_counted": (Severity.WARNING, "主节点不把它计入确认", "its acknowledgements are not counted by the primary"),
+    "paused": (Severity.WARNING, "自动故障转移已暂停", "automatic failover is paused"),
+    "vote_down": (Severity.WARNING, "仲裁票没有应答", "etcd vote does not answer"),
+    "no_leader": (Severity.CRITICAL, "etcd 没有领导者", "etcd has no leader"),
+    "leader_in_city": (
+        Severity.WARNING, "etcd 领导者在同城，失去该中心将多一次选举", "etcd's leader is in a city: its loss costs an election",
+    ),
+    "unit_failed": (Severity.WARNING, "服务单元失败", "unit has failed"),
+    "clock_off": (Severity.WARNING, "时钟偏差", "clock is off"),
+}  # fmt: skip
+"""Each code with its severity and its words in zh and en."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is not as it should be. `subject` is a host, a site, a service, a link or a vantage."""
+
+    code: str
+    subject: str
+    detail: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """How much it matters."""
+        return WORDS[self.code][0]
+
+    def text(self, lang: Language = "en") -> str:
+        """One line for a person."""
+        words = WORDS[self.code][1 if lang == "zh" else 2]
+        return f"{self.subject}: {words}" + (f" ({self.detail})" if self.detail else "")
+
+
+def problems(estate: Estate, observed: Observed) -> tuple[Finding, ...]:
+    """Everything that is wrong, worst first; empty when all is well."""
+    found = [
+        *_database(estate, observed),
+        *_votes(estate, observed),
+        *_services(estate, observed),
+        *_announcements(estate, observed),
+        *_hosts(observed),
+        *_sessions(observed),
+    ]
+    return tuple(sorted(found, key=lambda finding: finding.severity))
+
+
+def _database(estate: Estate, observed: Observed) -> Iterator[Finding]:
+    scope, primaries = estate.database.scope, observed.primaries
+    if not observed.members:
+        return
+    if len(primaries) > 1:
+        yield Finding(code="two_primaries", subject=scope, detail=", ".join(m.host for m in primaries))
+    if not primaries:
+        yield Finding(code="no_primary", subject=scope)
+    for primary in primaries:
+        if primary.site not in estate.database.promotable:
+            yield Finding(code="primary_misplaced", subject=primary.host)
+    primary_seen = observed.primary
+    if primary_seen and not any(member.sync for member in observed.members):
+        yield Finding(code="no_second_copy", subject=primary_seen.host, detail=observed.synchronous_standby_names or "")
+    for member in observed.members:
+        if _reached(observed, member.host):
+            yield from _member(member, primary_seen)
+    if observed.paused:
+        yield Finding(code="paused", subject=scope)
+
+
+def _member(member: Member, primary: Member | None) -> Iterator[Finding]:
+    if member.role is Role.UNKNOWN:
+        yield Finding(code="member_down", subject=member.host, detail=member.reason)
+        return
+    if not member.patroni:
+        yield Finding(code="patroni_down", subject=member.host, detail=member.reason)
+    if member.role is Role.PRIMARY or primary is None:
+        return
+    if not member.running:
+        yield Finding(code="not_streaming", subject=member.host, detail=member.state)
+    elif member.timeline != primary.timeline:
+        yield Finding(code="other_timeline", subject=member.host, detail=f"{member.timeline} ≠ {primary.timeline}")
+    elif member.lag_bytes is None or member.lag_bytes > LAG_LIMIT_BYTES:
+        yield Finding(code="lagging", subject=member.host, detail=f"{member.lag_bytes} bytes")
+    elif not member.sync:
+        yield Finding(code="not_counted", subject=member.host)
+
+
+def _votes(estate: Estate, observed: Observed) -> Iterator[Finding]:
+    if not observed.votes:
+        return
+    healthy = sum(vote.healthy for vote in observed.votes)
+    if healthy * 2 <= len(estate.etcd_members):
+        yield Finding(code="votes_below_majority", subject="etcd", detail=f"{healthy}/{len(estate.etcd_members)}")
+    elif observed.leader is None:
+        yield Finding(code="no_leader", subject="etcd")
+    elif observed.leader.site in estate.database.promotable:
+        yield Finding(code="leader_in_city", subject=observed.leader.host)
+    for vote in observed.votes:
+        if not vote.healthy and _reached(observed, vote.host):
+            yield Finding(code="vote_down", subject=vote.host, detail=vote.reason)
+
+
+def _services(estate: Estate, observed: Observed) -> Iterator[Finding]:
+    unreached = {(h.service, h.asked_from, h.family) for h in observed.vantages if h.path == "healthz" and not h.ok}
+    for health in observed.vantages:
+        where = f"{health.service} · {health.asked_from} · IPv{health.family}"
+        if health.path == "healthz" and not health.ok:
+            yield Finding(code="service_unreachable", subject=where, detail=health.why)
+        elif health.path == "writez" and not health.ok:
+            if (health.service, health.asked_from, health.family) not in unreached:
+                yield Finding(code="writes_refused", subject=where, detail=health.why)
+    for health in _not_ready(observed):
+        if _reached(observed, health.asked_from):
+            yield Finding(code="site_not_ready", subject=f"{health.service} · {health.place}", detail=health.why)
+
+
+def _not_ready(observed: Observed) -> list[Health]:
+    return [health for health in observed.sites if health.path == "readyz" and not health.ok]
+
+
+def _announcements(estate: Estate, observed: Observed) -> Iterator[Finding]:
+    """A site that is not ready rightly announces nothing, and is told as not ready only."""
+    unready = {(health.service, health.place) for health in _not_ready(observed)}
+    for service in estate.services:
+        known = [a for a in observed.announced if a.service == service.name]
+        for family in (4, 6):
+            states = {a.site: a.state for a in known if a.family == family}
+            if states and Announcement.ANNOUNCED not in states.values():
+                yield Finding(code="announced_nowhere", subject=f"{service.name} · IPv{family}")
+        for one in known:
+            where = f"{service.name} · {one.site} · IPv{one.family}"
+            if one.state is Announcement.WITHDRAWN and (one.service, one.site) not in unready:
+                yield Finding(code="not_announced", subject=where)
+            if one.state is Announcement.LAST_RESORT:
+                yield Finding(code="last_resort", subject=where)
+
+
+def _hosts(observed: Observed) -> Iterator[Finding]:
+    for seen in observed.hosts:
+        if not seen.reachable:
+            yield Finding(code="host_unreachable", subject=seen.host, detail=seen.reason)
+        for unit in seen.failed_units:
+            yield Finding(code="unit_failed", subject=seen.host, detail=unit)
+        if seen.clock_offset_s is not None and abs(seen.clock_offset_s) > CLOCK_LIMIT_S:
+            yield Finding(code="clock_off", subject=seen.host, detail=f"{seen.clock_offset_s:+.1f} s")
+
+
+def _sessions(observed: Observed) -> Iterator[Finding]:
+    """A link between two of our edges is told once, from the side that comes first."""
+    told: set[tuple[str, int]] = set()
+    for session in observed.sessions:
+        if (session.link, session.family) in told or not _reached(observed, session.router):
+            continue
+        where = f"{session.link} · {session.router} → {session.neighbour} · IPv{session.family}"
+        if not session.established:
+            yield Finding(code="session_down", subject=where, detail=session.state)
+        elif session.bfd_up is False:
+            yield Finding(code="bfd_down", subject=where)
+        else:
+            continue
+        told.add((session.link, session.family))
+
+
+def _reached(observed: Observed, host: str) -> bool:
+    """A host that was not reached is told as such, not once more for everything on it."""
+    return observed.host(host).reachable
+
+
+def sites_up(estate: Estate, observed: Observed) -> dict[str, tuple[int, int]]:
+    """Hosts reached and hosts there are, by site."""
+    counted = {site.name: (0, 0) for site in estate.sites}
+    for seen in observed.hosts:
+        if seen.place in counted:
+            up, of = counted[seen.place]
+            counted[seen.place] = (up + seen.reachable, of + 1)
+    return counted
