@@ -20,8 +20,6 @@ from stacks.components.secrets import texts
 from stacks.providers.shape import properties
 
 Render = Callable[[Host, Secrets | None], HostInput]
-GUARDED_KINDS = frozenset({Kind.DATA})
-"""Hosts whose loss from the state would be loss of data: protected in every stack that holds data."""
 
 
 class Hosts(pulumi.ComponentResource):

@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -23,6 +24,8 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2_grpc
 from stacks.providers.resource import Call, Resource, ResourceFailed
 
 VERSION = "0.1.0"
+THREADS = 64
+"""More than the engine starts side by side: threads that wait for their turn must not keep the others from working."""
 
 _GUARDED = ("Check", "Diff", "Create", "Read", "Update", "Delete", "Configure")
 
@@ -142,6 +145,7 @@ def serve(argv: list[str], provider: Govcloud) -> None:
 
     async def run() -> None:
         server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=THREADS))
         provider.log = EngineLog(known.engine)
         servicer = Servicer(argv, VERSION, provider, engine_address=known.engine)
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
