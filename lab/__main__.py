@@ -44,3 +44,6 @@ if __name__ == "__main__":
     except GovcloudError as error:
         say(str(error))
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("interrupted; what has started is still there: `up` starts anew, `down` removes it")
+        sys.exit(130)

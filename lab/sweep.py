@@ -28,7 +28,7 @@ def sweep(where: Directories, tell: Tell) -> None:
     end_processes(layout)
     _unmount_all()
     _detach_loops(noted.loops if noted else None)
-    _remove_namespaces()
+    _remove_namespaces(keep_directory=noted is None or noted.netns_mounted)
     wait_for("the lab's control groups are empty", lambda: not cgroups.remove(layout), deadline_s=10)
     if noted and (failed := sysctls.restore(noted.sysctls)):
         tell(f"these sysctls could not be restored: {', '.join(failed)}")
@@ -99,12 +99,15 @@ def _detach_loops(before: tuple[str, ...] | None) -> None:
                     fcntl.ioctl(control, LOOP_CTL_REMOVE, int(number[1]))
 
 
-def _remove_namespaces() -> None:
-    if names.NETNS_DIR.is_dir():
-        spaces = [path.name for path in names.NETNS_DIR.glob(f"{names.PREFIX}*")]
-        network.remove_netns(spaces)
-        for name in spaces:  # a handle whose mount is gone is an empty file
-            (names.NETNS_DIR / name).unlink(missing_ok=True)
+def _remove_namespaces(*, keep_directory: bool) -> None:
+    if not names.NETNS_DIR.is_dir():
+        return
+    spaces = [path.name for path in names.NETNS_DIR.glob(f"{names.PREFIX}*")]
+    network.remove_netns(spaces)
+    for name in spaces:  # a handle whose mount is gone is an empty file
+        (names.NETNS_DIR / name).unlink(missing_ok=True)
+    if not keep_directory and not any(names.NETNS_DIR.iterdir()) and mounts.unmount(names.NETNS_DIR):
+        names.NETNS_DIR.rmdir()
 
 
 def _remove_tree(directory: Path) -> None:
