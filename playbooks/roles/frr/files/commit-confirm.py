@@ -21,7 +21,7 @@ CONFIG = Path("/etc/frr/frr.conf")
 KEPT = Path("/var/lib/govcloud/router/previous.conf")
 SESSIONS = KEPT.with_name("sessions.json")
 TIMER = "govcloud-router-revert.timer"
-CONFIRM_S = 60
+CONFIRM_S = 30
 POLL_S = 0.5
 
 

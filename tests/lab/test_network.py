@@ -1,0 +1,189 @@
+"""The unified network on the running lab: put there by the roles, used, cut, edited by hand and repaired."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from estate.addressing import plan
+from estate.model import Host, Kind
+from lab import names
+from lab.api import Lab
+from lab.command import network_of
+from playbooks import compare, runner
+from playbooks.hostplan import HostInput
+from playbooks.plan import Layer, host_input, layer_hosts
+from workstation import paths, ssh
+
+pytestmark = pytest.mark.lab
+
+REROUTE_S = 5.0
+SETTLE_S = 60.0
+
+
+class Network:
+    """The lab with the layer network applied."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.estate, self.plan = lab, lab.estate, plan(lab.estate)
+
+    def wanted(self, host: str) -> HostInput:
+        return host_input(self.estate, host, Layer.NETWORK)
+
+    def apply(self, wanted: HostInput) -> runner.Applied:
+        with network_of(names.NETNS_DIR / names.OPERATOR):
+            return runner.apply(wanted, self.lab.access, artifacts=paths.cache() / "artifacts", timeout_s=300)
+
+    def compare(self, wanted: HostInput) -> tuple[compare.Difference, ...]:
+        with network_of(names.NETNS_DIR / names.OPERATOR):
+            return compare.compare(wanted, self.lab.access, timeout_s=60)
+
+    def run(self, host: str, command: str) -> str:
+        """Output of a shell command on the host."""
+        argv = self.lab.shell_argv(host, ["sh", "-c", command])
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120).stdout
+
+    def vtysh(self, host: str, command: str) -> dict[str, object]:
+        return dict(json.loads(self.run(host, f"vtysh -c '{command} json'") or "{}"))
+
+    def reaches(self, host: str, other: str, *, family: int = 4) -> bool:
+        address = self.plan.lan(other)
+        target = address.ipv4 if family == 4 else address.ipv6
+        return "1 received" in self.run(host, f"ping -{family} -q -c1 -W1 {target}")
+
+    def states(self, host: str) -> list[str]:
+        """State of each BGP session of both families, `Established` when it works."""
+        found = []
+        for family in ("ipv4", "ipv6"):
+            peers = self.vtysh(host, f"show bgp {family} unicast summary").get("peers", {})
+            assert isinstance(peers, dict)
+            found += [peer["state"] for peer in peers.values()]
+        return found
+
+
+def until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Ask until it holds or the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def network(lab: Lab) -> Iterator[Network]:
+    """All own hosts as the layer network wants them, sessions up."""
+    found = Network(lab)
+    hosts = [found.wanted(host.name) for host in layer_hosts(lab.estate, Layer.NETWORK)]
+    ssh.on_each(hosts, found.apply, at_once=4)
+    for host in edges(found):
+        sessions = 2 * len(lab.estate.links_of(host.name))
+        assert until(lambda: found.states(host.name) == ["Established"] * sessions, SETTLE_S), host.name  # noqa: B023
+    yield found
+    for link in lab.estate.links:
+        lab.heal(link.name)
+
+
+def edges(network: Network) -> list[Host]:
+    return [host for host in network.estate.own_hosts if host.kind is Kind.EDGE]
+
+
+def test_a_second_apply_changes_nothing_on_any_host(network: Network) -> None:
+    """And the comparison agrees, host by host."""
+    for host in layer_hosts(network.estate, Layer.NETWORK):
+        assert network.compare(network.wanted(host.name)) == (), host.name
+    for host in ("futian-edge1", "nanshan-kube1", "shaoguan-data1", "shaoguan-ops1"):
+        assert network.apply(network.wanted(host)).changes == ()
+
+
+def test_every_session_is_watched_by_bfd(network: Network) -> None:
+    """Without it a silent cut is noticed only after the hold time."""
+    for host in edges(network):
+        peers = json.loads(network.run(host.name, "vtysh -c 'show bfd peers json'"))
+        assert len(peers) == 2 * len(network.estate.links_of(host.name))
+        assert {peer["status"] for peer in peers} == {"up"}, host.name
+
+
+def test_every_host_reaches_every_other_in_both_families(network: Network) -> None:
+    """One network: what may be connected to is decided by the hosts."""
+    own = [host.name for host in network.estate.own_hosts]
+    for host in own:
+        for family in (4, 6):
+            rows = [network.plan.lan(other) for other in own if other != host]
+            targets = " ".join(str(row.ipv4 if family == 4 else row.ipv6) for row in rows)
+            script = f"for a in {targets}; do ping -{family} -q -c1 -W2 $a >/dev/null || echo $a; done"
+            assert network.run(host, script) == "", f"{host} over IPv{family}"
+
+
+def test_the_world_does_not_reach_our_hosts(network: Network) -> None:
+    """Neither by route nor through the border's filter, and no router forwards to the management network."""
+    for host in ("citizen1", "bureau1", "province-cloud1"):
+        assert not network.reaches(host, "futian-data1")
+    assert "203.0.113" not in network.run("internet-edge1", "ip route show 10.64.0.0/16 root 10.64.1.0/24")
+    edge = network.run("futian-edge1", "nft list chain inet govcloud forward")
+    assert 'oifname "mgmt0" counter' in edge
+
+
+def test_cutting_every_direct_link_between_the_cities_leads_through_the_third_site(network: Network) -> None:
+    """BFD notices within a second; both families follow."""
+    try:
+        network.lab.cut("city-a")
+        assert until(lambda: network.reaches("futian-data1", "nanshan-data1"), REROUTE_S)
+        network.lab.cut("city-b")
+        for family in (4, 6):
+            assert until(lambda: network.reaches("futian-data1", "nanshan-data1", family=family), REROUTE_S)  # noqa: B023
+        assert "via 10.64.128.7 dev ft-sg" in network.run("futian-edge1", "ip route get 10.64.2.21")
+    finally:
+        network.lab.heal("city-a")
+        network.lab.heal("city-b")
+    assert until(lambda: "dev city-" in network.run("futian-edge1", "ip route get 10.64.2.21"), SETTLE_S)
+
+
+def test_hand_edits_are_named_and_repaired(network: Network) -> None:
+    """A line in frr.conf, a stopped unit, a kernel setting, a filter rule's file."""
+    wanted = network.wanted("shaoguan-edge1")
+    network.run("shaoguan-edge1", "sed -i '$a ! by hand' /etc/frr/frr.conf; systemctl stop govcloud-announcer")
+    network.run("shaoguan-edge1", "sysctl -qw net.ipv4.conf.all.send_redirects=1")
+    found = {(d.kind, d.name) for d in network.compare(wanted)}
+    assert found == {
+        ("file", "/etc/frr/frr.conf"),
+        ("unit", "govcloud-announcer.service"),
+        ("sysctl", "net.ipv4.conf.all.send_redirects"),
+    }
+    assert network.apply(wanted).changed
+    assert network.compare(wanted) == ()
+
+
+def test_a_router_change_that_loses_a_neighbour_undoes_itself(network: Network) -> None:
+    """The apply fails and the router runs as before."""
+    wanted = network.wanted("shaoguan-edge1")
+    broken = with_frr(wanted, lambda text: text.replace("remote-as 4200000102", "remote-as 4200000199"))
+    with pytest.raises(runner.PlaybookFailed, match="did not come back"):
+        network.apply(broken)
+    assert "4200000199" not in network.run("shaoguan-edge1", "cat /etc/frr/frr.conf")
+    assert until(lambda: set(network.states("shaoguan-edge1")) == {"Established"}, SETTLE_S)
+    assert network.compare(wanted) == ()
+
+
+def test_a_configuration_that_frr_refuses_never_reaches_the_router(network: Network) -> None:
+    """Its own check stops it before the file is exchanged."""
+    wanted = network.wanted("shaoguan-edge1")
+    with pytest.raises(runner.PlaybookFailed, match="refused by its check"):
+        network.apply(with_frr(wanted, lambda text: text.replace("router bgp", "rooter bgp")))
+    assert network.compare(wanted) == ()
+
+
+def with_frr(wanted: HostInput, change: Callable[[str], str]) -> HostInput:
+    """The host's input with another frr.conf."""
+
+    def changed(path: str, text: str) -> str:
+        return change(text) if Path(path).name == "frr.conf" else text
+
+    roles = (replace(r, files=tuple(replace(f, text=changed(f.path, f.text)) for f in r.files)) for r in wanted.roles)
+    return replace(wanted, roles=tuple(roles))
