@@ -5,38 +5,19 @@ Stacks go in stages (network, then data, then the sites and the province); those
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import IO, Any
+from collections.abc import Sequence
 
 from estate.model import Estate
 from stacks import lock, state, worker, workspace
+from stacks.crew import Answer, Crew, OnEvent
 from stacks.programs import DATA, stack_hosts, stack_names, stages
-from stacks.providers.waves import RUN
 from stacks.reports import Change, DestroyResult, DriftResult, PlanResult, UpResult
-from workstation import paths
 from workstation.errors import GovcloudError, Refused, WrongUse
 from workstation.ssh import Access
 
-OnEvent = Callable[[str], None]
-
-
-@dataclass(kw_only=True)
-class Answer:
-    """What a worker told about its stack."""
-
-    stack: str
-    changes: list[Change] = field(default_factory=list)
-    drift: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-    done: bool = False
+PROTECTED = "is currently marked for protection"
+"""In the engine's words when it will not delete or replace a protected resource."""
 
 
 class StacksFailed(GovcloudError):
@@ -59,7 +40,7 @@ def up(
     workspace.prepare()
     with lock.held(lock.own_command()):
         state.claim(state.instance(estate), on_event)
-        _refuse_removals(estate, stacks, without)
+        _refuse_removals(estate, stacks)
         answers = _run(worker.UP, estate, stacks, without, on_event)
         state.copy_out(estate, Access.default(), on_event, without)
         state.prune()
@@ -84,6 +65,7 @@ def plan(
     begun = time.monotonic()
     workspace.prepare()
     state.claim(state.instance(estate), on_event)
+    _refuse_removals(estate, stacks)
     answers = _run(worker.PLAN, estate, stacks, without, on_event, staged=False)
     changes = tuple(change for answer in answers for change in answer.changes)
     guard(changes)
@@ -145,7 +127,7 @@ def guard(changes: Sequence[Change]) -> None:
         )
 
 
-def _refuse_removals(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> None:
+def _refuse_removals(estate: Estate, stacks: Sequence[str]) -> None:
     """The state's guarded resources that the estate no longer declares, found before anything runs."""
     if DATA not in (stacks or stack_names(estate)):
         return
@@ -170,17 +152,18 @@ def _run(
     staged: bool = True,
     backwards: bool = False,
 ) -> list[Answer]:
-    """All stacks, stage by stage; a failed stage is the last. Raises `StacksFailed` with all faults."""
+    """All stacks, stage by stage; a failed stage is the last. Raises `StacksFailed`, or `Refused` by protection."""
     order = _selected(estate, stacks, without, staged)
-    answers: list[Answer] = []
-    environment = {**os.environ, **workspace.environment(), RUN: uuid.uuid4().hex, "PYTHONPATH": str(paths.repo())}
-    request = {"estate": estate.model_dump(mode="json"), "without": list(without)}
-    for stage in reversed(order) if backwards else order:
-        with ThreadPoolExecutor(max_workers=len(stage)) as pool:
-            answers += pool.map(lambda stack: _work(operation, stack, request, environment, on_event), stage)
-        if not all(answer.done for answer in answers):
-            raise _failure(operation, answers, on_event)
-    return answers
+    crew = Crew(operation, estate, without, on_event)
+    try:
+        for stage in reversed(order) if backwards else order:
+            if not crew.run(stage):
+                raise _failure(crew.answers)
+    except BaseException:
+        if operation == worker.UP:
+            on_event("changed so far: " + (", ".join(crew.changed()) or "nothing"))
+        raise
+    return crew.answers
 
 
 def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], staged: bool) -> list[list[str]]:
@@ -193,56 +176,10 @@ def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], sta
     return [chosen for stage in stages(estate) if (chosen := [stack for stack in stage if stack in wanted])]
 
 
-def _work(
-    operation: str, stack: str, request: Mapping[str, Any], environment: Mapping[str, str], on_event: OnEvent
-) -> Answer:
-    answer = Answer(stack=stack)
-    command = [sys.executable, "-m", "stacks.worker", operation, stack]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(environment),
-        cwd=workspace.engine_home(),
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        process.stdin.write(json.dumps(request))
-        process.stdin.close()
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            errors = pool.submit(process.stderr.read)
-            _take(process.stdout, answer, on_event)
-        if process.wait() and not answer.faults:
-            answer.faults.append(
-                "\n".join(errors.result().strip().splitlines()[-12:]) or f"ended with {process.returncode}"
-            )
-    return answer
-
-
-def _take(lines: IO[str], answer: Answer, on_event: OnEvent) -> None:
-    for line in lines:
-        for key, value in json.loads(line).items():
-            if key == "say":
-                on_event(value)
-            elif key == "change":
-                answer.changes.append(Change.from_dict(value))
-            elif key == "drift":
-                answer.drift[value[0]] = tuple(value[1])
-            elif key == "fault":
-                answer.faults.append(value)
-            elif key == "ended":
-                answer.done = value == "done"
-
-
-def _failure(operation: str, answers: Sequence[Answer], on_event: OnEvent) -> StacksFailed:
-    changed = sorted({change.host or change.resource for answer in answers for change in answer.changes})
-    if operation == worker.UP:
-        on_event("changed before the failure: " + (", ".join(changed) or "nothing"))
-    failed = [answer for answer in answers if not answer.done]
-    faults = [f"{answer.stack}: {fault}" for answer in failed for fault in dict.fromkeys(filter(None, answer.faults))]
+def _failure(answers: Sequence[Answer]) -> GovcloudError:
+    faults = [f"{answer.stack}: {fault}" for answer in answers if not answer.done for fault in answer.faults]
+    if any(PROTECTED in fault for fault in faults):
+        return Refused("\n".join(faults), "it holds data: put it back into the estate, or move the data first")
     return StacksFailed(
         "\n".join(faults), "mend the cause and run the same command again: it goes on from there", answers
     )

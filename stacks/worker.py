@@ -2,7 +2,7 @@
 
     python -m stacks.worker OPERATION STACK
 
-The request comes as JSON on standard input: {"estate": {…}, "without": […]}. Answers go line by line, as JSON, to
+The request is one line of JSON on standard input: {"estate": {…}, "without": […]}. Answers go line by line, as JSON, to
 standard output: {"say": …}, {"change": …}, {"drift": [host, [text…]]}, {"fault": …} and at the end
 {"ended": "done"|"failed"}.
 """
@@ -36,8 +36,9 @@ Tell = Callable[[str, Any], None]
 def main(argv: list[str]) -> int:
     """Run the operation. Exit code 0 when done, 1 when failed."""
     operation, stack = argv
-    request = json.load(sys.stdin)
-    signal.signal(signal.SIGINT, lambda *_: None)  # the engine gets Ctrl-C itself and ends in order; its end is ours
+    signal.signal(signal.SIGINT, lambda *_: None)  # the engine gets it too and ends in order; its end is ours
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_command, daemon=True).start()
     tell = _teller()
     try:
         context = state.context(Estate.model_validate(request["estate"]), stack, request["without"])
@@ -52,6 +53,12 @@ def main(argv: list[str]) -> int:
         return 1
     tell("ended", "done")
     return 0
+
+
+def _end_with_the_command() -> None:
+    """The command holds the other end of standard input open: when that closes, the command is dead."""
+    os.read(0, 1)
+    os.killpg(0, signal.SIGINT)
 
 
 def _teller() -> Tell:

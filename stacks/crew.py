@@ -1,0 +1,144 @@
+"""The worker processes of one command: started, listened to, and ended in order when the command is interrupted.
+
+A worker and its engine are a process group of their own. Ctrl-C, or the end of this process however it comes, reaches
+them once: hosts that have begun are finished, the state is written, and the locks are given back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from estate.model import Estate
+from stacks import workspace
+from stacks.providers.waves import RUN
+from stacks.reports import Change
+from workstation import paths
+
+OnEvent = Callable[[str], None]
+LAST_LINES = 12
+"""Of a worker that ended without a word."""
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """What a worker told about its stack."""
+
+    stack: str
+    changes: list[Change] = field(default_factory=list)
+    drift: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    done: bool = False
+
+    def take(self, line: str, on_event: OnEvent) -> None:
+        """One line of the worker, as `stacks.worker` describes them."""
+        for key, value in json.loads(line).items():
+            if key == "say":
+                on_event(value)
+            elif key == "change":
+                self.changes.append(Change.from_dict(value))
+            elif key == "drift":
+                self.drift[value[0]] = tuple(value[1])
+            elif key == "fault" and value and value not in self.faults:
+                self.faults.append(value)
+            elif key == "ended":
+                self.done = value == "done"
+
+
+class Crew:
+    """Runs one operation on stacks, stage by stage. `answers` holds what came so far, also after an interruption."""
+
+    def __init__(self, operation: str, estate: Estate, without: Sequence[str], on_event: OnEvent) -> None:
+        self.answers: list[Answer] = []
+        self._operation, self._on_event = operation, on_event
+        self._request = json.dumps({"estate": estate.model_dump(mode="json"), "without": list(without)})
+        self._environment = {
+            **os.environ,
+            **workspace.environment(),
+            RUN: uuid.uuid4().hex,
+            "PYTHONPATH": str(paths.repo()),
+        }
+        self._processes: list[subprocess.Popen[str]] = []
+        self._lock = threading.Lock()
+
+    def run(self, stage: Sequence[str]) -> bool:
+        """All stacks of the stage side by side; whether all are done. On Ctrl-C waits for them and raises it again."""
+        mine = [Answer(stack=stack) for stack in stage]
+        self.answers += mine
+        with ThreadPoolExecutor(max_workers=len(mine)) as pool:
+            futures = [pool.submit(self._work, answer) for answer in mine]
+            try:
+                wait(futures)
+            except KeyboardInterrupt:
+                self._interrupt(futures)
+                raise
+        for future in futures:
+            future.result()
+        return all(answer.done for answer in mine)
+
+    def changed(self) -> list[str]:
+        """Hosts and other resources that were changed so far."""
+        return sorted({change.host or change.resource for answer in self.answers for change in answer.changes})
+
+    def _interrupt(self, futures: Sequence[Future[None]]) -> None:
+        self._on_event(
+            "interrupted: hosts that have begun are finished, no other is begun; a second Ctrl-C cuts them off"
+        )
+        self._signal()
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            self._signal()
+            wait(futures)
+
+    def _signal(self) -> None:
+        with self._lock:
+            for process in self._processes:
+                if process.poll() is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGINT)
+
+    def _work(self, answer: Answer) -> None:
+        command = [sys.executable, "-m", "stacks.worker", self._operation, answer.stack]
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._environment,
+            cwd=workspace.engine_home(),
+            start_new_session=True,
+        ) as process:
+            with self._lock:
+                self._processes.append(process)
+            self._listen(process, answer)
+
+    def _listen(self, process: subprocess.Popen[str], answer: Answer) -> None:
+        """The pipe to the worker stays open as long as this process lives: its end tells the worker to stop."""
+        stdin, stdout, stderr = _pipes(process)
+        with suppress(BrokenPipeError):
+            stdin.write(self._request + "\n")
+            stdin.flush()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            errors = pool.submit(stderr.read)
+            for line in stdout:
+                answer.take(line, self._on_event)
+        if process.wait() and not answer.faults:
+            last = errors.result().strip().splitlines()[-LAST_LINES:]
+            answer.faults.append("\n".join(last) or f"ended with {process.returncode}")
+
+
+def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str], IO[str]]:
+    pipes: Any = (process.stdin, process.stdout, process.stderr)
+    return pipes  # type: ignore[no-any-return]

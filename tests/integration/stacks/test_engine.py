@@ -1,0 +1,134 @@
+"""The real engine with our provider, on resources that need no host: secrets, protection, repair, the way back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.automation.errors import CommandError
+from pulumi.automation.events import EngineEvent
+
+from estate.addressing import plan
+from estate.loader import load
+from playbooks.render.pki import leaves
+from playbooks.secrets import Passwords
+from stacks import state, workspace
+from stacks.components.secrets import Secrets
+from workstation import paths
+
+ESTATE = load()
+LEAVES = leaves(ESTATE, plan(ESTATE))
+STACK = "data"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state of its own."""
+    workspace.engine_binary()
+    monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
+    monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
+    workspace.prepare()
+    return tmp_path / "home"
+
+
+def declare() -> None:
+    """The secrets as the data stack declares them."""
+    pulumi.export("secrets", Secrets("secrets", estate_name="test", leaves=LEAVES).values)
+
+
+def run(program: Callable[[], None], operation: str = "up") -> dict[str, int]:
+    """One engine run; answers its count of operations by kind."""
+    counts: dict[str, int] = {}
+
+    def on_event(event: EngineEvent) -> None:
+        if event.summary_event:
+            counts.update({str(getattr(op, "value", op)): n for op, n in event.summary_event.resource_changes.items()})
+
+    stack = workspace.open_stack(STACK, program)
+    getattr(stack, operation)(refresh=True, on_event=on_event, suppress_outputs=True)
+    return counts
+
+
+def test_secrets_are_made_once_and_stand_nowhere_in_plain_text(home: Path) -> None:
+    """A second run changes nothing; no file of the home holds a key, and the tree stays clean."""
+    before = _tree()
+    assert run(declare)["create"] >= len(LEAVES) + 5
+    assert set(run(declare)) == {"same"}
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any("BEGIN CERTIFICATE" in path.read_text(errors="replace") for path in files)
+    assert not any("PRIVATE KEY" in path.read_text(errors="replace") for path in files)
+    assert _tree() == before
+
+
+def test_a_preview_of_nothing_yet_changes_nothing() -> None:
+    """It counts what would be made."""
+    assert run(declare, "preview")["create"] >= len(LEAVES)
+    assert not [resource for resource in state.resources(STACK) if "Certificate" in resource["type"]]
+
+
+def test_passwords_and_the_authority_are_not_deleted() -> None:
+    """A program that no longer declares them fails, and they stay."""
+    run(declare)
+    with pytest.raises(CommandError, match="protect"):
+        run(lambda: None)
+    kept = [resource["type"] for resource in state.resources(STACK)]
+    assert "govcloud:index:Authority" in kept
+    assert kept.count("govcloud:index:Password") == len(Passwords.names())
+
+
+def test_another_name_in_a_certificate_issues_it_anew() -> None:
+    """Its key changes too; all other certificates stay."""
+    run(declare)
+    first = _outputs("certificate-operator")["cert"]
+    changed = tuple(leaf if leaf.name != "operator" else _renamed(leaf) for leaf in LEAVES)
+    counts = run(lambda: Secrets("secrets", estate_name="test", leaves=changed) and None)
+    assert counts["update"] == 1
+    assert _outputs("certificate-operator")["cert"] != first
+
+
+def test_an_interrupted_operation_is_repaired() -> None:
+    """What a killed engine leaves open is dropped and told; the next run finds nothing to do."""
+    run(declare)
+    checkpoint = json.loads(workspace.checkpoint(STACK).read_text())
+    latest = checkpoint["checkpoint"]["latest"]
+    resource = next(item for item in latest["resources"] if item["type"].endswith(":Password"))
+    latest["pending_operations"] = [{"resource": resource, "type": "updating"}]
+    workspace.checkpoint(STACK).write_text(json.dumps(checkpoint))
+    said: list[str] = []
+    state.repair(STACK, said.append)
+    assert "password-" in said[0]
+    assert state.pending(STACK) == []
+    assert set(run(declare)) == {"same"}
+
+
+def test_the_state_comes_back_from_its_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed, lost, unpacked: the same secrets, nothing to change."""
+    monkeypatch.setattr(state, "instance", lambda estate: "lab-1")
+    state.claim("lab-1", lambda line: None)
+    run(declare)
+    copy, first = state.pack(ESTATE), _outputs("authority")["cert"]
+    assert b"PRIVATE KEY" not in copy
+    state.set_aside("lost")
+    assert not state.resources(STACK)
+    state.unpack(ESTATE, copy, "futian-ops1")
+    assert _outputs("authority")["cert"] == first
+    assert set(run(declare)) == {"same"}
+
+
+def _renamed(leaf: Any) -> Any:
+    return type(leaf)(name=leaf.name, subject=leaf.subject, sans=(*leaf.sans, "another"), usages=leaf.usages)
+
+
+def _outputs(name: str) -> dict[str, Any]:
+    found = next(item for item in state.resources(STACK) if str(item["urn"]).endswith(f"::{name}"))
+    return dict(json.loads(json.dumps(found["outputs"])))
+
+
+def _tree() -> str:
+    command = ["git", "status", "--porcelain", "--", "stacks", "Pulumi.yaml", "estate"]
+    return subprocess.run(command, cwd=paths.repo(), capture_output=True, text=True, check=True).stdout
