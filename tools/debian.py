@@ -49,6 +49,14 @@ def install(packages: tuple[str, ...], on_line: Callable[[str], None]) -> None:
     if ours:
         POLICY.write_text("#!/bin/sh\nexit 101\n")
         POLICY.chmod(0o755)
+    done = 0
+
+    def count(line: str) -> None:
+        nonlocal done
+        done += line.startswith("Setting up ")
+        if line.startswith("Setting up ") and done % 20 == 0:
+            on_line(f"{done} packages set up")
+
     try:
         apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
         command.run([*apt, "update"], env=env, failure="the list of Debian packages cannot be fetched")
@@ -56,7 +64,7 @@ def install(packages: tuple[str, ...], on_line: Callable[[str], None]) -> None:
             [*apt, "-y", "--no-install-recommends", "install", *packages],
             env=env,
             failure="Debian packages could not be installed",
-            on_line=lambda line: on_line(line) if line.startswith("Setting up") else None,
+            on_line=count,
         )
     finally:
         if ours:

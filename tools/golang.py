@@ -140,6 +140,20 @@ def installed() -> Path | None:
     return None
 
 
+def link() -> Path:
+    """The place in the cache that ./govcloud puts on the path, for programs that are built when they are needed."""
+    return paths.cache() / "go" / "bin" / "go"
+
+
+def make_link(go: Path) -> None:
+    """Point it to the compiler, at once whole."""
+    link().parent.mkdir(parents=True, exist_ok=True)
+    fresh = link().with_name(".go.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(go.resolve())
+    fresh.replace(link())
+
+
 def fetch_toolchain() -> Path:
     """The compiler from the Python index, hash-pinned, in an environment of its own."""
     home = _toolchain()

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
@@ -105,7 +106,8 @@ FEATURES: dict[str, Callable[[], None]] = {
 def main() -> int:
     """Try each feature in new namespaces."""
     _libc_call("unshare", CLONE_NEWNS | CLONE_NEWNET)
-    _libc_call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    with suppress(OSError):  # in a chroot the root is no mount of its own; what is mounted here is unmounted here too
+        _libc_call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     for name, attempt in FEATURES.items():
         try:
             attempt()

@@ -34,6 +34,7 @@ class Work:
     """What this machine lacks. The image is judged after the rest, because it contains them."""
 
     packages: tuple[str, ...]
+    compiler: bool
     builds: tuple[golang.Build, ...]
     wheels: bool
     base: bool
@@ -42,7 +43,7 @@ class Work:
     @property
     def anything(self) -> bool:
         """Whether there is work to do."""
-        return bool(self.packages or self.builds or self.wheels or self.base or self.image)
+        return bool(self.packages or self.compiler or self.builds or self.wheels or self.base or self.image)
 
     @property
     def expected_s(self) -> float:
@@ -61,6 +62,7 @@ def look() -> Work:
     builds, no_wheels = golang.missing(), not wheels.ready()
     return Work(
         packages=debian.to_install(),
+        compiler=not golang.link().exists(),
         builds=builds,
         wheels=no_wheels,
         base=not bake.base_ready(),
@@ -76,10 +78,10 @@ def run(on_progress: Progress | None = None) -> None:
         return
     if warning := environment.distribution_warning(_os_release()):
         say(warning)
-    go = golang.installed() if work.builds else None
+    no_go = (work.compiler or bool(work.builds)) and golang.installed() is None
     prerequisites.check_registries(
         debian=bool(work.packages or work.base),
-        python=work.wheels or bool(work.builds and not go),
+        python=work.wheels or no_go,
         go=bool(work.builds),
     )
     with _alone():
@@ -92,8 +94,9 @@ def _carry_out(work: Work, on_progress: Progress) -> None:
     if work.packages:
         with step(f"Debian packages: {' '.join(work.packages)}", PACKAGES_S):
             debian.install(work.packages, on_progress)
-    if work.builds:
+    if work.compiler or work.builds:
         go = golang.installed() or _toolchain()
+        golang.make_link(go)
         for build in work.builds:
             with step(f"building {build.name} from its pinned modules", build.expected_s):
                 golang.build(build, go, on_progress)

@@ -32,9 +32,6 @@ COMMON = (
 PEERS = ("frr", "frr-pythontools")
 """What the peers' machines run, which no role of ours configures."""
 
-SERVERS = ("haproxy", "postgresql-15", "prometheus", "prometheus-blackbox-exporter", "prometheus-node-exporter")
-"""The large servers, also while a role that installs them is not there yet."""
-
 
 def roles() -> tuple[str, ...]:
     """Roles with an install part, which the image carries out beforehand."""
@@ -44,4 +41,4 @@ def roles() -> tuple[str, ...]:
 def wanted() -> tuple[str, ...]:
     """All packages, sorted: in the image before the roles' own tasks look for them."""
     of_roles = {package for role in roles() for package in installs.packages(role)}
-    return tuple(sorted({*COMMON, *PEERS, *SERVERS} | of_roles))
+    return tuple(sorted({*COMMON, *PEERS} | of_roles))
