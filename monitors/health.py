@@ -54,7 +54,7 @@ WORDS: dict[str, tuple[Severity, str, str]] = {
     "vote_down": (Severity.WARNING, "仲裁票没有应答", "etcd vote does not answer"),
     "no_leader": (Severity.CRITICAL, "etcd 没有领导者", "etcd has no leader"),
     "leader_in_city": (
-        Severity.WARNING, "etcd 领导者在同城，失去该中心将多一次选举", "etcd's leader is in a city: its loss costs an election",
+        Severity.WARNING, "etcd 领导者在同城，失去它将多一次选举", "etcd's leader is in a city",
     ),
     "unit_failed": (Severity.WARNING, "服务单元失败", "unit has failed"),
     "clock_off": (Severity.WARNING, "时钟偏差", "clock is off"),
@@ -154,9 +154,12 @@ def _services(estate: Estate, observed: Observed) -> Iterator[Finding]:
         where = f"{health.service} · {health.asked_from} · IPv{health.family}"
         if health.path == "healthz" and not health.ok:
             yield Finding(code="service_unreachable", subject=where, detail=health.why)
-        elif health.path == "writez" and not health.ok:
-            if (health.service, health.asked_from, health.family) not in unreached:
-                yield Finding(code="writes_refused", subject=where, detail=health.why)
+        elif (
+            health.path == "writez"
+            and not health.ok
+            and (health.service, health.asked_from, health.family) not in unreached
+        ):
+            yield Finding(code="writes_refused", subject=where, detail=health.why)
     for health in _not_ready(observed):
         if _reached(observed, health.asked_from):
             yield Finding(code="site_not_ready", subject=f"{health.service} · {health.place}", detail=health.why)

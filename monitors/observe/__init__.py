@@ -23,8 +23,9 @@ from workstation import ssh
 from workstation.errors import GovcloudError
 
 SCRIPT = Path(__file__).with_name("onhost.py")
-SHARE_ON_HOST = 0.6
-"""Of the time given, the part that a question on a host may take; the rest is for the way there and back."""
+SHARE_ON_HOST, LONGEST_ON_HOST_S = 0.45, 3.0
+"""Of the time given, the part that a question on a host may take; the rest is for the way there and back. A citizen
+would have given up after `LONGEST_ON_HOST_S`."""
 
 __all__ = ["Observed", "snapshot"]
 
@@ -95,7 +96,7 @@ def _ask(
 
 
 def _call(access: ssh.Access, address: str, host: str, asked: questions.Questions, timeout_s: float) -> Reply:
-    task = {"timeout_s": round(timeout_s * SHARE_ON_HOST, 2), "questions": asked}
+    task = {"timeout_s": round(min(LONGEST_ON_HOST_S, timeout_s * SHARE_ON_HOST), 2), "questions": asked}
     script = SCRIPT.read_text(encoding="utf-8") + f"\n\nmain(json.loads({json.dumps(task)!r}))\n"
     at, begun = time.time(), time.monotonic()
     try:

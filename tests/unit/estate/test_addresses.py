@@ -1,0 +1,116 @@
+"""The address plan: unique, deterministic, and where the declaration says."""
+
+from __future__ import annotations
+
+import copy
+from ipaddress import IPv4Address, ip_address
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from estate.addressing import plan, shortfalls
+from estate.checks import check
+from estate.checks.prefixes import addresses_of
+from estate.loader import load, parse
+from estate.model import Estate
+from estate.printed import FOLDER, addresses
+from estate.problems import Source
+from tests.unit.estate.documents import SOUND
+
+ESTATE = parse()[0]
+SOURCE = Source(files={}, fallback="generated")
+
+
+def test_documented_addresses_are_the_computed_ones() -> None:
+    """The figures that people know by heart."""
+    computed = plan(ESTATE)
+    assert str(computed.lan("futian-data1").ipv4) == "10.64.1.21"
+    assert str(computed.lan("futian-data1").ipv6) == "fd64:c10d:0:1::21"
+    assert str(computed.anycast["approval"].ipv4) == "203.0.113.10"
+    assert str(computed.hosts["nanshan-edge1"].link("city-a").ipv4) == "10.64.128.3/31"
+    assert str(computed.management("citizen1")) == "10.127.0.26"
+
+
+def test_a_declared_management_address_is_used(document: dict[str, object]) -> None:
+    """A real host is reached where its machine room says."""
+    document["hosts"][0]["platform"] = {"address": "172.20.1.9"}  # type: ignore[index]
+    assert plan(Estate.model_validate(document)).management("futian-edge1") == IPv4Address("172.20.1.9")
+
+
+@st.composite
+def estates(draw: st.DrawFn) -> Estate:
+    """Variations of the estate: other numbers, other orders, more hosts. Not all of them keep the rules."""
+    document = copy.deepcopy(SOUND)
+    numbers = draw(st.lists(st.integers(1, 63), min_size=3, max_size=3, unique=True))
+    for site, number in zip(document["sites"], numbers, strict=True):
+        site["number"] = number
+    numbers = draw(st.lists(st.integers(1, 1023), min_size=13, max_size=13, unique=True))
+    for link, number in zip(document["links"], numbers, strict=True):
+        link["number"] = number
+    for index in range(draw(st.integers(0, 8))):
+        site, kind = document["sites"][index % 3]["name"], draw(st.sampled_from(["edge", "kube", "ops"]))
+        number = draw(st.integers(1, 199))
+        document["hosts"].append({"name": f"{site}-more{index}", "at": site, "kind": kind, "number": number})
+    document["hosts"] = draw(st.permutations(document["hosts"]))
+    return Estate.model_validate(document)
+
+
+@given(estates())
+@settings(max_examples=150, deadline=None)
+def test_no_address_belongs_to_two(estate: Estate) -> None:
+    """Whatever keeps the rules has unique addresses, and what is told as too small is never computed wrongly."""
+    if check(estate, SOURCE):
+        return
+    assert shortfalls(estate) == []
+    computed = plan(estate)
+    owned = list(addresses_of(computed))
+    assert len({address for _, address in owned}) == len(owned)
+    for address in (str(a) for dual in computed.anycast.values() for a in (dual.ipv4, dual.ipv6)):
+        assert address not in {owned_address for _, owned_address in owned}
+
+
+@given(estates())
+@settings(max_examples=50, deadline=None)
+def test_the_plan_depends_on_numbers_only(estate: Estate) -> None:
+    """Twice the same estate gives twice the same plan; the order of declaration moves management addresses only."""
+    if shortfalls(estate):
+        return
+    one, again = plan(estate), plan(estate.model_copy())
+    assert one == again
+    turned = plan(estate.model_copy(update={"hosts": tuple(reversed(estate.hosts))}))
+    first = {host.name for place in estate.places for host in [estate.router_of(place.name)]}
+    for name, host in one.hosts.items():
+        assert turned.hosts[name].lan.ipv4 == host.lan.ipv4
+        assert turned.hosts[name].loopback == host.loopback
+    assert first
+
+
+@given(estates())
+@settings(max_examples=50, deadline=None)
+def test_both_ends_of_a_link_share_its_prefix(estate: Estate) -> None:
+    """/31 and /127, the two ends and nothing else."""
+    if shortfalls(estate):
+        return
+    computed = plan(estate)
+    for link in estate.links:
+        one, other = (computed.hosts[end].link(link.name) for end in link.ends)
+        assert one.ipv4.network == other.ipv4.network
+        assert one.ipv6.network == other.ipv6.network
+        assert {one.ipv4.ip, other.ipv4.ip} == set(one.ipv4.network)
+        assert one.ipv6.network.prefixlen == 127
+
+
+def test_every_address_lies_in_a_declared_prefix() -> None:
+    """Nothing is computed out of thin air."""
+    nets = ESTATE.networks
+    pools = [nets.sites, nets.links, nets.loopbacks, nets.management]
+    declared = [n for pool in pools for n in (pool.ipv4, pool.ipv6)]
+    declared += [n for peer in ESTATE.peers for n in (peer.prefix4, peer.prefix6)]
+    for owner, text in addresses_of(plan(ESTATE)):
+        address = ip_address(text)
+        assert any(address.version == n.version and address in n for n in declared), owner
+
+
+def test_the_printed_plan_is_current() -> None:
+    """`python -m estate.printed` writes it anew."""
+    assert (FOLDER / "addresses.md").read_text(encoding="utf-8") == addresses(load())

@@ -1,0 +1,124 @@
+"""A field that is unknown, missing or of the wrong type is refused with file, key path, value and the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.estate.documents import SOUND, Document, Refused, named, only
+
+WRONG = "[a list where none belongs]"
+
+
+def leaves(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Key paths of every field in the document, of the first entry of each list only."""
+    if isinstance(node, dict):
+        return [p for key, value in node.items() for p in [(*path, key), *leaves(value, (*path, key))]]
+    if isinstance(node, list) and node and isinstance(node[0], dict):
+        return leaves(node[0], (*path, 0))
+    return []
+
+
+def fields() -> list[tuple[str | int, ...]]:
+    """Every kind of field that an estate has."""
+    return leaves(SOUND)
+
+
+def parent(document: Document, path: tuple[str | int, ...]) -> Any:
+    """What holds the last part of the path."""
+    node: Any = document
+    for part in path[:-1]:
+        node = node[part]
+    return node
+
+
+def required() -> list[tuple[str | int, ...]]:
+    """Those that have no default."""
+    optional = {"cpus", "memory_mib", "etcd_votes", "database", "disk", "platform", "address", "user"}
+    found = [path for path in fields() if path[-1] != "ready" and not (path[0] == "hosts" and path[-1] in optional)]
+    assert len(found) > 50
+    return found
+
+
+@pytest.mark.parametrize("path", required(), ids=lambda path: ".".join(map(str, path)))
+def test_a_missing_field_is_named(document: Document, refused: Refused, path: tuple[str | int, ...]) -> None:
+    """Every field that has no default must be there."""
+    del parent(document, path)[path[-1]]
+    told = [p for p in refused(document) if p.key.endswith(str(path[-1]))]
+    assert told
+    assert told[0].key.startswith(str(path[0]))
+    assert told[0].message == "is missing; add it"
+
+
+@pytest.mark.parametrize("path", fields(), ids=lambda path: ".".join(map(str, path)))
+def test_a_field_of_the_wrong_type_is_named_with_its_value(
+    document: Document, refused: Refused, path: tuple[str | int, ...]
+) -> None:
+    """No field takes a mapping of something else, and none is silently turned into what was meant."""
+    parent(document, path)[path[-1]] = {"nonsense": WRONG}
+    told = [p for p in refused(document) if p.key.startswith(str(path[0]))]
+    assert any("nonsense" in p.value or WRONG in p.value for p in told)
+    assert all(p.message for p in told)
+
+
+@pytest.mark.parametrize(
+    ("section", "misspelt", "meant"),
+    [("sites", "asm", "asn"), ("links", "delay_mss", "delay_ms"), ("hosts", "etcd_vote", "etcd_votes")],
+)
+def test_an_unknown_field_is_named_with_the_nearest_known_one(
+    document: Document, refused: Refused, section: str, misspelt: str, meant: str
+) -> None:
+    """A typing error is told together with what was probably meant."""
+    name = document[section][0]["name"]
+    document[section][0][misspelt] = 1
+    problem = only(refused(document), f"{section}[0]({name}).{misspelt}")
+    assert problem.value == "1"
+    assert f"did you mean '{meant}'" in problem.message
+
+
+def test_an_unknown_section_is_refused(document: Document, refused: Refused) -> None:
+    """Nothing at the top level is ignored."""
+    document["colours"] = ["red"]
+    problem = only(refused(document), "colours")
+    assert problem.value == "['red']"
+    assert "unknown field" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("sites", "asn", "4200000001"),
+        ("sites", "asn", 1.5),
+        ("sites", "number", True),
+        ("links", "delay_ms", "12"),
+        ("links", "bandwidth_mbit", True),
+        ("hosts", "database", "yes"),
+        ("hosts", "etcd_votes", 2),
+        ("hosts", "cpus", float("inf")),
+        ("peers", "prefix4", 3221225985),
+    ],
+)
+def test_nothing_is_coerced(document: Document, refused: Refused, section: str, field: str, value: object) -> None:
+    """Text is no number, a number is no address, and `yes` is not true."""
+    document[section][0][field] = value
+    problem = only(refused(document), f"{section}[0]({document[section][0]['name']}).{field}")
+    assert repr(value) in problem.value
+
+
+@pytest.mark.parametrize(
+    "name", ["Futian", "福田", "futian-", "-futian", "fu tian", "ｆｕｔｉａｎ", "futiаn", "x" * 40, ""]
+)
+def test_a_name_is_plain(document: Document, refused: Refused, name: str) -> None:
+    """Capital, full-width and homoglyph letters are refused: names become host names and interfaces."""
+    document["sites"][0]["name"] = name
+    assert any(p.key.endswith(".name") and p.key.startswith("sites[0]") for p in refused(document))
+
+
+def test_several_problems_are_told_at_once(document: Document, refused: Refused) -> None:
+    """Nobody has to mend one to be told of the next."""
+    document["sites"][0]["asn"] = 0
+    document["links"][0]["delay_ms"] = -1
+    named(document["hosts"], "citizen1")["kind"] = "visitor"
+    keys = {problem.key for problem in refused(document)}
+    assert {"sites[0](futian).asn", "links[0](city-a).delay_ms", "hosts[15](citizen1).kind"} <= keys

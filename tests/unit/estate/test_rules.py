@@ -1,0 +1,163 @@
+"""Every rule refuses what it is there for, naming the key path, the value and the way out."""
+
+# ruff: noqa: E501 - one case a line reads as a table
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from estate.checks import RULES, check
+from estate.loader import parse
+from tests.unit.estate.documents import Document, Refused, named
+
+Spoil = Callable[[Document], object]
+
+
+def put(section: str, entry: str, /, **fields: Any) -> Spoil:
+    """Change fields of a named entry."""
+    return lambda d: named(d[section], entry).update(fields)
+
+
+def both_city_links_on_one_path(d: Document) -> None:
+    """The second link into the first one's duct."""
+    named(d["links"], "city-b")["path"] = "metro-north"
+
+
+def without(section: str, *names: str) -> Spoil:
+    """Remove entries."""
+    return lambda d: d.update({section: [e for e in d[section] if e["name"] not in names]})
+
+
+def network(name: str, /, **fields: str) -> Spoil:
+    """Change a pool of prefixes."""
+    return lambda d: d["networks"][name].update(fields)
+
+
+def database(**fields: Any) -> Spoil:
+    """Change the database's part."""
+    return lambda d: d["database"].update(fields)
+
+
+def second_member_in_futian(d: Document) -> None:
+    """A standby beside the primary."""
+    host = {**named(d["hosts"], "futian-data1"), "name": "futian-data2", "number": 22, "etcd_votes": 0}
+    d["hosts"].append(host)
+
+
+CASES: list[tuple[str, Spoil, str, str, str]] = [
+    ("a host's name twice", lambda d: d["hosts"].append({**d["hosts"][1], "number": 12}), "hosts[18](futian-kube1).name", "futian-kube1", "change one"),
+    ("a site's name twice", put("sites", "nanshan", name="futian"), "sites[1](futian).name", "futian", "change one"),
+    ("a link's name twice", put("links", "city-b", name="city-a"), "links[1](city-a).name", "city-a", "change one"),
+    ("a peer named as a site", put("peers", "province", name="futian"), "peers[0](futian).name", "futian", "rename"),
+    ("a site's number twice", put("sites", "nanshan", number=1), "sites[1](nanshan).number", "1", "change one"),
+    ("a link's number twice", put("links", "city-b", number=1), "links[1](city-b).number", "1", "change one"),
+    ("a host's number twice in a site", put("hosts", "futian-ops1", number=21), "hosts[3](futian-ops1).number", "21", "change one"),
+    ("an AS number twice", put("sites", "nanshan", asn=4200000001), "sites[1](nanshan).asn", "4200000001", "another"),
+    ("AS 0", put("sites", "futian", asn=0), "sites[0](futian).asn", "0", "greater than or equal to 1"),
+    ("an AS number of 33 bits", put("sites", "futian", asn=4294967296), "sites[0](futian).asn", "4294967296", "less than"),
+    ("the last AS number", put("sites", "futian", asn=65535), "sites[0](futian).asn", "65535", "assigned one"),
+    ("AS_TRANS", put("sites", "futian", asn=23456), "sites[0](futian).asn", "23456", "assigned one"),
+    ("a link named as an interface", put("links", "city-a", name="lan0"), "links[0](lan0).name", "lan0", "rename it"),
+    ("a host nowhere", put("hosts", "citizen1", at="moon"), "hosts[15](citizen1).at", "moon", "known: futian"),
+    ("an edge at a peer", put("hosts", "province-cloud1", kind="edge"), "hosts[13](province-cloud1).kind", "edge", "use one of"),
+    ("a vantage at a site", put("hosts", "futian-kube1", kind="vantage"), "hosts[1](futian-kube1).kind", "vantage", "use one of"),
+    ("a place without a gateway", without("hosts", "bureau-edge1"), "peers[2](bureaus)", "bureaus", "add a host of kind peer-router"),
+    ("a link to nowhere", put("links", "city-a", ends=["futian-edge1", "moon"]), "links[0](city-a).ends[1]", "moon", "known:"),
+    ("a link with one end", put("links", "city-a", ends=["futian-edge1"]), "links[0](city-a).ends[1]", "", "add it"),
+    ("a link from a router to itself", put("links", "city-a", ends=["futian-edge1"] * 2), "links[0](city-a).ends", "futian-edge1, futian-edge1", "other end"),
+    ("a link that ends at a server", put("links", "city-a", ends=["futian-edge1", "nanshan-kube1"]), "links[0](city-a).ends[1]", "nanshan-kube1", "name a router"),
+    ("a vantage on no host", put("vantages", "citizen", host="moon"), "vantages[0](citizen).host", "moon", "known: citizen1"),
+    ("a vantage on a server", put("vantages", "citizen", host="futian-kube1"), "vantages[0](citizen).host", "futian-kube1", "kind vantage"),
+    ("a vantage of no service", put("vantages", "citizen", reaches=["tea"]), "vantages[0](citizen).reaches[0]", "tea", "known: approval"),
+    ("a service on no site", put("services", "approval", placement={"active": ["futian", "moon"]}), "services[0](approval).placement.active[1]", "moon", "known:"),
+    ("a service in one site", put("services", "approval", placement={"active": ["futian"]}), "services[0](approval).placement.active", "futian", "second active site"),
+    ("a service twice in a site", put("services", "approval", placement={"active": ["futian", "nanshan"], "ready": ["futian"]}), "services[0](approval).placement.ready[0]", "futian", "keep one"),
+    ("a service where nothing runs it", without("hosts", "nanshan-kube1"), "services[0](approval).placement.active[1]", "nanshan", "kind kube"),
+    ("a database without a disk", put("hosts", "futian-data1", disk=None), "hosts[2](futian-data1).disk", "", "add `disk:"),
+    ("a vote without a disk", put("hosts", "futian-ops1", disk=None), "hosts[3](futian-ops1).disk", "", "add `disk:"),
+    ("a disk over the system", put("hosts", "futian-ops1", disk={"size_mib": 512, "mount": "/etc"}), "hosts[3](futian-ops1).disk.mount", "/etc", "below /srv"),
+    ("a management address that is none", put("hosts", "futian-ops1", platform={"address": "10.0.0.999"}), "hosts[3](futian-ops1).platform.address", "'10.0.0.999'", "correct it"),
+    ("both city links on one path", both_city_links_on_one_path, "links[1](city-b).path", "metro-north", "another path"),
+    ("cities without a direct link", without("links", "city-a", "city-b"), "sites[0](futian)", "futian", "add two"),
+    ("the remote site on one path", put("links", "ns-sg", path="trunk-east"), "links[2](ft-sg).path", "trunk-east", "another path"),
+    ("no link to the remote site", without("links", "ft-sg", "ns-sg"), "links", "shaoguan", "add one"),
+    ("no uplink of a site", without("links", "sg-inet"), "sites[2](shaoguan)", "shaoguan", "no uplink to internet"),
+    ("all uplinks on one path", lambda d: [x.update(path="carrier-1") for x in d["links"] if x["name"].endswith("-inet")], "links[6](sg-inet).path", "carrier-1", "another path"),
+    ("overlapping pools", network("links", ipv4="10.64.0.0/20"), "networks.links.ipv4", "10.64.0.0/20", "overlaps networks.sites.ipv4 (10.64.0.0/18)"),
+    ("overlapping peers", put("peers", "bureaus", prefix4="192.0.2.0/24"), "peers[2](bureaus).prefix4", "192.0.2.0/24", "make them disjoint"),
+    ("overlapping IPv6", network("services", ipv6="fd64:c10d::/32"), "networks.services.ipv6", "fd64:c10d::/32", "overlaps"),
+    ("no room for the sites", network("sites", ipv4="10.64.0.0/23"), "networks.sites.ipv4", "10.64.0.0/23", "wider prefix"),
+    ("no room for the links", network("links", ipv4="10.64.128.0/28"), "networks.links.ipv4", "10.64.128.0/28", "wider prefix"),
+    ("no room for management", network("management", ipv4="10.127.0.0/28"), "networks.management.ipv4", "10.127.0.0/28", "wider prefix"),
+    ("no room for loopbacks", network("loopbacks", ipv4="10.64.192.0/28"), "networks.loopbacks.ipv4", "10.64.192.0/28", "wider prefix"),
+    ("no room for IPv6 sites", network("sites", ipv6="fd64:c10d::/64"), "networks.sites.ipv6", "fd64:c10d::/64", "wider prefix"),
+    ("no room at a peer", put("peers", "internet", prefix4="198.51.100.0/29"), "peers[1](internet).prefix4", "198.51.100.0/29", "wider prefix"),
+    ("an unannounceable service", network("services", ipv4="203.0.113.0/25"), "networks.services.ipv4", "203.0.113.0/25", "widen it"),
+    ("a loopback prefix", network("sites", ipv4="127.0.0.0/18"), "networks.sites.ipv4", "127.0.0.0/18", "cannot be routed"),
+    ("a multicast prefix", network("sites", ipv6="ff02::/48"), "networks.sites.ipv6", "ff02::/48", "cannot be routed"),
+    ("the whole internet", network("sites", ipv4="0.0.0.0/0"), "networks.sites.ipv4", "0.0.0.0/0", "really assigned"),
+    ("IPv6 missing", lambda d: d["networks"]["sites"].pop("ipv6"), "networks.sites.ipv6", "", "add it"),
+    ("IPv4 in the place of IPv6", network("sites", ipv6="10.0.0.0/8"), "networks.sites.ipv6", "'10.0.0.0/8'", "correct it"),
+    ("host bits in a prefix", network("sites", ipv4="10.64.0.1/18"), "networks.sites.ipv4", "'10.64.0.1/18'", "correct it"),
+    ("an even number of votes", put("hosts", "shaoguan-data1", etcd_votes=0), "hosts[7](nanshan-ops1).etcd_votes", "4", "odd number"),
+    ("one vote", lambda d: [h.update(etcd_votes=0) for h in d["hosts"][:10]], "hosts[10](shaoguan-data1).etcd_votes", "1", "at least 3"),
+    ("a site with a majority", lambda d: [put("hosts", n, etcd_votes=v)(d) for n, v in (("nanshan-ops1", 0), ("shaoguan-data1", 0))], "hosts[3](futian-ops1).etcd_votes", "2", "move a vote elsewhere"),
+    ("a vote on a server of applications", lambda d: [put("hosts", n, etcd_votes=v)(d) for n, v in (("futian-ops1", 0), ("futian-kube1", 1))], "hosts[1](futian-kube1).etcd_votes", "futian-kube1", "move it"),
+    ("a standby beside the primary", second_member_in_futian, "hosts[18](futian-data2).database", "futian-data2", "one database member per site"),
+    ("two copies in all", lambda d: [put("hosts", "shaoguan-data1", database=False)(d), database(acknowledging=["nanshan"])(d)], "database.acknowledging", "futian, nanshan", "three sites"),
+    ("a promotable site without a member", put("hosts", "futian-data1", database=False), "database.promotable[0]", "futian", "has no database member"),
+    ("a member without a part", database(acknowledging=["nanshan"]), "hosts[10](shaoguan-data1).database", "shaoguan-data1", "add it to one"),
+    ("a site with two parts", database(acknowledging=["shaoguan", "futian"]), "database.acknowledging[1]", "futian", "keep one"),
+    ("an unknown database site", database(acknowledging=["shaoguan", "moon"]), "database.acknowledging[1]", "moon", "known:"),
+    ("a remote site that may be promoted", database(promotable=["futian", "shaoguan"], acknowledging=["nanshan"]), "database.promotable", "futian, shaoguan", "database.acknowledging"),
+    ("timers that overlap", database(retry_timeout_s=10), "database.ttl_s", "20", "is 21"),
+    ("a ttl that Patroni refuses", database(ttl_s=10), "database.ttl_s", "10", "greater than or equal to 20"),
+    ("a city without processors", put("hosts", "futian-kube1", cpus=1.0), "hosts[1](futian-kube1).cpus", "1", "1.5 processors"),
+    ("a city without memory", put("hosts", "nanshan-kube1", memory_mib=512), "hosts[5](nanshan-kube1).memory_mib", "512", "1024 MiB"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "key", "value", "way_out"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_is_refused_with_key_value_and_way_out(
+    document: Document, refused: Refused, spoil: Spoil, key: str, value: str, way_out: str
+) -> None:
+    """One spoilt thing is found at its place (others may follow from it)."""
+    spoil(document)
+    problems = refused(document)
+    found = [p for p in problems if p.key == key and way_out in p.message]
+    assert found, "\n".join(map(str, problems))
+    assert found[0].value == value
+
+
+def test_the_projects_own_estate_keeps_every_rule() -> None:
+    """And the rules are not run over nothing."""
+    estate, source = parse()
+    assert check(estate, source) == []
+    assert len(RULES) == len(set(RULES)) > 25
+
+
+def test_two_routers_with_one_loopback_are_refused(document: Document, refused: Refused) -> None:
+    """Loopbacks are numbered by site and host, and the tenth edge of one site would meet the next site's first."""
+    document["hosts"].append({**named(document["hosts"], "futian-edge1"), "name": "futian-edge2", "number": 11})
+    named(document["hosts"], "futian-kube1")["number"] = 12
+    found = [p for p in refused(document) if "10.64.192.21" in p.value]
+    assert found
+    assert "another number" in found[0].message
+
+
+def test_example_numbers_are_advised_against_on_a_real_estate(document: Document) -> None:
+    """They are right in a lab only; advice does not refuse."""
+    from estate.checks import advise
+    from estate.model import Estate
+    from estate.problems import Source
+
+    source = Source(files={}, fallback="x")
+    assert advise(Estate.model_validate(document), source) == []
+    real = Estate.model_validate(
+        {**document, "lab": False, "sites": [{**document["sites"][0], "asn": 64500}, *document["sites"][1:]]}
+    )
+    told = {problem.key: problem.message for problem in advise(real, source)}
+    assert "kept for examples" in told["sites[0](futian).asn"]
+    assert "kept for examples" in told["networks.services.ipv4"]
