@@ -83,11 +83,10 @@ class Playbook(Resource):
     async def read(
         self, resource_id: str, state: Properties, inputs: Properties, call: Call
     ) -> tuple[str, Properties, Properties]:
-        """Compare the host with what was applied; also how a host is imported by its name and address."""
+        """Compare the host with what was applied. Without inputs it is an import, by `HOST@ADDRESS`."""
         if not inputs:
-            raise ResourceFailed(
-                f"{resource_id}: a Playbook is not imported by ID: `govcloud up` adopts the host as it is"
-            )
+            adopted = await asyncio.to_thread(_adopt, resource_id)
+            return plain(adopted["host"]), adopted, adopted
         found = await asyncio.to_thread(_compare, plain_map(inputs))
         applied = {APPLIED: state[APPLIED]} if APPLIED in state else {}
         return resource_id, {**actual_state(inputs, found), **applied}, inputs
@@ -148,6 +147,23 @@ def _compare(values: dict[str, Any]) -> tuple[Difference, ...]:
         return compare(shape.host_input(values), Access.default(), timeout_s=READ_TIMEOUT_S, installs=installs)
     except GovcloudError as error:
         raise ResourceFailed(f"{values['host']}: cannot be compared: {error.message}") from error
+
+
+def _adopt(resource_id: str) -> Properties:
+    """A host under management of which nothing is declared yet: the next preview shows all that will be."""
+    from workstation import ssh
+
+    host, at, address = resource_id.partition("@")
+    if not (host and at and address):
+        raise ResourceFailed(
+            f"{resource_id}: a Playbook is imported by HOST@ADDRESS, for example futian-edge1@10.127.0.11"
+        )
+    try:
+        ssh.run(ssh.Access.default(), address, ["true"], timeout_s=READ_TIMEOUT_S)
+    except GovcloudError as error:
+        raise ResourceFailed(f"{host}: cannot be imported: {error.message}") from error
+    nothing = {**{key: {} for key in (*shape.KINDS, shape.SECRETS, GATE)}, "roles": [], "instance": ""}
+    return {key: wire(value) for key, value in {"host": host, "address": address, **nothing}.items()}
 
 
 def actual_state(inputs: Properties, found: tuple[Difference, ...]) -> Properties:

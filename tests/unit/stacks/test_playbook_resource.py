@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import pytest
 
 from playbooks.compare import Difference
 from playbooks.hostplan import File, HostInput, RoleInput, Unit
 from stacks.providers.playbook import FOUND, Playbook, actual_state
+from stacks.providers.resource import Call, ResourceFailed
 from stacks.providers.shape import properties
 from stacks.providers.values import Hidden, Properties, plain_map, wire, wire_map
 
@@ -93,3 +97,10 @@ def test_inputs_that_cannot_be_used_are_told_before_anything_starts() -> None:
     assert [failure.property for failure in Playbook().check(short)] == ["address"]
     relative = inputs(files=wire({"etc/x": {"text": ""}}))
     assert "etc/x is no absolute path" in Playbook().check(relative)[0].reason
+
+
+def test_an_import_names_its_form() -> None:
+    """By host and address; anything else is told."""
+    nobody = Call(name="x", preview=False, timeout_s=0, say=lambda line: None)
+    with pytest.raises(ResourceFailed, match="HOST@ADDRESS"):
+        asyncio.run(Playbook().read("futian-edge1", {}, {}, nobody))
