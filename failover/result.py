@@ -154,8 +154,10 @@ def _latency(latency: Latency) -> dict[str, float | None]:
     return {"p50": latency.p50_ms, "p95": latency.p95_ms, "p99": latency.p99_ms, "max": latency.max_ms}
 
 
-LATE_MS = 100.0
-"""An applicant that is itself later than one window at the 99th percentile measures nothing any more."""
+LATE_MS = 1000.0
+"""An applicant that is itself that late at the 99th percentile measures no longer what it was meant to. Less is told
+as a finding: both outages and latency count from the scheduled send, so a late applicant makes the service look worse
+only."""
 
 
 def _reasons(result: DrillResult) -> Iterator[Reason]:

@@ -98,7 +98,7 @@ class RemoteApplicant:
         self._must(["tar", "-x", "-f", "-", "-C", self.folder, "--no-same-owner"], stdin=packed(files))
         self._must([
             "systemd-run", f"--unit={self.unit}", "--collect", "--quiet", f"--working-directory={self.folder}",
-            "--nice=-5", "--", "/usr/bin/python3", "-m", "applicant",
+            "--nice=-15", "--", "/usr/bin/python3", "-m", "applicant",
             *arguments(estate=estate, front=front, pace=pace, seed=seed),
         ])  # fmt: skip
         end = self._clock.monotonic() + 15

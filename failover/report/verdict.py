@@ -12,6 +12,7 @@ from failover.result import DrillResult
 
 NOTICEABLE_S = 1.0
 SLOW_REJOIN_S = 60.0
+NOTICEABLE_LATE_MS = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,8 @@ def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
         yield "silence", {"silence": number(f.write_silence_s)}
     if f.reads_stale:
         yield "stale", {"count": number(f.reads_stale)}
+    if f.lateness_p99_ms > NOTICEABLE_LATE_MS:
+        yield "late", {"late": number(f.lateness_p99_ms)}
     if f.unknown:
         yield "unknown", {"count": number(f.unknown), "present": number(c.unknown_present)}
     if f.write_latency.p99_ms is not None and f.write_latency.p99_ms > o.latency_p99_ms:

@@ -20,6 +20,8 @@ from cryptography.x509.oid import NameOID
 from failover import vantage
 
 NAME = "approval.test"
+FIRST = ("nice", "-n", "-15")
+"""As on a vantage: what measures must not wait for what else this machine does. Without root it only warns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,9 @@ def desk(authority: Authority) -> Iterator[Callable[..., RunningDesk]]:
                 "--key",
                 str(authority.key),
             ]
-            process = subprocess.Popen([*argv, "--faults", json.dumps(faults)], stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                [*FIRST, *argv, "--faults", json.dumps(faults)], stdout=subprocess.PIPE, text=True
+            )
             ends.callback(_end, process)
             assert process.stdout is not None
             return RunningDesk(process=process, port=int(process.stdout.readline()), authority=authority)
@@ -140,7 +144,7 @@ def apply(folder: Path, applicant_python: str) -> Iterator[Callable[..., subproc
             ]
             argv += ["--name", name, "--port", str(desk.port), "--address4", "127.0.0.1", "--address6", "::1"]
             argv += ["--seed", "7", "--people-seed", "1", "--people", "1000", "--read-after", "0.5", *options]
-            process = subprocess.Popen(argv, cwd=folder, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen([*FIRST, *argv], cwd=folder, stderr=subprocess.PIPE, text=True)
             ends.callback(_end, process)
             return process
 

@@ -110,7 +110,7 @@ class World:
 
     def _start_unit(self, words: list[str]) -> Ended:
         settings = dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
-        command = [self.python, *words[words.index("--") + 2 :]]
+        command = ["nice", "-n", settings["nice"], self.python, *words[words.index("--") + 2 :]]
         log = (self.folder / "unit.log").open("ab")
         process = subprocess.Popen(command, cwd=settings["working-directory"], stderr=log)
         log.close()

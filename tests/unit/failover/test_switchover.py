@@ -1,0 +1,96 @@
+"""The act of a switchover: looked at again, ordered once, checked after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from failover import lock, plans
+from failover.plans import Intent, Verb
+from failover.protocols import Observed, Role
+from failover.switchover import Moved, carry_out
+from tests.unit.failover.test_journal import Clock
+from tests.unit.failover.views import ESTATE, HEALTHY, with_member
+from workstation.errors import GovcloudError, Locked, Refused
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How patronictl ended."""
+
+    returncode: int = 0
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+@dataclass
+class Cluster:
+    """Moves its primary when it is told to; `views` are shown before, in turn."""
+
+    seen: Observed = HEALTHY
+    answer: Answer = field(default_factory=Answer)
+    obeys: bool = True
+    ordered: list[tuple[str, ...]] = field(default_factory=list)
+
+    def snapshot(self) -> Observed:
+        return self.seen
+
+    def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Answer:
+        self.ordered.append((host, *argv[3:]))
+        if self.obeys and self.answer.returncode == 0:
+            moved = with_member(self.seen, "futian", role=Role.SYNC_STANDBY)
+            self.seen = with_member(moved, "nanshan", role=Role.PRIMARY)
+        return self.answer
+
+
+PLAN = plans.plan(ESTATE, HEALTHY, Intent(verb=Verb.SWITCHOVER, to="nanshan"))
+
+
+def move(cluster: Cluster, home: Path) -> Moved:
+    return carry_out(PLAN, ESTATE, cluster, cluster, home, clock=Clock())
+
+
+def test_a_switchover_names_leader_and_candidate_to_patroni(tmp_path: Path) -> None:
+    cluster = Cluster()
+    moved = move(cluster, tmp_path)
+    assert cluster.ordered == [
+        ("futian-data1", "switchover", "--leader", "futian-data1", "--candidate", "nanshan-data1", "--force")
+    ]
+    assert moved.as_json()["primary"] == "nanshan-data1"
+    assert moved.changed
+    assert '"phase": "done"' in (tmp_path / "moves" / "journal.jsonl").read_text()
+
+
+def test_an_estate_that_changed_since_the_plan_is_refused_and_nothing_is_ordered(tmp_path: Path) -> None:
+    cluster = Cluster(seen=with_member(HEALTHY, "nanshan", lag_bytes=5_000_000))
+    with pytest.raises(Refused, match="lag"):
+        move(cluster, tmp_path)
+    assert not cluster.ordered
+
+
+def test_a_primary_that_is_already_there_is_left_alone(tmp_path: Path) -> None:
+    cluster = Cluster()
+    move(cluster, tmp_path)
+    assert not move(cluster, tmp_path).changed
+    assert len(cluster.ordered) == 1
+
+
+def test_patronis_refusal_is_told(tmp_path: Path) -> None:
+    cluster = Cluster(answer=Answer(returncode=1, stderr=b"Error\nno good candidates\n"))
+    with pytest.raises(GovcloudError, match="no good candidates"):
+        move(cluster, tmp_path)
+
+
+def test_a_move_that_does_not_come_is_told_at_the_deadline(tmp_path: Path) -> None:
+    with pytest.raises(GovcloudError, match="nanshan-data1 is not primary"):
+        move(Cluster(obeys=False), tmp_path)
+
+
+def test_only_one_moves_the_estate_at_a_time(tmp_path: Path) -> None:
+    cluster = Cluster()
+    with lock.held(tmp_path, "drill site-loss at futian"), pytest.raises(Locked, match="site-loss"):
+        move(cluster, tmp_path)
+    assert not cluster.ordered
