@@ -1,4 +1,4 @@
-"""What must stay secret and is generated once by the stacks: certificates with their keys, and the database's passwords.
+"""What must stay secret and is generated once by the stacks: certificates with keys, and the database's passwords.
 
 Roles never make secrets: they are handed in, so that a lost machine comes back with the same identity.
 """

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Bring the running cluster to what is declared: Patroni's settings for all members, and databases, roles and rights.
+# ruff: noqa: PTH123
+"""Bring the running cluster to what is declared: Patroni's settings for all members, and databases, roles, rights.
 
-Only the member that is primary does anything; the others wait for their own health. Called with `--wait SECONDS` after
+Only the member that is primary does anything; others wait for their own health. Called with `--wait SECONDS` after
 the role has installed its files, and by Patroni itself (`on_start`, `on_role_change`), so that a new primary is complete
 without anyone's help. Everything it does can be done again.
 """
@@ -82,12 +83,30 @@ def wait(member, deadline):
 def psql(settings, *arguments):
     """(exit code, output) of a run as superuser, whose own commits wait for no standby."""
     environment = dict(os.environ, PGOPTIONS="-c synchronous_commit=local -c client_min_messages=warning")
-    argv = [settings["psql"], "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", settings["socket"], "-U", "postgres", "-d", "postgres"]
+    argv = [
+        settings["psql"],
+        "-XqAt",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-h",
+        settings["socket"],
+        "-U",
+        "postgres",
+        "-d",
+        "postgres",
+    ]
     try:
-        done = subprocess.run([*argv, *arguments], env=environment, timeout=SQL_TIMEOUT_S, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+        done = subprocess.run(
+            [*argv, *arguments],
+            env=environment,
+            timeout=SQL_TIMEOUT_S,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
-        return 124, "no end within %d s" % SQL_TIMEOUT_S
+        return 124, f"no end within {SQL_TIMEOUT_S} s"
     return done.returncode, done.stdout.strip()
 
 
@@ -108,15 +127,15 @@ def settle(settings, member, deadline):
         return "Patroni did not tell its settings"
     changed = differences(settings["dynamic"], actual)
     if changed and member.call("/config", changed) is None:
-        return "Patroni did not take the settings %s" % json.dumps(changed)
+        return f"Patroni did not take the settings {json.dumps(changed)}"
     if changed:
-        print("settings of all members: %s" % json.dumps(changed, sort_keys=True))
+        print(f"settings of all members: {json.dumps(changed, sort_keys=True)}")
     if not guarded(settings, deadline):
         return "commits wait for no standby yet: no logins before that"
     with open(settings["lock"], "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         code, output = psql(settings, "-f", settings["sql"])
-    return output or "psql ended with %d" % code if code else ""
+    return output or f"psql ended with {code}" if code else ""
 
 
 def main(arguments):
@@ -130,8 +149,10 @@ def main(arguments):
     role, status = wait(member, deadline)
     if role is None:
         seen = {key: (status or {}).get(key) for key in ("role", "state", "replication_state", "timeline")}
-        print("this member does not serve yet: %s" % (json.dumps(seen) if status else "Patroni does not answer"),
-              file=sys.stderr)
+        print(
+            "this member does not serve yet: %s" % (json.dumps(seen) if status else "Patroni does not answer"),
+            file=sys.stderr,
+        )
         return 1
     fault = settle(settings, member, deadline) if role == "primary" else ""
     if fault:

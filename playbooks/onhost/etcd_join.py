@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# ruff: noqa: PTH110, PTH112, PTH118, PTH123
 """Decide how this etcd member starts, before it starts: found the cluster, go on, or join anew after its disk was lost.
 
 A member that comes back with an empty disk and its old identity has forgotten what it voted for. It must not found the
@@ -31,7 +32,9 @@ def decide(members, peer_url, was_member):
     """
     if members is None:
         if was_member:
-            raise Refused("the disk is empty, this host was a member before, and no other member answers: waiting for them")
+            raise Refused(
+                "the disk is empty, this host was a member before, and no other member answers: waiting for them"
+            )
         return "new", None, False
     own = [member for member in members if peer_url in member.get("peerURLs", [])]
     if not own:
@@ -46,18 +49,32 @@ def initial_cluster(members, peer_url, name, declared):
     names = {url: own for own, url in (item.split("=", 1) for item in declared.split(","))}
     pairs = {url: member.get("name") or names.get(url, "unknown") for member in members for url in member["peerURLs"]}
     pairs[peer_url] = name
-    return ",".join("%s=%s" % (pairs[url], url) for url in sorted(pairs))
+    return ",".join(f"{pairs[url]}={url}" for url in sorted(pairs))
 
 
 def etcdctl(endpoint, arguments, timeout_s):
     """The answer of one member as JSON, or None."""
-    argv = ["etcdctl", "--endpoints", endpoint, "--cacert", os.environ["ETCD_TRUSTED_CA_FILE"],
-            "--cert", os.environ["ETCD_CERT_FILE"], "--key", os.environ["ETCD_KEY_FILE"],
-            "--dial-timeout", "2s", "--command-timeout", "%ds" % timeout_s, "--write-out", "json", *arguments]
+    argv = [
+        "etcdctl",
+        "--endpoints",
+        endpoint,
+        "--cacert",
+        os.environ["ETCD_TRUSTED_CA_FILE"],
+        "--cert",
+        os.environ["ETCD_CERT_FILE"],
+        "--key",
+        os.environ["ETCD_KEY_FILE"],
+        "--dial-timeout",
+        "2s",
+        "--command-timeout",
+        f"{timeout_s}s",
+        "--write-out",
+        "json",
+        *arguments,
+    ]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCD")}
     try:
-        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout_s + 2, env=environment,
-                              check=False)
+        done = subprocess.run(argv, capture_output=True, timeout=timeout_s + 2, env=environment, check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
     except (subprocess.TimeoutExpired, ValueError):
         return None
@@ -74,7 +91,7 @@ def ask(endpoints):
 
 def rejoin(endpoint, remove, name, peer_url):
     """Leave where needed, join, and give the new member list."""
-    if remove is not None and etcdctl(endpoint, ["member", "remove", "%x" % remove], CHANGE_TIMEOUT_S) is None:
+    if remove is not None and etcdctl(endpoint, ["member", "remove", f"{remove:x}"], CHANGE_TIMEOUT_S) is None:
         raise Refused("the cluster did not remove this host's lost member; trying again")
     if etcdctl(endpoint, ["member", "add", name, "--peer-urls", peer_url], CHANGE_TIMEOUT_S) is None:
         raise Refused("the cluster did not add this host; trying again")
@@ -97,8 +114,10 @@ def start(marker):
         members = rejoin(endpoint, remove, name, peer_url)
     if state == "new":
         return {"ETCD_INITIAL_CLUSTER_STATE": "new", "ETCD_INITIAL_CLUSTER": declared}
-    return {"ETCD_INITIAL_CLUSTER_STATE": "existing",
-            "ETCD_INITIAL_CLUSTER": initial_cluster(members, peer_url, name, declared)}
+    return {
+        "ETCD_INITIAL_CLUSTER_STATE": "existing",
+        "ETCD_INITIAL_CLUSTER": initial_cluster(members, peer_url, name, declared),
+    }
 
 
 def main():
@@ -106,10 +125,10 @@ def main():
     try:
         environment = start(marker)
     except Refused as error:
-        print("not starting: %s (to found a new cluster on purpose, remove %s)" % (error, marker), file=sys.stderr)
+        print(f"not starting: {error} (to found a new cluster on purpose, remove {marker})", file=sys.stderr)
         return 1
     with open(result, "w") as stream:
-        stream.write("".join("%s=%s\n" % item for item in sorted(environment.items())))
+        stream.write("".join("{}={}\n".format(*item) for item in sorted(environment.items())))
     with open(marker, "a"):
         pass
     return 0

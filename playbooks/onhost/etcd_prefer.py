@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# ruff: noqa: PTH123
 """Move etcd's leadership to this host, where losing or splitting the cities then costs no election.
 
 Runs from a timer at the witness site. Moves only when the leader elsewhere has been the same for two looks, this member
@@ -22,7 +23,7 @@ MOVES_WITHIN_S = 900
 
 
 def decide(own, leader, memory, now):
-    """(whether to move, what to remember). `own`, `leader` are endpoint statuses, `leader` None where it is unreachable.
+    """(whether to move, what to remember). `own`, `leader` are endpoint statuses, `leader` None where unreachable.
 
     `memory` holds `leader` and `term` of the last look and `moves`, the times of recent moves in seconds.
     """
@@ -42,9 +43,13 @@ def etcdctl(endpoint, arguments, json_answer=True):
     """The answer as JSON (True for a command without one), or None where it failed."""
     argv = ["etcdctl", "--dial-timeout", "2s", "--command-timeout", "5s"]
     try:
-        done = subprocess.run([*argv, *(["--write-out", "json"] if json_answer else []), *arguments],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=8, check=False,
-                              env=dict(os.environ, ETCDCTL_ENDPOINTS=endpoint))
+        done = subprocess.run(
+            [*argv, *(["--write-out", "json"] if json_answer else []), *arguments],
+            capture_output=True,
+            timeout=8,
+            check=False,
+            env=dict(os.environ, ETCDCTL_ENDPOINTS=endpoint),
+        )
     except subprocess.TimeoutExpired:
         return None
     if done.returncode:
@@ -83,8 +88,12 @@ def look(local, path):
         json.dump(memory, stream)
     if not move:
         return 0
-    done = etcdctl(address, ["move-leader", "%x" % own["header"]["member_id"]], json_answer=False)
-    print("leadership moved here from %x" % own["leader"] if done else "leadership was not moved: %s refused" % address)
+    done = etcdctl(address, ["move-leader", "{:x}".format(own["header"]["member_id"])], json_answer=False)
+    print(
+        "leadership moved here from {:x}".format(own["leader"])
+        if done
+        else f"leadership was not moved: {address} refused"
+    )
     return 0 if done else 1
 
 

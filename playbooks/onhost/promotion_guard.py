@@ -1,9 +1,10 @@
 #!/usr/bin/python3
+# ruff: noqa: B905, PTH123
 """Patroni's pre_promote at a site whose member acknowledges commits and is never promoted without a person.
 
 It runs after this member took the leader key, because a commit may have been acknowledged by it alone. While it holds
 the key the promotable members follow it, and so receive what only it has. As soon as one of them has everything it ends
-with 1: Patroni then gives the key back, stays out of the race for one ttl, and that member takes over with nothing lost.
+with 1: Patroni then gives the key back, stays out of the race for one ttl, and that member takes over, nothing lost.
 It ends with 1 as well where none of them answers or catches up in time; the next attempt comes after the ttl.
 
 A person allows a takeover by a token that names the timeline it ends, so that an old token allows nothing later:
@@ -32,8 +33,11 @@ def position(status):
 
 def usable(status):
     """Whether a member answers as a running standby."""
-    return bool(status) and status.get("role") == "replica" and status.get("state") in ("running", "streaming",
-                                                                                     "in archive recovery")
+    return (
+        bool(status)
+        and status.get("role") == "replica"
+        and status.get("state") in ("running", "streaming", "in archive recovery")
+    )
 
 
 def caught_up(own, others):
@@ -46,22 +50,26 @@ def caught_up(own, others):
 
 def allows(token, timeline):
     """Whether a person's token allows to end `timeline`."""
-    return isinstance(token, dict) and token.get("timeline") == timeline and bool(token.get("by")) \
+    return (
+        isinstance(token, dict)
+        and token.get("timeline") == timeline
+        and bool(token.get("by"))
         and bool(token.get("reason"))
+    )
 
 
 def verdict(own, others, token, waited_s, wait_s, silent_s):
     """(exit code or None to go on waiting, why).
 
-    `waited_s` since the start; without any usable member the answer comes after `silent_s`, at the latest after `wait_s`.
+    `waited_s` since the start; without any usable member it ends after `silent_s`, at the latest after `wait_s`.
     """
     if own and allows(token, own.get("timeline")):
-        return 0, "allowed by %s: %s" % (token["by"], token["reason"])
+        return 0, "allowed by {}: {}".format(token["by"], token["reason"])
     name = caught_up(own, others) if own else None
     if name:
-        return 1, "%s holds everything up to %X: leaving it to take over" % (name, position(own))
+        return 1, f"{name} holds everything up to {position(own):X}: leaving it to take over"
     if waited_s >= wait_s:
-        return 1, "no promotable member caught up within %.0f s: not promoting" % wait_s
+        return 1, f"no promotable member caught up within {wait_s:.0f} s: not promoting"
     if waited_s >= silent_s and not any(usable(status) for status in others.values()):
         return 1, "no promotable member answers as a standby: not promoting without a person"
     return None, ""
@@ -99,10 +107,16 @@ def main(path=SETTINGS):
     with ThreadPoolExecutor(max_workers=len(names) + 1) as pool:
         while True:
             own, *answers = pool.map(ask, [settings["own"], *(settings["promotable"][name] for name in names)])
-            code, why = verdict(own, dict(zip(names, answers)), read_token(settings["token"]),
-                                time.monotonic() - start, settings["wait_s"], settings["silent_s"])
+            code, why = verdict(
+                own,
+                dict(zip(names, answers)),
+                read_token(settings["token"]),
+                time.monotonic() - start,
+                settings["wait_s"],
+                settings["silent_s"],
+            )
             if code is not None:
-                print("promotion guard: %s" % why, flush=True)
+                print(f"promotion guard: {why}", flush=True)
                 return code
             time.sleep(BETWEEN_S)
 

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
+# ruff: noqa: PTH103, PTH104, PTH106, PTH110, PTH112, PTH118, PTH119, PTH120, PTH123, PTH208
 """Patroni's way to make a replica: never destroys WAL that only this host has.
 
 Patroni calls it on an empty data directory, and when this member's WAL has diverged from the primary's (it was primary
 and wrote what no survivor had). The steps are such that a crash or a full disk at any point loses nothing:
 
 1. a data directory is renamed aside, never removed where it stands;
-2. its WAL after the fork is moved to the folder of kept forks, with a report of what is in it, then the rest is removed;
+2. its WAL after the fork is moved to the folder of kept forks, with a report of what it is, then the rest is removed;
 3. a base backup is taken into a folder of its own and renamed into place when it is complete.
 
 Patroni removes the data directory when this fails; by then it has been renamed aside, and the next call goes on.
@@ -33,7 +34,7 @@ class CannotKeep(Exception):
 
 
 def say(text):
-    print("rejoin: %s" % text, flush=True)
+    print(f"rejoin: {text}", flush=True)
 
 
 def lsn(text):
@@ -42,7 +43,7 @@ def lsn(text):
 
 
 def lsn_text(value):
-    return "%X/%X" % (value >> 32, value & 0xFFFFFFFF)
+    return f"{value >> 32:X}/{value & 0xFFFFFFFF:X}"
 
 
 def fork_of(history, timeline):
@@ -74,19 +75,20 @@ def newest_timeline(names):
 
 
 def run(argv, **options):
-    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False,
-                          **options)
+    return subprocess.run(argv, capture_output=True, text=True, check=False, **options)
 
 
 def from_leader(args, command):
     """Answer of a replication command at the leader; CannotKeep where there is none."""
     try:
-        done = run([os.path.join(args.bindir, "psql"), "-XAtw", "-F", "|", "-c", command, args.connstring + " replication=1"],
-                   timeout=LEADER_TIMEOUT_S)
+        done = run(
+            [os.path.join(args.bindir, "psql"), "-XAtw", "-F", "|", "-c", command, args.connstring + " replication=1"],
+            timeout=LEADER_TIMEOUT_S,
+        )
     except subprocess.TimeoutExpired:
-        raise CannotKeep("the leader did not answer %s" % command) from None
+        raise CannotKeep(f"the leader did not answer {command}") from None
     if done.returncode:
-        raise CannotKeep("the leader refused %s: %s" % (command, done.stderr.strip()))
+        raise CannotKeep(f"the leader refused {command}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -99,17 +101,24 @@ def fork_point(args, timeline, system):
     """Byte at which the leader left our timeline; None where it has not: then nothing of ours is unknown to it."""
     leader_system, leader_timeline = from_leader(args, "IDENTIFY_SYSTEM").strip().split("|")[:2]
     if leader_system != system:
-        raise CannotKeep("the leader is of system %s, this data of %s: a person has to look" % (leader_system, system))
+        raise CannotKeep(f"the leader is of system {leader_system}, this data of {system}: a person has to look")
     if int(leader_timeline) == timeline:
         return None
-    history = from_leader(args, "TIMELINE_HISTORY %s" % leader_timeline) if int(leader_timeline) > 1 else ""
+    history = from_leader(args, f"TIMELINE_HISTORY {leader_timeline}") if int(leader_timeline) > 1 else ""
     return fork_of(history, timeline) or 0
 
 
 def waldump(args, folder, timeline, start):
     """(end of the last record's start as text or None, number of records, number of commits) after `start`."""
-    argv = [os.path.join(args.bindir, "pg_waldump"), "--path", os.path.join(folder, "pg_wal"), "--timeline", str(timeline),
-            "--start", lsn_text(start)]
+    argv = [
+        os.path.join(args.bindir, "pg_waldump"),
+        "--path",
+        os.path.join(folder, "pg_wal"),
+        "--timeline",
+        str(timeline),
+        "--start",
+        lsn_text(start),
+    ]
     last, records, commits = None, 0, 0
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True) as process:
         for line in process.stdout or ():
@@ -145,9 +154,17 @@ def keep(args, folder):
         return None
     end = lsn(last) if last else start
     chosen = [name for name in chosen if name not in segments(names, timeline, (end // size + 2) * size, size)]
-    report = {"member": args.member, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "timeline": timeline,
-              "fork": lsn_text(start), "last_record": last, "records": records, "commits": commits, "files": chosen,
-              "bytes": len(chosen) * size}
+    report = {
+        "member": args.member,
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "timeline": timeline,
+        "fork": lsn_text(start),
+        "last_record": last,
+        "records": records,
+        "commits": commits,
+        "files": chosen,
+        "bytes": len(chosen) * size,
+    }
     target = os.path.join(args.kept, os.path.basename(folder))
     os.makedirs(target, mode=0o700, exist_ok=True)
     with open(os.path.join(target, UNFINISHED), "w") as stream:
@@ -185,10 +202,10 @@ def set_aside(args):
     number = 1
     while os.path.exists(target):
         number += 1
-        target = os.path.join(args.aside, "%s-%d" % (name, number))
+        target = os.path.join(args.aside, f"{name}-{number}")
     os.rename(args.datadir, target)
     sync_folder(os.path.dirname(args.datadir))
-    say("the data directory is set aside as %s" % target)
+    say(f"the data directory is set aside as {target}")
 
 
 def settle(args):
@@ -199,7 +216,7 @@ def settle(args):
         if not os.path.exists(os.path.join(target, REPORT)):
             begun = os.path.exists(os.path.join(target, UNFINISHED))
             report = finish(target, os.path.join(folder, "pg_wal")) if begun else keep(args, folder)
-            say("diverged WAL is kept: %s" % json.dumps(report, sort_keys=True) if report else "%s holds no fork" % name)
+            say(f"diverged WAL is kept: {json.dumps(report, sort_keys=True)}" if report else f"{name} holds no fork")
         shutil.rmtree(folder)
 
 
@@ -207,8 +224,18 @@ def backup(args):
     """A base backup, complete or not there."""
     incoming = args.datadir + ".incoming"
     shutil.rmtree(incoming, ignore_errors=True)
-    argv = [os.path.join(args.bindir, "pg_basebackup"), "-w", "-D", incoming, "-X", "stream", "-c", "fast", "-d",
-            args.connstring]
+    argv = [
+        os.path.join(args.bindir, "pg_basebackup"),
+        "-w",
+        "-D",
+        incoming,
+        "-X",
+        "stream",
+        "-c",
+        "fast",
+        "-d",
+        args.connstring,
+    ]
     code = subprocess.call(argv)
     if code == 0:
         os.rename(incoming, args.datadir)
@@ -227,7 +254,7 @@ def main(argv):
     try:
         settle(args)
     except (CannotKeep, OSError) as error:
-        say("not rejoining yet: %s" % error)
+        say(f"not rejoining yet: {error}")
         return 1
     return backup(args)
 

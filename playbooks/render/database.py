@@ -39,7 +39,9 @@ def statements(passwords: Passwords) -> str:
         OWNER: (passwords.approval_owner, "LOGIN"),
         APP: (passwords.approval_app, "LOGIN"),
     }
-    lines = ["-- Databases, roles and rights. Written by govcloud, role postgresql; run on the primary, may be repeated."]
+    lines = [
+        "-- Databases, roles and rights. Written by govcloud, role postgresql; run on the primary, may be repeated."
+    ]
     for name, (password, options) in logins.items():
         lines += [_create(name), _login(name, options, verifier(name, password))]
     lines += [_create(agency) for agency in AGENCIES]

@@ -3,7 +3,7 @@
 Client addresses are advertised once, in IPv4, so that a client that tries every address waits once for a dead member;
 both families are listened on.
 
-Only peers are admitted by name. For clients the same setting would shut out etcd's own JSON gateway, which Patroni uses:
+Only peers are admitted by name. For clients the same setting would shut out etcd's own JSON gateway, Patroni's way in:
 it calls its own member without checking the chain, and then finds no name to compare. Clients are those with a
 certificate of the estate whom the firewall lets through.
 """
@@ -130,14 +130,20 @@ def environment(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 def client_environment(plan: AddressPlan, host: Host) -> str:
     """For `etcdctl` on the host: the local member, the host's own certificate."""
-    return banner("etcdctl", host.name) + "\n".join((
-        f"ETCDCTL_CACERT={pki.AUTHORITY_FILE}",
-        f"ETCDCTL_CERT={pki.CERT_FILE}",
-        f"ETCDCTL_KEY={pki.KEY_FILE}",
-        f"ETCDCTL_ENDPOINTS={client_url(plan, host)}",
-        f"PREFER_LOCAL={client_url(plan, host)}",
-        f"PREFER_MEMORY={RUNTIME}/prefer.json",
-    )) + "\n"
+    return (
+        banner("etcdctl", host.name)
+        + "\n".join(
+            (
+                f"ETCDCTL_CACERT={pki.AUTHORITY_FILE}",
+                f"ETCDCTL_CERT={pki.CERT_FILE}",
+                f"ETCDCTL_KEY={pki.KEY_FILE}",
+                f"ETCDCTL_ENDPOINTS={client_url(plan, host)}",
+                f"PREFER_LOCAL={client_url(plan, host)}",
+                f"PREFER_MEMORY={RUNTIME}/prefer.json",
+            )
+        )
+        + "\n"
+    )
 
 
 def unit(host: Host) -> str:

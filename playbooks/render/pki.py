@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import Account, File, RoleInput
+from playbooks.hostplan import File, RoleInput
 from playbooks.secrets import OPERATOR, Secrets
 
 DIRECTORY = "/etc/govcloud/pki"
@@ -54,12 +54,13 @@ def leaves(estate: Estate, plan: AddressPlan) -> tuple[Leaf, ...]:
 def role_input(
     estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets, notify: Sequence[str] = ()
 ) -> RoleInput:
-    """The authority, the host's certificate and its key, readable by `GROUP`. `notify` are units to reload at renewal.
+    """The authority, the host's certificate and its key, readable by `GROUP`.
 
+    `notify` are units to reload at renewal, besides Patroni, which tells PostgreSQL; etcd reads them at each handshake.
     Raises KeyError for a host without a certificate.
     """
     own = secrets.certificates[host.name]
-    told = tuple(notify)
+    told = (*notify, *(("reload:patroni.service",) if host.database else ()))
     return RoleInput(
         role="pki",
         files=(

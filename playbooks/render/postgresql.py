@@ -66,8 +66,13 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
             File(path=f"{DIRECTORY}/guard.json", text=guard_settings(estate, plan, host)),
         ]
     files += [
-        File(path=f"{DIRECTORY}/patroni.yml", text=patroni(estate, plan, host, secrets.passwords), secret=True,
-             notify=reload, **own),
+        File(
+            path=f"{DIRECTORY}/patroni.yml",
+            text=patroni(estate, plan, host, secrets.passwords),
+            secret=True,
+            notify=reload,
+            **own,
+        ),
         File(path=f"/etc/systemd/system/{UNIT}", text=unit(host), notify=restart),
     ]
     return RoleInput(
@@ -110,6 +115,7 @@ def patroni(estate: Estate, plan: AddressPlan, host: Host, passwords: Passwords)
             **tls,
         },
         "ctl": {"cacert": pki.AUTHORITY_FILE, **tls},
+        "log": {"deduplicate_heartbeat_logs": True},
         "watchdog": {"mode": "off"},
         "tags": {"failover_priority": PROMOTABLE_PRIORITY if promotable else ACKNOWLEDGING_PRIORITY},
         "postgresql": _postgresql(estate, plan, host, passwords),
@@ -161,7 +167,7 @@ def dynamic(estate: Estate) -> dict[str, Any]:
 
 
 def parameters(host: Host) -> dict[str, Any]:
-    """PostgreSQL's own settings of one member: for the host's memory and disk, silent peers found within ten seconds."""
+    """PostgreSQL's own settings of one member: for the host's memory and disk, silent peers found in ten seconds."""
     disk_mib = host.disk.size_mib if host.disk else 8192
     return {
         "shared_buffers": f"{max(64, min(4096, host.memory_mib // 10))}MB",
@@ -206,7 +212,7 @@ def parameters(host: Host) -> dict[str, Any]:
 
 
 def access_rules(estate: Estate, plan: AddressPlan) -> list[str]:
-    """pg_hba: the own machine by its users, members for streaming, hosts of services for their database; all else not."""
+    """pg_hba: the own machine by its users, members for streaming, hosts of services for their database; no others."""
     members = [plan.lan(member.name) for member in estate.database_members]
     services = [plan.lan(host.name) for host in estate.own_hosts if host.kind is Kind.KUBE]
     name, logins = database.REPLICATOR, f"{database.OWNER},{database.APP}"
@@ -223,29 +229,33 @@ def access_rules(estate: Estate, plan: AddressPlan) -> list[str]:
 def guard_settings(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """Settings of the guard before promotion."""
     promotable = [member for member in estate.database_members if member.at in estate.database.promotable]
-    return _json({
-        "own": f"{rest_url(plan, host)}/patroni",
-        "promotable": {member.name: f"{rest_url(plan, member)}/patroni" for member in promotable},
-        "cafile": pki.AUTHORITY_FILE,
-        "token": TOKEN,
-        "wait_s": GUARD_WAIT_S,
-        "silent_s": GUARD_SILENT_S,
-    })
+    return _json(
+        {
+            "own": f"{rest_url(plan, host)}/patroni",
+            "promotable": {member.name: f"{rest_url(plan, member)}/patroni" for member in promotable},
+            "cafile": pki.AUTHORITY_FILE,
+            "token": TOKEN,
+            "wait_s": GUARD_WAIT_S,
+            "silent_s": GUARD_SILENT_S,
+        }
+    )
 
 
 def settle_settings(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """Settings of the program that brings the running cluster to what is declared."""
-    return _json({
-        "url": rest_url(plan, host),
-        "cafile": pki.AUTHORITY_FILE,
-        "certfile": pki.CERT_FILE,
-        "keyfile": pki.KEY_FILE,
-        "psql": f"{BIN_DIR}/psql",
-        "socket": SOCKETS,
-        "sql": f"{DIRECTORY}/database.sql",
-        "lock": f"{RUNTIME}/database.lock",
-        "dynamic": dynamic(estate),
-    })
+    return _json(
+        {
+            "url": rest_url(plan, host),
+            "cafile": pki.AUTHORITY_FILE,
+            "certfile": pki.CERT_FILE,
+            "keyfile": pki.KEY_FILE,
+            "psql": f"{BIN_DIR}/psql",
+            "socket": SOCKETS,
+            "sql": f"{DIRECTORY}/database.sql",
+            "lock": f"{RUNTIME}/database.lock",
+            "dynamic": dynamic(estate),
+        }
+    )
 
 
 def ctl_settings(estate: Estate, plan: AddressPlan) -> str:
@@ -308,8 +318,12 @@ def _etcd(estate: Estate, plan: AddressPlan) -> dict[str, Any]:
 
 def _postgresql(estate: Estate, plan: AddressPlan, host: Host, passwords: Passwords) -> dict[str, Any]:
     own, root = plan.lan(host.name), data_root(host)
-    streaming = {"username": database.REPLICATOR, "password": passwords.replication,
-                 "sslmode": "verify-full", "sslrootcert": pki.AUTHORITY_FILE}
+    streaming = {
+        "username": database.REPLICATOR,
+        "password": passwords.replication,
+        "sslmode": "verify-full",
+        "sslrootcert": pki.AUTHORITY_FILE,
+    }
     settings: dict[str, Any] = {
         "listen": f"{own.ipv4},[{own.ipv6}]:{PORT}",
         "connect_address": f"{own.ipv4}:{PORT}",

@@ -111,7 +111,7 @@ class Bench:
         """`host` hears nothing of what `to` sends."""
         other = self.plan.lan(to)
         drops = f"ip saddr {other.ipv4} drop; ip6 saddr {other.ipv6} drop"
-        rules = f"table inet deaf {{ chain input {{ type filter hook input priority 0; {drops} }} }}"
+        rules = f"table inet deaf {{ chain input {{ type filter hook input priority 0; {drops}\n}}\n}}\n"
         self.net(host, "nft", rules)
         try:
             yield
@@ -309,8 +309,8 @@ class Bench:
 
 def _network() -> subprocess.Popen[bytes]:
     """A process that holds a network namespace of its own."""
-    own, holder = os.stat("/proc/self/ns/net").st_ino, subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-    until("a network namespace", lambda: os.stat(f"/proc/{holder.pid}/ns/net").st_ino != own, 5)
+    own, holder = Path("/proc/self/ns/net").stat().st_ino, subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+    until("a network namespace", lambda: Path(f"/proc/{holder.pid}/ns/net").stat().st_ino != own, 5)
     return holder
 
 

@@ -1,6 +1,7 @@
 """The data tier against real daemons: who may acknowledge, who may take over, and that nothing acknowledged is lost."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from bench import Bench, until
 
 from playbooks.render import database
 from playbooks.render import pki as render_pki
+from playbooks.render.etcd import PREFER
+from workstation import paths
 
 REMOTE = "shaoguan-data1"
 TAKEOVER_S = 60
@@ -226,7 +229,7 @@ def test_with_both_cities_gone_the_remote_stays_what_it_is(bench: Bench) -> None
         seen = time.monotonic() + 35
         until(
             "thirty-five seconds as a standby",
-            lambda: bench.role(REMOTE).get("role") == "replica" and time.monotonic() > seen or None,
+            lambda: (bench.role(REMOTE).get("role") == "replica" and time.monotonic() > seen) or None,
             60,
         )
         assert bench.sql(REMOTE, "SELECT pg_is_in_recovery()") == "t"
@@ -235,3 +238,51 @@ def test_with_both_cities_gone_the_remote_stays_what_it_is(bench: Bench) -> None
         new = bench.steady(WHOLE_S)
         assert new != REMOTE
     assert lost(bench, new, path) == []
+
+
+def etcdctl(bench: Bench, *arguments: str) -> str:
+    """An answer of the witness's own member."""
+    own = bench.folder(REMOTE) / "etc/govcloud/etcd/ctl.env"
+    script = 'set -a; . "$0"; exec "$@"'
+    path = str(paths.cache() / "artifacts" / "etcdctl")
+    done = bench.net(REMOTE, "sh", "-c", script, str(own), path, *arguments, check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def leader_id(bench: Bench) -> int:
+    """ID of etcd's leader as the witness sees it, 0 where there is none."""
+    answer = etcdctl(bench, "endpoint", "status", "--write-out", "json")
+    return int(json.loads(answer)[0]["Status"]["leader"]) if answer else 0
+
+
+def member_ids(bench: Bench) -> dict[str, int]:
+    """IDs of the started members by name."""
+    answer = etcdctl(bench, "member", "list", "--write-out", "json")
+    return {entry["name"]: entry["ID"] for entry in json.loads(answer)["members"]} if answer else {}
+
+
+def test_leadership_of_etcd_comes_to_the_witness_at_the_second_look(bench: Bench) -> None:
+    ids = member_ids(bench)
+    if leader_id(bench) == ids[REMOTE]:
+        assert etcdctl(bench, "move-leader", f"{ids['futian-data1']:x}")
+    until("a leader elsewhere", lambda: leader_id(bench) not in (0, ids[REMOTE]), 15)
+    script = f'set -a; . {bench.folder(REMOTE)}/etc/govcloud/etcd/ctl.env; PATH="$0:$PATH"; exec {bench.folder(REMOTE)}{PREFER}'
+    looks = [bench.net(REMOTE, "sh", "-c", script, str(paths.cache() / "artifacts")).stdout for _ in range(3)]
+    assert looks[0] == looks[2] == ""
+    assert looks[1].startswith("leadership moved here")
+    until("leadership at the witness", lambda: leader_id(bench) == ids[REMOTE], 10)
+
+
+def test_a_vote_whose_disk_was_lost_joins_as_a_new_member(bench: Bench) -> None:
+    host = "nanshan-ops1"
+    before = member_ids(bench)
+    bench.lose(host)
+    shutil.rmtree(bench.folder(host) / "srv/data/etcd")
+    bench.start_etcd(host)
+    after = until(
+        "the member under a new ID",
+        lambda: (now := member_ids(bench)).get(host, before[host]) != before[host] and now,
+        60,
+    )
+    assert {**after, host: 0} == {**before, host: 0}
+    assert "joining as a new member" in bench.log(host, "etcd")

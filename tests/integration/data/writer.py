@@ -6,6 +6,7 @@ Usage: writer.py DSN FILE. Every line of FILE is a row's number, written once it
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import psycopg
 
@@ -15,7 +16,7 @@ RETRY_S = 0.2
 def main(dsn: str, path: str) -> None:
     """Until killed. A commit that was acknowledged with a warning is unknown, not acknowledged."""
     number, connection, notices = 0, None, []
-    with open(path, "a", buffering=1) as acknowledged:
+    with Path(path).open("a", buffering=1) as acknowledged:
         while True:
             number += 1
             try:
