@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from estate.loader import MAX_BYTES, EstateError, load
+from estate.loader import MAX_BYTES, MAX_TOLD, EstateError, load
 from estate.problems import Problem
 
 
@@ -37,7 +37,7 @@ def test_a_yaml_bomb_is_refused_at_its_first_alias(tmp_path: Path) -> None:
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     """A parser's stack is no measure of an estate."""
     file = tmp_path / "deep.yaml"
-    file.write_text("a: " + "[" * 20_000 + "]" * 20_000, encoding="utf-8")
+    file.write_text("a: " + "[" * 5_000 + "]" * 5_000, encoding="utf-8")
     assert "nested too deeply" in problem(file).message
 
 
@@ -143,3 +143,13 @@ def test_an_unreadable_file_is_told_whoever_asks(tmp_path: Path) -> None:
     told = problem(file)
     assert told.file == str(file)
     assert "cannot be read" in told.message or "no such file" in told.message
+
+
+def test_a_file_full_of_mistakes_is_told_in_a_screen_or_two(tmp_path: Path) -> None:
+    """Thousands of lines would hide the first one."""
+    file = tmp_path / "many.yaml"
+    file.write_text("hosts: [" + ", ".join(["1"] * 3000) + "]", encoding="utf-8")
+    with pytest.raises(EstateError) as caught:
+        load(file)
+    assert len(caught.value.problems) == MAX_TOLD + 1
+    assert "more problems" in caught.value.problems[-1].message
