@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools import command
@@ -26,6 +27,7 @@ PACKAGES = (
 
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
 POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_TEXT = "#!/bin/sh\n# Put here by govcloud setup while it installs packages: no service is started.\nexit 101\n"
 
 
 def missing(status: str, packages: tuple[str, ...] = PACKAGES) -> tuple[str, ...]:
@@ -40,15 +42,12 @@ def to_install() -> tuple[str, ...]:
 
 
 def install(packages: tuple[str, ...], on_line: Callable[[str], None]) -> None:
-    """Install packages without starting a service: the operator's machine needs programs, not daemons."""
+    """Install packages without starting a service: the operator's machine needs programs, not daemons.
+
+    Not bound to our own life: a package manager that is killed half-way leaves more to mend than one that finishes.
+    """
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    if not NO_CLUSTER.exists():
-        NO_CLUSTER.parent.mkdir(parents=True, exist_ok=True)
-        NO_CLUSTER.write_text("create_main_cluster = false\n")
-    ours = not POLICY.exists()
-    if ours:
-        POLICY.write_text("#!/bin/sh\nexit 101\n")
-        POLICY.chmod(0o755)
+    apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
     done = 0
 
     def count(line: str) -> None:
@@ -57,15 +56,25 @@ def install(packages: tuple[str, ...], on_line: Callable[[str], None]) -> None:
         if line.startswith("Setting up ") and done % 20 == 0:
             on_line(f"{done} packages set up")
 
-    try:
-        apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    if not NO_CLUSTER.exists():
+        NO_CLUSTER.parent.mkdir(parents=True, exist_ok=True)
+        NO_CLUSTER.write_text("create_main_cluster = false\n")
+    with _no_services():
+        command.run(["dpkg", "--configure", "-a"], env=env, failure="an interrupted installation cannot be finished")
         command.run([*apt, "update"], env=env, failure="the list of Debian packages cannot be fetched")
-        command.run(
-            [*apt, "-y", "--no-install-recommends", "install", *packages],
-            env=env,
-            failure="Debian packages could not be installed",
-            on_line=count,
-        )
+        install = [*apt, "-y", "--no-install-recommends", "install", *packages]
+        command.run(install, env=env, failure="Debian packages could not be installed", on_line=count)
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Packages start no daemon meanwhile; a policy that the machine has of its own stays as it is."""
+    ours = not POLICY.exists() or POLICY.read_text() == POLICY_TEXT
+    if ours:
+        POLICY.write_text(POLICY_TEXT)
+        POLICY.chmod(0o755)
+    try:
+        yield
     finally:
         if ours:
             POLICY.unlink(missing_ok=True)

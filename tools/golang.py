@@ -87,18 +87,8 @@ def build(wanted: Build, go: Path, on_progress: Callable[[str], None]) -> None:
             on_progress(f"{compiled} packages compiled, of at most {total}")
             last = time.monotonic()
 
-    argv = [
-        str(go),
-        "build",
-        "-v",
-        "-mod=readonly",
-        "-trimpath",
-        "-ldflags",
-        wanted.linked,
-        "-o",
-        str(fresh),
-        wanted.package,
-    ]
+    argv = [*command.BOUND, str(go), "build", "-v", "-mod=readonly", "-trimpath"]
+    argv += ["-ldflags", wanted.linked, "-o", str(fresh), wanted.package]
     command.run(argv, env=env, cwd=wanted.source, failure=f"{wanted.name} could not be built", on_line=count)
     fresh.replace(wanted.target)
     _stamp(wanted).write_text(wanted.key)

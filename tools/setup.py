@@ -86,6 +86,8 @@ def run(on_progress: Progress | None = None) -> None:
     )
     with _alone():
         work = look()
+        if not work.anything:
+            return
         say(f"Setting up, about {duration(work.expected_s)}; if interrupted, the next run goes on.")
         _carry_out(work, on_progress or (lambda text: say(f"  {text}")))
 

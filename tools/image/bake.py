@@ -81,16 +81,16 @@ def _second_stage(target: Path, on_progress: Callable[[str], None]) -> None:
     fresh = _fresh("image")
     root = str(fresh / "rootfs")
     on_progress("copying the base system")
-    copy = ["cp", "-a", "--reflink=auto", str(_base() / "rootfs"), str(fresh)]
+    copy = [*command.BOUND, "cp", "-a", "--reflink=auto", str(_base() / "rootfs"), str(fresh)]
     command.run(copy, failure="the base system could not be copied")
     module = [sys.executable, "-m", "tools.image.stage"]
     ours = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     ours["PYTHONPATH"] = str(paths.repo())
     on_progress(f"install parts of the roles {', '.join(packages.roles())}")
-    isolated = ["unshare", "--mount", "--propagation", "private", *module, "install", root]
+    isolated = [*command.BOUND, *command.CONTAINED, *module, "install", root]
     command.run(isolated, env=ours, failure="the roles' install parts failed in the image")
     on_progress("switching services off and removing what only building needed")
-    command.run([*module, "clean", root], env=ours, failure="the image could not be cleaned")
+    command.run([*command.BOUND, *module, "clean", root], env=ours, failure="the image could not be cleaned")
     fresh.rename(target)
 
 
@@ -116,7 +116,7 @@ def _fresh(what: str) -> Path:
     """A new folder to build in; what an interrupted run left is removed, never with a mount in it."""
     path = folder() / f".new-{what}"
     if any(f" {path}/" in text for text in _mounts()):
-        raise GovcloudError(f"something is still mounted under {path}", "unmount it and run ./govcloud setup again")
+        raise GovcloudError(f"an earlier run is still at work in {path}", "run ./govcloud setup again in a moment")
     if path.exists():
         shutil.rmtree(path)
     path.mkdir(parents=True)

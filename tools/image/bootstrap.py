@@ -50,7 +50,14 @@ def acquire_settings(dump: str) -> str:
 def argv(target: Path, apt_settings: Path) -> list[str]:
     """The mmdebstrap call. Package lists stay in for the roles' tasks and are removed with the second stage."""
     hooks = [f'mkdir -p "$1/{Path(name).parent}"' for name in SETTINGS]
-    call = ["mmdebstrap", "--mode=root", "--variant=minbase", "--skip=cleanup/apt/lists"]
+    call = [
+        *command.BOUND,
+        *command.CONTAINED,
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        "--skip=cleanup/apt/lists",
+    ]
     call += [f"--include={','.join(wanted())}"]
     call += [f"--aptopt={apt_settings}", '--aptopt=APT::Install-Recommends "false"']
     call += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
