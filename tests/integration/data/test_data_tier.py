@@ -266,7 +266,8 @@ def test_leadership_of_etcd_comes_to_the_witness_at_the_second_look(bench: Bench
     if leader_id(bench) == ids[REMOTE]:
         assert etcdctl(bench, "move-leader", f"{ids['futian-data1']:x}")
     until("a leader elsewhere", lambda: leader_id(bench) not in (0, ids[REMOTE]), 15)
-    script = f'set -a; . {bench.folder(REMOTE)}/etc/govcloud/etcd/ctl.env; PATH="$0:$PATH"; exec {bench.folder(REMOTE)}{PREFER}'
+    own = bench.folder(REMOTE)
+    script = f'set -a; . {own}/etc/govcloud/etcd/ctl.env; PATH="$0:$PATH"; exec {own}{PREFER}'
     looks = [bench.net(REMOTE, "sh", "-c", script, str(paths.cache() / "artifacts")).stdout for _ in range(3)]
     assert looks[0] == looks[2] == ""
     assert looks[1].startswith("leadership moved here")
