@@ -162,6 +162,9 @@ def _problems(error: ValidationError, source: Source, document: dict[str, Any]) 
         found.append(
             Problem(file=source.file_of(str(loc[0]) if loc else ""), key=key, value=value, message=_reason(dict(item)))
         )
+    if error.error_count() > MAX_TOLD:
+        more = f"{error.error_count() - MAX_TOLD} more problems; mend these first, or name an estate's file"
+        found.append(Problem(file=source.fallback, key="", value="", message=more))
     return found
 
 

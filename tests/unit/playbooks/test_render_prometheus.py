@@ -1,0 +1,146 @@
+"""The watcher and its prober, rendered for a host: compared with files that an engineer can read.
+
+After a change that is meant, write them anew: run this file with GOVCLOUD_GOLDEN=write.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from estate.addressing import AddressPlan, plan
+from estate.loader import load
+from estate.model import Estate, Kind
+from playbooks.hostplan import HostInput
+from playbooks.render import blackbox, pki, prometheus, targets
+from playbooks.secrets import Certificate, Passwords, Secrets
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "prometheus"
+SECRETS = Secrets(
+    authority="AUTHORITY",
+    certificates={"futian-ops1": Certificate(cert="CERTIFICATE", key="KEY")},
+    passwords=Passwords(replication="REPLICATION", approval_owner="OWNER", approval_app="APP"),
+)
+NEEDS_PROMTOOL = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
+
+
+@pytest.fixture(scope="module")
+def estate() -> Estate:
+    """The estate of the checkout."""
+    return load()
+
+
+@pytest.fixture(scope="module")
+def addresses(estate: Estate) -> AddressPlan:
+    """Its address plan."""
+    return plan(estate)
+
+
+def same(name: str, text: str) -> None:
+    """Compares with the golden file, or writes it where that was asked for."""
+    path = GOLDEN / name
+    if os.environ.get("GOVCLOUD_GOLDEN") == "write":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_the_watcher_is_the_golden_one(estate: Estate, addresses: AddressPlan) -> None:
+    """What is asked, how often, from where; and the options of the two units."""
+    host = estate.host("futian-ops1")
+    same("futian-ops1.prometheus.yml", prometheus.config_text(estate, addresses, host))
+    same("futian-ops1.prometheus.default", prometheus.defaults_text(addresses, host))
+    same("futian-ops1.prometheus.conf", prometheus.drop_in(host))
+    same("futian-ops1.blackbox.yml", blackbox.config_text(estate, host))
+    same("futian-ops1.blackbox.default", blackbox.defaults_text(addresses, host))
+
+
+def test_the_objectives_are_the_golden_ones(estate: Estate) -> None:
+    """The figures stand in the estate; rules compare with these series."""
+    same("objectives.yml", prometheus.rule_texts(estate, estate.host("futian-ops1"))["objectives.yml"])
+
+
+def test_every_watcher_watches_every_site(estate: Estate, addresses: AddressPlan) -> None:
+    """What one site cannot see, the other two still can."""
+    for host in prometheus.watchers(estate):
+        scrapes = {s["job_name"]: s for s in targets.scrapes(estate, addresses, host)}
+        for job in ("site-approval", "approval", "ingress", "prometheus", "blackbox", "patroni", "etcd"):
+            assert {static["labels"]["site"] for static in scrapes[job]["static_configs"]} == {
+                site.name for site in estate.sites
+            }, job
+
+
+def test_both_families_and_all_health_paths_are_asked(estate: Estate, addresses: AddressPlan) -> None:
+    """A service that answers in one family only is half down."""
+    scrapes = {s["job_name"]: s for s in targets.scrapes(estate, addresses, estate.host("nanshan-ops1"))}
+    asked = {(s["labels"]["family"], s["labels"]["path"]) for s in scrapes["anycast-approval"]["static_configs"]}
+    assert asked == {(family, path) for family in ("ipv4", "ipv6") for path in ("healthz", "readyz", "writez")}
+    assert [s["targets"] for s in scrapes["anycast-approval"]["static_configs"]][-1] == [
+        "https://[2001:db8:113::10]/writez"
+    ]
+
+
+def test_it_listens_on_the_segment_only(estate: Estate, addresses: AddressPlan) -> None:
+    """Neither the management network nor the peers may ask."""
+    for host in prometheus.watchers(estate):
+        own = str(addresses.lan(host.name).ipv4)
+        assert f"--web.listen-address={own}:9090 " in prometheus.defaults_text(addresses, host)
+        assert f"--web.listen-address={own}:9115 " in blackbox.defaults_text(addresses, host)
+
+
+def test_its_store_leaves_etcd_its_room(estate: Estate) -> None:
+    """Both lie on one disk of fixed size."""
+    for host in prometheus.watchers(estate):
+        assert host.disk is not None
+        text = prometheus.defaults_text(plan(estate), host)
+        assert f"--storage.tsdb.path={host.disk.mount}/prometheus " in text
+        kept = int(text.split("--storage.tsdb.retention.size=")[1].split("MB")[0])
+        assert kept <= host.disk.size_mib / 4
+
+
+def test_every_alert_has_its_runbook_and_both_languages(estate: Estate) -> None:
+    """The link is added here, so no rule can forget it."""
+    for name, text in prometheus.rule_texts(estate, estate.host("futian-ops1")).items():
+        for group in yaml.safe_load(text)["groups"]:
+            for rule in group["rules"]:
+                if "alert" in rule:
+                    told = rule["annotations"]
+                    assert told["runbook_url"] == f"docs/runbooks/{rule['alert']}.md", name
+                    assert told["summary"]
+                    assert told["summary_zh"]
+                    assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+def test_the_role_inputs_survive_the_way_through_json(estate: Estate, addresses: AddressPlan) -> None:
+    """They are a resource's inputs."""
+    host = estate.host("futian-ops1")
+    assert host.kind is Kind.OPS
+    roles = (
+        prometheus.role_input(estate, addresses, host, SECRETS),
+        blackbox.role_input(estate, addresses, host, SECRETS),
+    )
+    value = HostInput(host=host.name, address="10.127.0.14", roles=roles)
+    assert HostInput.from_dict(value.as_dict()) == value
+    assert roles[0].accounts[0].groups == (pki.GROUP,)
+    order = [file.path for file in roles[0].files]
+    assert order.index("/etc/prometheus/rules/approval.yml") < order.index(prometheus.CONFIG_FILE)
+
+
+@NEEDS_PROMTOOL
+def test_promtool_accepts_the_configuration(estate: Estate, addresses: AddressPlan, tmp_path: Path) -> None:
+    """The daemon's own judgement, as before every installation."""
+    host = estate.host("futian-ops1")
+    config = tmp_path / "prometheus.yml"
+    config.write_text(prometheus.config_text(estate, addresses, host), encoding="utf-8")
+    done = subprocess.run(["promtool", "check", "config", "--syntax-only", config], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    for name, text in prometheus.rule_texts(estate, host).items():
+        file = tmp_path / name
+        file.write_text(text, encoding="utf-8")
+        done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
