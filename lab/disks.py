@@ -15,6 +15,8 @@ NO_LOG_FLUSH = 2
 """As a power cut does: neither data nor journal is written any more."""
 
 FSCK_REPAIRED = 1
+RELEASE_S = 3.0
+"""A dead machine's mounts are released by the kernel within milliseconds."""
 
 
 def create(disk: Path, size_mib: int) -> None:
@@ -28,9 +30,23 @@ def create(disk: Path, size_mib: int) -> None:
 def mount(disk: Path, where: Path) -> None:
     """Check and mount. The loop device goes away with the mount."""
     where.mkdir(parents=True, exist_ok=True)
-    wait_for(f"{disk.name}: the old mount is released", lambda: not devices_of(disk), deadline_s=15)
+    try:
+        wait_for(f"{disk.name}: the old mount is released", lambda: not devices_of(disk), deadline_s=RELEASE_S)
+    except LabError:
+        _leave_to_holder(disk)
     _check(disk)
     run(["mount", "-t", "ext4", "-o", "loop,noatime", str(disk), str(where)])
+
+
+def _leave_to_holder(disk: Path) -> None:
+    """Go on with a copy of what is on the disk, where another process's mount namespace still holds the old mount.
+
+    Such a process (a container runtime, a build in a chroot) copied the host's mounts while the machine ran. The old
+    file system may write back later what it had in memory, but not to the disk that the machine uses from now on.
+    """
+    aside = disk.with_suffix(".copy")
+    run(["cp", "--sparse=always", str(disk), str(aside)])
+    aside.replace(disk)
 
 
 def _check(disk: Path) -> None:
@@ -55,4 +71,4 @@ def lose_power(where: Path) -> None:
 
 def devices_of(disk: Path) -> list[Path]:
     """Loop devices on that file."""
-    return [device for device, file in mounts.loops() if file == disk]
+    return [device for device, file in mounts.loops(with_deleted=False) if file == disk]

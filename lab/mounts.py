@@ -41,14 +41,18 @@ def _plain(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
-def loops() -> Iterator[tuple[Path, Path]]:
-    """Loop devices in use, each with its file."""
+DELETED = " (deleted)"
+
+
+def loops(*, with_deleted: bool = True) -> Iterator[tuple[Path, Path]]:
+    """Loop devices in use, each with its file; of a deleted file with the name that it had."""
     for entry in Path("/sys/block").glob("loop*"):
         try:
             file = (entry / "loop" / "backing_file").read_text().rstrip("\n")
         except OSError:
             continue
-        yield Path("/dev") / entry.name, Path(file.removesuffix(" (deleted)"))
+        if with_deleted or not file.endswith(DELETED):
+            yield Path("/dev") / entry.name, Path(file.removesuffix(DELETED))
 
 
 def is_lab_disk(file: Path) -> bool:

@@ -27,7 +27,10 @@ def sweep(where: Directories, tell: Tell) -> None:
     layout = cgroups.detect()
     end_processes(layout)
     _unmount_all()
-    _detach_loops(noted.loops if noted else None)
+    if held := _detach_loops():
+        tell(_holders(held))
+    if noted:
+        _remove_loop_nodes(noted.loops)
     _remove_namespaces(keep_directory=noted is None or noted.netns_mounted)
     wait_for("the lab's control groups are empty", lambda: not cgroups.remove(layout), deadline_s=10)
     if noted and (failed := sysctls.restore(noted.sysctls)):
@@ -45,7 +48,7 @@ def traces() -> list[str]:
     found += [f"{len(p)} processes" for p in [_lab_processes(cgroups.detect())] if p]
     if names.NETNS_DIR.is_dir() and (spaces := list(names.NETNS_DIR.glob(f"{names.PREFIX}*"))):
         found.append(f"{len(spaces)} namespaces")
-    if loops := [file for _, file in mounts.loops() if mounts.is_lab_disk(file)]:
+    if loops := [file for _, file in mounts.loops(with_deleted=False) if mounts.is_lab_disk(file)]:
         found.append(f"{len(loops)} loop devices")
     return found
 
@@ -80,16 +83,37 @@ def _unmount_all() -> None:
             mounts.unmount(mount.where, lazily=True)
 
 
-def _detach_loops(before: tuple[str, ...] | None) -> None:
+def _detach_loops() -> list[Path]:
+    """Free the loop devices; returns those that another mount namespace still uses (the kernel frees them with it)."""
+    ours: list[Path] = []
+
     def detached() -> bool:
-        ours = [device for device, file in mounts.loops() if mounts.is_lab_disk(file)]
-        for device in ours:
+        for device in (device for device, file in mounts.loops() if mounts.is_lab_disk(file)):
             run(["losetup", "--detach", str(device)], check=False)
+        # One whose file is gone already was waited for before.
+        ours[:] = [device for device, file in mounts.loops(with_deleted=False) if mounts.is_lab_disk(file)]
         return not ours
 
-    wait_for("the lab's loop devices are free", detached, deadline_s=10)
-    if before is None:
-        return
+    with suppress(LabError):
+        wait_for("the lab's loop devices are free", detached, deadline_s=5)
+    return ours
+
+
+def _holders(devices: list[Path]) -> str:
+    """Who may hold them: processes that copied this host's mounts into a namespace of their own."""
+    here = Path("/proc/self/ns/mnt").stat().st_ino
+    found: dict[int, str] = {}
+    for pid in processes.pids():
+        with suppress(OSError):
+            space = Path(f"/proc/{pid}/ns/mnt").stat().st_ino
+            if space != here and (argv := processes.command_line(pid)):
+                found.setdefault(space, f"process {pid} ({' '.join(argv)[:60]})")
+    held = ", ".join(map(str, devices))
+    return f"{held}: still held by another mount namespace, free when it ends: {'; '.join(found.values()) or 'unknown'}"
+
+
+def _remove_loop_nodes(before: tuple[str, ...]) -> None:
+    """The kernel keeps the nodes of devices that it has added; remove those that were not there before."""
     in_use = {str(device) for device, _ in mounts.loops()}
     with suppress(OSError), Path("/dev/loop-control").open("rb") as control:
         for entry in Path("/sys/block").glob("loop*"):
