@@ -30,9 +30,10 @@ def pids() -> list[int]:
 def command_line(pid: int) -> list[str]:
     """Its arguments; empty for a kernel thread, a zombie or a process that is gone."""
     try:
-        return (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+        text = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").rstrip("\0")
     except OSError:
         return []
+    return text.split("\0") if text else []
 
 
 def start_time(pid: int) -> int | None:
