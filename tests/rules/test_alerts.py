@@ -1,0 +1,72 @@
+"""An alert is finished when its test and its runbook are there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPO = Path(__file__).resolve().parents[2]
+RULES = REPO / "monitors" / "rules"
+RUNBOOKS = REPO / "docs" / "runbooks"
+PARTS = ("## Meaning", "## Impact", "## Diagnosis", "## Mitigation")
+
+
+def alerts() -> list[str]:
+    """Names of all alerts, by file and order."""
+    documents = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(RULES.glob("*.yml"))]
+    return [rule["alert"] for document in documents for group in document["groups"] for rule in group["rules"]]
+
+
+def test_there_are_alerts_and_none_stands_twice() -> None:
+    """A name is a runbook's name too."""
+    assert len(alerts()) == len(set(alerts())) > 20
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_an_alert_has_its_runbook(alert: str) -> None:
+    """A summary in Chinese, then the four parts in their order, each with words in it."""
+    text = (RUNBOOKS / f"{alert}.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {alert}\n\n> ")
+    assert re.search(r"^> .*[一-鿿]{6}", text, re.MULTILINE)
+    positions = [text.index(part) for part in PARTS]
+    assert positions == sorted(positions)
+    for part, following in zip(PARTS, [*PARTS[1:], ""], strict=True):
+        body = text.split(part)[1].split(following)[0] if following else text.split(part)[1]
+        assert len(body.strip()) > 40, part
+
+
+def test_no_runbook_is_without_its_alert() -> None:
+    """What cannot fire is not read."""
+    assert {file.stem for file in RUNBOOKS.glob("*.md")} == set(alerts())
+
+
+@pytest.mark.parametrize("runbook", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
+def test_links_between_runbooks_lead_somewhere(runbook: Path) -> None:
+    """At three in the morning nobody guesses."""
+    for target in re.findall(r"\]\(([^)]+)\)", runbook.read_text(encoding="utf-8")):
+        assert (RUNBOOKS / target).is_file(), target
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_an_alert_is_tested(alert: str) -> None:
+    """At least once where it must fire."""
+    cases = [
+        case
+        for file in sorted((RULES / "tests").glob("*.yml"))
+        for test in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]
+        for case in test["alert_rule_test"]
+    ]
+    assert any(case["alertname"] == alert and case["exp_alerts"] for case in cases)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
+@pytest.mark.parametrize("tests", sorted((RULES / "tests").glob("*.yml")), ids=lambda path: path.stem)
+def test_the_rules_fire_as_their_tests_say(tests: Path) -> None:
+    """Prometheus itself evaluates them over made-up series."""
+    done = subprocess.run(["promtool", "test", "rules", tests.name], cwd=tests.parent, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
