@@ -3,7 +3,7 @@
 """Bring the running cluster to what is declared: Patroni's settings for all members, and databases, roles, rights.
 
 Only the member that is primary does anything; others wait for their own health. Called with `--wait SECONDS` after
-the role has installed its files, and by Patroni itself (`on_start`, `on_role_change`), so that a new primary is complete
+the role has installed its files, and by Patroni itself (`on_start`, `on_role_change`), so a new primary is complete
 without anyone's help. Everything it does can be done again.
 """
 
