@@ -1,0 +1,125 @@
+"""Replies of hosts, as they come from a healthy estate; a test changes what it is about."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from estate.addressing import plan
+from estate.loader import load
+from estate.model import Host, Kind
+from monitors.observe import questions
+from monitors.observe.answers import Reply, observed
+from monitors.observe.model import Observed
+
+ESTATE = load()
+PLAN = plan(ESTATE)
+PRIMARY = "futian-data1"
+LEADER = "shaoguan-data1"
+HEAD = 50_331_648
+"""The primary's position in bytes."""
+
+Replies = dict[str, Reply]
+
+
+def out(value: object) -> dict[str, Any]:
+    """A command that printed a JSON document."""
+    return {"code": 0, "out": json.dumps(value), "err": ""}
+
+
+def body(value: object, status: int = 200, **headers: str) -> dict[str, Any]:
+    """An HTTPS answer with a JSON document."""
+    return {"status": status, "headers": headers, "body": json.dumps(value), "seconds": 0.012}
+
+
+def healthy() -> Replies:
+    """Every host that is asked, all well."""
+    own = {host.name for host in ESTATE.own_hosts}
+    hosts = [host for host in ESTATE.hosts if host.name in own or host.kind is Kind.VANTAGE]
+    return {host.name: reply(host) for host in hosts}
+
+
+def reply(host: Host) -> Reply:
+    """What a healthy host of that kind says."""
+    answers: dict[str, Any] = {"failed": {"code": 0, "out": "", "err": ""}, "uptime": {"text": "3601.65 7100.10\n"}}
+    if host.kind is Kind.EDGE:
+        answers |= edge(host)
+    if host.database:
+        answers |= database(host)
+    if host.etcd_votes:
+        answers |= vote(host)
+    for name in questions.of(ESTATE, PLAN, host):
+        if name.startswith("health "):
+            answers[name] = body({}, **{"x-govcloud-site": host.at if host.kind is Kind.KUBE else "futian"})
+    return Reply(host=host.name, reachable=True, now=1000.4, asked_at=1000.0, took_s=0.5, answers=answers)
+
+
+def edge(host: Host) -> dict[str, Any]:
+    """All sessions are established and everything is announced."""
+    peers: dict[int, dict[str, Any]] = {4: {}, 6: {}}
+    bfd = []
+    for link in ESTATE.links_of(host.name):
+        far = next(end for end in link.ends if end != host.name)
+        interface = PLAN.hosts[far].link(link.name)
+        for family, address in ((4, str(interface.ipv4.ip)), (6, str(interface.ipv6.ip))):
+            peers[family][address] = {"state": "Established", "pfxRcd": 7}
+            bfd.append({"peer": address, "status": "up"})
+    anycast = PLAN.anycast["approval"]
+    return {
+        "bgp4": out({"peers": peers[4]}),
+        "bgp6": out({"peers": peers[6]}),
+        "bfd": out(bfd),
+        "routes4": out([{"dst": str(anycast.ipv4), "gateway": "10.64.1.11", "metric": 100}]),
+        "routes6": out([{"dst": str(anycast.ipv6), "gateway": "fd64::11", "metric": 100}]),
+    }
+
+
+def database(host: Host, role: str | None = None, **changed: object) -> dict[str, Any]:
+    """A primary in futian, two standbys that are both counted."""
+    standby = (role or ("primary" if host.name == PRIMARY else "standby")) == "standby"
+    said: dict[str, Any] = {
+        "in_recovery": standby,
+        "position": HEAD - 4096 if standby else HEAD,
+        "replayed": HEAD - 8192 if standby else None,
+        "timeline": 3,
+        "receiver": {"status": "streaming", "sender": "10.64.1.21"} if standby else None,
+        "standbys": [] if standby else [
+            {"name": m.name, "state": "streaming", "sync": "quorum"}
+            for m in ESTATE.database_members if m.name != host.name
+        ],
+        "synchronous_standby_names": "" if standby else 'ANY 1 ("nanshan-data1","shaoguan-data1")',
+    }  # fmt: skip
+    return {
+        "postgresql": out(said | changed),
+        "patroni": body({"state": "running", "role": "replica" if standby else "primary"}),
+        "cluster": body({"members": []}),
+    }
+
+
+def vote(host: Host) -> dict[str, Any]:
+    """The witness leads."""
+    own = "7" if host.name == LEADER else host.name
+    return {
+        "etcd_health": body({"health": "true", "reason": ""}),
+        "etcd_status": body({"header": {"member_id": own}, "leader": "7", "raftTerm": "4"}),
+    }
+
+
+def with_answers(replies: Replies, host: str, **answers: Any) -> Replies:
+    """The same replies, with other answers of one host."""
+    changed = replace(replies[host], answers={**replies[host].answers, **answers})
+    return {**replies, host: changed}
+
+
+def dark(replies: Replies, site: str) -> Replies:
+    """A site without power: its hosts are not reached, and its neighbours' sessions with it are down."""
+    found = dict(replies)
+    for host in ESTATE.hosts_at(site):
+        found[host.name] = Reply(host=host.name, reachable=False, reason="no answer", took_s=5.0)
+    return found
+
+
+def seen(replies: Replies) -> Observed:
+    """What is made of the replies."""
+    return observed(ESTATE, PLAN, replies, at=1000.0, took_s=0.6)

@@ -1,0 +1,209 @@
+"""The judgement of a look: nothing when all is well, and each wrong thing once, at its cause."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from monitors import status
+from monitors.health import WORDS, Finding, Severity, problems
+from monitors.observe.model import Observed
+from tests.unit.monitors.sightings import (
+    ESTATE,
+    HEAD,
+    LEADER,
+    PRIMARY,
+    Replies,
+    body,
+    dark,
+    database,
+    healthy,
+    out,
+    seen,
+    vote,
+    with_answers,
+)  # fmt: skip
+
+NANSHAN = ESTATE.host("nanshan-data1")
+REFUSED = {"error": "Connection refused"}
+
+
+def codes(replies: Replies) -> set[tuple[str, str]]:
+    """Code and subject of every finding."""
+    return {(finding.code, finding.subject) for finding in problems(ESTATE, seen(replies))}
+
+
+def test_a_healthy_estate_has_no_findings() -> None:
+    """Not one, so that status can end with 0."""
+    assert problems(ESTATE, seen(healthy())) == ()
+
+
+def test_a_dark_site_is_told_as_its_hosts_and_what_users_lose() -> None:
+    """Not again for every daemon on them."""
+    found = codes(dark(healthy(), "futian"))
+    hosts = {("host_unreachable", host.name) for host in ESTATE.hosts_at("futian")}
+    assert found == hosts | {("no_primary", "govcloud")}
+
+
+CASES: list[tuple[str, Replies, tuple[str, str]]] = [
+    (
+        "two primaries",
+        with_answers(healthy(), NANSHAN.name, **database(NANSHAN, role="primary")),
+        ("two_primaries", "govcloud"),
+    ),
+    (
+        "a remote primary",
+        with_answers(
+            with_answers(healthy(), LEADER, **database(ESTATE.host(LEADER), role="primary")),
+            PRIMARY,
+            **database(ESTATE.host(PRIMARY), role="standby"),
+        ),
+        ("primary_misplaced", "shaoguan-data1"),
+    ),
+    (
+        "nobody counted",
+        with_answers(healthy(), PRIMARY, **database(ESTATE.host(PRIMARY), standbys=[])),
+        ("no_second_copy", PRIMARY),
+    ),
+    ("no database", with_answers(healthy(), NANSHAN.name, postgresql=REFUSED), ("member_down", NANSHAN.name)),
+    ("no Patroni", with_answers(healthy(), NANSHAN.name, patroni=REFUSED), ("patroni_down", NANSHAN.name)),
+    (
+        "no stream",
+        with_answers(healthy(), NANSHAN.name, **database(NANSHAN, receiver=None)),
+        ("not_streaming", NANSHAN.name),
+    ),
+    (
+        "an old timeline",
+        with_answers(healthy(), NANSHAN.name, **database(NANSHAN, timeline=2)),
+        ("other_timeline", NANSHAN.name),
+    ),
+    (
+        "far behind",
+        with_answers(healthy(), NANSHAN.name, **database(NANSHAN, position=HEAD - 20 * 1024 * 1024)),
+        ("lagging", NANSHAN.name),
+    ),
+    ("a pause", with_answers(healthy(), PRIMARY, cluster=body({"pause": True})), ("paused", "govcloud")),
+    ("a vote", with_answers(healthy(), "futian-ops1", etcd_health=REFUSED), ("vote_down", "futian-ops1")),
+    (
+        "no leader",
+        with_answers(healthy(), LEADER, etcd_status=body({"header": {"member_id": "7"}, "leader": "0"})),
+        ("no_leader", "etcd"),
+    ),
+    (
+        "leader in a city",
+        with_answers(
+            with_answers(healthy(), LEADER, etcd_status=REFUSED),
+            "futian-ops1",
+            **vote(ESTATE.host("futian-ops1")) | {"etcd_status": body({"header": {"member_id": "9"}, "leader": "9"})},
+        ),
+        ("leader_in_city", "futian-ops1"),
+    ),
+    (
+        "a session",
+        with_answers(healthy(), "futian-edge1", bgp4=out({"peers": {}})),
+        ("session_down", "city-a · futian-edge1 → nanshan-edge1 · IPv4"),
+    ),
+    (
+        "BFD",
+        with_answers(healthy(), "nanshan-edge1", bfd=out([{"peer": "10.64.128.13", "status": "down"}])),
+        ("bfd_down", "ns-inet · nanshan-edge1 → internet-edge1 · IPv4"),
+    ),
+    (
+        "not ready",
+        with_answers(healthy(), "futian-kube1", **{"health approval 4 readyz": body({}, status=503)}),
+        ("site_not_ready", "approval · futian"),
+    ),
+    (
+        "withdrawn",
+        with_answers(healthy(), "futian-edge1", routes4=out([])),
+        ("not_announced", "approval · futian · IPv4"),
+    ),
+    (
+        "refused writes",
+        with_answers(healthy(), "citizen1", **{"health approval 6 writez": body({}, status=503)}),
+        ("writes_refused", "approval · citizen1 · IPv6"),
+    ),
+    (
+        "no answer",
+        with_answers(healthy(), "bureau1", **{"health approval 4 healthz": {"error": "timed out"}}),
+        ("service_unreachable", "approval · bureau1 · IPv4"),
+    ),
+    (
+        "a failed unit",
+        with_answers(healthy(), "futian-ops1", failed={"code": 0, "out": "x.service loaded failed failed X\n"}),
+        ("unit_failed", "futian-ops1"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("replies", "finding"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_what_is_wrong_is_found(replies: Replies, finding: tuple[str, str]) -> None:
+    """By code and subject."""
+    assert finding in codes(replies)
+
+
+def test_a_missing_majority_is_critical_and_a_missing_vote_is_not() -> None:
+    """Two of five may be lost."""
+    two = dark(healthy(), "nanshan")
+    assert ("votes_below_majority", "etcd") not in codes(two)
+    three = with_answers(two, "futian-ops1", etcd_health=REFUSED)
+    assert ("votes_below_majority", "etcd") in codes(three)
+    assert WORDS["votes_below_majority"][0] is Severity.CRITICAL
+    assert WORDS["vote_down"][0] is Severity.WARNING
+
+
+def test_a_site_that_is_not_ready_rightly_announces_nothing() -> None:
+    """The cause is told, the consequence is not."""
+    replies = with_answers(healthy(), "futian-kube1", **{"health approval 4 readyz": body({}, status=503)})
+    replies = with_answers(replies, "futian-edge1", routes4=out([]), routes6=out([]))
+    assert codes(replies) == {("site_not_ready", "approval · futian")}
+
+
+def test_nowhere_announced_is_critical() -> None:
+    """Then nobody can reach it."""
+    replies = healthy()
+    for edge in ("futian-edge1", "nanshan-edge1", "shaoguan-edge1"):
+        replies = with_answers(replies, edge, routes6=out([]))
+    assert ("announced_nowhere", "approval · IPv6") in codes(replies)
+    assert ("announced_nowhere", "approval · IPv4") not in codes(replies)
+
+
+def test_the_worst_comes_first() -> None:
+    """A screen may be cut off below."""
+    found = problems(ESTATE, seen(dark(healthy(), "futian")))
+    assert [finding.severity for finding in found] == sorted(finding.severity for finding in found)
+
+
+@pytest.mark.parametrize("code", WORDS)
+def test_every_code_has_words_in_both_languages(code: str) -> None:
+    """And the detail is kept."""
+    finding = Finding(code=code, subject="somewhere", detail="7 of 9")
+    assert "7 of 9" in finding.text("en")
+    assert any("一" <= character <= "鿿" for character in finding.text("zh"))
+
+
+LOOKS = {"well": seen(healthy()), "dark": seen(dark(healthy(), "futian")), "blind": seen({})}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_the_screen_is_drawn_whatever_was_seen(look: Observed) -> None:
+    """Both languages, and one object that is JSON."""
+    found = problems(ESTATE, look)
+    english, chinese = (status.as_text(ESTATE, look, found, lang) for lang in ("en", "zh"))
+    for site in ESTATE.sites:
+        assert site.name in english
+        assert site.title.zh in chinese
+    document = json.loads(json.dumps(status.as_json(ESTATE, look, found)))
+    assert document["healthy"] is (not found)
+    assert len(document["findings"]) == len(found)
+
+
+def test_a_healthy_screen_fits_on_a_screen() -> None:
+    """Forty lines of a hundred places."""
+    from estate.show import places_of
+
+    for lang in ("en", "zh"):
+        lines = status.as_text(ESTATE, seen(healthy()), (), "zh" if lang == "zh" else "en").splitlines()
+        assert len(lines) < 40
+        assert max(map(places_of, lines)) <= 100
