@@ -16,7 +16,7 @@ from workstation.progress import duration, say
 
 if TYPE_CHECKING:
     from estate.model import Estate
-    from failover.drills.result import DrillResult
+    from failover.drills import DrillResult
 
 app = typer.Typer(help="Rehearsed failures, each with a measured result and a report.", no_args_is_help=True)
 

@@ -1,1 +1,74 @@
-"""The monitors' snapshot in failover's words."""
+"""The monitors' snapshot in failover's words. A pure translation; the looking itself is `monitors.observe`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from estate.model import Estate, Site
+from failover import protocols
+from failover.protocols import Member, SiteView
+from monitors import health, observe
+from monitors.observe import model as seen
+from workstation.ssh import Access
+
+LOOK_S = 8.0
+"""A dark site's hosts never answer: a look must not wait for them longer than this."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The eyes of a drill: one look at the whole estate."""
+
+    estate: Estate
+    access: Access
+
+    def snapshot(self) -> protocols.Observed:
+        """Look once, at everything in parallel."""
+        return translate(self.estate, observe.snapshot(self.estate, self.access, timeout_s=LOOK_S))
+
+
+def translate(estate: Estate, look: seen.Observed) -> protocols.Observed:
+    """The same facts, in the shape that drills and plans decide on."""
+    return protocols.Observed(
+        members=tuple(_member(member) for member in look.members),
+        sites=tuple(_site(site, look) for site in estate.sites),
+        problems=tuple(str(finding) for finding in health.problems(estate, look)),
+    )
+
+
+def _member(member: seen.Member) -> Member:
+    role = {seen.Role.PRIMARY: protocols.Role.PRIMARY, seen.Role.STANDBY: protocols.Role.STANDBY}.get(member.role, protocols.Role.UNKNOWN)
+    if role is protocols.Role.STANDBY and member.sync:
+        role = protocols.Role.SYNC_STANDBY
+    return Member(
+        host=member.host,
+        site=member.site,
+        role=role,
+        running=member.running,
+        timeline=member.timeline,
+        lag_bytes=member.lag_bytes,
+        position=member.position,
+    )
+
+
+def _site(site: Site, look: seen.Observed) -> SiteView:
+    own = [answer for answer in look.sites if answer.place == site.name]
+    sessions = [session for session in look.sessions if session.site == site.name]
+    votes = [vote for vote in look.votes if vote.site == site.name]
+    announced = [one for one in look.announced if one.site == site.name]
+    return SiteView(
+        site=site.name,
+        reachable=all(host.reachable for host in look.hosts if host.place == site.name),
+        ready=_all_ok(own, "readyz"),
+        writable=_all_ok(own, "writez"),
+        announced=bool(announced) and all(one.state is seen.Announcement.ANNOUNCED for one in announced),
+        sessions_up=sum(session.established and session.bfd_up is not False for session in sessions),
+        sessions_expected=len(sessions),
+        votes_up=sum(vote.healthy for vote in votes),
+        votes_expected=len(votes),
+    )
+
+
+def _all_ok(answers: list[seen.Health], path: str) -> bool:
+    asked = [answer for answer in answers if answer.path == path]
+    return bool(asked) and all(answer.ok for answer in asked)
