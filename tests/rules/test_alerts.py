@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests import promtool
 
 REPO = Path(__file__).resolve().parents[2]
 RULES = REPO / "monitors" / "rules"
@@ -64,9 +65,11 @@ def test_an_alert_is_tested(alert: str) -> None:
     assert any(case["alertname"] == alert and case["exp_alerts"] for case in cases)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
+@promtool.NEEDED
 @pytest.mark.parametrize("tests", sorted((RULES / "tests").glob("*.yml")), ids=lambda path: path.stem)
 def test_the_rules_fire_as_their_tests_say(tests: Path) -> None:
     """Prometheus itself evaluates them over made-up series."""
-    done = subprocess.run(["promtool", "test", "rules", tests.name], cwd=tests.parent, capture_output=True, check=False)
+    done = subprocess.run(
+        [str(promtool.find()), "test", "rules", tests.name], cwd=tests.parent, capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()

@@ -6,7 +6,6 @@ After a change that is meant, write them anew: run this file with GOVCLOUD_GOLDE
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from estate.model import Estate, Kind
 from playbooks.hostplan import HostInput
 from playbooks.render import blackbox, pki, prometheus, targets
 from playbooks.secrets import Certificate, Passwords, Secrets
+from tests import promtool
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prometheus"
 SECRETS = Secrets(
@@ -26,7 +26,6 @@ SECRETS = Secrets(
     certificates={"futian-ops1": Certificate(cert="CERTIFICATE", key="KEY")},
     passwords=Passwords(replication="REPLICATION", approval_owner="OWNER", approval_app="APP"),
 )
-NEEDS_PROMTOOL = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
 
 
 @pytest.fixture(scope="module")
@@ -131,16 +130,18 @@ def test_the_role_inputs_survive_the_way_through_json(estate: Estate, addresses:
     assert order.index("/etc/prometheus/rules/approval.yml") < order.index(prometheus.CONFIG_FILE)
 
 
-@NEEDS_PROMTOOL
+@promtool.NEEDED
 def test_promtool_accepts_the_configuration(estate: Estate, addresses: AddressPlan, tmp_path: Path) -> None:
     """The daemon's own judgement, as before every installation."""
     host = estate.host("futian-ops1")
     config = tmp_path / "prometheus.yml"
     config.write_text(prometheus.config_text(estate, addresses, host), encoding="utf-8")
-    done = subprocess.run(["promtool", "check", "config", "--syntax-only", config], capture_output=True, check=False)
+    done = subprocess.run(
+        [str(promtool.find()), "check", "config", "--syntax-only", config], capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stderr.decode()
     for name, text in prometheus.rule_texts(estate, host).items():
         file = tmp_path / name
         file.write_text(text, encoding="utf-8")
-        done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, check=False)
+        done = subprocess.run([str(promtool.find()), "check", "rules", file], capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
