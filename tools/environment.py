@@ -58,7 +58,8 @@ def install(environment: Path, requirements: Path) -> None:
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
         assert pip.stdout is not None
         for line in pip.stdout:
-            tail = [*tail[-8:], line.rstrip()]
+            if "Retrying" not in line:
+                tail = [*tail[-3:], line.rstrip()]
             seen += line.startswith("Collecting ")
             if time.monotonic() - last > 5:
                 say(f"  {seen} of {total} packages fetched")
@@ -76,7 +77,7 @@ def make(environment: Path, requirements: Path) -> None:
             return
         if warning := distribution_warning(_os_release()):
             say(warning)
-        say("▸ Python environment with pinned libraries (about 60 s)")
+        say("▸ Python environment with pinned libraries (about 30 s)")
         shutil.rmtree(environment, ignore_errors=True)
         venv.create(environment, symlinks=True, with_pip=True)
         install(environment, requirements)
