@@ -29,6 +29,9 @@ OPS = {
 
 CONTEXT_LINES = 2
 _SECRET = re.compile(rf'{SECRETS}\["([^"]+)"\]')
+_LIST_OF_ERRORS = re.compile(r"\d+ errors? occurred:\s*\* |\n\s*\* ")
+_TRANSPORT = re.compile(r"^((Preview|Update|Refresh) failed: |rpc error: code = \w+ desc = )+")
+_ONLY_THAT_IT_FAILED = ("update failed", "preview failed", "refresh failed")
 _COLOUR = re.compile(r"<\{%[^%]*%\}>")
 
 
@@ -62,14 +65,13 @@ def drift_of(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None:
     return (str(outputs["host"]), tuple(found.values())) if found else None
 
 
-def fault_of(event: DiagnosticEvent) -> str | None:
-    """What went wrong in the operator's words; None for what is no error or only says that there was one."""
-    text = clean(event.message)
-    if event.severity != "error" or not text or text.startswith(("update failed", "preview failed", "refresh failed")):
-        return None
-    return re.sub(
-        r"^((Preview|Update|Refresh) failed: |rpc error: code = \w+ desc = |\d+ errors? occurred:\s*\* )+", "", text
-    )
+def faults_of(event: DiagnosticEvent) -> tuple[str, ...]:
+    """What went wrong in the operator's words; empty for what is no error or only says that there was one."""
+    if event.severity != "error":
+        return ()
+    parts = _LIST_OF_ERRORS.split(clean(event.message))
+    faults = (_TRANSPORT.sub("", part.strip()) for part in parts)
+    return tuple(fault for fault in faults if fault and not fault.startswith(_ONLY_THAT_IT_FAILED))
 
 
 def progress_of(event: EngineEvent) -> str | None:

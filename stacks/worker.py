@@ -162,7 +162,7 @@ def _on_event(event: EngineEvent, stack: str, tell: Tell, planned: bool = False)
 
 def _diagnostic(event: EngineEvent, tell: Tell) -> None:
     assert event.diagnostic_event
-    if fault := events.fault_of(event.diagnostic_event):
+    for fault in events.faults_of(event.diagnostic_event):
         tell("fault", fault)
     if line := events.progress_of(event):
         tell("say", line)

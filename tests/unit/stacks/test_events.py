@@ -81,10 +81,12 @@ def test_drift_is_told_by_host() -> None:
 def test_faults_read_as_sentences() -> None:
     """No transport codes, no colour marks, no repetition that there was an error."""
 
-    def fault(message: str) -> str | None:
-        return events.fault_of(cast(DiagnosticEvent, SimpleNamespace(severity="error", message=message)))
+    def faults(message: str) -> tuple[str, ...]:
+        return events.faults_of(cast(DiagnosticEvent, SimpleNamespace(severity="error", message=message)))
 
-    assert fault("<{%reset%}>rpc error: code = Unknown desc = futian-edge1: role frr failed<{%reset%}>\n") == (
-        "futian-edge1: role frr failed"
+    assert faults("<{%reset%}>rpc error: code = Unknown desc = futian-edge1: role frr failed<{%reset%}>\n") == (
+        "futian-edge1: role frr failed",
     )
-    assert fault("update failed") is None
+    assert faults("update failed") == ()
+    many = "2 errors occurred:\n\t* Refresh failed: a: refused\n\t* update failed\n\t* b: refused\n"
+    assert faults(many) == ("a: refused", "b: refused")
