@@ -197,10 +197,11 @@ def _hosts(observed: Observed) -> Iterator[Finding]:
 
 
 def _sessions(observed: Observed) -> Iterator[Finding]:
-    """A link between two of our edges is told once, from the side that comes first."""
+    """A link between two of our edges is told once, from the side that comes first; a dark neighbour is told as such."""
     told: set[tuple[str, int]] = set()
+    dark = {seen.host for seen in observed.hosts if not seen.reachable}
     for session in observed.sessions:
-        if (session.link, session.family) in told or not _reached(observed, session.router):
+        if (session.link, session.family) in told or {session.router, session.neighbour} & dark:
             continue
         where = f"{session.link} · {session.router} → {session.neighbour} · IPv{session.family}"
         if not session.established:

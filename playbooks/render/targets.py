@@ -21,6 +21,12 @@ KEPT_OF_ETCD = (
 )
 """etcd offers about 1 500 series a member; these are the ones that rules and people read."""
 
+KEPT_OF_INGRESS = (
+    "haproxy_(backend_(active_servers|status|current_queue|(connect|response|queue)_time_average_seconds)|server_status"
+    "|frontend_(current_sessions|http_requests_total)|(frontend|backend)_http_responses_total)|up"
+)
+"""HAProxy offers about 700 series an ingress."""
+
 Address = IPv4Address | IPv6Address
 
 
@@ -31,13 +37,10 @@ def scrapes(estate: Estate, plan: AddressPlan, watcher: Host) -> list[dict[str, 
         *_anycast(estate, plan, watcher),
         *_sites(estate, plan, watcher),
         _places(estate, plan, watcher),
-        _direct("ingress", plan, kube, ingress.METRICS_PORT),
+        _kept(_direct("ingress", plan, kube, ingress.METRICS_PORT), KEPT_OF_INGRESS),
         _direct("approval", plan, kube, ingress.SERVICE_METRICS_PORT),
         _direct("patroni", plan, estate.database_members, postgresql.REST_PORT, tls=_tls(client=False)),
-        {
-            **_direct("etcd", plan, estate.etcd_members, etcd.CLIENT_PORT, tls=_tls(client=True)),
-            "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": KEPT_OF_ETCD, "action": "keep"}],
-        },
+        _kept(_direct("etcd", plan, estate.etcd_members, etcd.CLIENT_PORT, tls=_tls(client=True)), KEPT_OF_ETCD),
         _direct("prometheus", plan, ops, PROMETHEUS_PORT),
         _direct("blackbox", plan, ops, blackbox.PORT),
     ]
@@ -114,6 +117,10 @@ def _direct(
         for h in hosts
     ]
     return {"job_name": job, **(tls or {}), "static_configs": static}
+
+
+def _kept(scrape: dict[str, Any], names: str) -> dict[str, Any]:
+    return {**scrape, "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": names, "action": "keep"}]}
 
 
 def _tls(*, client: bool) -> dict[str, Any]:

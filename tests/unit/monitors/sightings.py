@@ -115,9 +115,25 @@ def with_answers(replies: Replies, host: str, **answers: Any) -> Replies:
 def dark(replies: Replies, site: str) -> Replies:
     """A site without power: its hosts are not reached, and its neighbours' sessions with it are down."""
     found = dict(replies)
+    for edge_of in ESTATE.hosts_at(site, Kind.EDGE):
+        for link in ESTATE.links_of(edge_of.name):
+            far = next(end for end in link.ends if end != edge_of.name)
+            if far in found:
+                found = with_answers(found, far, **without_sessions(found[far], edge_of.name, link.name))
     for host in ESTATE.hosts_at(site):
         found[host.name] = Reply(host=host.name, reachable=False, reason="no answer", took_s=5.0)
     return found
+
+
+def without_sessions(said: Reply, router: str, link: str) -> dict[str, Any]:
+    """BGP without the sessions with that router over that link."""
+    interface = PLAN.hosts[router].link(link)
+    changed = {}
+    for name, address in (("bgp4", str(interface.ipv4.ip)), ("bgp6", str(interface.ipv6.ip))):
+        summary = said.document(name)
+        summary["peers"][address] = {"state": "Connect"}
+        changed[name] = out(summary)
+    return changed
 
 
 def seen(replies: Replies) -> Observed:
