@@ -118,9 +118,10 @@ def _apply(values: dict[str, Any], call: Call) -> None:
     from workstation.ssh import Access
 
     host, seen = values["host"], set[str]()
+    roles = {role["role"] for role in values["roles"]}
 
     def on_event(event: Event) -> None:
-        if event.role not in seen:
+        if event.role in roles and event.role not in seen:
             seen.add(event.role)
             call.say(f"{host}: {event.role}")
 

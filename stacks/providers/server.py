@@ -31,21 +31,26 @@ _GUARDED = ("Check", "Diff", "Create", "Read", "Update", "Delete", "Configure")
 
 
 class EngineLog:
-    """Lines to the engine's event stream, attached to a resource. Losing one harms nobody."""
+    """Lines to the engine's event stream, attached to a resource, in their order. Losing one harms nobody."""
 
     def __init__(self, address: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._stub = engine_pb2_grpc.EngineStub(grpc.aio.insecure_channel(address, options=_GRPC_CHANNEL_OPTIONS))
+        self._waiting: asyncio.Queue[engine_pb2.LogRequest] = asyncio.Queue()
+        self._sender = asyncio.create_task(self._send())
 
     def say(self, urn: str, line: str) -> None:
         """Send a line; may be called from any thread."""
-        asyncio.run_coroutine_threadsafe(self._send(urn, line), self._loop)
+        request = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=line, urn=urn, ephemeral=True)
+        self._loop.call_soon_threadsafe(self._waiting.put_nowait, request)
 
-    async def _send(self, urn: str, line: str) -> None:
-        try:
-            await self._stub.Log(engine_pb2.LogRequest(severity=engine_pb2.INFO, message=line, urn=urn, ephemeral=True))
-        except grpc.RpcError:
-            logging.getLogger(__name__).debug("the engine takes no more log lines: %s", line)
+    async def _send(self) -> None:
+        while True:
+            request = await self._waiting.get()
+            try:
+                await self._stub.Log(request)
+            except grpc.RpcError:
+                logging.getLogger(__name__).debug("the engine takes no more log lines: %s", request.message)
 
 
 class Govcloud(sdk.Provider):
