@@ -197,7 +197,7 @@ def _hosts(observed: Observed) -> Iterator[Finding]:
 
 
 def _sessions(observed: Observed) -> Iterator[Finding]:
-    """A link between two of our edges is told once, from the side that comes first; a dark neighbour is told as such."""
+    """A link between two of our edges is told once, from the first side; a dark neighbour is told as such."""
     told: set[tuple[str, int]] = set()
     dark = {seen.host for seen in observed.hosts if not seen.reachable}
     for session in observed.sessions:
