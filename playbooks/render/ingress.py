@@ -60,7 +60,7 @@ defaults
     srvtcpka-intvl 1s
     srvtcpka-cnt 2
     timeout connect 1s
-    timeout check 1s
+    timeout check 2s
     timeout queue 1s
     timeout http-request 10s
     timeout http-keep-alive 60s
@@ -124,7 +124,7 @@ def _service(host: Host) -> str:
         "    option httpchk GET /healthz\n"
         "    http-check expect status 200\n"
         f"{errors}"
-        f"    server local {approval.LISTEN} maxconn {MOST_REQUESTS} check inter 500ms fall 2 rise 1\n\n"
+        f"    server local {approval.LISTEN} maxconn {MOST_REQUESTS} check inter 1s fall 3 rise 1\n\n"
         "# Probes have a way of their own: a site is not withdrawn because its queue of citizens is long.\n"
         "backend probes\n"
         "    mode http\n"
@@ -152,7 +152,7 @@ def _primary(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """Patroni's own word decides; a member that is not asked any more within a second is out."""
     checks = (
         f"check check-ssl verify required ca-file {AUTHORITY_FILE} port {PATRONI_PORT}"
-        " inter 500ms fastinter 200ms downinter 300ms fall 2 rise 1 on-marked-down shutdown-sessions"
+        " inter 1s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
     )
     servers = "".join(
         f"    server {member.name} {_socket(plan.lan(member.name).ipv4, POSTGRESQL_PORT)} verifyhost {member.name}\n"
@@ -185,7 +185,7 @@ def _local(estate: Estate, plan: AddressPlan, host: Host) -> str:
         "    timeout client 1h\n    timeout server 1h\n"
         "    option tcp-check\n    tcp-check connect\n    tcp-check send-binary 0000000804d21630\n"
         "    tcp-check expect rbinary ^(47|4E)\n"
-        f"    default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions\n{servers}"
+        f"    default-server check inter 1s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions\n{servers}"
     )
 
 
