@@ -19,6 +19,7 @@ from playbooks.render.pki import leaves
 from playbooks.secrets import Passwords
 from stacks import state, workspace
 from stacks.components.secrets import Secrets
+from tests.unit.stacks.declared import closing_loops
 from workstation import paths
 
 ESTATE = load()
@@ -50,7 +51,8 @@ def run(program: Callable[[], None], operation: str = "up") -> dict[str, int]:
             counts.update({str(getattr(op, "value", op)): n for op, n in event.summary_event.resource_changes.items()})
 
     stack = workspace.open_stack(STACK, program)
-    getattr(stack, operation)(refresh=True, on_event=on_event, suppress_outputs=True)
+    with closing_loops():
+        getattr(stack, operation)(refresh=True, on_event=on_event, suppress_outputs=True)
     return counts
 
 

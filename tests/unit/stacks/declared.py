@@ -65,14 +65,14 @@ def declare(program: Callable[[], None], stack: str) -> Recorded:
         mocks.set_mocks(_Outputs(), project="govcloud", stack=stack, monitor=_Monitor(recorded))
         await run_pulumi_func(program)
 
-    with _closing_loops():
+    with closing_loops():
         asyncio.run(run())
     return recorded
 
 
 @contextmanager
-def _closing_loops() -> Iterator[None]:
-    """Pulumi's mocks make an event loop in each of their threads and leave it open."""
+def closing_loops() -> Iterator[None]:
+    """Close what Pulumi leaves open: it makes an event loop in each thread that has none."""
     made: list[asyncio.AbstractEventLoop] = []
     original = asyncio.new_event_loop
 
@@ -86,4 +86,5 @@ def _closing_loops() -> Iterator[None]:
     finally:
         asyncio.new_event_loop = original
         for loop in made:
-            loop.close()
+            if not loop.is_running():
+                loop.close()
