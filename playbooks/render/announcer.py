@@ -10,7 +10,7 @@ from estate.model import Estate, Host, Kind
 from playbooks.hostplan import File, RoleInput, Unit
 from playbooks.render.text import banner, lines
 
-INTERVAL_S, TIMEOUT_S = 0.5, 0.5
+INTERVAL_S, TIMEOUT_S = 0.5, 1.0
 RISE, FALL = 2, 3
 """Answers in a row that make a service healthy, failures in a row that make it unhealthy."""
 HEALTHY_METRIC, LAST_RESORT_METRIC = 100, 900

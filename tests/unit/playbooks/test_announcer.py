@@ -44,7 +44,34 @@ def test_two_successes_announce_and_three_failures_do_not_go_unnoticed(announcer
     verdicts = [
         health.take(answer) for answer in (True, False, True, True, False, False, True, False, False, False, True)
     ]
-    assert verdicts == [None, None, None, True, True, True, True, True, True, False, False]
+    assert verdicts == [None, None, None, True, None, None, True, None, None, False, None]
+
+
+def test_a_service_that_flaps_has_to_answer_for_longer_each_time(announcer: ModuleType) -> None:
+    """2, 4, 8 … answers, never more than 20; after a calm minute two are enough again."""
+
+    def answers_needed() -> int:
+        for _ in range(3):
+            health.take(False)
+        return next(n for n in range(1, 100) if health.take(True))
+
+    health = announcer.Health(2, 3)
+    assert [answers_needed() for _ in range(6)] == [2, 4, 8, 16, 20, 20]
+    for _ in range(announcer.CALM_ANSWERS + 1):
+        health.take(True)
+    assert answers_needed() == 2
+
+
+def test_an_answer_in_the_last_moment_stops_the_withdrawal(announcer: ModuleType) -> None:
+    """Marked as the last resort, then one good answer: not withdrawn on the old verdict."""
+    health = announcer.Health(2, 3)
+    for answer in (True, True, False, False):
+        health.take(answer)
+    assert health.take(False) is False
+    assert (
+        announcer.next_state(announcer.State.LAST_RESORT, health.take(True), lambda: True)
+        is announcer.State.LAST_RESORT
+    )
 
 
 def test_nothing_changes_before_enough_answers_agree(announcer: ModuleType) -> None:

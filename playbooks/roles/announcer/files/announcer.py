@@ -25,6 +25,8 @@ from pathlib import Path
 log = logging.getLogger("announcer")
 
 READ_AGAIN_TICKS = 10
+CALM_ANSWERS = 120
+RISE_LIMIT = 10
 
 
 class State(enum.Enum):
@@ -55,19 +57,31 @@ def next_state(state, healthy, elsewhere):
 
 
 class Health:
-    """Debounced answers: `rise` successes or `fall` failures in a row decide."""
+    """Debounced answers: `rise` successes or `fall` failures in a row decide.
+
+    A service that fails again within `CALM_ANSWERS` of coming back has to answer twice as often as the last time before
+    it counts as healthy, up to `rise * RISE_LIMIT`: one that flaps stays away, one that fails once is back at once.
+    """
 
     def __init__(self, rise, fall):
         self.rise, self.fall = rise, fall
         self.run, self.last, self.healthy = 0, None, None
+        self.needed, self.calm = rise, 0
 
     def take(self, answered):
-        """Count one answer; returns the verdict so far: True, False or None."""
+        """Count one answer. True or False is the verdict; None is no verdict yet, or an answer that contradicts it."""
         self.run = self.run + 1 if answered == self.last else 1
         self.last = answered
-        if self.run >= (self.rise if answered else self.fall):
-            self.healthy = answered
-        return self.healthy
+        self.calm = self.calm + 1 if self.healthy else 0
+        if self.calm > CALM_ANSWERS:
+            self.needed = self.rise
+        if answered and self.run >= self.needed:
+            self.healthy = True
+        if not answered and self.run >= self.fall and self.healthy is not False:
+            if self.healthy and self.calm <= CALM_ANSWERS:
+                self.needed = min(self.needed * 2, self.rise * RISE_LIMIT)
+            self.healthy = False
+        return self.healthy if answered == self.healthy else None
 
 
 def wanted_routes(settings, states):
@@ -104,15 +118,16 @@ def unverified():
 
 
 def ask(check, timeout_s, context):
-    """One question to the ingress; True for 200."""
+    """One question to the ingress; empty for 200, else what was wrong."""
     connection = http.client.HTTPSConnection(check["address"], check["port"], timeout=timeout_s, context=context)
     try:
         connection.request("GET", check["path"], headers={"Host": check["host"], "User-Agent": "govcloud-announcer"})
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
     finally:
         connection.close()
+    return "" if status == 200 else f"status {status}"
 
 
 def known_elsewhere(prefix):
@@ -194,10 +209,11 @@ class Announcer:
     def decide(self, service):
         """Bring the state of one service up to date."""
         name, state = service["name"], self.states[service["name"]]
-        healthy = self.healths[name].take(ask(service["check"], self.settings["timeout_s"], self.context))
+        wrong = ask(service["check"], self.settings["timeout_s"], self.context)
+        healthy = self.healths[name].take(not wrong)
         new = next_state(state, healthy, lambda: known_elsewhere(service["routes"][0]["prefix"]))
         if new is not state:
-            log.warning("%s: %s -> %s", name, state.value, new.value)
+            log.warning("%s: %s -> %s (%s)", name, state.value, new.value, wrong or "answers")
         self.states[name] = new
 
 
