@@ -18,6 +18,8 @@ from pathlib import Path
 from stacks import workspace
 from workstation.errors import Locked
 
+CLOCK_SLACK_S = 5.0
+"""The kernel tells the time of boot in whole seconds, and an engine makes its lock right after it has started."""
 WAIT = "wait for it to end, or end it; what it changed is kept and the next run goes on"
 
 
@@ -67,7 +69,7 @@ def _holds(pid: int, lock_file: Path) -> bool:
     """Whether the process that made the lock still lives: one with its ID that started later is another."""
     try:
         name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-        return name.startswith("pulumi") and _start_s(pid) <= lock_file.stat().st_mtime + 1
+        return name.startswith("pulumi") and _start_s(pid) <= lock_file.stat().st_mtime + CLOCK_SLACK_S
     except OSError:
         return False
 
