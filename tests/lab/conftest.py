@@ -9,13 +9,22 @@ import pytest
 from estate import loader
 from lab.api import Lab, instance_id
 
-LAST = ("test_down.py",)
-"""These take the lab away, so they run after everything that needs it."""
+ORDER = (
+    "test_down.py",  # takes the lab away several times, so it comes before anything is deployed
+    "test_wires.py",
+    "test_power.py",
+    "test_network.py",
+    "test_deploy.py",
+    "test_hosts.py",
+    "test_protections.py",
+    "test_drills.py",
+)
+"""The story: bare machines first, then the deployed estate, then the loss of its sites."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever takes the lab away comes last."""
-    items.sort(key=lambda item: item.path.name in LAST)
+    """In the story's order; other folders' tests stay where they are, before."""
+    items.sort(key=lambda item: ORDER.index(item.path.name) if item.path.name in ORDER else -1)
 
 
 @pytest.fixture(scope="session")

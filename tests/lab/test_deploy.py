@@ -1,0 +1,75 @@
+"""The estate is deployed, compared and repaired through the command line and the real engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.api import Lab
+from tests.lab.estate_on_lab import Hosts, govcloud, healthy, wait_until
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def hosts(lab: Lab) -> Hosts:
+    """Commands on the machines."""
+    return Hosts(lab)
+
+
+def test_the_estate_deploys_and_becomes_healthy(lab: Lab) -> None:
+    """One command; afterwards the status screen finds nothing wrong."""
+    done = govcloud("up", "--json")
+    assert done.code == 0, done.stderr
+    wait_until("`status` finds nothing wrong", healthy, deadline_s=120)
+
+
+def test_an_unchanged_estate_changes_nothing(lab: Lab) -> None:
+    """The second `up` compares every host and changes none; `plan` has nothing to show."""
+    again = govcloud("up", "--json")
+    assert again.code == 0, again.stderr
+    assert again.report["changes"] == 0, again.stderr
+    assert govcloud("plan", "--json").code == 0
+
+
+def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> None:
+    """`drift` exits 10 and names both; `up` repairs both; then nothing is left."""
+    hosts.run("nanshan-edge1", "sh", "-c", "echo '! by hand' >> /etc/frr/frr.conf")
+    hosts.run("shaoguan-ops1", "systemctl", "stop", "prometheus")
+    found = govcloud("drift")
+    assert found.code == 10, found.stderr
+    assert "nanshan-edge1" in found.stdout and "/etc/frr/frr.conf" in found.stdout
+    assert "shaoguan-ops1" in found.stdout and "prometheus" in found.stdout
+    repaired = govcloud("up", "--json")
+    assert repaired.code == 0, repaired.stderr
+    assert {"nanshan-edge1", "shaoguan-ops1"} <= set(repaired.report["hosts_changed"])
+    assert "by hand" not in hosts.run("nanshan-edge1", "cat", "/etc/frr/frr.conf")
+    assert hosts.run("shaoguan-ops1", "systemctl", "is-active", "prometheus").strip() == "active"
+    assert govcloud("drift").code == 0
+
+
+def test_the_state_holds_no_key_in_plain_text_and_has_a_copy_on_an_operations_host(hosts: Hosts) -> None:
+    """Encrypted where it lies; a copy is on every reachable ops host."""
+    from workstation import paths
+
+    for file in (paths.home() / "state").rglob("*"):
+        if file.is_file():
+            assert b"PRIVATE KEY" not in file.read_bytes(), file
+    for host in ("futian-ops1", "nanshan-ops1", "shaoguan-ops1"):
+        assert hosts.run(host, "find", "/var/lib/govcloud", "-type", "f", "-size", "+0").strip(), host
+
+
+def test_unknown_names_are_wrong_use(lab: Lab) -> None:
+    """Exit 2, and the known names."""
+    for argv in (["up", "luohu"], ["lab", "power", "off", "luohu-edge1"], ["lab", "cut", "nowhere"],
+                 ["drill", "run", "earthquake", "--yes"], ["drill", "run", "site-loss", "--site", "luohu", "--yes"]):  # fmt: skip
+        done = govcloud(*argv)
+        assert done.code == 2, (argv, done.stderr)
+        assert "known" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_drill_asks_before_it_begins(lab: Lab) -> None:
+    """Without an answer and without --yes nothing happens: exit 2 after the blast radius."""
+    done = govcloud("drill", "run", "site-loss", "--site", "nanshan")
+    assert done.code == 2
+    assert "nanshan" in done.stderr

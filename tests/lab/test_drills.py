@@ -1,0 +1,95 @@
+"""Each city site is lost and regained while citizens apply; every acknowledged row is there exactly once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from failover.drills.stage import ROWS, ROWS_ARGV
+from failover.ledger import compare, parse, parse_rows
+from lab.api import Lab
+from tests.lab.estate_on_lab import Hosts, govcloud, healthy, status, wait_until
+from workstation import paths
+
+pytestmark = pytest.mark.lab
+
+LONGEST_OUTAGE_S = 40
+"""The objective of the estate: Patroni's time to live of 20 s, and as much again."""
+
+
+@pytest.fixture
+def hosts(lab: Lab) -> Iterator[Hosts]:
+    """An estate that is well before the drill."""
+    wait_until("the estate is well", healthy, deadline_s=180)
+    return Hosts(lab)
+
+
+@pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
+def test_a_site_is_lost_and_regained_with_no_acknowledged_row_lost(hosts: Hosts, site: str) -> None:
+    """Service returns without help; nothing is lost or there twice; all is well at the end."""
+    done = govcloud("drill", "run", "site-loss", "--site", site, "--yes", "--json")
+    assert done.stdout, done.stderr
+    report = done.report
+    measured = report["measured"]
+    assert (measured["lost"], measured["duplicated"], measured["appeared"]) == (0, 0, 0), done.stderr
+    assert measured["acknowledged"] > 500
+    assert measured["write_outage_s"] <= LONGEST_OUTAGE_S
+    assert measured["recovery_s"] is not None, report["remaining"]
+    assert report["verdict"] in ("pass", "objective-missed"), report["reasons"]
+    page = Path(report["report"])
+    assert page.is_file() and (page.parent / "report.zh.html").is_file()
+    assert json.loads((page.parent / "report.json").read_text(encoding="utf-8"))["id"] == report["id"]
+
+
+def rows_of(hosts: Hosts) -> str:
+    """The database's rows, as the drill reads them."""
+    primary = next(m["host"] for m in status()["members"] if m["role"] == "primary")
+    argv = hosts.lab.shell_argv(primary, ROWS_ARGV)
+    return subprocess.run(argv, input=ROWS, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_a_row_deleted_and_a_row_doubled_behind_the_ledgers_back_are_found(hosts: Hosts) -> None:
+    """The comparison is with the real database: the newest drill's ledger against what it holds, whole and damaged."""
+    newest = max((paths.home() / "drills").glob("*/ledger.jsonl"), key=lambda path: path.stat().st_mtime)
+    ledger = parse(newest.read_text(encoding="utf-8"))
+    text = rows_of(hosts)
+    whole = compare(ledger, parse_rows(text))
+    assert not whole.lost and not whole.duplicated
+    key = next(line.split(",")[0] for line in reversed(text.splitlines()) if line)
+    primary = next(m["host"] for m in status()["members"] if m["role"] == "primary")
+    damage = (
+        "SET session_replication_role = replica; "
+        f"CREATE TABLE public.kept AS SELECT * FROM approval.application WHERE key = '{key}'; "
+        f"DELETE FROM approval.application WHERE key = '{key}';"
+    )
+    mend = (
+        "SET session_replication_role = replica; "
+        "INSERT INTO approval.application OVERRIDING SYSTEM VALUE SELECT * FROM public.kept; DROP TABLE public.kept;"
+    )
+    sql = ("runuser", "-u", "postgres", "--", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "approval", "-c")
+    hosts.run(primary, *sql, damage)
+    try:
+        assert [v.key for v in compare(ledger, parse_rows(rows_of(hosts))).lost] == [key]
+    finally:
+        hosts.run(primary, *sql, mend)
+    again = rows_of(hosts)
+    assert not compare(ledger, parse_rows(again)).lost
+    doubled = again + next(line for line in again.splitlines() if line.startswith(key)) + "\n"
+    assert [v.key for v in compare(ledger, parse_rows(doubled)).duplicated] == [key]
+
+
+def test_the_primary_moves_as_planned(hosts: Hosts) -> None:
+    """`switchover` shows its plan, then acts; to the remote site it is refused (6)."""
+    assert govcloud("switchover", "--to", "shaoguan").code == 6
+    here = next(m["site"] for m in status()["members"] if m["role"] == "primary")
+    there = "nanshan" if here == "futian" else "futian"
+    planned = govcloud("switchover", "--to", there)
+    assert planned.code == 0, planned.stderr
+    moved = govcloud("switchover", "--to", there, "--apply")
+    assert moved.code == 0, moved.stderr
+    wait_until("all is well", healthy, deadline_s=90)
+    assert next(m["site"] for m in status()["members"] if m["role"] == "primary") == there

@@ -1,0 +1,96 @@
+"""Every kind of host, looked at from within by testinfra over SSH."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+from estate.addressing import plan
+from lab import names
+from lab.api import Lab
+from lab.command import network_of
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def host_of(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A testinfra host by name; the test's thread is in the operator's namespace meanwhile."""
+    config = tmp_path_factory.mktemp("ssh") / "config"
+    access = lab.access
+    config.write_text(
+        f"Host *\n  User {access.user}\n  IdentityFile {access.key}\n  UserKnownHostsFile {access.known_hosts}\n"
+        "  StrictHostKeyChecking yes\n  BatchMode yes\n  LogLevel ERROR\n",
+        encoding="utf-8",
+    )
+    addresses = plan(lab.estate)
+    with network_of(Path(names.NETNS_DIR) / names.OPERATOR):
+        yield lambda name: testinfra.get_host(f"ssh://{addresses.management(name)}", ssh_config=str(config))
+
+
+UNITS = {
+    "futian-edge1": ("frr", "nftables", "govcloud-announcer", "systemd-networkd"),
+    "futian-kube1": ("govcloud-approval", "haproxy", "nftables"),
+    "futian-data1": ("etcd", "patroni", "nftables"),
+    "futian-ops1": ("etcd", "prometheus", "prometheus-blackbox-exporter"),
+    "shaoguan-data1": ("etcd", "patroni"),
+}
+
+
+@pytest.mark.parametrize(("name", "unit"), [(name, unit) for name, units in UNITS.items() for unit in units])
+def test_unit_runs_and_starts_at_boot(host_of: object, name: str, unit: str) -> None:
+    """A machine that gets power again needs nobody."""
+    service = host_of(name).service(unit)  # type: ignore[operator]
+    assert service.is_enabled
+    assert service.is_running
+
+
+LISTENING = {
+    "futian-kube1": ("tcp://10.64.1.11:443", "tcp://203.0.113.10:443", "tcp://127.0.0.1:8080"),
+    "futian-data1": ("tcp://10.64.1.21:2379", "tcp://10.64.1.21:2380", "tcp://10.64.1.21:5432", "tcp://10.64.1.21:8008"),
+    "futian-ops1": ("tcp://10.64.1.31:9090",),
+}
+
+
+@pytest.mark.parametrize(("name", "socket"), [(name, one) for name, sockets in LISTENING.items() for one in sockets])
+def test_socket_listens(host_of: object, name: str, socket: str) -> None:
+    """Where the estate's plan says it does."""
+    assert host_of(name).socket(socket).is_listening  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["futian-edge1", "futian-kube1", "futian-data1", "futian-ops1"])
+def test_host_is_hardened(host_of: object, name: str) -> None:
+    """No password opens it, keys are the operator's alone, and the private key is not for everybody."""
+    host: Host = host_of(name)  # type: ignore[operator]
+    settings = host.run("sshd -T").stdout
+    assert "passwordauthentication no" in settings
+    assert len(host.file("/root/.ssh/authorized_keys").content_string.strip().splitlines()) == 1
+    if name != "futian-edge1":
+        assert host.file("/etc/govcloud/pki/host.key").mode & 0o007 == 0
+
+
+def test_votes_span_the_sites_and_the_witness_leads(host_of: object) -> None:
+    """Five members; the leader stands outside the cities when all is well."""
+    host: Host = host_of("shaoguan-data1")  # type: ignore[operator]
+    found = host.run("sh -c 'set -a; . /etc/govcloud/etcd/ctl.env; etcdctl endpoint status --cluster -w fields'").stdout
+    assert found.count('"MemberID"') == 5
+    own = next(line for line in found.splitlines() if line.startswith('"Leader"')).split(":")[1]
+    assert found.count(f'"MemberID" :{own}') == 1
+
+
+def test_the_primary_waits_for_another_site(host_of: object) -> None:
+    """The list that can acknowledge a commit names no member of the primary's own site."""
+    for name in ("futian-data1", "nanshan-data1"):
+        host: Host = host_of(name)  # type: ignore[operator]
+        query = "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names'), current_setting('fsync')"
+        said = host.run("runuser -u postgres -- psql -XAtc %s", query).stdout.strip()
+        recovering, standbys, fsync = said.split("|")
+        assert fsync == "on"
+        if recovering == "f":
+            assert standbys.startswith("ANY 1 (")
+            assert name not in standbys
+            assert standbys.count("data1") == 2

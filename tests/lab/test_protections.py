@@ -1,0 +1,112 @@
+"""What protects citizens and their data, with the protection put to the test on the running estate."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from estate.addressing import plan
+from estate.model import Kind
+from lab.api import Lab
+from tests.lab.estate_on_lab import Hosts, healthy, wait_until
+from workstation import namespace
+
+pytestmark = pytest.mark.lab
+
+DATA = ("futian-data1", "nanshan-data1", "shaoguan-data1")
+
+
+@pytest.fixture
+def hosts(lab: Lab) -> Iterator[Hosts]:
+    """Commands on the machines of an estate that is well before and after."""
+    wait_until("the estate is well before the test", healthy, deadline_s=120)
+    yield Hosts(lab)
+    wait_until("the estate is well after the test", healthy, deadline_s=180)
+
+
+def announced(hosts: Hosts) -> set[str]:
+    """Cities from which the internet's router knows a path to the service's own address, in either family."""
+    text = hosts.run("internet-edge1", "sh", "-c", "ip route show 203.0.113.0/24; ip -6 route show 2001:db8:113::/48")
+    return {site for site, link in (("futian", "ft-inet"), ("nanshan", "ns-inet"), ("shaoguan", "sg-inet")) if link in text}
+
+
+@contextmanager
+def frozen_patronis(hosts: Hosts) -> Iterator[None]:
+    """Every Patroni is stopped in its tracks; PostgreSQL lives on."""
+    for host in DATA:
+        hosts.run(host, "systemctl", "kill", "--kill-whom=main", "-s", "STOP", "patroni")
+    try:
+        yield
+    finally:
+        for host in DATA:
+            hosts.run(host, "systemctl", "kill", "--kill-whom=main", "-s", "CONT", "patroni")
+
+
+def test_without_any_patroni_both_cities_stay_announced_reads_answer_and_writes_are_refused(hosts: Hosts) -> None:
+    """Announcement follows the ability to answer, never a writable primary."""
+    with frozen_patronis(hosts):
+        wait_until("writes are refused", lambda: hosts.status_of("/writez") == "503", deadline_s=60)
+        assert announced(hosts) == {"futian", "nanshan"}
+        for family in (4, 6):
+            assert hosts.status_of("/readyz", family=family) == "200"
+            assert hosts.status_of("/", family=family) == "200"
+
+
+def test_a_stopped_service_withdraws_its_city_and_nothing_else(hosts: Hosts) -> None:
+    """The other city answers; the stopped city's other routes stay."""
+    before = hosts.run("shaoguan-edge1", "ip", "route", "show", "proto", "bgp")
+    hosts.run("futian-kube1", "systemctl", "stop", "govcloud-approval")
+    try:
+        wait_until("futian is withdrawn", lambda: announced(hosts) == {"nanshan"}, deadline_s=20)
+        wait_until("citizens are answered", lambda: hosts.status_of("/readyz") == "200", deadline_s=10)
+        after = hosts.run("shaoguan-edge1", "ip", "route", "show", "proto", "bgp")
+        lost = {line.split()[0] for line in before.splitlines()} - {line.split()[0] for line in after.splitlines()}
+        assert {prefix for prefix in lost if not prefix.startswith("203.0.113.")} == set()
+    finally:
+        hosts.run("futian-kube1", "systemctl", "start", "govcloud-approval")
+    wait_until("futian is announced again", lambda: announced(hosts) == {"futian", "nanshan"}, deadline_s=30)
+
+
+TLS_PORTS = (
+    ("etcd client", Kind.DATA, 2379),
+    ("etcd peer", Kind.DATA, 2380),
+    ("Patroni", Kind.DATA, 8008),
+    ("ingress", Kind.KUBE, 443),
+)
+
+
+@pytest.mark.parametrize(("what", "kind", "port"), TLS_PORTS, ids=[what for what, _, _ in TLS_PORTS])
+def test_plain_text_and_a_foreign_authority_are_refused(hosts: Hosts, what: str, kind: Kind, port: int) -> None:
+    """On every TLS port: HTTP without TLS gets no answer, and the estate's CA is needed to trust the certificate."""
+    estate = hosts.lab.estate
+    target = estate.hosts_at("nanshan", kind)[0]
+    address = plan(estate).lan(target.name).ipv4
+    asker = "futian-data1" if kind is Kind.DATA else "citizen1"
+    target_name = target.name if kind is Kind.DATA else "approval.govcloud"
+    if kind is Kind.KUBE:
+        address = plan(estate).anycast["approval"].ipv4
+    plain = hosts.run(asker, "curl", "-s", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}", f"http://{address}:{port}/", check=False)
+    assert plain in ("000", "400"), plain
+    where = ["--resolve", f"{target_name}:{port}:{address}", f"https://{target_name}:{port}/"]
+    untrusted = hosts.run(asker, "sh", "-c", 'curl -s -m 3 "$@"; echo "exit $?"', "sh", *where)
+    assert untrusted.strip().endswith("exit 60"), untrusted
+
+
+def test_the_database_takes_no_connection_without_tls(hosts: Hosts) -> None:
+    """Also not with a right password: the server has no rule that admits it."""
+    said = hosts.run(
+        "nanshan-data1", "sh", "-c",
+        'PGPASSWORD=x psql "host=$1 dbname=approval user=approval_app sslmode=disable connect_timeout=3" -c "select 1" 2>&1',
+        "sh", str(plan(hosts.lab.estate).lan("futian-data1").ipv4), check=False,
+    )  # fmt: skip
+    assert "no pg_hba.conf entry" in said or "no encryption" in said, said
+
+
+def test_nothing_can_leave_the_machine(hosts: Hosts) -> None:
+    """The operator's namespace has no default route in either family."""
+    for family in ("-4", "-6"):
+        argv = [*namespace.enter_argv(), "ip", family, "route", "show", "default"]
+        assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == ""
