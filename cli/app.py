@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 app.command("setup")(setup_command.setup)
 app.command("demo")(demo.demo)
-app.command("test")(testing.test)
+app.command("test")(testing.run_tests)
 app.add_typer(estate.app, name="estate")
 app.add_typer(lab.app, name="lab")
 for name in ("plan", "up", "drift", "destroy"):

@@ -30,11 +30,15 @@ def demo(
             last = number == 4
             # Each step is a command of its own, so that a person can repeat any of them by hand.
             stdout = None if last or not as_json else subprocess.DEVNULL
-            code = subprocess.run([sys.executable, "-m", "cli", *argv, *(["--json"] if as_json and last else [])], stdout=stdout, check=False).returncode
+            command = [sys.executable, "-m", "cli", *argv, *(["--json"] if as_json and last else [])]
+            code = subprocess.run(command, stdout=stdout, check=False).returncode
             if code:
                 say(f"demo: stopped at step {number} (`./govcloud {' '.join(argv)}`), exit {code}")
                 raise typer.Exit(code)
-        say(f"demo: done in {duration(time.monotonic() - start)}. The estate is still up: `./govcloud status` looks at it, `./govcloud lab down` removes it.")
+        say(
+            f"demo: done in {duration(time.monotonic() - start)}. The estate is still up: "
+            "`./govcloud status` looks at it, `./govcloud lab down` removes it."
+        )
         say(f"reports: {paths.home() / 'drills'}")
 
 

@@ -32,7 +32,15 @@ def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
     with answers(as_json):
         from failover.drills.registry import DRILLS
 
-        rows = [{"name": d.name, "title": getattr(d.title, lang.value), "summary": d.summary[lang.value], "expected_s": d.expected_s} for d in DRILLS]
+        rows = [
+            {
+                "name": drill.name,
+                "title": getattr(drill.title, lang.value),
+                "summary": drill.summary[lang.value],
+                "expected_s": drill.expected_s,
+            }
+            for drill in DRILLS
+        ]
         if as_json:
             emit({"drills": rows})
             return
@@ -41,7 +49,12 @@ def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument()], site: SiteName = "futian", as_json: Json = False, lang: Language = Lang.EN) -> None:
+def show(
+    name: Annotated[str, typer.Argument()],
+    site: SiteName = "futian",
+    as_json: Json = False,
+    lang: Language = Lang.EN,
+) -> None:
     """What a drill takes away and what citizens should notice. Changes nothing."""
     with answers(as_json):
         from failover.drills import blast, registry
@@ -108,8 +121,9 @@ def _confirm(lang: Lang) -> None:
 def _verdict_line(result: DrillResult) -> str:
     shape = result.as_json()["measured"]
     return (
-        f"drill {result.scenario} at {result.site}: {result.verdict.value} · writes out for {shape['write_outage_s']:g} s, "
-        f"reads for {shape['read_outage_s']:g} s · {shape['acknowledged']} acknowledged, {shape['lost']} lost, "
+        f"drill {result.scenario} at {result.site}: {result.verdict.value} · "
+        f"writes out for {shape['write_outage_s']:g} s, reads for {shape['read_outage_s']:g} s · "
+        f"{shape['acknowledged']} acknowledged, {shape['lost']} lost, "
         f"{shape['duplicated']} duplicated, {shape['unknown']} unknown\nreport: {result.report}"
     )
 
@@ -172,7 +186,8 @@ def _verb(verb: str, to: str, apply: bool, as_json: bool) -> None:
             plan.require()
             return
         plan.require()
-        moved = acts.carry_out(plan, estate, wiring.machines(estate), wiring.observer(estate), paths.home(), on_event=say)
+        machines, observer = wiring.machines(estate), wiring.observer(estate)
+        moved = acts.carry_out(plan, estate, machines, observer, paths.home(), on_event=say)
         if as_json:
             emit(moved.as_json())
 

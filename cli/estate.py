@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import EstateFile, Json, Language, Lang, answers, emit, load_estate
+from cli.output import EstateFile, Json, Lang, Language, answers, emit, load_estate
 from workstation.progress import say
 
 app = typer.Typer(help="What the city declares: validate, print, draw.", no_args_is_help=True)
@@ -18,9 +18,10 @@ def check(file: EstateFile = None, as_json: Json = False) -> None:
     """Check every rule and tell all problems at once; exit 1 where there is one."""
     with answers(as_json):
         estate = load_estate(file)
+        counts = {"sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)}
         if as_json:
-            emit({"estate": estate.name, "problems": [], "sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)})
-        say(f"estate {estate.name}: {len(estate.sites)} sites, {len(estate.hosts)} hosts, {len(estate.links)} links; no problem found")
+            emit({"estate": estate.name, "problems": [], **counts})
+        say(f"estate {estate.name}: {', '.join(f'{n} {what}' for what, n in counts.items())}; no problem found")
 
 
 @app.command()
@@ -40,13 +41,15 @@ def show(
         elif as_json:
             emit(view.to_json(estate))
         else:
-            print(view.to_text(estate, lang), end="")
+            print(view.to_text(estate, lang.value), end="")
 
 
 @app.command()
 def diagram(
     file: EstateFile = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the SVG.", show_default="standard output")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write the SVG.", show_default="standard output")
+    ] = None,
 ) -> None:
     """Draw the estate as an SVG for the wall."""
     with answers():

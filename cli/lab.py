@@ -14,7 +14,9 @@ from workstation.progress import say
 if TYPE_CHECKING:
     from lab.api import Lab
 
-app = typer.Typer(help="The whole estate on this machine: real software, imitated machines and wires.", no_args_is_help=True)
+app = typer.Typer(
+    help="The whole estate on this machine: real software, imitated machines and wires.", no_args_is_help=True
+)
 
 HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host's name, or a site's for all of its hosts.")]
 LinkName = Annotated[str, typer.Argument(metavar="LINK", help="A link's name, as `estate show` lists them.")]
@@ -67,7 +69,10 @@ def status(as_json: Json = False) -> None:
 
 
 @app.command()
-def shell(host: Annotated[str, typer.Argument(metavar="HOST")], command: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+def shell(
+    host: Annotated[str, typer.Argument(metavar="HOST")],
+    command: Annotated[list[str] | None, typer.Argument()] = None,
+) -> None:
     """A shell on a host, or one command there."""
     with answers():
         lab = open_lab()

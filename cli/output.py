@@ -30,9 +30,14 @@ class Lang(StrEnum):
     EN = "en"
 
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output; everything else on standard error.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output; everything else on standard error.")
+]
 Language = Annotated[Lang, typer.Option("--lang", envvar="GOVCLOUD_LANG", help="Language of what people read.")]
-EstateFile = Annotated[Path | None, typer.Option("--file", help="Another estate: a file or a folder.", show_default="the project's own")]
+EstateFile = Annotated[
+    Path | None,
+    typer.Option("--file", help="Another estate: a file or a folder.", show_default="the project's own"),
+]
 
 
 def emit(value: dict[str, Any]) -> None:
@@ -48,12 +53,14 @@ def answers(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
     try:
         yield
     except EstateError as error:
-        _fail(as_json, f"the estate cannot be used, {len(error.problems)} problem(s):\n" + "\n".join(f"  {p}" for p in error.problems),
-              "nothing was changed; mend the files and run `./govcloud estate check`", 1)
+        told = "".join(f"\n  {problem}" for problem in error.problems)
+        message = f"the estate cannot be used, {len(error.problems)} problem(s):{told}"
+        _fail(as_json, message, "nothing was changed; mend the files and run `./govcloud estate check`", 1)
     except GovcloudError as error:
         _fail(as_json, error.message, error.next_step, error.exit_code)
     except KeyboardInterrupt:
-        _fail(as_json, "interrupted", interrupted or "nothing was left half done; run the same command again", INTERRUPTED)
+        next_step = interrupted or "nothing was left half done; run the same command again"
+        _fail(as_json, "interrupted", next_step, INTERRUPTED)
 
 
 def _fail(as_json: bool, message: str, next_step: str, code: int) -> None:
@@ -75,7 +82,8 @@ def load_estate(path: Path | None = None) -> Estate:
 def need_root(what: str) -> None:
     """Refuse before anything is changed where root is needed."""
     if os.geteuid() != 0:
-        raise GovcloudError(f"{what} needs root: it makes network namespaces, mounts and machines", "run it with sudo, or as root")
+        why = f"{what} needs root: it makes network namespaces, mounts and machines"
+        raise GovcloudError(why, "run it with sudo, or as root")
 
 
 def into_namespace(estate: Estate) -> None:

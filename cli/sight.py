@@ -37,7 +37,8 @@ def translate(estate: Estate, look: seen.Observed) -> protocols.Observed:
 
 
 def _member(member: seen.Member) -> Member:
-    role = {seen.Role.PRIMARY: protocols.Role.PRIMARY, seen.Role.STANDBY: protocols.Role.STANDBY}.get(member.role, protocols.Role.UNKNOWN)
+    same = {seen.Role.PRIMARY: protocols.Role.PRIMARY, seen.Role.STANDBY: protocols.Role.STANDBY}
+    role = same.get(member.role, protocols.Role.UNKNOWN)
     if role is protocols.Role.STANDBY and member.sync:
         role = protocols.Role.SYNC_STANDBY
     return Member(

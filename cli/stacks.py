@@ -13,8 +13,13 @@ from workstation.progress import duration, say
 if TYPE_CHECKING:
     from estate.model import Estate
 
-Stacks = Annotated[list[str] | None, typer.Argument(metavar="[STACK]...", help="Only these stacks.", show_default="all")]
-Without = Annotated[list[str] | None, typer.Option("--without", metavar="SITE", help="Leave a dead site out; the next `up` catches up.")]
+Stacks = Annotated[
+    list[str] | None, typer.Argument(metavar="[STACK]...", help="Only these stacks.", show_default="all")
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option("--without", metavar="SITE", help="Leave a dead site out; the next `up` catches up."),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 GO_ON = "the stacks' state is kept; `./govcloud plan` shows what is left, `./govcloud up` goes on"
@@ -78,7 +83,8 @@ def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> N
 
         engine.guard_destroy(estate)
         if not yes:
-            raise WrongUse(f"destroy ends the management of {', '.join(stacks or ['all stacks'])}; data stays", "add --yes to confirm")
+            which = ", ".join(stacks or ["all stacks"])
+            raise WrongUse(f"destroy ends the management of {which}; data stays", "add --yes to confirm")
         done = engine.destroy(estate, stacks or (), on_event=say)
         if as_json:
             emit(done.as_json())

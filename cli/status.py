@@ -18,6 +18,9 @@ def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
 
         observed = observe.snapshot(estate, Access.default(), timeout_s=8)
         findings = health.problems(estate, observed)
-        emit(screen.as_json(estate, observed, findings)) if as_json else print(screen.as_text(estate, observed, findings, lang))
+        if as_json:
+            emit(screen.as_json(estate, observed, findings))
+        else:
+            print(screen.as_text(estate, observed, findings, lang.value))
         if findings:
             raise typer.Exit(1)

@@ -34,7 +34,7 @@ FOLDERS = {
 TAKES = {Scope.UNIT: "a minute", Scope.RULES: "a minute", Scope.LAB: "15 minutes", Scope.ALL: "20 minutes"}
 
 
-def test(
+def run_tests(
     scope: Annotated[Scope, typer.Argument(help="unit and rules need no root and install nothing.")] = Scope.ALL,
     only: Annotated[str, typer.Option("-k", help="Only tests whose names match, as pytest's -k.")] = "",
 ) -> None:
@@ -48,7 +48,8 @@ def test(
         say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
         folders = [folder for folder in FOLDERS[scope] if (paths.repo() / folder).is_dir()]
         argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *folders, *(["-k", only] if only else [])]
-        code = subprocess.run(argv, cwd=paths.repo(), env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, check=False).returncode
+        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        code = subprocess.run(argv, cwd=paths.repo(), env=env, check=False).returncode
         if code == 5 and not only:
             raise GovcloudError("no test was collected", "the checkout is incomplete: compare it with `git status`")
         raise typer.Exit(1 if code else 0)

@@ -51,7 +51,7 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class RoleInput:
-    """One role on one host: typed settings for its own steps, and the managed things that are compared on every read."""
+    """One role on one host: typed settings for its own steps, and the managed things that each read compares."""
 
     role: str
     settings: Mapping[str, Any] = field(default_factory=dict)

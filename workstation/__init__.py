@@ -1,1 +1,1 @@
-"""The operator's side: directories, errors, progress, the way into hosts. Knows no estate's content and no tool above it."""
+"""The operator's side: directories, errors, progress, the way into hosts. Knows no estate and no tool above it."""

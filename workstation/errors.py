@@ -1,4 +1,4 @@
-"""What a command ends with when it cannot do what was asked. The command line prints message and next step, no traceback."""
+"""What a command ends with when it cannot do what was asked: message and next step are printed, no traceback."""
 
 from __future__ import annotations
 

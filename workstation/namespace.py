@@ -1,8 +1,7 @@
-"""The operator's network namespace of the lab. It has no default route: nothing that runs in it can leave the machine."""
+"""The operator's network namespace of the lab. It has no default route: nothing in it can leave the machine."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 NAME = "gc-ops"
@@ -17,7 +16,7 @@ def exists() -> bool:
 def in_operator_namespace() -> bool:
     """Whether this process already runs in it."""
     try:
-        return os.stat("/proc/self/ns/net").st_ino == _HANDLE.stat().st_ino
+        return Path("/proc/self/ns/net").stat().st_ino == _HANDLE.stat().st_ino
     except OSError:
         return False
 

@@ -1,4 +1,4 @@
-"""Where things lie. Caches may be deleted at any time; the home holds the lab, keys and state. Never the source tree."""
+"""Where things lie. Caches may be deleted at any time; the home holds lab, keys and state. Never the source tree."""
 
 from __future__ import annotations
 

@@ -72,9 +72,10 @@ def command(access: Access, address: str, argv: Sequence[str], *, tty: bool = Fa
 
 
 def run(access: Access, address: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Result:
-    """Run `argv` on the host. Raises `HostUnreachable` where ssh itself failed or the time is over; never on exit codes."""
+    """Run `argv` on the host. Raises `HostUnreachable` where ssh failed or the time is over; never on exit codes."""
     try:
-        done = subprocess.run(command(access, address, argv), input=stdin, capture_output=True, timeout=timeout_s, check=False)
+        line = command(access, address, argv)
+        done = subprocess.run(line, input=stdin, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         raise HostUnreachable(f"{address}: no answer to {argv[0]!r} within {timeout_s:g} s") from None
     if done.returncode == UNREACHABLE:
