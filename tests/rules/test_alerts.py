@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests import promtool
+from tests import baked
+from workstation import paths
 
-REPO = Path(__file__).resolve().parents[2]
-RULES = REPO / "monitors" / "rules"
-RUNBOOKS = REPO / "docs" / "runbooks"
+RULES = paths.repo() / "monitors" / "rules"
+RUNBOOKS = paths.repo() / "docs" / "runbooks"
 PARTS = ("## Meaning", "## Impact", "## Diagnosis", "## Mitigation")
 
 
@@ -65,11 +64,7 @@ def test_an_alert_is_tested(alert: str) -> None:
     assert any(case["alertname"] == alert and case["exp_alerts"] for case in cases)
 
 
-@promtool.NEEDED
 @pytest.mark.parametrize("tests", sorted((RULES / "tests").glob("*.yml")), ids=lambda path: path.stem)
 def test_the_rules_fire_as_their_tests_say(tests: Path) -> None:
     """Prometheus itself evaluates them over made-up series."""
-    done = subprocess.run(
-        [str(promtool.find()), "test", "rules", tests.name], cwd=tests.parent, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+    baked.accepts("promtool", "test", "rules", tests.name, cwd=tests.parent)

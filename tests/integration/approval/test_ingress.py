@@ -8,7 +8,6 @@ import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import httpx
 import psycopg
@@ -19,8 +18,8 @@ from estate.loader import load
 from playbooks import pki
 from playbooks.render import ingress
 from playbooks.render.pki import PRIMARY_NAME, STANDBY_NAME, leaves
+from tests import baked
 
-HAPROXY = Path("/usr/sbin/haproxy")
 HOST, MEMBER = "futian-kube1", "futian-data1"
 
 
@@ -123,9 +122,10 @@ def database(primary, certificates):
 
 @pytest.fixture(scope="module")
 def proxy(home, certificates, database, role):
-    """HAProxy with the rendered configuration; only addresses, ports and paths are those of this machine."""
-    if not HAPROXY.exists():
-        pytest.skip("HAProxy is not on this machine; the lab runs the same configuration")
+    """The machines' HAProxy with the rendered configuration; only addresses, ports, paths and account are others."""
+    haproxy = baked.argv("haproxy")
+    empty = home / "empty"
+    empty.mkdir()
     estate = load()
     ports = {name: free_port() for name in ("citizens", "metrics", "own", "primary", "local", "service")}
     text = ingress.config_text(estate, plan(estate), estate.host(HOST))
@@ -137,6 +137,9 @@ def proxy(home, certificates, database, role):
         ("/etc/govcloud/pki/host.pem", f"{certificates}/{HOST}.pem"),
         ("/etc/govcloud/pki", str(certificates)),
         ("/run/haproxy", str(home)),
+        ("chroot /var/lib/haproxy", f"chroot {empty}"),
+        ("user haproxy", "user nobody"),
+        ("group haproxy", "group nogroup"),
         (f"{lan}:443", f"127.0.0.1:{ports['citizens']}"),
         (f"{lan}:8080", f"127.0.0.1:{ports['metrics']}"),
         (f"{lan}:8405", f"127.0.0.1:{ports['own']}"),
@@ -149,10 +152,10 @@ def proxy(home, certificates, database, role):
         text = text.replace(old, new)
     config = home / "haproxy.cfg"
     config.write_text(text)
-    checked = subprocess.run([HAPROXY, "-c", "-f", config], capture_output=True, text=True, check=False)
+    checked = subprocess.run([*haproxy, "-c", "-f", config], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     assert "warning" not in (checked.stdout + checked.stderr).lower(), checked.stderr
-    process = subprocess.Popen([HAPROXY, "-db", "-f", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*haproxy, "-db", "-f", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     yield ports
     process.terminate()
     process.wait(15)

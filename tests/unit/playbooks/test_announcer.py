@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "playbooks" / "roles" / "announcer" / "files" / "announcer.py"
+from tests import scripts
+
+SCRIPT = scripts.PLAYBOOKS / "roles" / "announcer" / "files" / "announcer.py"
 
 
 @pytest.fixture(scope="module")
 def announcer() -> ModuleType:
     """The script as it is installed on a router."""
-    spec = importlib.util.spec_from_file_location("announcer", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load(SCRIPT)
 
 
 SETTINGS = {

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from tests import scripts
 
-SCRIPT = Path(__file__).parents[3] / "playbooks" / "roles" / "frr" / "files" / "commit-confirm.py"
+SCRIPT = scripts.PLAYBOOKS / "roles" / "frr" / "files" / "commit-confirm.py"
 UP, DOWN = "Established", "Active"
 
 
 def missing(before: dict[str, str], now: dict[str, str]) -> list[str]:
     """The script's own decision."""
-    spec = importlib.util.spec_from_file_location("commit_confirm", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return list(module.missing(before, now))
+    return list(scripts.load(SCRIPT).missing(before, now))
 
 
 def test_a_session_that_was_up_has_to_come_back() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import grp
 import hashlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -18,19 +17,15 @@ import pytest
 
 from playbooks import compare
 from playbooks.hostplan import File, HostInput, RoleInput
+from tests import scripts
 
-SCRIPT = Path(__file__).parents[3] / "playbooks" / "library" / "managed.py"
+SCRIPT = scripts.PLAYBOOKS / "library" / "managed.py"
 
 
 @pytest.fixture(scope="module")
 def managed() -> ModuleType:
     """The module as it runs on hosts."""
-    spec = importlib.util.spec_from_file_location("managed", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load(SCRIPT)
 
 
 def file(path: str, text: str, **more: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ After a change that is meant, write them anew: GOVCLOUD_GOLDEN=write pytest test
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from estate.loader import load
 from estate.model import Estate, Kind
 from playbooks.render import approval, ingress
 from playbooks.secrets import Certificate, Passwords, Secrets
+from tests import golden
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 ROLES = Path(__file__).parents[3] / "playbooks" / "roles"
 SECRETS = Secrets(
     authority="AUTHORITY",
@@ -39,27 +38,18 @@ def addresses(estate: Estate) -> AddressPlan:
     return plan(estate)
 
 
-def same(name: str, text: str) -> None:
-    """Compares with the golden file, or writes it where that was asked for."""
-    path = GOLDEN / name
-    if os.environ.get("GOVCLOUD_GOLDEN") == "write":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("host", ["futian-kube1", "shaoguan-kube1"])
 def test_the_ingress_is_the_golden_one(estate: Estate, addresses: AddressPlan, host: str) -> None:
     """Anycast and own addresses, the way to the primary, the members of the own site."""
-    same(f"ingress/{host}.haproxy.cfg", ingress.config_text(estate, addresses, estate.host(host)))
+    golden.same(ingress.config_text(estate, addresses, estate.host(host)), f"ingress/{host}.haproxy.cfg")
 
 
 def test_the_service_is_the_golden_one(estate: Estate, addresses: AddressPlan) -> None:
     """Unit and settings."""
-    same("approval/unit.service", approval.UNIT_TEXT)
+    golden.same(approval.UNIT_TEXT, "approval/unit.service")
     host = estate.host("nanshan-kube1")
-    same("approval/nanshan-kube1.service.env", approval.service_environment(estate, host, SECRETS))
-    same("approval/owner.env", approval.owner_environment(estate, addresses, SECRETS))
+    golden.same(approval.service_environment(estate, host, SECRETS), "approval/nanshan-kube1.service.env")
+    golden.same(approval.owner_environment(estate, addresses, SECRETS), "approval/owner.env")
 
 
 def test_exactly_one_host_prepares_the_database_and_only_it_holds_the_owners_password(

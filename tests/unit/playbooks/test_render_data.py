@@ -7,7 +7,6 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,8 @@ from estate.model import Estate, Host
 from playbooks.hostplan import File, RoleInput
 from playbooks.render import database, etcd, pki, postgresql
 from playbooks.secrets import OPERATOR, Certificate, Passwords, Secrets
+from tests import golden
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 PASSWORDS = Passwords(replication="replication-password", approval_owner="owner-password", approval_app="app-password")
 
 
@@ -76,11 +75,7 @@ def patroni_of(estate: Estate, name: str) -> dict[str, object]:
     ],
 )
 def test_own_host_is_rendered_as_written_down(estate: Estate, host: str, path: str) -> None:
-    text, golden = files_of(estate, host)[path].text, GOLDEN / host / path.rsplit("/", 1)[1]
-    if os.environ.get("GOVCLOUD_GOLDEN") == "write":
-        golden.parent.mkdir(parents=True, exist_ok=True)
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    golden.same(files_of(estate, host)[path].text, f"data/{host}/{Path(path).name}")
 
 
 def test_every_own_host_and_the_operator_get_a_certificate_with_their_names(estate: Estate) -> None:

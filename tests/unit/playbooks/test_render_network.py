@@ -5,9 +5,6 @@ After a change that is meant, write them anew: GOVCLOUD_GOLDEN=write pytest test
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -19,8 +16,8 @@ from estate.model import Estate
 from playbooks.hostplan import File, HostInput
 from playbooks.plan import Layer, host_input, layer_hosts
 from playbooks.render import fixture_files, fixture_units, frr, nftables, sysctls
+from tests import baked, golden
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "network"
 NETWORKD = "/etc/systemd/network"
 
 
@@ -77,11 +74,7 @@ def test_link_to_the_province_is_rendered_as_written_down(estate: Estate) -> Non
 
 def compare(text: str, host: str, path: str) -> None:
     """Against the golden file, which is written instead when asked for."""
-    golden = GOLDEN / host / path.rsplit("/", 1)[1]
-    if os.environ.get("GOVCLOUD_GOLDEN") == "write":
-        golden.parent.mkdir(parents=True, exist_ok=True)
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    golden.same(text, f"network/{host}/{Path(path).name}")
 
 
 def test_no_file_names_the_management_interface_outside_the_filter(estate: Estate) -> None:
@@ -197,9 +190,6 @@ def test_layers_name_the_hosts_they_work_on(estate: Estate) -> None:
 
 def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) -> None:
     """The check that also guards the installation."""
-    vtysh = shutil.which("vtysh")
-    if vtysh is None:
-        pytest.skip("vtysh is not installed on this machine")
     configs = {host.name: frr_text(estate, host.name) for host in estate.own_hosts if estate.links_of(host.name)}
     for host in estate.fixture_hosts:
         configs |= {f"{host.name}": f.text for f in fixture_files(estate, host.name) if f.path == "/etc/frr/frr.conf"}
@@ -207,8 +197,7 @@ def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) 
     for name, text in configs.items():
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
-        done = subprocess.run([vtysh, "-C", "-f", str(path)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        baked.accepts("vtysh", "-C", "-f", path)
 
 
 def frr_text(estate: Estate, host: str) -> str:

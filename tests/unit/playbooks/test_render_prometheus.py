@@ -5,8 +5,6 @@ After a change that is meant, write them anew: run this file with GOVCLOUD_GOLDE
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,9 +16,8 @@ from estate.model import Estate, Kind
 from playbooks.hostplan import HostInput
 from playbooks.render import blackbox, pki, prometheus, targets
 from playbooks.secrets import Certificate, Passwords, Secrets
-from tests import promtool
+from tests import baked, golden
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "prometheus"
 SECRETS = Secrets(
     authority="AUTHORITY",
     certificates={"futian-ops1": Certificate(cert="CERTIFICATE", key="KEY")},
@@ -40,28 +37,21 @@ def addresses(estate: Estate) -> AddressPlan:
     return plan(estate)
 
 
-def same(name: str, text: str) -> None:
-    """Compares with the golden file, or writes it where that was asked for."""
-    path = GOLDEN / name
-    if os.environ.get("GOVCLOUD_GOLDEN") == "write":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
-
-
 def test_the_watcher_is_the_golden_one(estate: Estate, addresses: AddressPlan) -> None:
     """What is asked, how often, from where; and the options of the two units."""
     host = estate.host("futian-ops1")
-    same("futian-ops1.prometheus.yml", prometheus.config_text(estate, addresses, host))
-    same("futian-ops1.prometheus.default", prometheus.defaults_text(addresses, host))
-    same("futian-ops1.prometheus.conf", prometheus.drop_in(host))
-    same("futian-ops1.blackbox.yml", blackbox.config_text(estate, host))
-    same("futian-ops1.blackbox.default", blackbox.defaults_text(addresses, host))
+    golden.same(prometheus.config_text(estate, addresses, host), "prometheus/futian-ops1.prometheus.yml")
+    golden.same(prometheus.defaults_text(addresses, host), "prometheus/futian-ops1.prometheus.default")
+    golden.same(prometheus.drop_in(host), "prometheus/futian-ops1.prometheus.conf")
+    golden.same(blackbox.config_text(estate, host), "prometheus/futian-ops1.blackbox.yml")
+    golden.same(blackbox.defaults_text(addresses, host), "prometheus/futian-ops1.blackbox.default")
 
 
 def test_the_objectives_are_the_golden_ones(estate: Estate) -> None:
     """The figures stand in the estate; rules compare with these series."""
-    same("objectives.yml", prometheus.rule_texts(estate, estate.host("futian-ops1"))["objectives.yml"])
+    golden.same(
+        prometheus.rule_texts(estate, estate.host("futian-ops1"))["objectives.yml"], "prometheus/objectives.yml"
+    )
 
 
 def test_every_watcher_watches_every_site(estate: Estate, addresses: AddressPlan) -> None:
@@ -130,18 +120,13 @@ def test_the_role_inputs_survive_the_way_through_json(estate: Estate, addresses:
     assert order.index("/etc/prometheus/rules/approval.yml") < order.index(prometheus.CONFIG_FILE)
 
 
-@promtool.NEEDED
 def test_promtool_accepts_the_configuration(estate: Estate, addresses: AddressPlan, tmp_path: Path) -> None:
     """The daemon's own judgement, as before every installation."""
     host = estate.host("futian-ops1")
     config = tmp_path / "prometheus.yml"
     config.write_text(prometheus.config_text(estate, addresses, host), encoding="utf-8")
-    done = subprocess.run(
-        [str(promtool.find()), "check", "config", "--syntax-only", config], capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    baked.accepts("promtool", "check", "config", "--syntax-only", config)
     for name, text in prometheus.rule_texts(estate, host).items():
         file = tmp_path / name
         file.write_text(text, encoding="utf-8")
-        done = subprocess.run([str(promtool.find()), "check", "rules", file], capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
+        baked.accepts("promtool", "check", "rules", file)

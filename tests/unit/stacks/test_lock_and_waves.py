@@ -80,8 +80,13 @@ def test_a_process_that_only_inherited_the_number_holds_nothing() -> None:
 def test_a_living_engine_is_named(tmp_path: Path) -> None:
     """An engine whose command was killed still works on its hosts: it is waited for, not pushed aside."""
     engine = tmp_path / "pulumi"
-    engine.symlink_to("/bin/sleep")
-    with subprocess.Popen([str(engine), "60"]) as process:
+    engine.symlink_to("/bin/cat")
+    with subprocess.Popen([str(engine)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"running\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"running\n", "until then the kernel may still call it python"
         _backend_lock(process.pid)
         try:
             with pytest.raises(Locked, match=f"stack network is held by process {process.pid}"):

@@ -1,0 +1,19 @@
+"""Scripts that run on machines: no packages, so they are loaded by their files."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+PLAYBOOKS = Path(__file__).parents[1] / "playbooks"
+
+
+def load(file: Path) -> ModuleType:
+    """A script as a module, without running its main part."""
+    spec = importlib.util.spec_from_file_location(file.stem.replace("-", "_"), file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
