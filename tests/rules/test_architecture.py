@@ -5,74 +5,104 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[2]
+from workstation import paths
+
 BIN = Path(sys.executable).parent
+IMPORTING = Path(__file__).with_name("importing.py")
+PROJECT = tomllib.loads((paths.repo() / "pyproject.toml").read_text(encoding="utf-8"))
+PACKAGES = PROJECT["tool"]["importlinter"]["root_packages"]
+SERVICES = sorted(file.parent for file in (paths.repo() / "services").glob("*/src/*/__init__.py"))
 
 
-def run(*argv: str) -> None:
-    done = subprocess.run(argv, cwd=REPO, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(argv)}\n{done.stdout}\n{done.stderr}"
+def run(*argv: str | Path) -> str:
+    """Run a tool on the checkout; answers its output, which is also what a failure tells."""
+    done = subprocess.run(argv, cwd=paths.repo(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(map(str, argv))}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def by_file() -> Iterator[tuple[Path, list[str]]]:
+    """Each Python file under tests with the names of the test functions at its top level."""
+    for file in sorted((paths.repo() / "tests").rglob("*.py")):
+        functions = [
+            node
+            for node in ast.parse(file.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        yield file, [node.name for node in functions if node.name.startswith("test_")]
 
 
 def test_imports_go_downwards_only() -> None:
     """The contracts of pyproject.toml hold."""
-    run(str(BIN / "lint-imports"), "--no-cache")
+    assert "0 broken" in run(BIN / "lint-imports", "--no-cache")
 
 
-def test_code_is_linted_and_formatted() -> None:
+def test_every_package_is_under_the_contracts() -> None:
+    """A new folder with code in it belongs to a layer, and to what is installed."""
+    found = {folder.parent.name for folder in paths.repo().glob("*/__init__.py")}
+    assert found == set(PACKAGES) == set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"])
+
+
+def test_code_is_linted() -> None:
     """Ruff's rules of pyproject.toml hold everywhere."""
-    run(str(BIN / "ruff"), "check", "--no-cache", ".")
+    run(BIN / "ruff", "check", "--no-cache", ".")
 
 
-@pytest.mark.parametrize("package", ["estate", "failover", "workstation"])
-def test_types_are_strict(package: str, tmp_path: Path) -> None:
-    """The packages that decide about data are fully typed."""
-    run(sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), package)
+def test_code_is_formatted() -> None:
+    """`ruff format` would change nothing."""
+    run(BIN / "ruff", "format", "--no-cache", "--check", ".")
+
+
+def test_types_are_strict() -> None:
+    """The packages that decide about data, and those below them, are fully typed."""
+    run(sys.executable, "-m", "mypy", "--strict", "--no-incremental", "estate", "failover", "workstation")
 
 
 def test_every_test_file_is_collected() -> None:
-    """A test that pytest would not find by its name is a test that cannot fail."""
-    strays = []
-    for file in (REPO / "tests").rglob("*.py"):
-        has_tests = any(
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        )
-        if has_tests and not file.name.startswith("test_"):
-            strays.append(str(file.relative_to(REPO)))
-    assert not strays
+    """A test that pytest would not find by its file's name is a test that cannot fail."""
+    found = dict(by_file())
+    assert [file for file, names in found.items() if names and not file.name.startswith("test_")] == []
+    assert [file for file, names in found.items() if file.name.startswith("test_") and not names] == []
 
 
-def test_test_files_of_one_folder_have_their_own_names() -> None:
-    """No test function hides another of the same name in its module."""
-    doubles = []
-    for file in (REPO / "tests").rglob("test_*.py"):
-        names = [
-            node.name
-            for node in ast.parse(file.read_text(encoding="utf-8")).body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-        ]
-        doubles += [f"{file.name}:{name}" for name in set(names) if names.count(name) > 1]
-    assert not doubles
+def test_no_test_hides_another() -> None:
+    """Of two functions of one name in a module only the second is run."""
+    assert [(file, name) for file, names in by_file() for name in names if names.count(name) > 1] == []
 
 
-def test_importing_does_nothing() -> None:
-    """No client, file or environment is touched by an import: importing all packages writes nothing and opens no socket."""
-    packages = ["estate", "workstation", "playbooks", "monitors", "lab", "failover", "stacks", "cli"]
-    code = (
-        "import sys, importlib, pkgutil\n"
-        "def hook(event, args):\n"
-        "    if event in ('socket.connect', 'subprocess.Popen', 'os.mkdir'): raise SystemExit(f'{event} {args}')\n"
-        "sys.addaudithook(hook)\n"
-        f"for name in {packages!r}:\n"
-        "    package = importlib.import_module(name)\n"
-        "    for found in pkgutil.walk_packages(package.__path__, name + '.'):\n"
-        "        last = found.name.rsplit('.', 1)[-1]\n"
-        "        if last == '__main__' or '.library' in found.name or '.roles' in found.name or '.connection' in found.name: continue\n"
-        "        importlib.import_module(found.name)\n"
-    )
-    run(sys.executable, "-c", code)
+@pytest.mark.parametrize(
+    ("root", "packages"),
+    [(paths.repo(), PACKAGES), *((folder.parent, [folder.name]) for folder in SERVICES)],
+    ids=["operator", *(folder.name for folder in SERVICES)],
+)
+def test_importing_does_nothing(root: Path, packages: list[str]) -> None:
+    """No client, file, process or environment is touched while a module is imported."""
+    run(sys.executable, "-B", IMPORTING, root, *packages)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("import os; os.mkdir('made')", "os.mkdir"),
+        ("import os; os.environ['A'] = 'b'", "os.putenv"),
+        ("open('made', 'w').close()", "open"),
+        ("import subprocess; subprocess.run(['true'])", "subprocess.Popen"),
+        ("import httpx\ntry: httpx.get('http://127.0.0.1:9')\nexcept httpx.HTTPError: pass", "socket.connect"),
+    ],
+)
+def test_an_import_that_acts_is_told(tmp_path: Path, body: str, told: str) -> None:
+    """The check above can fail."""
+    for name, text in (("__init__.py", ""), ("below/__init__.py", ""), ("below/acting.py", body)):
+        file = tmp_path / "package" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    argv = [sys.executable, "-B", str(IMPORTING), str(tmp_path), "package"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"acting.py: {told} " in done.stdout

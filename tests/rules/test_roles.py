@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-REPO = Path(__file__).resolve().parents[2]
-ROLES = sorted(path for path in (REPO / "playbooks" / "roles").iterdir() if path.is_dir())
+from workstation import paths
+
+PLAYBOOKS = paths.repo() / "playbooks"
+ROLES = sorted(path for path in (PLAYBOOKS / "roles").iterdir() if path.is_dir())
 NAMED = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 
 
 def test_there_are_roles() -> None:
     """An empty folder would make every other test here pass."""
-    assert {"base", "frr", "nftables", "etcd", "postgresql", "approval", "ingress", "prometheus", "blackbox"} <= {r.name for r in ROLES}
+    assert {"base", "frr", "nftables", "etcd", "postgresql", "approval", "ingress", "prometheus", "blackbox"} <= {
+        r.name for r in ROLES
+    }
 
 
 @NAMED
@@ -36,17 +40,19 @@ def test_role_knows_nothing_of_the_lab(role: Path) -> None:
     for file in role.rglob("*"):
         if file.is_file():
             text = file.read_text(encoding="utf-8")
-            assert "nspawn" not in text and "gc-ops" not in text, file
+            assert not [word for word in ("nspawn", "gc-ops") if word in text], file
 
 
-@NAMED
-def test_role_tasks_are_valid(role: Path, tmp_path: Path) -> None:
-    """Ansible itself parses the role's tasks."""
+def test_the_tasks_are_valid(tmp_path: Path) -> None:
+    """Ansible itself parses the roles; its words name role and line."""
     play = tmp_path / "play.yml"
-    play.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "roles": [role.name]}]), encoding="utf-8")
+    play.write_text(
+        yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "roles": [role.name for role in ROLES]}]),
+        encoding="utf-8",
+    )
     env = {
-        "ANSIBLE_ROLES_PATH": str(role.parent),
-        "ANSIBLE_LIBRARY": str(REPO / "playbooks" / "library"),
+        "ANSIBLE_ROLES_PATH": str(ROLES[0].parent),
+        "ANSIBLE_LIBRARY": str(PLAYBOOKS / "library"),
         "ANSIBLE_LOCAL_TEMP": str(tmp_path),
         "HOME": str(tmp_path),
         "PATH": "/usr/bin:/bin",
@@ -54,6 +60,10 @@ def test_role_tasks_are_valid(role: Path, tmp_path: Path) -> None:
     }
     ansible = Path(sys.executable).parent / "ansible-playbook"
     done = subprocess.run(
-        [str(ansible), "--syntax-check", "-i", "localhost,", str(play)], env=env, capture_output=True, text=True, check=False
+        [str(ansible), "--syntax-check", "-i", "localhost,", str(play)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
