@@ -11,8 +11,8 @@ from playbooks.hostplan import File, RoleInput, Unit
 from playbooks.render.text import banner, lines
 
 INTERVAL_S, TIMEOUT_S = 0.5, 1.0
-RISE, FALL = 2, 3
-"""Answers in a row that make a service healthy, failures in a row that make it unhealthy."""
+RISE, FALL, FALL_SLOW = 2, 3, 8
+"""Answers in a row that make a service healthy; failures in a row that make it unhealthy, and late answers in a row."""
 HEALTHY_METRIC, LAST_RESORT_METRIC = 100, 900
 """Kernel metrics by which FRR tells the two kinds of announcement apart."""
 PROTOCOL = 99
@@ -60,6 +60,7 @@ def _settings(estate: Estate, plan: AddressPlan, host: Host) -> dict[str, object
         "timeout_s": TIMEOUT_S,
         "rise": RISE,
         "fall": FALL,
+        "fall_slow": FALL_SLOW,
         "protocol": PROTOCOL,
         "metrics": {"announced": HEALTHY_METRIC, "last-resort": LAST_RESORT_METRIC},
         "aggregates": [str(pool.ipv4), str(pool.ipv6)],

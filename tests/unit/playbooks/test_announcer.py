@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import threading
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -33,9 +36,50 @@ SETTINGS = {
 }
 
 
+def take(announcer: ModuleType, health: Any, good: bool) -> bool | None:
+    """Count a good or a bad answer."""
+    verdict: bool | None = health.take(announcer.Answer.GOOD if good else announcer.Answer.BAD)
+    return verdict
+
+
+def test_late_answers_take_longer_to_convince_than_bad_ones(announcer: ModuleType) -> None:
+    """An overloaded ingress is not taken away from the network; a frozen one is, after eight."""
+    health = announcer.Health(2, 3, 8)
+    for _ in range(2):
+        take(announcer, health, True)
+    slow = [health.take(announcer.Answer.SLOW) for _ in range(8)]
+    assert slow == [None] * 7 + [False]
+
+
+@pytest.mark.parametrize(("reply", "expected"), [(None, "SLOW"), (b"", "BAD"), (b"HTTP/1.0 503 no\r\n\r\n", "BAD")])
+def test_a_listener_that_does_not_speak_tls_in_time_is_slow_and_one_that_hangs_up_is_bad(
+    announcer: ModuleType, reply: bytes | None, expected: str
+) -> None:
+    """Over a real socket on the loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        check = {"address": "127.0.0.1", "port": port, "host": "approval", "path": "/readyz"}
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                if reply is None:
+                    connection.recv(4096)
+                else:
+                    connection.sendall(reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        answer, wrong = announcer.ask(check, 0.3, announcer.unverified())
+        thread.join()
+    assert answer is announcer.Answer[expected], wrong
+    assert announcer.ask(check, 0.3, announcer.unverified())[0] is announcer.Answer.BAD
+
+
 def test_two_successes_announce_and_three_failures_do_not_go_unnoticed(announcer: ModuleType) -> None:
     """One lost answer changes nothing."""
-    health = announcer.Health(2, 3)
+    health = announcer.Health(2, 3, 8)
     verdicts = [
         health.take(answer) for answer in (True, False, True, True, False, False, True, False, False, False, True)
     ]
@@ -47,24 +91,24 @@ def test_a_service_that_flaps_has_to_answer_for_longer_each_time(announcer: Modu
 
     def answers_needed() -> int:
         for _ in range(3):
-            health.take(False)
-        return next(n for n in range(1, 100) if health.take(True))
+            take(announcer, health, False)
+        return next(n for n in range(1, 100) if take(announcer, health, True))
 
-    health = announcer.Health(2, 3)
+    health = announcer.Health(2, 3, 8)
     assert [answers_needed() for _ in range(6)] == [2, 4, 8, 16, 20, 20]
     for _ in range(announcer.CALM_ANSWERS + 1):
-        health.take(True)
+        take(announcer, health, True)
     assert answers_needed() == 2
 
 
 def test_an_answer_in_the_last_moment_stops_the_withdrawal(announcer: ModuleType) -> None:
     """Marked as the last resort, then one good answer: not withdrawn on the old verdict."""
-    health = announcer.Health(2, 3)
+    health = announcer.Health(2, 3, 8)
     for answer in (True, True, False, False):
-        health.take(answer)
-    assert health.take(False) is False
+        take(announcer, health, answer)
+    assert take(announcer, health, False) is False
     assert (
-        announcer.next_state(announcer.State.LAST_RESORT, health.take(True), lambda: True)
+        announcer.next_state(announcer.State.LAST_RESORT, take(announcer, health, True), lambda: True)
         is announcer.State.LAST_RESORT
     )
 

@@ -16,6 +16,7 @@ import enum
 import http.client
 import json
 import logging
+import socket
 import ssl
 import subprocess
 import sys
@@ -56,28 +57,39 @@ def next_state(state, healthy, elsewhere):
     return state
 
 
+class Answer(enum.Enum):
+    """How the ingress took a question. A slow one is alive but late, which under load is no reason to go away."""
+
+    GOOD = "answers"
+    SLOW = "slow"
+    BAD = "fails"
+
+
 class Health:
-    """Debounced answers: `rise` successes or `fall` failures in a row decide.
+    """Debounced answers: `rise` good ones, `fall` bad ones, or `fall_slow` bad or slow ones in a row decide.
 
     A service that fails again within `CALM_ANSWERS` of coming back has to answer twice as often as the last time before
     it counts as healthy, up to `rise * RISE_LIMIT`: one that flaps stays away, one that fails once is back at once.
     """
 
-    def __init__(self, rise, fall):
-        self.rise, self.fall = rise, fall
-        self.run, self.last, self.healthy = 0, None, None
+    def __init__(self, rise, fall, fall_slow):
+        self.rise, self.fall, self.fall_slow = rise, fall, fall_slow
+        self.run, self.bad, self.last, self.healthy = 0, 0, None, None
         self.needed, self.calm = rise, 0
 
-    def take(self, answered):
+    def take(self, answer):
         """Count one answer. True or False is the verdict; None is no verdict yet, or an answer that contradicts it."""
+        answered = answer is Answer.GOOD
         self.run = self.run + 1 if answered == self.last else 1
+        self.bad = 0 if answered else self.bad + (answer is Answer.BAD)
         self.last = answered
         self.calm = self.calm + 1 if self.healthy else 0
         if self.calm > CALM_ANSWERS:
             self.needed = self.rise
         if answered and self.run >= self.needed:
             self.healthy = True
-        if not answered and self.run >= self.fall and self.healthy is not False:
+        failed = not answered and (self.bad >= self.fall or self.run >= self.fall_slow)
+        if failed and self.healthy is not False:
             if self.healthy and self.calm <= CALM_ANSWERS:
                 self.needed = min(self.needed * 2, self.rise * RISE_LIMIT)
             self.healthy = False
@@ -118,16 +130,22 @@ def unverified():
 
 
 def ask(check, timeout_s, context):
-    """One question to the ingress; empty for 200, else what was wrong."""
-    connection = http.client.HTTPSConnection(check["address"], check["port"], timeout=timeout_s, context=context)
+    """One question to the ingress: (Answer, what was wrong). Late counts as slow only once the connection stands."""
     try:
-        connection.request("GET", check["path"], headers={"Host": check["host"], "User-Agent": "govcloud-announcer"})
-        status = connection.getresponse().status
+        connection = socket.create_connection((check["address"], check["port"]), timeout=timeout_s)
+    except OSError as error:
+        return Answer.BAD, str(error)
+    try:
+        with connection, context.wrap_socket(connection) as secured:
+            request = f"GET {check['path']} HTTP/1.0\r\nHost: {check['host']}\r\nUser-Agent: govcloud-announcer\r\n\r\n"
+            secured.sendall(request.encode())
+            response = http.client.HTTPResponse(secured)
+            response.begin()
+    except TimeoutError:
+        return Answer.SLOW, f"connected, no answer within {timeout_s} s"
     except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
-    finally:
-        connection.close()
-    return "" if status == 200 else f"status {status}"
+        return Answer.BAD, str(error) or type(error).__name__
+    return (Answer.GOOD, "") if response.status == 200 else (Answer.BAD, f"status {response.status}")
 
 
 def known_elsewhere(prefix):
@@ -189,7 +207,8 @@ class Announcer:
         self.present, self.age = present_routes(settings["protocol"]), 0
         services = settings["services"]
         self.states = {service["name"]: state_of(service, settings, self.present) for service in services}
-        self.healths = {service["name"]: Health(settings["rise"], settings["fall"]) for service in services}
+        counts = settings["rise"], settings["fall"], settings["fall_slow"]
+        self.healths = {service["name"]: Health(*counts) for service in services}
 
     def tick(self):
         """Ask, decide and act once. The kernel's routes are read again now and then: someone may have removed one."""
@@ -209,11 +228,11 @@ class Announcer:
     def decide(self, service):
         """Bring the state of one service up to date."""
         name, state = service["name"], self.states[service["name"]]
-        wrong = ask(service["check"], self.settings["timeout_s"], self.context)
-        healthy = self.healths[name].take(not wrong)
+        answer, wrong = ask(service["check"], self.settings["timeout_s"], self.context)
+        healthy = self.healths[name].take(answer)
         new = next_state(state, healthy, lambda: known_elsewhere(service["routes"][0]["prefix"]))
         if new is not state:
-            log.warning("%s: %s -> %s (%s)", name, state.value, new.value, wrong or "answers")
+            log.warning("%s: %s -> %s (%s)", name, state.value, new.value, wrong or answer.value)
         self.states[name] = new
 
 
