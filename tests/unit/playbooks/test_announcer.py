@@ -81,7 +81,8 @@ def test_two_successes_announce_and_three_failures_do_not_go_unnoticed(announcer
     """One lost answer changes nothing."""
     health = announcer.Health(2, 3, 8)
     verdicts = [
-        health.take(answer) for answer in (True, False, True, True, False, False, True, False, False, False, True)
+        take(announcer, health, answer)
+        for answer in (True, False, True, True, False, False, True, False, False, False, True)
     ]
     assert verdicts == [None, None, None, True, None, None, True, None, None, False, None]
 
