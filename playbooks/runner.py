@@ -28,6 +28,8 @@ from workstation.ssh import Access
 FOLDER = Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
 REASON_LIMIT = 4000
+PREFIX = "govcloud-ansible-"
+"""Of temporary directories; the process that works in one follows."""
 
 
 class PlaybookFailed(GovcloudError):
@@ -163,7 +165,8 @@ def _play(
     timeout_s: float,
 ) -> Applied:
     record = _Record(host=host, on_event=on_event)
-    folder = Path(tempfile.mkdtemp(prefix="govcloud-ansible-"))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     try:
         inventory = folder / "inventory" / "hosts.yml"
         inventory.parent.mkdir()
@@ -191,6 +194,14 @@ def _play(
     if record.failure:
         raise record.failure
     return Applied(changed=bool(record.changes), changes=tuple(record.changes))
+
+
+def _sweep() -> None:
+    """Remove what a killed process left behind: its inventory may hold secrets."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).split("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment(folder: Path, ssh_arguments: list[str]) -> dict[str, str]:
