@@ -40,15 +40,17 @@ def run_tests(
 ) -> None:
     """Run the tests; the last line is pytest's own."""
     with answers(interrupted="a lab that the tests started is still there; `./govcloud lab down` removes it"):
+        prepared = {}
         if scope in (Scope.LAB, Scope.ALL):
             need_root(f"test {scope}")
             from tools import setup as installer
 
             installer.run()
+            prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from here on a skipped test is a failed one
         say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
         folders = [folder for folder in FOLDERS[scope] if (paths.repo() / folder).is_dir()]
         argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *folders, *(["-k", only] if only else [])]
-        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **prepared}
         code = subprocess.run(argv, cwd=paths.repo(), env=env, check=False).returncode
         if code == 5 and not only:
             raise GovcloudError("no test was collected", "the checkout is incomplete: compare it with `git status`")

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from estate.addressing import AddressPlan, plan
-from estate.loader import load
+from estate.addressing import AddressPlan
 from estate.model import Estate, Kind
 from playbooks.render import approval, ingress
 from playbooks.secrets import Certificate, Passwords, Secrets
@@ -24,18 +23,6 @@ SECRETS = Secrets(
     certificates={"futian-kube1": Certificate(cert="CERTIFICATE", key="KEY")},
     passwords=Passwords(replication="REPLICATION", approval_owner="OWNERPASSWORD", approval_app="APPPASSWORD"),
 )
-
-
-@pytest.fixture(scope="module")
-def estate() -> Estate:
-    """The estate of the checkout."""
-    return load()
-
-
-@pytest.fixture(scope="module")
-def addresses(estate: Estate) -> AddressPlan:
-    """Its address plan."""
-    return plan(estate)
 
 
 @pytest.mark.parametrize("host", ["futian-kube1", "shaoguan-kube1"])

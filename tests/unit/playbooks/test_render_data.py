@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from estate.addressing import plan
-from estate.loader import load
 from estate.model import Estate, Host
 from playbooks.hostplan import File, RoleInput
 from playbooks.render import database, etcd, pki, postgresql
@@ -21,12 +20,6 @@ from playbooks.secrets import OPERATOR, Certificate, Passwords, Secrets
 from tests import golden
 
 PASSWORDS = Passwords(replication="replication-password", approval_owner="owner-password", approval_app="app-password")
-
-
-@pytest.fixture(scope="module")
-def estate() -> Estate:
-    """The estate of the checkout."""
-    return load()
 
 
 def secrets_of(estate: Estate) -> Secrets:

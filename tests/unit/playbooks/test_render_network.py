@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from estate.addressing import plan
-from estate.loader import load
 from estate.model import Estate
 from playbooks.hostplan import File, HostInput
 from playbooks.plan import Layer, host_input, layer_hosts
@@ -19,12 +18,6 @@ from playbooks.render import fixture_files, fixture_units, frr, nftables, sysctl
 from tests import baked, golden
 
 NETWORKD = "/etc/systemd/network"
-
-
-@pytest.fixture(scope="module")
-def estate() -> Estate:
-    """The estate of the checkout."""
-    return load()
 
 
 def files_of(wanted: HostInput) -> dict[str, File]:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import yaml
 
 from estate.addressing import AddressPlan, plan
-from estate.loader import load
 from estate.model import Estate, Kind
 from playbooks.hostplan import HostInput
 from playbooks.render import blackbox, pki, prometheus, targets
@@ -23,18 +21,6 @@ SECRETS = Secrets(
     certificates={"futian-ops1": Certificate(cert="CERTIFICATE", key="KEY")},
     passwords=Passwords(replication="REPLICATION", approval_owner="OWNER", approval_app="APP"),
 )
-
-
-@pytest.fixture(scope="module")
-def estate() -> Estate:
-    """The estate of the checkout."""
-    return load()
-
-
-@pytest.fixture(scope="module")
-def addresses(estate: Estate) -> AddressPlan:
-    """Its address plan."""
-    return plan(estate)
 
 
 def test_the_watcher_is_the_golden_one(estate: Estate, addresses: AddressPlan) -> None:
