@@ -1,0 +1,23 @@
+"""On a machine that was prepared for the tests, none may be skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+PREPARED = "GOVCLOUD_TESTS_PREPARED"
+"""Set by `./govcloud test lab` and `all`, which install what is missing before they begin."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skipped test fails there, with the reason why it was to be skipped."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(PREPARED):
+        report.outcome = "failed"
+        report.longrepr = f"skipped on a machine that setup has prepared: {call.excinfo and call.excinfo.value}"
+    return report
