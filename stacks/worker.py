@@ -79,10 +79,7 @@ def _up(context: Context, stack: str, tell: Tell) -> None:
     opened = workspace.open_stack(stack, program(context, stack))
     opened.up(
         refresh=True,
-        parallel=AT_ONCE,
-        exclude=_excluded(context, stack),
-        suppress_outputs=True,
-        suppress_progress=True,
+        **_manner(context, stack),
         on_event=lambda event: _on_event(event, stack, tell),
     )
 
@@ -91,10 +88,7 @@ def _plan(context: Context, stack: str, tell: Tell) -> None:
     opened = workspace.open_stack(stack, program(context, stack))
     opened.preview(
         refresh=True,
-        parallel=AT_ONCE,
-        exclude=_excluded(context, stack),
-        suppress_outputs=True,
-        suppress_progress=True,
+        **_manner(context, stack),
         on_event=lambda event: _on_event(event, stack, tell, planned=True),
     )
 
@@ -114,12 +108,9 @@ def _drift(context: Context, stack: str, tell: Tell) -> None:
     opened = workspace.open_stack(stack, lambda: None)
     opened.refresh(
         preview_only=True,
-        parallel=AT_ONCE,
-        exclude=_excluded(context, stack),
         run_program=False,
-        suppress_outputs=True,
-        suppress_progress=True,
         on_event=on_event,
+        **_manner(context, stack),
     )
 
 
@@ -140,10 +131,15 @@ def _destroy(context: Context, stack: str, tell: Tell) -> None:
 _OPERATIONS = {UP: _up, PLAN: _plan, DRIFT: _drift, DESTROY: _destroy}
 
 
-def _excluded(context: Context, stack: str) -> list[str] | None:
-    """Hosts at dead sites: neither read nor changed, their state kept."""
-    hosts = [host for host in context.estate.own_hosts if host.at in context.without]
-    return [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in hosts] or None
+def _manner(context: Context, stack: str) -> dict[str, Any]:
+    """How all operations but the last are carried out. Hosts at dead sites are neither read nor changed."""
+    dead = [host for host in context.estate.own_hosts if host.at in context.without]
+    return {
+        "exclude": [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead] or None,
+        "parallel": AT_ONCE,
+        "suppress_outputs": True,
+        "suppress_progress": True,
+    }
 
 
 def _on_event(event: EngineEvent, stack: str, tell: Tell, planned: bool = False) -> None:
