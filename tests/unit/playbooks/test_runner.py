@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,21 @@ def test_a_host_that_does_not_answer_is_told_by_name(tmp_path: Path) -> None:
         runner.apply(wanted, access, artifacts=tmp_path, timeout_s=60)
     assert caught.value.task == "Read what is installed"
     assert not list(tmp_path.glob("govcloud-ansible-*"))
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inventory may hold secrets."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with subprocess.Popen(["/bin/true"]) as ended:
+        ended.wait()
+    left, used = (tmp_path / f"{runner.PREFIX}{pid}-abc" for pid in (ended.pid, os.getpid()))
+    left.mkdir()
+    used.mkdir()
+    runner._sweep()
+    assert not left.exists()
+    assert used.exists()
 
 
 def test_a_directory_without_a_system_cannot_be_baked(tmp_path: Path) -> None:
