@@ -41,7 +41,8 @@ def test_a_site_is_lost_and_regained_with_no_acknowledged_row_lost(hosts: Hosts,
     assert measured["recovery_s"] is not None, report["remaining"]
     assert report["verdict"] in ("pass", "objective-missed"), report["reasons"]
     page = Path(report["report"])
-    assert page.is_file() and (page.parent / "report.zh.html").is_file()
+    assert page.is_file()
+    assert (page.parent / "report.zh.html").is_file()
     assert json.loads((page.parent / "report.json").read_text(encoding="utf-8"))["id"] == report["id"]
 
 
@@ -58,7 +59,7 @@ def test_a_row_deleted_and_a_row_doubled_behind_the_ledgers_back_are_found(hosts
     ledger = parse(newest.read_text(encoding="utf-8"))
     text = rows_of(hosts)
     whole = compare(ledger, parse_rows(text))
-    assert not whole.lost and not whole.duplicated
+    assert (list(whole.lost), list(whole.duplicated)) == ([], [])
     key = next(line.split(",")[0] for line in reversed(text.splitlines()) if line)
     primary = next(m["host"] for m in status()["members"] if m["role"] == "primary")
     damage = (

@@ -51,7 +51,12 @@ def test_unit_runs_and_starts_at_boot(host_of: object, name: str, unit: str) -> 
 
 LISTENING = {
     "futian-kube1": ("tcp://10.64.1.11:443", "tcp://203.0.113.10:443", "tcp://127.0.0.1:8080"),
-    "futian-data1": ("tcp://10.64.1.21:2379", "tcp://10.64.1.21:2380", "tcp://10.64.1.21:5432", "tcp://10.64.1.21:8008"),
+    "futian-data1": (
+        "tcp://10.64.1.21:2379",
+        "tcp://10.64.1.21:2380",
+        "tcp://10.64.1.21:5432",
+        "tcp://10.64.1.21:8008",
+    ),
     "futian-ops1": ("tcp://10.64.1.31:9090",),
 }
 

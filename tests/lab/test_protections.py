@@ -30,7 +30,8 @@ def hosts(lab: Lab) -> Iterator[Hosts]:
 def announced(hosts: Hosts) -> set[str]:
     """Cities from which the internet's router knows a path to the service's own address, in either family."""
     text = hosts.run("internet-edge1", "sh", "-c", "ip route show 203.0.113.0/24; ip -6 route show 2001:db8:113::/48")
-    return {site for site, link in (("futian", "ft-inet"), ("nanshan", "ns-inet"), ("shaoguan", "sg-inet")) if link in text}
+    links = {"futian": "ft-inet", "nanshan": "ns-inet", "shaoguan": "sg-inet"}
+    return {site for site, link in links.items() if link in text}
 
 
 @contextmanager
@@ -88,7 +89,8 @@ def test_plain_text_and_a_foreign_authority_are_refused(hosts: Hosts, what: str,
     target_name = target.name if kind is Kind.DATA else "approval.govcloud"
     if kind is Kind.KUBE:
         address = plan(estate).anycast["approval"].ipv4
-    plain = hosts.run(asker, "curl", "-s", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}", f"http://{address}:{port}/", check=False)
+    curl = ["curl", "-s", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}"]
+    plain = hosts.run(asker, *curl, f"http://{address}:{port}/", check=False)
     assert plain in ("000", "400"), plain
     where = ["--resolve", f"{target_name}:{port}:{address}", f"https://{target_name}:{port}/"]
     untrusted = hosts.run(asker, "sh", "-c", 'curl -s -m 3 "$@"; echo "exit $?"', "sh", *where)
@@ -99,7 +101,8 @@ def test_the_database_takes_no_connection_without_tls(hosts: Hosts) -> None:
     """Also not with a right password: the server has no rule that admits it."""
     said = hosts.run(
         "nanshan-data1", "sh", "-c",
-        'PGPASSWORD=x psql "host=$1 dbname=approval user=approval_app sslmode=disable connect_timeout=3" -c "select 1" 2>&1',
+        'PGPASSWORD=x PGCONNECT_TIMEOUT=3 psql "host=$1 dbname=approval user=approval_app sslmode=disable"'
+        ' -c "select 1" 2>&1',
         "sh", str(plan(hosts.lab.estate).lan("futian-data1").ipv4), check=False,
     )  # fmt: skip
     assert "no pg_hba.conf entry" in said or "no encryption" in said, said
