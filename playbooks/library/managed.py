@@ -151,7 +151,7 @@ def group_name(gid):
         return str(gid)
 
 
-def replace(path, data, mode, uid, gid, validate):
+def replace(path, data, mode, uid, gid, validate, accepted=None):
     """Write a temporary file beside `path`, let it be checked, then rename it over: readers see the old or the new."""
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
@@ -167,6 +167,8 @@ def replace(path, data, mode, uid, gid, validate):
         if validate:
             argv = [part.replace("%s", temporary) for part in shlex.split(validate)]
             must(argv, "%s refused by its check" % path)
+        if accepted:
+            accepted()
         os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -183,10 +185,11 @@ def ids(file):
         raise Failed("%s: no such owner or group: %s" % (file["path"], error)) from None
 
 
-def install_file(host, file):
+def install_file(host, file, accepted=None):
+    """Write the file if its own check accepts it; `accepted` is called between the check and the exchange."""
     uid, gid = ids(file)
     data = file["text"].encode()
-    replace(host.at(file["path"]), data, int(file.get("mode", "0644"), 8), uid, gid, file.get("validate", ""))
+    replace(host.at(file["path"]), data, int(file.get("mode", "0644"), 8), uid, gid, file.get("validate", ""), accepted)
 
 
 # --- sysctls -------------------------------------------------------------------------------------------------------
@@ -427,21 +430,24 @@ def apply_files(host, role):
         aspects = [d["aspect"] for d in file_differences(host, file)]
         if not aspects:
             continue
-        if file["path"] == guard.get("path") and "text" in aspects and host.read(file["path"]) is not None:
-            must(shlex.split(guard["arm"]), "guard of %s" % file["path"])
-            guarded = True
-        if file.get("notify"):
-            notes = pending(host, role)
-            remember(
-                host, "%s/%s.pending" % (STATE, role["role"]), notes + [n for n in file["notify"] if n not in notes]
-            )
-        install_file(host, file)
+        armed = file["path"] == guard.get("path") and "text" in aspects and host.read(file["path"]) is not None
+        guarded = guarded or armed
+        install_file(host, file, lambda file=file, armed=armed: announce(host, role, file, guard if armed else None))
         changes.append("file %s" % file["path"])
     for path in stale(host, role):
         if host.read(path) is not None:
             host.remove(path)
             changes.append("file %s removed" % path)
     return changes, guarded
+
+
+def announce(host, role, file, guard):
+    """What must be on record before the file is exchanged: the way back, and the units that wait for it."""
+    if guard:
+        must(shlex.split(guard["arm"]), "guard of %s" % file["path"])
+    if file.get("notify"):
+        notes = pending(host, role)
+        remember(host, "%s/%s.pending" % (STATE, role["role"]), notes + [n for n in file["notify"] if n not in notes])
 
 
 def apply_units(host, role, written):
