@@ -1,0 +1,107 @@
+"""The benches: each run appends its raw values to a file under the home directory; figures are over all runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.output import emit, into_namespace, load_estate
+from workstation import paths
+from workstation.progress import say
+
+if TYPE_CHECKING:
+    from estate.model import Estate
+
+
+def run(name: str, *, runs: int, rate: float, seconds: float, as_json: bool) -> None:
+    """Do the bench `runs` times and report over everything that has been measured so far."""
+    estate = load_estate()
+    into_namespace(estate)
+    raw = paths.home() / "bench" / f"{name}.jsonl"
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    for number in range(1, runs + 1):
+        say(f"bench {name}: run {number} of {runs}")
+        value = approvals(estate, rate, seconds) if name == "approvals" else unchanged(estate)
+        with raw.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({**value, "conditions": conditions()}) + "\n")
+    values = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
+    result = {
+        "bench": name,
+        "ours": spread([{k: v for k, v in value.items() if k != "conditions"} for value in values]),
+        "peers": {},
+        "ratio": None,
+        "conditions": {**values[-1]["conditions"], "runs": len(values), "raw": str(raw)},
+    }
+    if as_json:
+        emit(result)
+        return
+    for figure, seen in result["ours"].items():
+        print(f"{figure:24} min {seen['min']:g}  median {seen['median']:g}  max {seen['max']:g}")
+    print(f"{len(values)} run(s); raw values: {raw}")
+
+
+def approvals(estate: Estate, rate: float, seconds: float) -> dict[str, float]:
+    """Applicants at a fixed rate from the citizens' vantage, no fault injected; latency in ms as they see it."""
+    from cli import wiring
+    from failover.drills.runner import front_of
+    from failover.drills.stage import ROWS, ROWS_ARGV
+    from failover.ledger import compare, figures, parse, parse_rows
+    from failover.protocols import SystemClock
+    from failover.vantage import Pace, RemoteApplicant
+
+    machines, clock, service = wiring.machines(estate), SystemClock(), estate.services[0]
+    host = next(vantage.host for vantage in estate.vantages if service.name in vantage.reaches)
+    applicant = RemoteApplicant(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
+    pace = Pace(rate_per_s=rate, limit_s=seconds)
+    applicant.start(
+        estate=estate, front=front_of(estate, service, machines), pace=pace, seed=time.time_ns() // 1_000_000
+    )
+    end = clock.monotonic() + seconds + pace.drain_s
+    while applicant.running() and clock.monotonic() < end:
+        clock.wait(1.0)
+    applicant.stop(within_s=pace.drain_s)
+    ledger = parse(applicant.ledger())
+    applicant.remove()
+    primary = wiring.observer(estate).snapshot().primary
+    rows = machines.run(primary.host, ROWS_ARGV, stdin=ROWS.encode(), timeout_s=60).stdout.decode() if primary else ""
+    found, seen = compare(ledger, parse_rows(rows)), figures(ledger)
+    latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}
+    latency |= {f"read_{key}": value for key, value in asdict(seen.read_latency).items() if value is not None}
+    return {
+        "rate_per_s": rate, "seconds": seen.duration_s, "acknowledged": seen.acknowledged, "refused": seen.refused,
+        "unknown": seen.unknown, "lost": len(found.lost), "duplicated": len(found.duplicated),
+        "lateness_p99_ms": seen.lateness_p99_ms, **latency,
+    }  # fmt: skip
+
+
+def unchanged(estate: Estate) -> dict[str, float]:
+    """`up` of an estate that is as declared; every host is compared."""
+    from stacks import engine
+
+    done = engine.up(estate, on_event=lambda line: None)
+    return {"seconds": round(done.seconds, 2), "changes": done.changes, "hosts": len(estate.own_hosts)}
+
+
+def spread(values: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Minimum, median and maximum of each figure over the runs."""
+    found = {}
+    for key in values[-1]:
+        ordered = sorted(value[key] for value in values if key in value)
+        found[key] = {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]}
+    return found
+
+
+def conditions() -> dict[str, Any]:
+    """What the figures depend on."""
+    memory = Path("/proc/meminfo").read_text(encoding="ascii").split()[1]
+    return {
+        "cores": os.cpu_count(),
+        "memory_mib": int(memory) // 1024,
+        "kernel": platform.release(),
+        "load_1min": os.getloadavg()[0],
+    }
