@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+
 import pytest
 
 from lab.api import Lab
 from tests.lab.estate_on_lab import Hosts, govcloud, healthy, wait_until
+from workstation import paths
 
 pytestmark = pytest.mark.lab
 
@@ -14,6 +18,35 @@ pytestmark = pytest.mark.lab
 def hosts(lab: Lab) -> Hosts:
     """Commands on the machines."""
     return Hosts(lab)
+
+
+def test_an_interrupted_up_tells_what_it_changed_and_the_next_goes_on(lab: Lab) -> None:
+    """Ctrl-C while hosts are being built: hosts that have begun finish, the answer is 130, no traceback, no lock left."""
+    process = subprocess.Popen([str(paths.repo() / "govcloud"), "up", "network"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "create" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    said.append(process.communicate(timeout=300)[1])
+    text = "".join(said)
+    assert process.returncode == 130, text
+    assert "Traceback" not in text
+    assert "goes on" in text
+
+
+def test_a_second_operator_is_told_who_is_at_it(lab: Lab) -> None:
+    """While one `up` works, another is refused with 8, naming the process and since when; the first goes on."""
+    first = subprocess.Popen([str(paths.repo() / "govcloud"), "up", "network"], stderr=subprocess.PIPE, text=True)
+    assert first.stderr is not None
+    next(line for line in first.stderr if "network" in line)
+    second = govcloud("up", "network")
+    assert second.code == 8, second.stderr
+    assert "process" in second.stderr and "since" in second.stderr
+    _, said = first.communicate(timeout=300)
+    assert first.returncode == 0, said
 
 
 def test_the_estate_deploys_and_becomes_healthy(lab: Lab) -> None:
@@ -49,8 +82,6 @@ def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> 
 
 def test_the_state_holds_no_key_in_plain_text_and_has_a_copy_on_an_operations_host(hosts: Hosts) -> None:
     """Encrypted where it lies; a copy is on every reachable ops host."""
-    from workstation import paths
-
     for file in (paths.home() / "state").rglob("*"):
         if file.is_file():
             assert b"PRIVATE KEY" not in file.read_bytes(), file

@@ -94,7 +94,7 @@ class Server:
             )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A directory that the server's account may use."""
     if not (BINARIES / "initdb").exists():
@@ -108,7 +108,7 @@ def home() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def primary(home: Path) -> Iterator[Server]:
     """The primary, with roles, database, schema and registers."""
     server = Server(home=home, name="primary", port=54321)
@@ -131,7 +131,7 @@ def primary(home: Path) -> Iterator[Server]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def standby(primary: Server) -> Iterator[Server]:
     """A streaming standby named `other_city`, which the primary's commits wait for."""
     server = Server(home=primary.home, name="standby", port=54322)
@@ -229,7 +229,7 @@ def service(primary: Server, standby: Server, start_service: Callable[..., Servi
     return instance
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def next_person() -> Callable[[], dict[str, Any]]:
     """Graduates that no other test uses: each call gives the form of the next one."""
     from approval.people import Case, applicant, person
@@ -238,13 +238,13 @@ def next_person() -> Callable[[], dict[str, Any]]:
     return lambda: applicant(SEED, next(numbers))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run_tool() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs one of the service's commands."""
     return tool
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loaded() -> tuple[int, int]:
     """People and seed of the loaded registers."""
     return PEOPLE, SEED

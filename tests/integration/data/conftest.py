@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bench as data_bench
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def started() -> Iterator[data_bench.Bench]:
     """The running data tier, founded anew."""
     if reason := data_bench.missing():

@@ -68,7 +68,7 @@ class RunningDesk:
     authority: Authority
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return make_authority(tmp_path_factory.mktemp("pki"))
 
@@ -103,7 +103,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def applicant_python() -> str:
     """A Python that has aiohttp: the distribution's, as on a vantage, or this one."""
     for python in ("/usr/bin/python3", sys.executable):
