@@ -120,13 +120,22 @@ def guarded(settings, deadline):
         time.sleep(BETWEEN_S)
 
 
+def answered(member, deadline, body=None):
+    """Patroni's settings, or its answer to a change of them; asked again while it or its etcd is busy."""
+    while True:
+        answer = member.call("/config", body)
+        if answer is not None or time.monotonic() >= deadline:
+            return answer
+        time.sleep(BETWEEN_S)
+
+
 def settle(settings, member, deadline):
     """As primary: settings, then databases and roles. The words of what failed, empty where nothing did."""
-    actual = member.call("/config")
+    actual = answered(member, deadline)
     if actual is None:
         return "Patroni did not tell its settings"
     changed = differences(settings["dynamic"], actual)
-    if changed and member.call("/config", changed) is None:
+    if changed and answered(member, deadline, changed) is None:
         return f"Patroni did not take the settings {json.dumps(changed)}"
     if changed:
         print(f"settings of all members: {json.dumps(changed, sort_keys=True)}")
