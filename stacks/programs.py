@@ -16,7 +16,7 @@ from estate.model import Estate, Host, Kind
 from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.hosts import Hosts, in_order
-from stacks.components.secrets import Secrets, as_secrets, placeholder
+from stacks.components.secrets import Secrets, as_secrets, unmade
 
 PROJECT = "govcloud"
 NETWORK, DATA, SITE, PROVINCE = "network", "data", "site", "province"
@@ -130,7 +130,7 @@ def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]
         made = Secrets("secrets", estate_name=context.estate.name, leaves=wanted).values
         pulumi.export("secrets", made)
     if not context.secrets_exist and pulumi.runtime.is_dry_run():
-        return pulumi.Output.secret(placeholder(wanted))
+        return pulumi.Output.secret(unmade(wanted))
     if stack != DATA:
         made = pulumi.StackReference(f"organization/{PROJECT}/{DATA}").require_output("secrets")
     return made.apply(as_secrets)

@@ -66,7 +66,7 @@ def as_secrets(values: Mapping[str, Any]) -> SecretValues:
     )
 
 
-def placeholder(leaves: tuple[Leaf, ...]) -> SecretValues:
+def unmade(leaves: tuple[Leaf, ...]) -> SecretValues:
     """Stand-in for a preview before the secrets exist: the plan shows every line except these."""
     text = "(made by the first update)\n"
     return SecretValues(
