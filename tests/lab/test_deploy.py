@@ -21,7 +21,7 @@ def hosts(lab: Lab) -> Hosts:
 
 
 def test_an_interrupted_up_tells_what_it_changed_and_the_next_goes_on(lab: Lab) -> None:
-    """Ctrl-C while hosts are being built: hosts that have begun finish, the answer is 130, no traceback, no lock left."""
+    """Ctrl-C while hosts are being built: those that have begun finish, the answer is 130, no traceback, no lock."""
     process = subprocess.Popen([str(paths.repo() / "govcloud"), "up", "network"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     said = []
@@ -44,7 +44,8 @@ def test_a_second_operator_is_told_who_is_at_it(lab: Lab) -> None:
     next(line for line in first.stderr if "network" in line)
     second = govcloud("up", "network")
     assert second.code == 8, second.stderr
-    assert "process" in second.stderr and "since" in second.stderr
+    assert "process" in second.stderr
+    assert "since" in second.stderr
     _, said = first.communicate(timeout=300)
     assert first.returncode == 0, said
 
