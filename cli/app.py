@@ -10,7 +10,7 @@ from cli import status as status_command
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed, a bad estate, a lost or duplicated row · 2 wrong use · 5 an objective was missed · "
-    "6 refused by a safety rule · 7 rolled back · 8 locked · 10 changes pending or drift"
+    "6 refused by a safety rule · 7 rolled back · 8 locked · 10 changes pending or drift · 130 interrupted"
 )
 
 app = typer.Typer(

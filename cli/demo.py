@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import Json, Lang, Language, answers
+from cli.output import Json, Lang, Language, answers, known, load_estate
 from workstation import paths
 from workstation.errors import GovcloudError
 from workstation.progress import duration, say
@@ -27,6 +27,8 @@ def demo(
 ) -> None:
     """Set up, start the lab, deploy the estate, take a site away and report what citizens saw."""
     with answers(as_json, interrupted=GO_ON):
+        if site is not None:
+            known(site, [one.name for one in load_estate().sites], "site")
         start = time.monotonic()
         say("demo: four steps; about 8 minutes with warm caches, up to 30 minutes the first time")
         for number, (words, argv) in enumerate(_steps(site, lang), start=1):

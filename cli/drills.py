@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -73,7 +74,7 @@ def show(
 def run(
     name: Annotated[str, typer.Argument()],
     site: SiteName = "futian",
-    rate: Annotated[float, typer.Option("--rate", help="Writes per second, and as many reads.")] = 20.0,
+    rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="Writes per second, and as many reads.")] = 20.0,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,
@@ -85,10 +86,10 @@ def run(
         estate = load_estate()
         registry.get(name)
         known(site, [s.name for s in estate.sites], "site")
+        into_namespace(estate)  # starts this command anew on a lab, so nothing may be asked before
         if not yes:
             say(blast.text(blast.of_site(estate, site), lang.value))
             _confirm(lang)
-        into_namespace(estate)
         result = _run(name, estate, site, rate, lang)
         if as_json:
             emit(result.as_json())
@@ -109,12 +110,9 @@ def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> Drill
 
 
 def _confirm(lang: Lang) -> None:
-    question = "现在开始演练？" if lang is Lang.ZH else "Begin the drill now?"
-    try:
-        agreed = typer.confirm(question, default=False, err=True)
-    except typer.Abort:
-        agreed = False
-    if not agreed:
+    # Asked on standard error: standard output is for the answer.
+    say("现在开始演练？[y/N]" if lang is Lang.ZH else "Begin the drill now? [y/N]")
+    if sys.stdin is None or sys.stdin.readline().strip().lower() not in ("y", "yes", "是"):
         raise WrongUse("the drill was not confirmed; nothing was changed", "answer y, or add --yes")
 
 
@@ -140,11 +138,23 @@ def report(
         folder = _folder(run_id)
         page = folder / f"report.{lang.value}.html"
         if as_json:
-            emit(json.loads((folder / "report.json").read_text(encoding="utf-8")))
+            emit(_document(folder / "report.json"))
             return
+        if not page.is_file():
+            raise GovcloudError(f"{page} is missing", "name another report, or run the drill again")
         print(page)
         if open_it:
             webbrowser.open(page.as_uri())
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise GovcloudError(f"{file} holds no report: it is damaged", "name another report, or run the drill again")
+    return document
 
 
 def _folder(run_id: str | None) -> Path:

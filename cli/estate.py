@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.output import EstateFile, Json, Lang, Language, answers, emit, load_estate
+from workstation.errors import WrongUse
 from workstation.progress import say
 
 app = typer.Typer(help="What the city declares: validate, print, draw.", no_args_is_help=True)
@@ -35,6 +36,8 @@ def show(
     with answers(as_json):
         from estate import show as view
 
+        if yaml and as_json:
+            raise WrongUse("--yaml and --json were both given", "choose one of them")
         estate = load_estate(file)
         if yaml:
             print(view.to_yaml(estate), end="")

@@ -75,8 +75,8 @@ def shell(
 ) -> None:
     """A shell on a host, or one command there."""
     with answers():
-        lab = open_lab()
-        argv = lab.shell_argv(known(host, [h.name for h in lab.estate.hosts], "host"), command or [])
+        known(host, [h.name for h in load_estate().hosts], "host")
+        argv = open_lab().shell_argv(host, command or [])
         os.execvp(argv[0], argv)
 
 
@@ -84,10 +84,10 @@ def shell(
 def power(state: Annotated[Switch, typer.Argument(help="on or off")], host: HostName, as_json: Json = False) -> None:
     """Cut a host's power, or give it back: no shutdown, what was not synced is lost."""
     with answers(as_json, interrupted="`./govcloud lab status` shows which hosts have power"):
-        lab = open_lab()
-        estate = lab.estate
+        estate = load_estate()
         places = {site.name: [h.name for h in estate.hosts_at(site.name)] for site in estate.sites}
         known(host, [*(h.name for h in estate.hosts), *places], "host or site")
+        lab = open_lab()
         names = places.get(host, [host])
         lab.power_on(names) if state is Switch.ON else lab.power_off(names)
         say(f"power {state}: {', '.join(names)}")
@@ -109,9 +109,8 @@ def heal(link: LinkName, as_json: Json = False) -> None:
 
 def _wire(act: str, link: str, as_json: bool) -> None:
     with answers(as_json):
-        lab = open_lab()
-        known(link, [one.name for one in lab.estate.links], "link")
-        getattr(lab, act)(link)
+        known(link, [one.name for one in load_estate().links], "link")
+        getattr(open_lab(), act)(link)
         say(f"{act}: {link}")
         if as_json:
             emit({act: link})

@@ -61,6 +61,11 @@ def answers(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         next_step = interrupted or "nothing was left half done; run the same command again"
         _fail(as_json, "interrupted", next_step, INTERRUPTED)
+    except BrokenPipeError:
+        raise  # the reader of standard output has gone; nobody is left to tell
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(as_json, f"{where}{error.strerror or error}", "check the path, its rights and the space on its disk", 1)
 
 
 def _fail(as_json: bool, message: str, next_step: str, code: int) -> None:
@@ -82,8 +87,7 @@ def load_estate(path: Path | None = None) -> Estate:
 def need_root(what: str) -> None:
     """Refuse before anything is changed where root is needed."""
     if os.geteuid() != 0:
-        why = f"{what} needs root: it makes network namespaces, mounts and machines"
-        raise GovcloudError(why, "run it with sudo, or as root")
+        raise GovcloudError(f"{what} needs root; nothing was changed", "run it with sudo, or as root")
 
 
 def into_namespace(estate: Estate) -> None:

@@ -124,6 +124,12 @@ class _Loader(yaml.SafeLoader):
             raise _refusal("YAML aliases (*name) are refused, write the value out", mark)
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError):  # a date in month 13, `!!int abc`, 5 000 digits
+            raise _refusal("the value is not what it looks like, quote it or correct it", node.start_mark) from None
+
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key_node, _ in node.value:
@@ -141,11 +147,15 @@ def _refusal(reason: str, mark: Any) -> yaml.MarkedYAMLError:
 
 
 def _mark(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"character {error.position + 1}"
     mark = getattr(error, "problem_mark", None)
     return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
 def _yaml_reason(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return "holds a control character, which YAML forbids; remove it"
     return str(getattr(error, "problem", None) or "is not YAML").strip() + "; mend the file at that place"
 
 
@@ -175,11 +185,17 @@ def _path(loc: tuple[int | str, ...], document: Any) -> str:
         if isinstance(part, int):
             node = node[part] if isinstance(node, list) and part < len(node) else None
             name = node.get("name") if isinstance(node, dict) else None
-            text += f"[{part}]" + (f"({name})" if isinstance(name, str) else "")
+            text += f"[{part}]" + (f"({_plain(name)})" if isinstance(name, str) else "")
         else:
             node = node.get(part) if isinstance(node, dict) else None
-            text += ("." if text else "") + part
+            text += ("." if text else "") + _plain(part)
     return text
+
+
+def _plain(name: str) -> str:
+    """A name from a file as a terminal may show it: printable and short."""
+    text = name if name.isprintable() else repr(name)[1:-1]
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _short(value: Any) -> str:
@@ -192,6 +208,11 @@ _WAYS_OUT = {
     "string_pattern_mismatch": "must be lower-case letters, digits and hyphens (not first, not last), short enough; "
     "correct it",
     "bool_type": "must be true or false; correct it",
+    "model_type": "must be a mapping with keys and values; correct it",
+    "tuple_type": "must be a list; correct it",
+    "string_type": "must be text; correct it",
+    "ip_v4_network": "is no IPv4 prefix such as 10.0.0.0/24, with nothing set behind its length; correct it",
+    "ip_v6_network": "is no IPv6 prefix such as fd00::/48, with nothing set behind its length; correct it",
 }
 
 
@@ -199,5 +220,8 @@ def _reason(item: dict[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(item["loc"][-1]), field_names(), n=1)
         return "unknown field; " + (f"did you mean {near[0]!r}? Otherwise remove it" if near else "remove it")
+    if item["type"] in ("too_short", "too_long"):
+        bound = item["ctx"].get("min_length") or item["ctx"].get("max_length")
+        return f"must have {'at least' if item['type'] == 'too_short' else 'at most'} {bound} entries; correct it"
     reason = _WAYS_OUT.get(item["type"])
     return reason or str(item["msg"]).removeprefix("Value error, ").replace("Input should", "should") + "; correct it"
