@@ -1,0 +1,34 @@
+"""The command line, called in this process, with a home of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.app import app
+from tests.unit.cli.calling import Call, Done
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The operator's home directory: not there yet."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("GOVCLOUD_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def call(home: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Call a command as somebody without root. A command that ends in a traceback fails the test."""
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    monkeypatch.setattr("cli.output.namespace.in_operator_namespace", lambda: False)
+    monkeypatch.delenv("GOVCLOUD_LANG", raising=False)
+
+    def run(*arguments: str, answer: str = "") -> Done:
+        result = CliRunner().invoke(app, list(arguments), input=answer)
+        assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    return run

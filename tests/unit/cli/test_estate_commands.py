@@ -1,0 +1,96 @@
+"""`estate`: what is declared, checked, printed and drawn, without root and without touching a system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.calling import Call
+
+YAML_THAT_MISLEADS = {
+    "a month that is none": "name: 2020-13-45\n",
+    "a number without digits": "name: 0x_\n",
+    "a number of ten thousand digits": "name: " + "9" * 10_000 + "\n",
+    "a tag that lies": "name: !!int abc\n",
+    "a flag that is none": 'name: !!bool "x"\n',
+    "a moment that is none": 'name: !!timestamp "x"\n',
+    "an empty number": 'name: !!float ""\n',
+}
+
+
+def test_the_projects_estate_is_sound(call: Call) -> None:
+    done = call("estate", "check", "--json")
+    assert done.code == 0
+    assert done.document["problems"] == []
+    assert {"estate", "sites", "hosts", "links"} <= done.document.keys()
+    assert "no problem found" in done.words
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_show_is_one_page_in_either_language(call: Call, lang: str) -> None:
+    done = call("estate", "show", "--lang", lang)
+    assert done.code == 0
+    assert ("主机" if lang == "zh" else "Hosts") in done.output
+    assert "futian-edge1" in done.output
+
+
+def test_the_document_that_show_prints_is_accepted_by_check(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "estate.yaml"
+    file.write_text(call("estate", "show", "--yaml").output, encoding="utf-8")
+    assert call("estate", "check", "--file", str(file)).code == 0
+
+
+def test_two_formats_at_once_are_wrong_use(call: Call) -> None:
+    done = call("estate", "show", "--yaml", "--json")
+    assert done.code == 2
+    assert done.document["exit_code"] == 2
+
+
+def test_a_bad_estate_is_one_object_with_the_way_out(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "estate.yaml"
+    file.write_text("sites: 3\nhosts: [4]\n", encoding="utf-8")
+    done = call("estate", "check", "--json", "--file", str(file))
+    assert done.code == done.document["exit_code"] == 1
+    assert f"{file}: sites: must be a list; correct it (found: 3)" in done.document["error"]
+    assert f"{file}: hosts[0]: must be a mapping with keys and values; correct it (found: 4)" in done.words
+    assert done.document["next_step"]
+
+
+@pytest.mark.parametrize("what", YAML_THAT_MISLEADS)
+def test_a_value_that_is_not_what_it_looks_like_is_told_with_its_place(call: Call, tmp_path: Path, what: str) -> None:
+    file = tmp_path / "estate.yaml"
+    file.write_text(YAML_THAT_MISLEADS[what], encoding="utf-8")
+    done = call("estate", "check", "--file", str(file))
+    assert done.code == 1
+    assert f"{file}: line 1, column 7: the value is not what it looks like" in done.words
+
+
+def test_a_control_character_is_told_with_its_place(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "estate.yaml"
+    file.write_bytes(b"name: a\0b\n")
+    assert f"{file}: character 8: holds a control character" in call("estate", "check", "--file", str(file)).words
+
+
+def test_names_from_a_file_cannot_write_to_the_terminal(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "estate.yaml"
+    long = "a" * 5_000
+    file.write_text(f'"k\\e[31m": 1\nhosts: [{{name: "h\\e[2J"}}, {{name: {long}}}]\n', encoding="utf-8")
+    words = call("estate", "check", "--file", str(file)).words
+    assert "\x1b" not in words
+    assert "k\\x1b[31m: unknown field" in words
+    assert max(map(len, words.splitlines())) < 500
+
+
+@pytest.mark.parametrize("target", ["no such folder/estate.svg", "."])
+def test_a_picture_that_cannot_be_written_is_told(call: Call, tmp_path: Path, target: str) -> None:
+    done = call("estate", "diagram", "-o", str(tmp_path / target))
+    assert done.code == 1
+    assert str(tmp_path) in done.words
+
+
+def test_the_picture_goes_to_standard_output_or_to_a_file(call: Call, tmp_path: Path) -> None:
+    printed = call("estate", "diagram").output
+    assert printed.startswith("<svg")
+    assert call("estate", "diagram", "-o", str(tmp_path / "estate.svg")).code == 0
+    assert (tmp_path / "estate.svg").read_text(encoding="utf-8") == printed

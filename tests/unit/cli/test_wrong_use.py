@@ -1,0 +1,95 @@
+"""Wrong names are exit 2 and list the right ones, for anybody; root is asked for afterwards, before any change."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.calling import Call
+from workstation import paths
+
+UNKNOWN = {
+    "command": ("nosuch",),
+    "option": ("estate", "check", "--nosuch"),
+    "language": ("estate", "show", "--lang", "fr"),
+    "host": ("lab", "power", "off", "nosuch"),
+    "host of a shell": ("lab", "shell", "nosuch"),
+    "switch": ("lab", "power", "sideways", "futian"),
+    "link": ("lab", "cut", "nosuch"),
+    "healed link": ("lab", "heal", "nosuch"),
+    "drill": ("drill", "run", "nosuch", "--yes"),
+    "shown drill": ("drill", "show", "nosuch"),
+    "site": ("drill", "run", "site-loss", "--yes", "--site", "nosuch"),
+    "site of the demo": ("demo", "--site", "nosuch"),
+    "rate": ("drill", "run", "site-loss", "--yes", "--rate", "0"),
+    "target": ("switchover", "--to", "nosuch"),
+    "stack": ("up", "nosuch"),
+    "site left out": ("plan", "--without", "nosuch"),
+    "bench": ("bench", "nosuch"),
+    "scope": ("test", "nosuch"),
+}
+NEED_ROOT = {
+    "setup": ("setup",),
+    "status": ("status",),
+    "plan": ("plan",),
+    "up": ("up",),
+    "drift": ("drift",),
+    "destroy": ("destroy", "--yes"),
+    "lab up": ("lab", "up"),
+    "lab down": ("lab", "down"),
+    "lab power": ("lab", "power", "off", "futian"),
+    "lab cut": ("lab", "cut", "city-a"),
+    "drill run": ("drill", "run", "site-loss"),
+    "switchover": ("switchover", "--to", "futian"),
+    "test lab": ("test", "lab"),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_what_is_unknown_is_wrong_use(call: Call, home: Path, what: str) -> None:
+    done = call(*UNKNOWN[what])
+    assert done.code == 2
+    assert done.output == ""
+    assert done.words
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("what", NEED_ROOT)
+def test_root_is_asked_for_in_one_sentence_before_anything_is_changed(call: Call, home: Path, what: str) -> None:
+    done = call(*NEED_ROOT[what])
+    assert done.code == 1
+    assert "root" in done.words.lower()
+    assert "nothing was changed" in done.words
+    assert done.output == ""
+    assert not home.exists()
+
+
+def test_with_json_an_error_is_one_object(call: Call) -> None:
+    done = call("status", "--json")
+    assert done.code == done.document["exit_code"] == 1
+    assert set(done.document) == {"error", "next_step", "exit_code"}
+
+
+def test_help_tells_every_exit_code(call: Call) -> None:
+    done = call("--help")
+    assert done.code == 0
+    for code in ("0 done", "2 wrong", "5 an", "6 refused", "8 locked", "10 changes", "130 interrupted"):
+        assert code in " ".join(done.output.split())
+
+
+def test_a_reader_that_leaves_early_hears_no_traceback() -> None:
+    """As `| head -1` does."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "cli", "estate", "show", "--yaml"],
+        cwd=paths.repo(),
+        env={"PYTHONPATH": str(paths.repo()), "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
