@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,7 +70,8 @@ def answers(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
 
 def _fail(as_json: bool, message: str, next_step: str, code: int) -> None:
     if as_json:
-        emit({"error": message, "next_step": next_step, "exit_code": code})
+        with suppress(OSError):  # a full disk behind standard output may be the very error
+            emit({"error": message, "next_step": next_step, "exit_code": code})
     say(f"govcloud: {message}")
     if next_step:
         say(f"  next: {next_step}")

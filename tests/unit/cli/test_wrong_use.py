@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,15 +81,26 @@ def test_help_tells_every_exit_code(call: Call) -> None:
         assert code in " ".join(done.output.split())
 
 
+STARTED: dict[str, Any] = {
+    "cwd": paths.repo(),
+    "env": {"PYTHONPATH": str(paths.repo()), "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"},
+    "stderr": subprocess.PIPE,
+}
+
+
+def test_standard_output_on_a_full_disk_is_told() -> None:
+    argv = [sys.executable, "-P", "-u", "-m", "cli", "drill", "list", "--json"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(argv, stdout=full, check=False, **STARTED)
+    assert done.returncode == 1
+    assert b"No space left" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_reader_that_leaves_early_hears_no_traceback() -> None:
     """As `| head -1` does."""
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "cli", "estate", "show", "--yaml"],
-        cwd=paths.repo(),
-        env={"PYTHONPATH": str(paths.repo()), "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    argv = [sys.executable, "-P", "-m", "cli", "estate", "show", "--yaml"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, **STARTED) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
