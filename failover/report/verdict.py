@@ -58,7 +58,8 @@ def findings(result: DrillResult, lang: str) -> tuple[Finding, ...]:
         )
         for r in result.reasons
     )
-    return grave + tuple(Finding(grave=False, text=say("findings", code, lang, **v)) for code, v in _minor(result))
+    minor = tuple(Finding(grave=False, text=say("findings", code, lang, **v)) for code, v in _minor(result))
+    return grave + minor or (Finding(grave=False, text=say("findings", "nothing", lang)),)
 
 
 def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
@@ -85,5 +86,3 @@ def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
             yield "rejoin", {"took": number(round(took, 1))}
     if NOTICEABLE_S < f.write_outage_s <= o.rto_s:
         yield "margin", {"share": f"{f.write_outage_s / o.rto_s:.0%}"}
-    elif not result.reasons:
-        yield "nothing", {}
