@@ -102,6 +102,10 @@ def main() -> int:
     except OSError as error:
         say(f"govcloud: the Python environment cannot be written: {error.strerror}: {error.filename}")
         return 1
+    except subprocess.CalledProcessError as error:
+        say(f"govcloud: the Python environment could not be made ({error.cmd[0]} ended with {error.returncode});")
+        say(f"  is there 1 GB free at {sys.argv[1]}, and does the machine reach its PyPI mirror?")
+        return 1
     return 0
 
 
