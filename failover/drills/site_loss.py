@@ -46,7 +46,7 @@ def story(stage: Stage) -> tuple[Step, ...]:
         ),
         Step(name="stay-dark", deadline_s=stage.dark_s + 30, after=stage.dark_long_enough),
         Step(name="power-on", deadline_s=60, act=stage.power_on, after=stage.site_is_on, discharges=lights_on),
-        Step(name="all-healthy", deadline_s=300, after=stage.all_healthy, required=False),
+        Step(name="all-healthy", deadline_s=600, after=stage.all_healthy, required=False),
         Step(name="served-to-the-end", deadline_s=60, after=partial(stage.citizens_served, 5.0), required=False),
         Step(name="applicants-stop", deadline_s=5, act=stage.stop_applicant, discharges=measured),
         Step(name="ledger", deadline_s=5, act=stage.collect),
