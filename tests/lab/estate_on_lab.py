@@ -87,3 +87,15 @@ def status() -> dict[str, Any]:
 def healthy() -> bool:
     """Whether `status` finds nothing wrong."""
     return govcloud("status", "--json", timeout_s=60).code == 0
+
+
+def primary(field: str = "host") -> str:
+    """Host (or site) of the primary, as soon as a look sees one: on a busy machine a single look may miss it."""
+    found: list[str] = []
+
+    def seen() -> bool:
+        found[:] = [str(member[field]) for member in status().get("members", ()) if member["role"] == "primary"]
+        return len(found) == 1
+
+    wait_until("one primary is seen", seen, deadline_s=120)
+    return found[0]

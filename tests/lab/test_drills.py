@@ -12,7 +12,7 @@ import pytest
 from failover.drills.stage import ROWS, ROWS_ARGV
 from failover.ledger import compare, parse, parse_rows
 from lab.api import Lab
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, status, wait_until
+from tests.lab.estate_on_lab import Hosts, govcloud, healthy, primary, wait_until
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -53,8 +53,7 @@ def test_a_site_is_lost_and_regained_with_no_acknowledged_row_lost(hosts: Hosts,
 
 def rows_of(hosts: Hosts) -> str:
     """The database's rows, as the drill reads them."""
-    primary = next(m["host"] for m in status()["members"] if m["role"] == "primary")
-    argv = hosts.lab.shell_argv(primary, ROWS_ARGV)
+    argv = hosts.lab.shell_argv(primary(), ROWS_ARGV)
     return subprocess.run(argv, input=ROWS, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
@@ -65,8 +64,9 @@ def test_a_row_deleted_and_a_row_doubled_behind_the_ledgers_back_are_found(hosts
     text = rows_of(hosts)
     whole = compare(ledger, parse_rows(text))
     assert (list(whole.lost), list(whole.duplicated)) == ([], [])
-    key = next(line.split(",")[0] for line in reversed(text.splitlines()) if line)
-    primary = next(m["host"] for m in status()["members"] if m["role"] == "primary")
+    acknowledged = {entry.key for entry in ledger.of("write") if entry.first_acknowledged}
+    key = next(found for line in reversed(text.splitlines()) if (found := line.split(",")[0]) in acknowledged)
+    host = primary()
     damage = (
         "SET session_replication_role = replica; "
         f"CREATE TABLE public.kept AS SELECT * FROM approval.application WHERE key = '{key}'; "
@@ -77,11 +77,11 @@ def test_a_row_deleted_and_a_row_doubled_behind_the_ledgers_back_are_found(hosts
         "INSERT INTO approval.application OVERRIDING SYSTEM VALUE SELECT * FROM public.kept; DROP TABLE public.kept;"
     )
     sql = ("runuser", "-u", "postgres", "--", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "approval", "-c")
-    hosts.run(primary, *sql, damage)
+    hosts.run(host, *sql, damage)
     try:
         assert [v.key for v in compare(ledger, parse_rows(rows_of(hosts))).lost] == [key]
     finally:
-        hosts.run(primary, *sql, mend)
+        hosts.run(host, *sql, mend)
     again = rows_of(hosts)
     assert not compare(ledger, parse_rows(again)).lost
     doubled = again + next(line for line in again.splitlines() if line.startswith(key)) + "\n"
@@ -91,11 +91,11 @@ def test_a_row_deleted_and_a_row_doubled_behind_the_ledgers_back_are_found(hosts
 def test_the_primary_moves_as_planned(hosts: Hosts) -> None:
     """`switchover` shows its plan, then acts; to the remote site it is refused (6)."""
     assert govcloud("switchover", "--to", "shaoguan").code == 6
-    here = next(m["site"] for m in status()["members"] if m["role"] == "primary")
+    here = primary("site")
     there = "nanshan" if here == "futian" else "futian"
     planned = govcloud("switchover", "--to", there)
     assert planned.code == 0, planned.stderr
     moved = govcloud("switchover", "--to", there, "--apply")
     assert moved.code == 0, moved.stderr
     wait_until("all is well", healthy, deadline_s=90)
-    assert next(m["site"] for m in status()["members"] if m["role"] == "primary") == there
+    assert primary("site") == there
