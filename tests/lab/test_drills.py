@@ -23,7 +23,7 @@ LONGEST_OUTAGE_S = 40
 
 RATE = "8"
 """Writes per second, and as many reads. At the drill's own 20 the smallest machine, two cores for 18 machines, can be
-saturated while a member copies the database anew; a test must tell a fault from a full processor."""
+saturated after the return of power; a test must tell a fault from a full processor."""
 
 
 @pytest.fixture
