@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,7 +74,11 @@ def declare(program: Callable[[], None], stack: str) -> Recorded:
 
 @contextmanager
 def closing_loops() -> Iterator[None]:
-    """Close what Pulumi leaves open: it makes an event loop in each thread that has none."""
+    """Close what Pulumi leaves open: it makes an event loop in each thread that has none.
+
+    The engine may be done while the thread that ran the program still cleans up: its loop is waited for, since one
+    that is collected unclosed fails whatever test happens to run then.
+    """
     made: list[asyncio.AbstractEventLoop] = []
     original = asyncio.new_event_loop
 
@@ -86,5 +92,7 @@ def closing_loops() -> Iterator[None]:
     finally:
         asyncio.new_event_loop = original
         for loop in made:
-            if not loop.is_running():
-                loop.close()
+            deadline = time.monotonic() + 10
+            while loop.is_running() and time.monotonic() < deadline:
+                threading.Event().wait(0.01)
+            loop.close()
