@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'approval-write'"
+PULSE_AGE = "SELECT extract(epoch FROM clock_timestamp() - max(at))::float FROM approval.pulse"
 
 
 def until(condition, seconds=20.0, what="the condition"):
@@ -97,6 +98,27 @@ def test_no_primary_is_503_within_a_second_and_the_rest_goes_on(standby, start_s
     assert lonely.client.get("/").status_code == 200
     assert lonely.client.get("/writez").json()["code"] == "no_primary"
     assert lonely.client.get(f"/v1/applications/{uuid.uuid4()}").status_code == 404
+
+
+def test_a_site_that_comes_back_is_not_ready_before_its_copy_has_caught_up(primary, standby, service, start_service):
+    """Its copy stands still for three pulses: not ready, but page and reads answer; once level it is ready for good."""
+    standby.sql("SELECT pg_wal_replay_pause()")
+    try:
+        until(lambda: standby.sql(PULSE_AGE)[0][0] > 3, what="the copy to fall behind")
+        returned = start_service(primary.dsn("approval_app"), standby.dsn("approval_app"))
+        until(lambda: returned.client.get("/").status_code == 200, what="the service to start")
+        answer = returned.client.get("/readyz")
+        assert (answer.status_code, answer.json()["code"]) == (503, "catching_up")
+        assert returned.client.get(f"/v1/applications/{uuid.uuid4()}").status_code == 404
+    finally:
+        standby.sql("SELECT pg_wal_replay_resume()")
+    until(lambda: returned.client.get("/readyz").status_code == 200, seconds=5, what="readiness")
+    standby.sql("SELECT pg_wal_replay_pause()")
+    try:
+        until(lambda: standby.sql(PULSE_AGE)[0][0] > 3, what="the copy to fall behind again")
+        assert returned.client.get("/readyz").status_code == 200
+    finally:
+        standby.sql("SELECT pg_wal_replay_resume()")
 
 
 def test_a_standby_in_place_of_the_primary_is_no_primary(standby, start_service, next_person):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from approval.decision import LEGAL
-from approval.freshness import WRITABLE_FOR_S, age_s, look, writable
+from approval.freshness import CATCHING_UP_S, CAUGHT_UP_S, WRITABLE_FOR_S, age_s, caught_up, look, writable
 from approval.problems import EXPLANATIONS, Problem
 from approval.schema import Migration, SchemaError, migrations, pending
 from approval.settings import SettingsError, from_environment
@@ -50,6 +50,24 @@ def test_the_age_of_a_copy_needs_no_clock():
     seen = look(seen, 11, 300.0, 105.0)
     assert age_s(seen, 105.5) == 0.5
     assert age_s(look(seen, None, None, 106.0), 106.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("before", "lag_s", "up_s", "ready"),
+    [
+        (False, None, 0.1, False),
+        (False, 300.0, 5.0, False),
+        (False, CAUGHT_UP_S, 0.1, True),
+        (False, -300.0, 0.1, True),
+        (False, 300.0, CATCHING_UP_S + 0.1, True),
+        (False, None, CATCHING_UP_S + 0.1, True),
+        (True, 300.0, 5.0, True),
+        (True, None, 5.0, True),
+    ],
+)
+def test_a_site_waits_once_and_not_for_ever_until_its_copy_has_caught_up(before, lag_s, up_s, ready):
+    """A copy far behind holds a fresh start back, for a bounded time; later nothing does."""
+    assert caught_up(before, lag_s, up_s) is ready
 
 
 def test_the_first_look_takes_the_copys_own_word_for_its_age():

@@ -12,6 +12,12 @@ WRITABLE_FOR_S = 3.0
 """A site counts as able to write for this long after its last pulse got through: three missed pulses."""
 
 
+CAUGHT_UP_S = 2.0
+"""A copy whose newest pulse is not older than this has caught up: one missed pulse, and the way of the next."""
+CATCHING_UP_S = 20.0
+"""For so long after its start a site may wait for its copy. Where the clocks differ, or nobody writes, this ends it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """The newest pulse count seen in the copy, and the monotonic time to which it dates, in seconds."""
@@ -32,6 +38,16 @@ def look(seen: Seen | None, beats: int | None, lag_s: float | None, now_s: float
 def age_s(seen: Seen | None, now_s: float) -> float | None:
     """Age of the copy in seconds; None before any pulse was seen."""
     return None if seen is None else max(0.0, now_s - seen.since_s)
+
+
+def caught_up(before: bool, lag_s: float | None, up_s: float) -> bool:
+    """Whether a site that started `up_s` seconds ago may be announced, as far as its copy's age goes.
+
+    A site that comes back must not show citizens the state of the hour at which it was lost. Once caught up, always
+    caught up: from then on the pulses stop for lack of a primary, and that withdraws nobody. While a copy replays what
+    it missed it sees new pulses all the time, so its age by our own clock says nothing; the pulse's time has to serve.
+    """
+    return before or up_s > CATCHING_UP_S or (lag_s is not None and lag_s <= CAUGHT_UP_S)
 
 
 def writable(last_success_s: float | None, now_s: float) -> bool:

@@ -113,5 +113,6 @@ EXPLANATIONS: dict[str, Explanation] = {
         1,
     ),
     "no_read": _e(503, "暂时无法查询，请稍后重试。", "No local copy of the data can be read now.", 1),
+    "catching_up": _e(503, "本中心正在追赶最新数据，请稍候。", "This site's copy of the data is still catching up.", 1),
     "internal": _e(503, "系统繁忙，请稍后用同一编号重试。", "An unexpected fault; retry with the same key.", 2),
 }

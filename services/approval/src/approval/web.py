@@ -46,6 +46,8 @@ class Condition:
     seen: freshness.Seen | None = None
     pulse_s: float | None = None
     read_s: float | None = None
+    started_s: float = field(default_factory=time.monotonic)
+    caught_up: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def note(self, view: LocalView) -> None:
@@ -53,6 +55,7 @@ class Condition:
         now = time.monotonic()
         self.read_s = now
         self.seen = freshness.look(self.seen, view.beats, view.lag_s, now)
+        self.caught_up = freshness.caught_up(self.caught_up, view.lag_s, now - self.started_s)
 
     def age(self) -> float | None:
         """Age of the local copy in seconds."""
@@ -127,9 +130,11 @@ def _pages(app: FastAPI, metrics: Metrics, store: Store, condition: Condition) -
 
     @app.get("/readyz")
     async def ready() -> Response:
-        """Page and local read, nothing else: a site without a primary anywhere stays ready."""
+        """Page and a local read that has caught up since the start: without a primary anywhere a site stays ready."""
         if condition.read_s is None or time.monotonic() - condition.read_s > READY_CACHE_S:
             condition.note(await store.look_up(None))
+        if not condition.caught_up:
+            raise Problem("catching_up")
         return JSONResponse({"status": "ok", "age_s": _rounded(condition.age())})
 
     @app.get("/writez")
