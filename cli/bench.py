@@ -16,6 +16,7 @@ def bench(
     runs: Annotated[int, typer.Option("--runs", min=1, max=20, help="Append that many runs to the raw values.")] = 1,
     rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="approvals: writes per second.")] = 50.0,
     seconds: Annotated[float, typer.Option("--seconds", min=5, max=600, help="approvals: how long.")] = 120.0,
+    reads: Annotated[bool, typer.Option("--reads", help="approvals: as many reads beside the writes.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure; raw values are appended under the home directory, so that an interrupted bench goes on."""
@@ -23,4 +24,4 @@ def bench(
         from cli import measure
 
         known(name, NAMES, "bench")
-        measure.run(name, runs=runs, rate=rate, seconds=seconds, as_json=as_json)
+        measure.run(name, runs=runs, rate=rate, seconds=seconds, reads=reads, as_json=as_json)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from estate.model import Estate
 
 
-def run(name: str, *, runs: int, rate: float, seconds: float, as_json: bool) -> None:
+def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_json: bool) -> None:
     """Do the bench `runs` times and report over everything that has been measured so far."""
     estate = load_estate()
     into_namespace(estate)
@@ -26,7 +26,7 @@ def run(name: str, *, runs: int, rate: float, seconds: float, as_json: bool) -> 
     raw.parent.mkdir(parents=True, exist_ok=True)
     for number in range(1, runs + 1):
         say(f"bench {name}: run {number} of {runs}")
-        value = approvals(estate, rate, seconds) if name == "approvals" else unchanged(estate)
+        value = approvals(estate, rate, seconds, reads=reads) if name == "approvals" else unchanged(estate)
         with raw.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({**value, "conditions": conditions()}) + "\n")
     values = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
@@ -45,7 +45,7 @@ def run(name: str, *, runs: int, rate: float, seconds: float, as_json: bool) -> 
     print(f"{len(values)} run(s); raw values: {raw}")
 
 
-def approvals(estate: Estate, rate: float, seconds: float) -> dict[str, float]:
+def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, float]:
     """Applicants at a fixed rate from the citizens' vantage, no fault injected; latency in ms as they see it."""
     from cli import wiring
     from failover.drills.runner import front_of
@@ -57,7 +57,7 @@ def approvals(estate: Estate, rate: float, seconds: float) -> dict[str, float]:
     machines, clock, service = wiring.machines(estate), SystemClock(), estate.services[0]
     host = next(vantage.host for vantage in estate.vantages if service.name in vantage.reaches)
     applicant = RemoteApplicant(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
-    pace = Pace(rate_per_s=rate, limit_s=seconds)
+    pace = Pace(rate_per_s=rate, reads=reads, limit_s=seconds)
     applicant.start(
         estate=estate, front=front_of(estate, service, machines), pace=pace, seed=time.time_ns() // 1_000_000
     )
@@ -73,7 +73,7 @@ def approvals(estate: Estate, rate: float, seconds: float) -> dict[str, float]:
     latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}
     latency |= {f"read_{key}": value for key, value in asdict(seen.read_latency).items() if value is not None}
     return {
-        "rate_per_s": rate, "seconds": seen.duration_s, "acknowledged": seen.acknowledged, "refused": seen.refused,
+        "rate_per_s": rate, "reads_per_s": rate if reads else 0.0, "seconds": seen.duration_s, "acknowledged": seen.acknowledged, "refused": seen.refused,
         "unknown": seen.unknown, "lost": len(found.lost), "duplicated": len(found.duplicated),
         "lateness_p99_ms": seen.lateness_p99_ms, **latency,
     }  # fmt: skip

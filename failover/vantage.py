@@ -38,9 +38,10 @@ class Front:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How the applicant applies. Times in seconds."""
+    """How the applicant applies: writes at a rate, and `reads` at the same. Times in seconds."""
 
     rate_per_s: float = 20.0
+    reads: bool = True
     limit_s: float = 1800.0
     timeout_s: float = 2.0
     deadline_s: float = 90.0
@@ -79,7 +80,8 @@ def arguments(*, estate: Estate, front: Front, pace: Pace, seed: int) -> list[st
         "limit": f"{pace.limit_s:g}", "timeout": f"{pace.timeout_s:g}", "deadline": f"{pace.deadline_s:g}",
         "drain": f"{pace.drain_s:g}", "retry-rate": f"{2 * pace.rate_per_s:g}",
     }  # fmt: skip
-    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    return words if pace.reads else [*words, "--no-reads"]
 
 
 class RemoteApplicant:

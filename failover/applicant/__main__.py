@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--people", type=int, required=True, help="number of people in those registers")
     made.add_argument("--first", type=int, default=0, help="number of the first person who applies")
     made.add_argument("--rate", type=float, default=20.0, help="writes per second, and as many reads")
+    made.add_argument("--no-reads", action="store_true", help="only writes")
     made.add_argument("--limit", type=float, default=900.0, help="longest run")
     made.add_argument("--timeout", type=float, default=2.0, help="of one attempt")
     made.add_argument("--deadline", type=float, default=90.0, help="a write is retried for so long")
@@ -70,7 +71,7 @@ def orders_of(options: argparse.Namespace) -> Orders:
         raise ValueError("--people must be 1 or more and --first 0 or more")
     return Orders(
         seed=options.seed, people_seed=options.people_seed, people=options.people, first=options.first,
-        rate_per_s=options.rate, families=families, limit_s=options.limit,
+        rate_per_s=options.rate, reads=not options.no_reads, families=families, limit_s=options.limit,
         read_after_s=options.read_after, deadline_s=options.deadline, drain_s=options.drain,
         in_flight=options.in_flight, retries_at_once=options.retries_at_once, retry_rate_per_s=options.retry_rate,
     )  # fmt: skip
@@ -94,7 +95,7 @@ async def run(options: argparse.Namespace, orders: Orders) -> None:
             wall, start = datetime.now(UTC), time.monotonic()
             book.header(
                 version=1, started_at=wall.isoformat(), started_wall_s=wall.timestamp(), seed=orders.seed,
-                first=orders.first,
+                first=orders.first, reads=orders.reads,
                 rate_per_s=orders.rate_per_s, read_after_s=orders.read_after_s, timeout_s=options.timeout,
                 deadline_s=orders.deadline_s, families=list(orders.families), name=options.name,
             )  # fmt: skip

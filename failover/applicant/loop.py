@@ -36,6 +36,7 @@ class Orders:
     people: int
     first: int
     rate_per_s: float
+    reads: bool
     families: tuple[int, ...]
     limit_s: float
     read_after_s: float
@@ -87,8 +88,9 @@ class Applicant:
         """Sends until stopped or at the limit, then drains for at most `drain_s`."""
         orders = self._orders
         for due in due_requests(
-            orders.rate_per_s, read_after_s=orders.read_after_s, limit_s=orders.limit_s, families=orders.families
-        ):
+            orders.rate_per_s, read_after_s=orders.read_after_s, limit_s=orders.limit_s, families=orders.families,
+            reads=orders.reads,
+        ):  # fmt: skip
             if await self._stopped_before(due):
                 break
             self.scheduled += 1

@@ -29,18 +29,20 @@ class Due:
         return self.scheduled_us / MICROSECONDS
 
 
-def due_requests(rate_per_s: float, *, read_after_s: float, limit_s: float, families: tuple[int, ...]) -> Iterator[Due]:
+def due_requests(
+    rate_per_s: float, *, read_after_s: float, limit_s: float, families: tuple[int, ...], reads: bool = True
+) -> Iterator[Due]:
     """All requests of a run in the order in which they are due, for at most `limit_s` seconds.
 
     Writes stand at 0, 1, 2 … intervals. Reads have the same rate, half an interval later, and begin `read_after_s` into
-    the run, so that there is something to read. Each kind alternates between the `families`.
+    the run, so that there is something to read; without `reads` there are none. Each kind alternates between the `families`.
     """
     interval_us = MICROSECONDS / rate_per_s
     first_read = round(read_after_s * rate_per_s)
     for slot in range(int(limit_s * rate_per_s)):
         yield Due(n=slot, kind="write", family=families[slot % len(families)], scheduled_us=round(slot * interval_us))
         read = slot - first_read
-        if read >= 0:
+        if reads and read >= 0:
             at_us = round((slot + 0.5) * interval_us)
             yield Due(n=read, kind="read", family=families[read % len(families)], scheduled_us=at_us)
 

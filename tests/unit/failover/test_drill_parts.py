@@ -82,6 +82,8 @@ def test_the_schedule_alternates_families_and_never_depends_on_answers() -> None
     assert reads[0].scheduled_us == 1_025_000
     assert len(reads) == 180
     assert [d.scheduled_us for d in due] == sorted(d.scheduled_us for d in due)
+    alone = list(due_requests(20, read_after_s=1, limit_s=10, families=(4, 6), reads=False))
+    assert alone == writes
 
 
 def test_keys_depend_on_seed_and_number_alone() -> None:
