@@ -73,7 +73,8 @@ def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> di
     latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}
     latency |= {f"read_{key}": value for key, value in asdict(seen.read_latency).items() if value is not None}
     return {
-        "rate_per_s": rate, "reads_per_s": rate if reads else 0.0, "seconds": seen.duration_s, "acknowledged": seen.acknowledged, "refused": seen.refused,
+        "rate_per_s": rate, "reads_per_s": rate if reads else 0.0,
+        "seconds": seen.duration_s, "acknowledged": seen.acknowledged, "refused": seen.refused,
         "unknown": seen.unknown, "lost": len(found.lost), "duplicated": len(found.duplicated),
         "lateness_p99_ms": seen.lateness_p99_ms, **latency,
     }  # fmt: skip

@@ -35,7 +35,8 @@ def due_requests(
     """All requests of a run in the order in which they are due, for at most `limit_s` seconds.
 
     Writes stand at 0, 1, 2 … intervals. Reads have the same rate, half an interval later, and begin `read_after_s` into
-    the run, so that there is something to read; without `reads` there are none. Each kind alternates between the `families`.
+    the run, so that there is something to read; without `reads` there are none. Each kind alternates between the
+    `families`.
     """
     interval_us = MICROSECONDS / rate_per_s
     first_read = round(read_after_s * rate_per_s)
