@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import EstateFile, Json, Lang, Language, answers, emit, load_estate
+from cli.output import EstateFile, Json, Lang, Language, answers, emit, load_estate, named_path
 from workstation.errors import WrongUse
 from workstation.progress import say
 
@@ -47,13 +47,21 @@ def show(
             print(view.to_text(estate, lang.value), end="")
 
 
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        parser=named_path,
+        metavar="PATH",
+        help="Where to write the SVG.",
+        show_default="standard output",
+    ),
+]
+
+
 @app.command()
-def diagram(
-    file: EstateFile = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write the SVG.", show_default="standard output")
-    ] = None,
-) -> None:
+def diagram(file: EstateFile = None, output: Picture = None) -> None:
     """Draw the estate as an SVG for the wall."""
     with answers():
         from estate.diagram import draw

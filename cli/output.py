@@ -34,10 +34,22 @@ Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output; everything else on standard error.")
 ]
 Language = Annotated[Lang, typer.Option("--lang", envvar="GOVCLOUD_LANG", help="Language of what people read.")]
+
+
+def named_path(text: str) -> Path:
+    """A path that somebody named: nothing, as an unset variable gives it, would silently be the current directory."""
+    if not text:
+        raise typer.BadParameter("is empty; name a file or a folder")
+    return Path(text)
+
+
 EstateFile = Annotated[
     Path | None,
-    typer.Option("--file", help="Another estate: a file or a folder.", show_default="the project's own"),
-]
+    typer.Option(
+        "--file", parser=named_path, metavar="PATH", help="Another estate: a file or a folder.",
+        show_default="the project's own",
+    ),
+]  # fmt: skip
 
 
 def emit(value: dict[str, Any]) -> None:

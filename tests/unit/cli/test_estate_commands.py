@@ -82,6 +82,17 @@ def test_names_from_a_file_cannot_write_to_the_terminal(call: Call, tmp_path: Pa
     assert max(map(len, words.splitlines())) < 500
 
 
+@pytest.mark.parametrize(
+    "arguments", [("check", "--file", ""), ("show", "--file", ""), ("diagram", "--output", "")], ids=" ".join
+)
+def test_an_empty_path_is_not_the_current_directory(call: Call, arguments: tuple[str, ...]) -> None:
+    """A variable that is not set gives one."""
+    done = call("estate", *arguments)
+    assert done.code == 2
+    assert "name a file or a folder" in " ".join(done.words.split())
+    assert done.output == ""
+
+
 @pytest.mark.parametrize("target", ["no such folder/estate.svg", "."])
 def test_a_picture_that_cannot_be_written_is_told(call: Call, tmp_path: Path, target: str) -> None:
     done = call("estate", "diagram", "-o", str(tmp_path / target))
