@@ -16,12 +16,17 @@ app = typer.Typer(help="What the city declares: validate, print, draw.", no_args
 
 @app.command()
 def check(file: EstateFile = None, as_json: Json = False) -> None:
-    """Check every rule and tell all problems at once; exit 1 where there is one."""
+    """Check every rule and tell all problems at once; exit 1 where there is one. Advice is told and forbids nothing."""
     with answers(as_json):
+        from estate.loader import advice
+
         estate = load_estate(file)
+        advised = [str(problem) for problem in advice(file)]
         counts = {"sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)}
         if as_json:
-            emit({"estate": estate.name, "problems": [], **counts})
+            emit({"estate": estate.name, "problems": [], "advice": advised, **counts})
+        for line in advised:
+            say(f"advice: {line}")
         say(f"estate {estate.name}: {', '.join(f'{n} {what}' for what, n in counts.items())}; no problem found")
 
 

@@ -22,9 +22,20 @@ YAML_THAT_MISLEADS = {
 def test_the_projects_estate_is_sound(call: Call) -> None:
     done = call("estate", "check", "--json")
     assert done.code == 0
-    assert done.document["problems"] == []
+    assert done.document["problems"] == done.document["advice"] == []
     assert {"estate", "sites", "hosts", "links"} <= done.document.keys()
     assert "no problem found" in done.words
+
+
+def test_advice_is_told_and_forbids_nothing(call: Call, tmp_path: Path) -> None:
+    """The lab's prefixes are kept for examples: on a real estate that is told, and left to the person."""
+    document = call("estate", "show", "--yaml").output.replace("lab: true", "lab: false")
+    file = tmp_path / "estate.yaml"
+    file.write_text(document, encoding="utf-8")
+    done = call("estate", "check", "--json", "--file", str(file))
+    assert done.code == 0
+    assert any("networks.services.ipv4" in line and "kept for examples" in line for line in done.document["advice"])
+    assert f"advice: {file}: networks.services.ipv4" in done.words
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
