@@ -93,19 +93,21 @@ def run(
         result = _run(name, estate, site, rate, lang)
         if as_json:
             emit(result.as_json())
-        say(_verdict_line(result))
+        say(_verdict(result, estate, lang))
         raise typer.Exit(result.exit_code)
 
 
 def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> DrillResult:
     from cli import wiring
     from failover import drills
-    from failover.report.words import event_text
+    from failover.report.words import event_text, site_titles
+
+    titles = site_titles(estate, lang.value)
 
     return drills.run(
         name, estate, site=site, rate_per_s=rate, lang=lang.value, home=paths.home(),
         machines=wiring.machines(estate), power=wiring.power(estate), observe=wiring.observer(estate),
-        on_event=lambda event: say(f"  {event_text(event, lang.value)}"),
+        on_event=lambda event: say(f"  {event_text(event, lang.value, titles)}"),
     )  # fmt: skip
 
 
@@ -116,14 +118,14 @@ def _confirm(lang: Lang) -> None:
         raise WrongUse("the drill was not confirmed; nothing was changed", "answer y, or add --yes")
 
 
-def _verdict_line(result: DrillResult) -> str:
-    shape = result.as_json()["measured"]
-    return (
-        f"drill {result.scenario} at {result.site}: {result.verdict.value} · "
-        f"writes out for {shape['write_outage_s']:g} s, reads for {shape['read_outage_s']:g} s · "
-        f"{shape['acknowledged']} acknowledged, {shape['lost']} lost, "
-        f"{shape['duplicated']} duplicated, {shape['unknown']} unknown\nreport: {result.report}"
-    )
+def _verdict(result: DrillResult, estate: Estate, lang: Lang) -> str:
+    from failover.report.verdict import sentence
+    from failover.report.words import page_words
+
+    words = page_words(lang.value)
+    colon = "：" if lang is Lang.ZH else ": "
+    told = f"{words[result.verdict.value]}{colon}{sentence(result, estate, lang.value)}"
+    return f"{told}\n{words['report_at']}{colon}{result.report}"
 
 
 @app.command()
