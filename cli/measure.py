@@ -30,9 +30,10 @@ def run(name: str, *, runs: int, rate: float, seconds: float, as_json: bool) -> 
         with raw.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({**value, "conditions": conditions()}) + "\n")
     values = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
+    ours = spread([{k: v for k, v in value.items() if k != "conditions"} for value in values])
     result = {
         "bench": name,
-        "ours": spread([{k: v for k, v in value.items() if k != "conditions"} for value in values]),
+        "ours": ours,
         "peers": {},
         "ratio": None,
         "conditions": {**values[-1]["conditions"], "runs": len(values), "raw": str(raw)},
@@ -40,7 +41,7 @@ def run(name: str, *, runs: int, rate: float, seconds: float, as_json: bool) -> 
     if as_json:
         emit(result)
         return
-    for figure, seen in result["ours"].items():
+    for figure, seen in ours.items():
         print(f"{figure:24} min {seen['min']:g}  median {seen['median']:g}  max {seen['max']:g}")
     print(f"{len(values)} run(s); raw values: {raw}")
 
