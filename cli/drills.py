@@ -23,6 +23,15 @@ app = typer.Typer(help="Rehearsed failures, each with a measured result and a re
 
 SiteName = Annotated[str, typer.Option("--site", help="The site that loses power.")]
 Target = Annotated[str, typer.Option("--to", metavar="SITE", help="The site that is to have the primary.")]
+Home = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="SITE",
+        help="The site that is to have the primary.",
+        show_default="the first that the estate lets be promoted",
+    ),
+]
 Apply = Annotated[bool, typer.Option("--apply", help="Act. Without it only the plan is shown.")]
 GO_ON = "the next `drill run` first takes back what is still open; `./govcloud lab status` shows which hosts have power"
 
@@ -177,19 +186,19 @@ def failover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
     _verb("failover", to, apply, as_json)
 
 
-def failback(to: Target, apply: Apply = False, as_json: Json = False) -> None:
-    """Bring the primary back to where it was."""
+def failback(to: Home = None, apply: Apply = False, as_json: Json = False) -> None:
+    """Bring the primary back to where it belongs; otherwise like a switchover."""
     _verb("failback", to, apply, as_json)
 
 
-def _verb(verb: str, to: str, apply: bool, as_json: bool) -> None:
+def _verb(verb: str, to: str | None, apply: bool, as_json: bool) -> None:
     with answers(as_json, interrupted="`./govcloud status` shows where the primary is; the same command goes on"):
         from cli import wiring
         from failover import plans
         from failover import switchover as acts
 
         estate = load_estate()
-        known(to, [s.name for s in estate.sites], "site")
+        to = known(plans.home(estate) if to is None else to, [s.name for s in estate.sites], "site")
         need_root(verb)
         into_namespace(estate)
         plan = plans.plan(estate, wiring.observer(estate).snapshot(), plans.Intent(verb=plans.Verb(verb), to=to))

@@ -27,6 +27,8 @@ UNKNOWN = {
     "site of the demo": ("demo", "--site", "nosuch"),
     "rate": ("drill", "run", "site-loss", "--yes", "--rate", "0"),
     "target": ("switchover", "--to", "nosuch"),
+    "target of a failback": ("failback", "--to", "nosuch"),
+    "failover without a target": ("failover",),
     "stack": ("up", "nosuch"),
     "site left out": ("plan", "--without", "nosuch"),
     "bench": ("bench", "nosuch"),
@@ -45,6 +47,7 @@ NEED_ROOT = {
     "lab cut": ("lab", "cut", "city-a"),
     "drill run": ("drill", "run", "site-loss"),
     "switchover": ("switchover", "--to", "futian"),
+    "failback without a site": ("failback",),
     "test lab": ("test", "lab"),
 }
 
