@@ -117,7 +117,14 @@ def _database(estate: Estate, observed: Observed, lang: Language) -> list[list[s
     names = observed.synchronous_standby_names
     if names is not None:
         rows.append(["", "synchronous_standby_names", names or "—"])
-    return rows
+    return rows + [["", _forks(member, lang)] for member in observed.members if member.kept_forks]
+
+
+def _forks(member: Member, lang: Language) -> str:
+    """No fault, but somebody has to look and then to make room: the platform never removes a fork."""
+    if lang == "zh":
+        return f"{member.host} 留有 {member.kept_forks} 份分叉日志：处理见手册 DatabaseTimelinesDiffer"
+    return f"{member.host} keeps WAL of {member.kept_forks} fork(s): see the runbook DatabaseTimelinesDiffer"
 
 
 def _member(member: Member, lang: Language) -> list[str]:
