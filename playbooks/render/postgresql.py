@@ -73,6 +73,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
         settings={"ready_wait_s": READY_WAIT_S},
         files=tuple(files),
         units=(Unit(name="postgresql.service", enabled=False, active=False), Unit(name=UNIT)),
+        live=("runuser", "-u", "postgres", "--", SETTLE, "--compare"),
         accounts=(Account(name="postgres", groups=(pki.GROUP,), shell="/bin/bash", home="/var/lib/postgresql"),),
     )
 
