@@ -22,12 +22,15 @@ GO_ON = "what is finished is kept; run `./govcloud demo` again to go on, or `./g
 
 def demo(
     site: Annotated[
-        str | None, typer.Option("--site", help="The site that loses power.", show_default="the one with the primary")
+        str | None,
+        typer.Option(
+            "--site", metavar="SITE", help="The site that loses power.", show_default="the one with the primary"
+        ),
     ] = None,
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
-    """Set up, start the lab, deploy the estate, take a site away and report what citizens saw."""
+    """Set up, start the lab, deploy the estate, take a site away, give it back, and report what citizens saw."""
     with answers(as_json, interrupted=GO_ON):
         from lab.memory import Peak
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Rehearsed failures, each with a measured result and a report.", no_args_is_help=True)
 
-SiteName = Annotated[str, typer.Option("--site", help="The site that loses power.")]
+SiteName = Annotated[str, typer.Option("--site", metavar="SITE", help="The site that loses power.")]
+DrillName = Annotated[str, typer.Argument(metavar="NAME", help="As `drill list` names it.", show_default=False)]
 Target = Annotated[str, typer.Option("--to", metavar="SITE", help="The site that is to have the primary.")]
 Home = Annotated[
     str | None,
@@ -60,7 +61,7 @@ def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument()],
+    name: DrillName,
     site: SiteName = "futian",
     as_json: Json = False,
     lang: Language = Lang.EN,
@@ -81,14 +82,17 @@ def show(
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument()],
+    name: DrillName,
     site: SiteName = "futian",
     rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="Writes per second, and as many reads.")] = 20.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to begin.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
-    """Run a drill and write its report. Exit 0 pass, 5 an objective was missed, 1 anything worse."""
+    """Tell what will be lost, ask, run the drill and write its report.
+
+    Exit 0: passed. 5: an objective was missed. 7: it was broken off and everything was taken back. 1: anything worse.
+    """
     with answers(as_json, interrupted=GO_ON):
         from failover.drills import blast, registry
 
@@ -139,7 +143,7 @@ def _verdict(result: DrillResult, estate: Estate, lang: Lang) -> str:
 
 @app.command()
 def report(
-    run_id: Annotated[str | None, typer.Argument(metavar="[ID]", show_default="the newest")] = None,
+    run_id: Annotated[str | None, typer.Argument(metavar="ID", show_default="the newest")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,
@@ -177,17 +181,20 @@ def _folder(run_id: str | None) -> Path:
 
 
 def switchover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
-    """Move the database's primary as planned: nothing lost, nobody refused for long."""
+    """Move the database's primary to another site while it is alive. Shows the plan; acts with --apply."""
     _verb("switchover", to, apply, as_json)
 
 
 def failover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
-    """Give the primary to a site when there is none. Refused where it could lose records."""
+    """Promote a site's database member when no primary is alive. Refused where acknowledged records could be lost.
+
+    Shows the plan; acts with --apply.
+    """
     _verb("failover", to, apply, as_json)
 
 
 def failback(to: Home = None, apply: Apply = False, as_json: Json = False) -> None:
-    """Bring the primary back to where it belongs; otherwise like a switchover."""
+    """Bring the primary back to the site where it belongs; otherwise like a switchover."""
     _verb("failback", to, apply, as_json)
 
 

@@ -71,6 +71,13 @@ def test_root_is_asked_for_in_one_sentence_before_anything_is_changed(call: Call
     assert not home.exists()
 
 
+def test_a_shells_command_keeps_its_own_options(call: Call) -> None:
+    """What stands behind the host is the host's."""
+    done = call("lab", "shell", "nosuch", "vtysh", "-c", "show bgp", "--json")
+    assert done.code == 2
+    assert "unknown host 'nosuch'" in done.words
+
+
 def test_with_json_an_error_is_one_object(call: Call) -> None:
     done = call("status", "--json")
     assert done.code == done.document["exit_code"] == 1
