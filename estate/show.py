@@ -28,7 +28,7 @@ WORDS: dict[str, Both] = {
     "peer": {"zh": "对端", "en": "peer"},
     "database": {"zh": "数据库", "en": "database"},
     "vote": {"zh": "仲裁票", "en": "etcd vote"},
-    "promotable": {"zh": "可升主", "en": "promotable"},
+    "promotable": {"zh": "可提升", "en": "promotable"},
     "acknowledging": {"zh": "只确认", "en": "acknowledging"},
 }
 

@@ -13,7 +13,7 @@ from monitors.observe.model import Announcement, Health, Member, Observed, Role
 
 TITLES = {
     "sites": {"zh": "中心", "en": "Sites"},
-    "links": {"zh": "链路", "en": "Links"},
+    "links": {"zh": "线路", "en": "Links"},
     "database": {"zh": "数据库", "en": "Database"},
     "service": {"zh": "服务，自各观测点", "en": "Services, from each vantage"},
     "findings": {"zh": "问题", "en": "Findings"},
