@@ -47,6 +47,11 @@ def test_the_json_has_the_promised_shape() -> None:
     assert measured["read_outage_s"] == pytest.approx(0.8)
     assert measured["recovery_s"] == pytest.approx(63.5)
     assert (measured["acknowledged"], measured["lost"], measured["duplicated"]) == (1700, 0, 0)
+    assert {"id", "scenario", "site", "verdict", "objectives", "measured", "timeline", "report"} <= value.keys()
+    assert measured.keys() >= {
+        "rate_per_s", "acknowledged", "refused", "unknown", "lost", "duplicated", "write_outage_s", "read_outage_s",
+        "recovery_s", "availability",
+    }  # fmt: skip
     assert {"at_s", "event", "source"} == set(value["timeline"][0])
     assert value["timeline"][1] == {
         "at_s": 0.0,
