@@ -78,10 +78,11 @@ def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[s
 def run_to_its_end(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
     """A command's exit code and, where it shall be kept, its standard output.
 
-    On Ctrl-C the command is told once and waited for: it is giving power back, or finishing hosts, and tells what it
-    has changed. It is in a process group of its own, or a terminal would tell it a second time.
+    On Ctrl-C, or SIGTERM, the command is told once and waited for: it is giving power back, or finishing hosts, and
+    tells what it has changed. It is in a process group of its own, or a terminal would tell it a second time.
     """
     interrupted = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryFile() as kept:
         stdout = kept if keep else None
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, process_group=0) as process:

@@ -31,7 +31,8 @@ PARENT = (
 )
 
 
-def test_ctrl_c_lets_a_step_finish_and_tell() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_ctrl_c_lets_a_step_finish_and_tell(number: signal.Signals) -> None:
     """A drill that is killed while it gives the power back would leave a dark site."""
     argv = [sys.executable, "-c", PARENT, STEP]
     with subprocess.Popen(
@@ -40,7 +41,7 @@ def test_ctrl_c_lets_a_step_finish_and_tell() -> None:
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "began\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         told, words = process.communicate(timeout=30)
     assert told == "power is back\n"
     assert words.rstrip().endswith("KeyboardInterrupt")
