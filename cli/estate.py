@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,12 +22,12 @@ def check(file: EstateFile = None, as_json: Json = False) -> None:
         from estate.loader import advice
 
         estate = load_estate(file)
-        advised = [str(problem) for problem in advice(file)]
+        advised = advice(file)
         counts = {"sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)}
         if as_json:
-            emit({"estate": estate.name, "problems": [], "advice": advised, **counts})
-        for line in advised:
-            say(f"advice: {line}")
+            emit({"estate": estate.name, "problems": [], "advice": [asdict(each) for each in advised], **counts})
+        for each in advised:
+            say(f"advice: {each}")
         say(f"estate {estate.name}: {', '.join(f'{n} {what}' for what, n in counts.items())}; no problem found")
 
 

@@ -34,7 +34,8 @@ def test_advice_is_told_and_forbids_nothing(call: Call, tmp_path: Path) -> None:
     file.write_text(document, encoding="utf-8")
     done = call("estate", "check", "--json", "--file", str(file))
     assert done.code == 0
-    assert any("networks.services.ipv4" in line and "kept for examples" in line for line in done.document["advice"])
+    told = {each["key"]: each["message"] for each in done.document["advice"]}
+    assert "kept for examples" in told["networks.services.ipv4"]
     assert f"advice: {file}: networks.services.ipv4" in done.words
 
 
@@ -66,6 +67,8 @@ def test_a_bad_estate_is_one_object_with_the_way_out(call: Call, tmp_path: Path)
     assert f"{file}: sites: must be a list; correct it (found: 3)" in done.document["error"]
     assert f"{file}: hosts[0]: must be a mapping with keys and values; correct it (found: 4)" in done.words
     assert done.document["next_step"]
+    wrong = {"file": str(file), "key": "sites", "value": "3", "message": "must be a list; correct it"}
+    assert wrong in done.document["problems"]
 
 
 @pytest.mark.parametrize("what", YAML_THAT_MISLEADS)
