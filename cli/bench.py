@@ -12,14 +12,17 @@ NAMES = ("approvals", "unchanged")
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(NAMES)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(NAMES)}.", show_default=False)],
     runs: Annotated[int, typer.Option("--runs", min=1, max=20, help="Append that many runs to the raw values.")] = 1,
     rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="approvals: writes per second.")] = 50.0,
     seconds: Annotated[float, typer.Option("--seconds", min=5, max=600, help="approvals: how long.")] = 120.0,
     reads: Annotated[bool, typer.Option("--reads", help="approvals: as many reads beside the writes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure; raw values are appended under the home directory, so that an interrupted bench goes on."""
+    """Measure, and report over all runs so far: approvals at a fixed rate, or `up` of an unchanged estate.
+
+    Raw values are kept under the home directory, so an interrupted bench goes on.
+    """
     with answers(as_json, interrupted="finished runs are kept; the same command adds more"):
         from cli import measure
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cli.output import Json, Lang, Language, answers, known, load_estate
+from cli.output import Json, Lang, Language, answers, emit, known, load_estate
 from workstation import paths
-from workstation.errors import GovcloudError
+from workstation.errors import GovcloudError, ObjectiveMissed
 from workstation.progress import duration, say
 
 GO_ON = "what is finished is kept; run `./govcloud demo` again to go on, or `./govcloud lab down` to remove the lab"
@@ -20,34 +22,80 @@ GO_ON = "what is finished is kept; run `./govcloud demo` again to go on, or `./g
 
 def demo(
     site: Annotated[
-        str | None, typer.Option("--site", help="The site that loses power.", show_default="the one with the primary")
+        str | None,
+        typer.Option(
+            "--site", metavar="SITE", help="The site that loses power.", show_default="the one with the primary"
+        ),
     ] = None,
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
-    """Set up, start the lab, deploy the estate, take a site away and report what citizens saw."""
+    """Set up, start the lab, deploy the estate, take a site away, give it back, and report what citizens saw."""
     with answers(as_json, interrupted=GO_ON):
+        from lab.memory import Peak
+
         if site is not None:
             known(site, [one.name for one in load_estate().sites], "site")
         start = time.monotonic()
         say("demo: four steps; about 8 minutes with warm caches, up to 30 minutes the first time")
-        for number, (words, argv) in enumerate(_steps(site, lang), start=1):
-            if argv[0] == "drill":
-                argv = [*argv, "--site", site or _site_of_the_primary()]
-            say(f"═ {number}/4 {words}")
-            last = number == 4
-            # Each step is a command of its own, so that a person can repeat any of them by hand.
-            stdout = None if last or not as_json else subprocess.DEVNULL
-            command = [sys.executable, "-m", "cli", *argv, *(["--json"] if as_json and last else [])]
-            code = subprocess.run(command, stdout=stdout, check=False).returncode
-            if code:
-                say(f"demo: stopped at step {number} (`./govcloud {' '.join(argv)}`), exit {code}")
-                raise typer.Exit(code)
-        say(
-            f"demo: done in {duration(time.monotonic() - start)}. The estate is still up: "
-            "`./govcloud status` looks at it, `./govcloud lab down` removes it."
-        )
-        say(f"reports: {paths.home() / 'drills'}")
+        with Peak() as peak:
+            code, report = _carry_out(site, as_json, lang)
+        took, used_mib = time.monotonic() - start, peak.used_mib()
+        if report:
+            emit({**report, "demo": {"seconds": round(took, 1), "memory_peak_mib": used_mib}})
+        if used_mib is not None:
+            say(f"memory: at most {used_mib} MiB less available than before the lab (page cache excluded)")
+        if code in (0, ObjectiveMissed.exit_code):
+            missed = ", but an objective was missed: the report says which" if code else ""
+            say(
+                f"demo: done in {duration(took)}{missed}. The estate is still up: "
+                "`./govcloud status` looks at it, `./govcloud lab down` removes it."
+            )
+            say(f"reports: {paths.home() / 'drills'}")
+        raise typer.Exit(code)
+
+
+def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[str, Any]]:
+    """The steps up to the first that fails; its exit code, and with `as_json` the drill's object.
+
+    Each step is a command of its own, so that a person can repeat any of them by hand.
+    """
+    report: dict[str, Any] = {}
+    for number, (words, argv) in enumerate(_steps(site, lang), start=1):
+        drill = argv[0] == "drill"
+        if drill:
+            argv = [*argv, "--site", site or _site_of_the_primary(), *(["--json"] if as_json else [])]
+        say(f"═ {number}/4 {words}")
+        code, output = run_to_its_end([sys.executable, "-m", "cli", *argv], keep=as_json)
+        if drill and output:
+            report = json.loads(output)
+        if code and not (drill and code == ObjectiveMissed.exit_code):
+            say(f"demo: stopped at step {number} (`./govcloud {' '.join(argv)}`), exit {code}")
+            return code, report
+    return code, report
+
+
+def run_to_its_end(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
+    """A command's exit code and, where it shall be kept, its standard output.
+
+    On Ctrl-C, or SIGTERM, the command is told once and waited for: it is giving power back, or finishing hosts, and
+    tells what it has changed. It is in a process group of its own, or a terminal would tell it a second time.
+    """
+    interrupted = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryFile() as kept:
+        stdout = kept if keep else None
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, process_group=0) as process:
+            while process.returncode is None:
+                try:
+                    process.wait()
+                except KeyboardInterrupt:
+                    interrupted = True
+                    process.send_signal(signal.SIGINT)
+        if interrupted:
+            raise KeyboardInterrupt
+        kept.seek(0)
+        return process.returncode, kept.read()
 
 
 def _site_of_the_primary() -> str:

@@ -21,8 +21,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Rehearsed failures, each with a measured result and a report.", no_args_is_help=True)
 
-SiteName = Annotated[str, typer.Option("--site", help="The site that loses power.")]
+SiteName = Annotated[str, typer.Option("--site", metavar="SITE", help="The site that loses power.")]
+DrillName = Annotated[str, typer.Argument(metavar="NAME", help="As `drill list` names it.", show_default=False)]
 Target = Annotated[str, typer.Option("--to", metavar="SITE", help="The site that is to have the primary.")]
+Home = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="SITE",
+        help="The site that is to have the primary.",
+        show_default="the first that the estate lets be promoted",
+    ),
+]
 Apply = Annotated[bool, typer.Option("--apply", help="Act. Without it only the plan is shown.")]
 GO_ON = "the next `drill run` first takes back what is still open; `./govcloud lab status` shows which hosts have power"
 
@@ -51,7 +61,7 @@ def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument()],
+    name: DrillName,
     site: SiteName = "futian",
     as_json: Json = False,
     lang: Language = Lang.EN,
@@ -72,14 +82,17 @@ def show(
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument()],
+    name: DrillName,
     site: SiteName = "futian",
     rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="Writes per second, and as many reads.")] = 20.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to begin.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
-    """Run a drill and write its report. Exit 0 pass, 5 an objective was missed, 1 anything worse."""
+    """Tell what will be lost, ask, run the drill and write its report.
+
+    Exit 0: passed. 5: an objective was missed. 7: it was broken off and everything was taken back. 1: anything worse.
+    """
     with answers(as_json, interrupted=GO_ON):
         from failover.drills import blast, registry
 
@@ -93,19 +106,21 @@ def run(
         result = _run(name, estate, site, rate, lang)
         if as_json:
             emit(result.as_json())
-        say(_verdict_line(result))
+        say(_verdict(result, estate, lang))
         raise typer.Exit(result.exit_code)
 
 
 def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> DrillResult:
     from cli import wiring
     from failover import drills
-    from failover.report.words import event_text
+    from failover.report.words import event_text, site_titles
+
+    titles = site_titles(estate, lang.value)
 
     return drills.run(
         name, estate, site=site, rate_per_s=rate, lang=lang.value, home=paths.home(),
         machines=wiring.machines(estate), power=wiring.power(estate), observe=wiring.observer(estate),
-        on_event=lambda event: say(f"  {event_text(event, lang.value)}"),
+        on_event=lambda event: say(f"  {event_text(event, lang.value, titles)}"),
     )  # fmt: skip
 
 
@@ -116,19 +131,19 @@ def _confirm(lang: Lang) -> None:
         raise WrongUse("the drill was not confirmed; nothing was changed", "answer y, or add --yes")
 
 
-def _verdict_line(result: DrillResult) -> str:
-    shape = result.as_json()["measured"]
-    return (
-        f"drill {result.scenario} at {result.site}: {result.verdict.value} · "
-        f"writes out for {shape['write_outage_s']:g} s, reads for {shape['read_outage_s']:g} s · "
-        f"{shape['acknowledged']} acknowledged, {shape['lost']} lost, "
-        f"{shape['duplicated']} duplicated, {shape['unknown']} unknown\nreport: {result.report}"
-    )
+def _verdict(result: DrillResult, estate: Estate, lang: Lang) -> str:
+    from failover.report.verdict import sentence
+    from failover.report.words import page_words
+
+    words = page_words(lang.value)
+    colon = "：" if lang is Lang.ZH else ": "
+    told = f"{words[result.verdict.value]}{colon}{sentence(result, estate, lang.value)}"
+    return f"{told}\n{words['report_at']}{colon}{result.report}"
 
 
 @app.command()
 def report(
-    run_id: Annotated[str | None, typer.Argument(metavar="[ID]", show_default="the newest")] = None,
+    run_id: Annotated[str | None, typer.Argument(metavar="ID", show_default="the newest")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,
@@ -166,28 +181,31 @@ def _folder(run_id: str | None) -> Path:
 
 
 def switchover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
-    """Move the database's primary as planned: nothing lost, nobody refused for long."""
+    """Move the database's primary to another site while it is alive. Shows the plan; acts with --apply."""
     _verb("switchover", to, apply, as_json)
 
 
 def failover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
-    """Give the primary to a site when there is none. Refused where it could lose records."""
+    """Promote a site's database member when no primary is alive. Refused where acknowledged records could be lost.
+
+    Shows the plan; acts with --apply.
+    """
     _verb("failover", to, apply, as_json)
 
 
-def failback(to: Target, apply: Apply = False, as_json: Json = False) -> None:
-    """Bring the primary back to where it was."""
+def failback(to: Home = None, apply: Apply = False, as_json: Json = False) -> None:
+    """Bring the primary back to the site where it belongs; otherwise like a switchover."""
     _verb("failback", to, apply, as_json)
 
 
-def _verb(verb: str, to: str, apply: bool, as_json: bool) -> None:
+def _verb(verb: str, to: str | None, apply: bool, as_json: bool) -> None:
     with answers(as_json, interrupted="`./govcloud status` shows where the primary is; the same command goes on"):
         from cli import wiring
         from failover import plans
         from failover import switchover as acts
 
         estate = load_estate()
-        known(to, [s.name for s in estate.sites], "site")
+        to = known(plans.home(estate) if to is None else to, [s.name for s in estate.sites], "site")
         need_root(verb)
         into_namespace(estate)
         plan = plans.plan(estate, wiring.observer(estate).snapshot(), plans.Intent(verb=plans.Verb(verb), to=to))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.output import EstateFile, Json, Lang, Language, answers, emit, load_estate
+from cli.output import EstateFile, Json, Lang, Language, answers, emit, load_estate, named_path
 from workstation.errors import WrongUse
 from workstation.progress import say
 
@@ -16,12 +17,17 @@ app = typer.Typer(help="What the city declares: validate, print, draw.", no_args
 
 @app.command()
 def check(file: EstateFile = None, as_json: Json = False) -> None:
-    """Check every rule and tell all problems at once; exit 1 where there is one."""
+    """Check every rule and tell all problems at once; exit 1 where there is one. Advice is told and forbids nothing."""
     with answers(as_json):
+        from estate.loader import advice
+
         estate = load_estate(file)
+        advised = advice(file)
         counts = {"sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)}
         if as_json:
-            emit({"estate": estate.name, "problems": [], **counts})
+            emit({"estate": estate.name, "problems": [], "advice": [asdict(each) for each in advised], **counts})
+        for each in advised:
+            say(f"advice: {each}")
         say(f"estate {estate.name}: {', '.join(f'{n} {what}' for what, n in counts.items())}; no problem found")
 
 
@@ -47,13 +53,21 @@ def show(
             print(view.to_text(estate, lang.value), end="")
 
 
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        parser=named_path,
+        metavar="PATH",
+        help="Where to write the SVG.",
+        show_default="standard output",
+    ),
+]
+
+
 @app.command()
-def diagram(
-    file: EstateFile = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write the SVG.", show_default="standard output")
-    ] = None,
-) -> None:
+def diagram(file: EstateFile = None, output: Picture = None) -> None:
     """Draw the estate as an SVG for the wall."""
     with answers():
         from estate.diagram import draw

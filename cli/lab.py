@@ -68,12 +68,12 @@ def status(as_json: Json = False) -> None:
         emit(found.as_json()) if as_json else print(found.as_text())
 
 
-@app.command()
+@app.command(context_settings={"allow_interspersed_args": False})
 def shell(
-    host: Annotated[str, typer.Argument(metavar="HOST")],
-    command: Annotated[list[str] | None, typer.Argument()] = None,
+    host: Annotated[str, typer.Argument(metavar="HOST", show_default=False)],
+    command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Run this instead.")] = None,
 ) -> None:
-    """A shell on a host, or one command there."""
+    """A shell on a host, or one command there: `lab shell futian-edge1 vtysh -c "show bgp summary"`."""
     with answers():
         known(host, [h.name for h in load_estate().hosts], "host")
         argv = open_lab().shell_argv(host, command or [])
@@ -81,7 +81,11 @@ def shell(
 
 
 @app.command()
-def power(state: Annotated[Switch, typer.Argument(help="on or off")], host: HostName, as_json: Json = False) -> None:
+def power(
+    state: Annotated[Switch, typer.Argument(metavar="on|off", show_default=False)],
+    host: HostName,
+    as_json: Json = False,
+) -> None:
     """Cut a host's power, or give it back: no shutdown, what was not synced is lost."""
     with answers(as_json, interrupted="`./govcloud lab status` shows which hosts have power"):
         estate = load_estate()

@@ -29,20 +29,24 @@ def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_js
         value = approvals(estate, rate, seconds, reads=reads) if name == "approvals" else unchanged(estate)
         with raw.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({**value, "conditions": conditions()}) + "\n")
-    values = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
-    result = {
+    result = document(name, [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()], raw)
+    if as_json:
+        emit(result)
+        return
+    for figure, seen in result["ours"].items():
+        print(f"{figure:24} min {seen['min']:g}  median {seen['median']:g}  max {seen['max']:g}")
+    print(f"{result['conditions']['runs']} run(s); raw values: {raw}")
+
+
+def document(name: str, values: list[dict[str, Any]], raw: Path) -> dict[str, Any]:
+    """Pure: the object of `--json` over all raw values, the newest run's last. These benches have no peer."""
+    return {
         "bench": name,
         "ours": spread([{k: v for k, v in value.items() if k != "conditions"} for value in values]),
         "peers": {},
         "ratio": None,
         "conditions": {**values[-1]["conditions"], "runs": len(values), "raw": str(raw)},
     }
-    if as_json:
-        emit(result)
-        return
-    for figure, seen in result["ours"].items():
-        print(f"{figure:24} min {seen['min']:g}  median {seen['median']:g}  max {seen['max']:g}")
-    print(f"{len(values)} run(s); raw values: {raw}")
 
 
 def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, float]:
@@ -89,7 +93,7 @@ def unchanged(estate: Estate) -> dict[str, float]:
 
 
 def spread(values: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Minimum, median and maximum of each figure over the runs."""
+    """Minimum, median and maximum of each figure of the newest run, over the runs that have it."""
     found = {}
     for key in values[-1]:
         ordered = sorted(value[key] for value in values if key in value)

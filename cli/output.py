@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -34,10 +35,22 @@ Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output; everything else on standard error.")
 ]
 Language = Annotated[Lang, typer.Option("--lang", envvar="GOVCLOUD_LANG", help="Language of what people read.")]
+
+
+def named_path(text: str) -> Path:
+    """A path that somebody named: nothing, as an unset variable gives it, would silently be the current directory."""
+    if not text:
+        raise typer.BadParameter("is empty; name a file or a folder")
+    return Path(text)
+
+
 EstateFile = Annotated[
     Path | None,
-    typer.Option("--file", help="Another estate: a file or a folder.", show_default="the project's own"),
-]
+    typer.Option(
+        "--file", parser=named_path, metavar="PATH", help="Another estate: a file or a folder.",
+        show_default="the project's own",
+    ),
+]  # fmt: skip
 
 
 def emit(value: dict[str, Any]) -> None:
@@ -55,7 +68,8 @@ def answers(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
     except EstateError as error:
         told = "".join(f"\n  {problem}" for problem in error.problems)
         message = f"the estate cannot be used, {len(error.problems)} problem(s):{told}"
-        _fail(as_json, message, "nothing was changed; mend the files and run `./govcloud estate check`", 1)
+        next_step = "nothing was changed; mend the files and run `./govcloud estate check`"
+        _fail(as_json, message, next_step, 1, problems=[asdict(problem) for problem in error.problems])
     except GovcloudError as error:
         _fail(as_json, error.message, error.next_step, error.exit_code)
     except KeyboardInterrupt:
@@ -68,10 +82,10 @@ def answers(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
         _fail(as_json, f"{where}{error.strerror or error}", "check the path, its rights and the space on its disk", 1)
 
 
-def _fail(as_json: bool, message: str, next_step: str, code: int) -> None:
+def _fail(as_json: bool, message: str, next_step: str, code: int, **more: Any) -> NoReturn:
     if as_json:
         with suppress(OSError):  # a full disk behind standard output may be the very error
-            emit({"error": message, "next_step": next_step, "exit_code": code})
+            emit({"error": message, "next_step": next_step, "exit_code": code, **more})
     say(f"govcloud: {message}")
     if next_step:
         say(f"  next: {next_step}")

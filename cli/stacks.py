@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from estate.model import Estate
 
 Stacks = Annotated[
-    list[str] | None, typer.Argument(metavar="[STACK]...", help="Only these stacks.", show_default="all")
+    list[str] | None,
+    typer.Argument(metavar="STACK", help="Only these: network, data, a site, province.", show_default="all"),
 ]
 Without = Annotated[
     list[str] | None,
-    typer.Option("--without", metavar="SITE", help="Leave a dead site out; the next `up` catches up."),
+    typer.Option(
+        "--without",
+        metavar="SITE",
+        help="A site that is dead: its hosts are left out, and caught up with by the next `up` without this.",
+    ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Needed: without it nothing is done.")]
 
 GO_ON = "the stacks' state is kept; `./govcloud plan` shows what is left, `./govcloud up` goes on"
 
@@ -52,7 +57,7 @@ def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) 
 
 
 def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
-    """Make the estate as declared; repair what was changed by hand."""
+    """Deploy: make every host as declared, which also repairs what was changed by hand."""
     with answers(as_json, interrupted=GO_ON):
         estate = _prepare(stacks, without)
         from stacks import engine
@@ -76,7 +81,7 @@ def drift(stacks: Stacks = None, without: Without = None, as_json: Json = False)
 
 
 def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> None:
-    """End the management of a lab's estate. Refused on a real one; data is never removed."""
+    """Forget a lab's hosts, so that the next `up` begins anew. Removes nothing from them; refused on a real estate."""
     with answers(as_json, interrupted=GO_ON):
         estate = _prepare(stacks)
         from stacks import engine

@@ -35,10 +35,13 @@ TAKES = {Scope.UNIT: "a minute", Scope.RULES: "a minute", Scope.LAB: "25 minutes
 
 
 def run_tests(
-    scope: Annotated[Scope, typer.Argument(help="unit and rules need no root and install nothing.")] = Scope.ALL,
+    scope: Annotated[
+        Scope,
+        typer.Argument(help="unit and rules need no root and install nothing; lab and all take a lab that is up away."),
+    ] = Scope.ALL,
     only: Annotated[str, typer.Option("-k", help="Only tests whose names match, as pytest's -k.")] = "",
 ) -> None:
-    """Run the tests; the last line is pytest's own."""
+    """Run the tests, from units to the loss of each site in the lab; the last line is pytest's own."""
     with answers(interrupted="a lab that the tests started is still there; `./govcloud lab down` removes it"):
         prepared = {}
         if scope in (Scope.LAB, Scope.ALL):

@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from estate.checks import check
+from estate.checks import advise, check
 from estate.model import Estate, field_names
 from estate.problems import EstateError, Problem, Source
 
-__all__ = ["DATA", "MAX_BYTES", "EstateError", "Problem", "Source", "load", "parse"]
+__all__ = ["DATA", "MAX_BYTES", "EstateError", "Problem", "Source", "advice", "load", "parse"]
 
 DATA = Path(__file__).parent / "data"
 MAX_BYTES = 1024 * 1024
@@ -38,6 +38,11 @@ def load(path: Path | None = None) -> Estate:
     if problems:
         raise EstateError(problems)
     return estate
+
+
+def advice(path: Path | None = None) -> list[Problem]:
+    """What an estate that keeps all rules probably does not mean. Raises `EstateError` where it cannot be parsed."""
+    return advise(*parse(path))
 
 
 def parse(path: Path | None = None) -> tuple[Estate, Source]:

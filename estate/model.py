@@ -213,6 +213,7 @@ class Database(Value):
 
     scope: Name
     promotable: tuple[Name, ...] = Field(min_length=2)
+    """The first is where the primary belongs when nothing is the matter: `failback` brings it there."""
     acknowledging: tuple[Name, ...] = Field(min_length=1)
     """Sites whose member acknowledges commits but is never promoted without a person."""
     ttl_s: Annotated[int, Field(ge=20, le=600, strict=True)]

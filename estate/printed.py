@@ -21,7 +21,7 @@ def addresses(estate: Estate) -> str:
         _table("Prefixes · 网段", ("use", "IPv4", "IPv6"), _prefixes(estate, computed)),
         _table("Anycast service addresses · 任播地址", ("service", "IPv4", "IPv6"), _anycast(computed)),
         _table("Machines · 主机", ("host", "interface", "IPv4", "IPv6", "gateway"), _machines(computed)),
-        _table("Links · 链路", ("link", "path", "end", "IPv4", "IPv6"), _links(estate, computed)),
+        _table("Links · 线路", ("link", "path", "end", "IPv4", "IPv6"), _links(estate, computed)),
     ]
     return "\n\n".join(parts) + "\n"
 

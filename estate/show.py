@@ -1,4 +1,4 @@
-"""The estate as tables and as one document. Plain data: whoever prints it decides how."""
+"""The estate as tables for people and as one document. Plain data: whoever prints it decides how."""
 
 from __future__ import annotations
 
@@ -8,150 +8,164 @@ from typing import Literal
 
 import yaml
 
-from estate.addressing import AddressPlan, Dual, plan
-from estate.model import Estate
+from estate.addressing import AddressPlan, Dual, Segment, plan
+from estate.model import Estate, Kind
 
 Language = Literal["zh", "en"]
+Both = dict[Language, str]
+
+KINDS: dict[Kind, Both] = {
+    Kind.EDGE: {"zh": "边界路由器", "en": "edge"},
+    Kind.KUBE: {"zh": "应用服务器", "en": "kube"},
+    Kind.DATA: {"zh": "数据服务器", "en": "data"},
+    Kind.OPS: {"zh": "运维服务器", "en": "ops"},
+    Kind.PEER_ROUTER: {"zh": "对端路由器", "en": "peer-router"},
+    Kind.PEER_SERVER: {"zh": "对端服务器", "en": "peer-server"},
+    Kind.VANTAGE: {"zh": "观测点", "en": "vantage"},
+}
+WORDS: dict[str, Both] = {
+    "us": {"zh": "本市", "en": "us"},
+    "peer": {"zh": "对端", "en": "peer"},
+    "database": {"zh": "数据库", "en": "database"},
+    "vote": {"zh": "仲裁票", "en": "etcd vote"},
+    "promotable": {"zh": "可提升", "en": "promotable"},
+    "acknowledging": {"zh": "只确认", "en": "acknowledging"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text under a title and column heads, both in zh and en. Every row is as long as `columns`."""
+    """Rows of text under a title and column heads, in one language. Every row is as long as `columns`."""
 
-    name: str
-    title: dict[Language, str]
-    columns: dict[Language, tuple[str, ...]]
+    title: str
+    columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
-    def as_dict(self) -> dict[str, object]:
-        """For `--json`: a list of objects keyed by the English column heads."""
-        return {self.name: [dict(zip(self.columns["en"], row, strict=True)) for row in self.rows]}
 
-
-def tables(estate: Estate) -> tuple[Table, ...]:
+def tables(estate: Estate, lang: Language) -> tuple[Table, ...]:
     """All that `estate show` prints, from the whole to the parts."""
     computed = plan(estate)
     return (
-        places(estate, computed),
-        hosts(estate, computed),
-        links(estate),
-        services(estate, computed),
-        database(estate),
-        vantages(estate),
+        places(estate, computed, lang),
+        hosts(estate, computed, lang),
+        links(estate, lang),
+        services(estate, computed, lang),
+        database(estate, lang),
+        vantages(estate, lang),
     )
 
 
-def places(estate: Estate, computed: AddressPlan) -> Table:
+def places(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
     """Sites and peers with their AS number and segment."""
+    heads: dict[Language, tuple[str, ...]] = {
+        "zh": ("名称", "中文", "归属", "自治系统号", "IPv4 网段", "IPv6 网段"),
+        "en": ("name", "title", "run by", "AS", "IPv4 segment", "IPv6 segment"),
+    }
     own = {site.name for site in estate.sites}
-    return Table(
-        name="places",
-        title={"zh": "中心与外部网络", "en": "Sites and peers"},
-        columns={
-            "zh": ("名称", "中文", "英文", "归属", "自治系统号", "IPv4 网段", "IPv6 网段"),
-            "en": ("name", "zh", "en", "managed by", "AS", "IPv4 segment", "IPv6 segment"),
-        },
-        rows=tuple(
-            (
-                place.name,
-                place.title.zh,
-                place.title.en,
-                "us" if place.name in own else "peer",
-                str(place.asn),
-                str(computed.segments[place.name].ipv4),
-                str(computed.segments[place.name].ipv6),
-            )
-            for place in estate.places
-        ),
+    rows = tuple(
+        (
+            place.name,
+            getattr(place.title, lang),
+            WORDS["us" if place.name in own else "peer"][lang],
+            str(place.asn),
+            str(computed.segments[place.name].ipv4),
+            str(computed.segments[place.name].ipv6),
+        )
+        for place in estate.places
     )
+    return Table(title={"zh": "中心与外部网络", "en": "Sites and peers"}[lang], columns=heads[lang], rows=rows)
 
 
-def hosts(estate: Estate, computed: AddressPlan) -> Table:
+def hosts(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
     """Machines with what they are for and where they are reached."""
-    return Table(
-        name="hosts",
-        title={"zh": "主机", "en": "Hosts"},
-        columns={
-            "zh": ("名称", "所在", "类型", "网段 IPv4", "网段 IPv6", "管理地址", "角色"),
-            "en": ("name", "at", "kind", "lan IPv4", "lan IPv6", "management", "parts"),
-        },
-        rows=tuple(
-            (
-                host.name,
-                host.at,
-                host.kind.value,
-                str(computed.lan(host.name).ipv4),
-                str(computed.lan(host.name).ipv6),
-                str(computed.management(host.name)),
-                ", ".join(part for part, on in (("database", host.database), ("etcd vote", host.etcd_votes)) if on),
-            )
-            for host in estate.hosts
-        ),
-    )
+    heads: dict[Language, tuple[str, ...]] = {
+        "zh": ("名称", "所在", "类型", "网段 IPv4", "网段 IPv6", "管理地址", "职责"),
+        "en": ("name", "at", "kind", "lan IPv4", "lan IPv6", "management", "parts"),
+    }
+    rows = tuple(
+        (
+            host.name,
+            getattr(estate.place(host.at).title, lang) if lang == "zh" else host.at,
+            KINDS[host.kind][lang],
+            str(computed.lan(host.name).ipv4),
+            str(computed.lan(host.name).ipv6),
+            str(computed.management(host.name)),
+            listed([WORDS[part][lang] for part, on in (("database", host.database), ("vote", host.etcd_votes)) if on],
+                   lang),
+        )
+        for host in estate.hosts
+    )  # fmt: skip
+    return Table(title={"zh": "主机", "en": "Hosts"}[lang], columns=heads[lang], rows=rows)
 
 
-def links(estate: Estate) -> Table:
+def links(estate: Estate, lang: Language) -> Table:
     """Circuits with the path they lie in. Delay is one way."""
-    return Table(
-        name="links",
-        title={"zh": "链路", "en": "Links"},
-        columns={
-            "zh": ("名称", "一端", "另一端", "路由（管道）", "单向时延 ms", "带宽 Mbit/s"),
-            "en": ("name", "one end", "other end", "path", "delay ms", "Mbit/s"),
-        },
-        rows=tuple(
-            (link.name, *link.ends, link.path, f"{link.delay_ms:g}", f"{link.bandwidth_mbit:g}")
-            for link in estate.links
-        ),
+    heads: dict[Language, tuple[str, ...]] = {
+        "zh": ("名称", "一端", "另一端", "路由（管道）", "单向时延 ms", "带宽 Mbit/s"),
+        "en": ("name", "one end", "other end", "path", "delay ms", "Mbit/s"),
+    }
+    rows = tuple(
+        (link.name, *link.ends, link.path, f"{link.delay_ms:g}", f"{link.bandwidth_mbit:g}") for link in estate.links
     )
+    return Table(title={"zh": "线路", "en": "Links"}[lang], columns=heads[lang], rows=rows)
 
 
-def services(estate: Estate, computed: AddressPlan) -> Table:
+def services(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
     """Services with their anycast addresses and objectives."""
-    return Table(
-        name="services",
-        title={"zh": "服务与目标", "en": "Services and objectives"},
-        columns={
-            "zh": ("名称", "中文", "运行于", "待命于", "任播地址", "RTO s", "RPO 笔", "可用性", "p99 ms"),
-            "en": ("name", "zh", "active", "ready", "anycast", "RTO s", "RPO records", "availability", "p99 ms"),
-        },
-        rows=tuple(
-            (
-                service.name,
-                service.title.zh,
-                ", ".join(service.placement.active),
-                ", ".join(service.placement.ready),
-                both(computed.anycast[service.name]),
-                f"{service.objectives.rto_s:g}",
-                str(service.objectives.rpo_records),
-                f"{service.objectives.availability:.2%}",
-                f"{service.objectives.latency_p99_ms:g}",
-            )
-            for service in estate.services
-        ),
+    heads: dict[Language, tuple[str, ...]] = {
+        "zh": ("名称", "中文", "运行于", "待命于", "任播地址", "RTO s", "RPO 笔", "可用性", "p99 ms"),
+        "en": ("name", "title", "active", "ready", "anycast", "RTO s", "RPO records", "availability", "p99 ms"),
+    }
+    rows = tuple(
+        (
+            service.name,
+            getattr(service.title, lang),
+            sites(estate, service.placement.active, lang),
+            sites(estate, service.placement.ready, lang),
+            both(computed.anycast[service.name]),
+            f"{service.objectives.rto_s:g}",
+            str(service.objectives.rpo_records),
+            f"{service.objectives.availability:.2%}",
+            f"{service.objectives.latency_p99_ms:g}",
+        )
+        for service in estate.services
     )
+    return Table(title={"zh": "服务与目标", "en": "Services and objectives"}[lang], columns=heads[lang], rows=rows)
 
 
-def database(estate: Estate) -> Table:
+def database(estate: Estate, lang: Language) -> Table:
     """Who may be primary and who acknowledges."""
-    declared = estate.database
-    part = dict.fromkeys(declared.promotable, "promotable") | dict.fromkeys(declared.acknowledging, "acknowledging")
-    return Table(
-        name="database",
-        title={"zh": "数据库成员", "en": "Database members"},
-        columns={"zh": ("主机", "中心", "角色"), "en": ("host", "site", "part")},
-        rows=tuple((host.name, host.at, part.get(host.at, "")) for host in estate.database_members),
+    heads: dict[Language, tuple[str, ...]] = {"zh": ("主机", "中心", "职责"), "en": ("host", "site", "part")}
+    rows = tuple(
+        (host.name, sites(estate, (host.at,), lang), WORDS[part_of(estate, host.at)][lang])
+        for host in estate.database_members
     )
+    return Table(title={"zh": "数据库成员", "en": "Database members"}[lang], columns=heads[lang], rows=rows)
 
 
-def vantages(estate: Estate) -> Table:
+def vantages(estate: Estate, lang: Language) -> Table:
     """From where the services are used and measured."""
-    return Table(
-        name="vantages",
-        title={"zh": "观测点", "en": "Vantages"},
-        columns={"zh": ("名称", "中文", "主机", "使用的服务"), "en": ("name", "zh", "host", "reaches")},
-        rows=tuple((v.name, v.title.zh, v.host, ", ".join(v.reaches)) for v in estate.vantages),
-    )
+    heads: dict[Language, tuple[str, ...]] = {
+        "zh": ("名称", "中文", "主机", "使用的服务"),
+        "en": ("name", "title", "host", "reaches"),
+    }
+    rows = tuple((v.name, getattr(v.title, lang), v.host, listed(v.reaches, lang)) for v in estate.vantages)
+    return Table(title={"zh": "观测点", "en": "Vantages"}[lang], columns=heads[lang], rows=rows)
+
+
+def part_of(estate: Estate, site: str) -> str:
+    """What the site's database member may do: promotable or acknowledging."""
+    return "promotable" if site in estate.database.promotable else "acknowledging"
+
+
+def sites(estate: Estate, names: tuple[str, ...], lang: Language) -> str:
+    """Sites in one cell: in Chinese as people call them, in English by the name that commands take."""
+    return listed([estate.site(name).title.zh if lang == "zh" else name for name in names], lang)
+
+
+def listed(values: list[str] | tuple[str, ...], lang: Language) -> str:
+    """Several values in one cell."""
+    return ("、" if lang == "zh" else ", ").join(values)
 
 
 def both(address: Dual) -> str:
@@ -160,30 +174,58 @@ def both(address: Dual) -> str:
 
 
 def to_json(estate: Estate) -> dict[str, object]:
-    """Every table as a list of objects, for `estate show --json`."""
-    document: dict[str, object] = {"name": estate.name, "title": {"zh": estate.title.zh, "en": estate.title.en}}
-    for table in tables(estate):
-        document |= table.as_dict()
-    return document
+    """The estate with its computed addresses, for `estate show --json`. Units are in the keys, as in the model."""
+    computed = plan(estate)
+    own = {site.name for site in estate.sites}
+    return {
+        "name": estate.name,
+        "title": estate.title.model_dump(),
+        "lab": estate.lab,
+        "places": [
+            {"name": place.name, "title": place.title.model_dump(), "managed_by": "us" if place.name in own else "peer",
+             "asn": place.asn, "segment": family(computed.segments[place.name])}
+            for place in estate.places
+        ],
+        "hosts": [
+            {"name": host.name, "at": host.at, "kind": host.kind.value, "lan": family(computed.lan(host.name)),
+             "management": str(computed.management(host.name)), "database": host.database,
+             "etcd_votes": host.etcd_votes}
+            for host in estate.hosts
+        ],
+        "links": [link.model_dump(mode="json") for link in estate.links],
+        "services": [
+            {**service.model_dump(mode="json"), "anycast": family(computed.anycast[service.name])}
+            for service in estate.services
+        ],
+        "database": [
+            {"host": host.name, "site": host.at, "part": part_of(estate, host.at)} for host in estate.database_members
+        ],
+        "vantages": [vantage.model_dump(mode="json") for vantage in estate.vantages],
+    }  # fmt: skip
+
+
+def family(pair: Dual | Segment) -> dict[str, str]:
+    """Addresses or prefixes by family."""
+    return {"ipv4": str(pair.ipv4), "ipv6": str(pair.ipv6)}
 
 
 def to_text(estate: Estate, lang: Language) -> str:
     """Every table as aligned text with its title, ending with a line feed."""
     title = estate.title.zh if lang == "zh" else estate.title.en
-    return "\n\n".join([f"{title} ({estate.name})", *(aligned(table, lang) for table in tables(estate))]) + "\n"
+    return "\n\n".join([f"{title} ({estate.name})", *(aligned(table) for table in tables(estate, lang))]) + "\n"
 
 
-def aligned(table: Table, lang: Language) -> str:
+def aligned(table: Table) -> str:
     """Title, heads and rows in columns as wide as their widest cell; a Chinese character takes two places."""
-    rows = (table.columns[lang], *table.rows)
-    widths = [max(places_of(row[index]) for row in rows) for index in range(len(table.columns[lang]))]
+    rows = (table.columns, *table.rows)
+    widths = [max(places_of(row[index]) for row in rows) for index in range(len(table.columns))]
     lines = [
         "  ".join(cell + " " * (width - places_of(cell)) for cell, width in zip(row, widths, strict=True))
         for row in rows
     ]
     rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
     return "\n".join(
-        [table.title[lang], "  " + lines[0].rstrip(), "  " + rule, *("  " + line.rstrip() for line in lines[1:])]
+        [table.title, "  " + lines[0].rstrip(), "  " + rule, *("  " + line.rstrip() for line in lines[1:])]
     )
 
 

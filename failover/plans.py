@@ -27,7 +27,7 @@ class Verb(StrEnum):
     FAILOVER = "failover"
     """An unplanned move; there is no primary."""
     FAILBACK = "failback"
-    """The return to where the primary was before the last move; otherwise like a switchover."""
+    """The return to where the primary belongs; otherwise like a switchover."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,11 @@ class Plan:
             "steps": list(self.steps),
             "refusals": [{"rule": r.rule, "reason": r.reason, "way_out": r.way_out} for r in self.refusals],
         }
+
+
+def home(estate: Estate) -> str:
+    """The site that a failback goes to unless a person names another: the first that the estate lets be promoted."""
+    return estate.database.promotable[0]
 
 
 def plan(estate: Estate, seen: Observed, intent: Intent) -> Plan:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from estate.model import Objectives
+from failover.health import Problem
 from failover.ledger import Comparison, Figures, Ledger
 from failover.ledger.figures import Latency
 
@@ -77,7 +78,7 @@ class DrillResult:
     restored_wall: float | None
     served_wall: float | None
     healthy_wall: float | None
-    remaining: tuple[str, ...]
+    remaining: tuple[Problem, ...]
     events: tuple[Event, ...]
     evidence: Evidence
     report: str = ""
@@ -146,7 +147,7 @@ class DrillResult:
             "timeline": [{"at_s": self.at_s(e.wall), "event": event_text(e, "en"), "source": e.source}
                          for e in sorted(self.events, key=lambda e: e.wall)],
             "violations": [{"key": v.key, "what": v.what} for v in (*c.lost, *c.duplicated, *c.appeared)][:100],
-            "remaining": list(self.remaining), "report": self.report,
+            "remaining": [str(problem) for problem in self.remaining], "report": self.report,
         }  # fmt: skip
 
 
@@ -169,7 +170,7 @@ def _reasons(result: DrillResult) -> Iterator[Reason]:
     if c.appeared:
         yield Reason(code="appeared", measured=len(c.appeared), promised=0)
     if result.healthy_wall is None:
-        yield Reason(code="not_whole", detail="; ".join(result.remaining))
+        yield Reason(code="not_whole", detail="; ".join(map(str, result.remaining)))
     if not result.evidence.ledger.complete:
         yield Reason(code="measurement", detail="the applicant did not end in order")
     elif f.not_sent or f.lateness_p99_ms > LATE_MS:

@@ -28,12 +28,12 @@ class Severity(IntEnum):
 
 
 WORDS: dict[str, tuple[Severity, str, str]] = {
-    "two_primaries": (Severity.CRITICAL, "自称主节点的成员不止一个", "more than one member says that it is primary"),
-    "no_primary": (Severity.CRITICAL, "没有主节点，无法写入", "no primary: nothing can be written"),
+    "two_primaries": (Severity.CRITICAL, "自称主库的成员不止一个", "more than one member says that it is primary"),
+    "no_primary": (Severity.CRITICAL, "没有主库，无法写入", "no primary: nothing can be written"),
     "primary_misplaced": (
-        Severity.CRITICAL, "未经人确认，它不应成为主节点", "is primary and may be so only by a person's word",
+        Severity.CRITICAL, "未经人确认，它不应成为主库", "is primary and may be so only by a person's word",
     ),
-    "no_second_copy": (Severity.CRITICAL, "没有备节点确认提交，写入等待", "no standby acknowledges: writes wait"),
+    "no_second_copy": (Severity.CRITICAL, "没有备库确认提交，写入等待", "no standby acknowledges: writes wait"),
     "votes_below_majority": (Severity.CRITICAL, "应答的票不足多数", "fewer votes answer than a majority"),
     "service_unreachable": (Severity.CRITICAL, "用户得不到应答", "does not answer its users"),
     "writes_refused": (Severity.CRITICAL, "用户无法提交", "takes no applications"),
@@ -47,9 +47,9 @@ WORDS: dict[str, tuple[Severity, str, str]] = {
     "member_down": (Severity.WARNING, "数据库成员未运行", "database member does not run"),
     "patroni_down": (Severity.WARNING, "Patroni 没有应答", "Patroni does not answer"),
     "not_streaming": (Severity.WARNING, "没有接收日志流", "does not stream from the primary"),
-    "other_timeline": (Severity.WARNING, "与主节点时间线不同", "is on another timeline than the primary"),
-    "lagging": (Severity.WARNING, "落后于主节点", "is behind the primary"),
-    "not_counted": (Severity.WARNING, "主节点不把它计入确认", "its acknowledgements are not counted by the primary"),
+    "other_timeline": (Severity.WARNING, "与主库时间线不同", "is on another timeline than the primary"),
+    "lagging": (Severity.WARNING, "落后于主库", "is behind the primary"),
+    "not_counted": (Severity.WARNING, "主库不把它计入确认", "its acknowledgements are not counted by the primary"),
     "paused": (Severity.WARNING, "自动故障转移已暂停", "automatic failover is paused"),
     "vote_down": (Severity.WARNING, "仲裁票没有应答", "etcd vote does not answer"),
     "no_leader": (Severity.CRITICAL, "etcd 没有领导者", "etcd has no leader"),

@@ -13,7 +13,7 @@ from monitors.observe.model import Announcement, Health, Member, Observed, Role
 
 TITLES = {
     "sites": {"zh": "中心", "en": "Sites"},
-    "links": {"zh": "链路", "en": "Links"},
+    "links": {"zh": "线路", "en": "Links"},
     "database": {"zh": "数据库", "en": "Database"},
     "service": {"zh": "服务，自各观测点", "en": "Services, from each vantage"},
     "findings": {"zh": "问题", "en": "Findings"},
@@ -117,7 +117,14 @@ def _database(estate: Estate, observed: Observed, lang: Language) -> list[list[s
     names = observed.synchronous_standby_names
     if names is not None:
         rows.append(["", "synchronous_standby_names", names or "—"])
-    return rows
+    return rows + [["", _forks(member, lang)] for member in observed.members if member.kept_forks]
+
+
+def _forks(member: Member, lang: Language) -> str:
+    """No fault, but somebody has to look and then to make room: the platform never removes a fork."""
+    if lang == "zh":
+        return f"{member.host} 留有 {member.kept_forks} 份分叉日志：处理见手册 DatabaseTimelinesDiffer"
+    return f"{member.host} keeps WAL of {member.kept_forks} fork(s): see the runbook DatabaseTimelinesDiffer"
 
 
 def _member(member: Member, lang: Language) -> list[str]:

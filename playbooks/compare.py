@@ -33,9 +33,9 @@ class CompareFailed(GovcloudError):
 class Difference:
     """One thing on a host that is not as declared.
 
-    `kind` is file, unit, sysctl, account or install; `name` is the path, unit, key, account or role; `aspect` is what
-    of it differs (text, owner, mode, present, active, enabled, notified, value, shell, home, groups, keys, hash).
-    For texts of secret files both sides are hashes.
+    `kind` is file, unit, sysctl, account, setting or install; `name` is the path, unit, key, account, setting or role;
+    `aspect` is what of it differs (text, owner, mode, present, active, enabled, notified, value, shell, home, groups,
+    keys, hash). For texts of secret files both sides are hashes.
     """
 
     role: str

@@ -59,6 +59,10 @@ class RoleInput:
     units: tuple[Unit, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     accounts: tuple[Account, ...] = ()
+    live: tuple[str, ...] = ()
+    """A command that each read runs on the host, for settings that stand in no file but in the running software. It
+    prints a JSON list of `{"name", "wanted", "actual"}`, empty where all is as declared; the role's own steps mend
+    what is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,7 @@ def _role(value: Mapping[str, Any]) -> RoleInput:
         files=tuple(File(**{**f, "notify": tuple(f.get("notify", ()))}) for f in value.get("files", ())),
         units=tuple(Unit(**u) for u in value.get("units", ())),
         sysctls=dict(value.get("sysctls", {})),
+        live=tuple(value.get("live", ())),
         accounts=tuple(
             Account(**{**a, "groups": tuple(a.get("groups", ())), "keys": tuple(a.get("keys", ()))})
             for a in value.get("accounts", ())

@@ -106,8 +106,9 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[tuple[
 
 
 def _beyond_inputs(what: str) -> bool:
-    """Whether a finding has no input that shows it: an install part, or a unit not yet told of a new file."""
-    return what.startswith("install ") or what.endswith(": notified")
+    """Whether a finding has no input that shows it: a setting of running software, an install part, or a unit not yet
+    told of a new file."""
+    return what.startswith(("install ", "setting ")) or what.endswith(": notified")
 
 
 def unified(path: str, before: str, after: str) -> str:

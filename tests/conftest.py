@@ -1,4 +1,4 @@
-"""On a machine that was prepared for the tests, none may be skipped."""
+"""On a machine that was prepared for the tests, none may be skipped; the checkout as it was before them is noted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.tree import TREE, tree
+
 PREPARED = "GOVCLOUD_TESTS_PREPARED"
 """Set by `./govcloud test lab` and `all`, which install what is missing before they begin."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Note the checkout's state."""
+    session.config.stash[TREE] = tree()
 
 
 @pytest.hookimpl(wrapper=True)

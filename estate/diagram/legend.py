@@ -17,7 +17,7 @@ def heading(estate: Estate, layout: Layout) -> str:
         (str(sites), "中心 sites"),
         (str(cities), "城市 cities"),
         (str(len(estate.hosts)), "主机 machines"),
-        (str(len(estate.links)), "链路 links"),
+        (str(len(estate.links)), "线路 links"),
         (str(len({link.path for link in estate.links})), "路由 paths"),
         (str(len(estate.etcd_members)), "票 votes"),
     )
@@ -73,7 +73,7 @@ def _kinds(x: float, y: float, w: float) -> str:
 
 
 def _links(x: float, y: float, layout: Layout) -> str:
-    parts = [_title(x, y, "链路", "Links")]
+    parts = [_title(x, y, "线路", "Links")]
     rows = [(TRUNK, "中心之间", "between sites")]
     rows += [(layout.colour(peer.name), f"至{peer.title.zh}", f"to {peer.title.en}") for peer in layout.peers[:3]]
     for index, (colour, zh, en) in enumerate(rows):
@@ -82,7 +82,7 @@ def _links(x: float, y: float, layout: Layout) -> str:
         parts.append(text(x + 54, top + 5, f"{zh}  {en}", size=13, room=400))
     top = y + 178
     note = "Delays are one way; links that share a path fail together and are marked ⚠."
-    parts.append(text(x, top, "毫秒为单程时延；共用一条路由的链路同时中断，以 ⚠ 标出。", size=11.5, fill=SOFT))
+    parts.append(text(x, top, "毫秒为单程时延；共用一条路由的线路同时中断，以 ⚠ 标出。", size=11.5, fill=SOFT))
     parts.append(text(x, top + 16, note, size=11, fill=SOFT))
     return "".join(parts)
 

@@ -14,7 +14,7 @@ from types import FrameType
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Service
 from failover import lock, steps
-from failover.drills import registry
+from failover.drills import keep, registry
 from failover.drills.blast import of_site
 from failover.drills.stage import Stage
 from failover.drills.undo import Hands, take_back
@@ -75,7 +75,9 @@ def run(
         )  # fmt: skip
         started = clock.wall()
         _tell_story(stage, drill.story(stage))
-        return _finish(stage, drill.name, started, folder, lang)
+        result = _finish(stage, drill.name, started, folder, lang)
+        keep.thin(folder.parent)
+        return result
 
 
 def _guard(estate: Estate, site: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from estate.model import Estate, Service
 from failover import health
+from failover.health import Problem
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, figures, parse, parse_rows
 from failover.protocols import Clock, Machines, Observe, Observed, Power
@@ -47,7 +48,7 @@ class Stage:
     served_wall: float | None = None
     healthy_wall: float | None = None
     applicant_began: float = 0.0
-    remaining: tuple[str, ...] = ()
+    remaining: tuple[Problem, ...] = ()
     ledger_text: str = ""
     rows_text: str = ""
 
@@ -71,11 +72,11 @@ class Stage:
 
     def all_healthy(self) -> str:
         """Every health check is green."""
-        self.remaining = tuple(map(str, health.problems(self.estate, self.look())))
+        self.remaining = health.problems(self.estate, self.look())
         if not self.remaining and self.restored_wall is not None and self.healthy_wall is None:
             self.healthy_wall = self.clock.wall()
             self.say("all_healthy")
-        return "; ".join(self.remaining)
+        return "; ".join(map(str, self.remaining))
 
     def citizens_served(self, for_s: float = 3.0) -> str:
         """Everything that the applicant sent in the last seconds, and since the injection, succeeded at once."""

@@ -17,7 +17,7 @@ from failover.ledger import Figures
 from failover.ledger.figures import Gap, percentile
 from failover.report import svg
 from failover.report.verdict import findings, number, sentence
-from failover.report.words import LANGUAGES, event_text, page_words, source_name
+from failover.report.words import LANGUAGES, Titles, event_text, page_words, site_titles, source_name
 from failover.result import DrillResult, Event
 
 QUIET = frozenset({"step"})
@@ -36,7 +36,8 @@ def write(result: DrillResult, estate: Estate, folder: Path) -> None:
 def render(result: DrillResult, estate: Estate, lang: str) -> str:
     """The page in one language, self-contained."""
     words = page_words(lang)
-    site = getattr(estate.site(result.site).title, lang)
+    titles = site_titles(estate, lang)
+    site = titles[result.site]
     events = told_events(result)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("failover.report", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -44,11 +45,11 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
     return environment.get_template("report.html.j2").render(
         w=words, lang=lang, result=result, number=number, f=result.evidence.figures, c=result.evidence.comparison,
         estate_title=getattr(estate.title, lang), site=site, sentence=sentence(result, estate, lang),
-        verdict=words[result.verdict.value], findings=findings(result, lang), tiles=tiles(result, words),
-        timeline=Markup(_timeline(result, events, words, site, lang)),
+        verdict=words[result.verdict.value], findings=findings(result, estate, lang), tiles=tiles(result, words),
+        timeline=Markup(_timeline(result, events, words, lang, titles)),
         availability=Markup(svg.availability(result.evidence.figures.windows, result.injected_s)),
         latency=Markup(_latency(result, words)),
-        events=[(n, f"{result.at_s(e.wall):+.1f}", event_text(e, lang), source_name(e.source, lang), e.source)
+        events=[(n, f"{result.at_s(e.wall):+.1f}", event_text(e, lang, titles), source_name(e.source, lang), e.source)
                 for n, e in enumerate(events, start=1)],
         when=datetime.fromtimestamp(result.started_wall, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         method=words["method"].format(**_conditions(result, estate)), table=ledger_table(result, words),
@@ -129,7 +130,7 @@ def _shift(gap: Gap, seconds: float) -> Gap:
     return Gap(start_s=gap.start_s - seconds, end_s=gap.end_s - seconds, length_s=gap.length_s, ended=gap.ended)
 
 
-def _timeline(result: DrillResult, events: list[Event], words: dict[str, str], site: str, lang: str) -> str:
+def _timeline(result: DrillResult, events: list[Event], words: dict[str, str], lang: str, titles: Titles) -> str:
     f, at = result.evidence.figures, result.injected_s
     lanes = []
     for kind, gap in (("writes", f.write_gap), ("reads", f.read_gap)):
@@ -141,11 +142,13 @@ def _timeline(result: DrillResult, events: list[Event], words: dict[str, str], s
         label = words["outage"].format(value=number(round(gap.length_s, 2)))
         lanes.append(svg.Lane(name=words[kind], columns=columns, gap=_shift(gap, at), gap_label=label))
     markers = [
-        svg.Marker(number=n, at_s=result.at_s(e.wall), source=e.source, title=event_text(e, lang))
+        svg.Marker(number=n, at_s=result.at_s(e.wall), source=e.source, title=event_text(e, lang, titles))
         for n, e in enumerate(events, start=1)
     ]
     end = result.restored_wall or result.evidence.ledger.started_wall_s + f.duration_s
-    return svg.timeline(_scale(result), lanes, markers, (0.0, result.at_s(end), words["dark"].format(site=site)))
+    return svg.timeline(
+        _scale(result), lanes, markers, (0.0, result.at_s(end), words["dark"].format(site=titles[result.site]))
+    )
 
 
 def _latency(result: DrillResult, words: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from estate.model import Estate
-from failover.report.words import say
+from failover.report.words import problem_text, say, site_titles
 from failover.result import DrillResult
 
 NOTICEABLE_S = 1.0
@@ -42,7 +42,7 @@ def sentence(result: DrillResult, estate: Estate, lang: str) -> str:
     return felt + data + say("sentence", result.verdict.value, lang)
 
 
-def findings(result: DrillResult, lang: str) -> tuple[Finding, ...]:
+def findings(result: DrillResult, estate: Estate, lang: str) -> tuple[Finding, ...]:
     """What to mend, the gravest first; never empty, because even a perfect drill has a next margin."""
     grave = tuple(
         Finding(
@@ -53,13 +53,24 @@ def findings(result: DrillResult, lang: str) -> tuple[Finding, ...]:
                 lang,
                 measured=number(r.measured or 0),
                 promised=number(r.promised or 0),
-                detail=r.detail,
+                detail=_detail(r.code, result, estate, lang),
             ),
         )
         for r in result.reasons
     )
     minor = tuple(Finding(grave=False, text=say("findings", code, lang, **v)) for code, v in _minor(result))
     return grave + minor or (Finding(grave=False, text=say("findings", "nothing", lang)),)
+
+
+def _detail(code: str, result: DrillResult, estate: Estate, lang: str) -> str:
+    """What a reason adds to its words, in the reader's language; `Reason.detail` is its form for programs."""
+    if code == "not_whole":
+        titles = site_titles(estate, lang)
+        return ("；" if lang == "zh" else "; ").join(problem_text(p, lang, titles) for p in result.remaining)
+    if code == "measurement" and not result.evidence.ledger.complete:
+        return say("measurement", "cut", lang)
+    f = result.evidence.figures
+    return say("measurement", "late", lang, not_sent=f.not_sent, late=f"{f.lateness_p99_ms:g}")
 
 
 def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:

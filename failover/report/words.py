@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import yaml
 
 if TYPE_CHECKING:
+    from estate.model import Estate
+    from failover.health import Problem
     from failover.result import Event
 
 LANGUAGES = ("zh", "en")
+BETWEEN_CHINESE = re.compile(r"(?<=[一-鿿]) (?=[一-鿿])")
+"""A space that belongs beside Latin letters only."""
 
 Words = dict[str, dict[str, str]]
 """By code, then by language."""
+
+Titles = Mapping[str, str]
 
 
 @cache
@@ -46,7 +55,19 @@ def source_name(source: str, lang: str) -> str:
     return section("sources")[source][lang]
 
 
-def event_text(event: Event, lang: str) -> str:
-    """An event in words."""
+def event_text(event: Event, lang: str, titles: Titles = MappingProxyType({})) -> str:
+    """An event in words. `titles` are what people call the sites, by name; without them a site has its name."""
     step = step_name(event.subject, lang)
-    return say("events", event.code, lang, subject=event.subject, detail=event.detail, step=step)
+    subject = titles.get(event.subject, event.subject)
+    return BETWEEN_CHINESE.sub("", say("events", event.code, lang, subject=subject, detail=event.detail, step=step))
+
+
+def problem_text(problem: Problem, lang: str, titles: Titles) -> str:
+    """What is not well, in words."""
+    words = say("problems", problem.code, lang, subject=titles.get(problem.subject, problem.subject))
+    return words + (f" ({problem.detail})" if problem.detail else "")
+
+
+def site_titles(estate: Estate, lang: str) -> Titles:
+    """What people call the sites, by name."""
+    return {site.name: getattr(site.title, lang) for site in estate.sites}

@@ -130,10 +130,11 @@ def _member(host: Host, reply: Reply) -> Member:
     patroni = reply.document("patroni")
     has_patroni = isinstance(patroni, dict)
     state = str(patroni.get("state", "")) if has_patroni else ""
+    forks = len(str(reply.answers.get("forks", {}).get("out", "")).split())
     if not isinstance(said, dict):
         return Member(
             host=host.name, site=host.at, role=Role.UNKNOWN, running=False, patroni=has_patroni, state=state,
-            reason=reply.why("postgresql"),
+            kept_forks=forks, reason=reply.why("postgresql"),
         )  # fmt: skip
     standby, receiver = bool(said["in_recovery"]), _mapping(said.get("receiver"))
     return Member(
@@ -147,6 +148,7 @@ def _member(host: Host, reply: Reply) -> Member:
         position=_whole(said.get("position")),
         replayed=_whole(said.get("replayed")),
         sender=receiver.get("sender"),
+        kept_forks=forks,
         reason="" if has_patroni else f"Patroni: {reply.why('patroni')}",
     )
 

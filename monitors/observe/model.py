@@ -90,6 +90,8 @@ class Member:
     """The primary counts its acknowledgement."""
     sender: str | None = None
     """Address from which a standby receives."""
+    kept_forks: int = 0
+    """How often its diverged WAL was kept for a person to look at; nobody removes it but a person."""
     reason: str = ""
 
 

@@ -88,8 +88,14 @@ def _database(plan: AddressPlan, host: Host) -> Questions:
     return {
         "patroni": _https(address, PATRONI_PORT, host.name, "/patroni"),
         "cluster": _https(address, PATRONI_PORT, host.name, "/cluster"),
+        "forks": _command("find", kept_forks(host), "-mindepth", "2", "-maxdepth", "2", "-name", "report.json"),
         "postgresql": _command("runuser", "-u", "postgres", "--", *psql, "-c", POSITION),
     }
+
+
+def kept_forks(host: Host) -> str:
+    """Where the host keeps WAL that had diverged, a folder with a report for each time."""
+    return f"{host.disk.mount if host.disk else '/var/lib'}/diverged"
 
 
 def _etcd(plan: AddressPlan, host: Host) -> Questions:

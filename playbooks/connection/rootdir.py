@@ -23,7 +23,7 @@ options:
 """
 
 
-class Connection(ConnectionBase):
+class Connection(ConnectionBase):  # type: ignore[misc]
     """Commands run in a chroot of the directory; nothing there needs to be running."""
 
     transport = "rootdir"

@@ -365,6 +365,22 @@ def carry_out(step, states):
         raise Failed("systemctl %s %s: %s\n%s" % (step[0], name, tail(output), tail(journal)))
 
 
+# --- running software ----------------------------------------------------------------------------------------------
+
+
+def live_differences(argv):
+    """What the role's own program finds in the running software. One that does not answer finds nothing: that it does
+    not run is told by its unit."""
+    if not argv:
+        return []
+    code, output = command(argv)
+    try:
+        rows = [] if code else json.loads(output)
+    except ValueError:
+        rows = []
+    return [difference("setting", row["name"], "value", row["wanted"], row["actual"]) for row in rows]
+
+
 # --- a role --------------------------------------------------------------------------------------------------------
 
 
@@ -393,6 +409,7 @@ def compare_role(host, role):
         difference("unit", full_name(note), "notified", note.split(":")[0], "waiting") for note in pending(host, role)
     ]
     found += unit_differences(role["units"], unit_states([unit["name"] for unit in role["units"]]))
+    found += live_differences(role.get("live"))
     if role.get("installed"):
         actual = (host.read("%s/%s" % (INSTALLED, role["role"])) or b"").decode().strip()
         if actual != role["installed"]:

@@ -4,7 +4,8 @@
 
 Only the member that is primary does anything; others wait for their own health. Called with `--wait SECONDS` after
 the role has installed its files, and by Patroni itself (`on_start`, `on_role_change`), so a new primary is complete
-without anyone's help. Everything it does can be done again.
+without anyone's help. Everything it does can be done again. With `--compare` it changes nothing and prints which of
+Patroni's settings somebody has changed by hand.
 """
 
 from __future__ import annotations
@@ -27,16 +28,39 @@ CALLED_WAIT_S = 120.0
 
 
 def differences(wanted, actual):
-    """The part of `wanted` that `actual` lacks, as Patroni's PATCH takes it."""
+    """The part of `wanted` that `actual` lacks, as Patroni's PATCH takes it: two values of one spelling are the same to
+    it, so 20 and "20" are no difference."""
     changed = {}
     for key, value in wanted.items():
+        there = actual.get(key)
         if isinstance(value, dict):
-            inner = differences(value, actual.get(key) or {})
+            inner = differences(value, there if isinstance(there, dict) else {})
             if inner:
                 changed[key] = inner
-        elif actual.get(key) != value:
+        elif str(there) != str(value):
             changed[key] = value
     return changed
+
+
+def leaves(wanted, actual, path=()):
+    """(dotted name, wanted, actual) of each setting in `wanted`, a part of `differences`."""
+    for key, value in sorted(wanted.items()):
+        there = actual.get(key) if isinstance(actual, dict) else None
+        if isinstance(value, dict):
+            yield from leaves(value, there, (*path, key))
+        else:
+            yield ".".join((*path, key)), value, there
+
+
+def compared(settings, member):
+    """How Patroni's settings differ. Only the primary tells: they are the same for all members."""
+    if healthy(member.call("/patroni")) != "primary":
+        return []
+    actual = member.call("/config")
+    if actual is None:
+        return []
+    changed = differences(settings["dynamic"], actual)
+    return [{"name": "Patroni's " + name, "wanted": w, "actual": a} for name, w, a in leaves(changed, actual)]
 
 
 def healthy(status):
@@ -150,6 +174,9 @@ def settle(settings, member, deadline):
 def main(arguments):
     with open(SETTINGS) as stream:
         settings = json.load(stream)
+    if arguments == ["--compare"]:
+        print(json.dumps(compared(settings, Member(settings))))
+        return 0
     waiting = arguments[0] == "--wait"
     if not waiting and (len(arguments) < 2 or arguments[1] not in ("primary", "master", "promoted")):
         return 0

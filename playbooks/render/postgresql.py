@@ -52,12 +52,11 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
     if not host.database:
         raise ValueError(f"{host.name} has no member of the database")
     restart, reload = (f"restart:{UNIT}",), (f"reload:{UNIT}",)
-    own = {"owner": "postgres", "group": "postgres", "mode": "0640"}
     files = [
         File(path=REJOIN, text=onhost.text("rejoin"), mode="0755"),
         File(path=SETTLE, text=onhost.text("database_settle"), mode="0755"),
         File(path=f"{DIRECTORY}/database.json", text=settle_settings(estate, plan, host)),
-        File(path=f"{DIRECTORY}/database.sql", text=database.statements(secrets.passwords), secret=True, **own),
+        _secret("database.sql", database.statements(secrets.passwords)),
         File(path=f"{DIRECTORY}/patronictl.yml", text=ctl_settings(estate, plan)),
     ]
     if host.at in estate.database.acknowledging:
@@ -66,13 +65,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
             File(path=f"{DIRECTORY}/guard.json", text=guard_settings(estate, plan, host)),
         ]
     files += [
-        File(
-            path=f"{DIRECTORY}/patroni.yml",
-            text=patroni(estate, plan, host, secrets.passwords),
-            secret=True,
-            notify=reload,
-            **own,
-        ),
+        _secret("patroni.yml", patroni(estate, plan, host, secrets.passwords), notify=reload),
         File(path=f"/etc/systemd/system/{UNIT}", text=unit(host), notify=restart),
     ]
     return RoleInput(
@@ -80,8 +73,17 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
         settings={"ready_wait_s": READY_WAIT_S},
         files=tuple(files),
         units=(Unit(name="postgresql.service", enabled=False, active=False), Unit(name=UNIT)),
+        live=("runuser", "-u", "postgres", "--", SETTLE, "--compare"),
         accounts=(Account(name="postgres", groups=(pki.GROUP,), shell="/bin/bash", home="/var/lib/postgresql"),),
     )
+
+
+def _secret(name: str, text: str, notify: tuple[str, ...] = ()) -> File:
+    """A file with passwords in it, which PostgreSQL's own account reads and nobody else."""
+    return File(
+        path=f"{DIRECTORY}/{name}", text=text, owner="postgres", group="postgres", mode="0640", secret=True,
+        notify=notify,
+    )  # fmt: skip
 
 
 def rest_url(plan: AddressPlan, host: Host) -> str:

@@ -4,7 +4,7 @@
 shift of all that follow. Each role keeps the order of its own things.
 
     host, address, instance
-    roles:    [{role, settings, files: [path…], units: [name…], sysctls: [key…], accounts: [name…]}…]
+    roles:    [{role, settings, files: [path…], units: [name…], sysctls: [key…], accounts: [name…], live: [argument…]}…]
     files:    {path: {text, owner, group, mode, secret, validate, notify}}
     units:    {name: {enabled, active}}
     sysctls:  {key: value}
@@ -42,9 +42,9 @@ def properties(host_input: HostInput, *, instance: str, secret: frozenset[str] =
         named = {kind: _by_name(kind, role[kind]) for kind in KINDS}
         for kind, things in named.items():
             _merge(shaped[kind], things, f"{host_input.host}: {kind} of role {role['role']}")
-        roles.append(
-            {"role": role["role"], "settings": role["settings"], **{kind: list(named[kind]) for kind in KINDS}}
-        )
+        live = {"live": list(role["live"])} if role["live"] else {}
+        things_of = {kind: list(named[kind]) for kind in KINDS}
+        roles.append({"role": role["role"], "settings": role["settings"], **things_of, **live})
     hidden = _hide_files(shaped["files"], secret) | _hide_settings(roles, secret)
     return {
         "host": host_input.host,
@@ -67,6 +67,7 @@ def host_input(values: Mapping[str, Any]) -> HostInput:
             "units": [{"name": n, **values["units"][n]} for n in role.get("units", ())],
             "sysctls": {k: values["sysctls"][k] for k in role.get("sysctls", ())},
             "accounts": [{"name": n, **values["accounts"][n]} for n in role.get("accounts", ())],
+            "live": role.get("live", ()),
         }
         for role in values["roles"]
     ]

@@ -18,6 +18,7 @@ ORDER = (
     "test_hosts.py",
     "test_protections.py",
     "test_drills.py",
+    "test_tree.py",
 )
 """The story: bare machines first, then the deployed estate, then the loss of its sites."""
 

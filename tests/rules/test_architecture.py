@@ -60,8 +60,9 @@ def test_code_is_formatted() -> None:
 
 
 def test_types_are_strict() -> None:
-    """The packages that decide about data, and those below them, are fully typed."""
-    run(sys.executable, "-m", "mypy", "--strict", "--no-incremental", "estate", "failover", "workstation")
+    """Every package is fully typed; what runs on the hosts' own Python as it stands is left out."""
+    assert set(PROJECT["tool"]["mypy"]["packages"]) == set(PACKAGES)
+    run(sys.executable, "-m", "mypy", "--no-incremental")
 
 
 def test_every_test_file_is_collected() -> None:

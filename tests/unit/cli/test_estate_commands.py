@@ -22,9 +22,21 @@ YAML_THAT_MISLEADS = {
 def test_the_projects_estate_is_sound(call: Call) -> None:
     done = call("estate", "check", "--json")
     assert done.code == 0
-    assert done.document["problems"] == []
+    assert done.document["problems"] == done.document["advice"] == []
     assert {"estate", "sites", "hosts", "links"} <= done.document.keys()
     assert "no problem found" in done.words
+
+
+def test_advice_is_told_and_forbids_nothing(call: Call, tmp_path: Path) -> None:
+    """The lab's prefixes are kept for examples: on a real estate that is told, and left to the person."""
+    document = call("estate", "show", "--yaml").output.replace("lab: true", "lab: false")
+    file = tmp_path / "estate.yaml"
+    file.write_text(document, encoding="utf-8")
+    done = call("estate", "check", "--json", "--file", str(file))
+    assert done.code == 0
+    told = {each["key"]: each["message"] for each in done.document["advice"]}
+    assert "kept for examples" in told["networks.services.ipv4"]
+    assert f"advice: {file}: networks.services.ipv4" in done.words
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
@@ -55,6 +67,8 @@ def test_a_bad_estate_is_one_object_with_the_way_out(call: Call, tmp_path: Path)
     assert f"{file}: sites: must be a list; correct it (found: 3)" in done.document["error"]
     assert f"{file}: hosts[0]: must be a mapping with keys and values; correct it (found: 4)" in done.words
     assert done.document["next_step"]
+    wrong = {"file": str(file), "key": "sites", "value": "3", "message": "must be a list; correct it"}
+    assert wrong in done.document["problems"]
 
 
 @pytest.mark.parametrize("what", YAML_THAT_MISLEADS)
@@ -80,6 +94,17 @@ def test_names_from_a_file_cannot_write_to_the_terminal(call: Call, tmp_path: Pa
     assert "\x1b" not in words
     assert "k\\x1b[31m: unknown field" in words
     assert max(map(len, words.splitlines())) < 500
+
+
+@pytest.mark.parametrize(
+    "arguments", [("check", "--file", ""), ("show", "--file", ""), ("diagram", "--output", "")], ids=" ".join
+)
+def test_an_empty_path_is_not_the_current_directory(call: Call, arguments: tuple[str, ...]) -> None:
+    """A variable that is not set gives one."""
+    done = call("estate", *arguments)
+    assert done.code == 2
+    assert "name a file or a folder" in " ".join(done.words.split())
+    assert done.output == ""
 
 
 @pytest.mark.parametrize("target", ["no such folder/estate.svg", "."])

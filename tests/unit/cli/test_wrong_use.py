@@ -27,6 +27,8 @@ UNKNOWN = {
     "site of the demo": ("demo", "--site", "nosuch"),
     "rate": ("drill", "run", "site-loss", "--yes", "--rate", "0"),
     "target": ("switchover", "--to", "nosuch"),
+    "target of a failback": ("failback", "--to", "nosuch"),
+    "failover without a target": ("failover",),
     "stack": ("up", "nosuch"),
     "site left out": ("plan", "--without", "nosuch"),
     "bench": ("bench", "nosuch"),
@@ -45,6 +47,7 @@ NEED_ROOT = {
     "lab cut": ("lab", "cut", "city-a"),
     "drill run": ("drill", "run", "site-loss"),
     "switchover": ("switchover", "--to", "futian"),
+    "failback without a site": ("failback",),
     "test lab": ("test", "lab"),
 }
 
@@ -66,6 +69,13 @@ def test_root_is_asked_for_in_one_sentence_before_anything_is_changed(call: Call
     assert "nothing was changed" in done.words
     assert done.output == ""
     assert not home.exists()
+
+
+def test_a_shells_command_keeps_its_own_options(call: Call) -> None:
+    """What stands behind the host is the host's."""
+    done = call("lab", "shell", "nosuch", "vtysh", "-c", "show bgp", "--json")
+    assert done.code == 2
+    assert "unknown host 'nosuch'" in done.words
 
 
 def test_with_json_an_error_is_one_object(call: Call) -> None:

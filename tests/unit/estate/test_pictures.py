@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +17,7 @@ from estate.diagram import draw
 from estate.loader import DATA, load
 from estate.model import Estate
 from estate.printed import FOLDER
-from estate.show import places_of, tables, to_json, to_text, to_yaml
+from estate.show import Language, places_of, tables, to_json, to_text, to_yaml
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "real-estate"
 
@@ -54,17 +59,40 @@ def test_the_generated_drawing_is_current() -> None:
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_tables_are_aligned_in_both_languages(estate: Estate, lang: str) -> None:
+def test_tables_are_aligned_in_both_languages(estate: Estate, lang: Language) -> None:
     """Chinese characters are counted twice, as a terminal shows them."""
-    text = to_text(estate, "zh" if lang == "zh" else "en")
+    text = to_text(estate, lang)
     assert "futian" in text
     rules = [line for line in text.splitlines() if "─" in line]
-    assert len(rules) == len(tables(estate))
+    assert len(rules) == len(tables(estate, lang))
     assert places_of("福田a") == 5
 
 
-def test_json_has_every_host(estate: Estate) -> None:
-    """Objects keyed by the English heads."""
-    hosts = to_json(estate)["hosts"]
-    assert isinstance(hosts, list)
-    assert [host["name"] for host in hosts] == [host.name for host in estate.hosts]
+def test_each_language_keeps_to_itself(estate: Estate) -> None:
+    """What stays in Latin letters in Chinese is what commands and configurations are given: names, units, addresses."""
+    assert not re.search(r"[一-鿿]", to_text(estate, "en"))
+    names = {value for places in (estate.places, estate.hosts, estate.links, estate.services, estate.vantages)
+             for value in (place.name for place in places)}  # fmt: skip
+    names |= {link.path for link in estate.links} | {estate.name}
+    units = {"IPv", "ms", "Mbit", "s", "RTO", "RPO", "p"}
+    for word in re.findall(r"[A-Za-z][A-Za-z0-9-]*", re.sub(r"[0-9a-f]*:[0-9a-f:]+", "", to_text(estate, "zh"))):
+        assert word in names or word.rstrip("0123456789") in units, word
+
+
+def test_json_has_every_host_with_values_of_their_own_types(estate: Estate) -> None:
+    """Numbers are numbers, lists are lists, and no key needs quoting in jq."""
+    document: Any = json.loads(json.dumps(to_json(estate)))
+    assert [host["name"] for host in document["hosts"]] == [host.name for host in estate.hosts]
+    assert document["places"][0]["asn"] == estate.sites[0].asn
+    assert document["links"][0]["ends"] == list(estate.links[0].ends)
+    assert document["services"][0]["objectives"]["rto_s"] == estate.services[0].objectives.rto_s
+    assert ip_address(document["services"][0]["anycast"]["ipv6"]).version == 6
+    assert all(re.fullmatch(r"[a-z0-9_]+", key) for key in keys(document))
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Keys of all objects, at any depth."""
+    if isinstance(value, dict):
+        yield from value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys(item)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from failover.plans import Intent, Plan, Verb, plan
+from failover.plans import Intent, Plan, Verb, home, plan
 from failover.protocols import Observed, Role
 from tests.unit.failover.views import ESTATE, HEALTHY, dark, with_member, with_site
 from workstation.errors import Refused, WrongUse
@@ -64,6 +64,18 @@ def test_a_switchover_is_refused(seen: Observed, rule: str) -> None:
 def test_all_reasons_are_told_at_once() -> None:
     seen = with_site(with_member(HEALTHY, "nanshan", lag_bytes=None), "nanshan", ready=False)
     assert len(planned(seen).refusals) == 2
+
+
+def test_a_failback_goes_to_the_first_promotable_site_and_knows_when_it_is_there() -> None:
+    """Asked twice, it does nothing the second time."""
+    assert home(ESTATE) == "futian"
+    away = with_member(with_member(HEALTHY, "nanshan", role=Role.PRIMARY), "futian", role=Role.SYNC_STANDBY)
+    there = planned(away, to=home(ESTATE), verb=Verb.FAILBACK)
+    assert there.needed
+    assert there.candidate is not None
+    assert there.candidate.host == "futian-data1"
+    back = planned(HEALTHY, to=home(ESTATE), verb=Verb.FAILBACK)
+    assert (back.steps, back.refusals) == ((), ())
 
 
 def test_an_unknown_site_is_wrong_use() -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,20 @@ from xml.etree import ElementTree
 
 import pytest
 
+from failover import health
+from failover.health import Problem
 from failover.report import render, words, write
 from failover.report.svg import merged, spread
 from failover.report.verdict import findings, sentence
 from failover.result import Verdict
 from tests.unit.failover import sample
 
+NOT_STREAMING = Problem(code="not_streaming", subject="futian-data1")
 DRILLS = {
     "pass": sample.result(),
     "objective-missed": sample.result(slow=True),
     "data-violated": sample.result(spoil=True),
-    "failed": sample.result(healthy_wall=None, remaining=("futian-data1: not streaming",)),
+    "failed": sample.result(healthy_wall=None, remaining=(NOT_STREAMING,)),
 }
 
 
@@ -43,6 +47,11 @@ def test_the_json_has_the_promised_shape() -> None:
     assert measured["read_outage_s"] == pytest.approx(0.8)
     assert measured["recovery_s"] == pytest.approx(63.5)
     assert (measured["acknowledged"], measured["lost"], measured["duplicated"]) == (1700, 0, 0)
+    assert {"id", "scenario", "site", "verdict", "objectives", "measured", "timeline", "report"} <= value.keys()
+    assert measured.keys() >= {
+        "rate_per_s", "acknowledged", "refused", "unknown", "lost", "duplicated", "write_outage_s", "read_outage_s",
+        "recovery_s", "availability",
+    }  # fmt: skip
     assert {"at_s", "event", "source"} == set(value["timeline"][0])
     assert value["timeline"][1] == {
         "at_s": 0.0,
@@ -77,7 +86,7 @@ def test_the_sentence_tells_outage_promise_and_data() -> None:
 
 
 def test_lost_rows_come_first_among_what_to_mend() -> None:
-    found = findings(DRILLS["data-violated"], "en")
+    found = findings(DRILLS["data-violated"], sample.ESTATE, "en")
     assert found[0].grave
     assert found[0].text.startswith("3 acknowledged applications are missing")
     assert [f.grave for f in found] == sorted((f.grave for f in found), reverse=True)
@@ -86,11 +95,11 @@ def test_lost_rows_come_first_among_what_to_mend() -> None:
 
 @pytest.mark.parametrize("verdict", DRILLS)
 def test_every_drill_has_something_to_mend(verdict: str) -> None:
-    assert findings(DRILLS[verdict], "zh")
+    assert findings(DRILLS[verdict], sample.ESTATE, "zh")
 
 
 def test_what_comes_from_the_estate_is_escaped() -> None:
-    nasty = sample.result(healthy_wall=None, remaining=("<script>alert(1)</script>",))
+    nasty = sample.result(healthy_wall=None, remaining=(replace(NOT_STREAMING, subject="<script>alert(1)</script>"),))
     assert "<script>" not in render(nasty, sample.ESTATE, "en")
 
 
@@ -101,7 +110,18 @@ def test_writing_leaves_both_languages_and_the_json(tmp_path: Path) -> None:
 
 
 def test_every_word_exists_in_both_languages() -> None:
-    for part in ("page", "events", "steps", "sources", "sentence", "findings", "blast", "drills"):
+    for part in (
+        "page",
+        "events",
+        "steps",
+        "sources",
+        "sentence",
+        "findings",
+        "blast",
+        "drills",
+        "problems",
+        "measurement",
+    ):
         for code, both in words.section(part).items():
             assert set(both) == {"zh", "en"}, code
             names = [set(re.findall(r"\{(\w+)\}", both[lang])) for lang in words.LANGUAGES]
@@ -110,6 +130,35 @@ def test_every_word_exists_in_both_languages() -> None:
 
 def test_every_verdict_and_reason_has_words() -> None:
     assert {v.value for v in Verdict} <= words.section("page").keys() & words.section("sentence").keys()
+
+
+def test_every_problem_has_words() -> None:
+    """Found in the source: a code without words would break the report of the very drill that needs it."""
+    codes = re.findall(r'Problem\(code="(\w+)"', Path(health.__file__).read_text(encoding="utf-8"))
+    assert len(codes) > 10
+    assert set(codes) == words.section("problems").keys()
+
+
+def test_sites_have_their_own_names_in_each_language() -> None:
+    """A citizen's word for the site, in events and in what to mend; commands and JSON keep the short name."""
+    dark = sample.result(healthy_wall=None, remaining=(Problem(code="unreachable", subject="futian"), NOT_STREAMING))
+    page = render(dark, sample.ESTATE, "zh")
+    assert "福田中心断电，线路静默" in page
+    assert "连不上福田中心；futian-data1 未复制" in page
+    assert not re.search(r"futian(?!-)", re.sub(r'class="id">[^<]*', "", page))
+    assert "Futian loses power" in render(dark, sample.ESTATE, "en")
+    assert dark.as_json()["remaining"] == ["futian: unreachable", "futian-data1: not streaming"]
+
+
+@pytest.mark.parametrize("lang", words.LANGUAGES)
+def test_a_measurement_that_cannot_be_trusted_says_why(lang: str) -> None:
+    """In the reader's language, from what the ledger shows."""
+    evidence = DRILLS["pass"].evidence
+    late = sample.result(evidence=replace(evidence, figures=replace(evidence.figures, lateness_p99_ms=2500.0)))
+    cut = sample.result(evidence=replace(evidence, ledger=replace(evidence.ledger, complete=False)))
+    assert "2500" in findings(late, sample.ESTATE, lang)[0].text
+    told = findings(cut, sample.ESTATE, lang)[0].text
+    assert ("没有正常结束" if lang == "zh" else "did not end in order") in told
 
 
 def test_equal_neighbouring_columns_are_drawn_as_one() -> None:

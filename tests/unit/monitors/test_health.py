@@ -8,7 +8,9 @@ import pytest
 
 from monitors import status
 from monitors.health import WORDS, Finding, Severity, problems
+from monitors.observe import questions
 from monitors.observe.model import Observed
+from playbooks.render import postgresql
 from tests.unit.monitors.sightings import (
     ESTATE,
     HEAD,
@@ -197,6 +199,22 @@ def test_the_screen_is_drawn_whatever_was_seen(look: Observed) -> None:
     document = json.loads(json.dumps(status.as_json(ESTATE, look, found)))
     assert document["healthy"] is (not found)
     assert len(document["findings"]) == len(found)
+
+
+def test_kept_forks_are_told_and_are_no_fault() -> None:
+    """After each loss of the primary's site there may be one: the estate is well, and somebody has to look."""
+    reports = "/srv/data/diverged/20260101T000000Z/report.json\n/srv/data/diverged/20260102T000000Z/report.json\n"
+    look = seen(with_answers(healthy(), "futian-data1", forks={"code": 0, "out": reports, "err": ""}))
+    assert problems(ESTATE, look) == ()
+    assert "futian-data1 keeps WAL of 2 fork(s)" in status.as_text(ESTATE, look, (), "en")
+    assert "futian-data1 留有 2 份分叉日志" in status.as_text(ESTATE, look, (), "zh")
+    assert "fork" not in status.as_text(ESTATE, seen(healthy()), (), "en")
+
+
+def test_forks_are_looked_for_where_they_are_kept() -> None:
+    """The monitors and the role are told apart by the layers; the path is one."""
+    for host in ESTATE.database_members:
+        assert questions.kept_forks(host) == postgresql.kept_forks(host)
 
 
 def test_a_healthy_screen_fits_on_a_screen() -> None:

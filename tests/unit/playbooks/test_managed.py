@@ -183,6 +183,21 @@ def test_a_stopped_unit_is_a_difference(managed: ModuleType) -> None:
     assert [(d["aspect"], d["actual"]) for d in found] == [("active", "failed"), ("enabled", "disabled")]
 
 
+def test_running_software_is_asked_by_the_roles_own_program(managed: ModuleType, tmp_path: Path) -> None:
+    """Settings that no file holds are differences like any other; a program that cannot tell makes none."""
+    rows = '[{"name": "Patroni\'s ttl", "wanted": 20, "actual": 60}]'
+
+    def found(*argv: str) -> list[dict[str, Any]]:
+        request = {"mode": "compare", "root": str(tmp_path), "roles": [role(live=list(argv))]}
+        return list(managed.answer(request)["differences"])
+
+    (one,) = found("printf", "%s", rows)
+    assert str(compare.Difference(**one)) == "Patroni's ttl: value is 60, wanted 20"
+    assert (one["kind"], one["role"]) == ("setting", "test")
+    for silent in (("true",), ("false",), ("no-such-program",), ("printf", "%s", "[]")):
+        assert found(*silent) == []
+
+
 def test_a_whole_host_is_compared_in_one_process_that_gets_hashes_only(tmp_path: Path) -> None:
     """The loader that travels over ssh, run by a plain Python as on a host."""
     path = tmp_path / "etc" / "g.conf"

@@ -245,6 +245,45 @@ def test_only_what_differs_is_changed() -> None:
     wanted = {"ttl": 20, "loop_wait": 1, "postgresql": {"parameters": {"max_connections": 100}, "use_slots": True}}
     assert database_settle.differences(wanted, actual) == {"ttl": 20, "postgresql": {"use_slots": True}}
     assert database_settle.differences(wanted, {**wanted, "more": 1}) == {}
+    assert database_settle.differences(wanted, {**wanted, "ttl": "20"}) == {}
+    assert database_settle.differences(wanted, {**wanted, "postgresql": "none"}) == {"postgresql": wanted["postgresql"]}
+
+
+class Patroni:
+    """Answers by path, as the member's REST API gives them."""
+
+    def __init__(self, **answers: object) -> None:
+        self.answers = {f"/{name}": answer for name, answer in answers.items()}
+
+    def call(self, path: str) -> object:
+        return self.answers.get(path)
+
+
+PRIMARY = {"role": "primary", "state": "running"}
+DYNAMIC = {"dynamic": {"ttl": 20, "postgresql": {"use_slots": True, "parameters": {"wal_level": "replica"}}}}
+
+
+def test_settings_changed_by_hand_are_told_with_both_values() -> None:
+    """What somebody has added is theirs; what is declared has to be so."""
+    config = {"ttl": 60, "pause": True, "postgresql": {"use_slots": True, "parameters": None}}
+    assert database_settle.compared(DYNAMIC, Patroni(patroni=PRIMARY, config=config)) == [
+        {"name": "Patroni's postgresql.parameters.wal_level", "wanted": "replica", "actual": None},
+        {"name": "Patroni's ttl", "wanted": 20, "actual": 60},
+    ]
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        Patroni(patroni=PRIMARY, config=DYNAMIC["dynamic"]),
+        Patroni(patroni={"role": "replica", "state": "streaming"}, config={"ttl": 60}),
+        Patroni(patroni=PRIMARY),
+        Patroni(),
+    ],
+    ids=["as declared", "a standby leaves it to the primary", "no settings", "no Patroni"],
+)
+def test_nothing_is_told_where_nothing_is_known_to_differ(member: Patroni) -> None:
+    assert database_settle.compared(DYNAMIC, member) == []
 
 
 @pytest.mark.parametrize(

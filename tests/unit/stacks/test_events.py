@@ -63,6 +63,14 @@ def test_a_stopped_unit_is_named_with_both_states() -> None:
     assert change.details == ("unit frr.service: active False -> True",)
 
 
+def test_a_setting_of_running_software_is_named_with_both_values() -> None:
+    """No input shows it: it stands in no file."""
+    told = {"setting Patroni's ttl: value": "Patroni's ttl: value is 60, wanted 20"}
+    change = events.change_of("data", step("update", host("a", differences=told), host("a")))
+    assert change
+    assert change.details == ("Patroni's ttl: value is 60, wanted 20",)
+
+
 def test_unchanged_and_refreshed_steps_are_no_changes() -> None:
     """Only what an update does counts."""
     for op in ("same", "refresh", "read"):

@@ -78,9 +78,10 @@ def test_a_stopped_unit_and_a_changed_kernel_setting_differ() -> None:
 
 
 def test_a_finding_without_an_input_still_makes_an_update() -> None:
-    """An install part of another hash has no input of its own."""
-    state = actual_state(inputs(), (found("install", "frr", "hash", "new", "old"),))
-    assert any(path.startswith(FOUND) for path in differing(state, inputs()))
+    """An install part of another hash has no input of its own, a setting of running software neither."""
+    for one in (found("install", "frr", "hash", "new", "old"), found("setting", "Patroni's ttl", "value", 20, 60)):
+        state = actual_state(inputs(), (one,))
+        assert any(path.startswith(FOUND) for path in differing(state, inputs()))
 
 
 def test_another_host_is_another_resource() -> None:

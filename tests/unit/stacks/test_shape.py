@@ -25,6 +25,7 @@ FULL = HostInput(
                 File(path="/etc/frr/daemons", text="bgpd=yes\n"),
             ),
             units=(Unit(name="frr.service"),),
+            live=("frr-settings", "--compare"),
             sysctls={"net.ipv4.ip_forward": "1"},
             accounts=(Account(name="operator", groups=("adm",), keys=("ssh-ed25519 AAAA",)),),
         ),

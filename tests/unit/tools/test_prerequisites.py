@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tools import prerequisites
 from tools.prerequisites import GIB, Facts
+from workstation.errors import GovcloudError
 
 GOOD = Facts(root=True, debian=True, memory=20 * GIB, disk=60 * GIB, disk_path="/var/cache", kernel_lacks=())
 
@@ -52,3 +55,20 @@ def test_this_machine_can_be_looked_at_without_changing_it() -> None:
     facts = prerequisites.look()
     assert facts.memory > 0
     assert facts.disk > 0
+
+
+def test_a_registry_that_does_not_answer_is_one_sentence_and_nothing_is_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The real clients, sent to a port where nobody listens; what is not needed is not asked."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("GOVCLOUD_CACHE", str(cache))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(GovcloudError) as caught:
+        prerequisites.check_registries(debian=False, python=True, go=False)
+    assert caught.value.message == "No Python package index answers: check pip's configuration and proxy."
+    assert caught.value.next_step == "nothing was changed"
+    assert not cache.exists()
+    prerequisites.check_registries(debian=False, python=False, go=False)

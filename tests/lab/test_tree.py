@@ -1,0 +1,12 @@
+"""After everything else: the checkout is as it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tree import TREE, tree
+
+
+def test_nothing_was_written_into_the_checkout(pytestconfig: pytest.Config) -> None:
+    """Setup, engine, Ansible, drills and tests write below the cache and the home directory only."""
+    assert tree() == pytestconfig.stash[TREE]

@@ -1,0 +1,83 @@
+"""`demo`: a step that is interrupted is let finish; what the drill found is told with what the whole took."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import demo
+from tests.unit.cli.calling import Call
+from workstation import paths
+
+STEP = """
+import signal, sys, time
+def leave(number, frame):
+    begun = time.monotonic()
+    while time.monotonic() < begun + 1:
+        pass
+    print("power is back", flush=True)
+    sys.exit(130)
+signal.signal(signal.SIGINT, leave)
+print("began", flush=True)
+signal.pause()
+"""
+PARENT = (
+    "import sys; from cli.demo import run_to_its_end; run_to_its_end([sys.executable, '-c', sys.argv[1]], keep=False)"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_ctrl_c_lets_a_step_finish_and_tell(number: signal.Signals) -> None:
+    """A drill that is killed while it gives the power back would leave a dark site."""
+    argv = [sys.executable, "-c", PARENT, STEP]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=paths.repo(), process_group=0,
+        env={"PYTHONPATH": str(paths.repo()), "PATH": "/usr/bin:/bin"},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "began\n"
+        process.send_signal(number)
+        told, words = process.communicate(timeout=30)
+    assert told == "power is back\n"
+    assert words.rstrip().endswith("KeyboardInterrupt")
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the demo calls; the drill answers with an object and misses an objective."""
+    called: list[str] = []
+
+    def run(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
+        called.append(" ".join(argv[3:]))
+        drill = argv[3] == "drill"
+        return (5, json.dumps({"id": "a", "verdict": "objective-missed"}).encode()) if drill else (0, b"")
+
+    monkeypatch.setattr(demo, "run_to_its_end", run)
+    return called
+
+
+def test_a_missed_objective_is_a_finished_demo_with_exit_5(call: Call, steps: list[str]) -> None:
+    """And one object: the drill's own, with what the demo took."""
+    done = call("demo", "--site", "nanshan", "--json")
+    assert done.code == 5
+    assert done.document["verdict"] == "objective-missed"
+    assert set(done.document["demo"]) == {"seconds", "memory_peak_mib"}
+    assert "an objective was missed" in done.words
+    assert [step.split()[0] for step in steps] == ["setup", "lab", "up", "drill"]
+    assert "--site nanshan" in steps[-1]
+
+
+def test_a_step_that_fails_ends_the_demo_with_its_exit_code(
+    call: Call, steps: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And names the command that a person may repeat."""
+    monkeypatch.setattr(demo, "run_to_its_end", lambda argv, keep: (1 if argv[3] == "lab" else 0, b""))
+    done = call("demo")
+    assert done.code == 1
+    assert "stopped at step 2 (`./govcloud lab up`)" in done.words
+    assert done.output == ""

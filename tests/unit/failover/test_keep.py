@@ -1,0 +1,39 @@
+"""Reports are kept for ever, raw values while they are fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from failover.drills.keep import KEPT_RUNS, RAW, thin
+
+WHOLE = {*RAW, "journal.jsonl", "report.json", "report.zh.html"}
+
+
+def run(drills: Path, number: int, *, finished: bool = True) -> Path:
+    """The folder of one run."""
+    folder = drills / f"20260101T{number:06d}-site-loss-futian"
+    folder.mkdir(parents=True)
+    for name in WHOLE if finished else {*RAW, "journal.jsonl"}:
+        (folder / name).write_text("x", encoding="utf-8")
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_only_the_raw_values_of_old_finished_runs_go(tmp_path: Path) -> None:
+    broken = run(tmp_path, 0, finished=False)
+    runs = [run(tmp_path, number) for number in range(1, KEPT_RUNS + 3)]
+    assert thin(tmp_path) == (runs[0].name, runs[1].name)
+    assert [names(folder) for folder in runs[:2]] == [WHOLE - set(RAW)] * 2
+    assert all(names(folder) == WHOLE for folder in runs[2:])
+    assert names(broken) == {*RAW, "journal.jsonl"}
+    assert thin(tmp_path) == ()
+
+
+def test_few_runs_lose_nothing(tmp_path: Path) -> None:
+    folder = run(tmp_path, 1)
+    assert thin(tmp_path) == ()
+    assert names(folder) == WHOLE
+    assert thin(tmp_path / "nowhere") == ()

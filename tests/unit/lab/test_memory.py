@@ -1,0 +1,39 @@
+"""The peak of what is taken is caught while it lasts, not at the end."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from lab import record
+from lab.memory import Peak
+
+
+def test_the_least_that_was_available_is_kept() -> None:
+    """A dip between two looks of a person is what the machine must be able to hold."""
+    seen, looks = threading.Event(), iter([8000, 5000, 7000, 7500])
+
+    def available() -> int:
+        found = next(looks, None)
+        if found is None:
+            seen.set()
+        return found or 7500
+
+    with Peak(available, every_s=0.001) as peak:
+        assert seen.wait(10)
+    assert peak.lowest_mib == 5000
+
+
+def test_the_peak_is_counted_from_before_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not guessed where no lab has noted it."""
+    with Peak(lambda: 6000) as peak:
+        pass
+    noted = record.Record(
+        instance="a", checkout="/x", home="/y", digest="d", image="i", since="s", boot="b", sysctls={}, loops=(),
+        available_before_mib=10000, netns_mounted=False,
+    )  # fmt: skip
+    monkeypatch.setattr(record, "read", lambda: noted)
+    assert peak.used_mib() == 4000
+    monkeypatch.setattr(record, "read", lambda: None)
+    assert peak.used_mib() is None
