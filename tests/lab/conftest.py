@@ -8,6 +8,7 @@ import pytest
 
 from estate import loader
 from lab.api import Lab, instance_id
+from tests.lab import traces
 
 ORDER = (
     "test_down.py",  # takes the lab away several times, so it comes before anything is deployed
@@ -18,6 +19,7 @@ ORDER = (
     "test_hosts.py",
     "test_protections.py",
     "test_drills.py",
+    "test_again.py",  # takes the deployed estate away and builds it anew
     "test_tree.py",
 )
 """The story: bare machines first, then the deployed estate, then the loss of its sites."""
@@ -29,7 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def bare_host() -> tuple[traces.Snapshot, frozenset[int], set[str]] | None:
+    """The host before the run's lab, and what of it moves by itself; None where a lab was up already."""
+    return None if instance_id() else traces.before_it()
+
+
+@pytest.fixture(scope="session")
+def lab(bare_host: object) -> Iterator[Lab]:
     """The running lab."""
     found = Lab(loader.load())
     was_up = instance_id() is not None

@@ -7,8 +7,10 @@ import subprocess
 
 import pytest
 
+from failover.switchover import PATRONICTL
 from lab.api import Lab
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, wait_until
+from playbooks.render.postgresql import DIRECTORY
+from tests.lab.estate_on_lab import Hosts, govcloud, healthy, primary, wait_until
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -69,9 +71,25 @@ def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> 
     """`drift` exits 10 and names both; `up` repairs both; then nothing is left."""
     hosts.run("nanshan-edge1", "sh", "-c", "echo '! by hand' >> /etc/frr/frr.conf")
     hosts.run("shaoguan-ops1", "systemctl", "stop", "prometheus")
+    edit = (
+        "-c",
+        f"{DIRECTORY}/patronictl.yml",
+        "edit-config",
+        "--force",
+        "--quiet",
+        "-s",
+        "maximum_lag_on_failover=1000",
+    )
+    hosts.run(primary(), PATRONICTL[0], *edit)
     found = govcloud("drift")
     assert found.code == 10, found.stderr
-    for told in ("nanshan-edge1", "/etc/frr/frr.conf", "shaoguan-ops1", "prometheus"):
+    for told in (
+        "nanshan-edge1",
+        "/etc/frr/frr.conf",
+        "shaoguan-ops1",
+        "prometheus",
+        "Patroni's maximum_lag_on_failover",
+    ):
         assert told in found.stdout
     repaired = govcloud("up", "--json")
     assert repaired.code == 0, repaired.stderr

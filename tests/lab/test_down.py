@@ -16,7 +16,6 @@ import pytest
 from estate import loader
 from lab import names, processes, record, sweep
 from lab.api import Lab, instance_id
-from lab.cgroups import detect
 from tests.lab import traces
 from workstation import paths
 
@@ -49,37 +48,6 @@ def estate_lab() -> Iterator[Lab]:
     found.down()
 
 
-def clean(before: traces.Snapshot, known: frozenset[int], volatile: set[str]) -> None:
-    """Fails unless the host is as before, within the time that the kernel needs to forget namespaces."""
-    end = time.monotonic() + 10
-    while left := traces.differences(before, traces.take(known), volatile):
-        if time.monotonic() > end:
-            pytest.fail("\n".join(left))
-        time.sleep(0.2)
-
-
-def before_it() -> tuple[traces.Snapshot, frozenset[int], set[str]]:
-    """The host as it is, who was there, and what moves by itself."""
-    known = traces.pids()
-    first = traces.take(known)
-    time.sleep(2)  # what changes by itself has to be given the time to do so
-    second = traces.take(known)
-    return second, known, traces.changing_sysctls(first, second)
-
-
-def kill_everything() -> None:
-    """SIGKILL to every process of the lab: machines, wires and whatever runs beside them."""
-    processes.kill(
-        (processes.by_command_line() | processes.in_lab_namespaces() | _in_groups()) - processes.self_and_ancestors()
-    )
-
-
-def _in_groups() -> set[int]:
-    from lab import cgroups
-
-    return cgroups.members(detect())
-
-
 def nothing(_: Lab) -> None:
     """The lab as `up` left it."""
 
@@ -94,7 +62,7 @@ def use_it(lab: Lab) -> None:
 def kill_it(lab: Lab) -> None:
     """All of its processes killed, nobody cleaned up."""
     subprocess.run(lab.shell_argv("futian-data1", ["true"]), check=True, timeout=20)
-    kill_everything()
+    traces.kill_everything()
 
 
 def forget_it(_: Lab) -> None:
@@ -110,11 +78,11 @@ def forget_it(_: Lab) -> None:
 @pytest.mark.parametrize("harm", [nothing, use_it, kill_it, forget_it], ids=lambda harm: harm.__name__)
 def test_down_leaves_nothing(estate_lab: Lab, harm: Callable[[Lab], None]) -> None:
     """No process, mount, namespace, control group, loop device, interface or changed setting."""
-    before, known, volatile = before_it()
+    before, known, volatile = traces.before_it()
     estate_lab.up()
     harm(estate_lab)
     estate_lab.down()
-    clean(before, known, volatile)
+    traces.clean(before, known, volatile)
     assert not sweep.traces()
     assert not estate_lab.where.lab.exists()
     assert instance_id() is None
@@ -132,7 +100,7 @@ def test_another_clone_brings_the_lab_up_after_everything_was_killed(estate_lab:
     subprocess.run(["git", "clone", "-q", str(paths.repo()), str(clone)], check=True)
     estate_lab.up()
     first = instance_id()
-    kill_everything()
+    traces.kill_everything()
     code, said = finish(command("up", checkout=clone))
     assert code == 0, said
     noted = record.read()
@@ -169,7 +137,7 @@ def test_only_one_process_changes_the_lab(estate_lab: Lab) -> None:
 
 def test_an_interrupted_up_can_be_repeated_or_taken_down(estate_lab: Lab) -> None:
     """Ctrl-C while machines start."""
-    before, known, volatile = before_it()
+    before, known, volatile = traces.before_it()
     first = command("up")
     wait_until(lambda: len(processes.running_machines()) > 3)
     first.send_signal(signal.SIGINT)
@@ -182,7 +150,7 @@ def test_an_interrupted_up_can_be_repeated_or_taken_down(estate_lab: Lab) -> Non
     estate_lab.up()
     assert all(machine.power for machine in estate_lab.status().machines)
     estate_lab.down()
-    clean(before, known, volatile)
+    traces.clean(before, known, volatile)
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float = 30) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,8 +13,9 @@ import pytest
 from estate.addressing import plan
 from estate.model import Kind
 from lab.api import Lab
-from tests.lab.estate_on_lab import Hosts, healthy, wait_until
-from workstation import namespace
+from tests import scripts
+from tests.lab.estate_on_lab import Hosts, healthy, resolve, wait_until
+from workstation import namespace, paths
 
 pytestmark = pytest.mark.lab
 
@@ -46,14 +49,46 @@ def frozen_patronis(hosts: Hosts) -> Iterator[None]:
             hosts.run(host, "systemctl", "kill", "--kill-whom=main", "-s", "CONT", "patroni")
 
 
+PEOPLE = scripts.load(paths.repo() / "services/approval/src/approval/people.py")
+
+
+def apply(hosts: Hosts, n: int) -> tuple[str, str]:
+    """HTTP status and headers of a citizen's application; its key is made of `n`."""
+    body = json.dumps({**PEOPLE.applicant(hosts.lab.estate.registers.seed, n), "synthetic": True})
+    said = hosts.run(
+        "citizen1", "curl", "-sk", "-m", "8", "-o", "/dev/null", "-D", "-", "-w", "%{http_code}",
+        "-H", f"Idempotency-Key: {key_of(n)}", "-H", "Content-Type: application/json", "-d", body,
+        *resolve(hosts.lab), "https://approval.govcloud/v1/applications", check=False,
+    )  # fmt: skip
+    headers, _, status = said.rpartition("\n")
+    return status, headers.lower()
+
+
+def key_of(n: int) -> str:
+    """A key of this run's own."""
+    return str(uuid.uuid5(RUN, str(n)))
+
+
+RUN = uuid.uuid4()
+
+
 def test_without_any_patroni_both_cities_stay_announced_reads_answer_and_writes_are_refused(hosts: Hosts) -> None:
-    """Announcement follows the ability to answer, never a writable primary."""
+    """Announcement follows the ability to answer, never a writable primary. A citizen's decision is still there to be
+    read; a new application is refused at once, with when to come back."""
+    status, _ = apply(hosts, 1)
+    assert status == "201"
+    decision = f"/v1/applications/{key_of(1)}"
+    wait_until("the decision is in the local copy", lambda: hosts.status_of(decision) == "200", deadline_s=10)
     with frozen_patronis(hosts):
         wait_until("writes are refused", lambda: hosts.status_of("/writez") == "503", deadline_s=60)
         assert announced(hosts) == {"futian", "nanshan"}
         for family in (4, 6):
             assert hosts.status_of("/readyz", family=family) == "200"
             assert hosts.status_of("/", family=family) == "200"
+            assert hosts.status_of(decision, family=family) == "200"
+        status, headers = apply(hosts, 2)
+        assert status == "503"
+        assert "retry-after:" in headers
 
 
 def test_a_stopped_service_withdraws_its_city_and_nothing_else(hosts: Hosts) -> None:

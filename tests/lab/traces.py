@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import pytest
+
+from lab import cgroups, processes
+
 PROC = Path("/proc")
 LEFTOVERS = ("/run/govcloud", "/run/systemd/nspawn")
-COUNTERS = {"fs.dentry-state", "fs.inode-nr", "fs.inode-state", "fs.file-nr", "fs.quota.syncs", "kernel.ns_last_pid"}
+COUNTERS = {
+    *("fs.aio-nr", "fs.dentry-state", "fs.file-nr", "fs.inode-nr", "fs.inode-state", "fs.quota.syncs"),
+    *("kernel.ns_last_pid", "kernel.perf_event_max_sample_rate", "kernel.pty.nr", "net.netfilter.nf_conntrack_count"),
+}
+"""Figures that the kernel moves, some once in minutes: the sampling rate is lowered when the machine is busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +110,32 @@ def changing_sysctls(one: Snapshot, other: Snapshot) -> set[str]:
     """Settings that are no settings: counters and random numbers."""
     moved = {key for key in one.sysctls if one.sysctls[key] != other.sysctls.get(key)}
     return moved | COUNTERS
+
+
+def clean(before: Snapshot, known: frozenset[int], volatile: set[str]) -> None:
+    """Fails unless the host is as before, within the time that the kernel needs to forget namespaces."""
+    end = time.monotonic() + 10
+    while left := differences(before, take(known), volatile):
+        if time.monotonic() > end:
+            pytest.fail("\n".join(left))
+        time.sleep(0.2)
+
+
+def before_it() -> tuple[Snapshot, frozenset[int], set[str]]:
+    """The host as it is, who was there, and what moves by itself."""
+    known = pids()
+    first = take(known)
+    time.sleep(2)  # what changes by itself has to be given the time to do so
+    second = take(known)
+    return second, known, changing_sysctls(first, second)
+
+
+def kill_everything() -> None:
+    """SIGKILL to every process of the lab: machines, wires and whatever runs beside them."""
+    processes.kill(
+        (processes.by_command_line() | processes.in_lab_namespaces() | _in_groups()) - processes.self_and_ancestors()
+    )
+
+
+def _in_groups() -> set[int]:
+    return cgroups.members(cgroups.detect())
