@@ -10,12 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.histogram import Buckets, bound, buckets
 from cli.output import emit, into_namespace, load_estate
 from workstation import paths
 from workstation.progress import say
 
 if TYPE_CHECKING:
     from estate.model import Estate
+    from failover.protocols import Machines
 
 
 def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_json: bool) -> None:
@@ -62,6 +64,7 @@ def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> di
     host = next(vantage.host for vantage in estate.vantages if service.name in vantage.reaches)
     applicant = RemoteApplicant(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
     pace = Pace(rate_per_s=rate, reads=reads, limit_s=seconds)
+    before = _decisions(estate, machines)
     applicant.start(
         estate=estate, front=front_of(estate, service, machines), pace=pace, seed=time.time_ns() // 1_000_000
     )
@@ -69,12 +72,14 @@ def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> di
     while applicant.running() and clock.monotonic() < end:
         clock.wait(1.0)
     applicant.stop(within_s=pace.drain_s)
+    decided = bound(before, _decisions(estate, machines), 0.99)
     ledger = parse(applicant.ledger())
     applicant.remove()
     primary = wiring.observer(estate).snapshot().primary
     rows = machines.run(primary.host, ROWS_ARGV, stdin=ROWS.encode(), timeout_s=60).stdout.decode() if primary else ""
     found, seen = compare(ledger, parse_rows(rows)), figures(ledger)
     latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}
+    latency |= {"decision_p99_at_most_ms": decided * 1000} if decided is not None else {}
     latency |= {f"read_{key}": value for key, value in asdict(seen.read_latency).items() if value is not None}
     return {
         "rate_per_s": rate, "reads_per_s": rate if reads else 0.0,
@@ -82,6 +87,17 @@ def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> di
         "unknown": seen.unknown, "lost": len(found.lost), "duplicated": len(found.duplicated),
         "lateness_p99_ms": seen.lateness_p99_ms, **latency,
     }  # fmt: skip
+
+
+def _decisions(estate: Estate, machines: Machines) -> Buckets:
+    """Times of all decisions so far, as the service's instances tell them; asked on their hosts, past the ingress."""
+    from estate.model import Kind
+    from playbooks.render.approval import LISTEN, SERVICE
+
+    placed = next(service.placement for service in estate.services if service.name == SERVICE)
+    hosts = [host for host in estate.own_hosts if host.kind is Kind.KUBE and host.at in (*placed.active, *placed.ready)]
+    argv = ["curl", "-sS", "--max-time", "5", f"http://{LISTEN}/metrics"]
+    return buckets((machines.run(host.name, argv).stdout.decode() for host in hosts), "approval_decision_seconds")
 
 
 def unchanged(estate: Estate) -> dict[str, float]:
