@@ -10,12 +10,42 @@ from typing import Any
 import pytest
 
 from lab.api import Lab
+from stacks import state
 from stacks.programs import stack_names
 from tests.lab import traces
-from tests.lab.estate_on_lab import healthy, wait_until
+from tests.lab.estate_on_lab import Hosts, govcloud, healthy, wait_until
 from workstation import paths
 
 pytestmark = pytest.mark.lab
+
+
+def test_destroy_forgets_the_estate_and_takes_nothing_from_it(lab: Lab) -> None:
+    """It asks first. Afterwards no stack has a resource; every decision and every daemon is still there."""
+    hosts = Hosts(lab)
+    wait_until("all is well", healthy, deadline_s=120)
+    rows = (
+        "runuser",
+        "-u",
+        "postgres",
+        "--",
+        "psql",
+        "-XAtq",
+        "-d",
+        "approval",
+        "-c",
+        "select count(*) from approval.application",
+    )
+    before = hosts.run("shaoguan-data1", *rows)
+    assert int(before) > 0
+    asked = govcloud("destroy")
+    assert asked.code == 2
+    assert "--yes" in asked.stderr
+    done = govcloud("destroy", "--yes", "--json")
+    assert done.code == 0, done.stderr
+    assert sorted(done.report["destroyed"]) == sorted(stack_names(lab.estate))
+    assert all(not state.resources(stack) for stack in stack_names(lab.estate))
+    assert hosts.run("shaoguan-data1", *rows) == before
+    assert healthy()
 
 
 def test_killed_taken_down_and_deployed_again_by_another_clone(
