@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from typing import Annotated, Any
 
 import typer
 
 from cli.output import Json, Lang, Language, answers, emit, known, load_estate
+from cli.waiting import run_to_its_end
 from workstation import paths
 from workstation.errors import GovcloudError, ObjectiveMissed
 from workstation.progress import duration, say
@@ -73,29 +72,6 @@ def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[s
             say(f"demo: stopped at step {number} (`./govcloud {' '.join(argv)}`), exit {code}")
             return code, report
     return code, report
-
-
-def run_to_its_end(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
-    """A command's exit code and, where it shall be kept, its standard output.
-
-    On Ctrl-C, or SIGTERM, the command is told once and waited for: it is giving power back, or finishing hosts, and
-    tells what it has changed. It is in a process group of its own, or a terminal would tell it a second time.
-    """
-    interrupted = False
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryFile() as kept:
-        stdout = kept if keep else None
-        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, process_group=0) as process:
-            while process.returncode is None:
-                try:
-                    process.wait()
-                except KeyboardInterrupt:
-                    interrupted = True
-                    process.send_signal(signal.SIGINT)
-        if interrupted:
-            raise KeyboardInterrupt
-        kept.seek(0)
-        return process.returncode, kept.read()
 
 
 def _site_of_the_primary() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.output import answers, need_root
+from cli.waiting import run_to_its_end
 from workstation import paths
 from workstation.errors import GovcloudError
 from workstation.progress import say
@@ -42,7 +42,7 @@ def run_tests(
     only: Annotated[str, typer.Option("-k", help="Only tests whose names match, as pytest's -k.")] = "",
 ) -> None:
     """Run the tests, from units to the loss of each site in the lab; the last line is pytest's own."""
-    with answers(interrupted="a lab that the tests started is still there; `./govcloud lab down` removes it"):
+    with answers(interrupted="the tests were told to end and took down what they had started"):
         prepared = {}
         if scope in (Scope.LAB, Scope.ALL):
             need_root(f"test {scope}")
@@ -54,7 +54,7 @@ def run_tests(
         folders = [folder for folder in FOLDERS[scope] if (paths.repo() / folder).is_dir()]
         argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *folders, *(["-k", only] if only else [])]
         env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **prepared}
-        code = subprocess.run(argv, cwd=paths.repo(), env=env, check=False).returncode
+        code, _ = run_to_its_end(argv, cwd=paths.repo(), env=env)
         if code == 5 and not only:
             raise GovcloudError("no test was collected", "the checkout is incomplete: compare it with `git status`")
         raise typer.Exit(1 if code else 0)

@@ -26,9 +26,7 @@ signal.signal(signal.SIGINT, leave)
 print("began", flush=True)
 signal.pause()
 """
-PARENT = (
-    "import sys; from cli.demo import run_to_its_end; run_to_its_end([sys.executable, '-c', sys.argv[1]], keep=False)"
-)
+PARENT = "import sys; from cli.waiting import run_to_its_end as run; run([sys.executable, '-c', sys.argv[1]])"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
