@@ -30,7 +30,8 @@ Yes = Annotated[bool, typer.Option("--yes", help="Needed: without it nothing is 
 GO_ON = "the stacks' state is kept; `./govcloud plan` shows what is left, `./govcloud up` goes on"
 
 
-def _prepare(names: list[str] | None, without: list[str] | None = None) -> Estate:
+def prepare(names: list[str] | None, without: list[str] | None = None) -> Estate:
+    """The estate, from where its hosts are reached; unknown names are told before anything else."""
     from stacks.programs import stack_names
 
     estate = load_estate()
@@ -47,11 +48,12 @@ def _prepare(names: list[str] | None, without: list[str] | None = None) -> Estat
 def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
     """Show what `up` would change, line by line. Changes nothing; exit 10 where there is something to change."""
     with answers(as_json):
-        estate = _prepare(stacks, without)
+        estate = prepare(stacks, without)
         from stacks import engine
 
         found = engine.plan(estate, stacks or (), without or (), on_event=say)
         emit(found.as_json()) if as_json else print(found.as_text())
+        _tell_deferred(found.deferred, "nothing is planned there")
         if found.changes:
             raise typer.Exit(ChangesPending.exit_code)
 
@@ -59,23 +61,25 @@ def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) 
 def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
     """Deploy: make every host as declared, which also repairs what was changed by hand."""
     with answers(as_json, interrupted=GO_ON):
-        estate = _prepare(stacks, without)
+        estate = prepare(stacks, without)
         from stacks import engine
 
         done = engine.up(estate, stacks or (), without or (), on_event=say)
         if as_json:
             emit(done.as_json())
         say(f"up: {done.changes} change(s) in {duration(done.seconds)}")
+        _tell_deferred(done.deferred, "`up` after its return catches up")
 
 
 def drift(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
     """Compare every host with what was applied; exit 10 where one differs."""
     with answers(as_json):
-        estate = _prepare(stacks, without)
+        estate = prepare(stacks, without)
         from stacks import engine
 
         found = engine.drift(estate, stacks or (), without or (), on_event=say)
         emit(found.as_json()) if as_json else print(found.as_text())
+        _tell_deferred(found.deferred, "not compared")
         if found.differences:
             raise typer.Exit(ChangesPending.exit_code)
 
@@ -83,7 +87,7 @@ def drift(stacks: Stacks = None, without: Without = None, as_json: Json = False)
 def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> None:
     """Forget a lab's hosts, so that the next `up` begins anew. Removes nothing from them; refused on a real estate."""
     with answers(as_json, interrupted=GO_ON):
-        estate = _prepare(stacks)
+        estate = prepare(stacks)
         from stacks import engine
 
         engine.guard_destroy(estate)
@@ -93,3 +97,8 @@ def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> N
         done = engine.destroy(estate, stacks or (), on_event=say)
         if as_json:
             emit(done.as_json())
+
+
+def _tell_deferred(hosts: tuple[str, ...], what: str) -> None:
+    if hosts:
+        say(f"left out: {', '.join(hosts)} ({what})")

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import pulumi
 
-from estate.loader import load
+from estate.loader import EstateError, load
 from stacks import state
 from stacks.programs import program
+from workstation.errors import GovcloudError
 
 
 def main() -> None:
     """Declare the selected stack. Sites named in the stack setting `govcloud:without` are not waited for."""
     stack = pulumi.get_stack()
     without = (pulumi.Config("govcloud").get("without") or "").replace(",", " ").split()
-    program(state.context(load(), stack, without), stack)()
+    try:
+        declare = program(state.context(load(), stack, without), stack)
+    except (GovcloudError, EstateError) as error:
+        raise pulumi.RunError(str(error)) from None
+    except KeyError as error:
+        raise pulumi.RunError(str(error.args[0])) from None
+    declare()
 
 
 main()

@@ -58,8 +58,17 @@ class Answer:
 class Crew:
     """Runs one operation on stacks, stage by stage. `answers` holds what came so far, also after an interruption."""
 
-    def __init__(self, operation: str, estate: Estate, without: Sequence[str], on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        operation: str,
+        estate: Estate,
+        without: Sequence[str],
+        on_event: OnEvent,
+        held: int | None = None,
+    ) -> None:
+        """`held` is the lock's descriptor: the workers hold it too, so that it outlives a command that is killed."""
         self.answers: list[Answer] = []
+        self._held = () if held is None else (held,)
         self._operation, self._on_event = operation, on_event
         self._request = json.dumps({"estate": estate.model_dump(mode="json"), "without": list(without)})
         self._environment = {
@@ -119,6 +128,7 @@ class Crew:
             env=self._environment,
             cwd=workspace.engine_home(),
             start_new_session=True,
+            pass_fds=self._held,
         ) as process:
             with self._lock:
                 self._processes.append(process)

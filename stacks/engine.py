@@ -9,10 +9,13 @@ import time
 from collections.abc import Sequence
 
 from estate.model import Estate
-from stacks import lock, state, worker, workspace
+from stacks import copies, lock, reach, state, worker, workspace
+from stacks import restore as way_back
 from stacks.crew import Answer, Crew, OnEvent
+from stacks.lineage import About
 from stacks.programs import DATA, stack_hosts, stack_names, stages
 from stacks.reports import Change, DestroyResult, DriftResult, PlanResult, UpResult
+from stacks.restore import Restored
 from workstation.errors import GovcloudError, Refused, WrongUse
 from workstation.ssh import Access
 
@@ -38,20 +41,22 @@ def up(
     """
     begun = time.monotonic()
     workspace.prepare()
-    with lock.held(lock.own_command()):
+    with lock.held(lock.own_command()) as held:
         state.claim(state.instance(estate), on_event)
         _refuse_removals(estate, stacks)
-        answers = _run(worker.UP, estate, stacks, without, on_event)
-        state.copy_out(estate, Access.default(), on_event, without)
+        _ready(estate, stacks, without)
+        try:
+            answers = _run(worker.UP, estate, stacks, without, on_event, held=held)
+        finally:
+            _copy_out(estate, without, on_event)
         state.prune()
     changes = [change for answer in answers for change in answer.changes]
-    dead = {host.name for host in estate.own_hosts if host.at in set(without)}
     return UpResult(
         changes=len(changes),
         seconds=time.monotonic() - begun,
         hosts_changed=tuple(sorted({change.host for change in changes if change.host})),
         stacks={answer.stack: len(answer.changes) for answer in answers},
-        deferred=tuple(sorted(dead)),
+        deferred=deferred(estate, stacks, without),
     )
 
 
@@ -66,10 +71,11 @@ def plan(
     workspace.prepare()
     state.claim(state.instance(estate), on_event)
     _refuse_removals(estate, stacks)
+    _ready(estate, stacks, without)
     answers = _run(worker.PLAN, estate, stacks, without, on_event, staged=False)
     changes = tuple(change for answer in answers for change in answer.changes)
     guard(changes)
-    return PlanResult(changes=changes, seconds=time.monotonic() - begun)
+    return PlanResult(changes=changes, seconds=time.monotonic() - begun, deferred=deferred(estate, stacks, without))
 
 
 def drift(
@@ -79,11 +85,16 @@ def drift(
     begun = time.monotonic()
     workspace.prepare()
     state.claim(state.instance(estate), on_event)
+    _ready(estate, stacks, without)
     found: dict[str, tuple[str, ...]] = {}
     for answer in _run(worker.DRIFT, estate, stacks, without, on_event, staged=False):
         for host, texts in answer.drift.items():
             found[host] = found.get(host, ()) + tuple(text for text in texts if text not in found.get(host, ()))
-    return DriftResult(differences=dict(sorted(found.items())), seconds=time.monotonic() - begun)
+    return DriftResult(
+        differences=dict(sorted(found.items())),
+        seconds=time.monotonic() - begun,
+        deferred=deferred(estate, stacks, without),
+    )
 
 
 def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lambda line: None) -> DestroyResult:
@@ -94,18 +105,32 @@ def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lamb
     guard_destroy(estate)
     begun = time.monotonic()
     workspace.prepare()
-    with lock.held(lock.own_command()):
+    with lock.held(lock.own_command()) as held:
         state.claim(state.instance(estate), on_event)
-        answers = _run(worker.DESTROY, estate, stacks, (), on_event, backwards=True)
+        answers = _run(worker.DESTROY, estate, stacks, (), on_event, backwards=True, held=held)
+        _copy_out(estate, (), on_event)
     return DestroyResult(stacks=tuple(answer.stack for answer in answers), seconds=time.monotonic() - begun)
 
 
-def restore(estate: Estate, host: str, on_event: OnEvent = lambda line: None) -> None:
-    """Bring the state back from an operations host's copy. Raises `Refused` where it belongs to another instance."""
+def restore(estate: Estate, host: str, about: About, copy: bytes, passphrase: str) -> Restored:
+    """Put a host's copy in the state's place, while nobody else works on it. Raises as `stacks.restore.restore`."""
     workspace.prepare()
     with lock.held(lock.own_command()):
-        former = state.copy_back(estate, Access.default(), host)
-        on_event(f"the state was restored from {host}; the former one is kept in {former}")
+        return way_back.restore(estate, host, about, copy, passphrase)
+
+
+def copy(estate: Estate, on_event: OnEvent, *, replace_newer: bool = False) -> tuple[str, ...]:
+    """Copy the state to the operations hosts now; answers those that hold it."""
+    workspace.prepare()
+    with lock.held(lock.own_command()):
+        return copies.copy_out(estate, Access.default(), on_event, replace_newer=replace_newer)
+
+
+def deferred(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> tuple[str, ...]:
+    """Hosts of the stacks that are left out with their sites."""
+    names = [stack for stack in stack_names(estate) if not stacks or stack in stacks]
+    hosts = {host.name for stack in names for host in stack_hosts(estate, stack) if host.at in set(without)}
+    return tuple(sorted(hosts))
 
 
 def guard_destroy(estate: Estate) -> None:
@@ -125,6 +150,22 @@ def guard(changes: Sequence[Change]) -> None:
         raise Refused(
             f"the plan would take away what holds data: {names}", "put it back into the estate, or move the data first"
         )
+
+
+def _ready(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> None:
+    """Whether a run may begin: known names, hosts that answer, and no newer state elsewhere. Changes nothing."""
+    chosen = [name for stage in _selected(estate, stacks, without, staged=True) for name in stage]
+    wanted = {host.name for name in chosen for host in stack_hosts(estate, name) if host.at not in set(without)}
+    reach.check(estate, [host for host in estate.own_hosts if host.name in wanted], Access.default())
+    copies.refuse_if_behind(estate, Access.default(), without)
+
+
+def _copy_out(estate: Estate, without: Sequence[str], on_event: OnEvent) -> None:
+    """Also after a failure: what was changed before it is in the state. A copy that fails does not hide why."""
+    try:
+        copies.copy_out(estate, Access.default(), on_event, without)
+    except (GovcloudError, OSError) as error:
+        on_event(f"the state was not copied to the operations hosts: {error}")
 
 
 def _refuse_removals(estate: Estate, stacks: Sequence[str]) -> None:
@@ -151,10 +192,11 @@ def _run(
     *,
     staged: bool = True,
     backwards: bool = False,
+    held: int | None = None,
 ) -> list[Answer]:
     """All stacks, stage by stage; a failed stage is the last. Raises `StacksFailed`, or `Refused` by protection."""
     order = _selected(estate, stacks, without, staged)
-    crew = Crew(operation, estate, without, on_event)
+    crew = Crew(operation, estate, without, on_event, held)
     try:
         for stage in reversed(order) if backwards else order:
             if not crew.run(stage):
@@ -170,6 +212,13 @@ def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], sta
     names = stack_names(estate)
     if unknown := [stack for stack in stacks if stack not in names]:
         raise WrongUse(f"unknown stack {', '.join(unknown)}", f"known: {', '.join(names)}")
+    sites = {site.name for site in estate.sites}
+    if unknown := [site for site in without if site not in sites]:
+        raise WrongUse(f"unknown site {', '.join(unknown)}", f"known: {', '.join(sorted(sites))}")
+    if both := [stack for stack in stacks if stack in without]:
+        raise WrongUse(f"{', '.join(both)} is asked for and left out", "name the stack or the site, not both")
+    if sites <= set(without):
+        raise WrongUse("every site is left out, so nothing would be done", "leave out the dead ones only")
     wanted = [stack for stack in names if (not stacks or stack in stacks) and stack not in without]
     if not staged:
         return [wanted] if wanted else []

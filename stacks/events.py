@@ -31,6 +31,8 @@ CONTEXT_LINES = 2
 _SECRET = re.compile(rf'{SECRETS}\["([^"]+)"\]')
 _LIST_OF_ERRORS = re.compile(r"\d+ errors? occurred:\s*\* |\n\s*\* ")
 _TRANSPORT = re.compile(r"^((Preview|Update|Refresh) failed: |rpc error: code = \w+ desc = )+")
+_PROVIDER_ENDED = re.compile(r"exited prematurely|error reading from server: EOF")
+_ITS_LAST_WORDS = "STDOUT and STDERR streams of the plugin:"
 _ONLY_THAT_IT_FAILED = ("update failed", "preview failed", "refresh failed")
 _COLOUR = re.compile(r"<\{%[^%]*%\}>")
 
@@ -69,7 +71,11 @@ def faults_of(event: DiagnosticEvent) -> tuple[str, ...]:
     """What went wrong in the operator's words; empty for what is no error or only says that there was one."""
     if event.severity != "error":
         return ()
-    parts = _LIST_OF_ERRORS.split(clean(event.message))
+    text = clean(event.message)
+    if _PROVIDER_ENDED.search(text):
+        said = text.partition(_ITS_LAST_WORDS)[2].strip().splitlines()
+        return (": ".join(["the provider was ended before it had answered", *said[-1:]]),)
+    parts = _LIST_OF_ERRORS.split(text)
     faults = (_TRANSPORT.sub("", part.strip()) for part in parts)
     return tuple(fault for fault in faults if fault and not fault.startswith(_ONLY_THAT_IT_FAILED))
 

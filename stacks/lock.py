@@ -1,7 +1,9 @@
 """One change at a time: who holds the estate, since when, and what a dead holder left behind.
 
-Two locks. Ours is an advisory lock of the operating system and dies with its holder; the file's content only says who
-it is. The backend's are files with a process ID, which outlive a killed engine: those of dead processes are removed.
+Two locks. Ours is an advisory lock of the operating system, held by the command and by its workers. It ends with the
+last of them: a killed command is waited for until the hosts that it had begun are finished. The file's content only
+says who it was. The backend's locks are files with a process ID, which outlive a killed engine: those of dead
+processes are removed.
 """
 
 from __future__ import annotations
@@ -24,8 +26,11 @@ WAIT = "wait for it to end, or end it; what it changed is kept and the next run 
 
 
 @contextmanager
-def held(command: str) -> Iterator[None]:
-    """Hold the estate's stacks to the end of the block. Raises `Locked` with holder and time."""
+def held(command: str) -> Iterator[int]:
+    """Hold the estate's stacks to the end of the block; gives the descriptor that holds them.
+
+    Raises `Locked` with holder and time.
+    """
     path = workspace.state_home() / "govcloud.lock"
     with path.open("a+", encoding="utf-8") as stream:
         try:
@@ -40,7 +45,7 @@ def held(command: str) -> Iterator[None]:
         )
         stream.flush()
         try:
-            yield
+            yield stream.fileno()
         finally:
             stream.seek(0)
             stream.truncate()
@@ -76,19 +81,35 @@ def _holds(pid: int, lock_file: Path) -> bool:
 
 def _start_s(pid: int) -> float:
     """When a process started, in seconds since the epoch."""
-    ticks = float(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
+    ticks = float(_stat(pid)[19])
     boot = next(
         line for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines() if line.startswith("btime ")
     )
     return float(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
+def _stat(pid: int) -> list[str]:
+    """The kernel's fields of a process, from its state on. Raises `OSError` where there is none."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+
+
 def _holder(path: Path) -> str:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {content['pid']} (`{content['command']}`) since {content['since']}"
+        who = f"process {content['pid']} (`{content['command']}`) since {content['since']}"
+        if _lives(int(content["pid"])):
+            return who
+        return f"{who}, which was killed; the hosts that it had begun are being finished"
     except (ValueError, KeyError, OSError):
         return "another process that has only just begun"
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process still works: one that only waits for its parent to take notice does not."""
+    try:
+        return _stat(pid)[0] != "Z"
+    except OSError:
+        return False
 
 
 def own_command() -> str:

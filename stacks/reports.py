@@ -45,15 +45,21 @@ class PlanResult:
 
     changes: tuple[Change, ...]
     seconds: float
+    deferred: tuple[str, ...] = ()
+    """Hosts left out by `--without`, of which nothing is known."""
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return {"changes": [asdict(change) for change in self.changes], "seconds": round(self.seconds, 1)}
+        return {
+            "changes": [asdict(change) for change in self.changes],
+            "seconds": round(self.seconds, 1),
+            "deferred": list(self.deferred),
+        }
 
     def as_text(self) -> str:
         """For people."""
         if not self.changes:
-            return "nothing to change: the estate is as declared"
+            return "nothing to change: " + ("what is left is" if self.deferred else "the estate is") + " as declared"
         return "\n".join([*(change.as_text() for change in self.changes), f"{len(self.changes)} change(s)"])
 
 
@@ -80,18 +86,21 @@ class DriftResult:
 
     differences: Mapping[str, tuple[str, ...]]
     seconds: float
+    deferred: tuple[str, ...] = ()
+    """Hosts left out by `--without`, which were not compared."""
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return {
             "differences": {host: list(found) for host, found in self.differences.items()},
             "seconds": round(self.seconds, 1),
+            "deferred": list(self.deferred),
         }
 
     def as_text(self) -> str:
         """For people."""
         if not self.differences:
-            return "no drift: every host is as applied"
+            return "no drift: every host that was compared is as applied"
         lines = []
         for host, found in self.differences.items():
             lines.append(f"{host}:")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -30,6 +31,8 @@ UP, PLAN, DRIFT, DESTROY = "up", "plan", "drift", "destroy"
 AT_ONCE = 8
 """Hosts that the engine works on side by side: more only wait for the operator's cores."""
 
+_COUNT = re.compile(r"\d+ errors? occurred:")
+
 Tell = Callable[[str, Any], None]
 
 
@@ -39,20 +42,25 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, lambda *_: None)  # the engine gets it too and ends in order; its end is ours
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_command, daemon=True).start()
-    tell = _teller()
+    tell = Teller()
     try:
         context = state.context(Estate.model_validate(request["estate"]), stack, request["without"])
         _OPERATIONS[operation](context, stack, tell)
     except CommandError as error:
-        tell("fault", _last_words(str(error)))
-        tell("ended", "failed")
-        return 1
+        return _failed(tell, "" if tell.faults else _last_words(str(error)))
     except GovcloudError as error:
-        tell("fault", str(error))
-        tell("ended", "failed")
-        return 1
+        return _failed(tell, str(error))
+    except OSError as error:
+        return _failed(tell, f"{error.filename or 'the state'}: {error.strerror or error}")
     tell("ended", "done")
     return 0
+
+
+def _failed(tell: Tell, fault: str) -> int:
+    if fault:
+        tell("fault", fault)
+    tell("ended", "failed")
+    return 1
 
 
 def _end_with_the_command() -> None:
@@ -61,17 +69,20 @@ def _end_with_the_command() -> None:
     os.killpg(0, signal.SIGINT)
 
 
-def _teller() -> Tell:
+class Teller:
     """Standard output belongs to the answers alone: whatever else prints goes to standard error."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    lock = threading.Lock()
 
-    def tell(key: str, value: Any) -> None:
-        with lock:
-            stream.write(json.dumps({key: value}) + "\n")
+    def __init__(self) -> None:
+        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+        os.dup2(2, 1)
+        self._lock = threading.Lock()
+        self.faults = 0
+        """How many were told: the engine's last words only repeat them."""
 
-    return tell
+    def __call__(self, key: str, value: Any) -> None:
+        with self._lock:
+            self.faults += key == "fault"
+            self._stream.write(json.dumps({key: value}) + "\n")
 
 
 def _up(context: Context, stack: str, tell: Tell) -> None:
@@ -166,8 +177,11 @@ def _diagnostic(event: EngineEvent, tell: Tell) -> None:
 
 def _last_words(text: str) -> str:
     """What an engine says that failed before its first event; empty where events have told it."""
-    lines = [line.strip().removeprefix("stderr:").strip() for line in text.splitlines()]
-    return "\n".join(line.removeprefix("error:").strip() for line in lines if line.startswith("error:"))
+    _, _, said = text.rpartition("stderr:")
+    lines = [line.strip() for line in said.splitlines()]
+    first = next((number for number, line in enumerate(lines) if line.startswith("error:")), len(lines))
+    words = [line.removeprefix("error:").removeprefix("*").strip() for line in lines[first:]]
+    return "\n".join(word for word in words if word and not _COUNT.fullmatch(word))
 
 
 if __name__ == "__main__":

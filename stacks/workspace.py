@@ -3,18 +3,17 @@
 $GOVCLOUD_HOME/state             the file backend, one checkpoint per stack, secrets encrypted
 $GOVCLOUD_HOME/engine/passphrase opens them; 0600, made once, never leaves the operator's side
 $GOVCLOUD_HOME/engine/bin        our provider's executable, put first on the engine's PATH
+$GOVCLOUD_HOME/engine/pulumi.sh  what plain `pulumi up` needs, to be read by a shell
 $GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would otherwise write into the tree
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -22,9 +21,10 @@ from pulumi import automation as auto
 from pulumi.automation._cmd import PulumiCommand
 from semver import VersionInfo
 
+from stacks import passphrase
 from stacks.programs import PROJECT
 from workstation import paths
-from workstation.errors import GovcloudError
+from workstation.errors import GovcloudError, Refused
 
 PLUGIN = "pulumi-resource-govcloud"
 
@@ -42,6 +42,16 @@ def state_home() -> Path:
 def checkpoint(stack: str) -> Path:
     """Where the backend keeps a stack's state."""
     return state_home() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def settings(stack: str) -> Path:
+    """A stack's settings, outside the tree."""
+    return engine_home() / stack / f"Pulumi.{stack}.yaml"
+
+
+def passphrase_file() -> Path:
+    """Where the engine reads the passphrase."""
+    return engine_home() / "passphrase"
 
 
 def engine_binary() -> Path:
@@ -79,18 +89,18 @@ class Stack(auto.Stack):
 
 
 def prepare() -> None:
-    """Make what is missing: folders, passphrase, the provider's executable."""
+    """Make what is missing: folders, the provider's executable, the environment for plain `pulumi`."""
     for folder in (engine_home() / "bin", state_home()):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _passphrase()
     _plugin()
+    _shell_environment()
 
 
 def environment() -> dict[str, str]:
     """The engine's environment. Nothing in it lets the engine look for updates or plugins on a network."""
     return {
         "PULUMI_BACKEND_URL": f"file://{state_home()}",
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase()),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_opener()),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_IGNORE_AMBIENT_PLUGINS": "false",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -126,16 +136,26 @@ def _existing(name: str, workspace: auto.LocalWorkspace) -> Stack:
     return stack
 
 
-def _passphrase() -> Path:
-    path = engine_home() / "passphrase"
-    if not path.exists():
-        draft = path.with_suffix(f".{os.getpid()}")
+def _opener() -> Path:
+    """The passphrase's file. Made with the first state; never for one that exists, which it could not open."""
+    if not passphrase_file().exists() and next(checkpoint("any").parent.glob("*.json"), None):
+        raise Refused(
+            f"{passphrase_file()} is gone, and the state cannot be opened without it",
+            "bring it back from where its copy is kept (docs/lost-workstation.md), then run the same command again",
+        )
+    passphrase.make(passphrase_file())
+    return passphrase_file()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file of the operator's, 0600, wholly or not at all: a full disk must not leave half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
         draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(32) + "\n", encoding="ascii")
-        with suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
-    return path
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _plugin() -> None:
@@ -153,3 +173,21 @@ def _plugin() -> None:
     draft.write_text(script, encoding="utf-8")
     draft.chmod(0o755)
     draft.replace(path)
+
+
+def _shell_environment() -> None:
+    """`environment` for people: a file that their shell reads before plain `pulumi up`."""
+    fixed = {
+        "PULUMI_BACKEND_URL": f"file://{state_home()}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase_file()),
+        "GOVCLOUD_HOME": str(paths.home()),
+        "GOVCLOUD_CACHE": str(paths.cache()),
+        "PYTHONPATH": str(paths.repo()),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in fixed.items()]
+    first = shlex.quote(f"{engine_home() / 'bin'}:{Path(sys.executable).parent}")
+    text = "\n".join([*lines, f"export PATH={first}:$PATH", ""])
+    path = engine_home() / "pulumi.sh"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_whole(path, text.encode())

@@ -126,13 +126,14 @@ def _apply(values: dict[str, Any], call: Call) -> None:
             call.say(f"{host}: {event.role}")
 
     try:
-        apply(
-            shape.host_input(values),
-            Access.default(),
-            artifacts=paths.cache() / "artifacts",
-            on_event=on_event,
-            timeout_s=call.timeout_s or APPLY_TIMEOUT_S,
-        )
+        with waves.alone(host, call.say):
+            apply(
+                shape.host_input(values),
+                Access.default(),
+                artifacts=paths.cache() / "artifacts",
+                on_event=on_event,
+                timeout_s=call.timeout_s or APPLY_TIMEOUT_S,
+            )
     except GovcloudError as error:
         raise ResourceFailed(error.message) from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -121,6 +122,10 @@ class Govcloud(sdk.Provider):
 class Servicer(ProviderServicer):
     """The SDK's servicer whose failures carry the exception's own words."""
 
+    async def Handshake(self, request: Any, context: Any) -> Any:
+        """Not offered, and the engine does without; the SDK's own answer would leave a traceback in its logs."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no handshake")
+
 
 def _guarded(name: str) -> Callable[[Any, Any, Any], Awaitable[Any]]:
     inner = getattr(ProviderServicer, name)
@@ -139,6 +144,12 @@ def _guarded(name: str) -> Callable[[Any, Any, Any], Awaitable[Any]]:
 
 for _name in _GUARDED:
     setattr(Servicer, _name, _guarded(_name))
+
+
+def _watch_engine(ended: asyncio.Event) -> None:
+    """An engine that is killed tells nobody; without this, its provider would stay for ever."""
+    engine = os.pidfd_open(os.getppid())
+    asyncio.get_running_loop().add_reader(engine, ended.set)
 
 
 def serve(argv: list[str], provider: Govcloud) -> None:
@@ -160,7 +171,9 @@ def serve(argv: list[str], provider: Govcloud) -> None:
         ended = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        _watch_engine(ended)
         await ended.wait()
+        await provider.cancel()  # hosts that have begun are finished: leaving waits for their threads
         await server.stop(None)
 
     asyncio.run(run())

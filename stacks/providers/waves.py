@@ -1,7 +1,8 @@
 """A change to a live estate goes one host at a time, whichever stack or command it comes from.
 
-The turn is an advisory lock of the operating system: it ends with its holder, however that dies. When a host fails, the
-others of the same run are left as they are: a bad change then stands on one host and not on all.
+New hosts go side by side, but one process at a time works on each: a provider whose engine was killed first finishes
+what it had begun. Turns are advisory locks of the operating system: they end with their holder, however that dies. When
+a host fails, the others of the same run are left as they are: a bad change then stands on one host and not on all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -64,6 +65,20 @@ def turn(host: str) -> Iterator[Turn]:
             if held.begun:
                 held.fail()
             raise
+
+
+@contextmanager
+def alone(host: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Work on the host as the only process; one that still finishes an interrupted run is waited for, and told."""
+    folder = lock_folder() / "hosts"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{host}.lock").open("a", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{host}: an interrupted run is still at work there; waiting for its end")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def lock_folder() -> Path:

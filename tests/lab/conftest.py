@@ -16,6 +16,7 @@ ORDER = (
     "test_power.py",
     "test_network.py",
     "test_deploy.py",
+    "test_state.py",
     "test_hosts.py",
     "test_protections.py",
     "test_drills.py",

@@ -108,20 +108,6 @@ def test_an_interrupted_operation_is_repaired() -> None:
     assert set(run(declare)) == {"same"}
 
 
-def test_the_state_comes_back_from_its_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packed, lost, unpacked: the same secrets, nothing to change."""
-    monkeypatch.setattr(state, "instance", lambda estate: "lab-1")
-    state.claim("lab-1", lambda line: None)
-    run(declare)
-    copy, first = state.pack(ESTATE), _outputs("authority")["cert"]
-    assert b"PRIVATE KEY" not in copy
-    state.set_aside("lost")
-    assert not state.resources(STACK)
-    state.unpack(ESTATE, copy, "futian-ops1")
-    assert _outputs("authority")["cert"] == first
-    assert set(run(declare)) == {"same"}
-
-
 def _renamed(leaf: Any) -> Any:
     return type(leaf)(name=leaf.name, subject=leaf.subject, sans=(*leaf.sans, "another"), usages=leaf.usages)
 

@@ -32,6 +32,7 @@ UNKNOWN = {
     "stack": ("up", "nosuch"),
     "site left out": ("plan", "--without", "nosuch"),
     "bench": ("bench", "nosuch"),
+    "operations host": ("state", "restore", "--from", "futian-edge1"),
     "scope": ("test", "nosuch"),
 }
 NEED_ROOT = {
@@ -41,6 +42,9 @@ NEED_ROOT = {
     "up": ("up",),
     "drift": ("drift",),
     "destroy": ("destroy", "--yes"),
+    "state list": ("state", "list"),
+    "state copy": ("state", "copy"),
+    "state restore": ("state", "restore", "--from", "futian-ops1"),
     "lab up": ("lab", "up"),
     "lab down": ("lab", "down"),
     "lab power": ("lab", "power", "off", "futian"),

@@ -55,12 +55,21 @@ def test_interrupted_operations_are_named() -> None:
 
 
 def test_the_passphrase_is_made_once_and_readable_by_its_owner_only() -> None:
-    """A second preparation keeps it."""
-    path = workspace.engine_home() / "passphrase"
+    """A second run keeps it."""
+    path = workspace.passphrase_file()
+    assert workspace.environment()["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(path)
     first = path.read_text()
-    workspace.prepare()
+    workspace.environment()
     assert path.read_text() == first
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lost_passphrase_is_told_and_never_made_anew_over_a_state_that_it_could_not_open() -> None:
+    """The message says where to look."""
+    _checkpoint("network", resources=[])
+    with pytest.raises(Refused, match="passphrase is gone"):
+        workspace.environment()
+    assert not workspace.passphrase_file().exists()
 
 
 def test_a_plan_that_takes_data_away_is_refused() -> None:

@@ -1,0 +1,224 @@
+"""Copies of the state on the operations hosts: which there are, making and fetching one.
+
+The hosts are asked what they hold; nothing here believes its own memory of having sent it. Secrets in a copy stay
+encrypted, and the passphrase never goes with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import socket
+import tarfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from estate.addressing import plan as address_plan
+from estate.model import Estate, Host, Kind
+from stacks import state, workspace
+from stacks.lineage import About, Relation, behind, relation
+from stacks.programs import stack_names
+from workstation import ssh
+from workstation.errors import GovcloudError
+
+FOLDER = "/var/lib/govcloud/state"
+"""Of the copy on an operations host, readable by root only."""
+TIMEOUT_S = 20.0
+ABOUT = "about.json"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What an operations host holds. `about` is None where it holds nothing, or was not reached."""
+
+    host: str
+    reached: bool
+    about: About | None = None
+
+
+def here(estate: Estate) -> About | None:
+    """The state of this workstation; None where it has none."""
+    numbers = {
+        stack: len(state.resources(stack)) for stack in stack_names(estate) if workspace.checkpoint(stack).exists()
+    }
+    if not numbers:
+        return None
+    last, digest = _last(), _digest(estate)
+    if last and last.digest == digest and last.instance == state.owner():
+        return last
+    return About(
+        instance=state.owner(),
+        serial=(last.serial if last else 0) + 1,
+        digest=digest,
+        at=state.changed_at(estate).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        workstation=socket.gethostname(),
+        resources=numbers,
+        copied=False,
+    )
+
+
+def survey(estate: Estate, access: ssh.Access, without: Iterable[str] = ()) -> tuple[Found, ...]:
+    """What each operations host holds, but those at the sites `without`."""
+    dead = set(without)
+    hosts = [host for host in estate.own_hosts if host.kind is Kind.OPS and host.at not in dead]
+    return tuple(ssh.on_each(hosts, lambda host: _ask(estate, access, host)))
+
+
+def refuse_if_behind(estate: Estate, access: ssh.Access, without: Iterable[str] = ()) -> None:
+    """Raises `Refused` where an operations host holds a state that this workstation lacks.
+
+    A change from here would make keys and passwords anew that are in use, or undo what another workstation recorded.
+    """
+    mine = here(estate)
+    current = state.instance(estate)
+    for found in survey(estate, access, without):
+        if found.about is None or found.about.instance != current:
+            continue
+        if reason := behind(found.host, found.about, mine):
+            raise reason
+
+
+def copy_out(
+    estate: Estate, access: ssh.Access, say: Say, without: Iterable[str] = (), *, replace_newer: bool = False
+) -> tuple[str, ...]:
+    """Copy the state to every reachable operations host that lacks it; answers the hosts that now hold it.
+
+    A newer copy is left alone and told, unless `replace_newer`.
+    """
+    mine = here(estate)
+    if mine is None:
+        return ()
+    hosts = survey(estate, access, without)
+    newer = {found.host: found.about.serial for found in hosts if found.about and behind(found.host, found.about, mine)}
+    if replace_newer and newer:
+        mine, newer = replace(mine, serial=max(newer.values()) + 1), {}
+    for found in hosts:
+        if not found.reached:
+            say(f"{found.host}: not reached, so it holds no copy of the newest state")
+        elif found.host in newer:
+            say(f"{found.host}: holds a state that this workstation lacks; it is left there")
+    remember(mine)  # before it is sent: killed in between, this workstation would not know its own copies again
+    able = [found for found in hosts if found.reached and found.host not in newer]
+    lacking = [found.host for found in able if not found.about or relation(found.about, mine) is not Relation.SAME]
+    failed = _send_to_all(estate, access, lacking, replace(mine, copied=True))
+    for host, reason in failed.items():
+        say(f"{host}: the copy of the state was not written: {reason}")
+    holders = tuple(found.host for found in able if found.host not in failed)
+    if holders:
+        remember(replace(mine, copied=True))
+    return holders
+
+
+def fetch(estate: Estate, access: ssh.Access, host_name: str) -> tuple[About, bytes]:
+    """A host's copy. Raises `GovcloudError` where it has none that can be read, or is not reached."""
+    address = _address(estate, estate.host(host_name))
+    done = ssh.run(access, address, ["cat", f"{FOLDER}/state.tar"], timeout_s=TIMEOUT_S)
+    about = about_of(done.stdout) if done.returncode == 0 else None
+    if about is None:
+        raise GovcloudError(
+            f"{host_name} holds no copy of the state that can be read", "`./govcloud state list` shows who holds one"
+        )
+    return about, done.stdout
+
+
+def about_of(copy: bytes) -> About | None:
+    """What the copy says of itself; None where it is damaged."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(copy)) as archive:
+            content = archive.extractfile(ABOUT)
+            return About.from_json(content.read()) if content else None
+    except (tarfile.TarError, KeyError):
+        return None
+
+
+def pack(estate: Estate, about: About) -> bytes:
+    """The copy: a tar archive of all checkpoints and stack settings, secrets still encrypted, and what it is."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        content = json.dumps(about.as_json()).encode()
+        header = tarfile.TarInfo(ABOUT)
+        header.size, header.mode = len(content), 0o600
+        archive.addfile(header, io.BytesIO(content))
+        for stack in stack_names(estate):
+            for path in (workspace.checkpoint(stack), workspace.settings(stack)):
+                if path.exists():
+                    archive.add(path, f"{stack}/{path.name}")
+    return stream.getvalue()
+
+
+def summary(found: Sequence[Found], mine: About | None, current: str) -> list[dict[str, Any]]:
+    """One row for each host, for people and for `--json`."""
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        if not one.about:
+            held = "holds none" if one.reached else "not reached"
+        elif one.about.instance != current:
+            held = Relation.FOREIGN
+        else:
+            held = relation(one.about, mine)
+        told = {"text": one.about.as_text(), "state": one.about.as_json()} if one.about else {}
+        rows.append({"host": one.host, "copy": str(held), **told})
+    return rows
+
+
+def _ask(estate: Estate, access: ssh.Access, host: Host) -> Found:
+    argv = ["tar", "-xOf", f"{FOLDER}/state.tar", ABOUT]
+    try:
+        done = ssh.run(access, _address(estate, host), argv, timeout_s=TIMEOUT_S)
+    except ssh.HostUnreachable:
+        return Found(host=host.name, reached=False)
+    return Found(host=host.name, reached=True, about=None if done.returncode else About.from_json(done.stdout))
+
+
+def _send_to_all(estate: Estate, access: ssh.Access, hosts: Sequence[str], about: About) -> dict[str, str]:
+    """Why it was not written, by host; those to which it was are not in it."""
+    bundle = pack(estate, about) if hosts else b""
+    reasons = ssh.on_each(hosts, lambda host: _send(estate, access, host, bundle))
+    return {host: reason for host, reason in zip(hosts, reasons, strict=True) if reason}
+
+
+def _send(estate: Estate, access: ssh.Access, host_name: str, bundle: bytes) -> str:
+    """Why it was not written; empty where it was. The former copy stays until the new one is on the disk."""
+    new = f"{FOLDER}/.new"
+    script = f"umask 077 && mkdir -p {FOLDER} && cat > {new} && sync {new} && mv {new} {FOLDER}/state.tar"
+    address = _address(estate, estate.host(host_name))
+    try:
+        done = ssh.run(access, address, ["sh", "-c", script], stdin=bundle, timeout_s=TIMEOUT_S)
+    except ssh.HostUnreachable as error:
+        return str(error)
+    return "" if done.returncode == 0 else done.stderr.decode(errors="replace").strip() or f"exit {done.returncode}"
+
+
+def _digest(estate: Estate) -> str:
+    """Of the resources, in no order. Each run encrypts all secrets anew, so a new one is told by `modified` alone."""
+    total = hashlib.sha256()
+    for stack in stack_names(estate):
+        for resource in sorted(state.resources(stack), key=lambda resource: str(resource["urn"])):
+            total.update(json.dumps(_without_ciphertext(resource), sort_keys=True).encode())
+    return total.hexdigest()
+
+
+def _without_ciphertext(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_ciphertext(item) for key, item in value.items() if key != "ciphertext"}
+    return [_without_ciphertext(item) for item in value] if isinstance(value, list) else value
+
+
+def _last() -> About | None:
+    try:
+        return About.from_json((workspace.state_home() / "copied.json").read_bytes())
+    except OSError:
+        return None
+
+
+def remember(about: About) -> None:
+    """The state here is this one: the next that differs from it has the next serial."""
+    workspace.write_whole(workspace.state_home() / "copied.json", json.dumps(about.as_json()).encode())
+
+
+def _address(estate: Estate, host: Host) -> str:
+    return str(host.platform.address or address_plan(estate).management(host.name))

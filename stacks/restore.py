@@ -1,0 +1,130 @@
+"""The way back of a lost state: from an operations host's copy, with the passphrase from the safe.
+
+Everything is checked before anything is changed: whose the copy is, that nothing newer would be replaced, and that the
+passphrase opens it. The new state is written whole beside the old one, which is then set aside, never deleted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from estate.model import Estate
+from stacks import copies, passphrase, state, workspace
+from stacks.lineage import About, Relation, relation
+from stacks.programs import stack_names
+from workstation.errors import GovcloudError, Refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What was done. `former` holds the state that was here before; None where there was none."""
+
+    host: str
+    about: About
+    former: Path | None
+
+
+def refusal(host: str, copy: About, mine: About | None, current: str, *, replace_newer: bool = False) -> Refused | None:
+    """Why this copy may not take the place of the state here; None where it may.
+
+    `current` is the estate's instance: state of a lab that is gone may be replaced, and is never brought back.
+    """
+    if copy.instance != current:
+        return Refused(
+            f"{host}'s copy is of instance {copy.instance}, this estate is {current}",
+            "restore only what came from it; `./govcloud state list` shows who holds what",
+        )
+    if mine is None or mine.instance != current or replace_newer:
+        return None
+    kind = relation(copy, mine)
+    if kind is Relation.OLDER:
+        how = f"is newer than {host}'s copy ({copy.as_text()})"
+    elif kind is Relation.FORKED:
+        how = f"was changed apart from {host}'s copy ({copy.as_text()})"
+    else:
+        return None
+    return Refused(
+        f"the state here ({mine.as_text()}) {how}; restoring would lose what it knows",
+        "nothing to do where it works; to replace it all the same, add --replace-newer: it is kept beside",
+    )
+
+
+def opener(copy: bytes) -> str | None:
+    """The passphrase of this workstation where it opens the copy; None where it does not, or there is none."""
+    try:
+        text = workspace.passphrase_file().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return text if opens(copy, text) else None
+
+
+def opens(copy: bytes, text: str) -> bool:
+    """Whether the passphrase opens every stack's state in the copy. Takes half a second for each."""
+    found = [json.loads(content) for name, content in _members(copy) if name.endswith(".json") and "/" in name]
+    latest = [one.get("checkpoint", {}).get("latest") or {} for one in found]
+    salts = {salt for one in latest if (salt := (one.get("secrets_providers") or {}).get("state", {}).get("salt"))}
+    return all(passphrase.opens(text, salt) for salt in salts)
+
+
+def restore(estate: Estate, host: str, about: About, copy: bytes, text: str) -> Restored:
+    """Put the copy in the state's place, with the passphrase that opens it.
+
+    Raises `Refused` where it does not. Interrupted anywhere, the same call goes on.
+    """
+    if not opens(copy, text):
+        raise Refused(
+            f"the passphrase does not open {host}'s copy of the state", "bring the one that was in use when it was made"
+        )
+    draft = workspace.state_home() / ".incoming"
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        stacks = _write(copy, draft, stack_names(estate))
+        former = _set_aside()
+        (draft / ".pulumi").rename(workspace.state_home() / ".pulumi")
+        for stack in stacks:
+            if (draft / f"Pulumi.{stack}.yaml").exists():
+                workspace.settings(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                (draft / f"Pulumi.{stack}.yaml").replace(workspace.settings(stack))
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    workspace.write_whole(workspace.passphrase_file(), text.strip().encode() + b"\n")
+    state.take(about.instance)
+    copies.remember(about)
+    return Restored(host=host, about=about, former=former)
+
+
+def _set_aside() -> Path | None:
+    """The former state with the passphrase that opens it; None where there is none."""
+    if not (workspace.state_home() / ".pulumi").exists():
+        return None
+    former = state.set_aside("before-restore")
+    if workspace.passphrase_file().exists():
+        workspace.write_whole(former / "passphrase", workspace.passphrase_file().read_bytes())
+    return former
+
+
+def _write(copy: bytes, folder: Path, known: tuple[str, ...]) -> list[str]:
+    """The copy's files in `folder`, laid out as the backend wants them; answers the stacks. Other names are ignored."""
+    stacks = []
+    root = workspace.checkpoint("any").parent.relative_to(workspace.state_home())
+    for name, content in _members(copy):
+        stack, _, file = name.partition("/")
+        if stack not in known or file not in (f"{stack}.json", f"Pulumi.{stack}.yaml"):
+            continue
+        target = folder / root / file if file == f"{stack}.json" else folder / file
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        workspace.write_whole(target, content)
+        stacks += [stack] if file == f"{stack}.json" else []
+    if not stacks:
+        raise GovcloudError("the copy holds no stack of this estate", "name another operations host")
+    return stacks
+
+
+def _members(copy: bytes) -> list[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(copy)) as archive:
+        return [(one.name, content.read()) for one in archive.getmembers() if (content := archive.extractfile(one))]

@@ -1,0 +1,46 @@
+"""Our provider with folders for hosts: `python held_provider.py ENGINE`.
+
+To apply is to wait for the lock of $GOVCLOUD_TEST_MACHINES/hold, which the test keeps as long as it wants to see a run
+in mid-flight. What begins and what ends is written to `log` there. Everything else is the real provider.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+from stacks.providers import __main__ as provider
+from stacks.providers import playbook, waves
+from stacks.providers.resource import Call
+
+FOLDER = Path(os.environ["GOVCLOUD_TEST_MACHINES"])
+
+
+def note(what: str) -> None:
+    """One line, whole."""
+    with (FOLDER / "log").open("a", encoding="utf-8") as stream:
+        stream.write(what + "\n")
+
+
+def apply(values: dict[str, Any], call: Call) -> None:
+    """In the place of Ansible."""
+    with waves.alone(values["host"], call.say):
+        note(f"begun {values['host']}")
+        with (FOLDER / "hold").open("a") as hold:
+            fcntl.flock(hold, fcntl.LOCK_SH)
+        note(f"ended {values['host']}")
+
+
+def compare(values: dict[str, Any]) -> tuple[()]:
+    """Every host is as declared."""
+    with (FOLDER / "compared").open("a", encoding="utf-8") as stream:
+        stream.write(values["host"] + "\n")
+    return ()
+
+
+if __name__ == "__main__":
+    playbook._apply = apply
+    playbook._compare = compare
+    provider.main()

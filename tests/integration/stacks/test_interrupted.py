@@ -1,0 +1,231 @@
+"""An update that is killed in mid-flight, at every level: told, nothing is done twice at once, and the next goes on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from stacks import lock, state, workspace
+from stacks.worker import AT_ONCE
+from tests.integration.stacks.machines import ESTATE, Machines
+from workstation import paths
+from workstation.errors import Locked
+
+UP = """
+import sys
+from estate.loader import load
+from stacks import engine, workspace
+from workstation.errors import GovcloudError
+workspace._plugin = lambda: None
+estate = load().model_copy(update={"lab": False})
+try:
+    done = engine.up(estate, [sys.argv[1]], on_event=lambda line: print(line, flush=True))
+    print("done", done.changes)
+except GovcloudError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+ROUTERS = len(ESTATE.sites)
+"""Hosts of the stack `province`."""
+LONG_S = 300.0
+"""A full machine is slow; a hang is for ever."""
+VICTIMS = {"worker": "-m stacks.worker", "engine": "--exec-kind auto.inline", "provider": "held_provider.py"}
+"""By what stands in their command lines."""
+
+
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state of its own, and the provider whose hosts are folders."""
+    workspace.engine_binary()
+    monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
+    monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(paths.repo()))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    workspace.prepare()
+    script = Path(__file__).with_name("held_provider.py")
+    plugin = workspace.engine_home() / "bin" / workspace.PLUGIN
+    plugin.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))} "$@"\n')
+    (tmp_path / "home" / "ssh").mkdir()
+    (tmp_path / "home" / "ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA operator\n")
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
+    """All with power."""
+    prepared(tmp_path, monkeypatch)
+    return Machines(tmp_path / "machines", monkeypatch)
+
+
+@contextmanager
+def held(tmp_path: Path) -> Iterator[None]:
+    """Whatever is applied to a host is not finished before the end of the block."""
+    with (tmp_path / "machines" / "hold").open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def up(stack: str, *prefix: str) -> subprocess.Popen[str]:
+    """An operator's `up network`, in the background."""
+    argv = [*prefix, sys.executable, "-c", UP, stack]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finished(stack: str, *prefix: str) -> str:
+    """An operator's `up network` that must succeed; answers its words."""
+    with up(stack, *prefix) as process:
+        words = process.communicate(timeout=LONG_S)[0]
+    assert process.returncode == 0, words
+    return words
+
+
+def log(tmp_path: Path) -> list[str]:
+    """What the hosts saw, in order."""
+    path = tmp_path / "machines" / "log"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Poll; fails with what did not come."""
+    end = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < end, f"not within {LONG_S:g} s: {what}"
+        time.sleep(0.05)
+
+
+def lock_is_free() -> bool:
+    """Whether the next operator would not be refused with 8."""
+    try:
+        with lock.held("the test"):
+            return True
+    except Locked:
+        return False
+
+
+def one_of(pid: int, words: str) -> int:
+    """The process below `pid` whose command line holds the words. The engine's threads have children of their own."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and words in _cmdline(entry) and pid in _ancestors(int(entry.name)):
+            return int(entry.name)
+    raise AssertionError(f"no process {words!r} below {pid}")
+
+
+def _cmdline(entry: Path) -> str:
+    try:
+        return (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _ancestors(pid: int) -> set[int]:
+    found = set()
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            break
+        found.add(pid)
+    return found
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended."""
+    return not Path(f"/proc/{pid}").exists()
+
+
+def assert_nothing_twice_at_once(lines: list[str]) -> None:
+    """Between a host's beginning and its end nothing else begins there."""
+    working: set[str] = set()
+    for line in lines:
+        what, host = line.split()
+        assert (what == "begun") == (host not in working), lines
+        working ^= {host}
+
+
+def test_a_killed_command_is_waited_for_and_the_next_goes_on(machines: Machines, tmp_path: Path) -> None:
+    """Hosts that had begun are finished and recorded, no other is begun; a second operator gets 8 and is told why."""
+    with held(tmp_path):
+        first = up("network")
+        wait_until(lambda: len(log(tmp_path)) == AT_ONCE, "hosts have begun")
+        first.kill()
+        first.communicate(timeout=LONG_S)
+        with up("network") as second:
+            words = second.communicate(timeout=LONG_S)[0]
+        assert second.returncode == 8, words
+        assert f"process {first.pid}" in words
+        assert "was killed" in words
+    wait_until(lambda: lock_is_free(), "the workers end")
+    assert len(log(tmp_path)) == 2 * AT_ONCE
+    assert f"done {len(ESTATE.own_hosts) - AT_ONCE}" in finished("network")
+    assert_nothing_twice_at_once(log(tmp_path))
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_what_is_killed_below_the_command_is_told_and_the_next_goes_on(
+    machines: Machines, tmp_path: Path, victim: str
+) -> None:
+    """Exit 1 with a sentence; the next `up` never works on a host beside the remains of the first, and completes."""
+    with held(tmp_path):
+        first = up("province")
+        wait_until(lambda: len(log(tmp_path)) == ROUTERS, "hosts have begun")
+        provider, dying = (one_of(first.pid, VICTIMS[name]) for name in ("provider", victim))
+        os.kill(dying, signal.SIGKILL)
+        if victim != "worker":  # its engine, and the hosts that it had begun, are still at work
+            wait_until(lambda: first.poll() is not None, "the command ends")
+    words = first.communicate(timeout=LONG_S)[0]
+    assert first.returncode == 1, words
+    assert "province: " in words
+    assert "Traceback" not in words
+    assert "it goes on from there" in words
+    wait_until(lambda: gone(provider), "the provider ends with its engine")
+    wait_until(lambda: lock_is_free(), "the engine ends")
+    finished("province")
+    assert "done 0" in finished("province")
+    assert state.pending("province") == []
+    if victim != "provider":
+        assert_nothing_twice_at_once(log(tmp_path))
+
+
+def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(machines: Machines, tmp_path: Path) -> None:
+    """What the hosts got is done again when there is room; the state is never half a file."""
+    folder = workspace.state_home()
+    mount = f"mount -t tmpfs -o size=2m tmpfs {shlex.quote(str(folder))} && echo mounted && exec cat"
+    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as small:
+        assert small.stdin
+        assert small.stdout
+        assert small.stdout.readline() == "mounted\n"
+        inside = ("nsenter", f"--mount=/proc/{small.pid}/ns/mnt")
+        filler = Path(f"/proc/{small.pid}/root{folder}/filler")
+        with held(tmp_path):
+            first = up("province", *inside)
+            wait_until(lambda: len(log(tmp_path)) == ROUTERS, "hosts have begun")
+            fill(filler)
+        words = first.communicate(timeout=LONG_S)[0]
+        assert first.returncode == 1, words
+        assert "no space left on device" in words.lower()
+        assert "Traceback" not in words
+        with up("province", *inside) as again:
+            words = again.communicate(timeout=LONG_S)[0]
+        assert again.returncode == 1, words
+        assert "no space left on device" in words.lower()
+        assert "Traceback" not in words
+        filler.unlink()
+        finished("province", *inside)
+        assert "done 0" in finished("province", *inside)
+        small.stdin.close()
+
+
+def fill(path: Path) -> None:
+    """To the last byte."""
+    with path.open("wb", buffering=0) as stream, suppress(OSError):
+        while stream.write(b"x" * 4096):
+            pass

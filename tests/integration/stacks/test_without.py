@@ -1,0 +1,68 @@
+"""`--without SITE` with the real engine: a dead site's hosts are neither read nor changed, and follow at its return."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stacks import engine, workspace
+from tests.integration.stacks.machines import ESTATE, Machines
+from tests.integration.stacks.test_interrupted import log, prepared
+from workstation.errors import WrongUse
+
+REAL = ESTATE.model_copy(update={"lab": False})
+DEAD = "shaoguan"
+STACK = ["province"]
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
+    """All with power, and a provider whose hosts are folders."""
+    prepared(tmp_path, monkeypatch)
+    monkeypatch.setattr(workspace, "_plugin", lambda: None)
+    return Machines(tmp_path / "machines", monkeypatch)
+
+
+def compared(tmp_path: Path) -> set[str]:
+    """Hosts that were read since the last look."""
+    path = tmp_path / "machines" / "compared"
+    found = set(path.read_text().split()) if path.exists() else set()
+    path.unlink(missing_ok=True)
+    return found
+
+
+def test_a_dead_site_is_deferred_from_the_first_build_on_and_catches_up(machines: Machines, tmp_path: Path) -> None:
+    """Never built: left out, then built. Built: left out of comparing too, and nothing about it is forgotten."""
+    machines.power_off(DEAD)
+    first = engine.up(REAL, STACK, [DEAD])
+    assert first.hosts_changed == ("futian-edge1", "nanshan-edge1")
+    assert first.deferred == ("shaoguan-edge1",)
+    machines.power_on(DEAD)
+    second = engine.up(REAL, STACK)
+    assert second.hosts_changed == ("shaoguan-edge1",)
+    assert second.deferred == ()
+    machines.power_off(DEAD)
+    compared(tmp_path)
+    assert engine.drift(REAL, STACK, [DEAD]).deferred == ("shaoguan-edge1",)
+    assert engine.plan(REAL, STACK, [DEAD]).changes == ()
+    third = engine.up(REAL, STACK, [DEAD])
+    assert (third.changes, third.deferred) == (0, ("shaoguan-edge1",))
+    assert compared(tmp_path) == {"futian-edge1", "nanshan-edge1"}
+    machines.power_on(DEAD)
+    assert engine.up(REAL, STACK).changes == 0
+    assert compared(tmp_path) == {"futian-edge1", "nanshan-edge1", "shaoguan-edge1"}
+    assert [line for line in log(tmp_path) if line.startswith("begun")].count("begun shaoguan-edge1") == 1
+
+
+@pytest.mark.parametrize(
+    ("stacks", "without", "words"),
+    [
+        (["shaoguan"], ["shaoguan"], "asked for and left out"),
+        ([], ["futian", "nanshan", "shaoguan"], "every site"),
+        ([], ["luohu"], "unknown site luohu"),
+    ],
+)
+def test_a_contradiction_is_wrong_use(machines: Machines, stacks: list[str], without: list[str], words: str) -> None:
+    with pytest.raises(WrongUse, match=words):
+        engine.up(REAL, stacks, without)

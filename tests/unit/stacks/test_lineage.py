@@ -1,0 +1,71 @@
+"""Which of two states is newer, and what a workstation may do with an older, a newer or a foreign one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stacks import restore
+from stacks.lineage import About, Relation, behind, relation
+
+HERE = About(
+    instance="lab-1",
+    serial=5,
+    digest="five",
+    at="2026-01-01 00:00:00 UTC",
+    workstation="desk-1",
+    resources={"network": 15, "data": 40},
+)
+OTHER = replace(HERE, digest="other", workstation="desk-2")
+CHANGED = replace(HERE, serial=6, digest="six", copied=False)
+CASES = {
+    "the same resources, whatever the serial": (replace(HERE, serial=9), HERE, Relation.SAME),
+    "an earlier copy": (replace(OTHER, serial=4), HERE, Relation.OLDER),
+    "the copy before a change that was not copied yet": (HERE, CHANGED, Relation.OLDER),
+    "another workstation has gone on": (replace(OTHER, serial=6), HERE, Relation.NEWER),
+    "both have made the same serial": (OTHER, HERE, Relation.FORKED),
+    "both have gone on": (replace(OTHER, serial=7), CHANGED, Relation.FORKED),
+    "a lab that is gone": (replace(OTHER, instance="lab-0"), HERE, Relation.FOREIGN),
+    "a workstation without a state": (HERE, None, Relation.NEWER),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_a_copy_is_named_by_what_it_is_to_the_state_here(what: str) -> None:
+    copy, mine, expected = CASES[what]
+    assert relation(copy, mine) is expected
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_only_who_lacks_nothing_may_change_the_estate(what: str) -> None:
+    copy, mine, kind = CASES[what]
+    refused = behind("futian-ops1", copy, mine)
+    assert bool(refused) == (kind in (Relation.NEWER, Relation.FORKED))
+    if refused:
+        assert refused.exit_code == 6
+        assert "state restore --from futian-ops1" in refused.next_step
+
+
+def test_the_lost_state_of_one_stack_is_noticed() -> None:
+    refused = behind("futian-ops1", HERE, replace(CHANGED, resources={"network": 15}))
+    assert refused is not None
+    assert "lost the state of data" in refused.message
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_nothing_newer_is_replaced_unless_that_is_named(what: str) -> None:
+    copy, mine, kind = CASES[what]
+    refused = restore.refusal("futian-ops1", copy, mine, "lab-1")
+    assert bool(refused) == (kind in (Relation.OLDER, Relation.FORKED, Relation.FOREIGN))
+    named = restore.refusal("futian-ops1", copy, mine, "lab-1", replace_newer=True)
+    assert bool(named) == (kind is Relation.FOREIGN), "the state of a lab that is gone never comes back"
+
+
+def test_the_state_of_a_lab_that_is_gone_may_be_replaced() -> None:
+    assert restore.refusal("futian-ops1", HERE, replace(CHANGED, instance="lab-0"), "lab-1") is None
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"instance": "x"}', b'{"unknown": 1}', b"\xff"])
+def test_what_is_no_description_of_a_copy_is_none(text: bytes) -> None:
+    assert About.from_json(text) is None
