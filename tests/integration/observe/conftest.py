@@ -90,9 +90,8 @@ class World:
     def silence(self, host: str) -> None:
         """No packet reaches the host, and nobody is told."""
         address = self.plan.management(host)
-        self.run("nft", "-f", "-", text=(
-            f"table ip silence {{ chain all {{ type filter hook input priority 0; ip daddr {address} drop; }}; }}"
-        ))  # fmt: skip
+        chain = f"type filter hook input priority 0\nip daddr {address} drop\n"
+        self.run("nft", "-f", "-", text=f"table ip silence {{\nchain all {{\n{chain}}}\n}}\n")
 
     def lift(self) -> None:
         """Packets pass again."""
