@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from estate.model import Estate, Site
@@ -17,7 +19,7 @@ LOOK_S = 8.0
 
 @dataclass(frozen=True)
 class Sight:
-    """The eyes of a drill: one look at the whole estate."""
+    """The eyes of drills and verbs, on the whole estate."""
 
     estate: Estate
     access: Access
@@ -25,6 +27,24 @@ class Sight:
     def snapshot(self) -> protocols.Observed:
         """Look once, at everything in parallel."""
         return translate(self.estate, observe.snapshot(self.estate, self.access, timeout_s=LOOK_S))
+
+    @contextmanager
+    def watch(self) -> Iterator[Open]:
+        """Look all the time."""
+        with observe.Watch(self.estate, self.access) as watch:
+            yield Open(self.estate, watch)
+
+
+@dataclass(frozen=True)
+class Open:
+    """Eyes that are open."""
+
+    estate: Estate
+    eyes: observe.Watch
+
+    def latest(self) -> protocols.Observed:
+        """What was seen last."""
+        return translate(self.estate, self.eyes.snapshot())
 
 
 def translate(estate: Estate, look: seen.Observed) -> protocols.Observed:

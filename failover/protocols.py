@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -159,9 +160,21 @@ class Observed:
         return next((view for view in self.sites if view.site == name), None)
 
 
+class Watching(Protocol):
+    """Eyes that are open all the time, to notice what happens and when. Not for deciding what is done to data: that
+    takes a look that began after the question, `Observe.snapshot`."""
+
+    def latest(self) -> Observed:
+        """What was seen last, at once; each part of it at most a few seconds old. Never raises because a host does not
+        answer."""
+
+
 class Observe(Protocol):
     """The only eyes of failover."""
 
     def snapshot(self) -> Observed:
         """Looks once, at everything in parallel, within a few seconds even when sites are dark. Never raises because a
         host does not answer."""
+
+    def watch(self) -> AbstractContextManager[Watching]:
+        """Within it everything is looked at again and again; after it, however it ends, nothing is left running."""

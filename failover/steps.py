@@ -13,7 +13,8 @@ from failover.journal import Journal, Undo
 from failover.protocols import Clock
 from workstation.errors import GovcloudError
 
-POLL_S = 1.0
+POLL_S = 0.5
+"""A check that is not cheap spares itself; see `drills.stage`."""
 
 
 class CheckFailed(GovcloudError):

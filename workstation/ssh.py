@@ -38,14 +38,14 @@ class Access:
         """The operator's key in the home directory."""
         return cls(key=paths.home() / "ssh" / "id_ed25519", known_hosts=paths.home() / "ssh" / "known_hosts")
 
-    def options(self) -> list[str]:
-        """OpenSSH options; the connection stays open for a minute and is shared by all callers."""
+    def options(self, *, shared: bool = True, connect_timeout_s: int = CONNECT_TIMEOUT_S) -> list[str]:
+        """OpenSSH options. A `shared` connection stays open for a minute and serves all callers; any other is the
+        caller's alone and ends with its process."""
+        sharing = {"ControlMaster": "auto", "ControlPath": f"{self.key.parent}/mux-%C", "ControlPersist": "60"}
         settings = {
             "BatchMode": "yes",
-            "ConnectTimeout": str(CONNECT_TIMEOUT_S),
-            "ControlMaster": "auto",
-            "ControlPath": f"{self.key.parent}/mux-%C",
-            "ControlPersist": "60",
+            "ConnectTimeout": str(connect_timeout_s),
+            **(sharing if shared else {"ControlMaster": "no", "ControlPath": "none"}),
             "IdentitiesOnly": "yes",
             "LogLevel": "ERROR",
             "ServerAliveCountMax": "3",
@@ -65,9 +65,18 @@ class Result:
     stderr: bytes
 
 
-def command(access: Access, address: str, argv: Sequence[str], *, tty: bool = False) -> list[str]:
+def command(
+    access: Access,
+    address: str,
+    argv: Sequence[str],
+    *,
+    tty: bool = False,
+    shared: bool = True,
+    connect_timeout_s: int = CONNECT_TIMEOUT_S,
+) -> list[str]:
     """The ssh command line that runs `argv` on the host; without `argv` a login shell."""
-    line = ["ssh", *access.options(), *(["-t"] if tty else []), f"{access.user}@{address}"]
+    options = access.options(shared=shared, connect_timeout_s=connect_timeout_s)
+    line = ["ssh", *options, *(["-t"] if tty else []), f"{access.user}@{address}"]
     return [*line, "--", shlex.join(argv)] if argv else line
 
 

@@ -66,15 +66,18 @@ def run(
         service, host = _measured(estate)
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}-{site}"
         folder = home / "drills" / run_id
-        stage = Stage(
-            estate=estate, service=service, site=site, machines=machines, power=power, observe=observe, clock=clock,
-            journal=Journal(folder), applicant=RemoteApplicant(machines, clock, host=host, run_id=run_id),
-            front=front or front_of(estate, service, machines), pace=Pace(rate_per_s=rate_per_s),
-            seed=time.time_ns() // 1_000_000, on_event=on_event,
-            dark_s=estate.database.ttl_s + AFTER_LEASE_S if dark_s is None else dark_s,
-        )  # fmt: skip
+        front = front or front_of(estate, service, machines)
         started = clock.wall()
-        _tell_story(stage, drill.story(stage))
+        with observe.watch() as watching:
+            stage = Stage(
+                estate=estate, service=service, site=site, machines=machines, power=power, observe=observe,
+                watching=watching, clock=clock, journal=Journal(folder),
+                applicant=RemoteApplicant(machines, clock, host=host, run_id=run_id),
+                front=front, pace=Pace(rate_per_s=rate_per_s),
+                seed=time.time_ns() // 1_000_000, on_event=on_event,
+                dark_s=estate.database.ttl_s + AFTER_LEASE_S if dark_s is None else dark_s,
+            )  # fmt: skip
+            _tell_story(stage, drill.story(stage))
         result = _finish(stage, drill.name, started, folder, lang)
         keep.thin(folder.parent)
         return result

@@ -11,7 +11,7 @@ from failover import health
 from failover.health import Problem
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, figures, parse, parse_rows
-from failover.protocols import Clock, Machines, Observe, Observed, Power
+from failover.protocols import Clock, Machines, Observe, Observed, Power, Watching
 from failover.result import Event, Evidence
 from failover.vantage import ApplicantFailed, Front, Pace, RemoteApplicant
 from workstation.errors import GovcloudError
@@ -20,6 +20,8 @@ ROWS = "SELECT key, digest, decision FROM approval.application WHERE synthetic O
 ROWS_ARGV = ("runuser", "-u", "postgres", "--", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--csv", "-d", "approval")
 GRACE_S = 0.5
 """What was sent less than this after the power went may have left before it."""
+TAIL_EVERY_S = 1.0
+"""Unlike a look, reading the ledger's tail is work for the vantage, whose processor is to be the applicant's."""
 
 
 @dataclass(kw_only=True)
@@ -33,6 +35,7 @@ class Stage:
     machines: Machines
     power: Power
     observe: Observe
+    watching: Watching
     clock: Clock
     journal: Journal
     applicant: RemoteApplicant
@@ -48,6 +51,8 @@ class Stage:
     served_wall: float | None = None
     healthy_wall: float | None = None
     applicant_began: float = 0.0
+    next_tail: float = 0.0
+    unserved: str = ""
     remaining: tuple[Problem, ...] = ()
     ledger_text: str = ""
     rows_text: str = ""
@@ -60,8 +65,8 @@ class Stage:
         self.on_event(event)
 
     def look(self) -> Observed:
-        """Looks once and notes what has changed since the last look."""
-        seen = self.observe.snapshot()
+        """What is seen now; notes what has changed since the last look. It costs nothing, so it may be often."""
+        seen = self.watching.latest()
         if self.seen is not None:
             for change in health.changes(self.seen, seen):
                 self.say(change.code, "observer", change.subject, change.detail)
@@ -80,17 +85,20 @@ class Stage:
 
     def citizens_served(self, for_s: float = 3.0) -> str:
         """Everything that the applicant sent in the last seconds, and since the injection, succeeded at once."""
+        if self.clock.monotonic() < self.next_tail:
+            return self.unserved or "the ledger was read a moment ago"
+        self.next_tail = self.clock.monotonic() + TAIL_EVERY_S
         tail = self.applicant.tail(round(self.pace.rate_per_s * 2 * (for_s + 8)))
         since = -1.0 if self.injected_wall is None else self.injected_wall - self.applicant_began + GRACE_S
-        missing = served(tail, since_s=since, for_s=for_s, rate_per_s=self.pace.rate_per_s)
+        missing = self.unserved = served(tail, since_s=since, for_s=for_s, rate_per_s=self.pace.rate_per_s)
         if missing and not self.applicant.running():
             raise ApplicantFailed("the applicant has ended too early", "see its ledger in the drill's folder")
         return missing
 
     def service_back(self) -> str:
         """Citizens are served again without anybody's help."""
-        missing = self.citizens_served()
         self.look()
+        missing = self.citizens_served()
         if not missing and self.served_wall is None:
             self.served_wall = self.clock.wall()
             self.say("served_again", "applicant")
@@ -144,7 +152,7 @@ class Stage:
         folder = self.journal.path.parent
         self.ledger_text = self.applicant.ledger()
         (folder / "ledger.jsonl").write_text(self.ledger_text, encoding="utf-8")
-        primary = (self.look()).primary
+        primary = self.observe.snapshot().primary  # whose rows are the truth is decided by a look of its own
         if primary is None:
             raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`; the ledger is kept")
         result = self.machines.run(primary.host, [*ROWS_ARGV, "-c", ROWS], timeout_s=120)

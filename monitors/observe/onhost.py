@@ -1,22 +1,31 @@
-"""Runs on a host: asks what it was told to ask, all at once, and prints the answers as one JSON object.
+"""Runs on a host: for each line on standard input, asks what the line says, all at once, and answers with a line.
 
-Sent over ssh on standard input of `python3 -`, so nothing has to be installed. Python's own library only, 3.9 or later.
-It knows no service: a question is either a command or an HTTPS request; what an answer means is decided by the sender.
+Sent over ssh, see `channel.py`, so nothing has to be installed. Python's own library only, 3.9 or later. It knows no
+service: a question is a command, an HTTPS request or a file; what an answer means is decided by the sender.
+It ends when its input does, and when nothing has come for `IDLE_S`.
 """
 
 import http.client
 import json
+import os
+import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 Answer = dict[str, Any]
+Stamped = tuple[str, tuple[int, ...]]
+"""A file's path and what differs when it has changed; an empty path where the question names none."""
 
 LONGEST_BODY = 1 << 20
+IDLE_S = 60
+"""Where the way to the sender is cut silently, sshd notices after two minutes by the estate's settings."""
 
 
 def command(question: Answer, timeout_s: float) -> Answer:
@@ -36,14 +45,34 @@ def command(question: Answer, timeout_s: float) -> Answer:
     }
 
 
+def trusting(question: Answer) -> ssl.SSLContext:
+    """What a question is verified by: made once, and anew when one of its files has changed."""
+    names = ("ca_file", "cert_file", "key_file")
+    files = tuple((question[name], changed(question[name])) if question.get(name) else ("", ()) for name in names)
+    return trust(*files, question.get("ca_text") or "")
+
+
+def changed(path: str) -> tuple[int, ...]:
+    """Differs when the file at `path` is another one than before. Raises OSError where there is none."""
+    found = Path(path).stat()
+    return (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+@lru_cache(maxsize=8)
+def trust(ca: Stamped, cert: Stamped, key: Stamped, ca_text: str) -> ssl.SSLContext:
+    """Making one costs more than asking over it."""
+    context = ssl.create_default_context(cafile=ca[0] or None, cadata=ca_text or None)
+    if cert[0]:
+        context.load_cert_chain(cert[0], key[0])
+    return context
+
+
 def https(question: Answer, timeout_s: float) -> Answer:
     """Status, headers and body over a verified connection to `address`, whatever the name resolves to."""
     begun = time.monotonic()
     end = begun + timeout_s
     try:
-        context = ssl.create_default_context(cafile=question.get("ca_file"), cadata=question.get("ca_text"))
-        if question.get("cert_file"):
-            context.load_cert_chain(question["cert_file"], question["key_file"])
+        context = trusting(question)
         raw = socket.create_connection((question["address"], question["port"]), timeout=timeout_s)
         connection = http.client.HTTPSConnection(question["name"], question["port"], timeout=timeout_s)
         raw.settimeout(max(0.1, end - time.monotonic()))
@@ -73,10 +102,22 @@ def text(question: Answer, timeout_s: float) -> Answer:
 KINDS = {"command": command, "https": https, "text": text}
 
 
-def main(task: Answer) -> None:
-    """Answer every question of `task`: {"timeout_s": float, "questions": {name: question}}."""
+def answers(task: Answer) -> Answer:
+    """What every question of `task` gives: {"timeout_s": float, "questions": {name: question}}."""
     questions, timeout_s = task["questions"], task["timeout_s"]
     with ThreadPoolExecutor(max_workers=max(1, len(questions))) as pool:
         futures = {name: pool.submit(KINDS[q["kind"]], q, timeout_s) for name, q in questions.items()}
-        answers = {name: future.result() for name, future in futures.items()}
-    print(json.dumps({"now": time.time(), "answers": answers}))
+        found = {name: future.result() for name, future in futures.items()}
+    return {"now": time.time(), "answers": found}
+
+
+def serve() -> None:
+    """Answer line by line. The alarm is never caught: it ends the process whatever holds it up."""
+    signal.alarm(IDLE_S)
+    for line in sys.stdin:
+        signal.alarm(IDLE_S)
+        try:
+            sys.stdout.write(json.dumps(answers(json.loads(line))) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # nobody is left to tell
+            os._exit(0)

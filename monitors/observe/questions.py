@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from estate.addressing import AddressPlan
@@ -32,6 +33,19 @@ select json_build_object(
       'name', application_name, 'state', state, 'sync', sync_state)), '[]') from pg_stat_replication),
   'synchronous_standby_names', current_setting('synchronous_standby_names'))"""
 """PostgreSQL's own word, which stands also when Patroni is down."""
+
+
+def hosts_asked(estate: Estate, hosts: Collection[str] | None = None) -> tuple[Host, ...]:
+    """Our own hosts, and the vantages, or those of them in `hosts`; peers' routers and servers are not ours to ask.
+
+    Where a vantage is asked, so are the services' hosts: they hold the certificate that it needs.
+    """
+    own = {host.name for host in estate.own_hosts}
+    found = tuple(host for host in estate.hosts if host.name in own or host.kind is Kind.VANTAGE)
+    if hosts is None:
+        return found
+    vantage = any(host.kind is Kind.VANTAGE and host.name in hosts for host in found)
+    return tuple(host for host in found if host.name in hosts or (vantage and host.kind is Kind.KUBE))
 
 
 def of(estate: Estate, plan: AddressPlan, host: Host) -> Questions:

@@ -11,7 +11,8 @@ import ssl
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class World:
     off_since: dict[str, float] = field(default_factory=dict)
     on_since: dict[str, float] = field(default_factory=dict)
     units: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    watched: int = 0
     spoil: Callable[[str], str] = str
     on_off: Callable[[], None] = lambda: None
 
@@ -63,6 +65,18 @@ class World:
         return target not in self.off_since
 
     # Observe
+
+    @contextmanager
+    def watch(self) -> Iterator[World]:
+        self.watched += 1
+        try:
+            yield self
+        finally:
+            self.watched -= 1
+
+    def latest(self) -> Observed:
+        assert self.watched, "looked at without a watch"
+        return self.snapshot()
 
     def snapshot(self) -> Observed:
         self._take_over()

@@ -60,6 +60,7 @@ def test_a_site_is_lost_and_regained_and_nothing_is_lost(world: World, tmp_path:
     assert Path(result.report) == folder / "report.zh.html"
     assert not interrupted(tmp_path / "home" / "drills"), "nothing is left open"
     assert not list(world.folder.glob(f"{result.id}*")), "the vantage is left as it was found"
+    assert not world.watched, "nobody is watching any more"
 
 
 def test_a_row_deleted_behind_its_back_makes_the_drill_fail(world: World, tmp_path: Path) -> None:
@@ -88,6 +89,7 @@ def test_ctrl_c_in_the_dark_gives_the_power_back_and_tells_it(world: World, tmp_
     assert world.is_on("futian")
     assert all(process.poll() is not None for process in world.units.values()), "the applicant was stopped"
     assert next(e.subject for e in told if e.code == "undo") == "power on futian"
+    assert not world.watched, "nobody is watching any more"
     assert not interrupted(tmp_path / "home" / "drills")
 
 

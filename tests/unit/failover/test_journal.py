@@ -9,7 +9,7 @@ import pytest
 
 from failover.journal import Journal, Undo, interrupted, read, still_open
 from failover.protocols import SystemClock
-from failover.steps import CheckFailed, Step, run
+from failover.steps import POLL_S, CheckFailed, Step, run
 
 LIGHTS = Undo(kind="power_on", target="futian")
 APPLICANT = Undo(kind="stop_applicant", target="citizen1/x")
@@ -73,7 +73,7 @@ def test_a_check_after_is_asked_until_the_deadline(tmp_path: Path) -> None:
     answers = ["not yet", "not yet", ""]
     clock = Clock()
     assert run(Step(name="x", deadline_s=5, after=lambda: answers.pop(0)), Journal(tmp_path), clock) == ""
-    assert clock.now == 2
+    assert clock.now == 2 * POLL_S
     with pytest.raises(CheckFailed, match="never"):
         run(Step(name="y", deadline_s=5, after=lambda: "never"), Journal(tmp_path), clock)
     assert run(Step(name="z", deadline_s=5, after=lambda: "never", required=False), Journal(tmp_path), clock) == "never"

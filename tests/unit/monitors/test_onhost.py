@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import http.server
 import json
+import signal
 import ssl
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from monitors.observe import SCRIPT
+from monitors.observe.channel import SCRIPT, SERVE
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +84,44 @@ def port(certificate: tuple[Path, Path]) -> Iterator[int]:
     server.server_close()
 
 
-def run(questions: dict[str, dict[str, object]], timeout_s: float = 2.0) -> dict[str, dict[str, object]]:
-    """The script as a host runs it: on standard input, isolated from the project."""
-    task = {"timeout_s": timeout_s, "questions": questions}
-    script = SCRIPT.read_text(encoding="utf-8") + f"\n\nmain(json.loads({json.dumps(task)!r}))\n"
-    done = subprocess.run([sys.executable, "-I", "-"], input=script.encode(), capture_output=True, check=True, cwd="/")
-    answer = json.loads(done.stdout)
-    assert abs(answer["now"] - time.time()) < 30
-    return dict(answer["answers"])
+Questions = dict[str, dict[str, object]]
+
+
+class Serving:
+    """The script as a host runs it, isolated from the project."""
+
+    def __init__(self, script: str) -> None:
+        argv = [sys.executable, *SERVE[1:]]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", text=True)
+        self.send(script + "\n\nserve()\n")
+
+    def send(self, value: object) -> None:
+        """A line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(value) + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, questions: Questions, timeout_s: float = 2.0) -> Questions:
+        """A line that is answered."""
+        assert self.process.stdout is not None
+        self.send({"timeout_s": timeout_s, "questions": questions})
+        answer = json.loads(self.process.stdout.readline())
+        assert abs(answer["now"] - time.time()) < 30
+        return dict(answer["answers"])
+
+    def end(self) -> int:
+        """The exit code after the end of its input."""
+        self.process.communicate(timeout=60)
+        return self.process.returncode
+
+
+def run(questions: Questions, timeout_s: float = 2.0) -> Questions:
+    """One task, and then the end of input."""
+    serving = Serving(SCRIPT.read_text(encoding="utf-8"))
+    try:
+        return serving.ask(questions, timeout_s)
+    finally:
+        assert serving.end() == 0
 
 
 def asked(port: int, path: str, **more: object) -> dict[str, object]:
@@ -153,3 +184,32 @@ def test_commands_and_files_say_what_they_say(tmp_path: Path) -> None:
     assert "No such file" in str(answers["absent"]["error"])
     assert answers["file"] == {"text": "福田\n"}
     assert "No such file" in str(answers["nofile"]["error"])
+
+
+def test_a_certificate_that_was_renewed_is_read_again(
+    port: int, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """What verifies is kept between tasks, as long as its file is the same one."""
+    file = tmp_path / "ca.crt"
+    file.write_text(certificate[0].read_text(encoding="utf-8"), encoding="utf-8")
+    serving = Serving(SCRIPT.read_text(encoding="utf-8"))
+    question = {"page": asked(port, "/readyz", ca_file=str(file))}
+    assert [serving.ask(question, 30)["page"].get("status") for _ in range(3)] == [200, 200, 200]
+    replaced = tmp_path / "new.crt"
+    replaced.write_text("no certificate\n", encoding="utf-8")
+    replaced.replace(file)
+    assert "status" not in serving.ask(question, 30)["page"]
+    file.unlink()
+    assert "No such file" in str(serving.ask(question, 30)["page"]["error"])
+    file.write_text(certificate[0].read_text(encoding="utf-8"), encoding="utf-8")
+    assert serving.ask(question, 30)["page"]["status"] == 200
+    assert serving.end() == 0
+
+
+def test_a_host_that_is_asked_nothing_any_more_ends_by_itself() -> None:
+    """As when the way to it is cut, and neither end of the connection is told."""
+    script = SCRIPT.read_text(encoding="utf-8")
+    assert "IDLE_S = 60\n" in script
+    serving = Serving(script.replace("IDLE_S = 60\n", "IDLE_S = 1\n"))
+    assert serving.process.wait(60) == -signal.SIGALRM
+    serving.process.communicate()

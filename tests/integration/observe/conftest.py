@@ -1,0 +1,203 @@
+"""Every host of the estate as an address in a network namespace of the test's own, with a real sshd and a real HTTPS
+server behind them. All are this one machine; nothing can leave the namespace, which has no interface but `lo`."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import pwd
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from estate.addressing import AddressPlan, plan
+from estate.loader import load
+from estate.model import Estate, Kind
+from lab.command import network_of
+from monitors.observe import questions
+from monitors.observe.channel import SERVE
+from playbooks import pki
+from tests import baked
+from workstation.ssh import Access
+
+USER = "postgres"
+"""Whoever may log in: an sshd that is not root's needs no account of its own on this machine."""
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    """Wait until a condition holds; fail naming it."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} not within {seconds:g} s"
+        time.sleep(0.05)
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    """A site's service, all well."""
+
+    def do_GET(self) -> None:
+        """Any path."""
+        self.send_response(200)
+        self.send_header("X-Govcloud-Site", "futian")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@dataclass(kw_only=True)
+class World:
+    """The namespace and what runs in it."""
+
+    namespace: Path
+    folder: Path
+    estate: Estate
+    plan: AddressPlan
+    access: Access
+    sshd: subprocess.Popen[bytes] | None = None
+
+    def run(self, *argv: str, text: str = "") -> None:
+        """Run a command in the namespace."""
+        with network_of(self.namespace):
+            subprocess.run(argv, input=text, text=True, check=True, capture_output=True)
+
+    def start_sshd(self) -> None:
+        """Listen on every address."""
+        options = [
+            "Port=22", "ListenAddress=0.0.0.0", f"HostKey={self.folder}/host", "StrictModes=no", "PidFile=none",
+            f"AuthorizedKeysFile={self.folder}/operator.pub", "MaxStartups=100", "UsePAM=no",
+        ]  # fmt: skip
+        line = [*baked.argv("sshd"), "-r", "-D", "-f", "/dev/null", *(word for o in options for word in ("-o", o))]
+        with network_of(self.namespace):
+            self.sshd = subprocess.Popen(line, user=USER, group=USER, extra_groups=[], stderr=subprocess.DEVNULL)
+
+    def stop_sshd(self) -> None:
+        """As when a host goes down: the listener and all its connections."""
+        assert self.sshd is not None
+        for process in [*children(self.sshd.pid), self.sshd.pid]:
+            os.kill(process, signal.SIGKILL)
+        self.sshd.wait()
+
+    def silence(self, host: str) -> None:
+        """No packet reaches the host, and nobody is told."""
+        address = self.plan.management(host)
+        chain = f"type filter hook input priority 0\nip daddr {address} drop\n"
+        self.run("nft", "-f", "-", text=f"table ip silence {{\nchain all {{\n{chain}}}\n}}\n")
+
+    def lift(self) -> None:
+        """Packets pass again."""
+        self.run("nft", "delete", "table", "ip", "silence")
+
+    def serving(self, host: str = "") -> list[int]:
+        """The programs that answer on a host, or on all of them."""
+        there = f" {self.plan.management(host)} 22" if host else " 22"
+        return [number for number, words in programs() if words.endswith(there)]
+
+
+def programs() -> Iterator[tuple[int, str]]:
+    """The far ends of channels on this machine, each with its `SSH_CONNECTION`."""
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and SERVE[-1].encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                for word in (folder / "environ").read_bytes().split(b"\0"):
+                    if word.startswith(b"SSH_CONNECTION="):
+                        yield int(folder.name), word.decode()
+        except OSError:
+            continue  # it has just ended
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """The estate's addresses, with sshd listening on them; ends with the process that holds the namespace."""
+    if os.geteuid():
+        pytest.skip("needs root: a network namespace")
+    estate = load()
+    computed = plan(estate)
+    holder = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with tempfile.TemporaryDirectory(prefix="gc-observe-") as name:
+        try:
+            holder.stdout.readline()
+            made = World(
+                namespace=Path(f"/proc/{holder.pid}/ns/net"), folder=Path(name), estate=estate, plan=computed,
+                access=Access(user=USER, key=Path(name) / "operator", known_hosts=Path(name) / "known_hosts"),
+            )  # fmt: skip
+            _keys(made)
+            _addresses(made)
+            made.start_sshd()
+            yield made
+            made.stop_sshd()
+        finally:
+            holder.stdin.close()
+            holder.wait()
+            holder.stdout.close()
+
+
+def _keys(world: World) -> None:
+    for name in ("host", "operator"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", world.folder / name], check=True
+        )
+    world.access.known_hosts.write_text(f"* {(world.folder / 'host.pub').read_text()}")
+    owner = pwd.getpwnam(USER)
+    os.chown(world.folder / "host", owner.pw_uid, owner.pw_gid)
+    world.folder.chmod(0o755)
+
+
+def _addresses(world: World) -> None:
+    hosts = [host.name for host in questions.hosts_asked(world.estate)]
+    kubes = [host.name for host in world.estate.hosts if host.kind is Kind.KUBE]
+    four = {str(world.plan.management(host)) for host in hosts} | {str(world.plan.lan(kube).ipv4) for kube in kubes}
+    six = set()
+    for service in world.plan.anycast.values():
+        four.add(str(service.ipv4))
+        six.add(str(service.ipv6))
+    lines = [f"addr add {a}/32 dev lo" for a in four] + [f"addr add {a}/128 dev lo nodad" for a in six]
+    world.run("ip", "-batch", "-", text="\n".join(["link set lo up", *lines, ""]))
+    world.run("sysctl", "-qw", "net.ipv4.ip_unprivileged_port_start=22")
+
+
+@pytest.fixture(scope="module")
+def service(world: World) -> Iterator[str]:
+    """The approval service on every address; answers the text of the authority that proves it."""
+    key, text = pki.new_authority("test", 1)
+    key_pem, cert_pem = pki.issue(pki.Authority(key=key, cert=text), "approval", ["approval"], 1, ["server"])
+    (world.folder / "server.pem").write_text(key_pem + cert_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.folder / "server.pem")
+    with network_of(world.namespace):
+        listener = socket.create_server(("::", 443), family=socket.AF_INET6, dualstack_ipv6=True, backlog=100)
+    server = http.server.ThreadingHTTPServer(("::", 443), Pages, bind_and_activate=False)
+    server.socket.close()
+    server.socket = context.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)
+    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign,assignment]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield text
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -1,0 +1,223 @@
+"""A watch over every host of the estate through a real sshd: what is seen, what breaks, and what is left after it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.command import network_of
+from monitors.observe import Pace, Watch, questions, snapshot
+from tests.integration.observe.conftest import World, children, until
+from workstation import paths
+
+EDGE, OTHER = "futian-edge1", "nanshan-edge1"
+EDGES = (EDGE, OTHER)
+QUICK = Pace(every_s=0.4, answer_s=3.0, pause_s=0.2, fresh_s=5.0)
+
+
+@contextmanager
+def watching(world: World, hosts: tuple[str, ...] = EDGES, pace: Pace = QUICK) -> Iterator[Watch]:
+    """A watch from within the namespace: its threads and processes stay where they were started."""
+    with network_of(world.namespace):
+        watch = Watch(world.estate, world.access, hosts=hosts, pace=pace)
+        watch.__enter__()
+    try:
+        yield watch
+    finally:
+        watch.__exit__(None, None, None)
+
+
+def reached(watch: Watch, host: str = EDGE) -> Callable[[], bool]:
+    """Whether a host is reachable now."""
+    return lambda: watch.snapshot().host(host).reachable
+
+
+def lost(watch: Watch, host: str = EDGE) -> Callable[[], bool]:
+    """Whether it is not."""
+    return lambda: not watch.snapshot().host(host).reachable
+
+
+def another(world: World, than: list[int]) -> Callable[[], bool]:
+    """Whether another program answers on the host."""
+    return lambda: bool(world.serving(EDGE)) and not set(world.serving(EDGE)) & set(than)
+
+
+def gone(process: int) -> Callable[[], bool]:
+    """Whether a process has ended."""
+    return lambda: not Path(f"/proc/{process}").exists()
+
+
+def nothing_left(world: World) -> None:
+    """No thread, no ssh here, no program on a host."""
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("watch ")] == []
+    names = [Path(f"/proc/{child}/comm").read_text().strip() for child in children(os.getpid())]
+    assert "ssh" not in names
+    until(lambda: not world.serving(), "the programs on the hosts have ended")
+
+
+def test_the_whole_estate_is_seen_by_one_process_on_each_host(
+    world: World, service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vantages verify by the authority that the service's hosts tell. Looking costs nobody's answer."""
+    authority = tmp_path / "ca.crt"
+    authority.write_text(service)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    monkeypatch.setattr(questions, "AUTHORITY_FILE", str(authority))
+    everyone = tuple(host.name for host in questions.hosts_asked(world.estate))
+    with watching(world, everyone, replace(QUICK, every_s=1.0, answer_s=60.0, fresh_s=60.0)) as watch:
+        first = watch.snapshot()
+        assert [host.host for host in first.hosts if not host.reachable] == []
+        assert len(first.hosts) == 14
+        assert [health.why for health in (*first.sites, *first.vantages) if not health.ok] == []
+        assert len(first.vantages) == 12
+        serving = world.serving()
+        assert len(serving) == 14
+        until(lambda: watch.snapshot().at > first.at, "every host has been asked again")
+        assert sorted(world.serving()) == sorted(serving)
+        begun = time.process_time()
+        for _ in range(20):
+            watch.snapshot()
+        assert time.process_time() - begun < 2
+    nothing_left(world)
+
+
+def test_one_look_asks_each_host_once_and_is_fresh(world: World) -> None:
+    """Everything in it was asked after the call, and hosts that do not answer are in it."""
+    world.silence(OTHER)
+    try:
+        before = time.time()
+        with network_of(world.namespace):
+            seen = snapshot(world.estate, world.access, timeout_s=20, hosts=EDGES)
+        assert seen.host(EDGE).reachable
+        assert not seen.host(OTHER).reachable
+        assert str(world.plan.management(OTHER)) in seen.host(OTHER).reason
+        assert before <= seen.at <= time.time()
+    finally:
+        world.lift()
+    nothing_left(world)
+
+
+def test_a_host_that_falls_silent_is_lost_and_found_and_holds_up_nobody(world: World) -> None:
+    """As when its power goes: no packet says so."""
+    with watching(world) as watch:
+        assert reached(watch)()
+        world.silence(EDGE)
+        until(lost(watch), "the host is lost")
+        assert "no answer" in watch.snapshot().host(EDGE).reason
+        assert reached(watch, OTHER)()
+        world.lift()
+        until(reached(watch), "the host is found")
+    nothing_left(world)
+
+
+def test_a_program_that_hangs_on_a_host_is_left_for_a_new_one(world: World) -> None:
+    """And ends as soon as it can be woken."""
+    with watching(world, pace=replace(QUICK, fresh_s=1.5)) as watch:
+        until(reached(watch), "the host is seen")
+        hanging = world.serving(EDGE)
+        os.kill(hanging[0], signal.SIGSTOP)
+        try:
+            until(lost(watch), "the host is lost")
+            until(lambda: len(world.serving(EDGE)) == 2, "another program has been started")
+            until(reached(watch), "the host is seen again")
+        finally:
+            os.kill(hanging[0], signal.SIGCONT)
+        until(gone(hanging[0]), "the program that hung has ended")
+    nothing_left(world)
+
+
+def test_a_program_that_is_killed_is_replaced_before_anybody_misses_it(world: World) -> None:
+    """The end of the channel is seen at the next question; the last reply stands meanwhile."""
+    with watching(world, pace=replace(QUICK, fresh_s=60.0)) as watch:
+        killed = world.serving(EDGE)
+        os.kill(killed[0], signal.SIGKILL)
+
+        def replaced() -> bool:
+            assert reached(watch)()
+            return another(world, killed)()
+
+        until(replaced, "another program answers")
+        at = watch.snapshot().at
+        until(lambda: watch.snapshot().at > at, "it has answered")
+    nothing_left(world)
+
+
+def test_an_ssh_that_is_killed_here_leaves_nothing_on_the_host(world: World) -> None:
+    """And is started again."""
+    with watching(world, (EDGE,)) as watch:
+        before = world.serving(EDGE)
+        (ssh,) = [c for c in children(os.getpid()) if Path(f"/proc/{c}/comm").read_text().strip() == "ssh"]
+        os.kill(ssh, signal.SIGKILL)
+        until(another(world, before), "another program answers")
+        until(gone(before[0]), "the first has ended")
+        until(reached(watch), "the host is seen")
+    nothing_left(world)
+
+
+def test_a_host_that_comes_back_with_a_new_sshd_is_seen_again(world: World) -> None:
+    """Nothing of the old connections is waited for."""
+    with watching(world) as watch:
+        world.stop_sshd()
+        until(lambda: lost(watch)() and lost(watch, OTHER)(), "both are lost")
+        assert "refused" in watch.snapshot().host(EDGE).reason
+        world.start_sshd()
+        until(lambda: reached(watch)() and reached(watch, OTHER)(), "both are seen")
+    nothing_left(world)
+
+
+def fail_beside_a_silent_host(world: World, error: type[BaseException]) -> None:
+    """Fail while a question is under way that nobody will answer."""
+    with watching(world, pace=replace(QUICK, answer_s=300.0)) as watch:
+        world.silence(EDGE)
+        until(lost(watch), "the host is lost")
+        raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_body_that_fails_leaves_nothing_even_beside_a_silent_host(world: World, error: type[BaseException]) -> None:
+    """Nobody is waited for at the end."""
+    begun = time.monotonic()
+    try:
+        with pytest.raises(error):
+            fail_beside_a_silent_host(world, error)
+    finally:
+        world.lift()
+    assert time.monotonic() - begun < 200
+    nothing_left(world)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+def test_an_observer_that_is_interrupted_or_killed_leaves_nothing(world: World, number: signal.Signals) -> None:
+    """Ctrl-C goes to all processes of the terminal; SIGKILL lets nobody tidy up."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom estate.loader import load\nfrom monitors.observe import Watch\n"
+        "from workstation.ssh import Access\n"
+        f"access = Access(user='{world.access.user}', key=Path(sys.argv[1]), known_hosts=Path(sys.argv[2]))\n"
+        f"with Watch(load(), access, hosts={EDGES!r}):\n    print('open', flush=True)\n    sys.stdin.read()\n"
+    )
+    line = [sys.executable, "-c", script, str(world.access.key), str(world.access.known_hosts)]
+    with network_of(world.namespace):
+        observer = subprocess.Popen(
+            line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=paths.repo(),
+            process_group=0,
+        )  # fmt: skip
+    assert observer.stdout is not None
+    assert observer.stdout.readline() == b"open\n"
+    started = children(observer.pid)
+    assert len(started) == len(EDGES) == len(world.serving())
+    os.killpg(observer.pid, number)
+    observer.communicate(timeout=60)
+    for process in started:
+        until(gone(process), "ssh has ended")
+    nothing_left(world)
