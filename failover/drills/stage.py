@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from estate.model import Estate, Service
-from failover import health
+from failover import health, steps
 from failover.health import Problem
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, figures, parse, parse_rows
@@ -22,6 +22,8 @@ GRACE_S = 0.5
 """What was sent less than this after the power went may have left before it."""
 TAIL_EVERY_S = 1.0
 """Unlike a look, reading the ledger's tail is work for the vantage, whose processor is to be the applicant's."""
+ROWS_WITHIN_S = 60.0
+"""For so long the rows are asked for: what was measured for minutes is not thrown away for one question unanswered."""
 
 
 @dataclass(kw_only=True)
@@ -148,19 +150,31 @@ class Stage:
         self.say("applicants_stop", detail="" if orderly else "killed")
 
     def collect(self) -> None:
-        """Fetches the ledger and the rows of the primary."""
+        """Fetches the ledger and the rows of the primary. A look that fails is not the end of what was measured: it is
+        taken again until `ROWS_WITHIN_S`."""
         folder = self.journal.path.parent
         self.ledger_text = self.applicant.ledger()
         (folder / "ledger.jsonl").write_text(self.ledger_text, encoding="utf-8")
+        end = self.clock.monotonic() + ROWS_WITHIN_S
+        while not self.rows_text:
+            try:
+                host, self.rows_text = self._rows()
+            except GovcloudError:
+                if self.clock.monotonic() > end:
+                    raise
+                self.clock.wait(steps.POLL_S)
+        (folder / "rows.csv").write_text(self.rows_text, encoding="utf-8")
+        self.say("compared", subject=host)
+
+    def _rows(self) -> tuple[str, str]:
+        """The primary and its rows."""
         primary = self.observe.snapshot().primary  # whose rows are the truth is decided by a look of its own
         if primary is None:
             raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`; the ledger is kept")
         result = self.machines.run(primary.host, [*ROWS_ARGV, "-c", ROWS], timeout_s=120)
         if result.returncode != 0:
             raise GovcloudError(f"{primary.host}: psql: {result.stderr.decode(errors='replace').strip()}")
-        self.rows_text = result.stdout.decode()
-        (folder / "rows.csv").write_text(self.rows_text, encoding="utf-8")
-        self.say("compared", subject=primary.host)
+        return primary.host, result.stdout.decode()
 
     def evidence(self) -> Evidence:
         """Figures of what was collected. Raises `ledger.Unreadable` when the ledger is damaged."""
