@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,15 +84,16 @@ class World:
     def stop_sshd(self) -> None:
         """As when a host goes down: the listener and all its connections."""
         assert self.sshd is not None
-        for process in [*children(self.sshd.pid), self.sshd.pid]:
-            os.kill(process, signal.SIGKILL)
+        for process in [self.sshd.pid, *children(self.sshd.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.sshd.wait()
 
     def silence(self, host: str) -> None:
         """No packet reaches the host, and nobody is told."""
         address = self.plan.management(host)
         chain = f"type filter hook input priority 0\nip daddr {address} drop\n"
-        self.run("nft", "-f", "-", text=f"table ip silence {{\nchain all {{\n{chain}}}\n}}\n")
+        self.run("nft", "-f", "-", text=f"table ip silence {{\nchain inbound {{\n{chain}}}\n}}\n")
 
     def lift(self) -> None:
         """Packets pass again."""

@@ -22,7 +22,8 @@ from workstation import paths
 
 EDGE, OTHER = "futian-edge1", "nanshan-edge1"
 EDGES = (EDGE, OTHER)
-QUICK = Pace(every_s=0.4, answer_s=3.0, pause_s=0.2, fresh_s=5.0)
+QUICK = Pace(every_s=0.4, answer_s=10.0, connect_s=10, pause_s=0.2, fresh_s=5.0)
+"""More patient than a drill's: the machine that runs the tests may be busy with others."""
 
 
 @contextmanager
@@ -32,6 +33,7 @@ def watching(world: World, hosts: tuple[str, ...] = EDGES, pace: Pace = QUICK) -
         watch = Watch(world.estate, world.access, hosts=hosts, pace=pace)
         watch.__enter__()
     try:
+        until(lambda: all(host.reachable for host in watch.snapshot().hosts), "every host is seen")
         yield watch
     finally:
         watch.__exit__(None, None, None)
@@ -62,7 +64,7 @@ def nothing_left(world: World) -> None:
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("watch ")] == []
     names = [Path(f"/proc/{child}/comm").read_text().strip() for child in children(os.getpid())]
     assert "ssh" not in names
-    until(lambda: not world.serving(), "the programs on the hosts have ended")
+    until(lambda: not world.serving(), "the programs on the hosts have ended", seconds=90)
 
 
 def test_the_whole_estate_is_seen_by_one_process_on_each_host(
@@ -77,10 +79,8 @@ def test_the_whole_estate_is_seen_by_one_process_on_each_host(
     everyone = tuple(host.name for host in questions.hosts_asked(world.estate))
     with watching(world, everyone, replace(QUICK, every_s=1.0, answer_s=60.0, fresh_s=60.0)) as watch:
         first = watch.snapshot()
-        assert [host.host for host in first.hosts if not host.reachable] == []
-        assert len(first.hosts) == 14
-        assert [health.why for health in (*first.sites, *first.vantages) if not health.ok] == []
-        assert len(first.vantages) == 12
+        assert (len(first.hosts), len(first.sites), len(first.vantages)) == (14, 9, 12)
+        until(lambda: all(health.ok for health in (*watch.snapshot().sites, *watch.snapshot().vantages)), "all is well")
         serving = world.serving()
         assert len(serving) == 14
         until(lambda: watch.snapshot().at > first.at, "every host has been asked again")
@@ -111,11 +111,10 @@ def test_one_look_asks_each_host_once_and_is_fresh(world: World) -> None:
 def test_a_host_that_falls_silent_is_lost_and_found_and_holds_up_nobody(world: World) -> None:
     """As when its power goes: no packet says so."""
     with watching(world) as watch:
-        assert reached(watch)()
         world.silence(EDGE)
         until(lost(watch), "the host is lost")
         assert "no answer" in watch.snapshot().host(EDGE).reason
-        assert reached(watch, OTHER)()
+        until(reached(watch, OTHER), "the other host is seen")
         world.lift()
         until(reached(watch), "the host is found")
     nothing_left(world)
@@ -124,7 +123,6 @@ def test_a_host_that_falls_silent_is_lost_and_found_and_holds_up_nobody(world: W
 def test_a_program_that_hangs_on_a_host_is_left_for_a_new_one(world: World) -> None:
     """And ends as soon as it can be woken."""
     with watching(world, pace=replace(QUICK, fresh_s=1.5)) as watch:
-        until(reached(watch), "the host is seen")
         hanging = world.serving(EDGE)
         os.kill(hanging[0], signal.SIGSTOP)
         try:
