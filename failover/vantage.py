@@ -78,7 +78,7 @@ def arguments(*, estate: Estate, front: Front, pace: Pace, seed: int) -> list[st
         "address4": front.ipv4, "address6": front.ipv6, "seed": seed, "people-seed": registers.seed,
         "people": registers.people, "first": seed % registers.people, "rate": f"{pace.rate_per_s:g}",
         "limit": f"{pace.limit_s:g}", "timeout": f"{pace.timeout_s:g}", "deadline": f"{pace.deadline_s:g}",
-        "drain": f"{pace.drain_s:g}", "retry-rate": f"{2 * pace.rate_per_s:g}",
+        "drain": f"{pace.drain_s:g}", "retry-rate": f"{pace.rate_per_s:g}",
     }  # fmt: skip
     words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
     return words if pace.reads else [*words, "--no-reads"]

@@ -11,8 +11,10 @@ from playbooks.hostplan import File, RoleInput, Unit
 from playbooks.render.text import banner, lines
 
 INTERVAL_S, TIMEOUT_S = 0.5, 1.0
-RISE, FALL, FALL_SLOW = 2, 3, 8
-"""Answers in a row that make a service healthy; failures in a row that make it unhealthy, and late answers in a row."""
+RISE, FALL, FALL_SLOW = 2, 3, 30
+"""Answers in a row that make a service healthy; failures in a row that make it unhealthy, and late answers in a row:
+half a minute of them, because a site that is late is mostly one with too much to do, and its load would make the next
+one late. A service that hangs is told by the ingress' own checks after some seconds, as a failure."""
 HEALTHY_METRIC, LAST_RESORT_METRIC = 100, 900
 """Kernel metrics by which FRR tells the two kinds of announcement apart."""
 PROTOCOL = 99

@@ -25,8 +25,10 @@ SERVICE_METRICS_PORT = 8080
 METRICS_PORT = 8405
 PATRONI_PORT = 8008
 POSTGRESQL_PORT = 5432
-MOST_REQUESTS = 100
-"""Requests that the service works on at once. More wait for at most a second, then get 503."""
+MOST_WRITES, MOST_READS = 32, 32
+"""Requests that the service works on at once. More wait for at most a second, then get 503: what is begun too late
+takes the processor from what could still be in time. Each kind has its own, so that writes that wait for a primary
+hold up no read."""
 PROBED_PATHS = "/metrics /healthz /readyz /writez"
 
 SYSCTLS = {
@@ -79,6 +81,7 @@ if { path -m beg /metrics }
     http-response set-header Strict-Transport-Security "max-age=31536000"
     http-response set-header X-Govcloud-Site %(site)s
     use_backend probes if { path /healthz /readyz /writez }
+    use_backend applications if METH_POST
 """
 
 SERVICE_DOWN = """\
@@ -124,7 +127,11 @@ def _service(host: Host) -> str:
         "    option httpchk GET /healthz\n"
         "    http-check expect status 200\n"
         f"{errors}"
-        f"    server local {approval.LISTEN} maxconn {MOST_REQUESTS} check inter 1s fall 3 rise 1\n\n"
+        f"    server local {approval.LISTEN} maxconn {MOST_READS} check inter 1s fall 3 rise 1\n\n"
+        "backend applications\n"
+        "    mode http\n"
+        f"{errors}"
+        f"    server local {approval.LISTEN} maxconn {MOST_WRITES} track approval/local\n\n"
         "# Probes have a way of their own: a site is not withdrawn because its queue of citizens is long.\n"
         "backend probes\n"
         "    mode http\n"
