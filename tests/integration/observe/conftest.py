@@ -84,7 +84,7 @@ class World:
     def stop_sshd(self) -> None:
         """As when a host goes down: the listener and all its connections."""
         assert self.sshd is not None
-        for process in [self.sshd.pid, *children(self.sshd.pid)]:
+        for process in [self.sshd.pid, *descendants(self.sshd.pid)]:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.sshd.wait()
@@ -102,14 +102,16 @@ class World:
     def serving(self, host: str = "") -> list[int]:
         """The programs that answer on a host, or on all of them."""
         there = f" {self.plan.management(host)} 22" if host else " 22"
-        return [number for number, words in programs() if words.endswith(there)]
+        return [number for number, words in programs(self.namespace) if words.endswith(there)]
 
 
-def programs() -> Iterator[tuple[int, str]]:
-    """The far ends of channels on this machine, each with its `SSH_CONNECTION`."""
+def programs(namespace: Path) -> Iterator[tuple[int, str]]:
+    """The far ends of channels in a network namespace, each with its `SSH_CONNECTION`."""
     for folder in Path("/proc").iterdir():
         try:
-            if folder.name.isdigit() and SERVE[-1].encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+            if not folder.name.isdigit() or not (folder / "ns/net").samefile(namespace):
+                continue
+            if SERVE[-1].encode() in (folder / "cmdline").read_bytes().split(b"\0"):
                 for word in (folder / "environ").read_bytes().split(b"\0"):
                     if word.startswith(b"SSH_CONNECTION="):
                         yield int(folder.name), word.decode()
@@ -127,6 +129,11 @@ def children(parent: int) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def descendants(parent: int) -> list[int]:
+    """And theirs: sshd has two processes for each connection."""
+    return [one for child in children(parent) for one in (child, *descendants(child))]
 
 
 @pytest.fixture(scope="module")
