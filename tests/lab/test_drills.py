@@ -21,11 +21,6 @@ LONGEST_OUTAGE_S = 40
 """The objective of the estate: Patroni's time to live of 20 s, and as much again."""
 
 
-RATE = "8"
-"""Writes per second, and as many reads. At the drill's own 20 the smallest machine, two cores for 18 machines, can be
-saturated after the return of power; a test must tell a fault from a full processor."""
-
-
 @pytest.fixture
 def hosts(lab: Lab) -> Iterator[Hosts]:
     """An estate that is well before the drill."""
@@ -36,12 +31,12 @@ def hosts(lab: Lab) -> Iterator[Hosts]:
 @pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
 def test_a_site_is_lost_and_regained_with_no_acknowledged_row_lost(hosts: Hosts, site: str) -> None:
     """Service returns without help; nothing is lost or there twice; all is well at the end."""
-    done = govcloud("drill", "run", "site-loss", "--site", site, "--rate", RATE, "--yes", "--json")
+    done = govcloud("drill", "run", "site-loss", "--site", site, "--yes", "--json")
     assert done.stdout, done.stderr
     report = done.report
     measured = report["measured"]
     assert (measured["lost"], measured["duplicated"], measured["appeared"]) == (0, 0, 0), done.stderr
-    assert measured["acknowledged"] > 300
+    assert measured["acknowledged"] > 500
     assert measured["write_outage_s"] <= LONGEST_OUTAGE_S
     assert measured["recovery_s"] is not None, report["remaining"]
     assert report["verdict"] in ("pass", "objective-missed"), report["reasons"]
