@@ -47,6 +47,11 @@ class ScratchCluster:
         self.authority = _authority()
 
     @property
+    def running(self) -> tuple[str, ...]:
+        """Daemons that were started and not stopped."""
+        return tuple(self._running)
+
+    @property
     def server(self) -> str:
         """The API server's address."""
         return f"https://127.0.0.1:{self.port}"
