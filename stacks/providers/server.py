@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -178,6 +180,19 @@ for _name in _GUARDED:
     setattr(Servicer, _name, _guarded(_name))
 
 
+@contextmanager
+def _death_of(pid: int, act: Callable[[], None]) -> Iterator[None]:
+    """Within the block, `act` is called when the process ends. A killed engine ends no plugin: each would wait on."""
+    watched = os.pidfd_open(pid)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(watched, act)
+    try:
+        yield
+    finally:
+        loop.remove_reader(watched)
+        os.close(watched)
+
+
 def serve(argv: list[str], provider: Served, program: str = "pulumi-resource-govcloud", version: str = VERSION) -> None:
     """Serve until the engine ends the process. `argv` holds the engine's address."""
     parser = argparse.ArgumentParser(prog=program)
@@ -197,7 +212,8 @@ def serve(argv: list[str], provider: Served, program: str = "pulumi-resource-gov
         ended = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
-        await ended.wait()
+        with _death_of(os.getppid(), ended.set):
+            await ended.wait()
         await server.stop(None)
 
     asyncio.run(run())

@@ -64,9 +64,9 @@ def _walk(path: Path, old: Any, new: Any, former: Any) -> Iterator[tuple[Path, P
         for key in sorted(old.keys() | new.keys()):
             yield from _walk((*path, key), old.get(key, _ABSENT), new.get(key, _ABSENT), before.get(key, _ABSENT))
     elif isinstance(old, list) and isinstance(new, list):
-        before = former if isinstance(former, list) else []
+        earlier = former if isinstance(former, list) else []
         for index in range(max(len(old), len(new))):
-            yield from _walk((*path, index), _at(old, index), _at(new, index), _at(before, index))
+            yield from _walk((*path, index), _at(old, index), _at(new, index), _at(earlier, index))
     elif old is _ABSENT:
         # The server drops empty fields of most kinds; one that was declared before and dropped is no change.
         if new != former or new not in (None, {}, []):

@@ -38,7 +38,7 @@ def _spec(*fields: str) -> list[Path]:
     return [("spec", field) for field in fields]
 
 
-_ROLE = [("roleRef",)]
+_ROLE: list[Path] = [("roleRef",)]
 _TABLE: dict[tuple[str, str], list[Path]] = {
     ("apps", "DaemonSet"): _spec("selector"),
     ("apps", "Deployment"): _spec("selector"),

@@ -116,7 +116,7 @@ class Kubernetes(Served):
         found = objects.prune(live, objects.normalized(former))
         if isinstance(new.get("metadata"), Mapping):
             found, new = _same_place(found, live, new)
-        frozen = immutable.IDENTITY
+        frozen: tuple[immutable.Path, ...] = immutable.IDENTITY
         if not objects.is_patch(request.type, new):
             frozen = immutable.fields(
                 new, config_maps_change=self._settings.config_maps_change, secrets_change=self._settings.secrets_change
@@ -221,7 +221,8 @@ class Kubernetes(Served):
         try:
             return await life.would_create(obj, upsert=self._settings.upsert)
         except ApiError as error:
-            return self._unshown(life, error)
+            self._pass_over(life, error)
+            return None
 
     async def _preview_update(self, life: Life, obj: Object) -> Object | None:
         if await life.place(obj) is None:
@@ -229,9 +230,10 @@ class Kubernetes(Served):
         try:
             return await life.would_update(obj)
         except ApiError as error:
-            return self._unshown(life, error)
+            self._pass_over(life, error)
+            return None
 
-    def _unshown(self, life: Life, error: ApiError) -> None:
+    def _pass_over(self, life: Life, error: ApiError) -> None:
         """A dry run that says nothing about the run itself: the inputs are shown instead. Raises all others."""
         immutable_now = error.code == 422 and "immutable" in error.message  # it will be replaced: it is not there then
         if error.over_quota:

@@ -33,6 +33,8 @@ _DECIMAL = {
     unit: Decimal(10) ** power for unit, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)
 }
 
+_FACTORS = {**_BINARY, **_DECIMAL, "": Decimal(1)}
+
 
 def value(text: Any) -> Decimal | None:
     """The number that a quantity stands for; None where it is none."""
@@ -42,7 +44,7 @@ def value(text: Any) -> Decimal | None:
     number, exponent, unit = found.groups()
     if exponent:
         return Decimal(number + exponent)
-    factor = {**_BINARY, **_DECIMAL, None: Decimal(1), "": Decimal(1)}.get(unit)
+    factor = _FACTORS.get(unit or "")
     return None if factor is None else Decimal(number) * factor
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pulumi.provider.experimental.property_value import PropertyValue
+
 from stacks.providers.kubernetes.objects import LAST_APPLIED, is_secret
-from stacks.providers.values import Hidden, Properties, PropertyValue
+from stacks.providers.values import Hidden, Properties
 
 SHORTEST = 4
 """Shorter texts are not looked for in messages: they stand in every word."""

@@ -98,8 +98,8 @@ class Desk:
         return [pid for pid, line in self._processes() if "stacks.providers.kubernetes" in line]
 
     def kill(self, number: signal.Signals) -> None:
-        """Send a signal to the engine and, where it cannot tell them, to its providers."""
-        for pid in self.engines() + (self.providers() if number == signal.SIGKILL else []):
+        """Send a signal to the engine alone."""
+        for pid in self.engines():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -195,6 +196,10 @@ def test_a_killed_run_is_gone_on_with(desk: Desk, in_flight: Start) -> None:
     flight = in_flight(waiting(desk, 600), "0 of 1")
     desk.kill(signal.SIGKILL)
     assert flight.result(120).failed
+    deadline = time.monotonic() + 60
+    while desk.providers():
+        assert time.monotonic() < deadline, "a provider outlived its engine"
+        time.sleep(0.1)
     before = desk.uid("deployment", "web")
     assert "web" not in desk.resources()
     again = desk.up(deployment(desk))
