@@ -103,6 +103,10 @@ class Life:
         place = await self.place(obj)
         if place is None:
             raise ResourceFailed(no_such_kind(obj))
+        if not place.namespaced and objects.namespace_of(obj):
+            # Its kind was not known when it was checked, so it was thought to have one.
+            kept = {key: value for key, value in objects.metadata(obj).items() if key != "namespace"}
+            obj = {**obj, "metadata": kept}
         return await self.cluster.apply(_path(place, obj), obj, self.manager, force=force, dry_run=dry_run)
 
     async def relinquish(self, obj: Object, manager: str) -> None:

@@ -69,6 +69,19 @@ class Desk:
         """As `./govcloud plan`."""
         return self._run("preview", declare, refresh=True)
 
+    def drift(self) -> dict[str, tuple[str, ...]]:
+        """As `./govcloud drift`: what a read finds, by object."""
+        found: dict[str, tuple[str, ...]] = {}
+
+        def on_event(event: EngineEvent) -> None:
+            if event.res_outputs_event and (drifted := events.drift_of(event.res_outputs_event.metadata)):
+                found.update([drifted])
+
+        stack = workspace.open_stack(STACK, lambda: None)
+        with closing_loops():
+            stack.refresh(preview_only=True, run_program=False, on_event=on_event, suppress_outputs=True)
+        return found
+
     def destroy(self) -> Run:
         """All that was declared goes."""
         return self._run("destroy", lambda opts: None, run_program=False)

@@ -109,8 +109,10 @@ def test_a_hand_edit_is_seen_and_repaired(desk: Desk) -> None:
     """What a hand has changed and what it has added to our fields goes."""
     desk.settings = {"enable_config_map_mutable": True}
     desk.up(config(desk, {"a": "1", "b": "1"}))
+    assert desk.drift() == {}
     patch = {"data": {"a": "by hand"}}
     desk.kubectl("patch", "configmap", "settings", "--type=merge", "-p", json.dumps(patch))
+    assert desk.drift() == {f"ConfigMap {desk.namespace}/settings": ("data.a: 1 -> by hand",)}
     assert desk.preview(config(desk, {"a": "1", "b": "1"})).diffs["settings"] == {"data.a": "update"}
     repaired = desk.up(config(desk, {"a": "1", "b": "1"}))
     assert repaired.changed.get("update") == 1, repaired.faults
@@ -123,6 +125,7 @@ def test_an_object_deleted_by_hand_is_made_anew(desk: Desk) -> None:
     """The run that finds it missing also makes it."""
     desk.up(config(desk, {"a": "1"}))
     desk.kubectl("delete", "configmap", "settings")
+    assert desk.drift() == {f"ConfigMap {desk.namespace}/settings": ("it is gone",)}
     assert desk.up(config(desk, {"a": "1"})).changed["create"] == 1
     assert desk.uid("configmap", "settings")
 
@@ -201,6 +204,35 @@ def test_a_definition_and_its_custom_resource_go_in_one_run(desk: Desk) -> None:
     assert not desk.destroy().failed
 
 
+def test_a_cluster_wide_custom_resource_needs_no_namespace(desk: Desk) -> None:
+    """Not even when its kind is defined in the same run, so that nobody knew at first."""
+    group = f"{desk.namespace}.wide.gov.cn"
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        schema = {"openAPIV3Schema": {"type": "object"}}
+        crd = k8s.apiextensions.v1.CustomResourceDefinition(
+            "definition",
+            metadata={"name": f"zones.{group}"},
+            spec={
+                "group": group,
+                "scope": "Cluster",
+                "names": {"plural": "zones", "singular": "zone", "kind": "Zone"},
+                "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+            },
+            opts=opts,
+        )
+        after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[crd]))
+        k8s.apiextensions.CustomResource(
+            "zone", api_version=f"{group}/v1", kind="Zone", metadata={"name": "one"}, opts=after
+        )
+
+    made = desk.up(declare)
+    assert not made.failed, made.faults
+    assert desk.resources()["zone"]["id"] == "one"
+    assert set(desk.up(declare).changed) == {"same"}
+    assert not desk.destroy().failed
+
+
 def test_a_patch_manages_its_fields_only(desk: Desk) -> None:
     """When it goes, the object stays and its fields go."""
     desk.kubectl("create", "configmap", "theirs", "--from-literal=a=1")
@@ -241,10 +273,14 @@ def test_a_secret_stands_nowhere_in_plain_text(desk: Desk, field: str) -> None:
     runs = [desk.preview(declare("first-hunter2")), desk.up(declare("first-hunter2"))]
     runs += [desk.preview(declare("second-hunter2")), desk.up(declare("second-hunter2"))]
     assert not any(run.failed for run in runs)
+    changed = base64.b64encode(b"third-hunter2").decode()
+    desk.kubectl("patch", "secret", "login", "-p", json.dumps({"data": {"password": changed}}))
+    assert desk.drift() == {f"Secret {desk.namespace}/login": ("data.password differs",)}
+    runs.append(desk.up(declare("second-hunter2")))
     encoded = desk.kubectl("get", "secret", "login", "-o", "jsonpath={.data.password}")
     assert base64.b64decode(encoded) == b"second-hunter2"
     everything = desk.checkpoint() + "".join(run.printed + "".join(run.said) for run in runs)
-    for text in ("first-hunter2", "second-hunter2"):
+    for text in ("first-hunter2", "second-hunter2", "third-hunter2"):
         assert text not in everything
         assert base64.b64encode(text.encode()).decode() not in everything
     assert set(desk.up(declare("second-hunter2")).changed) == {"same"}
