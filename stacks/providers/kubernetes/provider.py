@@ -295,14 +295,19 @@ class Kubernetes(Served):
         return objects.with_annotation(objects.with_metadata(obj, name=name), objects.AUTONAMED, "true")
 
     async def _placed(self, obj: Object, request: sdk.CheckRequest) -> Object:
-        """In the provider's namespace, where the kind has namespaces and the object names none."""
-        if objects.namespace_of(obj) or not obj.get("kind"):
-            return obj
-        kind = objects.kind_of_type(request.type) if not obj.get("apiVersion") else objects.kind_of(obj)
-        place = await self._told(obj, request.new_inputs, "", self._connected()[1].place(kind))
+        """In the provider's namespace, where the kind has namespaces and the object names none.
+
+        Asking for the kind also shows a kubeconfig that leads nowhere before anything else is done, and even where
+        nothing has changed.
+        """
+        kind = objects.kind_of(obj) if obj.get("apiVersion") and obj.get("kind") else objects.kind_of_type(request.type)
+        kinds = self._connected(objects.resource_id(obj))[1]
+        place = await self._told(obj, request.new_inputs, "", kinds.place(kind))
         namespaced = place.namespaced if place else not objects.is_definition(obj)
+        if objects.namespace_of(obj) or not namespaced:
+            return obj
         assert self._access
-        return objects.with_metadata(obj, namespace=self._access.namespace) if namespaced else obj
+        return objects.with_metadata(obj, namespace=self._access.namespace)
 
     def _life(self, urn: str, obj: Object, manager: str) -> Life:
         cluster, kinds = self._connected(objects.resource_id(obj))
