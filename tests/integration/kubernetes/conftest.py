@@ -17,7 +17,7 @@ import pytest
 from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
-from stacks import events, state, workspace
+from stacks import events, lock, state, workspace
 from tests.unit.stacks.declared import closing_loops
 from tools.scratch import ScratchCluster, missing
 from workstation import paths
@@ -62,8 +62,9 @@ class Desk:
 
     def up(self, declare: Declare) -> Run:
         """As `./govcloud up`: refreshed, then brought to what is declared."""
-        state.repair(STACK, lambda line: None)
-        return self._run("up", declare, refresh=True)
+        with lock.held("test"):
+            state.repair(STACK, lambda line: None)
+            return self._run("up", declare, refresh=True)
 
     def preview(self, declare: Declare) -> Run:
         """As `./govcloud plan`."""
