@@ -64,11 +64,11 @@ class Desk:
         """As `./govcloud up`: refreshed, then brought to what is declared."""
         with lock.held("test"):
             state.repair(STACK, lambda line: None)
-            return self._run("up", declare, refresh=True)
+            return self._run("up", declare, refresh=True, run_program=True)
 
     def preview(self, declare: Declare) -> Run:
         """As `./govcloud plan`."""
-        return self._run("preview", declare, refresh=True)
+        return self._run("preview", declare, refresh=True, run_program=True)
 
     def drift(self) -> dict[str, tuple[str, ...]]:
         """As `./govcloud drift`: what a read finds, by object."""
