@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,18 @@ if TYPE_CHECKING:
     from failover.protocols import Machines
 
 
+BESIDE = ("conditions", "peers")
+"""Keys of a raw value that are no figures of ours."""
+
+
 def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_json: bool) -> None:
     """Do the bench `runs` times and report over everything that has been measured so far."""
-    estate = load_estate()
-    into_namespace(estate)
+    measured = provider if name == "provider" else partial(on_estate, name, rate=rate, seconds=seconds, reads=reads)
     raw = paths.home() / "bench" / f"{name}.jsonl"
     raw.parent.mkdir(parents=True, exist_ok=True)
     for number in range(1, runs + 1):
         say(f"bench {name}: run {number} of {runs}")
-        value = approvals(estate, rate, seconds, reads=reads) if name == "approvals" else unchanged(estate)
+        value = measured()
         with raw.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({**value, "conditions": conditions()}) + "\n")
     result = document(name, [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()], raw)
@@ -41,14 +45,39 @@ def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_js
 
 
 def document(name: str, values: list[dict[str, Any]], raw: Path) -> dict[str, Any]:
-    """Pure: the object of `--json` over all raw values, the newest run's last. These benches have no peer."""
+    """Pure: the object of `--json` over all raw values, the newest run's last."""
+    ours = spread([{k: v for k, v in value.items() if k not in BESIDE} for value in values])
+    peers = {peer: spread([value["peers"][peer] for value in values]) for peer in values[-1].get("peers", {})}
     return {
         "bench": name,
-        "ours": spread([{k: v for k, v in value.items() if k != "conditions"} for value in values]),
-        "peers": {},
-        "ratio": None,
+        "ours": ours,
+        "peers": peers,
+        "ratio": ratio(ours, peers),
         "conditions": {**values[-1]["conditions"], "runs": len(values), "raw": str(raw)},
     }
+
+
+def on_estate(name: str, *, rate: float, seconds: float, reads: bool) -> dict[str, float]:
+    """A bench that needs the estate."""
+    estate = load_estate()
+    into_namespace(estate)
+    return approvals(estate, rate, seconds, reads=reads) if name == "approvals" else unchanged(estate)
+
+
+def provider() -> dict[str, Any]:
+    """Many objects through our Kubernetes provider and through kubectl."""
+    from cli import bench_provider
+
+    return bench_provider.provider()
+
+
+def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
+    """The best peer's medians over ours, all seconds together: above 1 we are quicker. None without a peer."""
+    timed = [figure for figure in ours if figure.endswith("_s")]
+    if not peers:
+        return None
+    best = min(sum(peer[figure]["median"] for figure in timed) for peer in peers.values())
+    return round(best / sum(ours[figure]["median"] for figure in timed), 2)
 
 
 def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, float]:

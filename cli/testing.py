@@ -46,9 +46,10 @@ def run_tests(
         prepared = {}
         if scope in (Scope.LAB, Scope.ALL):
             need_root(f"test {scope}")
+            from tools import golang
             from tools import setup as installer
 
-            installer.run()
+            installer.run(groups=golang.Group)
             prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from here on a skipped test is a failed one
         say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
         folders = [folder for folder in FOLDERS[scope] if (paths.repo() / folder).is_dir()]

@@ -27,6 +27,8 @@ OPS = {
 }
 """Engine's step to the word for people; empty where the step is none of their business or told by another."""
 
+KUBERNETES = "kubernetes:"
+"""How types of Kubernetes objects begin."""
 CONTEXT_LINES = 2
 _SECRET = re.compile(rf'{SECRETS}\["([^"]+)"\]')
 _LIST_OF_ERRORS = re.compile(r"\d+ errors? occurred:\s*\* |\n\s*\* ")
@@ -40,6 +42,8 @@ _COLOUR = re.compile(r"<\{%[^%]*%\}>")
 def change_of(stack: str, step: StepEventMetadata) -> Change | None:
     """The change that a step makes; None for components, reads and unchanged resources."""
     op = OPS.get(str(getattr(step.op, "value", step.op)), "")
+    if op and step.type.startswith(KUBERNETES):
+        return _object_change(stack, op, step)
     if not op or not step.type.startswith(f"{PACKAGE}:index:"):
         return None
     states = [state for state in (step.new, step.old) if state]
@@ -60,11 +64,55 @@ def change_of(stack: str, step: StepEventMetadata) -> Change | None:
 
 def drift_of(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None:
     """Host and findings of a read that found a difference; None for all other steps."""
+    if step.type.startswith(KUBERNETES):
+        return _object_drift(step)
     if step.type != PLAYBOOK or not step.new:
         return None
     outputs = step.new.outputs or {}
     found = outputs.get("differences") or {}
     return (str(outputs["host"]), tuple(found.values())) if found else None
+
+
+def _object_change(stack: str, op: str, step: StepEventMetadata) -> Change:
+    """Of a Kubernetes object: the paths that differ, with both values where neither is secret."""
+    guarded = any(getattr(state, "protect", False) for state in (step.new, step.old) if state)
+    details = _paths(step) if op in ("update", "replace") else ()
+    return Change(stack=stack, op=op, resource=_object_name(step), details=details, guarded=guarded)
+
+
+def _object_drift(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None:
+    if not step.new:
+        return _object_name(step), ("it is gone",)
+    texts = _paths(step)
+    return (_object_name(step), texts) if texts else None
+
+
+def _object_name(step: StepEventMetadata) -> str:
+    """`ConfigMap bureau/settings`: by its ID where it has one, else by the name in the program."""
+    known = next((state.id for state in (step.new, step.old) if state and getattr(state, "id", "")), "")
+    return f"{step.type.rsplit(':', 1)[-1]} {known or step.urn.rsplit('::', 1)[-1]}"
+
+
+def _paths(step: StepEventMetadata) -> tuple[str, ...]:
+    old, new = (dict(state.inputs or {}) if state else {} for state in (step.old, step.new))
+    told = {path: f"{path} differs" for path in step.detailed_diff or {}}
+    seen = {path: f"{path}: {before} -> {after}" for path, before, after in _leaves("", old, new)}
+    return tuple(text for _, text in sorted({**told, **seen}.items()))
+
+
+def _leaves(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Paths whose values differ. The engine tells secret values as one same word, so none is ever shown."""
+    if old == new:
+        return
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted(old.keys() | new.keys()):
+            step = f'["{key}"]' if "." in key else f".{key}" if path else key
+            yield from _leaves(path + step, old.get(key), new.get(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _leaves(f"{path}[{index}]", one, other)
+    else:
+        yield path, old, new
 
 
 def faults_of(event: DiagnosticEvent) -> tuple[str, ...]:

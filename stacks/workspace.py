@@ -2,7 +2,7 @@
 
 $GOVCLOUD_HOME/state             the file backend, one checkpoint per stack, secrets encrypted
 $GOVCLOUD_HOME/engine/passphrase opens them; 0600, made once, never leaves the operator's side
-$GOVCLOUD_HOME/engine/bin        our provider's executable, put first on the engine's PATH
+$GOVCLOUD_HOME/engine/bin        our providers' executables, put first on the engine's PATH
 $GOVCLOUD_HOME/engine/pulumi.sh  what plain `pulumi up` needs, to be read by a shell
 $GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would otherwise write into the tree
 """
@@ -27,6 +27,7 @@ from workstation import paths
 from workstation.errors import GovcloudError, Refused
 
 PLUGIN = "pulumi-resource-govcloud"
+KUBERNETES_PLUGIN = "pulumi-resource-kubernetes"
 
 
 def engine_home() -> Path:
@@ -92,8 +93,24 @@ def prepare() -> None:
     """Make what is missing: folders, the provider's executable, the environment for plain `pulumi`."""
     for folder in (engine_home() / "bin", state_home()):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _plugin()
+    _plugin(PLUGIN, "stacks.providers")
+    if official_kubernetes():
+        (engine_home() / "bin" / KUBERNETES_PLUGIN).unlink(missing_ok=True)
+    else:
+        _plugin(KUBERNETES_PLUGIN, "stacks.providers.kubernetes")
     _shell_environment()
+
+
+def official_kubernetes() -> Path | None:
+    """The official plugin, where it is installed: the engine prefers what is on its PATH, so ours must not be there.
+
+    It counts when our engine can find it: in its own home, or on the operator's PATH.
+    """
+    for plugin in sorted((engine_home() / "pulumi" / "plugins").glob("resource-kubernetes-v*")):
+        if (plugin / KUBERNETES_PLUGIN).exists():
+            return plugin
+    found = shutil.which(KUBERNETES_PLUGIN)
+    return Path(found) if found else None
 
 
 def environment() -> dict[str, str]:
@@ -158,18 +175,18 @@ def write_whole(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _plugin() -> None:
-    """The plugin's executable: a script, because which Python and which checkout run is decided here and now."""
+def _plugin(name: str, module: str) -> None:
+    """A plugin's executable: a script, because which Python and which checkout run is decided here and now."""
     script = (
         "#!/bin/sh\n"
         f"PYTHONPATH={shlex.quote(str(paths.repo()))} PYTHONDONTWRITEBYTECODE=1\n"
         "export PYTHONPATH PYTHONDONTWRITEBYTECODE\n"
-        f'exec {shlex.quote(sys.executable)} -m stacks.providers "$@"\n'
+        f'exec {shlex.quote(sys.executable)} -m {module} "$@"\n'
     )
-    path = engine_home() / "bin" / PLUGIN
+    path = engine_home() / "bin" / name
     if path.exists() and path.read_text(encoding="utf-8") == script:
         return
-    draft = path.with_name(f".{PLUGIN}.{os.getpid()}")
+    draft = path.with_name(f".{name}.{os.getpid()}")
     draft.write_text(script, encoding="utf-8")
     draft.chmod(0o755)
     draft.replace(path)

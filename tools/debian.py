@@ -25,6 +25,9 @@ PACKAGES = (
     "vde2",  # wires with delay and loss where the kernel has no netem
 )
 
+C_COMPILER = ("gcc", "libc6-dev", "libseccomp-dev", "pkg-config")
+"""For runc, the one program here that is partly C: without seccomp no pod gets the default profile."""
+
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = "#!/bin/sh\n# Put here by govcloud setup while it installs packages: no service is started.\nexit 101\n"
@@ -36,9 +39,10 @@ def missing(status: str, packages: tuple[str, ...] = PACKAGES) -> tuple[str, ...
     return tuple(package for package in packages if package not in installed)
 
 
-def to_install() -> tuple[str, ...]:
+def to_install(more: tuple[str, ...] = ()) -> tuple[str, ...]:
     """What this machine lacks."""
-    return missing(command.output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\n"]) or "")
+    status = command.output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\n"]) or ""
+    return missing(status, PACKAGES + more)
 
 
 def install(packages: tuple[str, ...], on_line: Callable[[str], None]) -> None:

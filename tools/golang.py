@@ -1,4 +1,4 @@
-"""The engine and etcd, built from their pinned modules: no registry ships them as programs.
+"""The engine, etcd, Kubernetes and its runtime, built from their pinned modules: no registry ships them as programs.
 
 A build's key covers its go.mod, go.sum and options. The compiler's cache makes an interrupted build go on where it was.
 """
@@ -9,8 +9,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from tools import command, digest
@@ -19,16 +20,38 @@ from workstation.errors import GovcloudError
 
 PULUMI_VERSION = "v3.259.0"
 """The same as the SDK's in pyproject.toml; a test holds go.mod, this and the SDK together."""
+KUBERNETES_VERSION = "v1.37.2"
+"""The same as in tools/kubernetes/go.mod; its parts have v0 in place of v1. A test holds them together."""
+CONTAINERD_VERSION = "v2.4.2"
+"""The same as in tools/containerd/go.mod."""
+CNI_VERSION = "v1.9.1"
+"""The same as in tools/cni/go.mod."""
+
+
+class Group(StrEnum):
+    """What needs a build. Setup makes the builds of the groups it is told, so nobody waits for what is not declared."""
+
+    ESTATE = "estate"
+    KUBERNETES = "kubernetes"
+
+
+ALWAYS = frozenset({Group.ESTATE})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """One program: `folder` holds its go.mod and go.sum, `linked` is for the linker, `expected_s` for a cold cache."""
+    """One program: `folder` holds its go.mod and go.sum, `linked` is for the linker, `expected_s` for a cold cache.
+
+    With `c_compiler` it is built by one and linked statically, so that it runs on machines with another C library.
+    """
 
     name: str
     folder: str
     package: str
     linked: str = "-s -w"
+    tags: str = ""
+    c_compiler: bool = False
+    group: Group = Group.ESTATE
     expected_s: float
 
     @property
@@ -42,15 +65,70 @@ class Build:
         return paths.cache() / "artifacts" / self.name
 
     @property
+    def stamp(self) -> Path:
+        """Holds the key that was built; never in a program's own folder, which roles take to the machines whole."""
+        return paths.cache() / "artifacts" / f".{self.name.replace('/', '-')}.key"
+
+    @property
     def key(self) -> str:
         """Changes whenever the program would."""
-        return digest.of(self.source / "go.mod", self.source / "go.sum", self.package, self.linked)
+        options = (self.tags, "c") if self.tags or self.c_compiler else ()
+        return digest.of(self.source / "go.mod", self.source / "go.sum", self.package, self.linked, *options)
 
     @property
     def ready(self) -> bool:
         """Whether the program in the cache is the one that is wanted."""
-        stamp = _stamp(self)
-        return self.target.exists() and stamp.exists() and stamp.read_text() == self.key
+        return self.target.exists() and self.stamp.exists() and self.stamp.read_text() == self.key
+
+
+_KUBERNETES = (
+    ("kube-apiserver", 280),
+    ("kube-controller-manager", 60),
+    ("kube-scheduler", 20),
+    ("kubelet", 60),
+    ("kube-proxy", 15),
+    ("kubectl", 20),
+)
+_CONTAINERD = (("containerd", 40), ("containerd-shim-runc-v2", 10), ("ctr", 10))
+_CNI = (("bridge", "main"), ("loopback", "main"), ("host-local", "ipam"), ("portmap", "meta"))
+
+
+def _kubernetes(name: str, expected_s: float) -> Build:
+    at = "k8s.io/component-base/version"
+    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+    told = {"gitVersion": KUBERNETES_VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return Build(
+        name=name,
+        folder="kubernetes",
+        package=f"k8s.io/kubernetes/cmd/{name}",
+        # Without its version a server says v0.0.0, and clients and kubelets judge by it what it can do.
+        linked="-s -w " + " ".join(f"-X {at}.{key}={value}" for key, value in told.items()),
+        group=Group.KUBERNETES,
+        expected_s=expected_s,
+    )
+
+
+def _containerd(name: str, expected_s: float) -> Build:
+    return Build(
+        name=name,
+        folder="containerd",
+        package=f"github.com/containerd/containerd/v2/cmd/{name}",
+        linked=f"-s -w -X github.com/containerd/containerd/v2/version.Version={CONTAINERD_VERSION}",
+        group=Group.KUBERNETES,
+        expected_s=expected_s,
+    )
+
+
+def _cni(name: str, kind: str) -> Build:
+    told = f"github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion={CNI_VERSION}"
+    return Build(
+        name=f"cni/{name}",
+        folder="cni",
+        package=f"github.com/containernetworking/plugins/plugins/{kind}/{name}",
+        linked=f"-s -w -X {told}",
+        group=Group.KUBERNETES,
+        expected_s=8,
+    )
 
 
 BUILDS = (
@@ -64,19 +142,47 @@ BUILDS = (
         linked=f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={PULUMI_VERSION}",
         expected_s=190,
     ),
+    *(_kubernetes(name, expected_s) for name, expected_s in _KUBERNETES),
+    *(_containerd(name, expected_s) for name, expected_s in _CONTAINERD),
+    Build(
+        name="runc",
+        folder="runc",
+        package="github.com/opencontainers/runc",
+        linked="-s -w -linkmode external -extldflags -static",
+        tags="seccomp urfave_cli_no_docs netgo osusergo",
+        c_compiler=True,
+        group=Group.KUBERNETES,
+        expected_s=20,
+    ),
+    *(_cni(name, kind) for name, kind in _CNI),
+    Build(
+        name="coredns",
+        folder="coredns",
+        package="github.com/coredns/coredns",
+        tags="grpcnotrace",
+        group=Group.KUBERNETES,
+        expected_s=120,
+    ),
 )
 
 
-def missing() -> tuple[Build, ...]:
+def wanted(groups: Collection[Group] = ALWAYS) -> tuple[Build, ...]:
+    """The builds of some groups."""
+    return tuple(build for build in BUILDS if build.group in groups)
+
+
+def missing(groups: Collection[Group] = ALWAYS) -> tuple[Build, ...]:
     """Builds that have to be done."""
-    return tuple(build for build in BUILDS if not build.ready)
+    return tuple(build for build in wanted(groups) if not build.ready)
 
 
-def build(wanted: Build, go: Path, on_progress: Callable[[str], None]) -> None:
+def build(one: Build, go: Path, on_progress: Callable[[str], None]) -> None:
     """Build one program and put it in place whole; says every ten seconds how many packages are compiled."""
-    env, fresh = environment(go), wanted.target.with_name(f".{wanted.name}.new")
-    wanted.target.parent.mkdir(parents=True, exist_ok=True)
-    listed = command.output([str(go), "list", "-deps", wanted.package], env=env, cwd=wanted.source)
+    env, fresh = environment(go), one.target.with_name(f".{one.target.name}.new")
+    if one.c_compiler:
+        env["CGO_ENABLED"] = "1"
+    one.target.parent.mkdir(parents=True, exist_ok=True)
+    listed = command.output([str(go), "list", "-deps", "-tags", one.tags, one.package], env=env, cwd=one.source)
     total = len(listed.splitlines()) if listed else 0
     compiled, last = 0, time.monotonic()
 
@@ -88,10 +194,10 @@ def build(wanted: Build, go: Path, on_progress: Callable[[str], None]) -> None:
             last = time.monotonic()
 
     argv = [*command.BOUND, str(go), "build", "-v", "-mod=readonly", "-trimpath"]
-    argv += ["-ldflags", wanted.linked, "-o", str(fresh), wanted.package]
-    command.run(argv, env=env, cwd=wanted.source, failure=f"{wanted.name} could not be built", on_line=count)
-    fresh.replace(wanted.target)
-    _stamp(wanted).write_text(wanted.key)
+    argv += ["-tags", one.tags, "-ldflags", one.linked, "-o", str(fresh), one.package]
+    command.run(argv, env=env, cwd=one.source, failure=f"{one.name} could not be built", on_line=count)
+    fresh.replace(one.target)
+    one.stamp.write_text(one.key)
 
 
 def environment(go: Path) -> dict[str, str]:
@@ -154,10 +260,6 @@ def fetch_toolchain() -> Path:
         return go
     wanted = ".".join(map(str, needed()))
     raise GovcloudError(f"no Go of at least {wanted} could be found", "install one, or set PATH to it")
-
-
-def _stamp(build: Build) -> Path:
-    return build.target.with_name(f".{build.name}.key")
 
 
 def _lock() -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +57,11 @@ class Work:
         return sum(seconds for needed, seconds in steps if needed) + sum(build.expected_s for build in self.builds)
 
 
-def look() -> Work:
+def look(groups: Collection[golang.Group] = golang.ALWAYS) -> Work:
     """Compare this machine with what is wanted; well under a second."""
-    builds, no_wheels = golang.missing(), not wheels.ready()
+    builds, no_wheels = golang.missing(groups), not wheels.ready()
     return Work(
-        packages=debian.to_install(),
+        packages=debian.to_install(debian.C_COMPILER if any(build.c_compiler for build in builds) else ()),
         compiler=not golang.link().exists(),
         builds=builds,
         wheels=no_wheels,
@@ -70,9 +70,12 @@ def look() -> Work:
     )
 
 
-def run(on_progress: Progress | None = None) -> None:
-    """Install and build what is missing. Raises GovcloudError with one sentence per lack before anything is changed."""
-    work = look()
+def run(on_progress: Progress | None = None, groups: Collection[golang.Group] = golang.ALWAYS) -> None:
+    """Install and build what is missing; `groups` says which builds are needed, besides packages, wheels and image.
+
+    Raises GovcloudError with one sentence per lack before anything is changed.
+    """
+    work = look(groups)
     prerequisites.check(disk_gib=prerequisites.DISK_GIB if work.base else prerequisites.DISK_READY_GIB)
     if not work.anything:
         return
@@ -85,7 +88,7 @@ def run(on_progress: Progress | None = None) -> None:
         go=bool(work.builds),
     )
     with _alone():
-        work = look()
+        work = look(groups)
         if not work.anything:
             return
         say(f"Setting up, about {duration(work.expected_s)}; if interrupted, the next run goes on.")

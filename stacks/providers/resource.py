@@ -19,6 +19,14 @@ class ResourceFailed(Exception):
     """The operation failed; the text is meant for the operator and names cause and place."""
 
 
+class Unfinished(ResourceFailed):
+    """The resource exists but is not well. The engine records it, and the next run begins with mending it."""
+
+    def __init__(self, text: str, resource_id: str, state: Properties, inputs: Properties | None = None) -> None:
+        super().__init__(text)
+        self.resource_id, self.state, self.inputs = resource_id, state, inputs
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """What the engine tells about the operation besides the properties. `timeout_s` is 0 where it set none."""

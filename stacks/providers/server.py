@@ -11,24 +11,27 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
 from pulumi.provider.experimental import provider as sdk
+from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.server import ProviderServicer
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2_grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
 
-from stacks.providers.resource import Call, Resource, ResourceFailed
+from stacks.providers.resource import Call, Resource, ResourceFailed, Unfinished
 
 VERSION = "0.1.0"
 THREADS = 64
 """More than the engine starts side by side: threads that wait for their turn must not keep the others from working."""
 
-_GUARDED = ("Check", "Diff", "Create", "Read", "Update", "Delete", "Configure")
+_GUARDED = ("Check", "Diff", "Create", "Read", "Update", "Delete", "CheckConfig", "Configure", "Invoke")
 
 
 class EngineLog:
@@ -54,12 +57,23 @@ class EngineLog:
                 logging.getLogger(__name__).debug("the engine takes no more log lines: %s", request.message)
 
 
-class Govcloud(sdk.Provider):
+class Served(sdk.Provider):
+    """A provider that can tell its progress."""
+
+    log: EngineLog | None = None
+    """Set as soon as the engine can be reached."""
+
+    def say(self, urn: str, line: str) -> None:
+        """Show a line of progress at a resource."""
+        if self.log:
+            self.log.say(urn, line)
+
+
+class Govcloud(Served):
     """Dispatches the engine's requests to the resources by type."""
 
     def __init__(self, resources: dict[str, Resource]) -> None:
         self._resources = resources
-        self.log: EngineLog | None = None
 
     async def check(self, request: sdk.CheckRequest) -> sdk.CheckResponse:
         """Inputs that a resource cannot use are told before anything starts."""
@@ -110,13 +124,7 @@ class Govcloud(sdk.Provider):
         return self._resources[kind]
 
     def _call(self, request: Any, preview: bool, timeout_s: float) -> Call:
-        log, urn = self.log, request.urn
-
-        def say(line: str) -> None:
-            if log:
-                log.say(urn, line)
-
-        return Call(name=request.name, preview=preview, timeout_s=timeout_s, say=say)
+        return Call(name=request.name, preview=preview, timeout_s=timeout_s, say=partial(self.say, request.urn))
 
 
 class Servicer(ProviderServicer):
@@ -126,6 +134,21 @@ class Servicer(ProviderServicer):
         """Not offered, and the engine does without; the SDK's own answer would leave a traceback in its logs."""
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no handshake")
 
+    async def DiffConfig(self, request: Any, context: Any) -> Any:
+        """The SDK's own hands a truth value to a field that wants a number: `changed` would arrive as `unchanged`."""
+        found = await self._provider.diff_config(
+            sdk.DiffRequest(
+                request.urn,
+                request.id,
+                PropertyValue.unmarshal_map(request.olds),
+                PropertyValue.unmarshal_map(request.news),
+                list(request.ignoreChanges),
+            )
+        )
+        kinds = {True: provider_pb2.DiffResponse.DIFF_SOME, False: provider_pb2.DiffResponse.DIFF_NONE}
+        changes = provider_pb2.DiffResponse.DIFF_UNKNOWN if found.changes is None else kinds[found.changes]
+        return provider_pb2.DiffResponse(changes=changes, replaces=found.replaces, diffs=found.diffs)
+
 
 def _guarded(name: str) -> Callable[[Any, Any, Any], Awaitable[Any]]:
     inner = getattr(ProviderServicer, name)
@@ -133,6 +156,9 @@ def _guarded(name: str) -> Callable[[Any, Any, Any], Awaitable[Any]]:
     async def call(self: Any, request: Any, context: Any) -> Any:
         try:
             return await inner(self, request, context)
+        except Unfinished as error:
+            context.set_trailing_metadata((("grpc-status-details-bin", _details(error)),))
+            await context.abort(grpc.StatusCode.UNKNOWN, str(error))
         except ResourceFailed as error:
             await context.abort(grpc.StatusCode.UNKNOWN, str(error))
         except Exception as error:
@@ -142,19 +168,38 @@ def _guarded(name: str) -> Callable[[Any, Any, Any], Awaitable[Any]]:
     return call
 
 
+def _details(error: Unfinished) -> bytes:
+    """The engine records a resource that failed to become ready only from these details."""
+    failure = provider_pb2.ErrorResourceInitFailed(
+        id=error.resource_id, properties=PropertyValue.marshal_map(error.state), reasons=[str(error)]
+    )
+    if error.inputs is not None:
+        failure.inputs.CopyFrom(PropertyValue.marshal_map(error.inputs))
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error))
+    status.details.add().Pack(failure)
+    return status.SerializeToString()
+
+
 for _name in _GUARDED:
     setattr(Servicer, _name, _guarded(_name))
 
 
-def _watch_engine(ended: asyncio.Event) -> None:
-    """An engine that is killed tells nobody; without this, its provider would stay for ever."""
-    engine = os.pidfd_open(os.getppid())
-    asyncio.get_running_loop().add_reader(engine, ended.set)
+@contextmanager
+def _death_of(pid: int, act: Callable[[], None]) -> Iterator[None]:
+    """Within the block, `act` is called when the process ends. A killed engine ends no plugin: each would wait on."""
+    watched = os.pidfd_open(pid)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(watched, act)
+    try:
+        yield
+    finally:
+        loop.remove_reader(watched)
+        os.close(watched)
 
 
-def serve(argv: list[str], provider: Govcloud) -> None:
+def serve(argv: list[str], provider: Served, program: str = "pulumi-resource-govcloud", version: str = VERSION) -> None:
     """Serve until the engine ends the process. `argv` holds the engine's address."""
-    parser = argparse.ArgumentParser(prog="pulumi-resource-govcloud")
+    parser = argparse.ArgumentParser(prog=program)
     parser.add_argument("engine", help="address of the engine")
     known, _ = parser.parse_known_args(argv)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
@@ -163,7 +208,7 @@ def serve(argv: list[str], provider: Govcloud) -> None:
         server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=THREADS))
         provider.log = EngineLog(known.engine)
-        servicer = Servicer(argv, VERSION, provider, engine_address=known.engine)
+        servicer = Servicer(argv, version, provider, engine_address=known.engine)
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -171,9 +216,9 @@ def serve(argv: list[str], provider: Govcloud) -> None:
         ended = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
-        _watch_engine(ended)
-        await ended.wait()
-        await provider.cancel()  # hosts that have begun are finished: leaving waits for their threads
+        with _death_of(os.getppid(), ended.set):
+            await ended.wait()
+            await provider.cancel()  # hosts that have begun are finished: leaving waits for their threads
         await server.stop(None)
 
     asyncio.run(run())

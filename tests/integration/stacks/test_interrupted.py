@@ -26,7 +26,7 @@ import sys
 from estate.loader import load
 from stacks import engine, workspace
 from workstation.errors import GovcloudError
-workspace._plugin = lambda: None
+workspace._plugin = lambda name, module: None
 estate = load().model_copy(update={"lab": False})
 try:
     done = engine.up(estate, [sys.argv[1]], on_event=lambda line: print(line, flush=True))

@@ -38,7 +38,7 @@ def preview(stack: str) -> set[str]:
 def test_it_finds_nothing_to_change_after_our_own_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Either way sees what the other did; without a lab it ends with a sentence."""
     prepared(tmp_path, monkeypatch)
-    monkeypatch.setattr(workspace, "_plugin", lambda: None)
+    monkeypatch.setattr(workspace, "_plugin", lambda name, module: None)
     Machines(tmp_path / "machines", monkeypatch)
     engine.up(REAL, ["province"])
     with monkeypatch.context() as patch:

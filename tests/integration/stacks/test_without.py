@@ -20,7 +20,7 @@ STACK = ["province"]
 def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
     """All with power, and a provider whose hosts are folders."""
     prepared(tmp_path, monkeypatch)
-    monkeypatch.setattr(workspace, "_plugin", lambda: None)
+    monkeypatch.setattr(workspace, "_plugin", lambda name, module: None)
     return Machines(tmp_path / "machines", monkeypatch)
 
 

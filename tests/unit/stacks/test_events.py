@@ -98,3 +98,37 @@ def test_faults_read_as_sentences() -> None:
     assert faults("update failed") == ()
     many = "2 errors occurred:\n\t* Refresh failed: a: refused\n\t* update failed\n\t* b: refused\n"
     assert faults(many) == ("a: refused", "b: refused")
+
+
+def an_object(op: str, old: dict[str, Any] | None, new: dict[str, Any] | None, *paths: str) -> StepEventMetadata:
+    """A step of a Kubernetes object; both are inputs."""
+    states = [SimpleNamespace(id="bureau/login", inputs=one) if one is not None else None for one in (old, new)]
+    return cast(
+        StepEventMetadata,
+        SimpleNamespace(
+            op=op,
+            urn="urn:pulumi:futian::govcloud::kubernetes:core/v1:Secret::login",
+            type="kubernetes:core/v1:Secret",
+            old=states[0],
+            new=states[1],
+            detailed_diff={path: cast(PropertyDiff, None) for path in paths},
+        ),
+    )
+
+
+def test_a_kubernetes_objects_change_is_told_by_its_paths() -> None:
+    """With both values; what is secret is told without."""
+    old, new = {"type": "a", "data": "[secret]"}, {"type": "b", "data": "[secret]"}
+    change = events.change_of("futian", an_object("update", old, new, "data.password"))
+    assert change
+    assert change.resource == "Secret bureau/login"
+    assert change.details == ("data.password differs", "type: a -> b")
+
+
+def test_a_kubernetes_objects_drift_is_what_was_read() -> None:
+    """Changed, gone, or as it was."""
+    old = {"data": {"a.b": "1"}}
+    changed = events.drift_of(an_object("refresh", old, {"data": {"a.b": "2"}}))
+    assert changed == ("Secret bureau/login", ('data["a.b"]: 1 -> 2',))
+    assert events.drift_of(an_object("refresh", old, None)) == ("Secret bureau/login", ("it is gone",))
+    assert events.drift_of(an_object("refresh", old, old)) is None

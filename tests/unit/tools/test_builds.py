@@ -43,15 +43,48 @@ def test_bytecode_does_not_change_a_key(tmp_path: Path) -> None:
 
 
 def test_nothing_is_ready_in_an_empty_cache(cache: Path) -> None:
-    assert golang.missing() == golang.BUILDS
+    assert golang.missing(golang.Group) == golang.BUILDS
     assert not wheels.ready()
+
+
+def test_kubernetes_is_built_only_where_it_is_asked_for(cache: Path) -> None:
+    assert {build.name for build in golang.missing()} == {"etcd", "etcdctl", "pulumi"}
+    assert "kube-apiserver" in {build.name for build in golang.missing([golang.Group.KUBERNETES])}
+
+
+def test_versions_that_programs_tell_are_those_that_are_built() -> None:
+    pinned = {
+        "kubernetes": f"k8s.io/kubernetes {golang.KUBERNETES_VERSION}",
+        "containerd": f"github.com/containerd/containerd/v2 {golang.CONTAINERD_VERSION}",
+        "cni": f"github.com/containernetworking/plugins {golang.CNI_VERSION}",
+    }
+    for folder, module in pinned.items():
+        assert module in (paths.repo() / "tools" / folder / "go.mod").read_text()
+
+
+def test_all_parts_of_kubernetes_have_its_version() -> None:
+    """A part of another version would build, and fail in a cluster."""
+    text = (paths.repo() / "tools" / "kubernetes" / "go.mod").read_text()
+    parts = re.findall(r"^\t(k8s\.io/\S+) => (\S+) (\S+)$", text, re.MULTILINE)
+    assert len(parts) > 30
+    assert {(part == published, version) for part, published, version in parts} == {
+        (True, "v0" + golang.KUBERNETES_VERSION.removeprefix("v1"))
+    }
+
+
+def test_stamps_of_builds_stand_outside_their_folders() -> None:
+    """Roles take such a folder to the machines whole."""
+    nested = [build for build in golang.BUILDS if "/" in build.name]
+    assert nested
+    for build in nested:
+        assert build.stamp.parent != build.target.parent
 
 
 def test_a_build_is_ready_only_with_its_own_key(cache: Path) -> None:
     build = golang.BUILDS[0]
     build.target.parent.mkdir(parents=True)
     build.target.write_text("program")
-    stamp = build.target.with_name(f".{build.name}.key")
+    stamp = build.stamp
     stamp.write_text("of an older go.sum")
     assert not build.ready
     stamp.write_text(build.key)
@@ -61,7 +94,7 @@ def test_a_build_is_ready_only_with_its_own_key(cache: Path) -> None:
 def test_a_build_that_lost_its_program_is_not_ready(cache: Path) -> None:
     build = golang.BUILDS[0]
     build.target.parent.mkdir(parents=True)
-    build.target.with_name(f".{build.name}.key").write_text(build.key)
+    build.stamp.write_text(build.key)
     assert not build.ready
 
 

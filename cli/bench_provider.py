@@ -1,0 +1,145 @@
+"""`bench provider`: many objects through the engine and our provider, and through `kubectl apply --server-side`.
+
+Both in one run against one API server on loopback, with real etcd and without nodes; 1 000 ConfigMaps and 50
+Deployments that nothing waits for. Our unchanged run reads every object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workstation.errors import GovcloudError
+from workstation.progress import say
+
+if TYPE_CHECKING:
+    from tools.scratch import ScratchCluster
+
+CONFIG_MAPS, DEPLOYMENTS = 1000, 50
+AT_ONCE = 32
+"""Objects that the engine works on side by side."""
+PEER = "kubectl apply --server-side"
+STACK = "bench"
+
+
+def provider() -> dict[str, Any]:
+    """One run: our figures, and the peer's under its name."""
+    from tools.scratch import ScratchCluster
+
+    with tempfile.TemporaryDirectory(prefix="govcloud-bench-") as folder, _home(Path(folder) / "home"):
+        with ScratchCluster(Path(folder) / "cluster", controllers=False) as cluster:
+            ours = _ours(cluster)
+            return {"objects": CONFIG_MAPS + DEPLOYMENTS, **ours, "peers": {PEER: _kubectl(cluster, Path(folder))}}
+
+
+def objects(namespace: str) -> Iterator[dict[str, Any]]:
+    """What both declare."""
+    for number in range(CONFIG_MAPS):
+        name = f"settings-{number:04}"
+        data = {"number": str(number), "text": f"content of {name} " * 4}
+        yield {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": namespace},
+            "data": data,
+        }
+    for number in range(DEPLOYMENTS):
+        name = f"web-{number:02}"
+        limits = {"cpu": "500m", "memory": "128Mi"}
+        container = {"name": "web", "image": "registry.invalid/web:1", "resources": {"limits": limits}}
+        yield {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": namespace, "annotations": {"pulumi.com/skipAwait": "true"}},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": name}},
+                "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
+            },
+        }
+
+
+def _ours(cluster: ScratchCluster) -> dict[str, float]:
+    import pulumi
+    import pulumi_kubernetes as k8s
+
+    from stacks import workspace
+
+    cluster.kubectl("create", "namespace", "ours")
+    workspace.prepare()
+
+    def program() -> None:
+        given = k8s.Provider("cluster", kubeconfig=pulumi.Output.secret(cluster.kubeconfig()))
+        opts = pulumi.ResourceOptions(provider=given)
+        for item in objects("ours"):
+            kind = k8s.core.v1.ConfigMap if item["kind"] == "ConfigMap" else k8s.apps.v1.Deployment
+            fields = {key: value for key, value in item.items() if key in ("metadata", "data", "spec")}
+            kind(item["metadata"]["name"], **fields, opts=opts)
+
+    def run(operation: str, **options: Any) -> dict[str, int]:
+        counted: dict[str, int] = {}
+
+        def on_event(event: Any) -> None:
+            if event.summary_event:
+                changes = event.summary_event.resource_changes
+                counted.update({str(getattr(op, "value", op)): number for op, number in changes.items()})
+
+        stack = workspace.open_stack(STACK, program)
+        manner = {"parallel": AT_ONCE, "suppress_outputs": True, "suppress_progress": True}
+        getattr(stack, operation)(on_event=on_event, **manner, **options)
+        return counted
+
+    return {
+        "preview_s": _timed("our preview", lambda: run("preview"), {"create": CONFIG_MAPS + DEPLOYMENTS + 2}),
+        "create_s": _timed("our creation", lambda: run("up"), {"create": CONFIG_MAPS + DEPLOYMENTS + 2}),
+        "unchanged_s": _timed(
+            "our unchanged run", lambda: run("up", refresh=True), {"same": CONFIG_MAPS + DEPLOYMENTS + 2}
+        ),
+    }
+
+
+def _kubectl(cluster: ScratchCluster, folder: Path) -> dict[str, float]:
+    cluster.kubectl("create", "namespace", "theirs")
+    path = folder / "objects.json"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects("theirs"))}))
+
+    def apply(*more: str) -> dict[str, int]:
+        lines = cluster.kubectl("apply", "--server-side", *more, "-f", str(path)).splitlines()
+        return {"applied": len(lines)}
+
+    wanted = {"applied": CONFIG_MAPS + DEPLOYMENTS}
+    return {
+        "preview_s": _timed("kubectl's dry run", lambda: apply("--dry-run=server"), wanted),
+        "create_s": _timed("kubectl's creation", apply, wanted),
+        "unchanged_s": _timed("kubectl's unchanged run", apply, wanted),
+    }
+
+
+def _timed(what: str, act: Callable[[], dict[str, int]], wanted: dict[str, int]) -> float:
+    """Seconds that it takes; a run that did something else is no figure."""
+    begun = time.monotonic()
+    done = act()
+    seconds = round(time.monotonic() - begun, 2)
+    if done != wanted:
+        raise GovcloudError(f"{what} did {done} and not {wanted}", "the bench is wrong; nothing was recorded")
+    say(f"  {what}: {seconds} s")
+    return seconds
+
+
+@contextmanager
+def _home(folder: Path) -> Iterator[None]:
+    """A state of its own, so that no estate's is touched."""
+    former = os.environ.get("GOVCLOUD_HOME")
+    os.environ["GOVCLOUD_HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("GOVCLOUD_HOME")
+        if former is not None:
+            os.environ["GOVCLOUD_HOME"] = former

@@ -1,0 +1,20 @@
+"""The plugin executable's program: `python -m stacks.providers.kubernetes ENGINE`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+
+from stacks.providers.kubernetes.provider import Kubernetes
+from stacks.providers.server import serve
+
+PLUGIN = "pulumi-resource-kubernetes"
+
+
+def main() -> None:
+    """Serve, under the version of the SDK that it was written for."""
+    serve(sys.argv[1:], Kubernetes(), PLUGIN, metadata.version("pulumi-kubernetes"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The API server over HTTPS: objects as JSON in, objects as JSON out, and errors that say what the server said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from stacks.providers.kubernetes.kubeconfig import Access, BadKubeconfig
+from stacks.providers.kubernetes.objects import Object
+from stacks.providers.resource import ResourceFailed
+
+APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
+ANSWER_TIMEOUT_S = 30.0
+"""For one answer; a slow webhook in the cluster takes at most this long too."""
+CONNECTIONS = 192
+"""More than the engine works on side by side: waiting for readiness keeps one open for each resource."""
+TRIES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Pauses between tries where the server is away for a moment or busy: it restarts in a few seconds."""
+_BUSY = frozenset((429, 500, 502, 503, 504))
+
+
+class Unreachable(ResourceFailed):
+    """The API server gave no usable answer; the text says why and what to do. `passing` where it may in a moment."""
+
+    def __init__(self, text: str, *, passing: bool = False) -> None:
+        super().__init__(text)
+        self.passing = passing
+
+
+class ApiError(Exception):
+    """The API server refused. `reason` and `causes` are those of its Status."""
+
+    def __init__(self, code: int, status: Mapping[str, Any]) -> None:
+        details = status.get("details") or {}
+        self.code = code
+        self.reason = str(status.get("reason") or "")
+        self.message = str(status.get("message") or f"HTTP {code}")
+        self.kind = str(details.get("kind") or "")
+        self.name = str(details.get("name") or "")
+        self.causes = tuple(cause for cause in details.get("causes") or () if isinstance(cause, Mapping))
+        self.pause_s = float(details.get("retryAfterSeconds") or 0)
+        super().__init__(self.message)
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is no such object, or no such kind."""
+        return self.code == 404
+
+    @property
+    def field_conflict(self) -> bool:
+        """Whether another manager owns a field that was to be set."""
+        return self.code == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in self.causes)
+
+    @property
+    def lost_race(self) -> bool:
+        """Whether someone else has changed the object in the same moment: the same call may be made again."""
+        return self.code == 409 and self.reason == "Conflict" and not self.field_conflict
+
+    @property
+    def no_namespace(self) -> bool:
+        """Whether the namespace is missing, and not the object."""
+        return self.code == 404 and self.kind == "namespaces"
+
+    @property
+    def over_quota(self) -> bool:
+        """Whether a quota of the namespace does not allow it."""
+        return self.code == 403 and "exceeded quota" in self.message
+
+
+class Cluster:
+    """One API server. Calls are made in one event loop."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self._client = _client(access)
+
+    async def get(self, path: str, **query: str) -> Object:
+        """Read one object or list. Raises `ApiError`, `Unreachable`."""
+        return await self._call("GET", path, query)
+
+    async def apply(self, path: str, obj: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
+        """Server-side apply."""
+        query = {"fieldManager": manager, "force": "true" if force else "false", "fieldValidation": "Warn"}
+        return await self._call("PATCH", path, query | _dry(dry_run), obj, APPLY)
+
+    async def patch(self, path: str, steps: list[dict[str, Any]]) -> Object:
+        """A JSON patch."""
+        return await self._call("PATCH", path, {}, steps, JSON_PATCH)
+
+    async def delete(self, path: str, propagation: str) -> Object:
+        """Ask for deletion; the object may live on for a while."""
+        return await self._call("DELETE", path, {}, {"propagationPolicy": propagation}, "application/json")
+
+    @asynccontextmanager
+    async def watch(self, path: str, **query: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
+        """A stream of events `{"type", "object"}`; it ends when the server ends it."""
+        import httpx2
+
+        timeout = httpx2.Timeout(ANSWER_TIMEOUT_S, read=None)
+        try:
+            async with self._client.stream("GET", path, params={**query, "watch": "true"}, timeout=timeout) as response:
+                if response.status_code >= 400:
+                    await response.aread()
+                    raise _refused(response)
+                yield _events(response)
+        except (httpx2.TransportError, OSError, ssl.SSLError) as error:
+            raise self._unreachable(error) from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, str], body: Any = None, content: str = ""
+    ) -> Object:
+        for pause_s in (*TRIES_S, None):
+            try:
+                return await self._once(method, path, query, body, content)
+            except Unreachable as error:
+                if pause_s is None or not error.passing:
+                    raise
+            except ApiError as error:
+                if pause_s is None or not (error.code in _BUSY or error.lost_race):
+                    raise
+                pause_s = max(pause_s, min(error.pause_s, TRIES_S[-1]))
+            await asyncio.sleep(pause_s)
+        raise AssertionError("the last try returns or raises")
+
+    async def _once(self, method: str, path: str, query: Mapping[str, str], body: Any, content: str) -> Object:
+        import httpx2
+
+        headers = {"Content-Type": content} if content else {}
+        data = json.dumps(body).encode() if body is not None else None
+        try:
+            response = await self._client.request(method, path, params=dict(query), content=data, headers=headers)
+        except (httpx2.TransportError, OSError, ssl.SSLError) as error:
+            raise self._unreachable(error) from error
+        if response.status_code >= 400:
+            raise _refused(response, self.access.server)
+        try:
+            return dict(response.json())
+        except ValueError as error:
+            raise Unreachable(
+                f"{self.access.server} answers, but is no Kubernetes API server: see the kubeconfig's address"
+            ) from error
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        server, text = self.access.server, _chain(error)
+        if "CERTIFICATE_VERIFY_FAILED" in text:
+            return Unreachable(
+                f"the API server at {server} shows a certificate that the kubeconfig's authority has not signed: "
+                "the kubeconfig is for another cluster or out of date; get it anew from the cluster"
+            )
+        if "alert" in text.lower():
+            return Unreachable(
+                f"the API server at {server} does not take the kubeconfig's client certificate ({text}): "
+                "get it anew from the cluster"
+            )
+        return Unreachable(
+            f"the API server at {server} does not answer ({text}): bring it back, then run the same command again; "
+            "it goes on from here",
+            passing=True,
+        )
+
+
+def _client(access: Access) -> Any:
+    import httpx2
+    from lightkube.config.client_adapter import ConnectionParams
+    from lightkube.core.exceptions import ConfigError
+
+    # The environment's web proxy is for the internet; clusters are reached directly.
+    wanted = ConnectionParams(timeout=httpx2.Timeout(ANSWER_TIMEOUT_S), trust_env=False)
+    limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    try:
+        return httpx2.AsyncClient(**wanted.httpx_params(access.config), limits=limits)
+    except (ConfigError, OSError, ValueError, ssl.SSLError) as error:
+        raise BadKubeconfig(f"the kubeconfig's credentials cannot be used: {error}; get it anew") from error
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
+
+
+def _refused(response: Any, server: str = "") -> Exception:
+    try:
+        status = response.json()
+    except ValueError:
+        status = {"message": response.text[:500] or f"HTTP {response.status_code}"}
+    if response.status_code == 401:
+        return Unreachable(
+            f"the API server at {server or response.url} does not accept the kubeconfig's credentials (401): "
+            "they have expired or are for another cluster; get the kubeconfig anew"
+        )
+    return ApiError(response.status_code, status if isinstance(status, Mapping) else {})
+
+
+async def _events(response: Any) -> AsyncIterator[Mapping[str, Any]]:
+    async for line in response.aiter_lines():
+        if line:
+            yield json.loads(line)
+
+
+def _chain(error: BaseException | None) -> str:
+    """The most telling text of an exception and its causes: the outermost is often empty."""
+    texts = []
+    while error is not None:
+        if str(error):
+            texts.append(str(error))
+        error = error.__cause__ or error.__context__
+    return texts[-1] if texts else "no reason given"

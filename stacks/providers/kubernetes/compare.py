@@ -1,0 +1,81 @@
+"""Differences between what is there, as far as it was declared, and what is declared now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pulumi.provider.experimental.provider import PropertyDiff, PropertyDiffKind
+
+from stacks.providers.kubernetes import immutable, quantities
+from stacks.providers.kubernetes.immutable import Path
+
+_ABSENT = object()
+_REPLACING = {
+    PropertyDiffKind.ADD: PropertyDiffKind.ADD_REPLACE,
+    PropertyDiffKind.DELETE: PropertyDiffKind.DELETE_REPLACE,
+    PropertyDiffKind.UPDATE: PropertyDiffKind.UPDATE_REPLACE,
+}
+
+
+def differences(
+    found: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    former: Mapping[str, Any],
+    frozen: tuple[Path, ...],
+    ignored: tuple[str, ...] = (),
+) -> dict[str, PropertyDiff]:
+    """Property paths that differ, each with what happens there.
+
+    `former` is what was declared last, `ignored` are paths of the option ignoreChanges.
+    """
+    answer = {}
+    for path, kind in _walk((), found, wanted, former):
+        text = written(path)
+        if any(text == one or text.startswith((f"{one}.", f"{one}[")) for one in ignored):
+            continue
+        replacing = immutable.replaces(path, frozen)
+        # A removed input is shown against the former inputs: what is on the server may have its default instead.
+        answer[text] = PropertyDiff(_REPLACING[kind] if replacing else kind, kind is PropertyDiffKind.DELETE)
+    return answer
+
+
+def replacing(found: Mapping[str, PropertyDiff]) -> list[str]:
+    """The paths among the differences that need another object."""
+    return [path for path, diff in found.items() if diff.kind in _REPLACING.values()]
+
+
+def written(path: Path) -> str:
+    """As the engine writes paths: `spec.ports[0].port`, `data["a.b"]`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif any(mark in step for mark in '."[]'):
+            text += '["' + step.replace('"', '\\"') + '"]'
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def _walk(path: Path, old: Any, new: Any, former: Any) -> Iterator[tuple[Path, PropertyDiffKind]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        before = former if isinstance(former, Mapping) else {}
+        for key in sorted(old.keys() | new.keys()):
+            yield from _walk((*path, key), old.get(key, _ABSENT), new.get(key, _ABSENT), before.get(key, _ABSENT))
+    elif isinstance(old, list) and isinstance(new, list):
+        earlier = former if isinstance(former, list) else []
+        for index in range(max(len(old), len(new))):
+            yield from _walk((*path, index), _at(old, index), _at(new, index), _at(earlier, index))
+    elif old is _ABSENT:
+        # The server drops empty fields of most kinds; one that was declared before and dropped is no change.
+        if new != former or new not in (None, {}, []):
+            yield path, PropertyDiffKind.ADD
+    elif new is _ABSENT:
+        yield path, PropertyDiffKind.DELETE
+    elif old != new and not quantities.same(path, old, new):
+        yield path, PropertyDiffKind.UPDATE
+
+
+def _at(items: list[Any], index: int) -> Any:
+    return items[index] if index < len(items) else _ABSENT

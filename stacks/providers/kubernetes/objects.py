@@ -1,0 +1,213 @@
+"""Kubernetes objects as plain JSON: identity, annotations, names. Nothing here talks to a cluster."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+
+AUTONAMED = "pulumi.com/autonamed"
+SKIP_AWAIT = "pulumi.com/skipAwait"
+WAIT_FOR = "pulumi.com/waitFor"
+TIMEOUT_SECONDS = "pulumi.com/timeoutSeconds"
+PATCH_FORCE = "pulumi.com/patchForce"
+PATCH_FIELD_MANAGER = "pulumi.com/patchFieldManager"
+DELETION_PROPAGATION = "pulumi.com/deletionPropagationPolicy"
+REPLACE_UNREADY = "pulumi.com/replaceUnready"
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+REVISION = "deployment.kubernetes.io/revision"
+
+SERVERS_METADATA = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+"""Fields of the metadata that only the server sets."""
+
+MANAGER_PREFIX = "pulumi-kubernetes-"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Group, version and kind. The core group is the empty text."""
+
+    group: str
+    version: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """As objects carry it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def built_in(self) -> bool:
+        """Whether Kubernetes itself defines it; all others are custom resources."""
+        return "." not in self.group or self.group.endswith(".k8s.io")
+
+    def __str__(self) -> str:
+        return f"{self.api_version} {self.kind}"
+
+
+def kind_of(obj: Mapping[str, Any]) -> Kind:
+    """The kind that an object names; parts are empty where it names none."""
+    group, _, version = str(obj.get("apiVersion") or "").rpartition("/")
+    return Kind("" if group == "core" else group, version, str(obj.get("kind") or ""))
+
+
+def kind_of_type(token: str) -> Kind:
+    """The kind of a type such as `kubernetes:apps/v1:Deployment`; that of a patch is the kind that it patches."""
+    _, module, name = token.split(":")
+    group, _, version = module.rpartition("/")
+    return Kind("" if group == "core" else group, version, name)
+
+
+def is_patch(token: str, obj: Mapping[str, Any]) -> bool:
+    """Whether the resource only manages some fields of an object that others own, as `ConfigMapPatch` does."""
+    name = token.rsplit(":", 1)[-1]
+    return name.endswith("Patch") and obj.get("kind") != name
+
+
+def metadata(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata, empty where there is none or it is not known yet."""
+    found = obj.get("metadata")
+    return found if isinstance(found, Mapping) else {}
+
+
+def name_of(obj: Mapping[str, Any]) -> str:
+    """The name, or an empty text."""
+    return str(metadata(obj).get("name") or "")
+
+
+def namespace_of(obj: Mapping[str, Any]) -> str:
+    """The namespace, or an empty text."""
+    return str(metadata(obj).get("namespace") or "")
+
+
+def annotation(obj: Mapping[str, Any], key: str) -> str:
+    """An annotation's value, or an empty text."""
+    found = metadata(obj).get("annotations")
+    return str(found.get(key) or "") if isinstance(found, Mapping) else ""
+
+
+def flagged(obj: Mapping[str, Any], key: str) -> bool:
+    """Whether an annotation says `true`."""
+    return annotation(obj, key) == "true"
+
+
+def resource_id(obj: Mapping[str, Any]) -> str:
+    """`namespace/name`, or the name where it has no namespace."""
+    namespace, name = namespace_of(obj), name_of(obj)
+    return f"{namespace}/{name}" if namespace else name
+
+
+def parse_id(text: str) -> tuple[str, str]:
+    """Namespace and name of an ID."""
+    namespace, _, name = text.rpartition("/")
+    return namespace, name
+
+
+def field_manager(urn: str) -> str:
+    """The manager of a resource's fields.
+
+    It follows from the URN and not from chance: what a killed run has created is recognised by the next one as its own.
+    """
+    return MANAGER_PREFIX + hashlib.sha256(urn.encode()).hexdigest()[:8]
+
+
+def auto_name(resource: str, seed: bytes) -> str:
+    """A name for an object whose author gave none. The seed is the engine's; a replacement has another one."""
+    return f"{resource}-{hashlib.sha256(seed or resource.encode()).hexdigest()[:8]}"
+
+
+def with_metadata(obj: Object, **fields: Any) -> Object:
+    """A copy with some fields of the metadata set."""
+    return {**obj, "metadata": {**metadata(obj), **fields}}
+
+
+def with_annotation(obj: Object, key: str, value: str) -> Object:
+    """A copy with an annotation set."""
+    return with_metadata(obj, annotations={**(metadata(obj).get("annotations") or {}), key: value})
+
+
+def without_servers_metadata(obj: Object) -> Object:
+    """A copy without what only the server sets."""
+    if not metadata(obj):
+        return dict(obj)
+    return {**obj, "metadata": {k: v for k, v in metadata(obj).items() if k not in SERVERS_METADATA}}
+
+
+def as_inputs(live: Object) -> Object:
+    """What an author would write to get an object that was found: for an import."""
+    kept = without_servers_metadata({key: value for key, value in live.items() if key != "status"})
+    annotations = {
+        k: v for k, v in (metadata(kept).get("annotations") or {}).items() if k not in (LAST_APPLIED, REVISION)
+    }
+    fields = {key: value for key, value in metadata(kept).items() if key != "annotations"}
+    return {**kept, "metadata": {**fields, **({"annotations": annotations} if annotations else {})}}
+
+
+def normalized(obj: Object) -> Object:
+    """Inputs in the form in which the server keeps them, so that no spelling looks like a change."""
+    obj = without_servers_metadata(obj)
+    if not kind_of(obj).built_in:
+        return obj
+    obj = _without_nulls(obj)
+    return _secret(obj) if is_secret(obj) else obj
+
+
+def is_secret(obj: Mapping[str, Any]) -> bool:
+    """Whether it is a Secret."""
+    return obj.get("kind") == "Secret" and obj.get("apiVersion") == "v1"
+
+
+def is_definition(obj: Mapping[str, Any]) -> bool:
+    """Whether it defines a custom resource."""
+    return obj.get("kind") == "CustomResourceDefinition"
+
+
+def prune(found: Any, shape: Any) -> Any:
+    """Of what was found only what `shape` has too: the server adds defaults that nobody declared."""
+    if isinstance(found, Mapping) and isinstance(shape, Mapping):
+        return {key: prune(found[key], shape[key]) for key in shape if key in found}
+    if isinstance(found, list) and isinstance(shape, list):
+        return [prune(a, b) for a, b in zip(found, shape, strict=False)]
+    return found
+
+
+def _secret(obj: Object) -> Object:
+    """The server keeps `stringData` as `data`, and every `data` in one spelling of base64."""
+    data, text = obj.get("data"), obj.get("stringData")
+    if isinstance(data, Mapping):
+        obj = {**obj, "data": {key: _one_base64(value) for key, value in data.items()}}
+    if not isinstance(text, Mapping) or not text:
+        return obj
+    encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in text.items()}
+    kept = {key: value for key, value in obj.items() if key != "stringData"}
+    return {**kept, "data": {**(kept.get("data") or {}), **encoded}}
+
+
+def _one_base64(value: Any) -> Any:
+    try:
+        return base64.b64encode(base64.b64decode("".join(str(value).split()), validate=True)).decode()
+    except (binascii.Error, ValueError):
+        return value  # the server will refuse it with the key's name
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value

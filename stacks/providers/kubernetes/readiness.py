@@ -1,0 +1,386 @@
+"""When an object does what it is for: pure rules from the object, and what belongs to it, to a verdict with a reason.
+
+A kind without a rule is ready as soon as it exists. Only what cannot come right by itself is `Failed`; a missing image
+or a full quota may be mended while we wait, so it is a reason of `Waiting`, told at once and again when time runs out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stacks.providers.kubernetes.objects import (
+    SKIP_AWAIT,
+    WAIT_FOR,
+    Object,
+    annotation,
+    flagged,
+    kind_of,
+    metadata,
+    name_of,
+)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """It is."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Not yet; `reason` is what is in the way, as far as can be told."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """It will not be, whatever is waited for."""
+
+    reason: str
+
+
+Verdict = Ready | Waiting | Failed
+READY = Ready()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Related:
+    """What belongs to an object: its pods, warnings about them, endpoint slices, the binding mode of its class."""
+
+    pods: Sequence[Object] = ()
+    warnings: Sequence[str] = ()
+    slices: Sequence[Object] = ()
+    binding_mode: str = ""
+
+
+NOTHING = Related()
+
+_STUCK = {
+    "CrashLoopBackOff": "its container {container} starts and ends again and again",
+    "ImagePullBackOff": "the image {image} cannot be fetched",
+    "ErrImagePull": "the image {image} cannot be fetched",
+    "ErrImageNeverPull": "the image {image} is not on the node, and fetching is forbidden",
+    "InvalidImageName": "the image name {image} is not valid",
+    "CreateContainerConfigError": "its container {container} cannot be set up",
+    "CreateContainerError": "its container {container} cannot be made",
+    "RunContainerError": "its container {container} cannot be started",
+}
+
+
+def judge(obj: Object, related: Related = NOTHING) -> Verdict:
+    """Whether the object is ready."""
+    if flagged(obj, SKIP_AWAIT):
+        return READY
+    if wanted := annotation(obj, WAIT_FOR):
+        return _asked_for(obj, wanted)
+    rule = _RULES.get((kind_of(obj).group, kind_of(obj).kind))
+    return rule(obj, related) if rule else READY
+
+
+def waits(obj: Object) -> bool:
+    """Whether anything is waited for at all."""
+    kind = kind_of(obj)
+    return not flagged(obj, SKIP_AWAIT) and bool(annotation(obj, WAIT_FOR) or (kind.group, kind.kind) in _RULES)
+
+
+def selector_of(obj: Object) -> str:
+    """The label selector of an object's pods, as a query; empty where it has none."""
+    spec = obj.get("spec") or {}
+    labels = spec.get("selector") or {}
+    if kind_of(obj).kind not in ("Service", "ReplicationController"):
+        labels = labels.get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def pods_reason(related: Related) -> str:
+    """What keeps the pods from being ready, the newest first; empty where nothing is known."""
+    newest = sorted(related.pods, key=lambda pod: str(metadata(pod).get("creationTimestamp")), reverse=True)
+    for pod in newest:
+        verdict = _pod(pod, NOTHING)
+        if not isinstance(verdict, Ready):
+            return f"pod {name_of(pod)}: {verdict.reason}"
+    return related.warnings[-1] if related.warnings else ""
+
+
+def _pod(obj: Object, related: Related) -> Verdict:
+    status = obj.get("status") or {}
+    phase = status.get("phase")
+    if phase == "Succeeded" or _condition(obj, "Ready").get("status") == "True":
+        return READY
+    if phase == "Failed":
+        return Failed(status.get("message") or status.get("reason") or _ended(status) or "it has failed")
+    scheduled = _condition(obj, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return Waiting(f"no node takes it: {scheduled.get('message') or scheduled.get('reason') or 'no reason given'}")
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        if reason := _container(container):
+            return Waiting(reason)
+    if related.warnings:
+        return Waiting(related.warnings[-1])
+    if not scheduled:
+        return Waiting("no scheduler has looked at it yet")
+    return Waiting("its containers are starting" if phase == "Pending" else "its containers are not ready")
+
+
+def _container(status: Mapping[str, Any]) -> str:
+    waiting = (status.get("state") or {}).get("waiting") or {}
+    last = ((status.get("lastState") or {}).get("terminated") or (status.get("state") or {}).get("terminated")) or {}
+    reason = waiting.get("reason")
+    if reason not in _STUCK:
+        return ""
+    text = _STUCK[reason].format(container=status.get("name"), image=status.get("image"))
+    if reason == "CrashLoopBackOff" and last:
+        text += f", last with exit code {last.get('exitCode')}" + _said(last)
+    message = waiting.get("message")
+    return f"{text} ({reason}{': ' + message if message else ''})"
+
+
+def _said(terminated: Mapping[str, Any]) -> str:
+    message = str(terminated.get("message") or "").strip()
+    return f" and the words: {message.splitlines()[-1]}" if message else ""
+
+
+def _ended(status: Mapping[str, Any]) -> str:
+    for container in status.get("containerStatuses") or ():
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if ended.get("exitCode"):
+            return f"its container {container.get('name')} ended with exit code {ended['exitCode']}{_said(ended)}"
+    return ""
+
+
+def _deployment(obj: Object, related: Related) -> Verdict:
+    if not _observed(obj):
+        return Waiting("the controller has not seen it yet")
+    wanted, status = _replicas(obj), obj.get("status") or {}
+    progress = _condition(obj, "Progressing")
+    if progress.get("reason") == "ProgressDeadlineExceeded":
+        return Failed(_with(str(progress.get("message") or "its progress deadline is exceeded"), pods_reason(related)))
+    updated, available = int(status.get("updatedReplicas") or 0), int(status.get("availableReplicas") or 0)
+    if updated < wanted:
+        refused = _condition(obj, "ReplicaFailure")
+        reason = str(refused.get("message") or "") if refused.get("status") == "True" else ""
+        return Waiting(_with(f"{updated} of {wanted} new pods exist", reason or pods_reason(related)))
+    if int(status.get("replicas") or 0) > updated:
+        return Waiting(f"{int(status['replicas']) - updated} old pods are still there")
+    if available < updated:
+        return Waiting(_with(f"{available} of {wanted} pods are ready", pods_reason(related)))
+    return READY
+
+
+def _replica_set(obj: Object, related: Related) -> Verdict:
+    if not _observed(obj):
+        return Waiting("the controller has not seen it yet")
+    wanted, available = _replicas(obj), int((obj.get("status") or {}).get("availableReplicas") or 0)
+    if available >= wanted:
+        return READY
+    refused = _condition(obj, "ReplicaFailure")
+    reason = str(refused.get("message") or "") if refused.get("status") == "True" else ""
+    return Waiting(_with(f"{available} of {wanted} pods are ready", reason or pods_reason(related)))
+
+
+def _stateful_set(obj: Object, related: Related) -> Verdict:
+    if not _observed(obj):
+        return Waiting("the controller has not seen it yet")
+    spec, status, wanted = obj.get("spec") or {}, obj.get("status") or {}, _replicas(obj)
+    ready = int(status.get("readyReplicas") or 0)
+    if ready < wanted:
+        return Waiting(_with(f"{ready} of {wanted} pods are ready", pods_reason(related)))
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return READY
+    partition = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+    updated = int(status.get("updatedReplicas") or 0)
+    if partition and updated < wanted - partition:
+        return Waiting(f"{updated} of {wanted - partition} pods have the new version")
+    if not partition and wanted and status.get("updateRevision") != status.get("currentRevision"):
+        return Waiting(_with(f"{updated} of {wanted} pods have the new version", pods_reason(related)))
+    return READY
+
+
+def _daemon_set(obj: Object, related: Related) -> Verdict:
+    if not _observed(obj):
+        return Waiting("the controller has not seen it yet")
+    status = obj.get("status") or {}
+    wanted = int(status.get("desiredNumberScheduled") or 0)
+    on_delete = ((obj.get("spec") or {}).get("updateStrategy") or {}).get("type") == "OnDelete"
+    updated, available = int(status.get("updatedNumberScheduled") or 0), int(status.get("numberAvailable") or 0)
+    if not on_delete and updated < wanted:
+        return Waiting(_with(f"{updated} of {wanted} nodes have the new version", pods_reason(related)))
+    if available < wanted:
+        return Waiting(_with(f"it is ready on {available} of {wanted} nodes", pods_reason(related)))
+    return READY
+
+
+def _job(obj: Object, related: Related) -> Verdict:
+    if (obj.get("spec") or {}).get("suspend") or _condition(obj, "Complete").get("status") == "True":
+        return READY
+    failed = _condition(obj, "Failed")
+    if failed.get("status") == "True":
+        text = failed.get("message") or failed.get("reason") or "it has failed"
+        return Failed(_with(str(text), pods_reason(related)))
+    status, wanted = obj.get("status") or {}, int((obj.get("spec") or {}).get("completions") or 1)
+    return Waiting(_with(f"{int(status.get('succeeded') or 0)} of {wanted} runs are done", pods_reason(related)))
+
+
+def _service(obj: Object, related: Related) -> Verdict:
+    spec = obj.get("spec") or {}
+    if spec.get("type") == "LoadBalancer" and not ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
+        return Waiting("no load balancer has given it an address yet")
+    if spec.get("type") == "ExternalName" or spec.get("clusterIP") == "None" or not spec.get("selector"):
+        return READY
+    endpoints = [endpoint for found in related.slices for endpoint in found.get("endpoints") or ()]
+    if any((endpoint.get("conditions") or {}).get("ready") is not False for endpoint in endpoints):
+        return READY
+    if not related.pods:
+        return Waiting(f"no pod has its labels ({selector_of(obj)})")
+    return Waiting(_with("none of its pods is ready", pods_reason(related)))
+
+
+def _ingress(obj: Object, related: Related) -> Verdict:
+    if ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
+        return READY
+    return Waiting("no ingress controller has given it an address yet")
+
+
+def _claim(obj: Object, related: Related) -> Verdict:
+    phase = (obj.get("status") or {}).get("phase")
+    if phase == "Lost":
+        return Failed("its volume is lost")
+    if phase == "Bound" or related.binding_mode == "WaitForFirstConsumer":
+        return READY  # some classes bind only when a pod needs it
+    return Waiting(related.warnings[-1] if related.warnings else "no volume is bound to it yet")
+
+
+def _volume(obj: Object, related: Related) -> Verdict:
+    status = obj.get("status") or {}
+    if status.get("phase") in ("Available", "Bound"):
+        return READY
+    if status.get("phase") == "Failed":
+        return Failed(str(status.get("message") or "it has failed"))
+    return Waiting(f"its phase is {status.get('phase') or 'not known yet'}")
+
+
+def _namespace(obj: Object, related: Related) -> Verdict:
+    phase = (obj.get("status") or {}).get("phase", "Active")
+    return READY if phase == "Active" else Waiting(f"its phase is {phase}: an older one of this name is being deleted")
+
+
+def _definition(obj: Object, related: Related) -> Verdict:
+    names = _condition(obj, "NamesAccepted")
+    if names.get("status") == "False":
+        return Failed(f"its names are not accepted: {names.get('message')}")
+    if _condition(obj, "Established").get("status") == "True":
+        return READY
+    return Waiting("the API server does not serve it yet")
+
+
+def _quota(obj: Object, related: Related) -> Verdict:
+    from stacks.providers.kubernetes import quantities
+
+    wanted = (obj.get("spec") or {}).get("hard") or {}
+    counted = (obj.get("status") or {}).get("hard") or {}
+    if wanted.keys() == counted.keys() and all(
+        quantities.value(wanted[k]) == quantities.value(counted[k]) for k in wanted
+    ):
+        return READY
+    return Waiting("the controller has not counted what is used yet")
+
+
+def _account_token(obj: Object, related: Related) -> Verdict:
+    if obj.get("type") != "kubernetes.io/service-account-token" or (obj.get("data") or {}).get("token"):
+        return READY
+    return Waiting("the controller has not put a token into it yet")
+
+
+_RULES: dict[tuple[str, str], Callable[[Object, Related], Verdict]] = {
+    ("", "Namespace"): _namespace,
+    ("", "PersistentVolume"): _volume,
+    ("", "PersistentVolumeClaim"): _claim,
+    ("", "Pod"): _pod,
+    ("", "ReplicationController"): _replica_set,
+    ("", "ResourceQuota"): _quota,
+    ("", "Secret"): _account_token,
+    ("", "Service"): _service,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
+    ("apps", "DaemonSet"): _daemon_set,
+    ("apps", "Deployment"): _deployment,
+    ("apps", "ReplicaSet"): _replica_set,
+    ("apps", "StatefulSet"): _stateful_set,
+    ("batch", "Job"): _job,
+    ("networking.k8s.io", "Ingress"): _ingress,
+}
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """One thing that the annotation waitFor asks for."""
+
+    text: str
+    path: tuple[str, ...] = ()
+    value: str | None = None
+    condition: str = ""
+    status: str = field(default="True")
+
+
+class BadWish(ValueError):
+    """The annotation waitFor cannot be understood."""
+
+
+def wishes(text: str) -> tuple[_Wish, ...]:
+    """What the annotation asks for: `condition=Ready`, `jsonpath={.status.phase}=Active`, or a JSON list of such."""
+    try:
+        several = json.loads(text) if text.lstrip().startswith("[") else [text]
+    except ValueError as error:
+        raise BadWish(f"{WAIT_FOR}: {text} is no JSON list") from error
+    return tuple(_wish(str(one)) for one in several)
+
+
+def _wish(text: str) -> _Wish:
+    if found := re.fullmatch(r"condition=([^=]+)(?:=(.+))?", text):
+        return _Wish(text, condition=found[1], status=found[2] or "True")
+    if found := re.fullmatch(r"jsonpath=\{\.([\w.-]+)\}(?:=(.*))?", text):
+        return _Wish(text, path=tuple(found[1].split(".")), value=found[2])
+    raise BadWish(f"{WAIT_FOR}: {text} is not understood; write condition=NAME[=STATUS] or jsonpath={{.a.b}}[=VALUE]")
+
+
+def _asked_for(obj: Object, text: str) -> Verdict:
+    try:
+        missing = [wish.text for wish in wishes(text) if not _holds(obj, wish)]
+    except BadWish as error:
+        return Failed(str(error))
+    return Waiting(f"{', '.join(missing)} is not so yet") if missing else READY
+
+
+def _holds(obj: Object, wish: _Wish) -> bool:
+    if wish.condition:
+        return str(_condition(obj, wish.condition).get("status", "")).lower() == wish.status.lower()
+    value: Any = obj
+    for step in wish.path:
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value is not None and (wish.value is None or _text(value) == wish.value)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (bool, Mapping, list)) else str(value)
+
+
+def _condition(obj: Object, name: str) -> Mapping[str, Any]:
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return next((one for one in conditions if one.get("type") == name), {})
+
+
+def _observed(obj: Object) -> bool:
+    return int((obj.get("status") or {}).get("observedGeneration") or 0) >= int(metadata(obj).get("generation") or 0)
+
+
+def _replicas(obj: Object) -> int:
+    wanted = (obj.get("spec") or {}).get("replicas")
+    return 1 if wanted is None else int(wanted)
+
+
+def _with(text: str, reason: str) -> str:
+    return f"{text}: {reason}" if reason else text

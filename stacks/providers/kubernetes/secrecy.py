@@ -1,0 +1,81 @@
+"""What is secret stays secret: in the state, in previews, in error messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pulumi.provider.experimental.property_value import PropertyValue
+
+from stacks.providers.kubernetes.objects import LAST_APPLIED, is_secret
+from stacks.providers.values import Hidden, Properties
+
+SHORTEST = 4
+"""Shorter texts are not looked for in messages: they stand in every word."""
+MASK = "[secret]"
+
+
+def marked(obj: Mapping[str, Any], declared: Properties) -> dict[str, Any]:
+    """An object with `Hidden` around what the author declared secret, and around all content of a Secret.
+
+    A list with a secret element is secret as a whole: its elements may have moved.
+    """
+    answer = _annotated(dict(obj), declared)
+    if is_secret(obj):
+        for field in ("data", "stringData"):
+            if obj.get(field) is not None:
+                answer[field] = Hidden(obj[field])
+    if is_secret(obj) or any(value.contains_secret() for value in declared.values()):
+        answer = _without_copy(answer)
+    return answer
+
+
+def texts(declared: Properties) -> tuple[str, ...]:
+    """All texts that are secret, longest first."""
+    found = {text for value in declared.values() for text in _secret_texts(value, False)}
+    kind = declared.get("kind")
+    if kind and kind.value == "Secret":
+        content = (declared[field] for field in ("data", "stringData") if field in declared)
+        found |= {text for value in content for text in _secret_texts(value, True)}
+    return tuple(sorted((text for text in found if len(text) >= SHORTEST), key=len, reverse=True))
+
+
+def masked(message: str, secrets: tuple[str, ...]) -> str:
+    """A message without secret texts: the API server quotes what it refuses."""
+    for text in secrets:
+        message = message.replace(text, MASK)
+    return message
+
+
+def _annotated(obj: dict[str, Any], declared: Mapping[str, PropertyValue]) -> dict[str, Any]:
+    for key, value in declared.items():
+        if key not in obj or isinstance(obj[key], Hidden):
+            continue
+        if isinstance(value.value, Mapping) and isinstance(obj[key], Mapping) and not value.is_secret:
+            obj[key] = _annotated(dict(obj[key]), value.value)
+        elif value.contains_secret():
+            obj[key] = Hidden(obj[key])
+    return obj
+
+
+def _without_copy(obj: dict[str, Any]) -> dict[str, Any]:
+    """The annotation that `kubectl apply` leaves holds the whole object once more, in plain text."""
+    metadata = obj.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    if not isinstance(annotations, Mapping) or LAST_APPLIED not in annotations:
+        return obj
+    hidden = {**annotations, LAST_APPLIED: Hidden(annotations[LAST_APPLIED])}
+    return {**obj, "metadata": {**metadata, "annotations": hidden}}  # type: ignore[dict-item]
+
+
+def _secret_texts(value: PropertyValue, inside: bool) -> Iterator[str]:
+    inside = inside or value.is_secret
+    if isinstance(value.value, str):
+        if inside:
+            yield value.value
+    elif isinstance(value.value, Mapping):
+        for item in value.value.values():
+            yield from _secret_texts(item, inside)
+    elif isinstance(value.value, (list, tuple)):
+        for item in value.value:
+            yield from _secret_texts(item, inside)

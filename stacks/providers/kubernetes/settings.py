@@ -1,0 +1,66 @@
+"""The provider's settings, as the SDK's `Provider` arguments, stack configuration and environment give them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PREFIX = "kubernetes:config:"
+_ENVIRONMENT = {
+    "deleteUnreachable": "PULUMI_K8S_DELETE_UNREACHABLE",
+    "enableConfigMapMutable": "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE",
+    "enablePatchForce": "PULUMI_K8S_ENABLE_PATCH_FORCE",
+    "enableSecretMutable": "PULUMI_K8S_ENABLE_SECRET_MUTABLE",
+    "skipUpdateUnreachable": "PULUMI_K8S_SKIP_UPDATE_UNREACHABLE",
+    "upsertExistingObjects": "PULUMI_K8S_UPSERT_EXISTING_OBJECTS",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Names as in the SDK; `access` holds what leads to the cluster."""
+
+    access: Mapping[str, str]
+    delete_unreachable: bool = False
+    config_maps_change: bool = False
+    patch_force: bool = False
+    secrets_change: bool = False
+    skip_unreachable: bool = False
+    upsert: bool = False
+
+
+def settings(variables: Mapping[str, str], environment: Mapping[str, str] | None = None) -> Settings:
+    """From the engine's variables, `kubernetes:config:NAME`; the environment counts where they are silent."""
+    values = {key.removeprefix(PREFIX): value for key, value in variables.items()}
+    around = os.environ if environment is None else environment
+
+    def flag(name: str) -> bool:
+        return values.get(name, around.get(_ENVIRONMENT[name], "")) == "true"
+
+    return Settings(
+        access={key: values[key] for key in ("kubeconfig", "context", "cluster", "namespace") if values.get(key)},
+        delete_unreachable=flag("deleteUnreachable"),
+        config_maps_change=flag("enableConfigMapMutable"),
+        patch_force=flag("enablePatchForce"),
+        secrets_change=flag("enableSecretMutable"),
+        skip_unreachable=flag("skipUpdateUnreachable"),
+        upsert=flag("upsertExistingObjects"),
+    )
+
+
+def refusals(values: Mapping[str, Any]) -> dict[str, str]:
+    """Settings of the official provider that this one does not carry out, each with the way out."""
+    refused = {}
+    if values.get("renderYamlToDirectory"):
+        refused["renderYamlToDirectory"] = "is not carried out by this provider: install the official plugin for it"
+    if str(values.get("enableServerSideApply", "true")).lower() == "false":
+        refused["enableServerSideApply"] = "must not be false: this provider applies on the server's side only"
+    return refused
+
+
+def kubeconfig_text(value: Any) -> Any:
+    """A kubeconfig that was given as an object, as text."""
+    return json.dumps(value) if isinstance(value, Mapping) else value

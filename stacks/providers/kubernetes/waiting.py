@@ -1,0 +1,204 @@
+"""Waiting until an object is ready, or gone: it is watched, and what belongs to it is asked for while it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from stacks.providers.kubernetes import readiness
+from stacks.providers.kubernetes.api import ApiError, Cluster, Unreachable
+from stacks.providers.kubernetes.kinds import Kinds, Place
+from stacks.providers.kubernetes.objects import Object, kind_of, metadata, name_of, namespace_of
+from stacks.providers.kubernetes.readiness import Failed, Ready, Related, Verdict, Waiting
+
+LOOK_S = 2.0
+"""Between two looks at what belongs to an object that is not ready."""
+AWAY_S = 30.0
+"""How long an API server may be away while we wait; it restarts in less."""
+WARNINGS = 20
+"""Newest warnings of a namespace that are looked through."""
+
+
+class NotReady(Exception):
+    """It did not become ready. `live` is the object as seen last."""
+
+    def __init__(self, live: Object, reason: str) -> None:
+        super().__init__(reason)
+        self.live, self.reason = live, reason
+
+
+class Stopped(Exception):
+    """The operator has cancelled the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiter:
+    """Waits for one object at `place`. `say` takes progress, `stop` is set when the run is cancelled."""
+
+    cluster: Cluster
+    kinds: Kinds
+    place: Place
+    say: Callable[[str], None]
+    stop: asyncio.Event
+
+    async def ready(self, live: Object, timeout_s: float) -> Object:
+        """The object once it is ready. Raises `NotReady`, `Stopped`, `Unreachable`."""
+        deadline, told, seen = time.monotonic() + timeout_s, "", live
+        verdict = readiness.judge(seen)
+        if isinstance(verdict, Ready):
+            return seen
+        async with aclosing(self._changes(seen)) as changes:
+            verdict = await self._verdict(seen)
+            async for change in changes:
+                if change is not None and not change:
+                    raise NotReady(seen, "it was deleted while it was waited for")
+                seen = change or seen
+                verdict = await self._verdict(seen)
+                if isinstance(verdict, Ready):
+                    return seen
+                if isinstance(verdict, Failed):
+                    raise NotReady(seen, verdict.reason)
+                if verdict.reason != told:
+                    told = verdict.reason
+                    self.say(told)
+                if time.monotonic() > deadline:
+                    raise NotReady(seen, f"not ready after {timeout_s:.0f} s: {verdict.reason}")
+        raise NotReady(seen, verdict.reason if isinstance(verdict, Waiting) else "it was not seen again")
+
+    async def gone(self, live: Object, timeout_s: float) -> None:
+        """Returns when the object, or that incarnation of it, is no more. Raises `NotReady`, `Stopped`."""
+        deadline, told, uid = time.monotonic() + timeout_s, "", metadata(live).get("uid")
+        async with aclosing(self._changes(live)) as changes:
+            async for change in changes:
+                if change is not None and (not change or (uid and metadata(change).get("uid") != uid)):
+                    return
+                live = change or live
+                reason = _remains(live)
+                if reason != told:
+                    told = reason
+                    self.say(f"being deleted: {reason}")
+                if time.monotonic() > deadline:
+                    raise NotReady(live, f"still there after {timeout_s:.0f} s: {reason}")
+
+    async def verdict(self, live: Object) -> Verdict:
+        """One look, for a read."""
+        first = readiness.judge(live)
+        return first if isinstance(first, Ready) else await self._verdict(live)
+
+    async def _verdict(self, live: Object) -> Verdict:
+        try:
+            related = await self._related(live)
+        except ApiError:
+            related = readiness.NOTHING  # who may not read pods still learns of the object itself
+        return readiness.judge(live, related)
+
+    async def _changes(self, live: Object) -> Any:
+        """The object after each change, an empty one when it is gone, None when it is time for another look."""
+        queue: asyncio.Queue[Object | Exception] = asyncio.Queue()
+        watcher = asyncio.create_task(self._watch(live, queue))
+        stopped = asyncio.create_task(self.stop.wait())
+        try:
+            while True:
+                taken = asyncio.create_task(queue.get())
+                done, _ = await asyncio.wait({taken, stopped}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                if stopped in done:
+                    taken.cancel()
+                    raise Stopped
+                if taken not in done:
+                    taken.cancel()
+                    yield None
+                    continue
+                change = taken.result()
+                if isinstance(change, Exception):
+                    raise change
+                yield change
+        finally:
+            watcher.cancel()
+            stopped.cancel()
+
+    async def _watch(self, live: Object, queue: asyncio.Queue[Object | Exception]) -> None:
+        """Read, then watch from there, again and again: a watch ends by itself and with its server."""
+        namespace, name, away_since = namespace_of(live), name_of(live), 0.0
+        while True:
+            try:
+                seen = await self.cluster.get(self.place.path(namespace, name))
+                queue.put_nowait(seen)
+                query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": metadata(seen)["resourceVersion"]}
+                away_since = 0.0
+                async with self.cluster.watch(self.place.path(namespace), **query) as events:
+                    async for event in events:
+                        if event["type"] == "ERROR":
+                            break  # the version is too old: read anew
+                        queue.put_nowait({} if event["type"] == "DELETED" else dict(event["object"]))
+            except ApiError as error:
+                if error.gone:
+                    queue.put_nowait({})
+                    return
+                queue.put_nowait(error)
+                return
+            except Unreachable as error:
+                away_since = away_since or time.monotonic()
+                if not error.passing or time.monotonic() - away_since > AWAY_S:
+                    queue.put_nowait(error)
+                    return
+                self.say("the API server is away; waiting for it")
+
+    async def _related(self, live: Object) -> Related:
+        kind, namespace = kind_of(live), namespace_of(live)
+        if kind.kind == "PersistentVolumeClaim":
+            mode = await self._binding_mode(live)
+            return Related(binding_mode=mode, warnings=await self._warnings(namespace, (name_of(live),)))
+        if kind.kind == "Pod":
+            return Related(warnings=await self._warnings(namespace, (name_of(live),)))
+        selector = readiness.selector_of(live)
+        if not selector or not namespace:
+            return readiness.NOTHING
+        pods = (await self.cluster.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector))["items"]
+        if kind.kind == "Service":
+            query = {"labelSelector": f"kubernetes.io/service-name={name_of(live)}"}
+            found = await self.cluster.get(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", **query)
+            return Related(pods=pods, slices=found["items"])
+        warnings = await self._warnings(namespace, (name_of(live), *(name_of(pod) for pod in pods)))
+        return Related(pods=[_as_pod(pod) for pod in pods], warnings=warnings)
+
+    async def _warnings(self, namespace: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        query = {"fieldSelector": "type=Warning", "limit": "500"}
+        items = (await self.cluster.get(f"/api/v1/namespaces/{namespace}/events", **query))["items"]
+        about = [
+            item
+            for item in items
+            if any(str((item.get("involvedObject") or {}).get("name", "")).startswith(name) for name in names)
+        ]
+        about.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
+        return tuple(str(item.get("message") or item.get("reason")) for item in about[-WARNINGS:])
+
+    async def _binding_mode(self, live: Object) -> str:
+        name = (live.get("spec") or {}).get("storageClassName")
+        if not name:
+            return ""
+        try:
+            found = await self.cluster.get(f"/apis/storage.k8s.io/v1/storageclasses/{name}")
+        except ApiError:
+            return ""
+        return str(found.get("volumeBindingMode") or "")
+
+
+def _as_pod(item: Object) -> Object:
+    """Items of a list do not name their kind."""
+    return {"apiVersion": "v1", "kind": "Pod", **item}
+
+
+def _remains(live: Object) -> str:
+    """What keeps an object that is being deleted."""
+    conditions = (live.get("status") or {}).get("conditions") or ()
+    telling = [c["message"] for c in conditions if c.get("status") == "True" and c.get("message")]
+    if live.get("kind") == "Namespace" and telling:
+        return "; ".join(telling)
+    finalizers = metadata(live).get("finalizers") or ()
+    if finalizers:
+        return f"it waits for {', '.join(finalizers)}"
+    return "it is ending"

@@ -1,0 +1,213 @@
+"""A real API server with its controllers on loopback, and the real engine with our provider before it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+from pulumi.automation.errors import CommandError
+from pulumi.automation.events import EngineEvent
+
+from stacks import events, lock, state, workspace
+from tests.unit.stacks.declared import closing_loops
+from tools.scratch import ScratchCluster, missing
+from workstation import paths
+
+STACK = "kubernetes"
+Declare = Callable[[pulumi.ResourceOptions], None]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchCluster]:
+    """One for all tests: each has a namespace of its own."""
+    if absent := missing():
+        pytest.skip(f"not built: {', '.join(absent)}")
+    with ScratchCluster(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
+
+
+@dataclass
+class Run:
+    """What one engine run did. `changed` counts steps by kind, `diffs` are paths by resource name."""
+
+    changed: dict[str, int] = field(default_factory=dict)
+    diffs: dict[str, dict[str, str]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    printed: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error."""
+        return bool(self.faults)
+
+
+class Desk:
+    """An operator with a state of their own and a namespace of their own."""
+
+    def __init__(self, cluster: ScratchCluster, home: Path, namespace: str) -> None:
+        self.cluster, self.home, self.namespace = cluster, home, namespace
+        self.kubeconfig: Any = cluster.kubeconfig()
+        self.settings: dict[str, Any] = {}
+        self.on_event: Callable[[EngineEvent], None] = lambda event: None
+
+    def up(self, declare: Declare) -> Run:
+        """As `./govcloud up`: refreshed, then brought to what is declared."""
+        with lock.held("test"):
+            state.repair(STACK, lambda line: None)
+            return self._run("up", declare, refresh=True, run_program=True)
+
+    def preview(self, declare: Declare) -> Run:
+        """As `./govcloud plan`."""
+        return self._run("preview", declare, refresh=True, run_program=True)
+
+    def drift(self) -> dict[str, tuple[str, ...]]:
+        """As `./govcloud drift`: what a read finds, by object."""
+        found: dict[str, tuple[str, ...]] = {}
+
+        def on_event(event: EngineEvent) -> None:
+            if event.res_outputs_event and (drifted := events.drift_of(event.res_outputs_event.metadata)):
+                found.update([drifted])
+
+        stack = workspace.open_stack(STACK, lambda: None)
+        with closing_loops():
+            stack.refresh(preview_only=True, run_program=False, on_event=on_event, suppress_outputs=True)
+        return found
+
+    def destroy(self) -> Run:
+        """All that was declared goes."""
+        return self._run("destroy", lambda opts: None, run_program=False)
+
+    def kubectl(self, *words: str, stdin: str | None = None) -> str:
+        """In the desk's namespace."""
+        return self.cluster.kubectl("-n", self.namespace, *words, stdin=stdin)
+
+    def uid(self, kind: str, name: str) -> str:
+        """Tells one incarnation of an object from the next."""
+        return self.kubectl("get", kind, name, "-o", "jsonpath={.metadata.uid}")
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """The state's resources by name."""
+        return {str(item["urn"]).rsplit("::", 1)[-1]: item for item in state.resources(STACK)}
+
+    def checkpoint(self) -> str:
+        """The state as it lies on the disk."""
+        return workspace.checkpoint(STACK).read_text()
+
+    def engines(self) -> list[int]:
+        """Processes of this desk's engine."""
+        return [pid for pid, line in self._processes() if "/pulumi\0" in line.split(" ")[0] + "\0"]
+
+    def providers(self) -> list[int]:
+        """Processes of this desk's providers."""
+        return [pid for pid, line in self._processes() if "stacks.providers.kubernetes" in line]
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal to the engine alone."""
+        for pid in self.engines():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _processes(self) -> Iterator[tuple[int, str]]:
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit():
+                continue
+            with suppress(OSError):
+                if str(self.home).encode() in (folder / "environ").read_bytes():
+                    words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                    yield int(folder.name), " ".join(words)
+
+    def _run(self, operation: str, declare: Declare, **options: Any) -> Run:
+        run, lines = Run(), []
+
+        def program() -> None:
+            provider = k8s.Provider("cluster", kubeconfig=pulumi.Output.secret(self.kubeconfig), **self.settings)
+            declare(pulumi.ResourceOptions(provider=provider))
+
+        def on_event(event: EngineEvent) -> None:
+            self._note(run, event)
+            self.on_event(event)
+
+        stack = workspace.open_stack(STACK, program)
+        try:
+            with closing_loops():
+                getattr(stack, operation)(on_event=on_event, on_output=lines.append, **options)
+        except CommandError as error:
+            run.faults = run.faults or [str(error)]
+        run.printed = "\n".join(lines)
+        return run
+
+    def _note(self, run: Run, event: EngineEvent) -> None:
+        if event.summary_event:
+            counted = event.summary_event.resource_changes.items()
+            run.changed = {str(getattr(op, "value", op)): count for op, count in counted}
+        step = event.resource_pre_event
+        if step and step.metadata.detailed_diff:
+            kinds = {path: str(diff.diff_kind.value) for path, diff in step.metadata.detailed_diff.items()}
+            run.diffs[step.metadata.urn.rsplit("::", 1)[-1]] = kinds
+        if event.diagnostic_event:
+            run.faults += events.faults_of(event.diagnostic_event)
+            run.said += [line] if (line := events.progress_of(event)) else []
+
+
+@pytest.fixture
+def desk(
+    cluster: ScratchCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Desk]:
+    """A fresh one with an empty namespace."""
+    workspace.engine_binary()
+    monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
+    monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    workspace.prepare()
+    namespace = f"t{abs(hash(request.node.nodeid)) % 10**9}"
+    cluster.kubectl("create", "namespace", namespace)
+    found = Desk(cluster, tmp_path / "home", namespace)
+    yield found
+    cluster.start_api() if "kube-apiserver" not in cluster.running else None
+    found.kill(signal.SIGKILL)
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@dataclass
+class Flight:
+    """A run in a thread of its own."""
+
+    thread: threading.Thread
+    ended: list[Run]
+
+    def result(self, timeout_s: float) -> Run:
+        """Its end."""
+        self.thread.join(timeout_s)
+        assert self.ended, f"the run did not end within {timeout_s} s"
+        return self.ended[0]
+
+
+@pytest.fixture
+def in_flight(desk: Desk) -> Callable[[Declare, str], Flight]:
+    """Starts an `up` and returns when a line with some words has been told."""
+
+    def start(declare: Declare, words: str) -> Flight:
+        told, ended = threading.Event(), list[Run]()
+
+        def on_event(event: EngineEvent) -> None:
+            if event.diagnostic_event and words in event.diagnostic_event.message:
+                told.set()
+
+        desk.on_event = on_event
+        thread = threading.Thread(target=lambda: ended.append(desk.up(declare)), daemon=True)
+        thread.start()
+        assert told.wait(240), f"nothing was told of {words!r}"
+        desk.on_event = lambda event: None
+        return Flight(thread, ended)
+
+    return start

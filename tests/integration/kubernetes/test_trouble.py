@@ -1,0 +1,215 @@
+"""What goes wrong ends with the resource, the reason and the next step, and the next run goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from playbooks import pki
+from tests.integration.kubernetes.conftest import Declare, Desk, Flight
+from tests.integration.kubernetes.test_life import config, deployment
+from tools.scratch import ScratchCluster
+
+Start = Callable[[Declare, str], Flight]
+
+
+def waiting(desk: Desk, seconds: int, quota: bool = False) -> Declare:
+    """A Deployment whose pods no node takes: there is none."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        container = {"name": "web", "image": "registry.invalid/web:1"}
+        k8s.apps.v1.Deployment(
+            "web",
+            metadata={
+                "name": "web",
+                "namespace": desk.namespace,
+                "annotations": {"pulumi.com/timeoutSeconds": str(seconds)},
+            },
+            spec={
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}},
+            },
+            opts=opts,
+        )
+
+    return declare
+
+
+def test_what_does_not_become_ready_fails_in_time_with_its_reason(desk: Desk) -> None:
+    """It is recorded as made: the next run waits for it again and does not make a second one."""
+    failed = desk.up(waiting(desk, 3))
+    assert "web: not ready after 3 s: 0 of 1 pods are ready: pod web-" in failed.faults[0]
+    assert "no scheduler has looked at it yet" in failed.faults[0]
+    assert any("0 of 1" in line for line in failed.said)
+    before = desk.uid("deployment", "web")
+    assert desk.up(waiting(desk, 3)).failed
+    mended = desk.up(deployment(desk))
+    assert not mended.failed, mended.faults
+    assert desk.uid("deployment", "web") == before
+
+
+def test_a_quota_that_keeps_pods_away_is_the_reason(desk: Desk) -> None:
+    """The controller's own words are told."""
+    desk.kubectl("create", "quota", "none", "--hard=pods=0")
+    failed = desk.up(waiting(desk, 6))
+    assert "exceeded quota: none" in failed.faults[0]
+
+
+def test_a_full_quota_refuses_and_the_next_run_goes_on(desk: Desk) -> None:
+    """The preview warns; the run names the object, the quota and the way out."""
+    desk.kubectl("create", "quota", "few", "--hard=count/secrets=0")
+    wait = ("wait", "quota/few", "--for=jsonpath={.status.hard.count/secrets}=0", "--timeout=60s")
+    desk.kubectl(*wait)
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        place = {"namespace": desk.namespace, "name": "login"}
+        k8s.core.v1.Secret("login", metadata=place, string_data={"password": "hunter2hunter2"}, opts=opts)
+
+    shown = desk.preview(declare)
+    assert not shown.failed
+    assert any("exceeded quota: few" in line for line in shown.said)
+    failed = desk.up(declare)
+    assert f"{desk.namespace}/login: " in failed.faults[0]
+    assert "exceeded quota: few" in failed.faults[0]
+    assert "have the quota raised" in failed.faults[0]
+    desk.kubectl("delete", "quota", "few")
+    assert desk.up(declare).changed["create"] == 1
+
+
+def test_another_managers_field_is_a_conflict_until_it_is_taken(desk: Desk) -> None:
+    """Another program's value is not overwritten by chance."""
+    desk.up(deployment(desk))
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 5}}
+    words = ("apply", "--server-side", "--force-conflicts", "--field-manager=scaler", "-f", "-")
+    desk.kubectl(*words, stdin=json.dumps(theirs))
+    failed = desk.up(deployment(desk, replicas=2))
+    assert 'conflict with "scaler"' in failed.faults[0]
+    assert ".spec.replicas" in failed.faults[0]
+    assert "pulumi.com/patchForce" in failed.faults[0]
+    desk.settings = {"enable_patch_force": True}
+    assert not desk.up(deployment(desk, replicas=2)).failed
+    assert desk.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "2"
+
+
+def test_a_refused_name_is_told_before_anything_is_changed(desk: Desk) -> None:
+    """The dry run tells it."""
+    failed = desk.preview(config(desk, {"a": "1"}, name="Bad_Name"))
+    assert f'{desk.namespace}/Bad_Name: ConfigMap "Bad_Name" is invalid' in failed.faults[0]
+    assert "correct it" in failed.faults[0]
+
+
+def test_a_missing_namespace_is_shown_as_a_creation_and_fails_with_the_way_out(desk: Desk) -> None:
+    """A preview cannot know whether it will be there."""
+    desk.namespace, own = f"{desk.namespace}-absent", desk.namespace
+    try:
+        assert desk.preview(config(desk, {"a": "1"})).changed["create"] == 3
+        failed = desk.up(config(desk, {"a": "1"}))
+        assert f"the namespace {desk.namespace} does not exist" in failed.faults[0]
+    finally:
+        desk.namespace = own
+
+
+def expired(cluster: ScratchCluster) -> str:
+    """A kubeconfig whose client certificate has ended."""
+    import base64
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "admin")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(datetime.now(UTC) - timedelta(days=9))
+    cert = builder.not_valid_after(datetime.now(UTC) - timedelta(days=1)).sign(key, hashes.SHA256())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    user = {
+        "client-certificate-data": base64.b64encode(cert.public_bytes(serialization.Encoding.PEM)).decode(),
+        "client-key-data": base64.b64encode(private).decode(),
+    }
+    return cluster.kubeconfig(user=user)
+
+
+BAD: dict[str, tuple[Callable[[ScratchCluster], str], str]] = {
+    "expired": (expired, "its client certificate expired on"),
+    "of another cluster": (
+        lambda cluster: cluster.kubeconfig(authority=pki.new_authority("another", 1)[1]),
+        "the kubeconfig is for another cluster or out of date",
+    ),
+    "with other credentials": (lambda cluster: cluster.kubeconfig(token="stale"), "does not accept the kubeconfig's"),
+    "without an answer": (lambda cluster: cluster.kubeconfig(server="https://127.0.0.1:1"), "does not answer"),
+    "that is no YAML": (lambda cluster: "clusters: [\n  {", "is no YAML (line "),
+    "of another kind": (lambda cluster: "apiVersion: v1\nkind: Pod\n", "it has no list `clusters`"),
+    "that does not exist": (lambda cluster: "/nowhere/kubeconfig", "the kubeconfig /nowhere/kubeconfig does not exist"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_kubeconfig_is_told_and_the_next_run_goes_on(desk: Desk, what: str) -> None:
+    """With the reason in words; no object is thought to be gone."""
+    make, words = BAD[what]
+    good = desk.kubeconfig
+    desk.up(config(desk, {"a": "1"}))
+    desk.kubeconfig = make(desk.cluster)
+    failed = desk.up(config(desk, {"a": "1"}))
+    assert any(words in fault for fault in failed.faults), failed.faults
+    desk.kubeconfig = good
+    after = desk.up(config(desk, {"a": "1"}))
+    assert not after.failed, after.faults
+    assert "create" not in after.changed
+
+
+def test_an_api_server_that_dies_is_named_and_the_next_run_goes_on(desk: Desk, in_flight: Start) -> None:
+    """The object that was waited for is recorded."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    before = desk.uid("deployment", "web")
+    desk.cluster.stop_api()
+    failed = flight.result(240)
+    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
+    assert "run the same command again" in failed.faults[0]
+    desk.cluster.start_api()
+    again = desk.up(deployment(desk))
+    assert not again.failed, again.faults
+    assert desk.uid("deployment", "web") == before
+
+
+def test_an_api_server_that_restarts_is_waited_for(desk: Desk, in_flight: Start) -> None:
+    """A restart in the middle of a run is no failure: only the time-out is."""
+    flight = in_flight(waiting(desk, 60), "0 of 1")
+    desk.cluster.stop_api()
+    desk.cluster.start_api()
+    assert "not ready after 60 s" in flight.result(240).faults[0]
+
+
+def test_a_killed_run_is_gone_on_with(desk: Desk, in_flight: Start) -> None:
+    """What it had made is known again as our own, although no state tells of it."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    desk.kill(signal.SIGKILL)
+    assert flight.result(120).failed
+    deadline = time.monotonic() + 60
+    while desk.providers():
+        assert time.monotonic() < deadline, "a provider outlived its engine"
+        time.sleep(0.1)
+    before = desk.uid("deployment", "web")
+    assert "web" not in desk.resources()
+    again = desk.up(deployment(desk))
+    assert not again.failed, again.faults
+    assert desk.uid("deployment", "web") == before
+
+
+def test_a_cancelled_run_ends_soon_and_records_what_it_made(desk: Desk, in_flight: Start) -> None:
+    """Not only after the ten minutes that a Deployment may take."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    desk.kill(signal.SIGINT)
+    assert any("cancelled" in fault for fault in flight.result(60).faults)
+    assert "web" in desk.resources()

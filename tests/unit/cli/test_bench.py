@@ -1,0 +1,37 @@
+"""What benches report: figures over all runs, and the peer beside them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cli import bench_provider, measure
+
+OURS = {"objects": {"median": 1050}, "create_s": {"median": 10.0}, "unchanged_s": {"median": 5.0}}
+
+
+def test_the_ratio_is_the_best_peers_time_over_ours() -> None:
+    """Above 1 we are quicker; numbers of things do not count."""
+    slow = {"create_s": {"median": 60.0}, "unchanged_s": {"median": 60.0}}
+    best = {"create_s": {"median": 20.0}, "unchanged_s": {"median": 10.0}}
+    assert measure.ratio(OURS, {"slow": slow, "best": best}) == 2.0
+    assert measure.ratio(OURS, {}) is None
+
+
+def test_both_sides_declare_the_same_objects() -> None:
+    """But for the namespace; as many as the goal names."""
+    ours, theirs = list(bench_provider.objects("ours")), list(bench_provider.objects("theirs"))
+    assert len(ours) == len(theirs) == 1050
+    for one, other in zip(ours, theirs, strict=True):
+        other["metadata"]["namespace"] = "ours"
+        assert one == other
+
+
+def test_a_home_that_was_set_is_set_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A bench must not leave its own home behind for the next command of the process."""
+    monkeypatch.setenv("GOVCLOUD_HOME", "/former")
+    with bench_provider._home(tmp_path):
+        assert os.environ["GOVCLOUD_HOME"] == str(tmp_path)
+    assert os.environ["GOVCLOUD_HOME"] == "/former"
