@@ -8,7 +8,7 @@ from typing import Literal
 
 import yaml
 
-from estate.addressing import AddressPlan, Dual, plan
+from estate.addressing import AddressPlan, Dual, DualNetwork, plan
 from estate.model import Estate
 
 Language = Literal["zh", "en"]
@@ -37,6 +37,7 @@ def tables(estate: Estate) -> tuple[Table, ...]:
         links(estate),
         services(estate, computed),
         database(estate),
+        clusters(estate, computed),
         vantages(estate),
     )
 
@@ -144,6 +145,28 @@ def database(estate: Estate) -> Table:
     )
 
 
+def clusters(estate: Estate, computed: AddressPlan) -> Table:
+    """Kubernetes clusters with their nodes and prefixes; no rows where there is none."""
+    return Table(
+        name="clusters",
+        title={"zh": "Kubernetes 集群", "en": "Kubernetes clusters"},
+        columns={
+            "zh": ("中心", "版本", "节点", "Pod 网段", "集群地址"),
+            "en": ("site", "version", "nodes", "pods", "cluster addresses"),
+        },
+        rows=tuple(
+            (
+                cluster.site,
+                cluster.version,
+                ", ".join(host.name for host in estate.nodes_at(cluster.site)),
+                both(computed.clusters[cluster.site].pods),
+                both(computed.clusters[cluster.site].cluster_ips),
+            )
+            for cluster in estate.clusters
+        ),
+    )
+
+
 def vantages(estate: Estate) -> Table:
     """From where the services are used and measured."""
     return Table(
@@ -154,7 +177,7 @@ def vantages(estate: Estate) -> Table:
     )
 
 
-def both(address: Dual) -> str:
+def both(address: Dual | DualNetwork) -> str:
     """Both families in one cell."""
     return f"{address.ipv4}, {address.ipv6}"
 
