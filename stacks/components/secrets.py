@@ -49,19 +49,15 @@ class Secrets(pulumi.ComponentResource):
         )
         certificates = _issued(authority, leaves, "certificate", child)
         passwords = {what: resources.Password(f"password-{what}", opts=kept) for what in Passwords.names()}
-        self.values = pulumi.Output.secret(
-            pulumi.Output.all(
-                authority=authority.cert,
-                certificates=certificates,
-                passwords=pulumi.Output.all(**{what: made.text for what, made in passwords.items()}),
-                clusters=pulumi.Output.all(
-                    **{
-                        site: _cluster(estate_name, site, wanted, kept, child)
-                        for site, wanted in (clusters or {}).items()
-                    }
-                ),
-            )
-        )
+        parts: dict[str, pulumi.Output[Any]] = {
+            "authority": authority.cert,
+            "certificates": certificates,
+            "passwords": pulumi.Output.all(**{what: made.text for what, made in passwords.items()}),
+        }
+        if clusters:
+            made = {site: _cluster(estate_name, site, wanted, kept, child) for site, wanted in clusters.items()}
+            parts["clusters"] = pulumi.Output.all(**made)
+        self.values = pulumi.Output.secret(pulumi.Output.all(**parts))
         self.register_outputs({})
 
 
