@@ -11,6 +11,9 @@ from estate.model import Estate, Host, Kind
 from playbooks.hostplan import HostInput, RoleInput
 from playbooks.secrets import Secrets
 
+CLUSTER_ROLES = frozenset({"containerd", "registry", "kubernetes_control_plane", "kubernetes_node"})
+"""Needed only where the estate has Kubernetes clusters."""
+
 
 class Layer(StrEnum):
     """A pass over the estate, in the order in which one builds on the other."""

@@ -38,7 +38,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
             File(path=f"/etc/systemd/system/{UNIT}.d/60-govcloud.conf", text=drop_in(host), notify=restart),
         ),
         units=(Unit(name=UNIT),),
-        accounts=(Account(name=ACCOUNT, groups=(pki.GROUP,), home="/nonexistent"),),
+        accounts=(Account(name=ACCOUNT, groups=(pki.GROUP,), home="/var/lib/docker-registry"),),
     )
 
 
