@@ -180,7 +180,7 @@ def api_flags(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
         f"--client-ca-file={kubernetes.AUTHORITY_FILE}",
         "--anonymous-auth=false",
         "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction,EventRateLimit",
+        "--enable-admission-plugins=NodeRestriction,EventRateLimit,DenyServiceExternalIPs",
         f"--admission-control-config-file={DIRECTORY}/admission.yaml",
         f"--kubelet-certificate-authority={kubernetes.AUTHORITY_FILE}",
         f"--kubelet-client-certificate={PKI}/{kubernetes_pki.API_TO_KUBELET}.crt",
