@@ -46,13 +46,13 @@ def config(host: Host) -> str:
     """containerd's settings. A nested host neither loads AppArmor profiles nor escapes the OOM killer."""
     nested = str(host.platform.nested).lower()
     return banner("containerd", host.name) + lines(
-        "version = 3",
+        "version = 4",
         f'root = "{kubernetes.data_directory(host, "containerd")}"',
         'state = "/run/containerd"',
         # Both only serve other container engines.
         'disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]',
         "",
-        "[grpc]",
+        "[plugins.'io.containerd.server.v1.grpc']",
         f'address = "{SOCKET}"',
         "",
         "[plugins.'io.containerd.cri.v1.images']",

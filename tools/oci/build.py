@@ -42,7 +42,9 @@ def services() -> tuple[str, ...]:
 
 def folder(service: str) -> Path:
     """Where the image of the current base image and of this builder lies."""
-    key = digest.of(bake.current().parent.name, sorted(Path(__file__).parent.glob("*.py")))
+    key = digest.of(
+        bake.current().parent.name, [Path(module.__file__) for module in (contents, layout)], Path(__file__)
+    )
     return paths.cache() / "oci" / service / key
 
 

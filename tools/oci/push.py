@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -24,43 +24,63 @@ def context(authority: str, cert: Path, key: Path) -> ssl.SSLContext:
     return made
 
 
-def push(image: Image, url: str, trust: ssl.SSLContext) -> int:
-    """Push to the registry at `url`; answers how many blobs it lacked. Raises GovcloudError with what it said."""
-    digest, manifest = layout.manifest_of(image.folder)
-    base = f"{url}/v2/{image.name}"
+def push(image: Image, url: str, host: str, trust: ssl.SSLContext) -> int:
+    """Push to the registry at `url`, which must prove to be on `host`; answers how many blobs it lacked.
+
+    The operator calls a management address, which certificates do not name. Raises GovcloudError with what it said.
+    """
+    registry = _Registry(url, host, image.name, trust)
     try:
-        with httpx.Client(verify=trust, timeout=TIMEOUT_S, trust_env=False) as client:
-            if client.head(f"{base}/manifests/{digest}", headers={"Accept": layout.MANIFEST}).status_code == 200:
-                return 0
-            blobs = [manifest["config"], *manifest["layers"]]
-            sent = sum(_blob(client, base, image.folder, blob) for blob in blobs)
-            raw = layout.blob_path(image.folder, digest).read_bytes()
-            done = client.put(f"{base}/manifests/{digest}", content=raw, headers={"Content-Type": layout.MANIFEST})
-            _expect(done, 201, f"the manifest of {image.name}")
-    except httpx.HTTPError as error:
-        raise GovcloudError(f"{url}: the image registry does not answer: {error}", "look at its host") from None
+        with registry.client:
+            return _push(registry, image.folder)
+    except (httpx.HTTPError, ssl.SSLError) as error:
+        raise GovcloudError(f"{url}: the image registry of {host} does not answer: {error}", "look there") from None
+
+
+class _Registry:
+    """One repository of a registry."""
+
+    def __init__(self, url: str, host: str, name: str, trust: ssl.SSLContext) -> None:
+        self.client = httpx.Client(base_url=url, verify=trust, timeout=TIMEOUT_S, trust_env=False)
+        self.path, self._host = f"/v2/{name}", host
+
+    def ask(self, method: str, url: str | httpx.URL, **more: Any) -> httpx.Response:
+        return self.client.request(method, url, extensions={"sni_hostname": self._host}, **more)
+
+    def must(self, status: int, what: str, method: str, url: str | httpx.URL, **more: Any) -> httpx.Response:
+        answer = self.ask(method, url, **more)
+        if answer.status_code != status:
+            raise GovcloudError(
+                f"the registry of {self._host} refused {what}: {answer.status_code} {answer.text[:300]}"
+            )
+        return answer
+
+
+def _push(registry: _Registry, folder: Path) -> int:
+    digest, manifest = layout.manifest_of(folder)
+    place = f"{registry.path}/manifests/{digest}"
+    if registry.ask("HEAD", place, headers={"Accept": layout.MANIFEST}).status_code == httpx.codes.OK:
+        return 0
+    sent = sum(_blob(registry, folder, blob) for blob in (manifest["config"], *manifest["layers"]))
+    raw = layout.blob_path(folder, digest).read_bytes()
+    registry.must(201, f"manifest {digest}", "PUT", place, content=raw, headers={"Content-Type": layout.MANIFEST})
     return sent
 
 
-def _blob(client: httpx.Client, base: str, folder: Path, blob: dict[str, Any]) -> bool:
+def _blob(registry: _Registry, folder: Path, blob: dict[str, Any]) -> bool:
     digest = str(blob["digest"])
-    if client.head(f"{base}/blobs/{digest}").status_code == 200:
+    if registry.ask("HEAD", f"{registry.path}/blobs/{digest}").status_code == httpx.codes.OK:
         return False
-    begun = client.post(f"{base}/blobs/uploads/")
-    _expect(begun, 202, f"the upload of {digest}")
-    place = client.base_url.join(begun.headers["Location"]).copy_merge_params({"digest": digest})
+    begun = registry.must(202, f"an upload of {digest}", "POST", f"{registry.path}/blobs/uploads/")
+    # The registry answers with a whole address: by its own name for itself, not by the one we call.
+    place = httpx.URL(begun.headers["Location"])
+    target = httpx.URL(path=place.path, query=place.query).copy_merge_params({"digest": digest})
     headers = {"Content-Length": str(blob["size"]), "Content-Type": "application/octet-stream"}
     with layout.blob_path(folder, digest).open("rb") as stream:
-        done = client.put(place, content=_chunks(stream), headers=headers)
-    _expect(done, 201, f"blob {digest}")
+        registry.must(201, f"blob {digest}", "PUT", target, content=_chunks(stream), headers=headers)
     return True
 
 
-def _chunks(stream: Any) -> Iterator[bytes]:
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
     while piece := stream.read(CHUNK):
         yield piece
-
-
-def _expect(response: httpx.Response, status: int, what: str) -> None:
-    if response.status_code != status:
-        raise GovcloudError(f"the registry refused {what}: {response.status_code} {response.text[:300]}")

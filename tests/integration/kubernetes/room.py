@@ -33,13 +33,12 @@ from playbooks.render import kubernetes_pki
 from playbooks.render import pki as render_pki
 from playbooks.render.pki import Leaf
 from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets
-from tools.golang import KUBERNETES_VERSION
 from tools.image import bake
 from workstation import paths, ssh
 
 PREFIX, OPERATOR = "gk-", "gk-ops"
 SITE = "futian"
-DISK_MIB = 4096
+VERSION = "1.37.2"
 NEEDED = ("usr/local/bin/kubelet", "usr/local/bin/containerd", "usr/bin/docker-registry")
 EVERY_S = 0.2
 
@@ -77,7 +76,7 @@ def estate_with(nodes: int) -> Estate:
     )
     others = tuple(host for host in estate.hosts if host not in declared_here)
     assert estate.kubernetes
-    clusters = (Cluster(site=SITE, version=KUBERNETES_VERSION.removeprefix("v")),)
+    clusters = (Cluster(site=SITE, version=VERSION),)
     declared = estate.kubernetes.model_copy(update={"clusters": clusters})
     return estate.model_copy(update={"hosts": (*others, *rooms), "kubernetes": declared})
 
@@ -271,12 +270,18 @@ class Room:
                 self.cut_power(host)
         for netns in (OPERATOR, *(f"{PREFIX}{host.name}" for host in self.hosts)):
             subprocess.run(["ip", "netns", "delete", netns], stderr=subprocess.DEVNULL, check=False)
+        sysctls.restore(self._sysctls)
+        until("the control groups are empty", self._remove_groups, 20)
+        cgroups.remove_nodes()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove_groups(self) -> bool:
+        """False while the kernel still buries processes in one of them."""
         for top in (hierarchy / f"{PREFIX}room" for hierarchy in self.layout.hierarchies):
             for path, _, _ in os.walk(top, topdown=False):
-                Path(path).rmdir()
-        cgroups.remove_nodes()
-        sysctls.restore(self._sysctls)
-        shutil.rmtree(self.folder, ignore_errors=True)
+                with suppress(OSError):
+                    Path(path).rmdir()
+        return not any((hierarchy / f"{PREFIX}room").exists() for hierarchy in self.layout.hierarchies)
 
     # What is done there --------------------------------------------------------------------------------------------
 
