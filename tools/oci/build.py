@@ -42,9 +42,8 @@ def services() -> tuple[str, ...]:
 
 def folder(service: str) -> Path:
     """Where the image of the current base image and of this builder lies."""
-    key = digest.of(
-        bake.current().parent.name, [Path(module.__file__) for module in (contents, layout)], Path(__file__)
-    )
+    here = Path(__file__).parent
+    key = digest.of(bake.current().parent.name, [here / f"{name}.py" for name in ("build", "contents", "layout")])
     return paths.cache() / "oci" / service / key
 
 

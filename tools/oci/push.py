@@ -50,9 +50,8 @@ class _Registry:
     def must(self, status: int, what: str, method: str, url: str | httpx.URL, **more: Any) -> httpx.Response:
         answer = self.ask(method, url, **more)
         if answer.status_code != status:
-            raise GovcloudError(
-                f"the registry of {self._host} refused {what}: {answer.status_code} {answer.text[:300]}"
-            )
+            said = f"{answer.status_code} {answer.text[:300]}"
+            raise GovcloudError(f"the image registry of {self._host} refused {what}: {said}")
         return answer
 
 
