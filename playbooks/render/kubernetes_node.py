@@ -210,8 +210,6 @@ def kubelet(host: Host) -> str:
             "failCgroupV1": host.platform.cgroups == "v2",
             # A nested host sees the swap of its kernel, which is not its own.
             "failSwapOn": not nested,
-            # Sizes of a shared root file system mean nothing to one of its machines.
-            "localStorageCapacityIsolation": not nested,
             "containerRuntimeEndpoint": f"unix://{SOCKET}",
             "clusterDomain": "cluster.local",
             # No workload asks for names: addresses are settings.

@@ -49,7 +49,7 @@ def workload(image: str, name: str = "approval", replicas: int = 2) -> str:
         "image": image,
         "env": [
             {"name": "GOVCLOUD_SITE", "value": "futian"},
-            {"name": "APPROVAL_LISTEN", "value": f"[::]:{PORT}"},
+            {"name": "APPROVAL_LISTEN", "value": f":{PORT}"},
             {"name": "APPROVAL_WRITE_DSN", "value": "host=127.0.0.1 port=1 dbname=none"},
             {"name": "APPROVAL_READ_DSN", "value": "host=127.0.0.1 port=1 dbname=none"},
         ],
@@ -67,6 +67,7 @@ def workload(image: str, name: str = "approval", replicas: int = 2) -> str:
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            "dnsPolicy": "Default",
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [container],
         },

@@ -242,7 +242,7 @@ def test_a_host_with_a_kernel_of_its_own_uses_what_a_nested_one_may_not(on: Esta
     estate = on.model_copy(update={"hosts": tuple(real if h.name == real.name else h for h in on.hosts)})
     settings = yaml.safe_load(files_of(estate, "futian-kube1")["/etc/kubernetes/kubelet.yaml"].text)
     assert (settings["cgroupDriver"], settings["cgroupRoot"], settings["failCgroupV1"]) == ("systemd", "/", True)
-    assert settings["localStorageCapacityIsolation"] is settings["failSwapOn"] is True
+    assert settings["failSwapOn"] is True
     assert roles_of(estate, "futian-kube1")["kubernetes_node"].sysctls == kubernetes_node.KERNEL
     assert "SystemdCgroup = true" in files_of(estate, "futian-kube1")["/etc/containerd/config.toml"].text
     nested = yaml.safe_load(files_of(on, "futian-kube1")["/etc/kubernetes/kubelet.yaml"].text)
