@@ -74,7 +74,7 @@ def main():
     if name in known:
         return 0
     made = image(name, PROGRAM.read_bytes(), platform.machine())
-    return subprocess.run([*CTR, "import", "-"], input=made, check=False).returncode
+    return subprocess.run([*CTR, "import", "--sync-fs", "-"], input=made, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ def config(host: Host) -> str:
         "",
         "[plugins.'io.containerd.cri.v1.images']",
         'snapshotter = "overlayfs"',
+        "# Or a loss of power soon after a pull leaves images that are known, and empty.",
+        "image_pull_with_sync_fs = true",
         "",
         "[plugins.'io.containerd.cri.v1.images'.pinned_images]",
         f'sandbox = "{PAUSE_IMAGE}"',

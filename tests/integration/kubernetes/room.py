@@ -258,6 +258,8 @@ class Room:
         nspawn.wait(timeout=20)
         for name in ("data", "root"):
             until(f"{where / name} is free", lambda at=where / name: mounts.unmount(at) or not at.is_mount(), 20)
+        for bridge in ("mgmt", "lan"):  # the kernel takes its time to bury a namespace with its ends
+            _ip("-n", OPERATOR, "link", "delete", f"{bridge}{host.number}")
         _ip("netns", "delete", f"{PREFIX}{host.name}")
         control = self.access.key.parent
         for socket in control.glob("mux-*"):

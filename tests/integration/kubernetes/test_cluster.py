@@ -14,8 +14,7 @@ from lab.command import network_of
 from playbooks.render.kubernetes import REGISTRY_PORT, operator_kubeconfig
 from tools.oci import build, push
 
-READY_S = 60
-BACK_S = 20
+BACK_S = 60
 PORT = 8080
 
 
@@ -210,19 +209,33 @@ def test_what_was_changed_is_on_record_and_secrets_contents_are_not(
 ) -> None:
     log = cluster.text(cluster.first, "cat", "/var/log/kubernetes/audit.log")
     entries = [json.loads(line) for line in log.splitlines()]
-    assert any(entry["objectRef"]["resource"] == "deployments" and "requestObject" in entry for entry in entries)
+    changed = {entry["objectRef"]["resource"] for entry in entries if "requestObject" in entry}
+    assert "deployments" in changed
     assert "opensesame" not in log
     assert "b3BlbnNlc2FtZQ" not in log
 
 
-def test_after_a_loss_of_power_the_pods_are_back_by_themselves(cluster: machine_room.Room, running: list[str]) -> None:
-    """Everything that was synced is there; nothing from outside is needed, the registry neither."""
+def pulled_anew(room: machine_room.Room, reference: str) -> None:
+    """The pods run on layers that were unpacked a moment ago."""
+    scale = ("scale", "-n", "bureau", "deployment/approval")
+    room.kubectl(*scale, "--replicas=0")
+    room.kubectl("wait", "-n", "bureau", "pods", "--all", "--for=delete", "--timeout=50s")
+    known = room.text(room.first, "ctr", "-n", "k8s.io", "images", "ls", "-q").split()
+    room.text(room.first, "ctr", "-n", "k8s.io", "images", "rm", "--sync", *(n for n in known if "pause" not in n))
+    assert reference not in room.text(room.first, "ctr", "-n", "k8s.io", "images", "ls", "-q")
+    room.kubectl(*scale, "--replicas=2")
+    room.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=50s")
+
+
+def test_after_a_loss_of_power_right_after_a_pull_the_pods_are_back_by_themselves(
+    cluster: machine_room.Room, image: build.Image, running: list[str]
+) -> None:
+    """An image's files reach the disk before it counts as pulled; nothing from outside is needed."""
+    pulled_anew(cluster, image.reference)
     cluster.cut_power(cluster.first)
     started = time.monotonic()
     cluster.power_on(cluster.first)
     cluster.await_ssh(cluster.first)
     for address in running:
-        machine_room.until(f"{address} answers again", lambda at=address: answers(cluster, at), READY_S)
-    took = time.monotonic() - started
-    print(f"pods answered {took:.1f} s after the power came back")
-    assert took <= BACK_S
+        machine_room.until(f"{address} answers again", lambda at=address: answers(cluster, at), BACK_S)
+    print(f"pods answered {time.monotonic() - started:.1f} s after the power came back")
