@@ -3,11 +3,16 @@
 
 With version 1 such a host sees the controllers read-only; they are made writable, and below each a group is made, for
 cpuset with the processors and memory of the group above it, without which nothing can join. With version 2 the kubelet
-needs the group only. Does nothing the second time.
+needs the group only.
+
+A shared kernel also keeps the empty groups of pods that died with their host's power. The kubelet would ask after each
+for three seconds before it starts a pod, so they go first; one in which something runs cannot be removed.
 """
 
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
@@ -27,10 +32,13 @@ def hierarchies(mountinfo):
 
 
 def prepare(where, name, writable):
-    """Make the group in one hierarchy."""
+    """Make the group in one hierarchy, without what the dead have left in it."""
     if not writable:
         subprocess.run(["mount", "-o", "remount,bind,rw", str(where)], check=True)
     group = where / name.strip("/")
+    for path, _, _ in os.walk(group, topdown=False):
+        with suppress(OSError):
+            Path(path).rmdir()
     group.mkdir(parents=True, exist_ok=True)
     for setting in INHERITED:
         target = group / setting
