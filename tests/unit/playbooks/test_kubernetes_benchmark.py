@@ -1,7 +1,7 @@
 """Items of the CIS Kubernetes Benchmark over the rendered configuration, named by what each asks for.
 
 Items on file permissions of packaged clusters are asked of the files that our roles write. Items that only a running
-cluster can answer are in tests/integration/kubernetes.
+cluster can answer are in tests/integration/clusters.
 """
 
 from __future__ import annotations
