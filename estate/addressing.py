@@ -9,7 +9,10 @@ Rules (both families alike):
 - a router's loopback, also its router id, is the site's number times 10 plus the host's number in `networks.loopbacks`;
   peers' numbers follow after 100;
 - `mgmt0` has the host's place in the declared list, from 11 on, in `networks.management`; .1 is the operator;
-- a service's anycast address has the service's number in `networks.services`.
+- a service's anycast address has the service's number in `networks.services`;
+- a cluster's pods are in the site's `number`-th /16 and /56 of `kubernetes.pods`, a node's in its own number-th /24 and
+  /64 of that; its Services in the site's `number`-th /20 and /112 of `kubernetes.cluster_ips`, of which the API has
+  the first.
 """
 
 from __future__ import annotations
@@ -54,6 +57,30 @@ class Interface:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DualNetwork:
+    """One prefix of each family."""
+
+    ipv4: IPv4Network
+    ipv6: IPv6Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterNetworks:
+    """The prefixes of a site's Kubernetes cluster."""
+
+    site: str
+    pods: DualNetwork
+    cluster_ips: DualNetwork
+    nodes: dict[str, DualNetwork]
+    """Each node's part of `pods`, by host."""
+
+    @property
+    def api(self) -> Dual:
+        """Where pods reach the API: the first address of `cluster_ips`."""
+        return Dual(ipv4=self.cluster_ips.ipv4[1], ipv6=self.cluster_ips.ipv6[1])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Segment:
     """The local network of a site or a peer."""
 
@@ -87,6 +114,8 @@ class AddressPlan:
     hosts: dict[str, HostAddresses]
     segments: dict[str, Segment]
     anycast: dict[str, Dual]
+    clusters: dict[str, ClusterNetworks]
+    """By site, where it has a Kubernetes cluster."""
     operator: Interface
     """The operator's end of the management network."""
     reached_at: dict[str, IPv4Address]
@@ -112,6 +141,7 @@ def plan(estate: Estate) -> AddressPlan:
         hosts=hosts,
         segments=segments,
         anycast={s.name: _nth(estate.networks.services, s.number, "networks.services") for s in estate.services},
+        clusters={cluster.site: _cluster(estate, cluster.site) for cluster in estate.clusters},
         operator=_interface("mgmt0", _nth(management, OPERATOR, "networks.management"), management),
     )
 
@@ -146,6 +176,9 @@ def shortfalls(estate: Estate) -> list[AddressError]:
     for service in estate.services:
         with _noting(found):
             _nth(estate.networks.services, service.number, "networks.services")
+    for cluster in estate.clusters:
+        with _noting(found):
+            _cluster(estate, cluster.site)
     return list({(e.key, e.message): e for e in found}.values())
 
 
@@ -214,6 +247,28 @@ def _circuit(estate: Estate, link: Link, host: str) -> Interface:
         ipv4=IPv4Interface((int(v4.network_address) + end, 31)),
         ipv6=IPv6Interface((int(v6.network_address) + end, 127)),
         link=link.name,
+    )
+
+
+def _cluster(estate: Estate, site: str) -> ClusterNetworks:
+    assert estate.kubernetes is not None
+    number, pools = estate.site(site).number, estate.kubernetes
+    pods = _split(pools.pods, (16, 56), number, "kubernetes.pods")
+    return ClusterNetworks(
+        site=site,
+        pods=pods,
+        cluster_ips=_split(pools.cluster_ips, (20, 112), number, "kubernetes.cluster_ips"),
+        nodes={
+            host.name: _split(Pool(ipv4=pods.ipv4, ipv6=pods.ipv6), (24, 64), host.number, "kubernetes.pods")
+            for host in estate.nodes_at(site)
+        },
+    )
+
+
+def _split(pool: Pool, lengths: tuple[int, int], number: int, key: str) -> DualNetwork:
+    return DualNetwork(
+        ipv4=_subnet4(pool.ipv4, lengths[0], number, f"{key}.ipv4"),
+        ipv6=_subnet6(pool.ipv6, lengths[1], number, f"{key}.ipv6"),
     )
 
 

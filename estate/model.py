@@ -134,11 +134,15 @@ class Disk(Value):
 
 
 class Platform(Value):
-    """How a real host is reached; in the lab it is left out, the lab gives addresses and keys."""
+    """What a host stands on and how it is reached; the lab gives addresses and keys itself."""
 
     address: AddressText | None = None
     """Management address when it is not the computed one."""
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
+    nested: Flag = False
+    """Shares its kernel with others, as a container does: kernel-wide settings and control groups are not its own."""
+    cgroups: Literal["v1", "v2"] | None = None
+    """Version of the control groups; None takes whichever the host has. A kubelet refuses v1 only where v2 is named."""
 
 
 class Host(Value):
@@ -228,6 +232,23 @@ class Registers(Value):
     seed: Annotated[int, Field(ge=0, strict=True)]
 
 
+class Cluster(Value):
+    """The Kubernetes cluster of a site: its first kube host runs the control plane, all of them are nodes."""
+
+    site: Name
+    version: Annotated[str, Field(pattern=r"^1\.[0-9]{1,3}\.[0-9]{1,3}$")]
+
+
+class Kubernetes(Value):
+    """Kubernetes in the estate. A site without an entry in `clusters` has none."""
+
+    pods: Pool
+    """Split per site by its number (/16, /56), and per node by the host's number (/24, /64). Never leave the site."""
+    cluster_ips: Pool
+    """Addresses of Kubernetes' Services, split per site by its number (/20, /112). Exist on the nodes only."""
+    clusters: tuple[Cluster, ...] = ()
+
+
 class Estate(Value):
     """Everything the city runs, as declared."""
 
@@ -244,6 +265,7 @@ class Estate(Value):
     services: tuple[Service, ...] = Field(min_length=1)
     vantages: tuple[Vantage, ...]
     registers: Registers
+    kubernetes: Kubernetes | None = None
 
     def site(self, name: str) -> Site:
         """The site of that name; KeyError with the known names where there is none."""
@@ -264,6 +286,19 @@ class Estate(Value):
     def service(self, name: str) -> Service:
         """The service of that name; KeyError where there is none."""
         return _named(self.services, name, "service")
+
+    @property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """The Kubernetes clusters, in declared order."""
+        return self.kubernetes.clusters if self.kubernetes else ()
+
+    def cluster_at(self, site: str) -> Cluster | None:
+        """The site's Kubernetes cluster, where it has one."""
+        return next((cluster for cluster in self.clusters if cluster.site == site), None)
+
+    def nodes_at(self, site: str) -> tuple[Host, ...]:
+        """Nodes of the site's cluster, the one with the control plane first; empty where there is no cluster."""
+        return self.hosts_at(site, Kind.KUBE) if self.cluster_at(site) else ()
 
     @property
     def own_hosts(self) -> tuple[Host, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from estate import diagram
 from estate.addressing import AddressPlan, HostAddresses, plan
 from estate.loader import load
-from estate.model import Estate
+from estate.model import Estate, Pool
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "generated"
 
@@ -28,14 +28,21 @@ def addresses(estate: Estate) -> str:
 
 def _prefixes(estate: Estate, computed: AddressPlan) -> list[tuple[str, ...]]:
     nets = estate.networks
-    pools = (
+    pools: tuple[tuple[str, Pool], ...] = (
         ("all sites", nets.sites),
         ("all links", nets.links),
         ("loopbacks", nets.loopbacks),
         ("management", nets.management),
         ("services", nets.services),
     )
+    if estate.kubernetes:
+        pools = (*pools, ("pods", estate.kubernetes.pods), ("cluster addresses", estate.kubernetes.cluster_ips))
     rows: list[tuple[str, ...]] = [(name, str(pool.ipv4), str(pool.ipv6)) for name, pool in pools]
+    for cluster in computed.clusters.values():
+        rows.append((f"pods of {cluster.site}", str(cluster.pods.ipv4), str(cluster.pods.ipv6)))
+        rows += [(f"pods on {name}", str(part.ipv4), str(part.ipv6)) for name, part in cluster.nodes.items()]
+        ips = cluster.cluster_ips
+        rows.append((f"cluster addresses of {cluster.site}", str(ips.ipv4), str(ips.ipv6)))
     return rows + [(f"segment of {s.place}", str(s.ipv4), str(s.ipv6)) for s in computed.segments.values()]
 
 

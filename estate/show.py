@@ -8,7 +8,7 @@ from typing import Literal
 
 import yaml
 
-from estate.addressing import AddressPlan, Dual, Segment, plan
+from estate.addressing import AddressPlan, Dual, DualNetwork, Segment, plan
 from estate.model import Estate, Kind
 
 Language = Literal["zh", "en"]
@@ -51,6 +51,7 @@ def tables(estate: Estate, lang: Language) -> tuple[Table, ...]:
         links(estate, lang),
         services(estate, computed, lang),
         database(estate, lang),
+        clusters(estate, computed, lang),
         vantages(estate, lang),
     )
 
@@ -143,6 +144,25 @@ def database(estate: Estate, lang: Language) -> Table:
     return Table(title={"zh": "数据库成员", "en": "Database members"}[lang], columns=heads[lang], rows=rows)
 
 
+def clusters(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
+    """Kubernetes clusters with their nodes and prefixes; no rows where there is none."""
+    heads: dict[Language, tuple[str, ...]] = {
+        "zh": ("中心", "版本", "节点", "Pod 网段", "集群地址"),
+        "en": ("site", "version", "nodes", "pods", "cluster addresses"),
+    }
+    rows = tuple(
+        (
+            sites(estate, (cluster.site,), lang),
+            cluster.version,
+            listed([host.name for host in estate.nodes_at(cluster.site)], lang),
+            both(computed.clusters[cluster.site].pods),
+            both(computed.clusters[cluster.site].cluster_ips),
+        )
+        for cluster in estate.clusters
+    )
+    return Table(title={"zh": "Kubernetes 集群", "en": "Kubernetes clusters"}[lang], columns=heads[lang], rows=rows)
+
+
 def vantages(estate: Estate, lang: Language) -> Table:
     """From where the services are used and measured."""
     heads: dict[Language, tuple[str, ...]] = {
@@ -168,7 +188,7 @@ def listed(values: list[str] | tuple[str, ...], lang: Language) -> str:
     return ("、" if lang == "zh" else ", ").join(values)
 
 
-def both(address: Dual) -> str:
+def both(address: Dual | DualNetwork) -> str:
     """Both families in one cell."""
     return f"{address.ipv4}, {address.ipv6}"
 
@@ -200,11 +220,18 @@ def to_json(estate: Estate) -> dict[str, object]:
         "database": [
             {"host": host.name, "site": host.at, "part": part_of(estate, host.at)} for host in estate.database_members
         ],
+        "clusters": [
+            {"site": cluster.site, "version": cluster.version,
+             "nodes": [host.name for host in estate.nodes_at(cluster.site)],
+             "pods": family(computed.clusters[cluster.site].pods),
+             "cluster_ips": family(computed.clusters[cluster.site].cluster_ips)}
+            for cluster in estate.clusters
+        ],
         "vantages": [vantage.model_dump(mode="json") for vantage in estate.vantages],
     }  # fmt: skip
 
 
-def family(pair: Dual | Segment) -> dict[str, str]:
+def family(pair: Dual | DualNetwork | Segment) -> dict[str, str]:
     """Addresses or prefixes by family."""
     return {"ipv4": str(pair.ipv4), "ipv6": str(pair.ipv6)}
 

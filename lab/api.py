@@ -131,6 +131,8 @@ class Lab:
         record.write(noted)
         mounts.share(self.where.mounts)
         sysctls.raise_to_needs()
+        if self.estate.clusters:
+            sysctls.allow_nodes()
         machines = self._machines(image)
         on_event("machines' disks and keys")
         self._prepare(machines, image)

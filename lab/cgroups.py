@@ -14,6 +14,9 @@ ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "pids")
 """Accounting only. Nobody gets a group of `cpu`: a child group there has no real-time budget, which the wires need."""
 
+NODES = "kubernetes-"
+"""What the names of nested Kubernetes nodes' groups begin with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -66,8 +69,22 @@ def members(layout: Layout, hosts: Iterable[str] | None = None) -> set[int]:
 
 def remove(layout: Layout) -> list[Path]:
     """Remove all of the lab's groups; returns those that are still in use."""
+    return _remove(_all(layout, [""]))
+
+
+def remove_nodes(root: Path = ROOT) -> None:
+    """Remove the empty groups of pods that nodes without power have left.
+
+    A machine has no group of its own in every hierarchy of version 1, so there these groups lie beside those of the
+    host. The role kubernetes_node gives them their names.
+    """
+    for top in sorted(root.glob(f"*/{NODES}*")):
+        _remove([Path(path) for path, _, _ in os.walk(top, topdown=False)])
+
+
+def _remove(groups: Iterable[Path]) -> list[Path]:
     left = []
-    for group in _all(layout, [""]):
+    for group in groups:
         try:
             group.rmdir()
         except FileNotFoundError:

@@ -15,10 +15,14 @@ AT_LEAST = {
 }
 
 
+NODES = {"kernel.panic": "10", "kernel.panic_on_oops": "1", "vm.overcommit_memory": "1"}
+"""What a Kubernetes node demands of its kernel, and a machine on a shared kernel cannot set itself."""
+
+
 def read() -> dict[str, str]:
     """The values before the lab, of those that this kernel has."""
     found = {}
-    for name in AT_LEAST:
+    for name in (*AT_LEAST, *NODES):
         with suppress(OSError):
             found[name] = _path(name).read_text().strip()
     return found
@@ -27,8 +31,14 @@ def read() -> dict[str, str]:
 def raise_to_needs() -> None:
     """Raise what is too small; never lower anything."""
     for name, value in read().items():
-        if int(value) < AT_LEAST[name]:
+        if name in AT_LEAST and int(value) < AT_LEAST[name]:
             _path(name).write_text(f"{AT_LEAST[name]}\n")
+
+
+def allow_nodes() -> None:
+    """Make the kernel one on which machines may be Kubernetes nodes."""
+    for name, value in NODES.items():
+        _path(name).write_text(f"{value}\n")
 
 
 def restore(values: Mapping[str, str]) -> list[str]:

@@ -46,11 +46,19 @@ def new_authority(name: str, days: int) -> tuple[str, str]:
     return _key_pem(key), _cert_pem(builder.sign(key, hashes.SHA256()))
 
 
-def issue(authority: Authority, subject: str, sans: Sequence[str], days: int, usages: Sequence[str]) -> tuple[str, str]:
+def issue(
+    authority: Authority,
+    subject: str,
+    sans: Sequence[str],
+    days: int,
+    usages: Sequence[str],
+    organizations: Sequence[str] = (),
+) -> tuple[str, str]:
     """A new key and a certificate for it, PEM. It never outlives its authority.
 
-    `sans` are host names, or addresses as text. `usages` are of `server`, `client`. Raises ValueError for an unknown
-    usage or an authority whose key is not its certificate's.
+    `organizations` are groups to a Kubernetes API server. `sans` are host names, or addresses as text. `usages` are of
+    `server`, `client`; without any, only the key counts. Raises ValueError for an unknown usage or an authority whose
+    key is not its certificate's.
     """
     if unknown := set(usages) - set(_USAGES):
         raise ValueError(f"unknown usage {', '.join(sorted(unknown))}; known: {', '.join(_USAGES)}")
@@ -59,10 +67,12 @@ def issue(authority: Authority, subject: str, sans: Sequence[str], days: int, us
     if not isinstance(signer, ec.EllipticCurvePrivateKey) or signer.public_key() != issuer.public_key():
         raise ValueError("the authority's key does not belong to its certificate")
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_name(subject), issuer.subject, key.public_key(), days, not_after=issuer.not_valid_after_utc)
+    named = _name(subject, organizations)
+    builder = _builder(named, issuer.subject, key.public_key(), days, not_after=issuer.not_valid_after_utc)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([_USAGES[usage] for usage in usages]), critical=False)
+    if usages:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([_USAGES[usage] for usage in usages]), critical=False)
     if sans:
         builder = builder.add_extension(
             x509.SubjectAlternativeName([_general_name(san) for san in sans]), critical=False
@@ -121,8 +131,9 @@ def _builder(
     )
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _name(common_name: str, organizations: Sequence[str] = ()) -> x509.Name:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organizations]
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _general_name(san: str) -> x509.GeneralName:

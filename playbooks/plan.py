@@ -11,6 +11,9 @@ from estate.model import Estate, Host, Kind
 from playbooks.hostplan import HostInput, RoleInput
 from playbooks.secrets import Secrets
 
+CLUSTER_ROLES = frozenset({"containerd", "registry", "kubernetes_control_plane", "kubernetes_node"})
+"""Needed only where the estate has Kubernetes clusters."""
+
 
 class Layer(StrEnum):
     """A pass over the estate, in the order in which one builds on the other."""
@@ -122,6 +125,7 @@ def _site(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) 
             certificates,
             approval.role_input(estate, addresses, host, secrets),
             ingress.role_input(estate, addresses, host, secrets),
+            *_cluster(estate, addresses, host, secrets),
         )
     if host.kind is Kind.OPS:
         return (
@@ -130,3 +134,16 @@ def _site(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) 
             blackbox.role_input(estate, addresses, host, secrets),
         )
     return ()
+
+
+def _cluster(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) -> tuple[RoleInput, ...]:
+    """Kubernetes, on the nodes of a site that has a cluster."""
+    from playbooks.render import containerd, kubernetes, kubernetes_control_plane, kubernetes_node, registry
+
+    if host not in estate.nodes_at(host.at):
+        return ()
+    roles = [containerd.role_input(estate, addresses, host)]
+    if kubernetes.is_control_plane(estate, host):
+        roles.append(registry.role_input(estate, addresses, host, secrets))
+        roles.append(kubernetes_control_plane.role_input(estate, addresses, host, secrets))
+    return (*roles, kubernetes_node.role_input(estate, addresses, host, secrets))

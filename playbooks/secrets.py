@@ -38,6 +38,20 @@ class Passwords:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterSecrets:
+    """Secrets of one site's Kubernetes cluster. No key of an authority reaches a host."""
+
+    authority: str
+    """The cluster's own authority, PEM: whom it signs, the API server knows as user and groups."""
+    etcd_authority: str
+    """The authority of the cluster's etcd alone, PEM: nobody else's certificate opens it."""
+    certificates: Mapping[str, Certificate]
+    """By the names of `playbooks.render.kubernetes_pki`."""
+    encryption: str = field(repr=False)
+    """A password from which the key is made that encrypts Secrets at rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Secrets:
     """All secrets that host inputs are rendered from."""
 
@@ -46,3 +60,5 @@ class Secrets:
     certificates: Mapping[str, Certificate]
     """By host name, for every own host, and `OPERATOR`."""
     passwords: Passwords
+    clusters: Mapping[str, ClusterSecrets] = field(default_factory=dict)
+    """By site, for every Kubernetes cluster."""

@@ -6,7 +6,7 @@ network -> data -> every site, and province
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
@@ -16,7 +16,7 @@ from estate.model import Estate, Host, Kind
 from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.hosts import Hosts, in_order
-from stacks.components.secrets import Secrets, as_secrets, unmade
+from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
 
 PROJECT = "govcloud"
 NETWORK, DATA, SITE, PROVINCE = "network", "data", "site", "province"
@@ -124,13 +124,32 @@ def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]
 
     if stack in (NETWORK, PROVINCE):
         return pulumi.Output.from_input(None)
-    wanted = leaves(context.estate, context.plan)
+    wanted, clusters = leaves(context.estate, context.plan), _cluster_leaves(context)
     made: pulumi.Output[Mapping[str, Any]]
     if stack == DATA:
-        made = Secrets("secrets", estate_name=context.estate.name, leaves=wanted).values
+        made = Secrets("secrets", estate_name=context.estate.name, leaves=wanted, clusters=clusters).values
         pulumi.export("secrets", made)
     if not context.secrets_exist and pulumi.runtime.is_dry_run():
-        return pulumi.Output.secret(unmade(wanted))
+        return pulumi.Output.secret(unmade(wanted, clusters))
     if stack != DATA:
         made = pulumi.StackReference(f"organization/{PROJECT}/{DATA}").require_output("secrets")
+    if pulumi.runtime.is_dry_run():
+        return made.apply(lambda values: _with_unmade(as_secrets(values), unmade(wanted, clusters)))
     return made.apply(as_secrets)
+
+
+def _with_unmade(found: SecretValues, missing: SecretValues) -> SecretValues:
+    """A preview shows a cluster that the estate has just got, before the data stack has made its secrets."""
+    return replace(found, clusters={**missing.clusters, **found.clusters})
+
+
+def _cluster_leaves(context: Context) -> dict[str, ClusterLeaves]:
+    from playbooks.render import kubernetes_pki
+
+    return {
+        cluster.site: ClusterLeaves(
+            cluster=kubernetes_pki.leaves(context.estate, context.plan, cluster.site),
+            etcd=kubernetes_pki.etcd_leaves(),
+        )
+        for cluster in context.estate.clusters
+    }

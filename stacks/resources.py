@@ -67,9 +67,10 @@ class Certificate(pulumi.CustomResource):
         sans: tuple[str, ...],
         usages: tuple[str, ...],
         days: int,
+        organizations: tuple[str, ...] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        inputs = {
+        inputs: dict[str, Any] = {
             "authority_cert": authority.cert,
             "authority_key": authority.key,
             "subject": subject,
@@ -79,6 +80,8 @@ class Certificate(pulumi.CustomResource):
             "cert": None,
             "key": None,
         }
+        if organizations:
+            inputs["organizations"] = list(organizations)
         super().__init__(CERTIFICATE, name, inputs, _secret(opts, "key"))
 
 

@@ -29,6 +29,7 @@ IDENTITIES: tuple[Rule, ...] = (
     references.vantages,
     references.placements,
     references.management_addresses,
+    references.clusters,
     references.needed_disks,
 )
 RULES: tuple[Rule, ...] = (
@@ -50,6 +51,7 @@ RULES: tuple[Rule, ...] = (
     quorum.timers,
     capacity.each_site_carries_the_load_alone,
     capacity.active_in_two_sites,
+    capacity.room_for_clusters,
 )
 COMPUTED: tuple[Rule, ...] = (prefixes.large_enough, prefixes.unique_addresses)
 """Rules over the computed address plan. They need known references, so they wait until `IDENTITIES` hold."""

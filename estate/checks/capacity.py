@@ -5,6 +5,13 @@ from __future__ import annotations
 from estate.checks.breach import Breach, Breaches, at
 from estate.model import Estate, Kind, Service
 
+CLUSTER_MIB = 1024
+"""What Kubernetes itself takes on the node with the control plane: docs/measurements.md."""
+NODE_MIB = 384
+"""What it takes on every further node."""
+NODE_DISK_MIB = 3072
+"""Two versions of the images, unpacked, the registry's copy, the cluster's state; the kubelet evicts from 90 % on."""
+
 
 def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
     """The kube hosts of every active site have the processors and the memory for all services active there."""
@@ -19,8 +26,19 @@ def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
         if cpus < needed_cpus:
             yield _short(at(estate, "hosts", first, "cpus"), f"{cpus:g}", f"{needed_cpus:g} processors", site, services)
         memory, needed = sum(host.memory_mib for host in hosts), sum(s.demand.memory_mib for s in services)
+        needed += CLUSTER_MIB + NODE_MIB * (len(hosts) - 1) if estate.cluster_at(site) else 0
         if memory < needed:
             yield _short(at(estate, "hosts", first, "memory_mib"), str(memory), f"{needed} MiB", site, services)
+
+
+def room_for_clusters(estate: Estate) -> Breaches:
+    """Every node's disk holds what a node keeps."""
+    for cluster in estate.clusters:
+        for host in estate.nodes_at(cluster.site):
+            if host.disk and host.disk.size_mib < NODE_DISK_MIB:
+                way_out = f"is too small for a Kubernetes node; make it at least {NODE_DISK_MIB}"
+                key = at(estate, "hosts", host.name, "disk.size_mib")
+                yield Breach(key=key, value=str(host.disk.size_mib), message=way_out)
 
 
 def active_in_two_sites(estate: Estate) -> Breaches:

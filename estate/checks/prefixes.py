@@ -13,6 +13,7 @@ from estate.model import Estate, Pool
 Network = IPv4Network | IPv6Network
 
 POOLS = ("sites", "links", "loopbacks", "management", "services")
+CLUSTER_POOLS = ("pods", "cluster_ips")
 LONGEST_ANNOUNCED4, LONGEST_ANNOUNCED6 = 24, 48
 """Carriers accept nothing longer from each other; a longer service prefix would be seen by nobody."""
 DOCUMENTATION = tuple(
@@ -99,6 +100,9 @@ def _declared(estate: Estate) -> list[tuple[str, Network]]:
     for name in POOLS:
         pool: Pool = getattr(estate.networks, name)
         found += [(f"networks.{name}.ipv4", pool.ipv4), (f"networks.{name}.ipv6", pool.ipv6)]
+    for name in CLUSTER_POOLS if estate.kubernetes else ():
+        pool = getattr(estate.kubernetes, name)
+        found += [(f"kubernetes.{name}.ipv4", pool.ipv4), (f"kubernetes.{name}.ipv6", pool.ipv6)]
     for index, peer in enumerate(estate.peers):
         found.append((nth("peers", index, peer.name, "prefix4"), peer.prefix4))
         found.append((nth("peers", index, peer.name, "prefix6"), peer.prefix6))

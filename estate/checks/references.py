@@ -109,10 +109,30 @@ def management_addresses(estate: Estate) -> Breaches:
         first.setdefault(address, host.name)
 
 
+def clusters(estate: Estate) -> Breaches:
+    """A cluster stands at a site of ours that has kube hosts, one at each."""
+    sites = [site.name for site in estate.sites]
+    seen: set[str] = set()
+    for index, cluster in enumerate(estate.clusters):
+        key = f"kubernetes.clusters[{index}].site"
+        if cluster.site not in sites:
+            yield _unknown(key, cluster.site, "site", sites)
+        elif not estate.hosts_at(cluster.site, Kind.KUBE):
+            way_out = "has no host of kind kube to be a node; add one or remove the cluster"
+            yield Breach(key=key, value=cluster.site, message=way_out)
+        if cluster.site in seen:
+            yield Breach(key=key, value=cluster.site, message="has a cluster already; keep one")
+        seen.add(cluster.site)
+
+
 def needed_disks(estate: Estate) -> Breaches:
     """What keeps data has a disk of its own, mounted where it hides nothing of the system."""
     for index, host in enumerate(estate.hosts):
-        why = _why_disk(host)
+        why = _why_disk(host) or (
+            "a Kubernetes node keeps images, pods and its cluster's state on a disk of its own"
+            if host in estate.nodes_at(host.at)
+            else ""
+        )
         if why and host.disk is None:
             way_out = f"is missing: {why}; add `disk: {{size_mib: 2048, mount: /srv/data}}`"
             yield Breach(key=nth("hosts", index, host.name, "disk"), value="", message=way_out)

@@ -33,7 +33,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, *, operator_keys: 
             _journal(host),
         ),
         units=(Unit(name="systemd-networkd.service"), Unit(name="ssh.service")),
-        sysctls=sysctls.of(host),
+        sysctls=sysctls.of(estate, host),
         accounts=tuple(people),
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from estate.addressing import AddressPlan, is_router
 from estate.model import Estate, Host, Kind
 from playbooks.hostplan import File, RoleInput, Unit
-from playbooks.render import bgp
+from playbooks.render import bgp, kubernetes
 from playbooks.render.text import banner
 
 TABLE = "inet govcloud"
@@ -56,6 +56,13 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
             Opening(why="ingress: everyone's", ports=(443,)),
             Opening(why="metrics of ingress and service", ports=(8080, 8405), sources=ops),
         ]
+    if nodes := tuple(node.name for node in estate.nodes_at(host.at) if host.kind is Kind.KUBE):
+        if kubernetes.is_control_plane(estate, host):
+            ports = (kubernetes.API_PORT, kubernetes.REGISTRY_PORT)
+            found.append(
+                Opening(why="Kubernetes' API and the image registry: the site's nodes", ports=ports, sources=nodes)
+            )
+        found.append(Opening(why="kubelet: the API server", ports=(kubernetes.KUBELET_PORT,), sources=nodes[:1]))
     if host.database:
         found += [
             Opening(why="PostgreSQL: services, members, collectors", ports=(5432,), sources=(*kube, *data, *ops)),
@@ -76,7 +83,10 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
 def server(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """nftables.conf of a host that is no router."""
     rules = [line for opening in openings(estate, host) for line in _opening(plan, opening)]
-    return _file(host, [*_input(estate, rules), *_extra("input_extra")])
+    managed = [22]
+    if kubernetes.is_control_plane(estate, host):
+        managed += [kubernetes.REGISTRY_PORT, kubernetes.API_PORT]
+    return _file(host, [*_input(estate, rules, managed), *_extra("input_extra")])
 
 
 def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
@@ -151,8 +161,10 @@ def _to_peers(estate: Estate) -> list[str]:
     return _chain("to_peers", rules)
 
 
-def _input(estate: Estate, rules: Iterable[str]) -> list[str]:
+def _input(estate: Estate, rules: Iterable[str], managed: Iterable[int] = (22,)) -> list[str]:
     management = estate.networks.management
+    numbers = [str(port) for port in managed]
+    ports = _set(numbers) if len(numbers) > 1 else numbers[0]
     head = [
         "type filter hook input priority filter; policy drop;",
         'iifname "lo" accept',
@@ -169,8 +181,8 @@ def _input(estate: Estate, rules: Iterable[str]) -> list[str]:
     access = [
         "ct state established,related accept",
         "meta l4proto { icmp, ipv6-icmp } accept",
-        f"ip saddr {management.ipv4} tcp dport 22 accept",
-        f"ip6 saddr {management.ipv6} tcp dport 22 accept",
+        f"ip saddr {management.ipv4} tcp dport {ports} accept",
+        f"ip6 saddr {management.ipv6} tcp dport {ports} accept",
         "counter drop",
     ]
     return [*_chain("management", access), *_chain("input", [*head, *rules, *tail])]

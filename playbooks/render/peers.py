@@ -19,7 +19,7 @@ def fixture_files(estate: Estate, host_name: str) -> tuple[File, ...]:
     if host not in estate.fixture_hosts:
         raise ValueError(f"{host_name} is one of our own hosts; roles configure it")
     addresses = plan(estate)
-    found = [*networkd.files(estate, addresses, host), _sysctls(host)]
+    found = [*networkd.files(estate, addresses, host), _sysctls(estate, host)]
     if is_router(host):
         found += bgp.files(host, peer_config(estate, addresses, host))
     return tuple(found)
@@ -31,8 +31,9 @@ def fixture_units(estate: Estate, host_name: str) -> tuple[str, ...]:
     return ("systemd-networkd.service", *routing)
 
 
-def _sysctls(host: Host) -> File:
-    text = banner("Kernel settings", host.name) + lines(f"{key} = {value}" for key, value in sysctls.of(host).items())
+def _sysctls(estate: Estate, host: Host) -> File:
+    wanted = sysctls.of(estate, host)
+    text = banner("Kernel settings", host.name) + lines(f"{key} = {value}" for key, value in wanted.items())
     return File(path="/etc/sysctl.d/60-govcloud.conf", text=text)
 
 

@@ -33,12 +33,13 @@ ETCD_NAME = "etcd.govcloud"
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """A certificate that the estate needs. `name` is its key in `Secrets.certificates`."""
+    """A certificate that the estate or a cluster needs. `name` is its key among the certificates there."""
 
     name: str
     subject: str
     sans: tuple[str, ...]
     usages: tuple[str, ...]
+    organizations: tuple[str, ...] = ()
 
 
 def leaves(estate: Estate, plan: AddressPlan) -> tuple[Leaf, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estate.addressing import is_router
-from estate.model import Host, Kind
+from estate.model import Estate, Host, Kind
 
 _COMMON = {
     "net.ipv4.conf.all.accept_redirects": "0",
@@ -29,6 +29,11 @@ _ROUTER = {
     "net.ipv4.conf.all.rp_filter": "2",
 }
 _HOST = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0", "net.ipv4.conf.all.rp_filter": "1"}
+_NODE = {
+    # Between pods and the rest; the packet filter lets nothing else through.
+    "net.ipv4.ip_forward": "1",
+    "net.ipv6.conf.all.forwarding": "1",
+}
 _ANYCAST = {
     # The services' addresses on lo are never told on the segment: only the router's route leads to them.
     "net.ipv4.conf.all.arp_ignore": "1",
@@ -36,7 +41,9 @@ _ANYCAST = {
 }
 
 
-def of(host: Host) -> dict[str, str]:
+def of(estate: Estate, host: Host) -> dict[str, str]:
     """The settings of the host, by key in order."""
     wanted = _COMMON | (_ROUTER if is_router(host) else _HOST) | (_ANYCAST if host.kind is Kind.KUBE else {})
+    if host in estate.nodes_at(host.at):
+        wanted |= _NODE
     return dict(sorted(wanted.items()))

@@ -6,16 +6,25 @@ They are data in the sense of the safety rules: protected, and kept when the sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pulumi
 
 from playbooks.render.pki import AUTHORITY_DAYS, LEAF_DAYS, Leaf
 from playbooks.secrets import Certificate as IssuedCertificate
+from playbooks.secrets import ClusterSecrets as ClusterValues
 from playbooks.secrets import Passwords
 from playbooks.secrets import Secrets as SecretValues
 from stacks import resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterLeaves:
+    """The certificates of one Kubernetes cluster, by the authority that signs them."""
+
+    cluster: tuple[Leaf, ...]
+    etcd: tuple[Leaf, ...]
 
 
 class Secrets(pulumi.ComponentResource):
@@ -24,7 +33,13 @@ class Secrets(pulumi.ComponentResource):
     values: pulumi.Output[Mapping[str, Any]]
 
     def __init__(
-        self, name: str, *, estate_name: str, leaves: tuple[Leaf, ...], opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        *,
+        estate_name: str,
+        leaves: tuple[Leaf, ...],
+        clusters: Mapping[str, ClusterLeaves] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("govcloud:stacks:Secrets", name, None, opts)
         kept = pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True)
@@ -32,29 +47,61 @@ class Secrets(pulumi.ComponentResource):
         authority = resources.Authority(
             "authority", subject=f"{estate_name} estate authority", days=AUTHORITY_DAYS, opts=kept
         )
-        certificates = {
-            leaf.name: resources.Certificate(
-                f"certificate-{leaf.name}",
-                authority=authority,
-                subject=leaf.subject,
-                sans=leaf.sans,
-                usages=leaf.usages,
-                days=LEAF_DAYS,
-                opts=child,
-            )
-            for leaf in leaves
-        }
+        certificates = _issued(authority, leaves, "certificate", child)
         passwords = {what: resources.Password(f"password-{what}", opts=kept) for what in Passwords.names()}
-        self.values = pulumi.Output.secret(
-            pulumi.Output.all(
-                authority=authority.cert,
-                certificates=pulumi.Output.all(
-                    **{host: pulumi.Output.all(cert=made.cert, key=made.key) for host, made in certificates.items()}
-                ),
-                passwords=pulumi.Output.all(**{what: made.text for what, made in passwords.items()}),
-            )
-        )
+        parts: dict[str, pulumi.Output[Any]] = {
+            "authority": authority.cert,
+            "certificates": certificates,
+            "passwords": pulumi.Output.all(**{what: made.text for what, made in passwords.items()}),
+        }
+        if clusters:
+            made = {site: _cluster(estate_name, site, wanted, kept, child) for site, wanted in clusters.items()}
+            parts["clusters"] = pulumi.Output.all(**made)
+        self.values = pulumi.Output.secret(pulumi.Output.all(**parts))
         self.register_outputs({})
+
+
+def _cluster(
+    estate_name: str,
+    site: str,
+    wanted: ClusterLeaves,
+    kept: pulumi.ResourceOptions,
+    child: pulumi.ResourceOptions,
+) -> pulumi.Output[Any]:
+    authority, etcd = (
+        resources.Authority(
+            f"authority-{what}-{site}", subject=f"{estate_name} {site} {what} authority", days=AUTHORITY_DAYS, opts=kept
+        )
+        for what in ("kubernetes", "etcd")
+    )
+    return pulumi.Output.all(
+        authority=authority.cert,
+        etcd_authority=etcd.cert,
+        certificates=pulumi.Output.all(
+            cluster=_issued(authority, wanted.cluster, f"kubernetes-{site}", child),
+            etcd=_issued(etcd, wanted.etcd, f"kubernetes-{site}", child),
+        ).apply(lambda parts: {**parts["cluster"], **parts["etcd"]}),
+        encryption=resources.Password(f"encryption-{site}", opts=kept).text,
+    )
+
+
+def _issued(
+    authority: resources.Authority, leaves: tuple[Leaf, ...], prefix: str, opts: pulumi.ResourceOptions
+) -> pulumi.Output[Any]:
+    made = {
+        leaf.name: resources.Certificate(
+            f"{prefix}-{leaf.name}",
+            authority=authority,
+            subject=leaf.subject,
+            sans=leaf.sans,
+            usages=leaf.usages,
+            organizations=leaf.organizations,
+            days=LEAF_DAYS,
+            opts=opts,
+        )
+        for leaf in leaves
+    }
+    return pulumi.Output.all(**{name: pulumi.Output.all(cert=one.cert, key=one.key) for name, one in made.items()})
 
 
 def as_secrets(values: Mapping[str, Any]) -> SecretValues:
@@ -63,20 +110,39 @@ def as_secrets(values: Mapping[str, Any]) -> SecretValues:
         authority=values["authority"],
         certificates={name: IssuedCertificate(**pair) for name, pair in values["certificates"].items()},
         passwords=Passwords(**values["passwords"]),
+        # Absent in the state of an estate that was built before it had clusters.
+        clusters={site: _cluster_values(cluster) for site, cluster in values.get("clusters", {}).items()},
     )
 
 
-def unmade(leaves: tuple[Leaf, ...]) -> SecretValues:
+def _cluster_values(values: Mapping[str, Any]) -> ClusterValues:
+    certificates = {name: IssuedCertificate(**pair) for name, pair in values["certificates"].items()}
+    return ClusterValues(**{**values, "certificates": certificates})
+
+
+def unmade(leaves: tuple[Leaf, ...], clusters: Mapping[str, ClusterLeaves]) -> SecretValues:
     """Stand-in for a preview before the secrets exist: the plan shows every line except these."""
     text = "(made by the first update)\n"
+    unknown = IssuedCertificate(cert=text, key=text)
     return SecretValues(
         authority=text,
-        certificates={leaf.name: IssuedCertificate(cert=text, key=text) for leaf in leaves},
+        certificates={leaf.name: unknown for leaf in leaves},
         passwords=Passwords(**dict.fromkeys(Passwords.names(), "x" * 32)),
+        clusters={
+            site: ClusterValues(
+                authority=text,
+                etcd_authority=text,
+                certificates={leaf.name: unknown for leaf in (*wanted.cluster, *wanted.etcd)},
+                encryption="x" * 32,
+            )
+            for site, wanted in clusters.items()
+        },
     )
 
 
 def texts(values: SecretValues) -> frozenset[str]:
     """Every text that must not be shown: keys and passwords."""
     keys = {pair.key for pair in values.certificates.values()}
+    for cluster in values.clusters.values():
+        keys |= {pair.key for pair in cluster.certificates.values()} | {cluster.encryption}
     return frozenset(keys | set(asdict(values.passwords).values()))

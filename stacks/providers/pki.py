@@ -32,12 +32,14 @@ class Authority(Resource):
 
 
 class Certificate(Resource):
-    """Inputs `authority_cert`, `authority_key`, `subject`, `sans`, `usages`, `days`; outputs `cert` and, secret, `key`.
+    """Inputs `authority_cert`, `authority_key`, `subject`, `sans`, `usages`, `days`, perhaps `organizations`.
 
+    Outputs `cert` and, secret, `key`.
     It differs from its inputs, and is issued anew, when its renewal window has begun.
     """
 
     inputs = ("authority_cert", "authority_key", "subject", "sans", "usages", "days")
+    optional = ("organizations",)
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
         """What the base finds, and the renewal window."""
@@ -68,6 +70,7 @@ class Certificate(Resource):
             tuple(values["sans"]),
             values["days"],
             tuple(values["usages"]),
+            tuple(values.get("organizations") or ()),
         )
         return {**news, "cert": wire(_text(cert)), "key": wire(Hidden(_text(key)))}
 

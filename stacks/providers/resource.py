@@ -41,18 +41,21 @@ class Resource(ABC):
     """One type of resource. Properties arrive and leave as the engine's values, so that secrets stay marked."""
 
     inputs: tuple[str, ...]
-    """Names of the inputs; all are required."""
+    """Names of the required inputs."""
+    optional: tuple[str, ...] = ()
+    """Names of the inputs that may be left out."""
     replaced_by: tuple[str, ...] = ()
     """Inputs whose change needs another resource instead of an update."""
 
     def check(self, news: Properties) -> list[CheckFailure]:
         """What is wrong with the inputs."""
         missing = [CheckFailure(name, "is missing") for name in self.inputs if name not in news]
-        return missing + [CheckFailure(name, "is unknown to this resource") for name in news if name not in self.inputs]
+        known = (*self.inputs, *self.optional)
+        return missing + [CheckFailure(name, "is unknown to this resource") for name in news if name not in known]
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
         """Difference between the state and the new inputs, property by property."""
-        return differences(plain_map(olds), plain_map(news), self.inputs, self.replaced_by)
+        return differences(plain_map(olds), plain_map(news), (*self.inputs, *self.optional), self.replaced_by)
 
     @abstractmethod
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from estate.loader import load
 from playbooks import installs
+from playbooks.plan import CLUSTER_ROLES
 
 SUITE = "bookworm"
 
@@ -34,8 +36,10 @@ PEERS = ("frr", "frr-pythontools")
 
 
 def roles() -> tuple[str, ...]:
-    """Roles with an install part, which the image carries out beforehand."""
-    return tuple(role for role in installs.role_names() if (installs.ROLES / role / "tasks" / "install.yml").exists())
+    """Roles with an install part, which the image carries out beforehand; Kubernetes' only where it is declared."""
+    found = (role for role in installs.role_names() if (installs.ROLES / role / "tasks" / "install.yml").exists())
+    unwanted = frozenset() if load().clusters else CLUSTER_ROLES
+    return tuple(role for role in found if role not in unwanted)
 
 
 def wanted() -> tuple[str, ...]:

@@ -31,6 +31,19 @@ def test_documented_addresses_are_the_computed_ones() -> None:
     assert str(computed.management("citizen1")) == "10.127.0.26"
 
 
+def test_a_clusters_prefixes_follow_from_the_numbers_of_site_and_host(document: dict[str, object]) -> None:
+    """In both families, and the first address of the Services is the API's."""
+    document["kubernetes"]["clusters"] = [{"site": "nanshan", "version": "1.37.2"}]  # type: ignore[index]
+    computed = plan(Estate.model_validate(document)).clusters
+    assert list(computed) == ["nanshan"]
+    own = computed["nanshan"]
+    assert (str(own.pods.ipv4), str(own.pods.ipv6)) == ("10.130.0.0/16", "fd64:c10d:3:200::/56")
+    node = own.nodes["nanshan-kube1"]
+    assert (str(node.ipv4), str(node.ipv6)) == ("10.130.11.0/24", "fd64:c10d:3:20b::/64")
+    assert (str(own.cluster_ips.ipv4), str(own.api.ipv4)) == ("10.192.32.0/20", "10.192.32.1")
+    assert (str(own.cluster_ips.ipv6), str(own.api.ipv6)) == ("fd64:c10d:4::2:0/112", "fd64:c10d:4::2:1")
+
+
 def test_a_declared_management_address_is_used(document: dict[str, object]) -> None:
     """A real host is reached where its machine room says."""
     document["hosts"][0]["platform"] = {"address": "172.20.1.9"}  # type: ignore[index]

@@ -35,8 +35,24 @@ def parent(document: Document, path: tuple[str | int, ...]) -> Any:
 
 def required() -> list[tuple[str | int, ...]]:
     """Those that have no default."""
-    optional = {"cpus", "memory_mib", "etcd_votes", "database", "disk", "platform", "address", "user"}
-    found = [path for path in fields() if path[-1] != "ready" and not (path[0] == "hosts" and path[-1] in optional)]
+    optional = {
+        "cpus",
+        "memory_mib",
+        "etcd_votes",
+        "database",
+        "disk",
+        "platform",
+        "address",
+        "user",
+        "nested",
+        "cgroups",
+    }
+    optional |= {"kubernetes", "clusters"}
+    found = [
+        path
+        for path in fields()
+        if path[-1] != "ready" and not (path[0] in ("hosts", "kubernetes") and path[-1] in optional)
+    ]
     assert len(found) > 50
     return found
 

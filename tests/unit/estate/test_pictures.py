@@ -74,7 +74,7 @@ def test_each_language_keeps_to_itself(estate: Estate) -> None:
     names = {value for places in (estate.places, estate.hosts, estate.links, estate.services, estate.vantages)
              for value in (place.name for place in places)}  # fmt: skip
     names |= {link.path for link in estate.links} | {estate.name}
-    units = {"IPv", "ms", "Mbit", "s", "RTO", "RPO", "p"}
+    units = {"IPv", "ms", "Mbit", "s", "RTO", "RPO", "p", "Kubernetes", "Pod"}
     for word in re.findall(r"[A-Za-z][A-Za-z0-9-]*", re.sub(r"[0-9a-f]*:[0-9a-f:]+", "", to_text(estate, "zh"))):
         assert word in names or word.rstrip("0123456789") in units, word
 

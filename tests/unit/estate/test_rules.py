@@ -40,6 +40,11 @@ def database(**fields: Any) -> Spoil:
     return lambda d: d["database"].update(fields)
 
 
+def cluster(*sites: str) -> Spoil:
+    """Kubernetes at these sites, and at no other."""
+    return lambda d: d["kubernetes"].update(clusters=[{"site": site, "version": "1.37.2"} for site in sites])
+
+
 def second_member_in_futian(d: Document) -> None:
     """A standby beside the primary."""
     host = {**named(d["hosts"], "futian-data1"), "name": "futian-data2", "number": 22, "etcd_votes": 0}
@@ -115,6 +120,17 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("timers that overlap", database(retry_timeout_s=10), "database.ttl_s", "20", "is 21"),
     ("a ttl that Patroni refuses", database(ttl_s=10), "database.ttl_s", "10", "greater than or equal to 20"),
     ("a city without processors", put("hosts", "futian-kube1", cpus=1.0), "hosts[1](futian-kube1).cpus", "1", "1.5 processors"),
+    ("a cluster nowhere", cluster("moon"), "kubernetes.clusters[0].site", "moon", "known: futian"),
+    ("two clusters at a site", cluster("shaoguan", "shaoguan"), "kubernetes.clusters[1].site", "shaoguan", "keep one"),
+    ("a cluster without nodes", lambda d: [without("hosts", "shaoguan-kube1")(d), cluster("shaoguan")(d)], "kubernetes.clusters[0].site", "shaoguan", "kind kube"),
+    ("a cluster of no version", lambda d: d["kubernetes"].update(clusters=[{"site": "futian", "version": "latest"}]), "kubernetes.clusters[0].version", "'latest'", "correct it"),
+    ("a node without a disk", lambda d: [put("hosts", "futian-kube1", disk=None)(d), cluster("futian")(d)], "hosts[1](futian-kube1).disk", "", "Kubernetes node"),
+    ("a node with a small disk", lambda d: [put("hosts", "futian-kube1", disk={"size_mib": 512, "mount": "/srv/data"})(d), cluster("futian")(d)], "hosts[1](futian-kube1).disk.size_mib", "512", "at least 3072"),
+    ("a node without memory for Kubernetes", lambda d: [put("hosts", "futian-kube1", memory_mib=1536)(d), cluster("futian")(d)], "hosts[1](futian-kube1).memory_mib", "1536", "2048 MiB"),
+    ("no room for pods", lambda d: [d["kubernetes"]["pods"].update(ipv4="10.128.0.0/16"), cluster("futian")(d)], "kubernetes.pods.ipv4", "10.128.0.0/16", "wider prefix"),
+    ("no room for cluster addresses", lambda d: [d["kubernetes"]["cluster_ips"].update(ipv6="fd64:c10d:4::/112"), cluster("futian")(d)], "kubernetes.cluster_ips.ipv6", "fd64:c10d:4::/112", "wider prefix"),
+    ("pods among the hosts", lambda d: d["kubernetes"]["pods"].update(ipv4="10.64.0.0/10"), "kubernetes.pods.ipv4", "10.64.0.0/10", "overlaps networks.sites.ipv4"),
+    ("control groups of another version", put("hosts", "futian-kube1", platform={"cgroups": "v3"}), "hosts[1](futian-kube1).platform.cgroups", "'v3'", "correct it"),
     ("a city without memory", put("hosts", "nanshan-kube1", memory_mib=512), "hosts[5](nanshan-kube1).memory_mib", "512", "1024 MiB"),
 ]  # fmt: skip
 

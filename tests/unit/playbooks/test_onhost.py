@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from playbooks import onhost
-from playbooks.onhost import database_settle, etcd_join, etcd_prefer, promotion_guard, rejoin
+from playbooks.onhost import cgroups_prepare, database_settle, etcd_join, etcd_prefer, promotion_guard, rejoin
 
 PEER = "https://10.64.1.21:2380"
 
@@ -18,6 +18,38 @@ def test_programs_need_nothing_but_the_standard_library(path: Path) -> None:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert all(name.split(".")[0] in sys.stdlib_module_names for name in names), names
+
+
+# --- cgroups_prepare -----------------------------------------------------------------------------------------------
+
+MOUNTS = """\
+31 25 0:27 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755
+32 31 0:28 / /sys/fs/cgroup/cpuset ro,nosuid - cgroup cgroup rw,cpuset
+33 31 0:29 / /sys/fs/cgroup/systemd rw,nosuid shared:5 - cgroup cgroup rw,name=systemd
+34 31 0:30 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup rw
+"""
+
+
+def test_hierarchies_are_found_with_what_the_host_may_do_there() -> None:
+    assert [(path.name, *rest) for path, *rest in cgroups_prepare.hierarchies(MOUNTS)] == [
+        ("cpuset", False, "cgroup"),
+        ("systemd", True, "cgroup"),
+        ("unified", True, "cgroup2"),
+    ]
+
+
+def test_a_place_for_pods_takes_over_processors_and_loses_what_the_dead_have_left(tmp_path: Path) -> None:
+    for name, text in (("cpuset.cpus", "0-1\n"), ("cpuset.mems", "0\n")):
+        (tmp_path / name).write_text(text)
+    dead, alive = tmp_path / "kubernetes-a/kubepods/pod1/gone", tmp_path / "kubernetes-a/kubepods/pod2/alive"
+    for group in (dead, alive):
+        group.mkdir(parents=True)
+    (alive / "task").touch()  # the kernel refuses to remove a group with a task, as it does a folder with a file
+    (tmp_path / "kubernetes-a/cpuset.cpus").write_text("\n")
+    cgroups_prepare.prepare(tmp_path, "/kubernetes-a", True)
+    assert not dead.parent.exists()
+    assert alive.exists()
+    assert (tmp_path / "kubernetes-a/cpuset.cpus").read_text() == "0-1\n"
 
 
 # --- etcd_join -----------------------------------------------------------------------------------------------------

@@ -157,9 +157,9 @@ def test_only_members_reach_etcd_and_only_named_hosts_the_database(estate: Estat
 
 def test_routers_forward_and_others_do_not(estate: Estate) -> None:
     """A host that forwards by mistake is a way round the border."""
-    assert sysctls.of(estate.host("futian-edge1"))["net.ipv4.ip_forward"] == "1"
-    assert sysctls.of(estate.host("futian-data1"))["net.ipv4.ip_forward"] == "0"
-    assert all(key.startswith("net.") for host in estate.hosts for key in sysctls.of(host))
+    assert sysctls.of(estate, estate.host("futian-edge1"))["net.ipv4.ip_forward"] == "1"
+    assert sysctls.of(estate, estate.host("futian-data1"))["net.ipv4.ip_forward"] == "0"
+    assert all(key.startswith("net.") for host in estate.hosts for key in sysctls.of(estate, host))
 
 
 def test_fixtures_are_the_peers_hosts_only(estate: Estate) -> None:

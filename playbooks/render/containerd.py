@@ -1,0 +1,126 @@
+"""Role containerd: the container runtime of a Kubernetes node, its images on the host's data disk.
+
+Images come from the site's own registry only, by digest; the pause image is part of the role, so that a node starts
+pods after a loss of power whatever else is down.
+"""
+
+from __future__ import annotations
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host
+from playbooks import onhost
+from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.render import kubernetes
+from playbooks.render.pki import AUTHORITY_FILE, CERT_FILE, KEY_FILE
+from playbooks.render.text import banner, lines
+
+CONFIG_FILE = "/etc/containerd/config.toml"
+MIRRORS = "/etc/containerd/certs.d"
+SOCKET = "/run/containerd/containerd.sock"
+PROGRAM = "/usr/local/bin/containerd"
+CNI_PROGRAMS = "/opt/cni/bin"
+CNI_SETTINGS = "/etc/cni/net.d"
+UNIT_FILE = f"/etc/systemd/system/{kubernetes.CONTAINERD}"
+PAUSE = f"{onhost.LIBRARY}/pause-image"
+PAUSE_IMAGE = "localhost/govcloud/pause:1"
+"""Made on the host from Debian's catatonit; never pulled."""
+
+
+def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
+    """The runtime of a node. Raises ValueError where the host is none."""
+    kubernetes.cluster_of(estate, host)
+    restart = (f"restart:{kubernetes.CONTAINERD}",)
+    return RoleInput(
+        role="containerd",
+        files=(
+            File(path=CONFIG_FILE, text=config(host), validate=f"{PROGRAM} --config %s config dump", notify=restart),
+            File(path=f"{MIRRORS}/{kubernetes.REGISTRY}/hosts.toml", text=mirror(estate, plan, host)),
+            File(path=PAUSE, text=onhost.text("pause_image"), mode="0755", notify=restart),
+            File(path=UNIT_FILE, text=unit(host), notify=restart),
+        ),
+        units=(Unit(name=kubernetes.CONTAINERD),),
+    )
+
+
+def config(host: Host) -> str:
+    """containerd's settings. A nested host neither loads AppArmor profiles nor escapes the OOM killer."""
+    nested = str(host.platform.nested).lower()
+    return banner("containerd", host.name) + lines(
+        "version = 4",
+        f'root = "{kubernetes.data_directory(host, "containerd")}"',
+        'state = "/run/containerd"',
+        # Both only serve other container engines.
+        'disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]',
+        "",
+        "[plugins.'io.containerd.server.v1.grpc']",
+        f'address = "{SOCKET}"',
+        "",
+        "[plugins.'io.containerd.cri.v1.images']",
+        'snapshotter = "overlayfs"',
+        "# Or a loss of power soon after a pull leaves images that are known, and empty.",
+        "image_pull_with_sync_fs = true",
+        "",
+        "[plugins.'io.containerd.cri.v1.images'.pinned_images]",
+        f'sandbox = "{PAUSE_IMAGE}"',
+        "",
+        "[plugins.'io.containerd.cri.v1.images'.registry]",
+        f'config_path = "{MIRRORS}"',
+        "",
+        "[plugins.'io.containerd.cri.v1.runtime']",
+        f"disable_apparmor = {nested}",
+        f"restrict_oom_score_adj = {nested}",
+        "",
+        "[plugins.'io.containerd.cri.v1.runtime'.cni]",
+        f'bin_dirs = ["{CNI_PROGRAMS}"]',
+        f'conf_dir = "{CNI_SETTINGS}"',
+        "",
+        "[plugins.'io.containerd.cri.v1.runtime'.containerd]",
+        'default_runtime_name = "runc"',
+        "",
+        "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]",
+        'runtime_type = "io.containerd.runc.v2"',
+        "",
+        "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]",
+        'BinaryName = "/usr/local/bin/runc"',
+        f"SystemdCgroup = {str(not host.platform.nested).lower()}",
+    )
+
+
+def mirror(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    """Where the images' name leads at this site. Both sides show certificates of the estate's authority."""
+    address = plan.lan(kubernetes.control_plane(estate, host.at).name).ipv4
+    url = f"https://{address}:{kubernetes.REGISTRY_PORT}"
+    return banner("The site's image registry", host.name) + lines(
+        f'server = "{url}"',
+        "",
+        f'[host."{url}"]',
+        'capabilities = ["pull", "resolve"]',
+        f'ca = "{AUTHORITY_FILE}"',
+        f'client = [["{CERT_FILE}", "{KEY_FILE}"]]',
+    )
+
+
+def unit(host: Host) -> str:
+    """Pods go on while containerd restarts: only its own process is ended."""
+    return f"""{banner("containerd", host.name)}[Unit]
+Description=Container runtime
+After=network.target
+{kubernetes.on_disk(host)}StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+ExecStart={PROGRAM}
+ExecStartPost={PAUSE} {PAUSE_IMAGE}
+Restart=always
+RestartSec=1
+Delegate=yes
+KillMode=process
+LimitNOFILE=1048576
+LimitNPROC=infinity
+LimitCORE=0
+TasksMax=infinity
+OOMScoreAdjust=-999
+
+[Install]
+WantedBy=multi-user.target
+"""

@@ -1,0 +1,93 @@
+"""Role registry: the site's image registry, on the node with the control plane.
+
+Whoever asks shows a certificate of the estate's authority; the firewall admits the site's nodes and the operator. What
+runs does not hang on that: images are referred to by the digest of their content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host
+from playbooks.hostplan import Account, File, RoleInput, Unit
+from playbooks.render import kubernetes, pki
+from playbooks.render.text import banner
+from playbooks.secrets import Secrets
+
+UNIT = "docker-registry.service"
+ACCOUNT = "docker-registry"
+CONFIG_FILE = "/etc/docker/registry/config.yml"
+
+
+def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+    """The registry. Raises ValueError for a host other than the one with the control plane."""
+    if not kubernetes.is_control_plane(estate, host):
+        raise ValueError(f"{host.name} has no control plane, so it has no registry")
+    certificate = hashlib.sha256(secrets.certificates[host.name].cert.encode()).hexdigest()
+    restart = (f"restart:{UNIT}",)
+    return RoleInput(
+        role="registry",
+        files=(
+            File(
+                path=CONFIG_FILE,
+                # It reads its certificate once, so a new one changes the configuration.
+                text=f"{config(host)}# Serves with the certificate of SHA-256 {certificate}.\n",
+                notify=restart,
+            ),
+            File(path=f"/etc/systemd/system/{UNIT}.d/60-govcloud.conf", text=drop_in(host), notify=restart),
+        ),
+        units=(Unit(name=UNIT),),
+        accounts=(Account(name=ACCOUNT, groups=(pki.GROUP,), home="/var/lib/docker-registry"),),
+    )
+
+
+def config(host: Host) -> str:
+    """The registry's settings."""
+    return banner("Image registry", host.name) + kubernetes.document(
+        {
+            "version": 0.1,
+            "log": {"level": "warn", "formatter": "text", "accesslog": {"disabled": True}},
+            "storage": {
+                "filesystem": {"rootdirectory": kubernetes.data_directory(host, "registry"), "maxthreads": 32},
+                "delete": {"enabled": True},
+                "cache": {"blobdescriptor": "inmemory"},
+            },
+            "http": {
+                "addr": f":{kubernetes.REGISTRY_PORT}",
+                "tls": {
+                    "certificate": pki.CERT_FILE,
+                    "key": pki.KEY_FILE,
+                    "clientcas": [pki.AUTHORITY_FILE],
+                    "minimumtls": "tls1.2",
+                },
+                "headers": {"X-Content-Type-Options": ["nosniff"]},
+            },
+        }
+    )
+
+
+def drop_in(host: Host) -> str:
+    """What Debian's unit lacks: the data disk, and confinement."""
+    directory = kubernetes.data_directory(host, "registry")
+    return f"""{banner("Image registry", host.name)}[Unit]
+After=network.target
+{kubernetes.on_disk(host)}StartLimitIntervalSec=0
+
+[Service]
+ExecStartPre=+/usr/bin/install -d -o {ACCOUNT} -g {ACCOUNT} -m 0750 {directory}
+Restart=always
+RestartSec=1
+CapabilityBoundingSet=
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectHome=yes
+ProtectSystem=strict
+ReadWritePaths={host.disk.mount if host.disk else "/var/lib"}
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+UMask=0027
+"""

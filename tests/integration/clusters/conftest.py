@@ -1,0 +1,26 @@
+"""One cluster for all tests of this folder."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import room as machine_room
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[machine_room.Room]:
+    """A site's node, on and reachable, with nothing configured yet."""
+    if reason := machine_room.missing():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="govcloud-room-", dir="/var/tmp"))
+    made = machine_room.Room(folder, nodes=1)
+    try:
+        made.open()
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,241 @@
+"""A site's cluster on a real node: brought up by the roles, used, cut off from power, and back."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import room as machine_room
+import yaml
+
+from lab.command import network_of
+from playbooks.render.kubernetes import REGISTRY_PORT, operator_kubeconfig
+from tools.oci import build, push
+
+BACK_S = 60
+PORT = 8080
+
+
+@pytest.fixture(scope="module")
+def cluster(room: machine_room.Room) -> machine_room.Room:
+    """The room with its roles applied."""
+    room.apply(room.first)
+    return room
+
+
+@pytest.fixture(scope="module")
+def image(cluster: machine_room.Room) -> build.Image:
+    """The approval service's image in the site's registry."""
+    made = build.build("approval")
+    operator = cluster.secrets.certificates["operator"]
+    cert, key = cluster.folder / "operator.crt", cluster.folder / "operator.key"
+    cert.write_text(operator.cert)
+    key.write_text(operator.key)
+    url = f"https://{cluster.plan.management(cluster.first.name)}:{REGISTRY_PORT}"
+    trust = push.context(cluster.secrets.authority, cert, key)
+    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+        assert push.push(made, url, cluster.first.name, trust) == 3
+        assert push.push(made, url, cluster.first.name, trust) == 0
+    return made
+
+
+def workload(image: str, name: str = "approval", replicas: int = 2) -> str:
+    """Pods as a bureau may have them."""
+    container = {
+        "name": name,
+        "image": image,
+        "env": [
+            {"name": "GOVCLOUD_SITE", "value": "futian"},
+            {"name": "APPROVAL_LISTEN", "value": f":{PORT}"},
+            {"name": "APPROVAL_WRITE_DSN", "value": "host=127.0.0.1 port=1 dbname=none"},
+            {"name": "APPROVAL_READ_DSN", "value": "host=127.0.0.1 port=1 dbname=none"},
+        ],
+        "ports": [{"containerPort": PORT}],
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "dnsPolicy": "Default",
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+        },
+    }
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "bureau"},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "bureau"},
+        "spec": {
+            "selector": {"app": name},
+            "ipFamilyPolicy": "RequireDualStack",
+            "ports": [{"port": 80, "targetPort": PORT}],
+        },
+    }
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bureau", "labels": labels}}
+    return yaml.safe_dump_all([namespace, deployment, service])
+
+
+@pytest.fixture(scope="module")
+def running(cluster: machine_room.Room, image: build.Image) -> list[str]:
+    """The service's addresses in the cluster, one of each family, behind which pods are ready."""
+    cluster.kubectl("apply", "-f", "-", stdin=workload(image.reference))
+    cluster.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=90s")
+    spec = json.loads(cluster.kubectl("get", "service", "-n", "bureau", "approval", "-o", "json"))["spec"]
+    return list(spec["clusterIPs"])
+
+
+def answers(room: machine_room.Room, address: str, path: str = "/healthz") -> bool:
+    """Whether somebody answers there, asked from the node."""
+    host = f"[{address}]" if ":" in address else address
+    return room.run(room.first, "curl", "-fsS", "-m", "2", f"http://{host}{path}").returncode == 0
+
+
+def test_the_node_is_ready_and_a_second_apply_changes_nothing(cluster: machine_room.Room) -> None:
+    nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
+    assert [node["metadata"]["name"] for node in nodes] == [cluster.first.name]
+    info = nodes[0]["status"]["nodeInfo"]
+    assert info["kubeletVersion"] == f"v{machine_room.VERSION}"
+    assert info["containerRuntimeVersion"].startswith("containerd://2.")
+    assert cluster.apply(cluster.first).changes == ()
+
+
+def test_pods_of_our_own_image_answer_in_both_families(cluster: machine_room.Room, running: list[str]) -> None:
+    assert {":" in address for address in running} == {True, False}
+    for address in running:
+        machine_room.until(f"{address} answers", lambda at=address: answers(cluster, at), 20)
+    pods = json.loads(cluster.kubectl("get", "pods", "-n", "bureau", "-o", "json"))["items"]
+    own = cluster.plan.clusters[machine_room.SITE].nodes[cluster.first.name]
+    for pod in pods:
+        addresses = [entry["ip"] for entry in pod["status"]["podIPs"]]
+        assert len(addresses) == 2
+        assert addresses[0].rsplit(".", 1)[0] == str(own.ipv4).rsplit(".", 1)[0]
+
+
+def test_a_pod_reaches_its_neighbour_through_the_service(cluster: machine_room.Room, running: list[str]) -> None:
+    """Both lie on one bridge: without the filter on bridged packets the answer would come from a stranger."""
+    ask = "import sys,urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).status)"
+    for address in running:
+        host = f"[{address}]" if ":" in address else address
+        for _ in range(4):  # both pods are chosen in the end, the asking one too
+            said = cluster.kubectl(
+                "exec", "-n", "bureau", "deployment/approval", "--",
+                "/usr/bin/python3", "-c", ask, f"http://{host}/healthz",
+            )  # fmt: skip
+            assert said.strip() == "200"
+
+
+def test_a_secret_is_not_readable_in_etcd(cluster: machine_room.Room, running: list[str]) -> None:
+    cluster.kubectl("create", "secret", "generic", "-n", "bureau", "word", "--from-literal=word=opensesame")
+    flags = [f"--{part}=/etc/kubernetes/pki/{file}" for part, file in
+             (("cacert", "etcd-ca.crt"), ("cert", "apiserver-etcd.crt"), ("key", "apiserver-etcd.key"))]  # fmt: skip
+    stored = cluster.run(
+        cluster.first, "etcdctl", "--endpoints=https://127.0.0.1:2381", *flags, "get", "/registry/secrets/bureau/word"
+    ).stdout
+    assert b"k8s:enc:secretbox:v1:" in stored
+    assert b"opensesame" not in stored
+    assert "b3BlbnNlc2FtZQ==" in cluster.kubectl("get", "secret", "-n", "bureau", "word", "-o", "yaml")
+
+
+def test_nobody_gets_in_without_a_certificate_of_this_cluster(cluster: machine_room.Room) -> None:
+    """Neither anonymous nor with a certificate of the estate, neither to the API server nor to the kubelet."""
+    lan = cluster.plan.lan(cluster.first.name).ipv4
+    estate = ["--cert", "/etc/govcloud/pki/host.crt", "--key", "/etc/govcloud/pki/host.key"]
+    for url in (f"https://{lan}:6443/version", f"https://{lan}:6443/livez", f"https://{lan}:10250/pods"):
+        for identity in ([], estate):
+            said = cluster.text(
+                cluster.first, "curl", "-s", "-m", "5", "--cacert", "/etc/kubernetes/pki/ca.crt", *identity,
+                "-o", "/dev/null", "-w", "%{http_code}", url,
+            )  # fmt: skip
+            assert said in ("401", "000"), (url, said)
+    refused = cluster.run(cluster.first, "curl", "-s", "-m", "5", "-k", "https://127.0.0.1:2381/version")
+    assert refused.returncode != 0
+
+
+def test_the_operator_enters_over_the_management_network(cluster: machine_room.Room, tmp_path: Path) -> None:
+    import subprocess
+
+    from workstation import paths
+
+    config = tmp_path / "config"
+    secrets = cluster.secrets.clusters[machine_room.SITE]
+    config.write_text(operator_kubeconfig(cluster.estate, cluster.plan, machine_room.SITE, secrets))
+    kubectl = [str(paths.cache() / "artifacts" / "kubectl"), f"--kubeconfig={config}"]
+    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+        done = subprocess.run([*kubectl, "auth", "whoami", "-o", "json"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"]["userInfo"]["groups"][0] == "govcloud:operators"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "change", "words"),
+    [
+        ("default", {"hostNetwork": True}, "violates PodSecurity"),
+        ("kube-system", {"containers": [{"name": "a", "image": "a", "securityContext": {"privileged": True}}]},
+         "disallowed by cluster policy"),
+    ],
+)  # fmt: skip
+def test_a_pod_that_reaches_for_the_host_is_refused(
+    cluster: machine_room.Room, namespace: str, change: dict[str, object], words: str
+) -> None:
+    spec = {"containers": [{"name": "a", "image": "a"}], **change}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bad", "namespace": namespace}, "spec": spec}
+    done = cluster.run(
+        cluster.first, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "create", "--dry-run=server", "-f", "-",
+        stdin=yaml.safe_dump(pod).encode(),
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert words in done.stderr.decode()
+
+
+def test_what_was_changed_is_on_record_and_secrets_contents_are_not(
+    cluster: machine_room.Room, running: list[str]
+) -> None:
+    log = cluster.text(cluster.first, "cat", "/var/log/kubernetes/audit.log")
+    entries = [json.loads(line) for line in log.splitlines()]
+    changed = {entry["objectRef"]["resource"] for entry in entries if "requestObject" in entry}
+    assert "deployments" in changed
+    assert "opensesame" not in log
+    assert "b3BlbnNlc2FtZQ" not in log
+
+
+def pulled_anew(room: machine_room.Room, reference: str) -> None:
+    """The pods run on layers that were unpacked a moment ago."""
+    scale = ("scale", "-n", "bureau", "deployment/approval")
+    room.kubectl(*scale, "--replicas=0")
+    room.kubectl("wait", "-n", "bureau", "pods", "--all", "--for=delete", "--timeout=50s")
+    known = room.text(room.first, "ctr", "-n", "k8s.io", "images", "ls", "-q").split()
+    room.text(room.first, "ctr", "-n", "k8s.io", "images", "rm", "--sync", *(n for n in known if "pause" not in n))
+    assert reference not in room.text(room.first, "ctr", "-n", "k8s.io", "images", "ls", "-q")
+    room.kubectl(*scale, "--replicas=2")
+    room.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=50s")
+
+
+def test_after_a_loss_of_power_right_after_a_pull_the_pods_are_back_by_themselves(
+    cluster: machine_room.Room, image: build.Image, running: list[str]
+) -> None:
+    """An image's files reach the disk before it counts as pulled; nothing from outside is needed."""
+    pulled_anew(cluster, image.reference)
+    cluster.cut_power(cluster.first)
+    started = time.monotonic()
+    cluster.power_on(cluster.first)
+    cluster.await_ssh(cluster.first)
+    for address in running:
+        machine_room.until(f"{address} answers again", lambda at=address: answers(cluster, at), BACK_S)
+    print(f"pods answered {time.monotonic() - started:.1f} s after the power came back")

@@ -1,0 +1,68 @@
+"""The project's estate with Kubernetes clusters switched on, and secrets that name themselves."""
+
+from __future__ import annotations
+
+from estate.addressing import plan
+from estate.model import Cluster, Estate
+from playbooks.hostplan import File, RoleInput
+from playbooks.plan import host_input
+from playbooks.render import kubernetes_pki
+from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets
+
+VERSION = "1.37.2"
+
+
+def switched_on(estate: Estate, *sites: str) -> Estate:
+    """With a cluster at these sites, by default at all."""
+    assert estate.kubernetes
+    wanted = sites or tuple(site.name for site in estate.sites)
+    clusters = tuple(Cluster(site=site, version=VERSION) for site in wanted)
+    return estate.model_copy(update={"kubernetes": estate.kubernetes.model_copy(update={"clusters": clusters})})
+
+
+def with_second_node(estate: Estate, site: str) -> Estate:
+    """And one more kube host at the site."""
+    first = estate.host(f"{site}-kube1")
+    second = first.model_copy(update={"name": f"{site}-kube2", "number": first.number + 1})
+    return estate.model_copy(update={"hosts": (*estate.hosts, second)})
+
+
+def secrets_of(estate: Estate) -> Secrets:
+    """Certificates and keys that say whose they are."""
+    return Secrets(
+        authority="authority\n",
+        certificates={h.name: Certificate(cert=f"cert of {h.name}\n", key=f"key of {h.name}\n") for h in estate.hosts},
+        passwords=Passwords(replication="replication-password", approval_owner="owner", approval_app="app"),
+        clusters={cluster.site: _cluster(estate, cluster.site) for cluster in estate.clusters},
+    )
+
+
+def _cluster(estate: Estate, site: str) -> ClusterSecrets:
+    leaves = (*kubernetes_pki.leaves(estate, plan(estate), site), *kubernetes_pki.etcd_leaves())
+    return ClusterSecrets(
+        authority=f"authority of {site}'s cluster\n",
+        etcd_authority=f"authority of {site}'s etcd\n",
+        certificates={
+            leaf.name: Certificate(cert=f"cert of {site} {leaf.name}\n", key=f"key of {site} {leaf.name}\n")
+            for leaf in leaves
+        },
+        encryption=f"encryption password of {site}",
+    )
+
+
+def roles_of(estate: Estate, host: str) -> dict[str, RoleInput]:
+    """The layers network and site on one host, by role."""
+    secrets = secrets_of(estate)
+    parts = [host_input(estate, host, layer, secrets) for layer in ("network", "site")]
+    return {role.role: role for part in parts for role in part.roles}
+
+
+def files_of(estate: Estate, host: str) -> dict[str, File]:
+    """All their files by path."""
+    return {file.path: file for role in roles_of(estate, host).values() for file in role.files}
+
+
+def flags_of(unit: str) -> dict[str, str]:
+    """The flags of a unit's program, by name."""
+    words = (word.strip(" \\") for word in unit.splitlines())
+    return dict(word.removeprefix("--").partition("=")[::2] for word in words if word.startswith("--"))

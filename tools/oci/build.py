@@ -1,0 +1,129 @@
+"""Building a service's image: two layers, the interpreter's and the service's, so that a new version moves little."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from playbooks.render.kubernetes import REGISTRY
+from tools import command, digest, wheels
+from tools.image import bake
+from tools.oci import contents, layout
+from workstation import paths
+from workstation.errors import GovcloudError
+
+EXPECTED_S = 20
+USER = 65532
+ENVIRONMENTS = "opt/govcloud"
+PASSWD = f"root:x:0:0:root:/:/usr/sbin/nologin\nservice:x:{USER}:{USER}:service:/:/usr/sbin/nologin\n"
+GROUP = f"root:x:0:\nservice:x:{USER}:\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A service's image as an OCI layout in `folder`."""
+
+    name: str
+    folder: Path
+    digest: str
+
+    @property
+    def reference(self) -> str:
+        """By its content: the same at every site, and nobody can put another one in its place."""
+        return f"{REGISTRY}/{self.name}@{self.digest}"
+
+
+def services() -> tuple[str, ...]:
+    """Names of the services that get an image."""
+    return tuple(service.name for service in wheels.services())
+
+
+def folder(service: str) -> Path:
+    """Where the image of the current base image and of this builder lies."""
+    here = Path(__file__).parent
+    key = digest.of(bake.current().parent.name, [here / f"{name}.py" for name in ("build", "contents", "layout")])
+    return paths.cache() / "oci" / service / key
+
+
+def build(service: str, on_progress: Callable[[str], None] = lambda _: None) -> Image:
+    """The service's image, made unless it is there. GovcloudError where the base image does not hold the service."""
+    target = folder(service)
+    if not target.is_dir():
+        _make(service, target, on_progress)
+    return Image(name=service, folder=target, digest=layout.manifest_of(target)[0])
+
+
+def _make(service: str, target: Path, on_progress: Callable[[str], None]) -> None:
+    base, fresh = bake.current(), target.with_name(".new")
+    if not (base / ENVIRONMENTS / service).is_dir():
+        raise GovcloudError(f"the base image holds no service {service}", "run ./govcloud setup: it bakes a new one")
+    shutil.rmtree(fresh, ignore_errors=True)
+    tree = fresh / "tree"
+    tree.mkdir(parents=True)
+    on_progress(f"{service}: gathering the interpreter and the service")
+    stage(base, service, tree)
+    on_progress(f"{service}: writing its layers")
+    image = fresh / "image"
+    image.mkdir()
+    layers = [
+        layout.layer(image, tree, lambda path: not path.startswith(f"{ENVIRONMENTS}/")),
+        layout.layer(image, tree, lambda path: path.startswith(f"{ENVIRONMENTS}/")),
+    ]
+    layout.finish(image, layers, settings(service))
+    shutil.rmtree(target, ignore_errors=True)
+    image.rename(target)
+    shutil.rmtree(fresh)
+
+
+def settings(service: str) -> dict[str, object]:
+    """What is started, as whom."""
+    return {
+        "User": f"{USER}:{USER}",
+        "Entrypoint": [f"/{ENVIRONMENTS}/{service}/bin/python", "-m", service],
+        "Env": ["PATH=/usr/bin", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
+        "WorkingDir": "/",
+    }
+
+
+def stage(base: Path, service: str, tree: Path) -> None:
+    """Fill `tree` with the root file system of the image."""
+    for name in ("etc", "proc", "sys", "dev", "tmp", *(f"usr/{name}" for name in contents.MERGED)):
+        (tree / name).mkdir(parents=True, exist_ok=True)
+    (tree / "tmp").chmod(0o1777)
+    for name in contents.MERGED:
+        (tree / name).symlink_to(f"usr/{name}")
+    installed = contents.packages((base / "var/lib/dpkg/status").read_text(encoding="utf-8"))
+    for path in contents.files(base, contents.closure(installed)):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(base / path, tree / path, follow_symlinks=False)
+    for name, text in (("passwd", PASSWD), ("group", GROUP)):
+        (tree / "etc" / name).write_text(text)
+    _environment(base / ENVIRONMENTS / service, tree / ENVIRONMENTS / service)
+    _compile(tree)
+
+
+def _environment(source: Path, target: Path) -> None:
+    def unwanted(where: str, names: list[str]) -> set[str]:
+        inside = Path(where).relative_to(source)
+        return {name for name in names if contents.NOT_IN_AN_ENVIRONMENT.search(str(inside / name))}
+
+    shutil.copytree(source, target, symlinks=True, ignore=unwanted)
+
+
+def _compile(tree: Path) -> None:
+    """Byte code that is valid by its source's hash, never looked up: the image has no times, and is read-only."""
+    python = [
+        "chroot",
+        str(tree),
+        "/usr/bin/python3",
+        "-m",
+        "compileall",
+        "-q",
+        "--invalidation-mode",
+        "unchecked-hash",
+    ]
+    environment = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": "0"}
+    where = ["/usr/lib/python3.11", f"/{ENVIRONMENTS}"]
+    command.run([*command.BOUND, *python, *where], env=environment, failure="the image's Python code does not compile")

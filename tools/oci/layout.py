@@ -1,0 +1,157 @@
+"""An OCI image layout on disk, written reproducibly: sorted entries, no times, no owners but root."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import platform
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+COMPRESSION = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blob:
+    """A file among the layout's blobs."""
+
+    kind: str
+    digest: str
+    size: int
+
+    def described(self) -> dict[str, Any]:
+        """As manifests refer to it."""
+        return {"mediaType": self.kind, "digest": self.digest, "size": self.size}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A compressed layer, and the digest of its uncompressed form, by which the image's configuration knows it."""
+
+    blob: Blob
+    diff_id: str
+
+
+def architecture() -> str:
+    """This machine's, in the words of OCI."""
+    return MACHINES.get(platform.machine(), platform.machine())
+
+
+def layer(folder: Path, tree: Path, wanted: Callable[[str], bool]) -> Layer:
+    """Write what `wanted` says of the paths below `tree` (relative, `usr/bin/python3`) as one layer."""
+    aside = folder / "layer.new"
+    with aside.open("wb") as raw:
+        compressed = _Hashing(raw)
+        with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=COMPRESSION, mtime=0, filename="") as zipped:
+            plain = _Hashing(zipped)
+            with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+                for path in sorted(_below(tree), key=str):
+                    if wanted(str(path)):
+                        _add(tar, tree, path)
+    blob = Blob(kind=LAYER, digest=compressed.digest(), size=aside.stat().st_size)
+    aside.replace(_place(folder, blob.digest))
+    return Layer(blob=blob, diff_id=plain.digest())
+
+
+def finish(folder: Path, layers: list[Layer], settings: Mapping[str, Any]) -> str:
+    """Write configuration, manifest and index; `settings` are the image's own (`User`, `Entrypoint`…).
+
+    Returns the manifest's digest, by which the image is referred to.
+    """
+    config = _write(
+        folder,
+        CONFIG,
+        {
+            "architecture": architecture(),
+            "os": "linux",
+            "config": dict(settings),
+            "rootfs": {"type": "layers", "diff_ids": [one.diff_id for one in layers]},
+        },
+    )
+    manifest = _write(
+        folder,
+        MANIFEST,
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": config.described(),
+            "layers": [one.blob.described() for one in layers],
+        },
+    )
+    (folder / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
+    (folder / "index.json").write_bytes(_json({"schemaVersion": 2, "manifests": [manifest.described()]}))
+    return manifest.digest
+
+
+def manifest_of(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The digest and the content of the layout's one manifest."""
+    digest = str(json.loads((folder / "index.json").read_bytes())["manifests"][0]["digest"])
+    return digest, dict(json.loads(blob_path(folder, digest).read_bytes()))
+
+
+def blob_path(folder: Path, digest: str) -> Path:
+    """Where the blob lies."""
+    return folder / "blobs" / digest.replace(":", "/")
+
+
+def _below(tree: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(tree):
+        for name in (*folders, *files):
+            yield (Path(place) / name).relative_to(tree)
+
+
+def _add(tar: tarfile.TarFile, tree: Path, path: Path) -> None:
+    info = tar.gettarinfo(str(tree / path), str(path))
+    if info.type == tarfile.LNKTYPE:  # two names of one file: each gets its content
+        info.type, info.linkname, info.size = tarfile.REGTYPE, "", (tree / path).stat().st_size
+    info.uid = info.gid = 0
+    info.uname = info.gname = "root"
+    info.mtime = 0
+    if info.isreg():
+        with (tree / path).open("rb") as content:
+            tar.addfile(info, content)
+    else:
+        tar.addfile(info)
+
+
+def _write(folder: Path, kind: str, value: Mapping[str, Any]) -> Blob:
+    data = _json(value)
+    blob = Blob(kind=kind, digest=f"sha256:{hashlib.sha256(data).hexdigest()}", size=len(data))
+    _place(folder, blob.digest).write_bytes(data)
+    return blob
+
+
+def _place(folder: Path, digest: str) -> Path:
+    path = blob_path(folder, digest)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+class _Hashing:
+    """Passes on what is written and takes its hash."""
+
+    def __init__(self, to: BinaryIO | gzip.GzipFile) -> None:
+        self._to, self._sha = to, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._sha.update(data)
+        return self._to.write(data)
+
+    def flush(self) -> None:
+        self._to.flush()
+
+    def digest(self) -> str:
+        return f"sha256:{self._sha.hexdigest()}"
