@@ -39,4 +39,4 @@ def _prepare_kubernetes() -> None:
 
     if scratch.missing():
         need_root("bench provider")
-        installer.run(groups=golang.Group)
+        installer.run(groups=frozenset(golang.Group))

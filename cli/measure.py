@@ -77,7 +77,7 @@ def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
     if not peers:
         return None
     best = min(sum(peer[figure]["median"] for figure in timed) for peer in peers.values())
-    return round(best / sum(ours[figure]["median"] for figure in timed), 2)
+    return round(float(best / sum(ours[figure]["median"] for figure in timed)), 2)
 
 
 def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, float]:

@@ -49,7 +49,7 @@ def run_tests(
             from tools import golang
             from tools import setup as installer
 
-            installer.run(groups=golang.Group)
+            installer.run(groups=frozenset(golang.Group))
             prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from here on a skipped test is a failed one
         say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
         folders = [folder for folder in FOLDERS[scope] if (paths.repo() / folder).is_dir()]

@@ -89,7 +89,7 @@ def _object_drift(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None
 
 def _object_name(step: StepEventMetadata) -> str:
     """`ConfigMap bureau/settings`: by its ID where it has one, else by the name in the program."""
-    known = next((state.id for state in (step.new, step.old) if state and getattr(state, "id", "")), "")
+    known = next((state.id for state in (step.new, step.old) if state and state.id), "")
     return f"{step.type.rsplit(':', 1)[-1]} {known or step.urn.rsplit('::', 1)[-1]}"
 
 

@@ -40,6 +40,14 @@ def state_home() -> Path:
     return paths.home() / "state"
 
 
+def backend() -> str:
+    """The backend's URL, without a file of metadata beside each file: these are not written whole or not at all.
+
+    An engine that is killed, or meets a full disk, while it writes one can never load its checkpoint again.
+    """
+    return f"file://{state_home()}?metadata=skip"
+
+
 def checkpoint(stack: str) -> Path:
     """Where the backend keeps a stack's state."""
     return state_home() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
@@ -93,6 +101,8 @@ def prepare() -> None:
     """Make what is missing: folders, the provider's executable, the environment for plain `pulumi`."""
     for folder in (engine_home() / "bin", state_home()):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for sidecar in (state_home() / ".pulumi").rglob("*.attrs"):
+        sidecar.unlink(missing_ok=True)  # of a `pulumi` that was run without our URL; see `backend`
     _plugin(PLUGIN, "stacks.providers")
     if official_kubernetes():
         (engine_home() / "bin" / KUBERNETES_PLUGIN).unlink(missing_ok=True)
@@ -116,7 +126,7 @@ def official_kubernetes() -> Path | None:
 def environment() -> dict[str, str]:
     """The engine's environment. Nothing in it lets the engine look for updates or plugins on a network."""
     return {
-        "PULUMI_BACKEND_URL": f"file://{state_home()}",
+        "PULUMI_BACKEND_URL": backend(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_opener()),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_IGNORE_AMBIENT_PLUGINS": "false",
@@ -195,7 +205,7 @@ def _plugin(name: str, module: str) -> None:
 def _shell_environment() -> None:
     """`environment` for people: a file that their shell reads before plain `pulumi up`."""
     fixed = {
-        "PULUMI_BACKEND_URL": f"file://{state_home()}",
+        "PULUMI_BACKEND_URL": backend(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase_file()),
         "GOVCLOUD_HOME": str(paths.home()),
         "GOVCLOUD_CACHE": str(paths.cache()),

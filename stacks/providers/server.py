@@ -177,7 +177,7 @@ def _details(error: Unfinished) -> bytes:
         failure.inputs.CopyFrom(PropertyValue.marshal_map(error.inputs))
     status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error))
     status.details.add().Pack(failure)
-    return status.SerializeToString()
+    return bytes(status.SerializeToString())
 
 
 for _name in _GUARDED:

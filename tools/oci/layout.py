@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -53,7 +53,7 @@ def layer(folder: Path, tree: Path, wanted: Callable[[str], bool]) -> Layer:
         compressed = _Hashing(raw)
         with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=COMPRESSION, mtime=0, filename="") as zipped:
             plain = _Hashing(zipped)
-            with tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            with tarfile.open(fileobj=cast(IO[bytes], plain), mode="w|", format=tarfile.PAX_FORMAT) as tar:
                 for path in sorted(_below(tree), key=str):
                     if wanted(str(path)):
                         _add(tar, tree, path)

@@ -108,6 +108,18 @@ def test_an_interrupted_operation_is_repaired() -> None:
     assert set(run(declare)) == {"same"}
 
 
+def test_an_engine_that_died_while_writing_metadata_does_not_lock_the_state_away(home: Path) -> None:
+    """It is never written by our runs; half a file of somebody else's is dropped before the next."""
+    run(declare)
+    assert not list(home.rglob("*.attrs"))
+    broken = workspace.checkpoint(STACK).with_name(f"{STACK}.json.attrs")
+    broken.touch()
+    with pytest.raises(CommandError, match="EOF"):
+        run(declare)
+    workspace.prepare()
+    assert set(run(declare)) == {"same"}
+
+
 def _renamed(leaf: Any) -> Any:
     return type(leaf)(name=leaf.name, subject=leaf.subject, sans=(*leaf.sans, "another"), usages=leaf.usages)
 

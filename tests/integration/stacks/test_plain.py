@@ -64,5 +64,5 @@ def test_a_shell_finds_everything_by_one_file(tmp_path: Path, monkeypatch: pytes
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         str(workspace.engine_home() / "bin" / workspace.PLUGIN),
-        f"file://{workspace.state_home()}",
+        workspace.backend(),
     ]
