@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -192,40 +192,3 @@ def test_what_is_killed_below_the_command_is_told_and_the_next_goes_on(
     assert state.pending("province") == []
     if victim != "provider":
         assert_nothing_twice_at_once(log(tmp_path))
-
-
-def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(machines: Machines, tmp_path: Path) -> None:
-    """What the hosts got is done again when there is room; the state is never half a file."""
-    folder = workspace.state_home()
-    mount = f"mount -t tmpfs -o size=2m tmpfs {shlex.quote(str(folder))} && echo mounted && exec cat"
-    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as small:
-        assert small.stdin
-        assert small.stdout
-        assert small.stdout.readline() == "mounted\n"
-        inside = ("nsenter", f"--mount=/proc/{small.pid}/ns/mnt")
-        filler = Path(f"/proc/{small.pid}/root{folder}/filler")
-        with held(tmp_path):
-            first = up("province", *inside)
-            wait_until(lambda: len(log(tmp_path)) == ROUTERS, "hosts have begun")
-            fill(filler)
-        words = first.communicate(timeout=LONG_S)[0]
-        assert first.returncode == 1, words
-        assert "no space left on device" in words.lower()
-        assert "Traceback" not in words
-        with up("province", *inside) as again:
-            words = again.communicate(timeout=LONG_S)[0]
-        assert again.returncode == 1, words
-        assert "no space left on device" in words.lower()
-        assert "Traceback" not in words
-        filler.unlink()
-        finished("province", *inside)
-        assert "done 0" in finished("province", *inside)
-        small.stdin.close()
-
-
-def fill(path: Path) -> None:
-    """To the last byte."""
-    with path.open("wb", buffering=0) as stream, suppress(OSError):
-        while stream.write(b"x" * 4096):
-            pass
