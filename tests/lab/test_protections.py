@@ -13,7 +13,6 @@ import pytest
 from estate.addressing import plan
 from estate.model import Kind
 from lab.api import Lab
-from playbooks.pki import Authority, issue, new_authority
 from tests import scripts
 from tests.lab.estate_on_lab import Hosts, healthy, resolve, wait_until
 from workstation import namespace, paths
@@ -131,25 +130,6 @@ def test_plain_text_and_a_foreign_authority_are_refused(hosts: Hosts, what: str,
     where = ["--resolve", f"{target_name}:{port}:{address}", f"https://{target_name}:{port}/"]
     untrusted = hosts.run(asker, "sh", "-c", 'curl -s -m 3 "$@"; echo "exit $?"', "sh", *where)
     assert untrusted.strip().endswith("exit 60"), untrusted
-
-
-def test_etcd_takes_no_client_of_a_foreign_authority(hosts: Hosts) -> None:
-    """The same question with the host's own certificate is answered; with one that another authority signed, or with
-    none, the connection ends in the handshake."""
-    foreign = Authority(*new_authority("foreign", 1))
-    key, cert = issue(foreign, "futian-data1", ("futian-data1",), 1, ("client",))
-    address = plan(hosts.lab.estate).lan("futian-data1").ipv4
-    ask = (
-        "curl -s -m 3 -o /dev/null -w '%{http_code}' --cacert /etc/govcloud/pki/ca.crt --resolve"
-        f" futian-data1:2379:{address} https://futian-data1:2379/health"
-    )
-    own = "--cert /etc/govcloud/pki/host.crt --key /etc/govcloud/pki/host.key"
-    assert hosts.run("futian-data1", "sh", "-c", f"{ask} {own}") == "200"
-    assert hosts.run("futian-data1", "sh", "-c", ask, check=False) == "000"
-    presented = f"d=$(mktemp -d); printf %s '{cert}' >$d/c; printf %s '{key}' >$d/k; {ask} --cert $d/c --key $d/k"
-    said = hosts.run("futian-data1", "sh", "-c", f'{presented}; echo " exit $?"; rm -r $d')
-    assert said.startswith("000 exit ")
-    assert not said.endswith("exit 58\n"), "the certificate was not even presented"
 
 
 def test_the_database_takes_no_connection_without_tls(hosts: Hosts) -> None:
