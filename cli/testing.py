@@ -31,7 +31,7 @@ FOLDERS = {
     Scope.LAB: ("tests/integration", "tests/lab"),
     Scope.ALL: ("tests/unit", "tests/rules", "tests/integration", "tests/lab"),
 }
-TAKES = {Scope.UNIT: "a minute", Scope.RULES: "a minute", Scope.LAB: "25 minutes", Scope.ALL: "25 minutes"}
+TAKES = {Scope.UNIT: "a minute", Scope.RULES: "a minute", Scope.LAB: "40 minutes", Scope.ALL: "40 minutes"}
 
 
 def run_tests(
