@@ -10,12 +10,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -33,6 +31,7 @@ from playbooks.render import kubernetes_pki
 from playbooks.render import pki as render_pki
 from playbooks.render.pki import Leaf
 from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets
+from tests.waiting import until
 from tools.image import bake
 from workstation import paths, ssh
 
@@ -40,7 +39,6 @@ PREFIX, OPERATOR = "gk-", "gk-ops"
 SITE = "futian"
 VERSION = "1.37.2"
 NEEDED = ("usr/local/bin/kubelet", "usr/local/bin/containerd", "usr/bin/docker-registry")
-EVERY_S = 0.2
 
 
 def missing() -> str:
@@ -53,17 +51,6 @@ def missing() -> str:
         return str(error)
     lacking = [name for name in NEEDED if not (root / name).exists()]
     return f"the base image has no {', '.join(lacking)}: no cluster is declared in it" if lacking else ""
-
-
-def until(what: str, check: Callable[[], Any], within_s: float) -> Any:
-    """The first true answer of `check`; AssertionError naming `what` when the time is over."""
-    deadline, last = time.monotonic() + within_s, None
-    while time.monotonic() < deadline:
-        last = check()
-        if last:
-            return last
-        time.sleep(EVERY_S)
-    raise AssertionError(f"{what}: not within {within_s:g} s (last: {last!r})")
 
 
 def estate_with(nodes: int) -> Estate:

@@ -12,6 +12,7 @@ import yaml
 
 from lab.command import network_of
 from playbooks.render.kubernetes import REGISTRY_PORT, operator_kubeconfig
+from tests.waiting import until
 from tools.oci import build, push
 
 BACK_S = 60
@@ -119,7 +120,7 @@ def test_the_node_is_ready_and_a_second_apply_changes_nothing(cluster: machine_r
 def test_pods_of_our_own_image_answer_in_both_families(cluster: machine_room.Room, running: list[str]) -> None:
     assert {":" in address for address in running} == {True, False}
     for address in running:
-        machine_room.until(f"{address} answers", lambda at=address: answers(cluster, at), 20)
+        until(f"{address} answers", lambda at=address: answers(cluster, at), 20)
     pods = json.loads(cluster.kubectl("get", "pods", "-n", "bureau", "-o", "json"))["items"]
     own = cluster.plan.clusters[machine_room.SITE].nodes[cluster.first.name]
     for pod in pods:
@@ -237,5 +238,5 @@ def test_after_a_loss_of_power_right_after_a_pull_the_pods_are_back_by_themselve
     cluster.power_on(cluster.first)
     cluster.await_ssh(cluster.first)
     for address in running:
-        machine_room.until(f"{address} answers again", lambda at=address: answers(cluster, at), BACK_S)
+        until(f"{address} answers again", lambda at=address: answers(cluster, at), BACK_S)
     print(f"pods answered {time.monotonic() - started:.1f} s after the power came back")

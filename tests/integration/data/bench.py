@@ -15,8 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from playbooks.hostplan import File, RoleInput
 from playbooks.render import etcd, postgresql
 from playbooks.render import pki as render_pki
 from playbooks.secrets import Certificate, Passwords, Secrets
+from tests.waiting import until
 from workstation import paths
 
 MOVED = (
@@ -41,7 +41,6 @@ MOVED = (
     onhost.LIBRARY,
     postgresql.VENV,
 )
-TRIES_EVERY_S = 0.25
 SWITCH = "switch"
 
 
@@ -54,17 +53,6 @@ def secrets_of(estate: Estate, addresses: AddressPlan) -> Secrets:
         certificates[leaf.name] = Certificate(cert=own_cert, key=own_key)
     words = {name: pki.new_password() for name in Passwords.names()}
     return Secrets(authority=cert, certificates=certificates, passwords=Passwords(**words))
-
-
-def until(what: str, check: Callable[[], Any], within_s: float) -> Any:
-    """The first true answer of `check`; AssertionError naming `what` when the time is over."""
-    deadline, last = time.monotonic() + within_s, None
-    while time.monotonic() < deadline:
-        last = check()
-        if last:
-            return last
-        time.sleep(TRIES_EVERY_S)
-    raise AssertionError(f"{what}: not within {within_s:g} s (last: {last!r})")
 
 
 class Bench:

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bench import Bench, until
+from bench import Bench
 
 from playbooks.render import database
 from playbooks.render import pki as render_pki
 from playbooks.render.etcd import PREFER
+from tests.waiting import until
 from workstation import paths
 
 REMOTE = "shaoguan-data1"

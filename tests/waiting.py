@@ -1,0 +1,20 @@
+"""Waiting for a condition with a deadline, instead of for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+EVERY_S = 0.2
+
+
+def until(what: str, check: Callable[[], Any], within_s: float) -> Any:
+    """The first true answer of `check`; AssertionError naming `what` when the time is over."""
+    deadline, last = time.monotonic() + within_s, None
+    while time.monotonic() < deadline:
+        last = check()
+        if last:
+            return last
+        time.sleep(EVERY_S)
+    raise AssertionError(f"{what}: not within {within_s:g} s (last: {last!r})")
