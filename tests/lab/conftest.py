@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,8 @@ ORDER = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In the story's order; other folders' tests stay where they are, before."""
-    items.sort(key=lambda item: ORDER.index(item.path.name) if item.path.name in ORDER else -1)
+    here = Path(__file__).parent
+    items.sort(key=lambda item: ORDER.index(item.path.name) if item.path.parent == here else -1)
 
 
 @pytest.fixture(scope="session")
