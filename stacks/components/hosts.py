@@ -47,8 +47,12 @@ class Hosts(pulumi.ComponentResource):
     ) -> None:
         super().__init__("govcloud:stacks:Hosts", name, None, opts)
         made: dict[str, resources.Playbook] = {}
-        before: list[pulumi.Resource] = []
+        managed: list[pulumi.Resource] = []
+        alive: list[pulumi.Resource] = []
         for host in hosts:
+            # The engine takes one that is left out as it stands in the state, and with it all that it depends on there:
+            # those must have been declared before it.
+            before = managed if host.at in without else alive[-1:]
             made[host.name] = playbook = resources.Playbook(
                 f"{name}-{host.name}",
                 host=host.name,
@@ -63,8 +67,10 @@ class Hosts(pulumi.ComponentResource):
                     retain_on_delete=guarded,
                 ),
             )
-            if host.name in built and host.at not in without:
-                before = [playbook]
+            if host.name in built:
+                managed.append(playbook)
+                if host.at not in without:
+                    alive.append(playbook)
         self.playbooks = made
         self.register_outputs({})
 

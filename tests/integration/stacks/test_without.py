@@ -55,6 +55,25 @@ def test_a_dead_site_is_deferred_from_the_first_build_on_and_catches_up(machines
     assert [line for line in log(tmp_path) if line.startswith("begun")].count("begun shaoguan-edge1") == 1
 
 
+@pytest.mark.parametrize("dead", ["futian"])
+def test_a_site_of_several_hosts_is_deferred_once_each_has_been_changed_in_its_turn(
+    machines: Machines, tmp_path: Path, dead: str
+) -> None:
+    """The state says of each host after which it was changed: also what is left out depends on others there."""
+    engine.up(REAL, ["network"])
+    engine.up(REAL, ["network"])
+    compared(tmp_path)
+    machines.power_off(dead)
+    deferred = {host.name for host in REAL.hosts_at(dead)}
+    for _ in range(2):
+        done = engine.up(REAL, ["network"], [dead])
+        assert (done.changes, set(done.deferred)) == (0, deferred)
+        assert not compared(tmp_path) & deferred
+    machines.power_on(dead)
+    assert engine.up(REAL, ["network"]).changes == 0
+    assert compared(tmp_path) == {host.name for host in REAL.own_hosts}
+
+
 @pytest.mark.parametrize(
     ("stacks", "without", "words"),
     [
