@@ -96,6 +96,14 @@ def placements(estate: Estate) -> Breaches:
                 seen.add(site)
 
 
+def owners(estate: Estate) -> Breaches:
+    """Every service belongs to a bureau, in whose namespace it runs."""
+    known = [bureau.name for bureau in estate.bureaus]
+    for index, service in enumerate(estate.services):
+        if service.bureau not in known:
+            yield _unknown(nth("services", index, service.name, "bureau"), service.bureau, "bureau", known)
+
+
 def management_addresses(estate: Estate) -> Breaches:
     """No two hosts are reached at the same declared management address."""
     first: dict[str, str] = {}

@@ -45,6 +45,16 @@ def cluster(*sites: str) -> Spoil:
     return lambda d: d["kubernetes"].update(clusters=[{"site": site, "version": "1.37.2"} for site in sites])
 
 
+def another_bureau(name: str, **quota: Any) -> Spoil:
+    """Beside the one that there is."""
+    entry = {
+        "name": name,
+        "title": {"zh": "某局", "en": "A bureau"},
+        "quota": {"cpus": 0.1, "memory_mib": 64, "pods": 1, **quota},
+    }
+    return lambda d: d["bureaus"].append(entry)
+
+
 def second_member_in_futian(d: Document) -> None:
     """A standby beside the primary."""
     host = {**named(d["hosts"], "futian-data1"), "name": "futian-data2", "number": 22, "etcd_votes": 0}
@@ -131,6 +141,15 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("no room for cluster addresses", lambda d: [d["kubernetes"]["cluster_ips"].update(ipv6="fd64:c10d:4::/112"), cluster("futian")(d)], "kubernetes.cluster_ips.ipv6", "fd64:c10d:4::/112", "wider prefix"),
     ("pods among the hosts", lambda d: d["kubernetes"]["pods"].update(ipv4="10.64.0.0/10"), "kubernetes.pods.ipv4", "10.64.0.0/10", "overlaps networks.sites.ipv4"),
     ("control groups of another version", put("hosts", "futian-kube1", platform={"cgroups": "v3"}), "hosts[1](futian-kube1).platform.cgroups", "'v3'", "correct it"),
+    ("a bureau's name twice", another_bureau("human-resources"), "bureaus[1](human-resources).name", "human-resources", "change one"),
+    ("a bureau named as a namespace of Kubernetes", another_bureau("kube-system"), "bureaus[1](kube-system).name", "kube-system", "another name"),
+    ("a bureau named as the common namespace", another_bureau("default"), "bureaus[1](default).name", "default", "another name"),
+    ("a service of nobody", put("services", "approval", bureau="tea"), "services[0](approval).bureau", "tea", "known: human-resources"),
+    ("a quota below what the service needs", put("bureaus", "human-resources", quota={"cpus": 1.0, "memory_mib": 1024, "pods": 8}), "bureaus[0](human-resources).quota.cpus", "1", "approval needs alone, 1.5 processors"),
+    ("a quota without memory for the service", put("bureaus", "human-resources", quota={"cpus": 1.5, "memory_mib": 512, "pods": 8}), "bureaus[0](human-resources).quota.memory_mib", "512", "1024 MiB"),
+    ("quotas beyond a site's processors", lambda d: [another_bureau("planning", cpus=0.75)(d), cluster("shaoguan")(d)], "bureaus[1](planning).quota.cpus", "0.75", "shaoguan have left, 0.5 processors"),
+    ("a quota beyond a site's memory", lambda d: [put("bureaus", "human-resources", quota={"cpus": 1.5, "memory_mib": 65536, "pods": 8})(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.memory_mib", "65536", "futian have left"),
+    ("a quota of no pods", another_bureau("planning", pods=0), "bureaus[1](planning).quota.pods", "0", "greater than or equal to 1"),
     ("a city without memory", put("hosts", "nanshan-kube1", memory_mib=512), "hosts[5](nanshan-kube1).memory_mib", "512", "1024 MiB"),
 ]  # fmt: skip
 
