@@ -34,6 +34,10 @@ class Recorded:
         """Inputs as the engine gets them; secrets are wrapped."""
         return dict(rpc.deserialize_properties(self.requests[name].object, keep_unknowns=True))
 
+    def is_secret(self, name: str, key: str) -> bool:
+        """Whether the engine is told to keep an input secret."""
+        return bool(rpc.is_rpc_secret(rpc.deserialize_properties(self.requests[name].object)[key]))
+
 
 class _Outputs(mocks.Mocks):
     """Answers as our provider does: computed outputs are there."""
