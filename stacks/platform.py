@@ -13,9 +13,11 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from playbooks.render import approval
 from playbooks.render.kubernetes import REGISTRY_PORT, image_reference, operator_kubeconfig
 from playbooks.secrets import OPERATOR
 from playbooks.secrets import Secrets as SecretValues
+from stacks.components.approval import Approval, ApprovalArgs
 from stacks.components.images import Images, ImagesArgs, RegistryArgs
 from stacks.programs import PLATFORM, Context, address_of, stack_hosts
 from stacks.resources import SITE
@@ -30,7 +32,7 @@ class Site(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def declare(context: Context, secrets: pulumi.Output[SecretValues | None]) -> None:
+def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
     """Declare everything. Raises GovcloudError where an image is needed that was not built."""
     if missing := [service.name for service in context.estate.services if service.name not in context.images]:
         raise GovcloudError(
@@ -42,38 +44,39 @@ def declare(context: Context, secrets: pulumi.Output[SecretValues | None]) -> No
     before: list[pulumi.Resource] = []
     for site, parent in sites.items():
         waits = [*brought, *(before if site in context.built else [])]
-        made = _cluster(context, site, secrets, pulumi.ResourceOptions(parent=parent, depends_on=waits))
+        provider = _provider(context, site, secrets, pulumi.ResourceOptions(parent=parent))
+        opts = pulumi.ResourceOptions(parent=parent, providers=[provider], depends_on=waits)
+        made = _services(context, site, secrets, opts)
         if site in context.built and site not in context.without:
             before = made
 
 
-def references(context: Context) -> Mapping[str, str]:
-    """What pods are started from, by service."""
-    return {name: image_reference(image.name, image.digest) for name, image in context.images.items()}
-
-
-def _images(
-    context: Context, site: str, parent: pulumi.Resource, secrets: pulumi.Output[SecretValues | None]
-) -> Images:
+def _images(context: Context, site: str, parent: pulumi.Resource, secrets: pulumi.Output[SecretValues]) -> Images:
     host = context.estate.nodes_at(site)[0]
     registry = RegistryArgs(site=site, url=f"https://{address_of(context, host)}:{REGISTRY_PORT}", host=host.name)
     args = ImagesArgs(images=tuple(context.images.values()), registry=registry, identity=secrets.apply(_identity))
     return Images("images", args, pulumi.ResourceOptions(parent=parent))
 
 
-def _cluster(
-    context: Context, site: str, secrets: pulumi.Output[SecretValues | None], opts: pulumi.ResourceOptions
+def _services(
+    context: Context, site: str, secrets: pulumi.Output[SecretValues], opts: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
-    """All objects of the site's cluster; answers what the next site waits for."""
-    provider = _provider(context, site, secrets, pulumi.ResourceOptions(parent=opts.parent))
-    return []
+    """The services' pods in the site's cluster."""
+    image = context.images[approval.SERVICE]
+    args = ApprovalArgs(
+        estate=context.estate,
+        plan=context.plan,
+        site=site,
+        image=image_reference(image.name, image.digest),
+        secrets=secrets,
+    )
+    return [Approval(approval.SERVICE, args, opts)]
 
 
 def _provider(
-    context: Context, site: str, secrets: pulumi.Output[SecretValues | None], opts: pulumi.ResourceOptions
+    context: Context, site: str, secrets: pulumi.Output[SecretValues], opts: pulumi.ResourceOptions
 ) -> k8s.Provider:
-    def kubeconfig(values: SecretValues | None) -> Any:
-        assert values, "the platform has the data stack's secrets"
+    def kubeconfig(values: SecretValues) -> Any:
         if pulumi.runtime.is_dry_run() and site not in context.clusters:
             return pulumi.UNKNOWN  # the engine then asks no provider: a plan may come before the cluster
         return operator_kubeconfig(context.estate, context.plan, site, values.clusters[site])
@@ -89,7 +92,6 @@ def _provider(
     )
 
 
-def _identity(values: SecretValues | None) -> Mapping[str, str]:
-    assert values, "the platform has the data stack's secrets"
+def _identity(values: SecretValues) -> Mapping[str, str]:
     own = values.certificates[OPERATOR]
     return {"authority": values.authority, "cert": own.cert, "key": own.key}

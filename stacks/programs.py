@@ -83,7 +83,7 @@ def program(context: Context, stack: str) -> Callable[[], None]:
         if stack == PLATFORM:
             from stacks import platform  # Kubernetes' SDK takes a second of imports, and no other stack needs it
 
-            platform.declare(context, _secrets(context, stack))
+            platform.declare(context, _secrets(context, stack).apply(_made))
             return
         Hosts(
             stack,
@@ -151,6 +151,11 @@ def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]
     if pulumi.runtime.is_dry_run():
         return made.apply(lambda values: _with_unmade(as_secrets(values), unmade(wanted, clusters)))
     return made.apply(as_secrets)
+
+
+def _made(values: SecretValues | None) -> SecretValues:
+    assert values, "the stack has the data stack's secrets"
+    return values
 
 
 def _with_unmade(found: SecretValues, missing: SecretValues) -> SecretValues:
