@@ -28,6 +28,7 @@ IDENTITIES: tuple[Rule, ...] = (
     references.link_ends,
     references.vantages,
     references.placements,
+    references.pods_by_site,
     references.management_addresses,
     references.clusters,
     references.needed_disks,
@@ -52,6 +53,8 @@ RULES: tuple[Rule, ...] = (
     capacity.each_site_carries_the_load_alone,
     capacity.active_in_two_sites,
     capacity.room_for_clusters,
+    capacity.room_for_pods,
+    capacity.two_pods_where_active,
 )
 COMPUTED: tuple[Rule, ...] = (prefixes.large_enough, prefixes.unique_addresses)
 """Rules over the computed address plan. They need known references, so they wait until `IDENTITIES` hold."""

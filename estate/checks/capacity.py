@@ -26,9 +26,38 @@ def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
         if cpus < needed_cpus:
             yield _short(at(estate, "hosts", first, "cpus"), f"{cpus:g}", f"{needed_cpus:g} processors", site, services)
         memory, needed = sum(host.memory_mib for host in hosts), sum(s.demand.memory_mib for s in services)
-        needed += CLUSTER_MIB + NODE_MIB * (len(hosts) - 1) if estate.cluster_at(site) else 0
+        needed += _kubernetes_mib(estate, site)
         if memory < needed:
             yield _short(at(estate, "hosts", first, "memory_mib"), str(memory), f"{needed} MiB", site, services)
+
+
+def room_for_pods(estate: Estate) -> Breaches:
+    """A site's nodes hold all pods placed there and, while a new version comes, one more of each service."""
+    for cluster in estate.clusters:
+        hosts = estate.nodes_at(cluster.site)
+        services = [service for service in estate.services if cluster.site in service.pods.replicas]
+        if not hosts or not services:
+            continue
+        pods = [(service.pods, service.pods.replicas[cluster.site] + 1) for service in services]
+        cpus, needed_cpus = sum(host.cpus for host in hosts), sum(pod.cpus * count for pod, count in pods)
+        first = hosts[0].name
+        if cpus < needed_cpus:
+            key = at(estate, "hosts", first, "cpus")
+            yield _full(key, f"{cpus:g}", f"{needed_cpus:g} processors", cluster.site, services)
+        memory, needed = sum(host.memory_mib for host in hosts), sum(pod.memory_mib * count for pod, count in pods)
+        needed += _kubernetes_mib(estate, cluster.site)
+        if memory < needed:
+            key = at(estate, "hosts", first, "memory_mib")
+            yield _full(key, str(memory), f"{needed} MiB", cluster.site, services)
+
+
+def two_pods_where_active(estate: Estate) -> Breaches:
+    """With one pod alone, its loss is seen by citizens until the site is withdrawn."""
+    for service in estate.services:
+        for site in dict.fromkeys(service.placement.active):
+            if service.pods.replicas.get(site, 2) < 2:
+                key = at(estate, "services", service.name, f"pods.replicas.{site}")
+                yield Breach(key=key, value="1", message=f"{site} serves, and a pod may be lost; make it at least 2")
 
 
 def room_for_clusters(estate: Estate) -> Breaches:
@@ -48,6 +77,17 @@ def active_in_two_sites(estate: Estate) -> Breaches:
             way_out = "the service runs in one site only; name a second active site"
             key = at(estate, "services", service.name, "placement.active")
             yield Breach(key=key, value=", ".join(service.placement.active), message=way_out)
+
+
+def _kubernetes_mib(estate: Estate, site: str) -> int:
+    nodes = estate.nodes_at(site)
+    return CLUSTER_MIB + NODE_MIB * (len(nodes) - 1) if nodes else 0
+
+
+def _full(key: str, value: str, needed: str, site: str, services: list[Service]) -> Breach:
+    names = ", ".join(service.name for service in services)
+    way_out = f"the nodes of {site} must offer {needed} to the pods of {names}, one more than declared of each"
+    return Breach(key=key, value=value, message=f"{way_out} while a version changes; enlarge them or ask for less")
 
 
 def _short(key: str, value: str, needed: str, site: str, services: list[Service]) -> Breach:

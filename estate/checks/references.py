@@ -96,6 +96,20 @@ def placements(estate: Estate) -> Breaches:
                 seen.add(site)
 
 
+def pods_by_site(estate: Estate) -> Breaches:
+    """How many pods a service has is said for every site where it runs, and for no other."""
+    for index, service in enumerate(estate.services):
+        placed = service.placement.sites
+        key = nth("services", index, service.name, "pods.replicas")
+        for site in dict.fromkeys(placed):
+            if site not in service.pods.replicas:
+                yield Breach(key=f"{key}.{site}", value="", message="is missing; add it")
+        for site, count in service.pods.replicas.items():
+            if site not in placed:
+                way_out = f"{service.name} does not run at {site}; remove it or place the service there"
+                yield Breach(key=f"{key}.{site}", value=str(count), message=way_out)
+
+
 def management_addresses(estate: Estate) -> Breaches:
     """No two hosts are reached at the same declared management address."""
     first: dict[str, str] = {}

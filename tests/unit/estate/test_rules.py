@@ -45,6 +45,11 @@ def cluster(*sites: str) -> Spoil:
     return lambda d: d["kubernetes"].update(clusters=[{"site": site, "version": "1.37.2"} for site in sites])
 
 
+def pods(**fields: Any) -> Spoil:
+    """Change what approval's pods are given."""
+    return lambda d: d["services"][0]["pods"].update(fields)
+
+
 def second_member_in_futian(d: Document) -> None:
     """A standby beside the primary."""
     host = {**named(d["hosts"], "futian-data1"), "name": "futian-data2", "number": 22, "etcd_votes": 0}
@@ -131,6 +136,12 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("no room for cluster addresses", lambda d: [d["kubernetes"]["cluster_ips"].update(ipv6="fd64:c10d:4::/112"), cluster("futian")(d)], "kubernetes.cluster_ips.ipv6", "fd64:c10d:4::/112", "wider prefix"),
     ("pods among the hosts", lambda d: d["kubernetes"]["pods"].update(ipv4="10.64.0.0/10"), "kubernetes.pods.ipv4", "10.64.0.0/10", "overlaps networks.sites.ipv4"),
     ("control groups of another version", put("hosts", "futian-kube1", platform={"cgroups": "v3"}), "hosts[1](futian-kube1).platform.cgroups", "'v3'", "correct it"),
+    ("pods without a number at a site", pods(replicas={"futian": 2, "shaoguan": 2}), "services[0](approval).pods.replicas.nanshan", "", "add it"),
+    ("pods where the service does not run", pods(replicas={"futian": 2, "nanshan": 2, "shaoguan": 2, "moon": 1}), "services[0](approval).pods.replicas.moon", "1", "does not run at moon"),
+    ("no pods at a site", pods(replicas={"futian": 2, "nanshan": 0, "shaoguan": 2}), "services[0](approval).pods.replicas.nanshan", "0", "greater than or equal to 1"),
+    ("one pod in a city", pods(replicas={"futian": 1, "nanshan": 2, "shaoguan": 2}), "services[0](approval).pods.replicas.futian", "1", "at least 2"),
+    ("no processors for one pod more", lambda d: [pods(cpus=0.75)(d), cluster("futian")(d)], "hosts[1](futian-kube1).cpus", "2", "2.25 processors"),
+    ("no memory for one pod more", lambda d: [pods(memory_mib=512)(d), cluster("futian")(d)], "hosts[1](futian-kube1).memory_mib", "2048", "2560 MiB"),
     ("a city without memory", put("hosts", "nanshan-kube1", memory_mib=512), "hosts[5](nanshan-kube1).memory_mib", "512", "1024 MiB"),
 ]  # fmt: skip
 
