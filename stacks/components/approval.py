@@ -1,4 +1,4 @@
-"""The approval service in one site: its pods, in a namespace of their own, behind a fixed address.
+"""The approval service in one site: its pods, in its bureau's namespace, behind a fixed address.
 
 HAProxy on the site's nodes hands citizens' requests to that address and asks the service itself whether it can answer;
 the edge announces the site by that answer. So a pod is ready as soon as it answers at all: without any database the
@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from estate.addressing import AddressPlan
 from estate.model import Estate
@@ -18,6 +17,7 @@ from playbooks.render import approval
 from playbooks.render.pki import AUTHORITY_FILE
 from playbooks.secrets import Secrets
 from stacks.components.children import child_options
+from stacks.components.tenancy import PROMISED
 from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
 
 READY = Probe(path="/healthz", period_s=1, timeout_s=2, failures=3)
@@ -38,28 +38,23 @@ class ApprovalArgs:
 
 
 class Approval(pulumi.ComponentResource):
-    """`namespace` and `workload`. The options name the provider of the site's cluster."""
+    """The options name the provider of the site's cluster, and make it wait for the bureau's tenancy."""
 
-    namespace: k8s.core.v1.Namespace
     workload: Workload
 
     def __init__(self, name: str, args: ApprovalArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("govcloud:stacks:Approval", name, None, opts)
-        options = child_options(self, opts)
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        self.namespace = k8s.core.v1.Namespace(
-            f"{name}-namespace", metadata={"name": approval.SERVICE, "labels": labels}, opts=options()
-        )
-        self.workload = Workload(approval.SERVICE, _workload(args), options(depends_on=[self.namespace]))
+        self.workload = Workload(approval.SERVICE, _workload(args), child_options(self, opts)())
         self.register_outputs({})
 
 
 def _workload(args: ApprovalArgs) -> WorkloadArgs:
-    wanted = args.estate.service(approval.SERVICE).pods
+    service = args.estate.service(approval.SERVICE)
+    wanted = service.pods
     address = args.plan.service_cluster_ip(args.site, approval.SERVICE)
     password = args.secrets.apply(lambda values: values.passwords.approval_app)
     return WorkloadArgs(
-        namespace=approval.SERVICE,
+        namespace=service.bureau,
         image=args.image,
         replicas=wanted.replicas[args.site],
         resources=Resources(cpu_millis=round(wanted.cpus * 1000), memory_mib=wanted.memory_mib),
@@ -70,6 +65,8 @@ def _workload(args: ApprovalArgs) -> WorkloadArgs:
         environment=approval.pod_environment(args.estate, args.site),
         fields=approval.FIELDS,
         secrets={approval.PASSWORD: pulumi.Output.secret(password)},
-        files={AUTHORITY_FILE: args.secrets.apply(lambda values: values.authority)},
+        # A certificate is no secret: a plan may show it.
+        files={AUTHORITY_FILE: pulumi.Output.unsecret(args.secrets.apply(lambda values: values.authority))},
+        priority_class=PROMISED,
         front=Front(port=approval.PORT, cluster_ips=(str(address.ipv4), str(address.ipv6))),
     )

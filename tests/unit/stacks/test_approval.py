@@ -7,9 +7,11 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
+from pulumi.runtime.rpc import is_rpc_secret
 
 from estate.addressing import plan
 from estate.loader import load
+from stacks.components import tenancy
 from stacks.components.approval import Approval, ApprovalArgs
 from tests.unit.playbooks.clusters import secrets_of, switched_on
 from tests.unit.stacks.declared import Recorded, declare
@@ -31,15 +33,22 @@ def recorded() -> Recorded:
             image=IMAGE,
             secrets=pulumi.Output.secret(secrets_of(ESTATE)),
         )
-        Approval("approval", args, pulumi.ResourceOptions(provider=provider))
+        there = pulumi.ResourceOptions(provider=provider)
+        namespace = k8s.core.v1.Namespace("namespace", metadata={"name": "human-resources"}, opts=there)
+        Approval("approval", args, pulumi.ResourceOptions(provider=provider, depends_on=[namespace]))
 
     return declare(program, "platform")
 
 
+def template(recorded: Recorded) -> dict[str, Any]:
+    """Of the pods. One annotation of it is made of a secret, and the whole is read as one here."""
+    spec = recorded.inputs("approval-deployment")["spec"]
+    return dict((spec["value"] if is_rpc_secret(spec) else spec)["template"])
+
+
 def pod(recorded: Recorded) -> dict[str, Any]:
     """The pods' container."""
-    spec = recorded.inputs("approval-deployment")["spec"]["template"]["spec"]
-    return dict(spec["containers"][0])
+    return dict(template(recorded)["spec"]["containers"][0])
 
 
 def test_the_ingress_asks_at_the_address_that_the_service_has(recorded: Recorded) -> None:
@@ -53,17 +62,15 @@ def test_the_ingress_asks_at_the_address_that_the_service_has(recorded: Recorded
     assert f"    server pods {spec['clusterIPs'][0]}:{port['port']:.0f} " in config
 
 
-def test_everything_is_in_the_sites_cluster_and_in_one_restricted_namespace(recorded: Recorded) -> None:
-    """Which is there before anything in it."""
-    labels = recorded.inputs("approval-namespace")["metadata"]["labels"]
-    assert labels == {"pod-security.kubernetes.io/enforce": "restricted"}
+def test_everything_is_in_the_bureaus_namespace_and_comes_after_it(recorded: Recorded) -> None:
+    """In the site's cluster; and it goes before what the estate has promised nobody."""
     made = [name for name in recorded.requests if name.startswith("approval-")]
-    assert len(made) == 7
+    assert len(made) == 6
     for name in made:
         assert "::there::" in recorded.requests[name].provider
-        if name != "approval-namespace":
-            assert recorded.inputs(name)["metadata"]["namespace"] == "approval"
-            assert "approval-namespace" in recorded.depends_on(name)
+        assert recorded.inputs(name)["metadata"]["namespace"] == ESTATE.service("approval").bureau
+        assert "namespace" in recorded.depends_on(name)
+    assert template(recorded)["spec"]["priorityClassName"] == tenancy.PROMISED
 
 
 def test_a_database_that_is_gone_takes_no_pod_away(recorded: Recorded) -> None:
@@ -75,7 +82,8 @@ def test_a_database_that_is_gone_takes_no_pod_away(recorded: Recorded) -> None:
 def test_the_estate_says_how_many_pods_and_what_each_is_given(recorded: Recorded) -> None:
     """By site."""
     wanted = ESTATE.service("approval").pods
-    assert recorded.inputs("approval-deployment")["spec"]["replicas"] == wanted.replicas["nanshan"]
+    spec = recorded.inputs("approval-deployment")["spec"]
+    assert (spec["value"] if is_rpc_secret(spec) else spec)["replicas"] == wanted.replicas["nanshan"]
     resources = pod(recorded)["resources"]
     assert resources["requests"] == {"cpu": f"{wanted.cpus * 1000:.0f}m", "memory": f"{wanted.memory_mib}Mi"}
 
