@@ -1,16 +1,44 @@
-"""Each city site carries the whole load alone."""
+"""Each city site carries the whole load alone, and what the bureaus may use is there at every site."""
 
 from __future__ import annotations
 
-from estate.checks.breach import Breach, Breaches, at
+import operator
+from dataclasses import dataclass
+
+from estate.checks.breach import Breach, Breaches, at, nth
 from estate.model import Estate, Kind, Service
 
 CLUSTER_MIB = 1024
 """What Kubernetes itself takes on the node with the control plane: docs/measurements.md."""
 NODE_MIB = 384
 """What it takes on every further node."""
+QUOTAS = {"cpus": "processors", "memory_mib": "MiB"}
+"""What a quota shares out, by its field."""
+CHANGING = 2
+"""Pods that a service has beside its own while a version changes."""
 NODE_DISK_MIB = 3072
 """Two versions of the images, unpacked, the registry's copy, the cluster's state; the kubelet evicts from 90 % on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a site's kube hosts offer to the bureaus' workloads."""
+
+    cpus: float
+    memory_mib: int
+
+
+def room(estate: Estate, site: str) -> Room:
+    """After what Kubernetes takes itself."""
+    hosts = estate.hosts_at(site, Kind.KUBE)
+    memory = sum(host.memory_mib for host in hosts) - cluster_mib(estate, site)
+    return Room(cpus=sum(host.cpus for host in hosts), memory_mib=max(memory, 0))
+
+
+def cluster_mib(estate: Estate, site: str) -> int:
+    """Memory that Kubernetes takes at a site; 0 where there is none."""
+    nodes = estate.nodes_at(site)
+    return CLUSTER_MIB + NODE_MIB * (len(nodes) - 1) if nodes else 0
 
 
 def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
@@ -26,29 +54,25 @@ def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
         if cpus < needed_cpus:
             yield _short(at(estate, "hosts", first, "cpus"), f"{cpus:g}", f"{needed_cpus:g} processors", site, services)
         memory, needed = sum(host.memory_mib for host in hosts), sum(s.demand.memory_mib for s in services)
-        needed += _kubernetes_mib(estate, site)
+        needed += cluster_mib(estate, site)
         if memory < needed:
             yield _short(at(estate, "hosts", first, "memory_mib"), str(memory), f"{needed} MiB", site, services)
 
 
-def room_for_pods(estate: Estate) -> Breaches:
-    """A site's nodes hold all pods placed there and, while a new version comes, one more of each service."""
-    for cluster in estate.clusters:
-        hosts = estate.nodes_at(cluster.site)
-        services = [service for service in estate.services if cluster.site in service.pods.replicas]
-        if not hosts or not services:
-            continue
-        pods = [(service.pods, service.pods.replicas[cluster.site] + 1) for service in services]
-        cpus, needed_cpus = sum(host.cpus for host in hosts), sum(pod.cpus * count for pod, count in pods)
-        first = hosts[0].name
-        if cpus < needed_cpus:
-            key = at(estate, "hosts", first, "cpus")
-            yield _full(key, f"{cpus:g}", f"{needed_cpus:g} processors", cluster.site, services)
-        memory, needed = sum(host.memory_mib for host in hosts), sum(pod.memory_mib * count for pod, count in pods)
-        needed += _kubernetes_mib(estate, cluster.site)
-        if memory < needed:
-            key = at(estate, "hosts", first, "memory_mib")
-            yield _full(key, str(memory), f"{needed} MiB", cluster.site, services)
+def quotas_hold_pods(estate: Estate) -> Breaches:
+    """At every site a bureau's quota holds its services' pods while a version changes: of each service one more that
+    comes and one that goes."""
+    for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
+        for index, bureau in enumerate(estate.bureaus):
+            pods = [s.pods for s in estate.services_of(bureau.name) if site in s.pods.replicas]
+            counts = [pod.replicas[site] + CHANGING for pod in pods]
+            for field, unit in {**QUOTAS, "pods": "pods"}.items():
+                each = [1 if field == "pods" else getattr(pod, field) for pod in pods]
+                allowed, needed = getattr(bureau.quota, field), sum(map(operator.mul, each, counts))
+                if allowed < needed:
+                    way_out = f"is less than its pods at {site} ask for while a version changes, {needed:g} {unit}"
+                    key = nth("bureaus", index, bureau.name, f"quota.{field}")
+                    yield Breach(key=key, value=f"{allowed:g}", message=f"{way_out}; raise it or ask for less")
 
 
 def two_pods_where_active(estate: Estate) -> Breaches:
@@ -70,6 +94,38 @@ def room_for_clusters(estate: Estate) -> Breaches:
                 yield Breach(key=key, value=str(host.disk.size_mib), message=way_out)
 
 
+def quotas_cover_services(estate: Estate) -> Breaches:
+    """A bureau may use what its services need in a site that carries them alone."""
+    for index, bureau in enumerate(estate.bureaus):
+        demands = [service.demand for service in estate.services_of(bureau.name)]
+        names = ", ".join(service.name for service in estate.services_of(bureau.name))
+        for field, unit in QUOTAS.items():
+            allowed, needed = getattr(bureau.quota, field), sum(getattr(demand, field) for demand in demands)
+            if allowed < needed:
+                way_out = f"is less than {names} needs alone, {needed:g} {unit}; raise it"
+                key = nth("bureaus", index, bureau.name, f"quota.{field}")
+                yield Breach(key=key, value=f"{allowed:g}", message=way_out)
+
+
+def quotas_fit_every_site(estate: Estate) -> Breaches:
+    """All bureaus may use all of their quotas at once, at every site: any may be the last."""
+    for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
+        if not estate.nodes_at(site):
+            continue
+        offered = room(estate, site)
+        for field, unit in QUOTAS.items():
+            left = getattr(offered, field)
+            for index, bureau in enumerate(estate.bureaus):
+                wanted = getattr(bureau.quota, field)
+                if wanted > left:
+                    way_out = (
+                        f"is more than the kube hosts of {site} have left, {left:g} {unit}; lower it or enlarge them"
+                    )
+                    key = nth("bureaus", index, bureau.name, f"quota.{field}")
+                    yield Breach(key=key, value=f"{wanted:g}", message=way_out)
+                left = max(left - wanted, 0)
+
+
 def active_in_two_sites(estate: Estate) -> Breaches:
     """A service that is active in one site only is gone with that site."""
     for service in estate.services:
@@ -77,17 +133,6 @@ def active_in_two_sites(estate: Estate) -> Breaches:
             way_out = "the service runs in one site only; name a second active site"
             key = at(estate, "services", service.name, "placement.active")
             yield Breach(key=key, value=", ".join(service.placement.active), message=way_out)
-
-
-def _kubernetes_mib(estate: Estate, site: str) -> int:
-    nodes = estate.nodes_at(site)
-    return CLUSTER_MIB + NODE_MIB * (len(nodes) - 1) if nodes else 0
-
-
-def _full(key: str, value: str, needed: str, site: str, services: list[Service]) -> Breach:
-    names = ", ".join(service.name for service in services)
-    way_out = f"the nodes of {site} must offer {needed} to the pods of {names}, one more than declared of each"
-    return Breach(key=key, value=value, message=f"{way_out} while a version changes; enlarge them or ask for less")
 
 
 def _short(key: str, value: str, needed: str, site: str, services: list[Service]) -> Breach:
