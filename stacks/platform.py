@@ -19,6 +19,7 @@ from playbooks.secrets import OPERATOR
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.approval import Approval, ApprovalArgs
 from stacks.components.images import Images, ImagesArgs, RegistryArgs
+from stacks.components.tenancy import tenancies
 from stacks.programs import PLATFORM, Context, address_of, stack_hosts
 from stacks.resources import SITE
 from workstation.errors import GovcloudError
@@ -61,7 +62,7 @@ def _images(context: Context, site: str, parent: pulumi.Resource, secrets: pulum
 def _services(
     context: Context, site: str, secrets: pulumi.Output[SecretValues], opts: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
-    """The services' pods in the site's cluster."""
+    """The bureaus' places in the cluster, and the pods of the services; answers what the next site waits for."""
     image = context.images[approval.SERVICE]
     args = ApprovalArgs(
         estate=context.estate,
@@ -70,7 +71,12 @@ def _services(
         image=image_reference(image.name, image.digest),
         secrets=secrets,
     )
-    return [Approval(approval.SERVICE, args, opts)]
+    cluster = context.estate.cluster_at(site)
+    assert cluster, "only sites with a cluster are declared"
+    bureaus = tenancies(context.estate, cluster, opts)
+    place = bureaus[context.estate.service(approval.SERVICE).bureau]
+    after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[place]))
+    return [*bureaus.values(), Approval(approval.SERVICE, args, after)]
 
 
 def _provider(

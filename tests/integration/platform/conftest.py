@@ -50,7 +50,7 @@ def built(sites: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buil
     Machines(tmp_path / "machines", monkeypatch)
     for site in sites.sites:
         (tmp_path / "machines" / site.address).mkdir()
-        site.cluster.kubectl("delete", "namespace", two_sites.SERVICE, "--ignore-not-found")
+        site.cluster.kubectl("delete", "namespace", two_sites.NAMESPACE, "--ignore-not-found")
         site.empty_registry()
     return sites
 

@@ -9,11 +9,20 @@ import pytest
 from estate.model import Estate
 from playbooks.render.kubernetes import image_reference
 from stacks import engine, state, workspace
-from tests.integration.platform.two_sites import CITY, PASSWORD, REMOTE, SERVICE, Built, kubelets, password_in
+from tests.integration.platform.two_sites import (
+    CITY,
+    NAMESPACE,
+    PASSWORD,
+    REMOTE,
+    SERVICE,
+    Built,
+    kubelets,
+    password_in,
+)
 from workstation.oci import Image
 
 STACK = ["platform"]
-DEPLOYMENT = f"Deployment {SERVICE}/{SERVICE}"
+DEPLOYMENT = f"Deployment {NAMESPACE}/{SERVICE}"
 
 
 def up(estate: Estate, *images: Image, without: tuple[str, ...] = ()) -> tuple[engine.UpResult, list[str]]:
@@ -45,7 +54,7 @@ def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
     assert done.changes == len(planned.changes)
     assert set(done.objects_changed) == names
     assert all(site.holds(first) and site.deployed() == reference(first) for site in built.sites)
-    assert any(line.startswith(f"{CITY}: {DEPLOYMENT.partition(' ')[0]} {SERVICE}/{SERVICE}: 0 of 2") for line in said)
+    assert any(line.startswith(f"{CITY}: {DEPLOYMENT}: 0 of 2") for line in said)
     again, said = up(estate, first)
     assert (again.changes, again.objects_changed) == (0, ())
     assert engine.plan(estate, STACK, made=[first]).changes == ()
@@ -67,13 +76,13 @@ def running(built: Built, estate: Estate, first: Image) -> Built:
 def test_what_was_changed_behind_its_back_is_named_and_repaired(running: Built, estate: Estate, first: Image) -> None:
     """A hand edit, a deleted object, a lost image: each with its site, and nothing else."""
     remote, city = running.sites
-    city.cluster.kubectl("-n", SERVICE, "scale", "deployment", SERVICE, "--replicas=1")
-    remote.cluster.kubectl("-n", SERVICE, "delete", "service", SERVICE)
+    city.cluster.kubectl("-n", NAMESPACE, "scale", "deployment", SERVICE, "--replicas=1")
+    remote.cluster.kubectl("-n", NAMESPACE, "delete", "service", SERVICE)
     remote.empty_registry()
     found = engine.drift(estate, STACK).differences
     assert set(found) == {
         f"{CITY}: {DEPLOYMENT}",
-        f"{REMOTE}: Service {SERVICE}/{SERVICE}",
+        f"{REMOTE}: Service {NAMESPACE}/{SERVICE}",
         f"{REMOTE}: image {SERVICE}",
     }
     assert "spec.replicas: 2 -> 1" in found[f"{CITY}: {DEPLOYMENT}"]
@@ -140,7 +149,7 @@ def test_a_site_that_is_dead_from_the_first_build_on_follows_later(built: Built,
 def test_a_lab_is_forgotten_even_with_dead_clusters(running: Built, estate: Estate, first: Image) -> None:
     """At once, and what runs goes on running; the next `up` knows it again."""
     remote, city = running.sites
-    uid = ("-n", SERVICE, "get", "deployment", SERVICE, "-o", "jsonpath={.metadata.uid}")
+    uid = ("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", "jsonpath={.metadata.uid}")
     before = city.cluster.kubectl(*uid)
     remote.cluster.stop_api()
     lab = estate.model_copy(update={"lab": True})

@@ -42,6 +42,7 @@ SITES = {REMOTE: "127.0.1.3", CITY: "127.0.1.1"}
 """In the order of a change to a live estate, and where each site's cluster and registry are reached."""
 DAYS = 2
 SERVICE = "approval"
+NAMESPACE = load().service(SERVICE).bureau
 
 
 def estate() -> Estate:
@@ -92,6 +93,7 @@ class Site:
             cluster_ips=f"{networks.ipv4},{networks.ipv6}",
         )
         self._registry: subprocess.Popen[bytes] | None = None
+        self._pods = 0
 
     def start(self) -> None:
         """Everything, until it answers."""
@@ -173,21 +175,28 @@ class Site:
     def deployed(self) -> str:
         """The image that the service's pods are started from."""
         path = "jsonpath={.spec.template.spec.containers[0].image}"
-        return self.cluster.kubectl("-n", SERVICE, "get", "deployment", SERVICE, "-o", path)
+        return self.cluster.kubectl("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", path)
 
     def answer_for_pods(self, digests: set[str]) -> None:
         """Report every pod of one of these images as ready."""
         with suppress(GovcloudError):
-            pods = json.loads(self.cluster.kubectl("-n", SERVICE, "get", "pods", "-o", "json"))["items"]
+            pods = json.loads(self.cluster.kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]
             for pod in pods:
                 image = pod["spec"]["containers"][0]["image"]
-                if image.rsplit("@", 1)[-1] in digests:
+                if image.rsplit("@", 1)[-1] in digests and "podIP" not in pod["status"]:
                     self._report(pod["metadata"]["name"])
 
     def _report(self, pod: str) -> None:
-        conditions = [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "PodScheduled")]
-        status = json.dumps({"status": {"phase": "Running", "conditions": conditions}})
-        self.cluster.kubectl("-n", SERVICE, "patch", "pod", pod, "--subresource=status", "--type=merge", "-p", status)
+        self._pods += 1
+        addresses = [f"10.128.0.{self._pods % 250 + 1}", f"fd64:c10d:3::{self._pods}"]
+        status = {
+            "phase": "Running",
+            "conditions": [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "PodScheduled")],
+            "podIP": addresses[0],
+            "podIPs": [{"ip": address} for address in addresses],
+        }
+        patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+        self.cluster.kubectl("-n", NAMESPACE, "patch", "pod", pod, *patch)
 
 
 @contextmanager
