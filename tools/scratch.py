@@ -119,6 +119,7 @@ class ScratchCluster:
             "--service-cluster-ip-range=10.96.0.0/20",
             "--authorization-mode=RBAC",
             "--anonymous-auth=false",
+            "--allow-privileged=true",  # a privileged pod is then refused by its namespace, or by nothing
             "--profiling=false",
         )
         self._wait("kube-apiserver", lambda: self._answers("/readyz"))
