@@ -189,17 +189,58 @@ class Placement(Value):
     active: tuple[Name, ...] = Field(min_length=1)
     ready: tuple[Name, ...] = ()
 
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """All of them, those that serve first."""
+        return (*self.active, *self.ready)
+
+
+class Pods(Value):
+    """What a service's pods are given in the sites' clusters."""
+
+    replicas: dict[Name, Annotated[int, Field(ge=1, le=50, strict=True)]]
+    """How many, by site. While a new version comes, each site has one more."""
+    cpus: Positive
+    """What the scheduler sets aside for each; a pod may use more while nobody else needs it."""
+    memory_mib: Annotated[int, Field(ge=32, strict=True)]
+    """What each may use at most, set aside from the start."""
+
+
+class Quota(Value):
+    """What a bureau may use at each site, each of which carries all load alone when it must."""
+
+    cpus: Positive
+    memory_mib: Annotated[int, Field(ge=64, strict=True)]
+    pods: Annotated[int, Field(ge=1, le=1000, strict=True)]
+    """One more than run is needed for a new version: it starts before an old one ends."""
+
+
+class Bureau(Value):
+    """A part of the city's government that has workloads here: a namespace of its name on every cluster."""
+
+    name: Name
+    title: Title
+    quota: Quota
+
+    @property
+    def group(self) -> str:
+        """To which its people's certificates belong."""
+        return f"bureau:{self.name}"
+
 
 class Service(Value):
     """A workload that the platform promises to its users."""
 
     name: Name
     title: Title
+    bureau: Name
+    """Whose it is, and in whose namespace it runs."""
     number: Annotated[int, Field(ge=1, le=199, strict=True)]
     """Place in the anycast prefixes."""
     placement: Placement
     objectives: Objectives
     demand: Demand
+    pods: Pods
 
 
 class Vantage(Value):
@@ -262,6 +303,7 @@ class Estate(Value):
     links: tuple[Link, ...]
     hosts: tuple[Host, ...] = Field(min_length=1)
     database: Database
+    bureaus: tuple[Bureau, ...]
     services: tuple[Service, ...] = Field(min_length=1)
     vantages: tuple[Vantage, ...]
     registers: Registers
@@ -286,6 +328,14 @@ class Estate(Value):
     def service(self, name: str) -> Service:
         """The service of that name; KeyError where there is none."""
         return _named(self.services, name, "service")
+
+    def bureau(self, name: str) -> Bureau:
+        """The bureau of that name; KeyError where there is none."""
+        return _named(self.bureaus, name, "bureau")
+
+    def services_of(self, bureau: str) -> tuple[Service, ...]:
+        """The services that a bureau answers for."""
+        return tuple(service for service in self.services if service.bureau == bureau)
 
     @property
     def clusters(self) -> tuple[Cluster, ...]:

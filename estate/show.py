@@ -9,7 +9,8 @@ from typing import Literal
 import yaml
 
 from estate.addressing import AddressPlan, Dual, DualNetwork, Segment, plan
-from estate.model import Estate, Kind
+from estate.checks.capacity import room
+from estate.model import Bureau, Estate, Kind
 
 Language = Literal["zh", "en"]
 Both = dict[Language, str]
@@ -50,6 +51,7 @@ def tables(estate: Estate, lang: Language) -> tuple[Table, ...]:
         hosts(estate, computed, lang),
         links(estate, lang),
         services(estate, computed, lang),
+        bureaus(estate, lang),
         database(estate, lang),
         clusters(estate, computed, lang),
         vantages(estate, lang),
@@ -134,6 +136,41 @@ def services(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
     return Table(title={"zh": "服务与目标", "en": "Services and objectives"}[lang], columns=heads[lang], rows=rows)
 
 
+def bureaus(estate: Estate, lang: Language) -> Table:
+    """What each bureau may use at every site with a cluster, what that takes in all, and its share of the smallest."""
+    heads: dict[Language, tuple[str, ...]] = {
+        "zh": ("名称", "中文", "服务", "每中心处理器", "每中心内存 MiB", "每中心 Pod", "合计处理器",
+               "合计内存 MiB", "占容量"),
+        "en": ("name", "title", "services", "CPUs at each site", "MiB at each site", "pods at each site", "CPUs in all",
+               "MiB in all", "of the capacity"),
+    }  # fmt: skip
+    rows = tuple(
+        (
+            bureau.name,
+            getattr(bureau.title, lang),
+            listed([service.name for service in estate.services_of(bureau.name)], lang),
+            f"{bureau.quota.cpus:g}",
+            str(bureau.quota.memory_mib),
+            str(bureau.quota.pods),
+            f"{bureau.quota.cpus * len(estate.clusters):g}",
+            str(bureau.quota.memory_mib * len(estate.clusters)),
+            f"{max(shares(estate, bureau).values(), default=0):.0%}",
+        )
+        for bureau in estate.bureaus
+    )
+    title: Both = {"zh": "委办局（命名空间与配额）", "en": "Bureaus: a namespace and a quota on every cluster"}
+    return Table(title=title[lang], columns=heads[lang], rows=rows)
+
+
+def shares(estate: Estate, bureau: Bureau) -> dict[str, float]:
+    """By site with a cluster, the part of its processors or memory, whichever is more, that the bureau may use."""
+    offered = {cluster.site: room(estate, cluster.site) for cluster in estate.clusters}
+    return {
+        site: max(bureau.quota.cpus / found.cpus, bureau.quota.memory_mib / found.memory_mib)
+        for site, found in offered.items()
+    }
+
+
 def database(estate: Estate, lang: Language) -> Table:
     """Who may be primary and who acknowledges."""
     heads: dict[Language, tuple[str, ...]] = {"zh": ("主机", "中心", "职责"), "en": ("host", "site", "part")}
@@ -216,6 +253,12 @@ def to_json(estate: Estate) -> dict[str, object]:
         "services": [
             {**service.model_dump(mode="json"), "anycast": family(computed.anycast[service.name])}
             for service in estate.services
+        ],
+        "bureaus": [
+            {**bureau.model_dump(mode="json"), "namespace": bureau.name, "group": bureau.group,
+             "services": [service.name for service in estate.services_of(bureau.name)],
+             "sites": [{"site": site, "share": round(share, 4)} for site, share in shares(estate, bureau).items()]}
+            for bureau in estate.bureaus
         ],
         "database": [
             {"host": host.name, "site": host.at, "part": part_of(estate, host.at)} for host in estate.database_members

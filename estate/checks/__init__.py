@@ -22,12 +22,15 @@ IDENTITIES: tuple[Rule, ...] = (
     names.unique_asns,
     names.usable_asns,
     names.free_interface_names,
+    names.free_namespaces,
     references.known_places,
     references.fitting_kinds,
     references.router_at_every_place,
+    references.owners,
     references.link_ends,
     references.vantages,
     references.placements,
+    references.pods_by_site,
     references.management_addresses,
     references.clusters,
     references.needed_disks,
@@ -52,6 +55,10 @@ RULES: tuple[Rule, ...] = (
     capacity.each_site_carries_the_load_alone,
     capacity.active_in_two_sites,
     capacity.room_for_clusters,
+    capacity.two_pods_where_active,
+    capacity.quotas_cover_services,
+    capacity.quotas_fit_every_site,
+    capacity.quotas_hold_pods,
 )
 COMPUTED: tuple[Rule, ...] = (prefixes.large_enough, prefixes.unique_addresses)
 """Rules over the computed address plan. They need known references, so they wait until `IDENTITIES` hold."""

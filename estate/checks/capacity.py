@@ -1,16 +1,44 @@
-"""Each city site carries the whole load alone."""
+"""Each city site carries the whole load alone, and what the bureaus may use is there at every site."""
 
 from __future__ import annotations
 
-from estate.checks.breach import Breach, Breaches, at
+import operator
+from dataclasses import dataclass
+
+from estate.checks.breach import Breach, Breaches, at, nth
 from estate.model import Estate, Kind, Service
 
 CLUSTER_MIB = 1024
 """What Kubernetes itself takes on the node with the control plane: docs/measurements.md."""
 NODE_MIB = 384
 """What it takes on every further node."""
+QUOTAS = {"cpus": "processors", "memory_mib": "MiB"}
+"""What a quota shares out, by its field."""
+CHANGING = 2
+"""Pods that a service has beside its own while a version changes."""
 NODE_DISK_MIB = 3072
 """Two versions of the images, unpacked, the registry's copy, the cluster's state; the kubelet evicts from 90 % on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a site's kube hosts offer to the bureaus' workloads."""
+
+    cpus: float
+    memory_mib: int
+
+
+def room(estate: Estate, site: str) -> Room:
+    """After what Kubernetes takes itself."""
+    hosts = estate.hosts_at(site, Kind.KUBE)
+    memory = sum(host.memory_mib for host in hosts) - cluster_mib(estate, site)
+    return Room(cpus=sum(host.cpus for host in hosts), memory_mib=max(memory, 0))
+
+
+def cluster_mib(estate: Estate, site: str) -> int:
+    """Memory that Kubernetes takes at a site; 0 where there is none."""
+    nodes = estate.nodes_at(site)
+    return CLUSTER_MIB + NODE_MIB * (len(nodes) - 1) if nodes else 0
 
 
 def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
@@ -26,9 +54,34 @@ def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
         if cpus < needed_cpus:
             yield _short(at(estate, "hosts", first, "cpus"), f"{cpus:g}", f"{needed_cpus:g} processors", site, services)
         memory, needed = sum(host.memory_mib for host in hosts), sum(s.demand.memory_mib for s in services)
-        needed += CLUSTER_MIB + NODE_MIB * (len(hosts) - 1) if estate.cluster_at(site) else 0
+        needed += cluster_mib(estate, site)
         if memory < needed:
             yield _short(at(estate, "hosts", first, "memory_mib"), str(memory), f"{needed} MiB", site, services)
+
+
+def quotas_hold_pods(estate: Estate) -> Breaches:
+    """At every site a bureau's quota holds its services' pods while a version changes: of each service one more that
+    comes and one that goes."""
+    for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
+        for index, bureau in enumerate(estate.bureaus):
+            pods = [s.pods for s in estate.services_of(bureau.name) if site in s.pods.replicas]
+            counts = [pod.replicas[site] + CHANGING for pod in pods]
+            for field, unit in {**QUOTAS, "pods": "pods"}.items():
+                each = [1 if field == "pods" else getattr(pod, field) for pod in pods]
+                allowed, needed = getattr(bureau.quota, field), sum(map(operator.mul, each, counts))
+                if allowed < needed:
+                    way_out = f"is less than its pods at {site} ask for while a version changes, {needed:g} {unit}"
+                    key = nth("bureaus", index, bureau.name, f"quota.{field}")
+                    yield Breach(key=key, value=f"{allowed:g}", message=f"{way_out}; raise it or ask for less")
+
+
+def two_pods_where_active(estate: Estate) -> Breaches:
+    """With one pod alone, its loss is seen by citizens until the site is withdrawn."""
+    for service in estate.services:
+        for site in dict.fromkeys(service.placement.active):
+            if service.pods.replicas.get(site, 2) < 2:
+                key = at(estate, "services", service.name, f"pods.replicas.{site}")
+                yield Breach(key=key, value="1", message=f"{site} serves, and a pod may be lost; make it at least 2")
 
 
 def room_for_clusters(estate: Estate) -> Breaches:
@@ -39,6 +92,38 @@ def room_for_clusters(estate: Estate) -> Breaches:
                 way_out = f"is too small for a Kubernetes node; make it at least {NODE_DISK_MIB}"
                 key = at(estate, "hosts", host.name, "disk.size_mib")
                 yield Breach(key=key, value=str(host.disk.size_mib), message=way_out)
+
+
+def quotas_cover_services(estate: Estate) -> Breaches:
+    """A bureau may use what its services need in a site that carries them alone."""
+    for index, bureau in enumerate(estate.bureaus):
+        demands = [service.demand for service in estate.services_of(bureau.name)]
+        names = ", ".join(service.name for service in estate.services_of(bureau.name))
+        for field, unit in QUOTAS.items():
+            allowed, needed = getattr(bureau.quota, field), sum(getattr(demand, field) for demand in demands)
+            if allowed < needed:
+                way_out = f"is less than {names} needs alone, {needed:g} {unit}; raise it"
+                key = nth("bureaus", index, bureau.name, f"quota.{field}")
+                yield Breach(key=key, value=f"{allowed:g}", message=way_out)
+
+
+def quotas_fit_every_site(estate: Estate) -> Breaches:
+    """All bureaus may use all of their quotas at once, at every site: any may be the last."""
+    for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
+        if not estate.nodes_at(site):
+            continue
+        offered = room(estate, site)
+        for field, unit in QUOTAS.items():
+            left = getattr(offered, field)
+            for index, bureau in enumerate(estate.bureaus):
+                wanted = getattr(bureau.quota, field)
+                if wanted > left:
+                    way_out = (
+                        f"is more than the kube hosts of {site} have left, {left:g} {unit}; lower it or enlarge them"
+                    )
+                    key = nth("bureaus", index, bureau.name, f"quota.{field}")
+                    yield Breach(key=key, value=f"{wanted:g}", message=way_out)
+                left = max(left - wanted, 0)
 
 
 def active_in_two_sites(estate: Estate) -> Breaches:

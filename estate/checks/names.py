@@ -8,12 +8,14 @@ from typing import Any
 from estate.checks.breach import Breach, Breaches, nth
 from estate.model import Estate, Site
 
-SECTIONS = ("sites", "peers", "links", "hosts", "services", "vantages")
+SECTIONS = ("sites", "peers", "links", "hosts", "bureaus", "services", "vantages")
 RESERVED_INTERFACES = ("lo", "lan0", "mgmt0")
 TRANSITION_ASN = 23456
 """AS_TRANS (RFC 6793) stands in for every four-byte number and can be nobody's own."""
 LAST_ASNS = (65535, 4294967295)
 """Reserved by RFC 7300."""
+OWN_NAMESPACES = ("default", "kube-")
+"""What Kubernetes keeps for itself: a name, and how others begin."""
 
 
 def unique_names(estate: Estate) -> Breaches:
@@ -62,6 +64,14 @@ def free_interface_names(estate: Estate) -> Breaches:
         if link.name in RESERVED_INTERFACES:
             way_out = f"is the name of an interface that every host has ({', '.join(RESERVED_INTERFACES)}); rename it"
             yield Breach(key=nth("links", index, link.name, "name"), value=link.name, message=way_out)
+
+
+def free_namespaces(estate: Estate) -> Breaches:
+    """A bureau's name becomes a namespace on every cluster."""
+    for index, bureau in enumerate(estate.bureaus):
+        if bureau.name == OWN_NAMESPACES[0] or bureau.name.startswith(OWN_NAMESPACES[1]):
+            way_out = "is a namespace that Kubernetes keeps for itself; give the bureau another name"
+            yield Breach(key=nth("bureaus", index, bureau.name, "name"), value=bureau.name, message=way_out)
 
 
 def _owners(estate: Estate) -> Iterable[tuple[str, int, Any]]:

@@ -18,6 +18,7 @@ from estate.loader import DATA, load
 from estate.model import Estate
 from estate.printed import FOLDER
 from estate.show import Language, places_of, tables, to_json, to_text, to_yaml
+from tests.unit.playbooks.clusters import switched_on
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "real-estate"
 
@@ -71,10 +72,10 @@ def test_tables_are_aligned_in_both_languages(estate: Estate, lang: Language) ->
 def test_each_language_keeps_to_itself(estate: Estate) -> None:
     """What stays in Latin letters in Chinese is what commands and configurations are given: names, units, addresses."""
     assert not re.search(r"[一-鿿]", to_text(estate, "en"))
-    names = {value for places in (estate.places, estate.hosts, estate.links, estate.services, estate.vantages)
-             for value in (place.name for place in places)}  # fmt: skip
+    named = (estate.places, estate.hosts, estate.links, estate.bureaus, estate.services, estate.vantages)
+    names = {place.name for places in named for place in places}
     names |= {link.path for link in estate.links} | {estate.name}
-    units = {"IPv", "ms", "Mbit", "s", "RTO", "RPO", "p", "Kubernetes", "Pod"}
+    units = {"IPv", "ms", "Mbit", "s", "RTO", "RPO", "p", "Kubernetes", "Pod", "MiB"}
     for word in re.findall(r"[A-Za-z][A-Za-z0-9-]*", re.sub(r"[0-9a-f]*:[0-9a-f:]+", "", to_text(estate, "zh"))):
         assert word in names or word.rstrip("0123456789") in units, word
 
@@ -88,6 +89,17 @@ def test_json_has_every_host_with_values_of_their_own_types(estate: Estate) -> N
     assert document["services"][0]["objectives"]["rto_s"] == estate.services[0].objectives.rto_s
     assert ip_address(document["services"][0]["anycast"]["ipv6"]).version == 6
     assert all(re.fullmatch(r"[a-z0-9_]+", key) for key in keys(document))
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_bureau_is_shown_with_what_it_costs(lang: Language) -> None:
+    """What it may use at each site and at all of them, and the larger of its shares of processors and memory."""
+    estate = switched_on(load())
+    shown = next(table for table in tables(estate, lang) if any(row[0] == "human-resources" for row in table.rows))
+    assert shown.rows[0][2:] == ("approval", "1.5", "1024", "8", "4.5", "3072", "100%")
+    bureau = to_json(estate)["bureaus"][0]  # type: ignore[index]
+    assert (bureau["namespace"], bureau["group"]) == ("human-resources", "bureau:human-resources")
+    assert bureau["sites"] == [{"site": site.name, "share": 1.0} for site in estate.sites]
 
 
 def keys(value: Any) -> Iterator[str]:

@@ -1,0 +1,170 @@
+"""Pods as the platform wants them: the plain object, decided from plain values.
+
+Every pod passes the Pod Security level `restricted`. It has no token of the cluster's, resolves names as its node does
+(there is no name service in the cluster) and writes to nothing that outlives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+CONFIGURED = "govcloud/configured"
+"""Annotation with the fingerprint of what a pod has read."""
+CONTAINER = "main"
+FILES = "files"
+PORT_NAME = "http"
+USER = 65532
+"""As in the images that `tools.oci` builds; `restricted` wants one that is not root."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A question over HTTP; anything from 200 to 399 within `timeout_s` is a yes. `failures` in a row are a no."""
+
+    path: str
+    period_s: int = 2
+    timeout_s: int = 1
+    failures: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Of one pod: what is kept for it, and what it may take at most.
+
+    There is no limit on processors: a pod that has waited for its share of a tenth of a second answers late.
+    """
+
+    cpu_millis: int
+    memory_mib: int
+    memory_limit_mib: int = 0
+    """0: what is kept for it is all it may take."""
+
+
+def labels_of(name: str) -> dict[str, str]:
+    """By which a workload's objects and pods are found."""
+    return {"app.kubernetes.io/name": name}
+
+
+def file_key(path: str) -> str:
+    """A file's key in the ConfigMap."""
+    return path.strip("/").replace("/", "__")
+
+
+def pod_spec(
+    name: str,
+    *,
+    image: str,
+    port: int,
+    command: tuple[str, ...],
+    resources: Resources,
+    ready: Probe,
+    alive: Probe | None,
+    started: Probe | None,
+    environment: Mapping[str, pulumi.Input[str]],
+    secrets: tuple[str, ...],
+    fields: Mapping[str, str],
+    files: tuple[str, ...],
+    writable: tuple[str, ...],
+    drain_s: int,
+    grace_s: int,
+    priority_class: str,
+) -> dict[str, Any]:
+    """The pod of a workload; `secrets` are keys of its Secret, `files` paths in its ConfigMap."""
+    asked = {"readinessProbe": ready, "livenessProbe": alive, "startupProbe": started}
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
+        "env": _environment(name, environment, secrets, fields),
+        "resources": _resources(resources),
+        "lifecycle": {"preStop": {"sleep": {"seconds": drain_s}}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": _mounts(files, writable),
+        **{field: _probe(probe) for field, probe in asked.items() if probe},
+    }
+    if command:
+        container["command"] = list(command)
+    spec: dict[str, Any] = {
+        "serviceAccountName": name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "dnsPolicy": "Default",
+        "terminationGracePeriodSeconds": grace_s,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",  # two pods on the last node are better than one
+                "labelSelector": {"matchLabels": labels_of(name)},
+                "matchLabelKeys": ["pod-template-hash"],
+            }
+        ],
+        "containers": [container],
+        "volumes": _volumes(name, files, writable),
+    }
+    if priority_class:
+        spec["priorityClassName"] = priority_class
+    return spec
+
+
+def _environment(
+    name: str, environment: Mapping[str, pulumi.Input[str]], secrets: tuple[str, ...], fields: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """In an order in which plain texts may refer to the others: `$(NAME)` works backwards only."""
+    return [
+        *({"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}} for key, path in fields.items()),
+        *({"name": key, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}} for key in secrets),
+        *({"name": key, "value": text} for key, text in environment.items()),
+    ]
+
+
+def _resources(wanted: Resources) -> dict[str, Any]:
+    limit = wanted.memory_limit_mib or wanted.memory_mib
+    return {
+        "requests": {"cpu": f"{wanted.cpu_millis}m", "memory": f"{wanted.memory_mib}Mi"},
+        "limits": {"memory": f"{limit}Mi"},
+    }
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": probe.path, "port": PORT_NAME},
+        "periodSeconds": probe.period_s,
+        "timeoutSeconds": probe.timeout_s,
+        "failureThreshold": probe.failures,
+    }
+
+
+def _mounts(files: tuple[str, ...], writable: tuple[str, ...]) -> list[dict[str, Any]]:
+    """File by file (`subPath`): a folder as a whole would change under running pods."""
+    return [
+        *({"name": FILES, "mountPath": path, "subPath": file_key(path), "readOnly": True} for path in files),
+        *({"name": _scratch(index), "mountPath": path} for index, path in enumerate(writable)),
+    ]
+
+
+def _volumes(name: str, files: tuple[str, ...], writable: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        *([{"name": FILES, "configMap": {"name": name}}] if files else []),
+        *({"name": _scratch(index), "emptyDir": {"sizeLimit": "64Mi"}} for index in range(len(writable))),
+    ]
+
+
+def _scratch(index: int) -> str:
+    return f"scratch-{index}"

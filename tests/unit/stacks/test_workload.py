@@ -1,0 +1,122 @@
+"""What a workload declares: one name, pods that keep to themselves, and a change that rolls them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from stacks.components.pods import CONFIGURED
+from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
+from tests.unit.stacks.declared import Recorded, declare
+
+ARGS = WorkloadArgs(
+    namespace="records",
+    image="registry.govcloud/desk@sha256:" + "0" * 64,
+    replicas=2,
+    resources=Resources(cpu_millis=100, memory_mib=64),
+    port=8080,
+    ready=Probe(path="/healthz"),
+    environment={"DSN": "hostaddr=$(NODE) password=$(PASSWORD)"},
+    secrets={"PASSWORD": "hunter2hunter2"},
+    fields={"NODE": "status.hostIP"},
+    files={"/etc/desk/ca.crt": "a certificate"},
+    front=Front(port=80, cluster_ips=("10.192.16.10", "fd64:c10d:4::1:10")),
+)
+
+
+def declared(args: WorkloadArgs = ARGS) -> Recorded:
+    """A workload `desk` that waits for another object."""
+
+    def program() -> None:
+        provider = k8s.Provider("there", kubeconfig="{}")
+        first = k8s.core.v1.ConfigMap(
+            "first", metadata={"name": "first"}, opts=pulumi.ResourceOptions(provider=provider)
+        )
+        Workload("desk", args, opts=pulumi.ResourceOptions(provider=provider, depends_on=[first]))
+
+    return declare(program, "platform")
+
+
+def pod(recorded: Recorded) -> dict[str, Any]:
+    """The pods' template."""
+    return dict(recorded.inputs("desk-deployment")["spec"]["template"])
+
+
+def test_every_object_has_the_workloads_name_namespace_and_provider() -> None:
+    """So that they are found, and are where they are meant to be."""
+    recorded = declared()
+    made = [name for name in recorded.requests if name.startswith("desk-")]
+    assert len(made) == 6
+    for name in made:
+        metadata = recorded.inputs(name)["metadata"]
+        assert (metadata["name"], metadata["namespace"]) == ("desk", "records")
+        assert "::there::" in recorded.requests[name].provider
+
+
+def test_everything_waits_for_what_the_workload_was_told_to_wait_for() -> None:
+    """Pulumi does not hand that down; and pods come after what they read."""
+    recorded = declared()
+    made = [name for name in recorded.requests if name.startswith("desk-")]
+    assert all("first" in recorded.depends_on(name) for name in made)
+    assert {"desk-account", "desk-files", "desk-secrets"} < recorded.depends_on("desk-deployment")
+    assert "desk-deployment" in recorded.depends_on("desk-service")
+
+
+@pytest.mark.parametrize("changed", [{"files": {"/etc/desk/ca.crt": "another"}}, {"secrets": {"PASSWORD": "another"}}])
+def test_what_pods_read_rolls_them_when_it_changes(changed: dict[str, Any]) -> None:
+    """By an annotation of their template, which is the same for the same content."""
+    marks = [pod(declared(args))["metadata"]["annotations"] for args in (ARGS, ARGS, replace(ARGS, **changed))]
+    assert CONFIGURED in marks[0]
+    assert marks[0] == marks[1] != marks[2]
+
+
+def test_no_secret_stands_outside_the_secret() -> None:
+    """Pods refer to it, and the Secret's content is marked as one."""
+    recorded = declared()
+    assert "hunter2" not in str(pod(recorded))
+    assert "hunter2" in str(recorded.inputs("desk-secrets"))
+    assert recorded.is_secret("desk-secrets", "stringData")
+
+
+def test_plain_settings_come_after_what_they_refer_to() -> None:
+    """The kubelet fills `$(NAME)` from what stands before only."""
+    names = [entry["name"] for entry in pod(declared())["spec"]["containers"][0]["env"]]
+    assert names == ["NODE", "PASSWORD", "DSN"]
+
+
+def test_files_do_not_change_under_a_running_pod() -> None:
+    """Each is mounted by itself, from a key that a ConfigMap may have."""
+    mounts = pod(declared())["spec"]["containers"][0]["volumeMounts"]
+    assert mounts[0] == {
+        "name": "files",
+        "mountPath": "/etc/desk/ca.crt",
+        "subPath": "etc__desk__ca.crt",
+        "readOnly": True,
+    }
+    assert set(declared().inputs("desk-files")["data"]) == {"etc__desk__ca.crt"}
+
+
+def test_fixed_addresses_are_of_both_families() -> None:
+    """The first is the Service's own."""
+    spec = declared().inputs("desk-service")["spec"]
+    assert (spec["clusterIP"], spec["ipFamilies"]) == ("10.192.16.10", ["IPv4", "IPv6"])
+    assert spec["ipFamilyPolicy"] == "RequireDualStack"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"image": "registry.govcloud/desk:1"}, "has no digest"),
+        ({"min_available": 2}, "it must be less"),
+        ({"drain_s": 15}, "is ended after 15 s"),
+        ({"files": {"ca.crt": "x"}}, "no absolute path"),
+    ],
+)
+def test_what_could_not_work_is_refused(wrong: dict[str, Any], words: str) -> None:
+    """Before anything is declared."""
+    with pytest.raises(ValueError, match=words):
+        replace(ARGS, **wrong)
