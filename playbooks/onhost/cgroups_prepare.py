@@ -17,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 INHERITED = ("cpuset.cpus", "cpuset.mems")
+SHARES = ("cpu.shares", "8192")
+"""All pods of the host together, where every other process that runs on the shared kernel counts 1024."""
 
 
 def hierarchies(mountinfo):
@@ -44,6 +46,9 @@ def prepare(where, name, writable):
         target = group / setting
         if target.exists() and not target.read_text().strip():
             target.write_text((where / setting).read_text())
+    setting, value = SHARES
+    if (group / setting).exists():
+        (group / setting).write_text(value)
 
 
 def main():
