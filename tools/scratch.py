@@ -133,6 +133,7 @@ class ScratchCluster:
             f"--service-cluster-ip-range={self.cluster_ips}",
             "--authorization-mode=RBAC",
             "--anonymous-auth=false",
+            "--allow-privileged=true",  # a privileged pod is then refused by its namespace, or by nothing
             "--profiling=false",
         )
         self._wait("kube-apiserver", lambda: self._answers("/readyz"))

@@ -29,10 +29,20 @@ def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets
 
 
 def access() -> str:
-    """The operators' rights, and the API server's towards kubelets."""
+    """The operators' rights, the API server's towards kubelets, and the watchers'."""
     return document(
         _binding("govcloud:operators", "cluster-admin", "Group", kubernetes.OPERATORS_GROUP),
         _binding(kubernetes_pki.KUBELET_CLIENT, "system:kubelet-api-admin", "User", kubernetes_pki.KUBELET_CLIENT),
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": kubernetes_pki.WATCHERS_USER},
+            "rules": [
+                {"nonResourceURLs": ["/readyz"], "verbs": ["get"]},
+                {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
+            ],
+        },
+        _binding(kubernetes_pki.WATCHERS_USER, kubernetes_pki.WATCHERS_USER, "User", kubernetes_pki.WATCHERS_USER),
     )
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,22 +159,28 @@ class Desk:
             run.said += [line] if (line := events.progress_of(event)) else []
 
 
-@pytest.fixture
-def desk(
-    cluster: ScratchCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Desk]:
-    """A fresh one with an empty namespace."""
+@contextmanager
+def open_desk(cluster: ScratchCluster, home: Path, namespace: str) -> Iterator[Desk]:
+    """A fresh one."""
     workspace.engine_binary()
-    monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
-    monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("KUBECONFIG", raising=False)
-    workspace.prepare()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
+        patch.setenv("GOVCLOUD_HOME", str(home))
+        patch.delenv("KUBECONFIG", raising=False)
+        workspace.prepare()
+        found = Desk(cluster, home, namespace)
+        yield found
+        cluster.start_api() if "kube-apiserver" not in cluster.running else None
+        found.kill(signal.SIGKILL)
+
+
+@pytest.fixture
+def desk(cluster: ScratchCluster, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """A fresh one with an empty namespace."""
     namespace = f"t{abs(hash(request.node.nodeid)) % 10**9}"
     cluster.kubectl("create", "namespace", namespace)
-    found = Desk(cluster, tmp_path / "home", namespace)
-    yield found
-    cluster.start_api() if "kube-apiserver" not in cluster.running else None
-    found.kill(signal.SIGKILL)
+    with open_desk(cluster, tmp_path / "home", namespace) as found:
+        yield found
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
