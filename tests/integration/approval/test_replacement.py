@@ -43,17 +43,18 @@ table ip services {{
 
 
 class Node:
-    """A node's network: the service's address, and the instances that new connections to it are led to."""
+    """A node's network: its own address, the service's, and the instances that new connections to that are led to."""
 
-    def __init__(self, name, address):
-        self.name, self.address = name, address
+    def __init__(self, name, own, address):
+        self.name, self.own, self.address = name, own, address
         self.handle = Path("/run/netns") / name
 
     def open(self):
         """Makes it."""
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         self.ip("link", "set", "lo", "up")
-        self.ip("route", "add", f"{self.address}/32", "dev", "lo")
+        self.ip("address", "add", f"{self.own}/32", "dev", "lo")
+        self.ip("route", "add", f"{self.address}/32", "dev", "lo", "src", str(self.own))
 
     def close(self):
         """Removes it."""
@@ -66,7 +67,7 @@ class Node:
     def lead_to(self, *services):
         """New connections go to one of these by chance, in nftables and as kube-proxy does it; old ones stay."""
         ports = [service.url.rsplit(":", 1)[1] for service in services]
-        chains = [f"    chain pod{n} {{ ip protocol tcp dnat to 127.0.0.1:{port} }}" for n, port in enumerate(ports)]
+        chains = [f"    chain pod{n} {{ ip protocol tcp dnat to 127.0.0.1:{port}; }}" for n, port in enumerate(ports)]
         rules = FILTER.format(
             address=self.address,
             port=approval.PORT,
@@ -83,7 +84,9 @@ def node():
     """The namespace."""
     if os.geteuid() != 0:
         pytest.skip("needs root: a network namespace of its own")
-    made = Node(f"gk-approval-{os.getpid()}", plan(load()).service_cluster_ip("futian", approval.SERVICE).ipv4)
+    computed = plan(load())
+    address = computed.service_cluster_ip("futian", approval.SERVICE).ipv4
+    made = Node(f"gk-approval-{os.getpid()}", computed.lan(HOST).ipv4, address)
     made.open()
     yield made
     made.close()
