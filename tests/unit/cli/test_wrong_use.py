@@ -34,6 +34,8 @@ UNKNOWN = {
     "bench": ("bench", "nosuch"),
     "operations host": ("state", "restore", "--from", "futian-edge1"),
     "scope": ("test", "nosuch"),
+    "site of a cluster": ("kubeconfig", "--site", "nosuch"),
+    "bureau": ("kubeconfig", "--site", "futian", "--bureau", "nosuch"),
 }
 NEED_ROOT = {
     "setup": ("setup",),
