@@ -12,17 +12,18 @@ from workstation.progress import duration, say
 
 if TYPE_CHECKING:
     from estate.model import Estate
+    from workstation.oci import Image
 
 Stacks = Annotated[
     list[str] | None,
-    typer.Argument(metavar="STACK", help="Only these: network, data, a site, province.", show_default="all"),
+    typer.Argument(metavar="STACK", help="Only these: network, data, a site, province, platform.", show_default="all"),
 ]
 Without = Annotated[
     list[str] | None,
     typer.Option(
         "--without",
         metavar="SITE",
-        help="A site that is dead: its hosts are left out, and caught up with by the next `up` without this.",
+        help="A site that is dead: it is left out, and caught up with by the next `up` without this.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Needed: without it nothing is done.")]
@@ -45,13 +46,24 @@ def prepare(names: list[str] | None, without: list[str] | None = None) -> Estate
     return estate
 
 
+def images(estate: Estate, stacks: list[str] | None) -> tuple[Image, ...]:
+    """What the platform's pods are started from, built unless it is there; nothing where no such stack is wanted."""
+    from stacks.programs import PLATFORM, stack_names
+
+    if PLATFORM not in [name for name in stack_names(estate) if not stacks or name in stacks]:
+        return ()
+    from tools.oci import build
+
+    return tuple(build.build(service, say) for service in build.services())
+
+
 def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
     """Show what `up` would change, line by line. Changes nothing; exit 10 where there is something to change."""
     with answers(as_json):
         estate = prepare(stacks, without)
         from stacks import engine
 
-        found = engine.plan(estate, stacks or (), without or (), on_event=say)
+        found = engine.plan(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
         emit(found.as_json()) if as_json else print(found.as_text())
         _tell_deferred(found.deferred, "nothing is planned there")
         if found.changes:
@@ -59,12 +71,12 @@ def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) 
 
 
 def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
-    """Deploy: make every host as declared, which also repairs what was changed by hand."""
+    """Deploy: make every host and cluster as declared, which also repairs what was changed by hand."""
     with answers(as_json, interrupted=GO_ON):
         estate = prepare(stacks, without)
         from stacks import engine
 
-        done = engine.up(estate, stacks or (), without or (), on_event=say)
+        done = engine.up(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
         if as_json:
             emit(done.as_json())
         say(f"up: {done.changes} change(s) in {duration(done.seconds)}")
@@ -72,7 +84,7 @@ def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) ->
 
 
 def drift(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
-    """Compare every host with what was applied; exit 10 where one differs."""
+    """Compare every host and cluster with what was applied; exit 10 where one differs."""
     with answers(as_json):
         estate = prepare(stacks, without)
         from stacks import engine

@@ -12,7 +12,8 @@ Rules (both families alike):
 - a service's anycast address has the service's number in `networks.services`;
 - a cluster's pods are in the site's `number`-th /16 and /56 of `kubernetes.pods`, a node's in its own number-th /24 and
   /64 of that; its Services in the site's `number`-th /20 and /112 of `kubernetes.cluster_ips`, of which the API has
-  the first.
+  the first, and a service of ours the one that comes its number after that: among the first 256, which Kubernetes
+  gives to nobody by itself.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class ClusterNetworks:
     cluster_ips: DualNetwork
     nodes: dict[str, DualNetwork]
     """Each node's part of `pods`, by host."""
+    services: dict[str, Dual]
+    """Where the nodes reach the pods of a service of ours: the fixed address of its Service, by service."""
 
     @property
     def api(self) -> Dual:
@@ -125,6 +128,10 @@ class AddressPlan:
         """The host's address on its segment: what other hosts connect to."""
         lan = self.hosts[host].lan
         return Dual(ipv4=lan.ipv4.ip, ipv6=lan.ipv6.ip)
+
+    def service_cluster_ip(self, site: str, service: str) -> Dual:
+        """The fixed address of a service's pods in the site's cluster. KeyError where it has no cluster."""
+        return self.clusters[site].services[service]
 
     def management(self, host: str) -> IPv4Address:
         """Where the operator reaches the host."""
@@ -254,10 +261,12 @@ def _cluster(estate: Estate, site: str) -> ClusterNetworks:
     assert estate.kubernetes is not None
     number, pools = estate.site(site).number, estate.kubernetes
     pods = _split(pools.pods, (16, 56), number, "kubernetes.pods")
+    own = _split(pools.cluster_ips, (20, 112), number, "kubernetes.cluster_ips")
     return ClusterNetworks(
         site=site,
         pods=pods,
-        cluster_ips=_split(pools.cluster_ips, (20, 112), number, "kubernetes.cluster_ips"),
+        cluster_ips=own,
+        services={s.name: Dual(ipv4=own.ipv4[1 + s.number], ipv6=own.ipv6[1 + s.number]) for s in estate.services},
         nodes={
             host.name: _split(Pool(ipv4=pods.ipv4, ipv6=pods.ipv6), (24, 64), host.number, "kubernetes.pods")
             for host in estate.nodes_at(site)

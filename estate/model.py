@@ -189,6 +189,22 @@ class Placement(Value):
     active: tuple[Name, ...] = Field(min_length=1)
     ready: tuple[Name, ...] = ()
 
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """All of them, those that serve first."""
+        return (*self.active, *self.ready)
+
+
+class Pods(Value):
+    """What a service's pods are given in the sites' clusters."""
+
+    replicas: dict[Name, Annotated[int, Field(ge=1, le=50, strict=True)]]
+    """How many, by site. While a new version comes, each site has one more."""
+    cpus: Positive
+    """What the scheduler sets aside for each; a pod may use more while nobody else needs it."""
+    memory_mib: Annotated[int, Field(ge=32, strict=True)]
+    """What each may use at most, set aside from the start."""
+
 
 class Quota(Value):
     """What a bureau may use at each site, each of which carries all load alone when it must."""
@@ -224,6 +240,7 @@ class Service(Value):
     placement: Placement
     objectives: Objectives
     demand: Demand
+    pods: Pods
 
 
 class Vantage(Value):

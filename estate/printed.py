@@ -43,6 +43,10 @@ def _prefixes(estate: Estate, computed: AddressPlan) -> list[tuple[str, ...]]:
         rows += [(f"pods on {name}", str(part.ipv4), str(part.ipv6)) for name, part in cluster.nodes.items()]
         ips = cluster.cluster_ips
         rows.append((f"cluster addresses of {cluster.site}", str(ips.ipv4), str(ips.ipv6)))
+        rows += [
+            (f"{name} in {cluster.site}'s cluster", str(own.ipv4), str(own.ipv6))
+            for name, own in cluster.services.items()
+        ]
     return rows + [(f"segment of {s.place}", str(s.ipv4), str(s.ipv6)) for s in computed.segments.values()]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ CONTROLLERS = ("memory", "pids")
 """Accounting only. Nobody gets a group of `cpu`: a child group there has no real-time budget, which the wires need."""
 
 NODES = "kubernetes-"
-"""What the names of nested Kubernetes nodes' groups begin with."""
+"""What the names of nested Kubernetes nodes' groups begin with; the rest is the host's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,10 @@ class Layout:
     def groups(self, host: str) -> list[Path]:
         """The machine's groups."""
         return [hierarchy / names.CGROUP / host for hierarchy in self.hierarchies]
+
+    def pods(self, host: str) -> list[Path]:
+        """The groups of the pods on the machine; with version 1 they lie beside the machine's own."""
+        return [hierarchy / f"{NODES}{host}" for hierarchy in self.hierarchies]
 
 
 def detect(root: Path = ROOT) -> Layout:
@@ -59,9 +63,11 @@ def _delegate(root: Path) -> None:
 
 
 def members(layout: Layout, hosts: Iterable[str] | None = None) -> set[int]:
-    """Every process in the groups of those machines, or in any of the lab's."""
+    """Every process in the groups of those machines and of their pods, or in any of the lab's own groups."""
     found: set[int] = set()
-    for group in _all(layout, [""] if hosts is None else hosts):
+    tops = [group for host in ([""] if hosts is None else hosts) for group in layout.groups(host)]
+    tops += [group for host in hosts or () for group in layout.pods(host)]
+    for group in _below(tops):
         with suppress(OSError, ValueError):
             found.update(int(pid) for pid in (group / "cgroup.procs").read_text().split())
     return found
@@ -69,17 +75,17 @@ def members(layout: Layout, hosts: Iterable[str] | None = None) -> set[int]:
 
 def remove(layout: Layout) -> list[Path]:
     """Remove all of the lab's groups; returns those that are still in use."""
-    return _remove(_all(layout, [""]))
+    return _remove(_below(layout.groups("")))
 
 
-def remove_nodes(root: Path = ROOT) -> None:
-    """Remove the empty groups of pods that nodes without power have left.
+def remove_nodes(powered: Collection[str], root: Path = ROOT) -> None:
+    """Remove the empty groups of pods that nodes without power have left; `powered` machines keep theirs.
 
     A machine has no group of its own in every hierarchy of version 1, so there these groups lie beside those of the
     host. The role kubernetes_node gives them their names.
     """
-    for top in sorted(root.glob(f"*/{NODES}*")):
-        _remove([Path(path) for path, _, _ in os.walk(top, topdown=False)])
+    tops = [top for top in sorted(root.glob(f"*/{NODES}*")) if top.name.removeprefix(NODES) not in powered]
+    _remove(_below(tops))
 
 
 def _remove(groups: Iterable[Path]) -> list[Path]:
@@ -94,19 +100,22 @@ def _remove(groups: Iterable[Path]) -> list[Path]:
     return left
 
 
-def _all(layout: Layout, tops: Iterable[str]) -> list[Path]:
-    """The lab's groups at and below `tops` (empty: all) in every hierarchy, the deepest first."""
-    roots = [hierarchy / names.CGROUP / top for hierarchy in layout.hierarchies for top in tops]
-    return [Path(path) for root in roots if root.is_dir() for path, _, _ in os.walk(root, topdown=False)]
+def _below(tops: Iterable[Path]) -> list[Path]:
+    """These groups and all below them, the deepest first."""
+    return [Path(path) for top in tops if top.is_dir() for path, _, _ in os.walk(top, topdown=False)]
 
 
 def memory_bytes(layout: Layout, host: str) -> int | None:
-    """Anonymous memory of the machine, page cache excluded; None where the host does not account it."""
-    for group in layout.groups(host):
-        for key in ("anon", "total_rss"):
-            with suppress(OSError, ValueError):
-                for line in (group / "memory.stat").read_text().splitlines():
-                    name, _, value = line.partition(" ")
-                    if name == key:
-                        return int(value)
+    """Anonymous memory of the machine and its pods, page cache excluded; None where the host does not account it."""
+    found = [read for group in (*layout.groups(host), *layout.pods(host)) if (read := _anonymous(group)) is not None]
+    return sum(found) if found else None
+
+
+def _anonymous(group: Path) -> int | None:
+    for key in ("anon", "total_rss"):
+        with suppress(OSError, ValueError):
+            for line in (group / "memory.stat").read_text().splitlines():
+                name, _, value = line.partition(" ")
+                if name == key:
+                    return int(value)
     return None

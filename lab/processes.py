@@ -67,6 +67,13 @@ def running_machines() -> dict[str, Running]:
     return {host: Running(nspawn=pid, leader=_leader(parents.get(pid, []))) for host, pid in found.items()}
 
 
+def powered() -> set[str]:
+    """Names of all machines under systemd-nspawn on this host, the lab's and others'."""
+    flag = "--hostname="
+    found = [argv for pid in pids() if (argv := command_line(pid)) and Path(argv[0]).name == "systemd-nspawn"]
+    return {argument.removeprefix(flag) for argv in found for argument in argv if argument.startswith(flag)}
+
+
 def _leader(children: Iterable[int]) -> int | None:
     """The child that is PID 1 in a namespace of its own."""
     for pid in children:

@@ -56,6 +56,9 @@ WORDS: dict[str, tuple[Severity, str, str]] = {
     "leader_in_city": (
         Severity.WARNING, "etcd 领导者在同城，失去它将多一次选举", "etcd's leader is in a city",
     ),
+    "cluster_down": (Severity.WARNING, "Kubernetes 接口没有应答", "its Kubernetes API does not answer"),
+    "node_not_ready": (Severity.WARNING, "有节点未就绪", "has nodes that are not ready"),
+    "pods_missing": (Severity.WARNING, "就绪的 Pod 少于所需", "has fewer ready pods than it wants"),
     "unit_failed": (Severity.WARNING, "服务单元失败", "unit has failed"),
     "clock_off": (Severity.WARNING, "时钟偏差", "clock is off"),
 }  # fmt: skip
@@ -88,6 +91,7 @@ def problems(estate: Estate, observed: Observed) -> tuple[Finding, ...]:
         *_votes(estate, observed),
         *_services(estate, observed),
         *_announcements(estate, observed),
+        *_clusters(observed),
         *_hosts(observed),
         *_sessions(observed),
     ]
@@ -167,6 +171,25 @@ def _services(estate: Estate, observed: Observed) -> Iterator[Finding]:
 
 def _not_ready(observed: Observed) -> list[Health]:
     return [health for health in observed.sites if health.path == "readyz" and not health.ok]
+
+
+def _clusters(observed: Observed) -> Iterator[Finding]:
+    """What runs goes on without its API server; that is told as such, and not once more for what it did not say."""
+    for cluster in observed.clusters:
+        if not _reached(observed, cluster.host):
+            continue
+        if not cluster.answers:
+            yield Finding(code="cluster_down", subject=cluster.site, detail=cluster.reason)
+            continue
+        if not cluster.nodes or cluster.nodes_ready < cluster.nodes:
+            yield Finding(code="node_not_ready", subject=cluster.site, detail=f"{cluster.nodes_ready}/{cluster.nodes}")
+        for workload in cluster.workloads:
+            if workload.wanted is not None and workload.ready < workload.wanted:
+                yield Finding(
+                    code="pods_missing",
+                    subject=f"{workload.service} · {cluster.site}",
+                    detail=f"{workload.ready}/{workload.wanted}",
+                )
 
 
 def _announcements(estate: Estate, observed: Observed) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Any
 from estate.model import Estate, Link
 from estate.show import places_of
 from monitors.health import Finding, Language, Severity, sites_up
-from monitors.observe.model import Announcement, Health, Member, Observed, Role
+from monitors.observe.model import Announcement, Cluster, Health, Member, Observed, Role
 
 TITLES = {
     "sites": {"zh": "中心", "en": "Sites"},
@@ -61,8 +61,8 @@ def _headline(estate: Estate, observed: Observed, findings: Sequence[Finding], l
 
 def _sites(estate: Estate, observed: Observed, lang: Language) -> list[list[str]]:
     heads = {
-        "zh": ["", "中心", "主机", "BGP", "BFD", "票", "就绪", "写入", "宣告 v4/v6"],
-        "en": ["", "site", "hosts", "BGP", "BFD", "votes", "ready", "writes", "announced v4/v6"],
+        "zh": ["", "中心", "主机", "BGP", "BFD", "票", "节点", "Pod", "就绪", "写入", "宣告 v4/v6"],
+        "en": ["", "site", "hosts", "BGP", "BFD", "votes", "nodes", "pods", "ready", "writes", "announced v4/v6"],
     }
     rows = [heads[lang]]
     for site in estate.sites:
@@ -77,11 +77,22 @@ def _sites(estate: Estate, observed: Observed, lang: Language) -> list[list[str]
             f"{sum(s.established for s in sessions)}/{len(sessions)}",
             f"{sum(s.bfd_up is True for s in sessions)}/{len(sessions)}",
             f"{sum(v.healthy for v in votes)}/{len(votes)}" + (" ★" if any(v.leader for v in votes) else ""),
+            *_cluster(next((c for c in observed.clusters if c.site == site.name), None)),
             _all_ok(h for h in health if h.path == "readyz"),
             _all_ok(h for h in health if h.path == "writez"),
             _announced(observed, site.name, lang),
         ])  # fmt: skip
     return rows
+
+
+def _cluster(seen: Cluster | None) -> tuple[str, str]:
+    """Its nodes and the services' pods, ready and wanted."""
+    if seen is None:
+        return UNSEEN, UNSEEN
+    if not seen.answers:
+        return DOWN, UNSEEN
+    ready, wanted = sum(w.ready for w in seen.workloads), sum(w.wanted or 0 for w in seen.workloads)
+    return f"{seen.nodes_ready}/{seen.nodes}", f"{ready}/{wanted}"
 
 
 def _announced(observed: Observed, site: str, lang: Language) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from estate.loader import EstateError, load
-from stacks import state
+from stacks import images, state
 from stacks.programs import program
 from workstation.errors import GovcloudError
 
@@ -15,7 +15,7 @@ def main() -> None:
     stack = pulumi.get_stack()
     without = (pulumi.Config("govcloud").get("without") or "").replace(",", " ").split()
     try:
-        declare = program(state.context(load(), stack, without), stack)
+        declare = program(state.context(load(), stack, without, images.remembered()), stack)
     except (GovcloudError, EstateError) as error:
         raise pulumi.RunError(str(error)) from None
     except KeyError as error:

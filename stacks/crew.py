@@ -13,17 +13,18 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from estate.model import Estate
-from stacks import workspace
+from stacks import images, workspace
 from stacks.providers.waves import RUN
 from stacks.reports import Change
 from workstation import paths
+from workstation.oci import Image
 
 OnEvent = Callable[[str], None]
 LAST_LINES = 12
@@ -65,12 +66,21 @@ class Crew:
         without: Sequence[str],
         on_event: OnEvent,
         held: int | None = None,
+        made: Iterable[Image] = (),
     ) -> None:
-        """`held` is the lock's descriptor: the workers hold it too, so that it outlives a command that is killed."""
+        """`held` is the lock's descriptor: the workers hold it too, so that it outlives a command that is killed.
+        `made` are the images that pods are started from.
+        """
         self.answers: list[Answer] = []
         self._held = () if held is None else (held,)
         self._operation, self._on_event = operation, on_event
-        self._request = json.dumps({"estate": estate.model_dump(mode="json"), "without": list(without)})
+        self._request = json.dumps(
+            {
+                "estate": estate.model_dump(mode="json"),
+                "without": list(without),
+                "images": images.as_plain(made),
+            }
+        )
         self._environment = {
             **os.environ,
             **workspace.environment(),

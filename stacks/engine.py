@@ -1,6 +1,6 @@
 """What the command line asks of the stacks: plan, update, drift, destroy. Each stack runs in a process of its own.
 
-Stacks go in stages (network, then data, then the sites and the province); those of one stage go side by side.
+Stacks go in stages (network, data, the sites and the province, then the platform); those of one stage go side by side.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ import time
 from collections.abc import Sequence
 
 from estate.model import Estate
-from stacks import copies, lock, reach, state, worker, workspace
+from stacks import copies, images, lock, reach, state, worker, workspace
 from stacks import restore as way_back
 from stacks.crew import Answer, Crew, OnEvent
 from stacks.lineage import About
-from stacks.programs import DATA, stack_hosts, stack_names, stages
+from stacks.programs import DATA, PLATFORM, stack_hosts, stack_names, stages
 from stacks.reports import Change, DestroyResult, DriftResult, PlanResult, UpResult
 from stacks.restore import Restored
 from workstation.errors import GovcloudError, Refused, WrongUse
+from workstation.oci import Image
 from workstation.ssh import Access
 
 PROTECTED = "is currently marked for protection"
@@ -32,9 +33,14 @@ class StacksFailed(GovcloudError):
 
 
 def up(
-    estate: Estate, stacks: Sequence[str] = (), without: Sequence[str] = (), on_event: OnEvent = lambda line: None
+    estate: Estate,
+    stacks: Sequence[str] = (),
+    without: Sequence[str] = (),
+    on_event: OnEvent = lambda line: None,
+    made: Sequence[Image] = (),
 ) -> UpResult:
-    """Make the estate as declared. `stacks` limits it to some, `without` leaves dead sites out.
+    """Make the estate as declared. `stacks` limits it to some, `without` leaves dead sites out, `made` are the images
+    that pods are started from.
 
     Raises `Locked` while another change runs, `Refused` where guarded resources would go, and `StacksFailed`; what was
     changed before is told.
@@ -45,8 +51,9 @@ def up(
         state.claim(state.instance(estate), on_event)
         _refuse_removals(estate, stacks)
         _ready(estate, stacks, without)
+        images.remember(made)
         try:
-            answers = _run(worker.UP, estate, stacks, without, on_event, held=held)
+            answers = _run(worker.UP, estate, stacks, without, on_event, held=held, made=made)
         finally:
             _copy_out(estate, without, on_event)
         state.prune()
@@ -55,13 +62,18 @@ def up(
         changes=len(changes),
         seconds=time.monotonic() - begun,
         hosts_changed=tuple(sorted({change.host for change in changes if change.host})),
+        objects_changed=tuple(sorted({change.resource for change in changes if change.stack == PLATFORM})),
         stacks={answer.stack: len(answer.changes) for answer in answers},
         deferred=deferred(estate, stacks, without),
     )
 
 
 def plan(
-    estate: Estate, stacks: Sequence[str] = (), without: Sequence[str] = (), on_event: OnEvent = lambda line: None
+    estate: Estate,
+    stacks: Sequence[str] = (),
+    without: Sequence[str] = (),
+    on_event: OnEvent = lambda line: None,
+    made: Sequence[Image] = (),
 ) -> PlanResult:
     """What `up` would change, with the lines that differ. Changes nothing.
 
@@ -72,7 +84,8 @@ def plan(
     state.claim(state.instance(estate), on_event)
     _refuse_removals(estate, stacks)
     _ready(estate, stacks, without)
-    answers = _run(worker.PLAN, estate, stacks, without, on_event, staged=False)
+    images.remember(made)
+    answers = _run(worker.PLAN, estate, stacks, without, on_event, staged=False, made=made)
     changes = tuple(change for answer in answers for change in answer.changes)
     guard(changes)
     return PlanResult(changes=changes, seconds=time.monotonic() - begun, deferred=deferred(estate, stacks, without))
@@ -193,10 +206,11 @@ def _run(
     staged: bool = True,
     backwards: bool = False,
     held: int | None = None,
+    made: Sequence[Image] = (),
 ) -> list[Answer]:
     """All stacks, stage by stage; a failed stage is the last. Raises `StacksFailed`, or `Refused` by protection."""
     order = _selected(estate, stacks, without, staged)
-    crew = Crew(operation, estate, without, on_event, held)
+    crew = Crew(operation, estate, without, on_event, held, made)
     try:
         for stage in reversed(order) if backwards else order:
             if not crew.run(stage):

@@ -11,7 +11,7 @@ from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMeta
 
 from stacks.providers.shape import KINDS, SECRETS
 from stacks.reports import Change
-from stacks.resources import PACKAGE, PLAYBOOK
+from stacks.resources import IMAGE, KUBERNETES, PACKAGE, PLAYBOOK, site_of
 
 OPS = {
     "create": "create",
@@ -27,8 +27,6 @@ OPS = {
 }
 """Engine's step to the word for people; empty where the step is none of their business or told by another."""
 
-KUBERNETES = "kubernetes:"
-"""How types of Kubernetes objects begin."""
 CONTEXT_LINES = 2
 _SECRET = re.compile(rf'{SECRETS}\["([^"]+)"\]')
 _LIST_OF_ERRORS = re.compile(r"\d+ errors? occurred:\s*\* |\n\s*\* ")
@@ -49,6 +47,8 @@ def change_of(stack: str, step: StepEventMetadata) -> Change | None:
     states = [state for state in (step.new, step.old) if state]
     guarded = any(getattr(state, "protect", False) for state in states)
     name = step.urn.rsplit("::", 1)[-1]
+    if step.type == IMAGE:
+        return Change(stack=stack, op=op, resource=_image_name(step), details=_image_details(op, step))
     if step.type != PLAYBOOK:
         return Change(stack=stack, op=op, resource=name, guarded=guarded)
     new = step.new.inputs if step.new and op != "delete" else {}
@@ -66,6 +66,8 @@ def drift_of(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None:
     """Host and findings of a read that found a difference; None for all other steps."""
     if step.type.startswith(KUBERNETES):
         return _object_drift(step)
+    if step.type == IMAGE:
+        return None if step.new else (_image_name(step), ("the registry does not hold it any more",))
     if step.type != PLAYBOOK or not step.new:
         return None
     outputs = step.new.outputs or {}
@@ -88,9 +90,36 @@ def _object_drift(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None
 
 
 def _object_name(step: StepEventMetadata) -> str:
-    """`ConfigMap bureau/settings`: by its ID where it has one, else by the name in the program."""
-    known = next((state.id for state in (step.new, step.old) if state and state.id), "")
-    return f"{step.type.rsplit(':', 1)[-1]} {known or step.urn.rsplit('::', 1)[-1]}"
+    """`futian: ConfigMap bureau/settings`: by its ID where it has one, else by what it shall be called."""
+    states = [state for state in (step.new, step.old) if state]
+    known = next((state.id for state in states if state.id), "") or next(map(_declared_name, states), "")
+    kind = step.type.rsplit(":", 1)[-1]
+    return _at_its_site(step.urn, f"{kind} {known or step.urn.rsplit('::', 1)[-1]}")
+
+
+def _declared_name(state: Any) -> str:
+    metadata = (state.inputs or {}).get("metadata")
+    parts = [metadata.get(key) for key in ("namespace", "name")] if isinstance(metadata, Mapping) else []
+    return "/".join(str(part) for part in parts if part) if all(parts[1:]) else ""
+
+
+def _image_name(step: StepEventMetadata) -> str:
+    return _at_its_site(step.urn, f"image {step.urn.rsplit('::', 1)[-1].removeprefix('image-')}")
+
+
+def _image_details(op: str, step: StepEventMetadata) -> tuple[str, ...]:
+    """The digests; where these are the same, what else differs, by name."""
+    old, new = (str((state.inputs or {}).get("digest", "")) if state else "" for state in (step.old, step.new))
+    if op != "update":
+        return (new,) if new and op == "create" else ()
+    if old != new:
+        return (f"{old} -> {new}",)
+    return tuple(f"{key} differs" for key in sorted({path.split("[")[0] for path in step.detailed_diff or {}}))
+
+
+def _at_its_site(urn: str, text: str) -> str:
+    site = site_of(urn)
+    return f"{site}: {text}" if site else text
 
 
 def _paths(step: StepEventMetadata) -> tuple[str, ...]:
@@ -125,15 +154,23 @@ def faults_of(event: DiagnosticEvent) -> tuple[str, ...]:
         return (": ".join(["the provider was ended before it had answered", *said[-1:]]),)
     parts = _LIST_OF_ERRORS.split(text)
     faults = (_TRANSPORT.sub("", part.strip()) for part in parts)
-    return tuple(fault for fault in faults if fault and not fault.startswith(_ONLY_THAT_IT_FAILED))
+    told = (fault for fault in faults if fault and not fault.startswith(_ONLY_THAT_IT_FAILED))
+    return tuple(_object_said(event, fault) for fault in told)
 
 
 def progress_of(event: EngineEvent) -> str | None:
     """A line for the operator; None where there is nothing to tell."""
     diagnostic = event.diagnostic_event
     if diagnostic and diagnostic.severity == "info" and diagnostic.ephemeral:
-        return clean(diagnostic.message)
+        return _object_said(diagnostic, clean(diagnostic.message))
     return None
+
+
+def _object_said(event: DiagnosticEvent, text: str) -> str:
+    """With site and kind before what is said of a Kubernetes object, which begins with its name."""
+    urn = event.urn or ""
+    kind = urn.split("::")[2].rsplit("$", 1)[-1] if site_of(urn) else ""
+    return _at_its_site(urn, f"{kind.rsplit(':', 1)[-1]} {text}") if kind.startswith(KUBERNETES) else text
 
 
 def clean(text: str) -> str:

@@ -1,6 +1,6 @@
 """The programs: what each stack declares, read from the estate. One stack per site, however many there are.
 
-network -> data -> every site, and province
+network -> data -> every site, and province -> platform, where there are Kubernetes clusters
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.hosts import Hosts, in_order
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
+from workstation.oci import Image
 
 PROJECT = "govcloud"
-NETWORK, DATA, SITE, PROVINCE = "network", "data", "site", "province"
+NETWORK, DATA, SITE, PROVINCE, PLATFORM = "network", "data", "site", "province", "platform"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +36,25 @@ class Context:
     first_build: bool = False
     """Nothing of this stack exists yet: a preview has no secrets to show."""
     built: frozenset[str] = field(default_factory=frozenset)
-    """Hosts that this stack configures already: they are changed one after the other, new ones side by side."""
+    """Hosts that this stack configures already, or sites that it has put pods on: they are changed one after the other,
+    new ones side by side."""
     secrets_exist: bool = True
     """Whether the data stack has made the secrets."""
+    images: Mapping[str, Image] = field(default_factory=dict)
+    """What pods are started from, by service: built before the program is run."""
+    clusters: frozenset[str] = field(default_factory=frozenset)
+    """Sites whose Kubernetes cluster has been brought up: a preview asks no other."""
 
 
 def stack_names(estate: Estate) -> tuple[str, ...]:
     """All stacks, in the order in which they are built."""
-    return (NETWORK, DATA, *(site.name for site in estate.sites), PROVINCE)
+    return tuple(stack for stage in stages(estate) for stack in stage)
 
 
 def stages(estate: Estate) -> tuple[tuple[str, ...], ...]:
     """Stacks by stage: those of one stage may be built side by side."""
-    return ((NETWORK,), (DATA,), (*(site.name for site in estate.sites), PROVINCE))
+    platform = ((PLATFORM,),) if estate.clusters else ()
+    return ((NETWORK,), (DATA,), (*(site.name for site in estate.sites), PROVINCE), *platform)
 
 
 def layer_of(estate: Estate, stack: str) -> str:
@@ -56,9 +63,12 @@ def layer_of(estate: Estate, stack: str) -> str:
 
 
 def stack_hosts(estate: Estate, stack: str) -> tuple[Host, ...]:
-    """The hosts that a stack configures, in the order of a change to a live estate."""
+    """The hosts that a stack configures, in the order of a change to a live estate; the platform's are those through
+    which it reaches the clusters."""
     from playbooks.plan import layer_hosts
 
+    if stack == PLATFORM:
+        return in_order(estate, (estate.nodes_at(cluster.site)[0] for cluster in estate.clusters))
     layer = layer_of(estate, stack)
     return in_order(estate, (host for host in layer_hosts(estate, layer) if layer != SITE or host.at == stack))
 
@@ -70,6 +80,11 @@ def program(context: Context, stack: str) -> Callable[[], None]:
 
     def run() -> None:
         pulumi.export("instance", context.instance)
+        if stack == PLATFORM:
+            from stacks import platform  # Kubernetes' SDK takes a second of imports, and no other stack needs it
+
+            platform.declare(context, _secrets(context, stack).apply(_made))
+            return
         Hosts(
             stack,
             hosts=stack_hosts(context.estate, stack),
@@ -136,6 +151,11 @@ def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]
     if pulumi.runtime.is_dry_run():
         return made.apply(lambda values: _with_unmade(as_secrets(values), unmade(wanted, clusters)))
     return made.apply(as_secrets)
+
+
+def _made(values: SecretValues | None) -> SecretValues:
+    assert values, "the stack has the data stack's secrets"
+    return values
 
 
 def _with_unmade(found: SecretValues, missing: SecretValues) -> SecretValues:

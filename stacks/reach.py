@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import socket
+import ssl
+import time
+from collections.abc import Container, Iterable, Mapping
 
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Host
+from playbooks.render.kubernetes import API_PORT, REGISTRY_PORT
+from stacks.programs import PLATFORM, Context, address_of, stack_hosts
 from workstation import ssh
 from workstation.errors import GovcloudError
 
@@ -13,6 +18,14 @@ TIMEOUT_S = 15.0
 """Longer than ssh takes to notice that a connection which it keeps open leads nowhere."""
 LOOKS = 2
 """A busy host may miss one."""
+ANSWER_S = 5.0
+"""For one connection to a cluster's daemon."""
+PATIENCE_S = 10.0
+"""For a cluster whose daemons restart."""
+COMING_UP_S = 60.0
+"""For a cluster whose host was configured, or got its power back, a moment ago."""
+PAUSE_S = 0.5
+DAEMONS = {"Kubernetes API server": API_PORT, "image registry": REGISTRY_PORT}
 
 
 class SiteDead(GovcloudError):
@@ -53,6 +66,58 @@ def told(wanted: Iterable[Host], missing: Mapping[str, str]) -> SiteDead:
             "the first `./govcloud up` after its return catches up"
         )
     return SiteDead("\n".join(parts), f"nothing was changed; {next_step}")
+
+
+def check_clusters(context: Context, only: Container[str] | None = None, patience_s: float = PATIENCE_S) -> None:
+    """Raises `SiteDead` where a cluster's API server or a site's image registry does not answer in time.
+
+    Clusters at dead sites are not asked; `only` limits it to those of some sites.
+    """
+    hosts = [host for host in stack_hosts(context.estate, PLATFORM) if host.at not in context.without]
+    asked = [host for host in hosts if only is None or host.at in only]
+    deadline = time.monotonic() + patience_s
+    found = ssh.on_each(asked, lambda host: _silent(address_of(context, host), deadline))
+    silent = {host.at: reason for host, reason in zip(asked, found, strict=True) if reason}
+    if not silent:
+        return
+    fresh = [site for site in silent if site not in context.clusters]
+    if fresh:
+        next_step = "its cluster is not there yet: run `./govcloud up` without naming stacks"
+    elif len(silent) == len(context.estate.clusters):
+        next_step = "bring them back; `./govcloud up` without naming stacks repairs their hosts first"
+    else:
+        flags = " ".join(f"--without {site}" for site in silent)
+        next_step = (
+            "bring it back (`./govcloud up` without naming stacks repairs its host first), or leave the site out: "
+            f"add {flags} to the command; the first `./govcloud up` after its return catches up"
+        )
+    raise SiteDead("\n".join(f"{site}: {reason}" for site, reason in silent.items()), next_step)
+
+
+def _silent(address: str, deadline: float) -> str:
+    """Which daemon does not answer before the deadline, and why; empty where all do."""
+    for what, port in DAEMONS.items():
+        while reason := _refusal(address, port):
+            if time.monotonic() > deadline:
+                return f"the {what} at {address}:{port} does not answer: {reason}"
+            time.sleep(PAUSE_S)
+    return ""
+
+
+def _refusal(address: str, port: int) -> str:
+    """Why nobody shakes hands there; empty where somebody does. Who it is, its callers find out."""
+    anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((address, port), ANSWER_S) as connection:
+            with anyone.wrap_socket(connection):
+                return ""
+    except (TimeoutError, ssl.SSLEOFError) as error:
+        return str(error) or "timed out"
+    except ssl.SSLError:
+        return ""  # it has answered: it wants to know who calls
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _belongs(name: str, dead: list[str], sites: Mapping[str, list[str]]) -> bool:

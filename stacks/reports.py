@@ -74,6 +74,8 @@ class UpResult:
     """Changes by stack."""
     deferred: tuple[str, ...] = ()
     """Hosts left out by `--without`; the next update without it catches up."""
+    objects_changed: tuple[str, ...] = ()
+    """What the platform has changed: images and Kubernetes objects, with their sites."""
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -82,7 +84,7 @@ class UpResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftResult:
-    """What hosts have that was not applied: texts by host; empty where all are as applied."""
+    """What hosts and clusters have that was not applied: texts by host or object; empty where all are as applied."""
 
     differences: Mapping[str, tuple[str, ...]]
     seconds: float
@@ -100,7 +102,7 @@ class DriftResult:
     def as_text(self) -> str:
         """For people."""
         if not self.differences:
-            return "no drift: every host that was compared is as applied"
+            return "no drift: all that was compared is as applied"
         lines = []
         for host, found in self.differences.items():
             lines.append(f"{host}:")

@@ -9,11 +9,29 @@ from typing import Any
 import pulumi
 
 from stacks.providers.shape import KINDS, SECRETS
+from workstation.oci import Image as Layout
 
 PACKAGE = "govcloud"
-PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD = (
-    f"{PACKAGE}:index:{name}" for name in ("Playbook", "Authority", "Certificate", "Password")
+PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD, IMAGE = (
+    f"{PACKAGE}:index:{name}" for name in ("Playbook", "Authority", "Certificate", "Password", "Image")
 )
+
+KUBERNETES = "kubernetes:"
+"""How types of Kubernetes objects begin."""
+SITE = f"{PACKAGE}:sites:"
+"""How the type of a site's component begins: everything below it tells by its URN where it is."""
+
+
+def site_of(urn: str) -> str:
+    """The site below whose component the resource stands; empty where it stands below none."""
+    first = urn.split("::")[2].split("$")[0] if urn.count("::") >= 3 else ""
+    return first.removeprefix(SITE) if first.startswith(SITE) else ""
+
+
+def below_site(stack: str, site: str) -> tuple[str, str]:
+    """URN patterns of the site's component and of all below it."""
+    component = f"urn:pulumi:{stack}::{PACKAGE}::{SITE}{site}"
+    return f"{component}::*", f"{component}$**"
 
 
 class Playbook(pulumi.CustomResource):
@@ -92,6 +110,32 @@ class Password(pulumi.CustomResource):
 
     def __init__(self, name: str, *, generation: int = 1, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(PASSWORD, name, {"generation": generation, "text": None}, _secret(opts, "text"))
+
+
+class Image(pulumi.CustomResource):
+    """A service's image in a site's registry. `identity` is as `providers.image` takes it, and becomes secret."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        site: str,
+        image: Layout,
+        url: str,
+        host: str,
+        identity: pulumi.Input[Mapping[str, str]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "site": site,
+            "name": image.name,
+            "digest": image.digest,
+            "folder": str(image.folder),
+            "url": url,
+            "host": host,
+            "identity": pulumi.Output.secret(identity),
+        }
+        super().__init__(IMAGE, name, inputs, opts)
 
 
 def _secret(opts: pulumi.ResourceOptions | None, *outputs: str) -> pulumi.ResourceOptions:

@@ -17,12 +17,16 @@ from pulumi.automation import Deployment
 from estate.addressing import plan as address_plan
 from estate.model import Estate
 from stacks import workspace
-from stacks.programs import DATA, Context, stack_names
+from stacks.programs import DATA, PLATFORM, Context, stack_names
+from stacks.resources import KUBERNETES, PLAYBOOK, site_of
 from workstation import ssh
 from workstation.errors import GovcloudError
+from workstation.oci import Image
 
 LAB_RECORD = Path("/run/govcloud/lab.json")
 """Where a running lab says which one it is."""
+CONTROL_PLANE = "kubernetes_control_plane"
+"""The role that makes a host the head of a Kubernetes cluster."""
 KEPT = 20
 """Checkpoints, histories and engine logs that are kept of each stack."""
 
@@ -44,7 +48,7 @@ def instance(estate: Estate) -> str:
         ) from None
 
 
-def context(estate: Estate, stack: str, without: Iterable[str]) -> Context:
+def context(estate: Estate, stack: str, without: Iterable[str], images: Iterable[Image] = ()) -> Context:
     """What the stack's program is run with, as the state is now."""
     return Context(
         estate=estate,
@@ -53,11 +57,27 @@ def context(estate: Estate, stack: str, without: Iterable[str]) -> Context:
         operator_keys=operator_keys(),
         without=frozenset(without),
         first_build=not resources(stack),
-        built=frozenset(
-            str(one["id"]) for one in resources(stack) if one.get("type") == "govcloud:index:Playbook" and one.get("id")
-        ),
+        built=_with_pods() if stack == PLATFORM else frozenset(str(one["id"]) for one in _playbooks(stack)),
         secrets_exist=bool(resources(DATA)),
+        images={image.name: image for image in images},
+        clusters=frozenset(cluster.site for cluster in estate.clusters if _has_control_plane(cluster.site)),
     )
+
+
+def _playbooks(stack: str) -> list[dict[str, Any]]:
+    return [one for one in resources(stack) if one.get("type") == PLAYBOOK and one.get("id")]
+
+
+def _has_control_plane(site: str) -> bool:
+    """Whether the site's stack has brought one up: its role is among those that were applied."""
+    roles = (role for one in _playbooks(site) for role in (one.get("outputs") or {}).get("roles") or ())
+    return any(role.get("role") == CONTROL_PLANE for role in roles)
+
+
+def _with_pods() -> frozenset[str]:
+    """Sites on whose clusters the platform has put something."""
+    objects = (one for one in resources(PLATFORM) if str(one.get("type")).startswith(KUBERNETES))
+    return frozenset(site for one in objects if (site := site_of(str(one["urn"]))))
 
 
 def operator_keys() -> tuple[str, ...]:
@@ -130,6 +150,16 @@ def repair(stack: str, say: Say) -> None:
     opened = workspace.open_stack(stack)
     exported = opened.export_stack()
     deployment = {**(exported.deployment or {}), "pending_operations": []}
+    opened.import_stack(Deployment(version=exported.version, deployment=deployment))
+
+
+def forget(stack: str) -> None:
+    """Drop all resources from the stack's state; nothing is done to any of them."""
+    if not resources(stack):
+        return
+    opened = workspace.open_stack(stack)
+    exported = opened.export_stack()
+    deployment = {**(exported.deployment or {}), "resources": [], "pending_operations": []}
     opened.import_stack(Deployment(version=exported.version, deployment=deployment))
 
 

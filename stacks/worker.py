@@ -2,9 +2,9 @@
 
     python -m stacks.worker OPERATION STACK
 
-The request is one line of JSON on standard input: {"estate": {…}, "without": […]}. Answers go line by line, as JSON, to
-standard output: {"say": …}, {"change": …}, {"drift": [host, [text…]]}, {"fault": …} and at the end
-{"ended": "done"|"failed"}.
+The request is one line of JSON on standard input: {"estate": {…}, "without": […], "images": […]}. Answers go line by
+line, as JSON, to standard output: {"say": …}, {"change": …}, {"drift": [host or object, [text…]]}, {"fault": …} and at
+the end {"ended": "done"|"failed"}.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
 from estate.model import Estate
-from stacks import events, state, workspace
-from stacks.programs import Context, program
+from stacks import events, images, reach, state, workspace
+from stacks.programs import PLATFORM, Context, program
+from stacks.resources import below_site
 from workstation.errors import GovcloudError
 
 UP, PLAN, DRIFT, DESTROY = "up", "plan", "drift", "destroy"
@@ -44,7 +45,8 @@ def main(argv: list[str]) -> int:
     threading.Thread(target=_end_with_the_command, daemon=True).start()
     tell = Teller()
     try:
-        context = state.context(Estate.model_validate(request["estate"]), stack, request["without"])
+        made = images.from_plain(request["images"])
+        context = state.context(Estate.model_validate(request["estate"]), stack, request["without"], made)
         _OPERATIONS[operation](context, stack, tell)
     except CommandError as error:
         return _failed(tell, "" if tell.faults else _last_words(str(error)))
@@ -86,19 +88,25 @@ class Teller:
 
 
 def _up(context: Context, stack: str, tell: Tell) -> None:
+    if stack == PLATFORM:
+        reach.check_clusters(context, patience_s=reach.COMING_UP_S)
     state.repair(stack, lambda line: tell("say", line))
     opened = workspace.open_stack(stack, program(context, stack))
     opened.up(
         refresh=True,
+        run_program=stack == PLATFORM,  # or clusters would be entered with what the state holds, perhaps expired
         **_manner(context, stack),
         on_event=lambda event: _on_event(event, stack, tell),
     )
 
 
 def _plan(context: Context, stack: str, tell: Tell) -> None:
+    if stack == PLATFORM:
+        reach.check_clusters(context, only=context.clusters)
     opened = workspace.open_stack(stack, program(context, stack))
     opened.preview(
         refresh=True,
+        run_program=stack == PLATFORM,
         **_manner(context, stack),
         on_event=lambda event: _on_event(event, stack, tell, planned=True),
     )
@@ -107,6 +115,8 @@ def _plan(context: Context, stack: str, tell: Tell) -> None:
 def _drift(context: Context, stack: str, tell: Tell) -> None:
     if context.first_build:
         return
+    if stack == PLATFORM:
+        reach.check_clusters(context, only=context.clusters)
 
     def on_event(event: EngineEvent) -> None:
         if event.res_outputs_event:
@@ -128,6 +138,9 @@ def _drift(context: Context, stack: str, tell: Tell) -> None:
 def _destroy(context: Context, stack: str, tell: Tell) -> None:
     if context.first_build:
         return
+    if stack == PLATFORM:
+        state.forget(stack)  # the engine would delete every object, and wait for clusters that may be dead
+        return
     state.repair(stack, lambda line: tell("say", line))
     opened = workspace.open_stack(stack, lambda: None)
     opened.unprotect_all()
@@ -143,10 +156,12 @@ _OPERATIONS = {UP: _up, PLAN: _plan, DRIFT: _drift, DESTROY: _destroy}
 
 
 def _manner(context: Context, stack: str) -> dict[str, Any]:
-    """How all operations but the last are carried out. Hosts at dead sites are neither read nor changed."""
+    """How all operations but the last are carried out. What is at dead sites is neither read nor changed."""
     dead = [host for host in context.estate.own_hosts if host.at in context.without]
+    patterns = [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead]
+    patterns += [pattern for site in sorted(context.without) for pattern in below_site(stack, site)]
     return {
-        "exclude": [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead] or None,
+        "exclude": patterns or None,
         "parallel": AT_ONCE,
         "suppress_outputs": True,
         "suppress_progress": True,
@@ -159,6 +174,8 @@ def _on_event(event: EngineEvent, stack: str, tell: Tell, planned: bool = False)
         begun = events.change_of(stack, event.resource_pre_event.metadata)
         if begun and begun.host:
             tell("say", f"{begun.host}: {stack}: {begun.op}")
+        elif begun and stack == PLATFORM:
+            tell("say", f"{begun.resource}: {begun.op}")
     if step and not (planned and event.res_outputs_event):
         change = events.change_of(stack, step.metadata)
         if change:

@@ -39,10 +39,24 @@ def missing() -> tuple[str, ...]:
 class ScratchCluster:
     """One cluster in a folder. Usable as a context; `stop_api` and `start_api` take its API server away for a while."""
 
-    def __init__(self, folder: Path, controllers: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        controllers: bool = True,
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        cluster_ips: str = "10.96.0.0/20",
+    ) -> None:
+        """The API server listens at the loopback address and port, which is any free one where it is 0.
+
+        `cluster_ips` are the prefixes of Services, with a comma between the families.
+        """
         self.folder, self.controllers = folder, controllers
+        self.address, self.cluster_ips = address, cluster_ips
         self.token = secrets.token_hex(16)
-        self.port, self._etcd_port, self._peer_port, self._controller_port = _free_ports(4)
+        free, self._etcd_port, self._peer_port, self._controller_port = _free_ports(4)
+        self.port = port or free
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.authority = _authority()
 
@@ -54,7 +68,7 @@ class ScratchCluster:
     @property
     def server(self) -> str:
         """The API server's address."""
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.address}:{self.port}"
 
     def __enter__(self) -> ScratchCluster:
         try:
@@ -70,7 +84,7 @@ class ScratchCluster:
     def start(self) -> None:
         """Start all daemons and wait until the API server is ready."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key, cert = pki.issue(self.authority, "kube-apiserver", ["127.0.0.1", "localhost"], DAYS, ["server"])
+        key, cert = pki.issue(self.authority, "kube-apiserver", [self.address, "localhost"], DAYS, ["server"])
         account_key, account_cert = pki.new_authority("accounts", DAYS)
         files = {
             "ca.crt": self.authority.cert,
@@ -105,8 +119,8 @@ class ScratchCluster:
         self._run(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
+            f"--bind-address={self.address}",
+            f"--advertise-address={self.address}",
             "--endpoint-reconciler-type=none",  # refuses loopback addresses
             f"--secure-port={self.port}",
             f"--tls-cert-file={folder}/server.crt",
@@ -116,7 +130,7 @@ class ScratchCluster:
             "--service-account-issuer=https://scratch.invalid",
             f"--service-account-key-file={folder}/accounts.crt",
             f"--service-account-signing-key-file={folder}/accounts.key",
-            "--service-cluster-ip-range=10.96.0.0/20",
+            f"--service-cluster-ip-range={self.cluster_ips}",
             "--authorization-mode=RBAC",
             "--anonymous-auth=false",
             "--allow-privileged=true",  # a privileged pod is then refused by its namespace, or by nothing

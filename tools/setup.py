@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from estate.loader import load
 from tools import debian, environment, golang, prerequisites, wheels
 from tools.image import bake, bootstrap
 from workstation import paths
@@ -57,7 +58,12 @@ class Work:
         return sum(seconds for needed, seconds in steps if needed) + sum(build.expected_s for build in self.builds)
 
 
-def look(groups: Collection[golang.Group] = golang.ALWAYS) -> Work:
+def declared() -> frozenset[golang.Group]:
+    """The builds that the project's own estate needs: Kubernetes only where it has clusters."""
+    return golang.ALWAYS | ({golang.Group.KUBERNETES} if load().clusters else frozenset())
+
+
+def look(groups: Collection[golang.Group]) -> Work:
     """Compare this machine with what is wanted; well under a second."""
     builds, no_wheels = golang.missing(groups), not wheels.ready()
     return Work(
@@ -70,12 +76,14 @@ def look(groups: Collection[golang.Group] = golang.ALWAYS) -> Work:
     )
 
 
-def run(on_progress: Progress | None = None, groups: Collection[golang.Group] = golang.ALWAYS) -> None:
-    """Install and build what is missing; `groups` says which builds are needed, besides packages, wheels and image.
+def run(on_progress: Progress | None = None, groups: Collection[golang.Group] | None = None) -> None:
+    """Install and build what is missing; `groups` says which builds are needed, besides packages, wheels and image:
+    those of the estate where None.
 
     Raises GovcloudError with one sentence per lack before anything is changed.
     """
-    work = look(groups)
+    wanted = declared() if groups is None else groups
+    work = look(wanted)
     prerequisites.check(disk_gib=prerequisites.DISK_GIB if work.base else prerequisites.DISK_READY_GIB)
     if not work.anything:
         return
@@ -88,7 +96,7 @@ def run(on_progress: Progress | None = None, groups: Collection[golang.Group] = 
         go=bool(work.builds),
     )
     with _alone():
-        work = look(groups)
+        work = look(wanted)
         if not work.anything:
             return
         say(f"Setting up, about {duration(work.expected_s)}; if interrupted, the next run goes on.")

@@ -30,6 +30,7 @@ IDENTITIES: tuple[Rule, ...] = (
     references.link_ends,
     references.vantages,
     references.placements,
+    references.pods_by_site,
     references.management_addresses,
     references.clusters,
     references.needed_disks,
@@ -54,8 +55,10 @@ RULES: tuple[Rule, ...] = (
     capacity.each_site_carries_the_load_alone,
     capacity.active_in_two_sites,
     capacity.room_for_clusters,
+    capacity.two_pods_where_active,
     capacity.quotas_cover_services,
     capacity.quotas_fit_every_site,
+    capacity.quotas_hold_pods,
 )
 COMPUTED: tuple[Rule, ...] = (prefixes.large_enough, prefixes.unique_addresses)
 """Rules over the computed address plan. They need known references, so they wait until `IDENTITIES` hold."""

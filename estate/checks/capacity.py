@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 from estate.checks.breach import Breach, Breaches, at, nth
@@ -13,6 +14,8 @@ NODE_MIB = 384
 """What it takes on every further node."""
 QUOTAS = {"cpus": "processors", "memory_mib": "MiB"}
 """What a quota shares out, by its field."""
+CHANGING = 2
+"""Pods that a service has beside its own while a version changes."""
 NODE_DISK_MIB = 3072
 """Two versions of the images, unpacked, the registry's copy, the cluster's state; the kubelet evicts from 90 % on."""
 
@@ -54,6 +57,31 @@ def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
         needed += cluster_mib(estate, site)
         if memory < needed:
             yield _short(at(estate, "hosts", first, "memory_mib"), str(memory), f"{needed} MiB", site, services)
+
+
+def quotas_hold_pods(estate: Estate) -> Breaches:
+    """At every site a bureau's quota holds its services' pods while a version changes: of each service one more that
+    comes and one that goes."""
+    for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
+        for index, bureau in enumerate(estate.bureaus):
+            pods = [s.pods for s in estate.services_of(bureau.name) if site in s.pods.replicas]
+            counts = [pod.replicas[site] + CHANGING for pod in pods]
+            for field, unit in {**QUOTAS, "pods": "pods"}.items():
+                each = [1 if field == "pods" else getattr(pod, field) for pod in pods]
+                allowed, needed = getattr(bureau.quota, field), sum(map(operator.mul, each, counts))
+                if allowed < needed:
+                    way_out = f"is less than its pods at {site} ask for while a version changes, {needed:g} {unit}"
+                    key = nth("bureaus", index, bureau.name, f"quota.{field}")
+                    yield Breach(key=key, value=f"{allowed:g}", message=f"{way_out}; raise it or ask for less")
+
+
+def two_pods_where_active(estate: Estate) -> Breaches:
+    """With one pod alone, its loss is seen by citizens until the site is withdrawn."""
+    for service in estate.services:
+        for site in dict.fromkeys(service.placement.active):
+            if service.pods.replicas.get(site, 2) < 2:
+                key = at(estate, "services", service.name, f"pods.replicas.{site}")
+                yield Breach(key=key, value="1", message=f"{site} serves, and a pod may be lost; make it at least 2")
 
 
 def room_for_clusters(estate: Estate) -> Breaches:

@@ -79,7 +79,7 @@ def vantages(estate: Estate) -> Breaches:
 
 
 def placements(estate: Estate) -> Breaches:
-    """A service is placed on sites of ours that have a host to run it, each site once."""
+    """A service is placed on sites of ours that have a cluster to run its pods, each site once."""
     sites = [site.name for site in estate.sites]
     for index, service in enumerate(estate.services):
         seen: set[str] = set()
@@ -91,9 +91,26 @@ def placements(estate: Estate) -> Breaches:
                 elif not estate.hosts_at(site, Kind.KUBE):
                     way_out = "has no host of kind kube to run the service; add one or place the service elsewhere"
                     yield Breach(key=key, value=site, message=way_out)
+                elif not estate.nodes_at(site):
+                    way_out = "has no Kubernetes cluster to run the service's pods; add one to kubernetes.clusters"
+                    yield Breach(key=key, value=site, message=f"{way_out}, or place the service elsewhere")
                 if site in seen:
                     yield Breach(key=key, value=site, message="stands twice in the placement; keep one")
                 seen.add(site)
+
+
+def pods_by_site(estate: Estate) -> Breaches:
+    """How many pods a service has is said for every site where it runs, and for no other."""
+    for index, service in enumerate(estate.services):
+        placed = service.placement.sites
+        key = nth("services", index, service.name, "pods.replicas")
+        for site in dict.fromkeys(placed):
+            if site not in service.pods.replicas:
+                yield Breach(key=f"{key}.{site}", value="", message="is missing; add it")
+        for site, count in service.pods.replicas.items():
+            if site not in placed:
+                way_out = f"{service.name} does not run at {site}; remove it or place the service there"
+                yield Breach(key=f"{key}.{site}", value=str(count), message=way_out)
 
 
 def owners(estate: Estate) -> Breaches:

@@ -10,7 +10,19 @@ from typing import Any
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
-from monitors.observe.model import Announced, Announcement, Health, HostSeen, Member, Observed, Role, Session, Vote
+from monitors.observe.model import (
+    Announced,
+    Announcement,
+    Cluster,
+    Health,
+    HostSeen,
+    Member,
+    Observed,
+    Role,
+    Session,
+    Vote,
+    Workload,
+)
 
 ANNOUNCED_METRIC = 100
 """Up to this metric the announcer means it; above, it is the last resort."""
@@ -63,6 +75,7 @@ def observed(estate: Estate, plan: AddressPlan, replies: Mapping[str, Reply], *,
         votes=tuple(_vote(host, reply) for host, reply in pairs if host.etcd_votes),
         sites=tuple(h for host, reply in pairs if host.kind is Kind.KUBE for h in _health(estate, host, reply)),
         vantages=tuple(h for host, reply in pairs if host.kind is Kind.VANTAGE for h in _health(estate, host, reply)),
+        clusters=tuple(_cluster(host, reply) for host, reply in pairs if host in estate.nodes_at(host.at)[:1]),
     )
 
 
@@ -205,6 +218,36 @@ def _vote(host: Host, reply: Reply) -> Vote:
         term=_whole(status.get("raftTerm")),
         reason="" if healthy else str(health.get("reason") or reply.why("etcd_health")),
     )
+
+
+def _cluster(host: Host, reply: Reply) -> Cluster:
+    listed = reply.document("nodes")
+    if not isinstance(listed, dict) or listed.get("kind") != "NodeList":
+        return Cluster(site=host.at, host=host.name, answers=False, reason=reply.why("nodes"))
+    nodes = _list(listed.get("items"))
+    return Cluster(
+        site=host.at,
+        host=host.name,
+        answers=True,
+        nodes_ready=sum(_is_ready(node) for node in nodes),
+        nodes=len(nodes),
+        workloads=tuple(
+            _workload(name.removeprefix("pods "), _mapping(reply.document(name)))
+            for name in reply.answers
+            if name.startswith("pods ")
+        ),
+    )
+
+
+def _is_ready(node: Mapping[str, Any]) -> bool:
+    conditions = _list(_mapping(node.get("status")).get("conditions"))
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+def _workload(service: str, deployment: Mapping[str, Any]) -> Workload:
+    """A Status in place of the object, as for one that is not there, has no `spec`."""
+    ready = _whole(_mapping(deployment.get("status")).get("readyReplicas")) or 0
+    return Workload(service=service, ready=ready, wanted=_whole(_mapping(deployment.get("spec")).get("replicas")))
 
 
 def _health(estate: Estate, host: Host, reply: Reply) -> Iterator[Health]:

@@ -135,6 +135,31 @@ class Health:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The pods that a cluster runs of a service."""
+
+    service: str
+    ready: int
+    wanted: int | None
+    """None where the cluster has none of it declared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A site's Kubernetes cluster, by its own API server."""
+
+    site: str
+    host: str
+    """Where the API server runs."""
+    answers: bool
+    """The API server reads its etcd and answers."""
+    nodes_ready: int = 0
+    nodes: int = 0
+    workloads: tuple[Workload, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """Everything that was seen within one look."""
 
@@ -154,6 +179,7 @@ class Observed:
     """Each site's service, asked on its own address from within."""
     vantages: tuple[Health, ...]
     """Each service at its anycast addresses, asked from where its users are."""
+    clusters: tuple[Cluster, ...] = ()
 
     @property
     def primary(self) -> Member | None:

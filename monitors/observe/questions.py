@@ -13,7 +13,8 @@ Questions = dict[str, Question]
 
 PKI = "/etc/govcloud/pki"
 AUTHORITY_FILE = f"{PKI}/ca.crt"
-ETCD_PORT, PATRONI_PORT, HTTPS_PORT = 2379, 8008, 443
+ETCD_PORT, PATRONI_PORT, HTTPS_PORT, KUBERNETES_PORT = 2379, 8008, 443, 6443
+KUBERNETES_PKI = "/etc/kubernetes/pki"
 ROUTE_PROTOCOL = "99"
 """The announcer's mark on its kernel routes."""
 PATHS = ("healthz", "readyz", "writez")
@@ -62,6 +63,8 @@ def of(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
         asked |= _etcd(plan, host)
     if host.kind is Kind.KUBE:
         asked |= _site(estate, plan, host)
+    if host in estate.nodes_at(host.at)[:1]:
+        asked |= _cluster(estate, host)
     if host.kind is Kind.VANTAGE:
         asked |= _vantage(estate, plan, host)
     return asked
@@ -130,6 +133,27 @@ def _site(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
             for path in PATHS:
                 asked[f"health {service.name} 4 {path}"] = _https(address, HTTPS_PORT, service.name, f"/{path}")
     return asked
+
+
+def _cluster(estate: Estate, host: Host) -> Questions:
+    """Its nodes, and of each service placed there the pods. Who can list nodes reads etcd, so /readyz adds nothing."""
+    asked = {"nodes": _kubernetes("/api/v1/nodes")}
+    for service in estate.services:
+        if host.at in (*service.placement.active, *service.placement.ready):
+            asked[f"pods {service.name}"] = _kubernetes(workload_path(service.name))
+    return asked
+
+
+def workload_path(service: str) -> str:
+    """Where a cluster keeps what it runs of a service: a Deployment of its name in a namespace of its name."""
+    return f"/apis/apps/v1/namespaces/{service}/deployments/{service}"
+
+
+def _kubernetes(path: str) -> Question:
+    """The cluster's own certificates, which only the host's root can read."""
+    files = {"ca_file": "ca.crt", "cert_file": "admin.crt", "key_file": "admin.key"}
+    found = _https("127.0.0.1", KUBERNETES_PORT, "kubernetes", path)
+    return found | {key: f"{KUBERNETES_PKI}/{name}" for key, name in files.items()}
 
 
 def _vantage(estate: Estate, plan: AddressPlan, host: Host) -> Questions:

@@ -1,8 +1,11 @@
-"""The approval service on a host: its unit, its settings, and who prepares the database.
+"""The approval service: what its pods are told, and who prepares the database for them.
 
-One host prepares: the first of the first site that actively serves. It needs no proxy for that, it looks for the
-primary among all members itself. All connections are encrypted and check the server's name, which says whether a
-member may be a primary; the service's own go through the host's proxy to whoever is primary at the moment.
+The pods of a site reach the database through the ingress of the node they are on. All connections are encrypted and
+check the server's name, which says whether a member may be a primary; the node's proxy leads them to whoever is primary
+at the moment.
+
+One host prepares the database: the first of the first site that actively serves. It needs no proxy for that, it looks
+for the primary among all members itself.
 """
 
 from __future__ import annotations
@@ -14,83 +17,31 @@ from playbooks.render.pki import AUTHORITY_FILE, PRIMARY_NAME, STANDBY_NAME
 from playbooks.secrets import Secrets
 
 SERVICE = "approval"
-UNIT = "govcloud-approval.service"
-UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-DIRECTORY = "/etc/govcloud/approval"
-SERVICE_ENVIRONMENT = f"{DIRECTORY}/service.env"
-OWNER_ENVIRONMENT = f"{DIRECTORY}/owner.env"
-VENV = "/opt/govcloud/approval"
-LISTEN = "127.0.0.1:8080"
+PORT = 8080
+"""On which the pods listen, and under which the nodes reach them at the service's address in the cluster."""
 WRITE_PORT = 5432
 READ_PORT = 5433
+"""On which the ingress of a node leads its pods to the primary and to the site's own member."""
+SITE_WRITES, SITE_READS, LEAST = 12, 6, 2
+"""Database connections of a site, shared out among its pods; no pod has fewer than `LEAST`. With one pod more at each
+site while a version changes, they stay below what a member of the database takes."""
 DATABASE = "approval"
 APP_LOGIN, OWNER_LOGIN = "approval_app", "approval_owner"
 
-UNIT_TEXT = f"""\
-# Instant approval. Written by govcloud: the next `govcloud up` restores it.
-[Unit]
-Description=Instant approval of household registration
-After=network.target haproxy.service
-StartLimitIntervalSec=0
+DIRECTORY = "/etc/govcloud/approval"
+OWNER_ENVIRONMENT = f"{DIRECTORY}/owner.env"
+FORMER_UNIT = "govcloud-approval.service"
+"""As which the service ran on hosts before it ran in pods: it goes where it is still found."""
 
-[Service]
-Type=exec
-EnvironmentFile={SERVICE_ENVIRONMENT}
-ExecStart={VENV}/bin/python -m approval
-Restart=always
-RestartSec=500ms
-TimeoutStopSec=10
-DynamicUser=yes
-OOMScoreAdjust=-500
-# Before whatever else the host does when processors are short.
-Nice=-5
-MemoryMax=1G
-TasksMax=128
-LimitNOFILE=16384
-
-# It needs sockets and nothing else.
-CapabilityBoundingSet=
-NoNewPrivileges=yes
-PrivateDevices=yes
-PrivateTmp=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHome=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectSystem=strict
-InaccessiblePaths=-{OWNER_ENVIRONMENT}
-LockPersonality=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallErrorNumber=EPERM
-UMask=0077
-
-[Install]
-WantedBy=multi-user.target
-"""
+NODE, POD, PASSWORD = "NODE_IP", "APPROVAL_INSTANCE", "PGPASSWORD"
+"""What a pod learns of itself, and what libpq reads a password from."""
+FIELDS = {NODE: "status.hostIP", POD: "metadata.name"}
 
 
 def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
-    """The service on `host`; on the preparing host also the schema and the registers."""
+    """On the preparing host the schema and the registers; elsewhere nothing but the tools for an officer."""
     prepares = host.name == preparing_host(estate)
-    restart = (f"restart:{UNIT}",)
-    files = [
-        File(path=UNIT_FILE, text=UNIT_TEXT, notify=restart),
-        File(
-            path=SERVICE_ENVIRONMENT,
-            text=service_environment(estate, host, secrets),
-            mode="0600",
-            secret=True,
-            notify=restart,
-        ),
-    ]
+    files = []
     if prepares:
         owner = owner_environment(estate, plan, secrets)
         files.append(File(path=OWNER_ENVIRONMENT, text=owner, mode="0600", secret=True))
@@ -99,7 +50,8 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
         "people": estate.registers.people if estate.lab else 0,
         "seed": estate.registers.seed,
     }
-    return RoleInput(role="approval", settings=settings, files=tuple(files), units=(Unit(name=UNIT),))
+    gone = Unit(name=FORMER_UNIT, enabled=False, active=False)
+    return RoleInput(role="approval", settings=settings, files=tuple(files), units=(gone,))
 
 
 def preparing_host(estate: Estate) -> str:
@@ -110,20 +62,22 @@ def preparing_host(estate: Estate) -> str:
     raise LookupError("no host of an active site runs the approval service")
 
 
-def service_environment(estate: Estate, host: Host, secrets: Secrets) -> str:
-    """Settings of the service. Synthetic applicants are let in only where the estate may be destroyed."""
-    password = secrets.passwords.approval_app
-    return "\n".join(
-        (
-            f"GOVCLOUD_SITE={host.at}",
-            f"APPROVAL_LISTEN={LISTEN}",
-            f'APPROVAL_WRITE_DSN="{_proxied(PRIMARY_NAME, WRITE_PORT, password)}"',
-            f'APPROVAL_READ_DSN="{_proxied(STANDBY_NAME, READ_PORT, password)}"',
-            f"APPROVAL_SYNTHETIC={int(estate.lab)}",
-            "APPROVAL_REQUIRE_SYNC=1",
-            "",
-        )
-    )
+def pod_environment(estate: Estate, site: str) -> dict[str, str]:
+    """Settings of the pods; `$(NAME)` stands for one of `FIELDS`, and the password is nowhere in them.
+
+    They listen in both families. Synthetic applicants are let in only where the estate may be destroyed.
+    """
+    count = estate.service(SERVICE).pods.replicas[site]
+    return {
+        "GOVCLOUD_SITE": site,
+        "APPROVAL_LISTEN": f":{PORT}",
+        "APPROVAL_WRITE_DSN": _connection(PRIMARY_NAME, f"$({NODE})", WRITE_PORT, APP_LOGIN),
+        "APPROVAL_READ_DSN": _connection(STANDBY_NAME, f"$({NODE})", READ_PORT, APP_LOGIN),
+        "APPROVAL_WRITE_CONNECTIONS": str(max(LEAST, SITE_WRITES // count)),
+        "APPROVAL_READ_CONNECTIONS": str(max(LEAST, SITE_READS // count)),
+        "APPROVAL_SYNTHETIC": str(int(estate.lab)),
+        "APPROVAL_REQUIRE_SYNC": "1",
+    }
 
 
 def owner_environment(estate: Estate, plan: AddressPlan, secrets: Secrets) -> str:
@@ -131,13 +85,11 @@ def owner_environment(estate: Estate, plan: AddressPlan, secrets: Secrets) -> st
     members = [plan.lan(member.name).ipv4 for member in estate.database_members]
     names = ",".join(PRIMARY_NAME for _ in members)
     addresses = ",".join(str(address) for address in members)
-    where = f"host={names} hostaddr={addresses} port={WRITE_PORT} target_session_attrs=read-write"
-    return f'APPROVAL_OWNER_DSN="{where} {_login(OWNER_LOGIN, secrets.passwords.approval_owner)}"\n'
+    where = _connection(names, addresses, WRITE_PORT, OWNER_LOGIN)
+    password = secrets.passwords.approval_owner
+    return f'APPROVAL_OWNER_DSN="{where} target_session_attrs=read-write password={password}"\n'
 
 
-def _proxied(name: str, port: int, password: str) -> str:
-    return f"host={name} hostaddr=127.0.0.1 port={port} {_login(APP_LOGIN, password)}"
-
-
-def _login(user: str, password: str) -> str:
-    return f"dbname={DATABASE} user={user} password={password} sslmode=verify-full sslrootcert={AUTHORITY_FILE}"
+def _connection(names: str, addresses: str, port: int, user: str) -> str:
+    where = f"host={names} hostaddr={addresses} port={port} dbname={DATABASE} user={user}"
+    return f"{where} sslmode=verify-full sslrootcert={AUTHORITY_FILE}"

@@ -1,7 +1,8 @@
 """The prober on an operations host: it asks from outside, as a citizen or a neighbouring site would.
 
 It answers to the watchers of all sites on its own segment's address only. The name in certificates is asked for, not
-taken from the address, so that an anycast address and a site's own address are checked alike.
+taken from the address, so that an anycast address and a site's own address are checked alike. To a cluster's API server
+it shows a certificate that lets it see whether that is ready, and its nodes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import yaml
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Service
 from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.render import kubernetes, kubernetes_pki
 from playbooks.render.pki import AUTHORITY_FILE
 from playbooks.render.text import banner
 from playbooks.secrets import Secrets
@@ -22,9 +24,12 @@ UNIT = "prometheus-blackbox-exporter.service"
 CONFIG_FILE = "/etc/prometheus/blackbox.yml"
 DEFAULTS_FILE = "/etc/default/prometheus-blackbox-exporter"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/govcloud.conf"
+CLUSTERS = "/etc/prometheus/clusters"
 TIMEOUT = "2s"
 """Longer than any healthy answer; a citizen has given up by then."""
 PING = "ping"
+NODE_READY = '"type":"Ready","status":"True"'
+"""As the API server writes it to clients that are no person's."""
 
 
 def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
@@ -41,14 +46,41 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
             ),
             File(path=DEFAULTS_FILE, text=defaults_text(plan, host), notify=restart),
             File(path=DROP_IN, text=drop_in(host), notify=restart),
+            *(file for cluster in estate.clusters for file in _identity(cluster.site, secrets)),
         ),
         units=(Unit(name=UNIT),),
     )
 
 
+def _identity(site: str, secrets: Secrets) -> tuple[File, File, File]:
+    """What the prober shows to a site's API server, and what it knows that by. It reads them at each question."""
+    cluster = secrets.clusters[site]
+    own = kubernetes.pair(cluster, kubernetes_pki.WATCHERS)
+    return (
+        File(path=f"{CLUSTERS}/{site}-ca.crt", text=cluster.authority),
+        File(path=f"{CLUSTERS}/{site}.crt", text=own.cert),
+        kubernetes.secret_file(f"{CLUSTERS}/{site}.key", own.key, owner="prometheus"),
+    )
+
+
+def cluster_module(site: str) -> str:
+    """Whether the site's API server is ready."""
+    return f"cluster-{site}"
+
+
+def node_module(site: str) -> str:
+    """Whether a node is ready, by the word of the site's API server."""
+    return f"node-{site}"
+
+
 def config_text(estate: Estate, host: Host) -> str:
-    """One module per service, and one that only asks whether a place is there."""
+    """One module per service, two per cluster, and one that only asks whether a place is there."""
     modules: dict[str, Any] = {service.name: _https(service) for service in estate.services}
+    for cluster in estate.clusters:
+        modules[cluster_module(cluster.site)] = _kubernetes(cluster.site)
+        modules[node_module(cluster.site)] = _kubernetes(
+            cluster.site, fail_if_body_not_matches_regexp=[NODE_READY], headers={"Accept": "application/json"}
+        )
     modules[PING] = {"prober": "icmp", "timeout": TIMEOUT}
     return banner("Modules of the prober", host.name) + yaml.safe_dump({"modules": modules}, sort_keys=False)
 
@@ -64,6 +96,26 @@ def _https(service: Service) -> dict[str, Any]:
             "follow_redirects": False,
             "headers": {"Host": service.name},
             "tls_config": {"ca_file": AUTHORITY_FILE, "server_name": service.name},
+        },
+    }
+
+
+def _kubernetes(site: str, **more: Any) -> dict[str, Any]:
+    return {
+        "prober": "http",
+        "timeout": TIMEOUT,
+        "http": {
+            "method": "GET",
+            "valid_status_codes": [200],
+            "fail_if_not_ssl": True,
+            "follow_redirects": False,
+            **more,
+            "tls_config": {
+                "ca_file": f"{CLUSTERS}/{site}-ca.crt",
+                "cert_file": f"{CLUSTERS}/{site}.crt",
+                "key_file": f"{CLUSTERS}/{site}.key",
+                "server_name": "kubernetes",
+            },
         },
     }
 

@@ -15,6 +15,7 @@ from estate.model import Estate, Host
 from playbooks import onhost
 from playbooks.hostplan import Account, File, RoleInput, Unit
 from playbooks.render import pki
+from playbooks.render.confinement import CONFINED
 from playbooks.render.text import banner
 from playbooks.secrets import Secrets
 
@@ -174,20 +175,7 @@ RuntimeDirectory=govcloud-etcd
 RuntimeDirectoryPreserve=yes
 StateDirectory=govcloud-etcd
 ReadWritePaths={disk or "/var/lib"}
-UMask=0077
-CapabilityBoundingSet=
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-NoNewPrivileges=yes
-PrivateTmp=yes
-ProtectControlGroups=yes
-ProtectHome=yes
-ProtectSystem=strict
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
+{CONFINED}
 
 [Install]
 WantedBy=multi-user.target

@@ -1,9 +1,11 @@
 """The ingress of a site: HAProxy ends the citizens' TLS and leads the service to the right database.
 
-Towards citizens it answers at the services' anycast addresses and at its own. Towards the database it keeps two local
-ports: one to whoever Patroni says is primary, and one to the members of its own site, whatever Patroni says: reads go
-on when every Patroni is down. When the primary loses its role, open sessions to it are closed at once, so that nobody
-waits for an answer that cannot come.
+Towards citizens it answers at the services' anycast addresses and at its own, and hands their requests to the service's
+pods at its fixed address in the cluster. A pod may end in the middle of a request: then another one is asked.
+
+Towards the database it keeps two ports, for its own node's pods: one to whoever Patroni says is primary, and one to the
+members of its own site, whatever Patroni says: reads go on when every Patroni is down. When the primary loses its role,
+open sessions to it are closed at once, so that nobody waits for an answer that cannot come.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from ipaddress import IPv4Address, IPv6Address
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host
 from playbooks.hostplan import File, RoleInput, Unit
-from playbooks.render import approval
+from playbooks.render import approval, kubernetes_node, nftables
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
+from playbooks.render.text import banner, lines
 from playbooks.secrets import Secrets
 
 CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
+FILTER_FILE = f"{nftables.FRAGMENTS}/60-ingress.nft"
 UNIT = "haproxy.service"
 CITIZENS_PORT = 443
 SERVICE_METRICS_PORT = 8080
@@ -91,6 +95,15 @@ string '{"code":"site_down","message":"本中心暂时无法办理，请稍后�
 hdr Retry-After 1 hdr X-Govcloud-Site %(site)s
 """
 
+RETRIES = """\
+    # A pod that is gone or goes before it has answered: the next connection leads to another. It is safe to ask twice,
+    # because an application's key makes the second answer the first one; whoever has no key is refused.
+    retries 6
+    retry-on conn-failure empty-response
+    # On this very host; also the pause before a connection is tried again.
+    timeout connect 400ms
+"""
+
 
 def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
     """HAProxy on `host`. Its certificate is the role pki's; a new one changes the configuration, so it is loaded."""
@@ -101,12 +114,40 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
         validate="haproxy -c -f %s",
         notify=(f"reload:{UNIT}",),
     )
-    return RoleInput(role="ingress", files=(config,), units=(Unit(name=UNIT),), sysctls=SYSCTLS)
+    files = (*_filter(estate, plan, host), config)
+    return RoleInput(role="ingress", files=files, units=(Unit(name=UNIT),), sysctls=SYSCTLS)
+
+
+def _filter(estate: Estate, plan: AddressPlan, host: Host) -> tuple[File, ...]:
+    if host not in estate.nodes_at(host.at):
+        return ()
+    return (
+        File(
+            path=FILTER_FILE,
+            text=filter_text(plan, host),
+            validate="/usr/sbin/nft -c -f %s",
+            notify=nftables.RELOAD,
+        ),
+    )
+
+
+def filter_text(plan: AddressPlan, host: Host) -> str:
+    """The node's own pods, and nobody else, reach the ways to the database."""
+    pods, lan = plan.clusters[host.at].nodes[host.name], plan.lan(host.name)
+    ports = f"tcp dport {{ {approval.WRITE_PORT}, {approval.READ_PORT} }} accept"
+    rules = (
+        f'iifname "{kubernetes_node.BRIDGE}" ip saddr {pods.ipv4} ip daddr {lan.ipv4} {ports}',
+        f'iifname "{kubernetes_node.BRIDGE}" ip6 saddr {pods.ipv6} ip6 daddr {lan.ipv6} {ports}',
+    )
+    chain = ("    chain input_extra {", *(f"        {rule}" for rule in rules), "    }")
+    return banner("The database's ports in the packet filter", host.name) + lines(
+        "", "table inet govcloud {", chain, "}"
+    )
 
 
 def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """The whole configuration of one host."""
-    parts = [HEAD, _citizens(estate, plan, host), _service(host), _observation(plan, host)]
+    parts = [HEAD, _citizens(estate, plan, host), _service(estate, plan, host), _observation(plan, host)]
     parts += [_primary(estate, plan, host), _local(estate, plan, host)]
     return "\n".join(parts)
 
@@ -119,24 +160,35 @@ def _citizens(estate: Estate, plan: AddressPlan, host: Host) -> str:
     return f"frontend citizens\n{binds}{CITIZENS_RULES % {'site': host.at}}    default_backend approval\n"
 
 
-def _service(host: Host) -> str:
-    errors = "".join(SERVICE_DOWN % {"status": status, "site": host.at} for status in (502, 503, 504))
+def _service(estate: Estate, plan: AddressPlan, host: Host) -> str:
+    """At a site without a cluster there are no pods, and it says that it cannot answer."""
+
+    def server(options: str) -> str:
+        if host not in estate.nodes_at(host.at):
+            return ""
+        address = plan.service_cluster_ip(host.at, approval.SERVICE).ipv4
+        return f"    server pods {_socket(address, approval.PORT)} {options}\n"
+
+    common = RETRIES + "".join(SERVICE_DOWN % {"status": status, "site": host.at} for status in (502, 503, 504))
     return (
         "backend approval\n"
         "    mode http\n"
         "    option httpchk GET /healthz\n"
         "    http-check expect status 200\n"
-        f"{errors}"
-        f"    server local {approval.LISTEN} maxconn {MOST_READS} check inter 1s fall 3 rise 1\n\n"
+        f"{common}"
+        f"{server(f'maxconn {MOST_READS} check inter 1s fall 3 rise 1')}\n"
         "backend applications\n"
         "    mode http\n"
-        f"{errors}"
-        f"    server local {approval.LISTEN} maxconn {MOST_WRITES} track approval/local\n\n"
+        f"{common}"
+        f"{server(f'maxconn {MOST_WRITES} track approval/pods')}\n"
         "# Probes have a way of their own: a site is not withdrawn because its queue of citizens is long.\n"
         "backend probes\n"
         "    mode http\n"
-        f"{errors}"
-        f"    server local {approval.LISTEN} track approval/local\n"
+        "    # Each by a connection of its own, so that every pod is asked in its turn.\n"
+        "    http-reuse never\n"
+        "    option http-server-close\n"
+        f"{common}"
+        f"{server('track approval/pods')}"
     )
 
 
@@ -167,7 +219,7 @@ def _primary(estate: Estate, plan: AddressPlan, host: Host) -> str:
     )
     return (
         "# Whoever is primary.\n"
-        f"listen database-primary\n    bind 127.0.0.1:{approval.WRITE_PORT}\n    mode tcp\n    balance first\n"
+        f"listen database-primary\n{_ways(estate, plan, host, approval.WRITE_PORT)}    mode tcp\n    balance first\n"
         "    timeout client 1h\n    timeout server 1h\n"
         "    option httpchk\n    http-check send meth GET uri /primary ver HTTP/1.1 hdr Host patroni\n"
         "    http-check expect status 200\n"
@@ -188,12 +240,18 @@ def _local(estate: Estate, plan: AddressPlan, host: Host) -> str:
     )
     return (
         "# The members of this site, asked in PostgreSQL's own protocol (GSSENCRequest, answered by G or N).\n"
-        f"listen database-local\n    bind 127.0.0.1:{approval.READ_PORT}\n    mode tcp\n    balance first\n"
+        f"listen database-local\n{_ways(estate, plan, host, approval.READ_PORT)}    mode tcp\n    balance first\n"
         "    timeout client 1h\n    timeout server 1h\n"
         "    option tcp-check\n    tcp-check connect\n    tcp-check send-binary 0000000804d21630\n"
         "    tcp-check expect rbinary ^(47|4E)\n"
         f"    default-server check inter 1s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions\n{servers}"
     )
+
+
+def _ways(estate: Estate, plan: AddressPlan, host: Host, port: int) -> str:
+    """Where the host and its own pods find the database; the firewall keeps everyone else away."""
+    pods = _both(plan.lan(host.name)) if host in estate.nodes_at(host.at) else ()
+    return "".join(f"    bind {_socket(address, port)}\n" for address in (IPv4Address("127.0.0.1"), *pods))
 
 
 def _nearest_first(estate: Estate, host: Host) -> list[Host]:

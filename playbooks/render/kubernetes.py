@@ -57,6 +57,11 @@ def is_control_plane(estate: Estate, host: Host) -> bool:
     return host in estate.nodes_at(host.at)[:1]
 
 
+def image_reference(name: str, digest: str) -> str:
+    """An image by its content: the same at every site, and nobody can put another one in its place."""
+    return f"{REGISTRY}/{name}@{digest}"
+
+
 def api_url(estate: Estate, plan: AddressPlan, site: str) -> str:
     """Where the nodes reach the API server."""
     return f"https://{plan.lan(control_plane(estate, site).name).ipv4}:{API_PORT}"

@@ -15,11 +15,15 @@ from playbooks.secrets import OPERATOR
 
 API, API_TO_KUBELET, API_TO_ETCD, ETCD = "apiserver", "apiserver-kubelet", "apiserver-etcd", "etcd"
 CONTROLLERS, SCHEDULER, PROXY = "controller-manager", "scheduler", "proxy"
-ACCOUNTS, ADMIN = "service-accounts", "admin"
+ACCOUNTS, ADMIN, WATCHERS = "service-accounts", "admin", "watchers"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 KUBELET_CLIENT = "govcloud:apiserver"
 """The API server's own name towards kubelets: bound to what that takes and to nothing else."""
+
+
+WATCHERS_USER = "govcloud:watchers"
+"""Asks whether the API server and its nodes are ready, and sees nothing else."""
 
 
 def node(host: Host) -> str:
@@ -42,6 +46,7 @@ def leaves(estate: Estate, plan: AddressPlan, site: str) -> tuple[Leaf, ...]:
         Leaf(name=SCHEDULER, subject="system:kube-scheduler", sans=LOCAL, usages=("server", "client")),
         Leaf(name=PROXY, subject="system:kube-proxy", sans=(), usages=client),
         Leaf(name=ACCOUNTS, subject="service accounts", sans=(), usages=()),
+        Leaf(name=WATCHERS, subject=WATCHERS_USER, sans=(), usages=client),
         Leaf(name=ADMIN, subject="break-glass", organizations=("system:masters",), sans=(), usages=client),
         Leaf(name=OPERATOR, subject=OPERATOR, organizations=(kubernetes.OPERATORS_GROUP,), sans=(), usages=client),
         *(

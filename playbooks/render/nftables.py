@@ -62,6 +62,7 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
             found.append(
                 Opening(why="Kubernetes' API and the image registry: the site's nodes", ports=ports, sources=nodes)
             )
+            found.append(Opening(why="Kubernetes' API: the watchers", ports=ports[:1], sources=ops))
         found.append(Opening(why="kubelet: the API server", ports=(kubernetes.KUBELET_PORT,), sources=nodes[:1]))
     if host.database:
         found += [

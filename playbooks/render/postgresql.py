@@ -41,6 +41,7 @@ GUARD_WAIT_S = 15
 GUARD_SILENT_S = 5
 """How long the guard waits for a promotable member to catch up, and how long for one to answer at all."""
 
+MAX_CONNECTIONS = 120
 READY_WAIT_S = 120
 PROMOTABLE_PRIORITY, ACKNOWLEDGING_PRIORITY = 100, 1
 
@@ -154,7 +155,7 @@ def dynamic(estate: Estate) -> dict[str, Any]:
             "use_slots": True,
             "parameters": {
                 "hot_standby": "on",
-                "max_connections": 120,
+                "max_connections": MAX_CONNECTIONS,
                 "max_locks_per_transaction": 64,
                 "max_prepared_transactions": 0,
                 "max_replication_slots": 10,

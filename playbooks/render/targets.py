@@ -8,10 +8,12 @@ from typing import Any
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
-from playbooks.render import blackbox, etcd, ingress, pki, postgresql
+from playbooks.render import blackbox, etcd, ingress, kubernetes, pki, postgresql
 
 PROMETHEUS_PORT = 9090
 PROBE_INTERVAL = "5s"
+CLUSTER_INTERVAL = "15s"
+"""Nothing that runs stops with an API server."""
 PROBED = ("healthz", "readyz", "writez")
 
 KEPT_OF_ETCD = (
@@ -37,6 +39,7 @@ def scrapes(estate: Estate, plan: AddressPlan, watcher: Host) -> list[dict[str, 
         *_anycast(estate, plan, watcher),
         *_sites(estate, plan, watcher),
         _places(estate, plan, watcher),
+        *_clusters(estate, plan, watcher),
         _kept(_direct("ingress", plan, kube, ingress.METRICS_PORT), KEPT_OF_INGRESS),
         _direct("approval", plan, kube, ingress.SERVICE_METRICS_PORT),
         _direct("patroni", plan, estate.database_members, postgresql.REST_PORT, tls=_tls(client=False)),
@@ -91,6 +94,23 @@ def _places(estate: Estate, plan: AddressPlan, watcher: Host) -> dict[str, Any]:
             labels = {"place": host.at, "host": host.name, "kind": "peer"}
             static.append({"targets": [str(plan.lan(host.name).ipv4)], "labels": labels})
     return _probe("places", blackbox.PING, static, plan, watcher)
+
+
+def _clusters(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict[str, Any]]:
+    """Each cluster's API server, which answers for its etcd too, and by its word each node."""
+    for cluster in estate.clusters:
+        site, nodes = cluster.site, estate.nodes_at(cluster.site)
+        url = kubernetes.api_url(estate, plan, site)
+        ready = [{"targets": [f"{url}/readyz"], "labels": {"site": site, "host": nodes[0].name, "part": "api"}}]
+        each = [
+            {
+                "targets": [f"{url}/api/v1/nodes/{node.name}"],
+                "labels": {"site": site, "host": node.name, "part": "node"},
+            }
+            for node in nodes
+        ]
+        for module, static in ((blackbox.cluster_module(site), ready), (blackbox.node_module(site), each)):
+            yield {**_probe(module, module, static, plan, watcher), "scrape_interval": CLUSTER_INTERVAL}
 
 
 def _probe(job: str, module: str, static: list[dict[str, Any]], plan: AddressPlan, watcher: Host) -> dict[str, Any]:

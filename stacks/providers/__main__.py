@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from stacks.providers.image import Image
 from stacks.providers.password import Password
 from stacks.providers.pki import Authority, Certificate
 from stacks.providers.playbook import Playbook
@@ -15,7 +16,13 @@ def main() -> None:
     serve(
         sys.argv[1:],
         Govcloud(
-            {"Playbook": Playbook(), "Authority": Authority(), "Certificate": Certificate(), "Password": Password()}
+            {
+                "Playbook": Playbook(),
+                "Authority": Authority(),
+                "Certificate": Certificate(),
+                "Password": Password(),
+                "Image": Image(),
+            }
         ),
     )
 

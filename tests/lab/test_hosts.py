@@ -13,6 +13,7 @@ from estate.addressing import plan
 from lab import names
 from lab.api import Lab
 from lab.command import network_of
+from tests.lab.estate_on_lab import Hosts
 
 pytestmark = pytest.mark.lab
 
@@ -34,7 +35,7 @@ def host_of(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[obje
 
 UNITS = {
     "futian-edge1": ("frr", "nftables", "govcloud-announcer", "systemd-networkd"),
-    "futian-kube1": ("govcloud-approval", "haproxy", "nftables"),
+    "futian-kube1": ("haproxy", "nftables", "containerd", "kubelet", "kube-proxy", "kube-apiserver"),
     "futian-data1": ("etcd", "patroni", "nftables"),
     "futian-ops1": ("etcd", "prometheus", "prometheus-blackbox-exporter"),
     "shaoguan-data1": ("etcd", "patroni"),
@@ -50,7 +51,12 @@ def test_unit_runs_and_starts_at_boot(host_of: object, name: str, unit: str) -> 
 
 
 LISTENING = {
-    "futian-kube1": ("tcp://10.64.1.11:443", "tcp://203.0.113.10:443", "tcp://127.0.0.1:8080"),
+    "futian-kube1": (
+        "tcp://10.64.1.11:443",
+        "tcp://203.0.113.10:443",
+        "tcp://10.64.1.11:5432",
+        "tcp://10.64.1.11:5433",
+    ),
     "futian-data1": (
         "tcp://10.64.1.21:2379",
         "tcp://10.64.1.21:2380",
@@ -65,6 +71,19 @@ LISTENING = {
 def test_socket_listens(host_of: object, name: str, socket: str) -> None:
     """Where the estate's plan says it does."""
     assert host_of(name).socket(socket).is_listening  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("host", ["nanshan-kube1", "futian-ops1"])
+def test_the_database_behind_a_node_is_for_its_own_pods(lab: Lab, host: str) -> None:
+    """Another node's host and an operations host get no connection to the ways that a node keeps for its pods."""
+    hosts, address = Hosts(lab), str(plan(lab.estate).lan("futian-kube1").ipv4)
+    for port in ("5432", "5433"):
+        argv = ["python3", "-c", CONNECT, address, port]
+        assert hosts.run("futian-kube1", *argv) == "connected"
+        assert hosts.run(host, *argv, check=False) == ""
+
+
+CONNECT = "import socket, sys; socket.create_connection(sys.argv[1:3], 3); print('connected', end='')"
 
 
 @pytest.mark.parametrize("name", ["futian-edge1", "futian-kube1", "futian-data1", "futian-ops1"])

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from playbooks.render.kubernetes import REGISTRY
 from tools import command, digest, wheels
 from tools.image import bake
 from tools.oci import contents, layout
 from workstation import paths
 from workstation.errors import GovcloudError
+from workstation.oci import Image, manifest_of
 
 EXPECTED_S = 20
 USER = 65532
 ENVIRONMENTS = "opt/govcloud"
 PASSWD = f"root:x:0:0:root:/:/usr/sbin/nologin\nservice:x:{USER}:{USER}:service:/:/usr/sbin/nologin\n"
 GROUP = f"root:x:0:\nservice:x:{USER}:\n"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """A service's image as an OCI layout in `folder`."""
-
-    name: str
-    folder: Path
-    digest: str
-
-    @property
-    def reference(self) -> str:
-        """By its content: the same at every site, and nobody can put another one in its place."""
-        return f"{REGISTRY}/{self.name}@{self.digest}"
 
 
 def services() -> tuple[str, ...]:
@@ -52,7 +37,7 @@ def build(service: str, on_progress: Callable[[str], None] = lambda _: None) -> 
     target = folder(service)
     if not target.is_dir():
         _make(service, target, on_progress)
-    return Image(name=service, folder=target, digest=layout.manifest_of(target)[0])
+    return Image(name=service, folder=target, digest=manifest_of(target)[0])
 
 
 def _make(service: str, target: Path, on_progress: Callable[[str], None]) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
+from workstation.oci import MANIFEST, blob_path
+
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 COMPRESSION = 6
@@ -90,17 +91,6 @@ def finish(folder: Path, layers: list[Layer], settings: Mapping[str, Any]) -> st
     (folder / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
     (folder / "index.json").write_bytes(_json({"schemaVersion": 2, "manifests": [manifest.described()]}))
     return manifest.digest
-
-
-def manifest_of(folder: Path) -> tuple[str, dict[str, Any]]:
-    """The digest and the content of the layout's one manifest."""
-    digest = str(json.loads((folder / "index.json").read_bytes())["manifests"][0]["digest"])
-    return digest, dict(json.loads(blob_path(folder, digest).read_bytes()))
-
-
-def blob_path(folder: Path, digest: str) -> Path:
-    """Where the blob lies."""
-    return folder / "blobs" / digest.replace(":", "/")
 
 
 def _below(tree: Path) -> Iterator[Path]:

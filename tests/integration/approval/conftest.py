@@ -170,6 +170,7 @@ class Service:
     log: Path
     url: str
     keys: list[str] = field(default_factory=list)
+    killed: bool = False
 
     def apply(self, body: dict[str, Any] | bytes, key: str | None = None, **more: Any) -> httpx.Response:
         """Sends one application, under a new key if none is given."""
@@ -203,14 +204,14 @@ def start_service(home: Path) -> Iterator[Callable[..., Service]]:
         url = f"http://127.0.0.1:{port}"
         service = Service(client=httpx.Client(base_url=url, timeout=10), process=process, log=log, url=url)
         started.append(service)
-        until(lambda: answers(service), what="the service answers")
+        until(lambda: answers(service), seconds=60, what="the service answers")
         return service
 
     yield start
     for service in started:
         service.client.close()
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(15) in (0, -signal.SIGTERM)
+        assert service.process.wait(15) in ((-signal.SIGKILL,) if service.killed else (0, -signal.SIGTERM))
 
 
 def answers(service: Service) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from estate.addressing import plan
 from estate.loader import load
 from playbooks import pki
-from playbooks.render import ingress
+from playbooks.render import approval, ingress
 from playbooks.render.pki import PRIMARY_NAME, STANDBY_NAME, leaves
 from tests import baked
 
@@ -131,7 +131,8 @@ def proxy(home, certificates, database, role):
     text = ingress.config_text(estate, plan(estate), estate.host(HOST))
     lan = str(plan(estate).lan(HOST).ipv4)
     member = str(plan(estate).lan(MEMBER).ipv4)
-    text = re.sub(r"    bind (203\.|\[).*\n", "", text)
+    pods = plan(estate).service_cluster_ip("futian", approval.SERVICE).ipv4
+    text = re.sub(rf"    bind (203\.|\[|{lan}:543).*\n", "", text)
     text = re.sub(r"    server (nanshan|shaoguan)-data1.*\n", "", text)
     for old, new in (
         ("/etc/govcloud/pki/host.pem", f"{certificates}/{HOST}.pem"),
@@ -145,10 +146,11 @@ def proxy(home, certificates, database, role):
         (f"{lan}:8405", f"127.0.0.1:{ports['own']}"),
         ("127.0.0.1:5432", f"127.0.0.1:{ports['primary']}"),
         ("127.0.0.1:5433", f"127.0.0.1:{ports['local']}"),
-        ("127.0.0.1:8080", f"127.0.0.1:{ports['service']}"),
+        (f"{pods}:{approval.PORT}", f"127.0.0.1:{ports['service']}"),
         (f"{member}:5432", f"127.0.0.1:{database}"),
         ("port 8008", f"port {role.port}"),
     ):
+        assert old in text
         text = text.replace(old, new)
     config = home / "haproxy.cfg"
     config.write_text(text)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Cluster, Estate, Host, Kind
-from lab import cgroups, disks, mounts, sysctls
+from lab import cgroups, disks, mounts, processes, record, sysctls
 from lab.command import network_of
 from lab.machines import DROPPED
 from playbooks import pki, runner
@@ -259,9 +259,10 @@ class Room:
                 self.cut_power(host)
         for netns in (OPERATOR, *(f"{PREFIX}{host.name}" for host in self.hosts)):
             subprocess.run(["ip", "netns", "delete", netns], stderr=subprocess.DEVNULL, check=False)
-        sysctls.restore(self._sysctls)
+        if record.read() is None:  # a lab that is up needs them, and puts them back itself
+            sysctls.restore(self._sysctls)
         until("the control groups are empty", self._remove_groups, 20)
-        cgroups.remove_nodes()
+        cgroups.remove_nodes(processes.powered())
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _remove_groups(self) -> bool:

@@ -11,9 +11,11 @@ import room as machine_room
 import yaml
 
 from lab.command import network_of
-from playbooks.render.kubernetes import REGISTRY_PORT, operator_kubeconfig
+from playbooks.render.kubernetes import REGISTRY_PORT, image_reference, operator_kubeconfig
+from stacks.providers import registry
 from tests.waiting import until
-from tools.oci import build, push
+from tools.oci import build
+from workstation.oci import Image
 
 BACK_S = 60
 PORT = 8080
@@ -27,18 +29,22 @@ def cluster(room: machine_room.Room) -> machine_room.Room:
 
 
 @pytest.fixture(scope="module")
-def image(cluster: machine_room.Room) -> build.Image:
+def image(cluster: machine_room.Room) -> Image:
     """The approval service's image in the site's registry."""
     made = build.build("approval")
     operator = cluster.secrets.certificates["operator"]
-    cert, key = cluster.folder / "operator.crt", cluster.folder / "operator.key"
-    cert.write_text(operator.cert)
-    key.write_text(operator.key)
-    url = f"https://{cluster.plan.management(cluster.first.name)}:{REGISTRY_PORT}"
-    trust = push.context(cluster.secrets.authority, cert, key)
+    there = registry.Registry(
+        url=f"https://{cluster.plan.management(cluster.first.name)}:{REGISTRY_PORT}",
+        host=cluster.first.name,
+        authority=cluster.secrets.authority,
+        cert=operator.cert,
+        key=operator.key,
+    )
     with network_of(Path("/run/netns") / machine_room.OPERATOR):
-        assert push.push(made, url, cluster.first.name, trust) == 3
-        assert push.push(made, url, cluster.first.name, trust) == 0
+        assert not registry.holds(there, made.name, made.digest)
+        assert registry.push(there, made) == 3
+        assert registry.push(there, made) == 0
+        assert registry.holds(there, made.name, made.digest)
     return made
 
 
@@ -94,9 +100,9 @@ def workload(image: str, name: str = "approval", replicas: int = 2) -> str:
 
 
 @pytest.fixture(scope="module")
-def running(cluster: machine_room.Room, image: build.Image) -> list[str]:
+def running(cluster: machine_room.Room, image: Image) -> list[str]:
     """The service's addresses in the cluster, one of each family, behind which pods are ready."""
-    cluster.kubectl("apply", "-f", "-", stdin=workload(image.reference))
+    cluster.kubectl("apply", "-f", "-", stdin=workload(image_reference(image.name, image.digest)))
     cluster.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=90s")
     spec = json.loads(cluster.kubectl("get", "service", "-n", "bureau", "approval", "-o", "json"))["spec"]
     return list(spec["clusterIPs"])
@@ -229,10 +235,10 @@ def pulled_anew(room: machine_room.Room, reference: str) -> None:
 
 
 def test_after_a_loss_of_power_right_after_a_pull_the_pods_are_back_by_themselves(
-    cluster: machine_room.Room, image: build.Image, running: list[str]
+    cluster: machine_room.Room, image: Image, running: list[str]
 ) -> None:
     """An image's files reach the disk before it counts as pulled; nothing from outside is needed."""
-    pulled_anew(cluster, image.reference)
+    pulled_anew(cluster, image_reference(image.name, image.digest))
     cluster.cut_power(cluster.first)
     started = time.monotonic()
     cluster.power_on(cluster.first)

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from approval.decision import LEGAL
 from approval.freshness import CATCHING_UP_S, CAUGHT_UP_S, WRITABLE_FOR_S, age_s, caught_up, look, writable
+from approval.observe import Labelled, Metrics
 from approval.problems import EXPLANATIONS, Problem
 from approval.schema import Migration, SchemaError, migrations, pending
 from approval.settings import SettingsError, from_environment
 from approval.store import Answer, Position, classify
 from approval.web import answer_json, canonical_key, load_page
+from prometheus_client import generate_latest
 
 ENVIRONMENT = {"GOVCLOUD_SITE": "futian", "APPROVAL_WRITE_DSN": "host=a", "APPROVAL_READ_DSN": "host=b"}
 
@@ -22,6 +24,18 @@ def test_settings_come_from_the_environment_and_are_safe_by_default():
     assert settings.require_sync is True
     assert settings.synthetic is False
     assert from_environment(ENVIRONMENT | {"APPROVAL_LISTEN": "[::1]:81"}).host == "::1"
+    assert from_environment(ENVIRONMENT | {"APPROVAL_LISTEN": ":81"}).host == "", "all addresses of both families"
+
+
+def test_figures_say_of_which_instance_they_are_where_there_are_several():
+    """Behind one address a reader meets now one and now another: their counters must not be taken for one."""
+    metrics = Metrics("futian")
+    metrics.requests.labels("/", "200", "").inc()
+    assert 'route="/",status="200"} 1.0' in generate_latest(Labelled(metrics.registry, "")).decode()
+    figures = generate_latest(Labelled(metrics.registry, "approval-1")).decode()
+    samples = [line for line in figures.splitlines() if not line.startswith("#")]
+    assert len(samples) > 5
+    assert all('pod="approval-1"' in line for line in samples)
 
 
 @pytest.mark.parametrize(

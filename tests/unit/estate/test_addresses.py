@@ -44,6 +44,20 @@ def test_a_clusters_prefixes_follow_from_the_numbers_of_site_and_host(document: 
     assert (str(own.cluster_ips.ipv6), str(own.api.ipv6)) == ("fd64:c10d:4::2:0/112", "fd64:c10d:4::2:1")
 
 
+def test_a_services_address_in_a_cluster_is_fixed_and_kubernetes_gives_it_to_nobody_else() -> None:
+    """It takes the first 256 of a range only where they are asked for; the first of all is the API's."""
+    document = copy.deepcopy(SOUND)
+    document["kubernetes"]["clusters"] = [{"site": "nanshan", "version": "1.37.2"}]
+    for number in (10, 1, 199):
+        document["services"][0]["number"] = number
+        computed = plan(Estate.model_validate(document))
+        own, found = computed.clusters["nanshan"], computed.service_cluster_ip("nanshan", "approval")
+        if number == 10:
+            assert (str(found.ipv4), str(found.ipv6)) == ("10.192.32.11", "fd64:c10d:4::2:b")
+        for address, network in ((found.ipv4, own.cluster_ips.ipv4), (found.ipv6, own.cluster_ips.ipv6)):
+            assert 1 < int(address) - int(network.network_address) <= 256
+
+
 def test_a_declared_management_address_is_used(document: dict[str, object]) -> None:
     """A real host is reached where its machine room says."""
     document["hosts"][0]["platform"] = {"address": "172.20.1.9"}  # type: ignore[index]

@@ -45,6 +45,11 @@ def cluster(*sites: str) -> Spoil:
     return lambda d: d["kubernetes"].update(clusters=[{"site": site, "version": "1.37.2"} for site in sites])
 
 
+def pods(**fields: Any) -> Spoil:
+    """Change what approval's pods are given."""
+    return lambda d: d["services"][0]["pods"].update(fields)
+
+
 def another_bureau(name: str, **quota: Any) -> Spoil:
     """Beside the one that there is."""
     entry = {
@@ -134,6 +139,8 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("two clusters at a site", cluster("shaoguan", "shaoguan"), "kubernetes.clusters[1].site", "shaoguan", "keep one"),
     ("a cluster without nodes", lambda d: [without("hosts", "shaoguan-kube1")(d), cluster("shaoguan")(d)], "kubernetes.clusters[0].site", "shaoguan", "kind kube"),
     ("a cluster of no version", lambda d: d["kubernetes"].update(clusters=[{"site": "futian", "version": "latest"}]), "kubernetes.clusters[0].version", "'latest'", "correct it"),
+    ("a service where there is no cluster", cluster("futian", "shaoguan"), "services[0](approval).placement.active[1]", "nanshan", "no Kubernetes cluster"),
+    ("a service ready where there is no cluster", cluster("futian", "nanshan"), "services[0](approval).placement.ready[0]", "shaoguan", "no Kubernetes cluster"),
     ("a node without a disk", lambda d: [put("hosts", "futian-kube1", disk=None)(d), cluster("futian")(d)], "hosts[1](futian-kube1).disk", "", "Kubernetes node"),
     ("a node with a small disk", lambda d: [put("hosts", "futian-kube1", disk={"size_mib": 512, "mount": "/srv/data"})(d), cluster("futian")(d)], "hosts[1](futian-kube1).disk.size_mib", "512", "at least 3072"),
     ("a node without memory for Kubernetes", lambda d: [put("hosts", "futian-kube1", memory_mib=1536)(d), cluster("futian")(d)], "hosts[1](futian-kube1).memory_mib", "1536", "2048 MiB"),
@@ -141,6 +148,13 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("no room for cluster addresses", lambda d: [d["kubernetes"]["cluster_ips"].update(ipv6="fd64:c10d:4::/112"), cluster("futian")(d)], "kubernetes.cluster_ips.ipv6", "fd64:c10d:4::/112", "wider prefix"),
     ("pods among the hosts", lambda d: d["kubernetes"]["pods"].update(ipv4="10.64.0.0/10"), "kubernetes.pods.ipv4", "10.64.0.0/10", "overlaps networks.sites.ipv4"),
     ("control groups of another version", put("hosts", "futian-kube1", platform={"cgroups": "v3"}), "hosts[1](futian-kube1).platform.cgroups", "'v3'", "correct it"),
+    ("pods without a number at a site", pods(replicas={"futian": 2, "shaoguan": 2}), "services[0](approval).pods.replicas.nanshan", "", "add it"),
+    ("pods where the service does not run", pods(replicas={"futian": 2, "nanshan": 2, "shaoguan": 2, "moon": 1}), "services[0](approval).pods.replicas.moon", "1", "does not run at moon"),
+    ("no pods at a site", pods(replicas={"futian": 2, "nanshan": 0, "shaoguan": 2}), "services[0](approval).pods.replicas.nanshan", "0", "greater than or equal to 1"),
+    ("one pod in a city", pods(replicas={"futian": 1, "nanshan": 2, "shaoguan": 2}), "services[0](approval).pods.replicas.futian", "1", "at least 2"),
+    ("no processors for a new version", lambda d: [pods(cpus=0.5)(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.cpus", "1.5", "at futian ask for while a version changes, 2 processors"),
+    ("no memory for a new version", lambda d: [pods(memory_mib=512)(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.memory_mib", "1024", "2048 MiB"),
+    ("no pods for a new version", put("bureaus", "human-resources", quota={"cpus": 1.5, "memory_mib": 1024, "pods": 3}), "bureaus[0](human-resources).quota.pods", "3", "4 pods"),
     ("a bureau's name twice", another_bureau("human-resources"), "bureaus[1](human-resources).name", "human-resources", "change one"),
     ("a bureau named as a namespace of Kubernetes", another_bureau("kube-system"), "bureaus[1](kube-system).name", "kube-system", "another name"),
     ("a bureau named as the common namespace", another_bureau("default"), "bureaus[1](default).name", "default", "another name"),

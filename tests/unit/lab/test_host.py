@@ -62,6 +62,29 @@ def test_memory_is_read_in_both_versions(tmp_path: Path) -> None:
     assert [cgroups.memory_bytes(layout, host) for host in "abc"] == [1048576, 2097152, None]
 
 
+def test_a_nodes_pods_count_as_the_machines_own(tmp_path: Path) -> None:
+    """Version 1 keeps them beside its group: their memory and their processes are the machine's."""
+    hierarchy(tmp_path, "memory", "memory/govcloud/a", "memory/kubernetes-a/kubepods/one", "memory/kubernetes-b")
+    (tmp_path / "memory/govcloud/a/memory.stat").write_text("total_rss 100\n")
+    (tmp_path / "memory/kubernetes-a/memory.stat").write_text("total_rss 7\n")
+    (tmp_path / "memory/govcloud/a/cgroup.procs").write_text("11\n")
+    (tmp_path / "memory/kubernetes-a/kubepods/one/cgroup.procs").write_text("12\n")
+    (tmp_path / "memory/kubernetes-b/cgroup.procs").write_text("13\n")
+    layout = cgroups.detect(tmp_path)
+    assert cgroups.memory_bytes(layout, "a") == 107
+    assert cgroups.members(layout, ["a"]) == {11, 12}
+    assert cgroups.members(layout) == {11}  # a node that is not the lab's is not ended with the lab
+
+
+def test_the_groups_of_a_node_that_runs_are_left_alone(tmp_path: Path) -> None:
+    """They are empty between two pods, and its kubelet counts on them."""
+    for path in ("memory/kubernetes-dead/kubepods/one", "cpu/kubernetes-dead", "memory/kubernetes-alive/kubepods"):
+        (tmp_path / path).mkdir(parents=True)
+    cgroups.remove_nodes({"alive"}, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == ["kubernetes-alive"]
+    assert (tmp_path / "memory/kubernetes-alive/kubepods").is_dir()
+
+
 def test_the_mount_table_is_read_with_its_escapes() -> None:
     """This process's root is in it."""
     assert Path("/") in {mount.where for mount in mounts.table()}

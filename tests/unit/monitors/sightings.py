@@ -49,10 +49,21 @@ def reply(host: Host) -> Reply:
         answers |= database(host)
     if host.etcd_votes:
         answers |= vote(host)
+    if host in ESTATE.nodes_at(host.at)[:1]:
+        answers |= cluster()
     for name in questions.of(ESTATE, PLAN, host):
         if name.startswith("health "):
             answers[name] = body({}, **{"x-govcloud-site": host.at if host.kind is Kind.KUBE else "futian"})
     return Reply(host=host.name, reachable=True, now=1000.4, asked_at=1000.0, took_s=0.5, answers=answers)
+
+
+def cluster(ready: int = 2, node: str = "True") -> dict[str, Any]:
+    """One node, and two pods wanted."""
+    conditions = [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": node}]
+    return {
+        "nodes": body({"kind": "NodeList", "items": [{"status": {"conditions": conditions}}]}),
+        "pods approval": body({"kind": "Deployment", "spec": {"replicas": 2}, "status": {"readyReplicas": ready}}),
+    }
 
 
 def edge(host: Host) -> dict[str, Any]:

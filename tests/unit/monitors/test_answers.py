@@ -36,6 +36,9 @@ def test_a_healthy_estate_is_seen_whole() -> None:
     assert look.synchronous_standby_names == 'ANY 1 ("nanshan-data1","shaoguan-data1")'
     assert len(look.sites) == 9
     assert len(look.vantages) == 12
+    assert [(c.site, c.answers, c.nodes_ready, c.nodes) for c in look.clusters] == [
+        (site.name, True, 1, 1) for site in ESTATE.sites
+    ]
     assert all(health.ok for health in (*look.sites, *look.vantages))
 
 
@@ -133,7 +136,18 @@ def test_a_broken_answer_of_postgresql_is_no_answer(broken: dict[str, object]) -
     assert member.reason
 
 
-QUESTIONS = ("bgp4", "bfd", "routes4", "etcd_health", "etcd_status", "cluster", "patroni", "uptime")
+QUESTIONS = (
+    "bgp4",
+    "bfd",
+    "routes4",
+    "etcd_health",
+    "etcd_status",
+    "cluster",
+    "patroni",
+    "uptime",
+    "nodes",
+    "pods approval",
+)
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

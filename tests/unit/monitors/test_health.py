@@ -18,6 +18,7 @@ from tests.unit.monitors.sightings import (
     PRIMARY,
     Replies,
     body,
+    cluster,
     dark,
     database,
     healthy,
@@ -132,6 +133,26 @@ CASES: list[tuple[str, Replies, tuple[str, str]]] = [
         ("service_unreachable", "approval · bureau1 · IPv4"),
     ),
     (
+        "no API server",
+        with_answers(healthy(), "futian-kube1", nodes={"error": "Connection refused"}),
+        ("cluster_down", "futian"),
+    ),
+    (
+        "an API server without its etcd",
+        with_answers(healthy(), "futian-kube1", nodes=body({"kind": "Status"}, status=500)),
+        ("cluster_down", "futian"),
+    ),
+    (
+        "a node that is not ready",
+        with_answers(healthy(), "nanshan-kube1", **cluster(node="Unknown")),
+        ("node_not_ready", "nanshan"),
+    ),
+    (
+        "a pod too few",
+        with_answers(healthy(), "shaoguan-kube1", **cluster(ready=1)),
+        ("pods_missing", "approval · shaoguan"),
+    ),
+    (
         "a failed unit",
         with_answers(healthy(), "futian-ops1", failed={"code": 0, "out": "x.service loaded failed failed X\n"}),
         ("unit_failed", "futian-ops1"),
@@ -209,6 +230,16 @@ def test_kept_forks_are_told_and_are_no_fault() -> None:
     assert "futian-data1 keeps WAL of 2 fork(s)" in status.as_text(ESTATE, look, (), "en")
     assert "futian-data1 留有 2 份分叉日志" in status.as_text(ESTATE, look, (), "zh")
     assert "fork" not in status.as_text(ESTATE, seen(healthy()), (), "en")
+
+
+def test_a_cluster_is_told_by_its_nodes_and_pods() -> None:
+    """And one whose API server is silent is told once, not as if its nodes and pods were gone."""
+    assert "1/1    2/2" in status.as_text(ESTATE, seen(healthy()), (), "en")
+    silent = seen(with_answers(healthy(), "futian-kube1", nodes={"error": "refused"}, **{"pods approval": {}}))
+    assert [finding.code for finding in problems(ESTATE, silent)] == ["cluster_down"]
+    absent = body({"kind": "Status", "code": 404}, status=404)
+    undeployed = seen(with_answers(healthy(), "futian-kube1", **{"pods approval": absent}))
+    assert undeployed.clusters[0].workloads[0].wanted is None
 
 
 def test_forks_are_looked_for_where_they_are_kept() -> None:

@@ -187,6 +187,16 @@ def test_1_3_1_finished_pods_are_collected(controllers: Flags) -> None:
     assert int(controllers["terminated-pod-gc-threshold"]) > 0
 
 
+def test_5_1_1_who_only_watches_may_only_see_that_all_is_well(files: Files) -> None:
+    objects = list(yaml.safe_load_all(files["/etc/kubernetes/access.yaml"].text))
+    roles = {one["metadata"]["name"]: one["rules"] for one in objects if one["kind"] == "ClusterRole"}
+    bound = [one for one in objects if one["kind"] == "ClusterRoleBinding" and "watchers" in one["metadata"]["name"]]
+    assert [(one["roleRef"]["name"], one["subjects"][0]["name"]) for one in bound] == [("govcloud:watchers",) * 2]
+    rights = roles["govcloud:watchers"]
+    assert {verb for rule in rights for verb in rule["verbs"]} == {"get"}
+    assert [rule.get("resources") or rule["nonResourceURLs"] for rule in rights] == [["/readyz"], ["nodes"]]
+
+
 def test_1_3_3_each_controller_has_rights_of_its_own(controllers: Flags) -> None:
     assert controllers["use-service-account-credentials"] == "true"
 

@@ -1,4 +1,4 @@
-"""The approval service and its ingress, rendered for a host: compared with files that an engineer can read.
+"""The approval service's settings and its ingress, rendered: compared with files that an engineer can read.
 
 After a change that is meant, write them anew: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_approval.py
 """
@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from estate.addressing import AddressPlan
+from estate.addressing import AddressPlan, plan
 from estate.model import Estate, Kind
-from playbooks.render import approval, ingress
+from playbooks.render import approval, ingress, postgresql
+from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.secrets import Certificate, Passwords, Secrets
-from tests import golden
+from tests import baked, golden
+from tests.unit.playbooks.clusters import files_of, switched_on, with_second_node
 
 ROLES = Path(__file__).parents[3] / "playbooks" / "roles"
 SECRETS = Secrets(
@@ -25,18 +27,88 @@ SECRETS = Secrets(
 )
 
 
+@pytest.fixture(scope="module")
+def on(estate: Estate) -> Estate:
+    """The estate with a cluster at every site."""
+    return switched_on(estate)
+
+
 @pytest.mark.parametrize("host", ["futian-kube1", "shaoguan-kube1"])
-def test_the_ingress_is_the_golden_one(estate: Estate, addresses: AddressPlan, host: str) -> None:
-    """Anycast and own addresses, the way to the primary, the members of the own site."""
-    golden.same(ingress.config_text(estate, addresses, estate.host(host)), f"ingress/{host}.haproxy.cfg")
+def test_the_ingress_is_the_golden_one(on: Estate, host: str) -> None:
+    """Anycast and own addresses, the pods, the way to the primary, the members of the own site."""
+    golden.same(ingress.config_text(on, plan(on), on.host(host)), f"ingress/{host}.haproxy.cfg")
 
 
-def test_the_service_is_the_golden_one(estate: Estate, addresses: AddressPlan) -> None:
-    """Unit and settings."""
-    golden.same(approval.UNIT_TEXT, "approval/unit.service")
-    host = estate.host("nanshan-kube1")
-    golden.same(approval.service_environment(estate, host, SECRETS), "approval/nanshan-kube1.service.env")
+def test_the_packet_filter_of_the_ingress_is_the_golden_one(on: Estate) -> None:
+    """The database's ports are for the node's own pods."""
+    golden.same(ingress.filter_text(plan(on), on.host("futian-kube1")), "ingress/futian-kube1.60-ingress.nft")
+
+
+def test_only_a_nodes_own_pods_find_the_database_on_its_address(on: Estate) -> None:
+    """Not those of another node: each has an ingress of its own. And the ways exist where there are pods only."""
+    two = with_second_node(on, "futian")
+    files = files_of(two, "futian-kube2")
+    own, other = (plan(two).clusters["futian"].nodes[f"futian-kube{n}"] for n in (2, 1))
+    assert f"ip saddr {own.ipv4} ip daddr 10.64.1.12 tcp dport" in files[ingress.FILTER_FILE].text
+    assert str(other.ipv4) not in files[ingress.FILTER_FILE].text
+    assert "bind 10.64.1.12:5432\n" in files[ingress.CONFIG_FILE].text
+    off = switched_on(on, "shaoguan")
+    config = files_of(off, "futian-kube1")
+    assert ingress.FILTER_FILE not in config
+    assert "bind 10.64.1.11:5432\n" not in config[ingress.CONFIG_FILE].text
+
+
+def test_haproxy_itself_accepts_the_ingress_with_and_without_pods(on: Estate, tmp_path: Path) -> None:
+    """A site without a cluster has no server behind it, and says so to whoever asks."""
+    for name, estate in (("with", on), ("without", switched_on(on, "shaoguan"))):
+        text = ingress.config_text(estate, plan(estate), estate.host("futian-kube1"))
+        assert text.count("    server pods ") == (3 if name == "with" else 0)
+        for old, new in (
+            (f" ssl crt {BUNDLE_FILE} alpn h2,http/1.1", ""),
+            (f"ca-file {AUTHORITY_FILE}", "ca-file /etc/ssl/certs/ca-certificates.crt"),
+            ("user haproxy", "user nobody"),
+            ("group haproxy", "group nogroup"),
+        ):
+            text = text.replace(old, new)
+        path = tmp_path / f"{name}.cfg"
+        path.write_text(text, encoding="utf-8")
+        baked.accepts("haproxy", "-c", "-f", path)
+
+
+def test_the_settings_are_the_golden_ones(estate: Estate, addresses: AddressPlan) -> None:
+    """What a pod is told, and the schema owner's way."""
+    told = approval.pod_environment(estate, "nanshan")
+    golden.same("".join(f"{key}={value}\n" for key, value in told.items()), "approval/nanshan.pod.env")
     golden.same(approval.owner_environment(estate, addresses, SECRETS), "approval/owner.env")
+
+
+def test_a_pods_settings_refer_to_what_it_learns_of_itself_and_hold_no_password(estate: Estate) -> None:
+    """libpq takes the password from the environment, where a Secret puts it."""
+    text = str(approval.pod_environment(estate, "futian"))
+    assert f"hostaddr=$({approval.NODE})" in text
+    assert approval.NODE in approval.FIELDS
+    assert "password=" not in text
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 6])
+def test_all_pods_of_all_sites_leave_the_database_connections_for_others(estate: Estate, replicas: int) -> None:
+    """With one pod more at each site while a version changes, against a primary that serves one site's reads too."""
+    service = estate.service(approval.SERVICE)
+    pods = service.pods.model_copy(update={"replicas": dict.fromkeys(service.placement.sites, replicas)})
+    many = estate.model_copy(update={"services": (service.model_copy(update={"pods": pods}),)})
+    told = approval.pod_environment(many, "futian")
+    pulse = 1
+    writes = (int(told["APPROVAL_WRITE_CONNECTIONS"]) + pulse) * (replicas + 1) * len(service.placement.sites)
+    reads = int(told["APPROVAL_READ_CONNECTIONS"]) * (replicas + 1)
+    assert writes + reads <= postgresql.MAX_CONNECTIONS - 20
+
+
+def test_a_host_that_ran_the_service_as_a_unit_stops_it(estate: Estate, addresses: AddressPlan) -> None:
+    """It would go on writing beside the pods."""
+    role = approval.role_input(estate, addresses, estate.host("nanshan-kube1"), SECRETS)
+    assert [(unit.name, unit.enabled, unit.active) for unit in role.units] == [
+        ("govcloud-approval.service", False, False)
+    ]
 
 
 def test_exactly_one_host_prepares_the_database_and_only_it_holds_the_owners_password(
@@ -59,13 +131,15 @@ def test_an_estate_that_is_no_lab_gets_no_synthetic_people(estate: Estate, addre
     real = estate.model_copy(update={"lab": False})
     host = real.host("futian-kube1")
     assert approval.role_input(real, addresses, host, SECRETS).settings["people"] == 0
-    assert "APPROVAL_SYNTHETIC=0" in approval.service_environment(real, host, SECRETS)
+    assert approval.pod_environment(real, "futian")["APPROVAL_SYNTHETIC"] == "0"
+    assert approval.pod_environment(estate, "futian")["APPROVAL_SYNTHETIC"] == "1"
     assert approval.role_input(estate, addresses, host, SECRETS).settings["people"] == estate.registers.people
 
 
 def test_the_ingress_is_checked_before_it_is_installed(estate: Estate, addresses: AddressPlan) -> None:
     """And reloaded, not restarted: citizens' connections stay."""
-    (file,) = ingress.role_input(estate, addresses, estate.host("futian-kube1"), SECRETS).files
+    role = ingress.role_input(estate, addresses, estate.host("futian-kube1"), SECRETS)
+    file = next(file for file in role.files if file.path == ingress.CONFIG_FILE)
     assert file.validate == "haproxy -c -f %s"
     assert file.notify == ("reload:haproxy.service",)
 
@@ -74,7 +148,8 @@ def test_a_renewed_certificate_reloads_the_ingress(estate: Estate, addresses: Ad
     """The configuration names the certificate it was loaded with, and never holds its key."""
     host = estate.host("futian-kube1")
     renewed = replace(SECRETS, certificates={host.name: Certificate(cert="RENEWED", key="KEY")})
-    (before,), (after,) = (ingress.role_input(estate, addresses, host, each).files for each in (SECRETS, renewed))
+    before, after = (ingress.role_input(estate, addresses, host, each).files[-1] for each in (SECRETS, renewed))
+    assert before.path == after.path == ingress.CONFIG_FILE
     assert before.text != after.text
     assert "KEY" not in after.text
 

@@ -274,10 +274,10 @@ def test_a_bureaus_people_are_their_group_and_nothing_else(on: Estate) -> None:
 
 
 def test_the_packet_filter_is_accepted_by_nft(two: Estate, tmp_path: Path) -> None:
-    """Fragment and main file together, as the host loads them."""
+    """Fragments and main file together, as the host loads them."""
     files = files_of(two, "futian-kube1")
-    fragment = tmp_path / "60-kubernetes.nft"
-    fragment.write_text(files["/etc/nftables.d/60-kubernetes.nft"].text)
+    for name in ("60-ingress.nft", "60-kubernetes.nft"):
+        (tmp_path / name).write_text(files[f"/etc/nftables.d/{name}"].text)
     main = tmp_path / "nftables.conf"
     main.write_text(files["/etc/nftables.conf"].text.replace("/etc/nftables.d", str(tmp_path)))
     accepts("nft", "-c", "-f", main)

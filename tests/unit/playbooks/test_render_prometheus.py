@@ -13,14 +13,8 @@ from estate.addressing import AddressPlan, plan
 from estate.model import Estate, Kind
 from playbooks.hostplan import HostInput
 from playbooks.render import blackbox, pki, prometheus, targets
-from playbooks.secrets import Certificate, Passwords, Secrets
 from tests import baked, golden
-
-SECRETS = Secrets(
-    authority="AUTHORITY",
-    certificates={"futian-ops1": Certificate(cert="CERTIFICATE", key="KEY")},
-    passwords=Passwords(replication="REPLICATION", approval_owner="OWNER", approval_app="APP"),
-)
+from tests.unit.playbooks.clusters import secrets_of
 
 
 def test_the_watcher_is_the_golden_one(estate: Estate, addresses: AddressPlan) -> None:
@@ -68,6 +62,23 @@ def test_it_listens_on_the_segment_only(estate: Estate, addresses: AddressPlan) 
         assert f"--web.listen-address={own}:9115 " in blackbox.defaults_text(addresses, host)
 
 
+def test_each_watcher_shows_each_cluster_a_certificate_that_only_its_prober_reads(
+    estate: Estate, addresses: AddressPlan
+) -> None:
+    """Every cluster has authorities of its own, so there is one for each."""
+    assert estate.clusters
+    secrets = secrets_of(estate)
+    for host in prometheus.watchers(estate):
+        files = {file.path: file for file in blackbox.role_input(estate, addresses, host, secrets).files}
+        modules = yaml.safe_load(files[blackbox.CONFIG_FILE].text)["modules"]
+        for cluster in estate.clusters:
+            module = modules[blackbox.cluster_module(cluster.site)]["http"]["tls_config"]
+            key = files[module["key_file"]]
+            assert key.text == f"key of {cluster.site} watchers\n"
+            assert (key.owner, key.mode, key.secret) == ("prometheus", "0400", True)
+            assert files[module["ca_file"]].text == secrets.clusters[cluster.site].authority
+
+
 def test_its_store_leaves_etcd_its_room(estate: Estate) -> None:
     """Both lie on one disk of fixed size."""
     for host in prometheus.watchers(estate):
@@ -96,8 +107,8 @@ def test_the_role_inputs_survive_the_way_through_json(estate: Estate, addresses:
     host = estate.host("futian-ops1")
     assert host.kind is Kind.OPS
     roles = (
-        prometheus.role_input(estate, addresses, host, SECRETS),
-        blackbox.role_input(estate, addresses, host, SECRETS),
+        prometheus.role_input(estate, addresses, host, secrets_of(estate)),
+        blackbox.role_input(estate, addresses, host, secrets_of(estate)),
     )
     value = HostInput(host=host.name, address="10.127.0.14", roles=roles)
     assert HostInput.from_dict(value.as_dict()) == value

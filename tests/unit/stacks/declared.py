@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pulumi
 from pulumi.runtime import mocks, rpc, settings
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
@@ -17,9 +18,10 @@ from pulumi.runtime.stack import run_pulumi_func
 
 @dataclass
 class Recorded:
-    """What a program registered: requests by the resource's name."""
+    """What a program registered: requests by the resource's name, and by its URN where names are not enough."""
 
     requests: dict[str, Any] = field(default_factory=dict)
+    by_urn: dict[str, Any] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
         """Names of one type, in registration order; `kind` is the type's last part."""
@@ -56,8 +58,14 @@ class _Monitor(mocks.MockMonitor):
         super().__init__(_Outputs())
         self._recorded = recorded
 
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """With the types of all that it stands below, as the engine makes it."""
+        above = f"{parent.split('::')[2]}$" if parent and "pulumi:pulumi:Stack" not in parent else ""
+        return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{above}{type_}::{name}"
+
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:
         self._recorded.requests[request.name] = request
+        self._recorded.by_urn[self.make_urn(request.parent, request.type, request.name)] = request
         return super().RegisterResource(request)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pulumi.automation.events import DiagnosticEvent, PropertyDiff, StepEventMetadata
+from pulumi.automation.events import DiagnosticEvent, EngineEvent, PropertyDiff, StepEventMetadata
 
 from stacks import events
 
@@ -90,7 +90,7 @@ def test_faults_read_as_sentences() -> None:
     """No transport codes, no colour marks, no repetition that there was an error."""
 
     def faults(message: str) -> tuple[str, ...]:
-        return events.faults_of(cast(DiagnosticEvent, SimpleNamespace(severity="error", message=message)))
+        return events.faults_of(cast(DiagnosticEvent, SimpleNamespace(severity="error", message=message, urn=None)))
 
     assert faults("<{%reset%}>rpc error: code = Unknown desc = futian-edge1: role frr failed<{%reset%}>\n") == (
         "futian-edge1: role frr failed",
@@ -100,15 +100,26 @@ def test_faults_read_as_sentences() -> None:
     assert faults(many) == ("a: refused", "b: refused")
 
 
-def an_object(op: str, old: dict[str, Any] | None, new: dict[str, Any] | None, *paths: str) -> StepEventMetadata:
+AT_FUTIAN = "urn:pulumi:platform::govcloud::govcloud:sites:futian$"
+
+
+def an_object(
+    op: str,
+    old: dict[str, Any] | None,
+    new: dict[str, Any] | None,
+    *paths: str,
+    kind: str = "kubernetes:core/v1:Secret",
+    known: str = "bureau/login",
+    below: str = "urn:pulumi:futian::govcloud::",
+) -> StepEventMetadata:
     """A step of a Kubernetes object; both are inputs."""
-    states = [SimpleNamespace(id="bureau/login", inputs=one) if one is not None else None for one in (old, new)]
+    states = [SimpleNamespace(id=known, inputs=one) if one is not None else None for one in (old, new)]
     return cast(
         StepEventMetadata,
         SimpleNamespace(
             op=op,
-            urn="urn:pulumi:futian::govcloud::kubernetes:core/v1:Secret::login",
-            type="kubernetes:core/v1:Secret",
+            urn=f"{below}{kind}::login",
+            type=kind,
             old=states[0],
             new=states[1],
             detailed_diff={path: cast(PropertyDiff, None) for path in paths},
@@ -132,3 +143,40 @@ def test_a_kubernetes_objects_drift_is_what_was_read() -> None:
     assert changed == ("Secret bureau/login", ('data["a.b"]: 1 -> 2',))
     assert events.drift_of(an_object("refresh", old, None)) == ("Secret bureau/login", ("it is gone",))
     assert events.drift_of(an_object("refresh", old, old)) is None
+
+
+def test_an_object_is_told_with_its_site_and_by_the_name_that_it_shall_have() -> None:
+    """Three sites have objects of the same name; before it is made it has no ID."""
+    wanted = {"metadata": {"namespace": "bureau", "name": "word"}}
+    change = events.change_of("platform", an_object("create", None, wanted, known="", below=AT_FUTIAN))
+    assert change
+    assert change.resource == "futian: Secret bureau/word"
+    gone = events.drift_of(an_object("refresh", wanted, None, below=AT_FUTIAN))
+    assert gone == ("futian: Secret bureau/login", ("it is gone",))
+
+
+def test_an_image_is_told_by_site_name_and_digest() -> None:
+    """Another one by both digests, other credentials by their name only, one that is gone as gone."""
+    image = {"kind": "govcloud:index:Image", "below": AT_FUTIAN}
+    one, other = {"digest": "sha256:1"}, {"digest": "sha256:2"}
+    moved = events.change_of("platform", an_object("update", one, other, "digest", **image))
+    assert moved
+    assert (moved.resource, moved.details) == ("futian: image login", ("sha256:1 -> sha256:2",))
+    renewed = events.change_of(
+        "platform", an_object("update", one, one, 'identity["cert"]', 'identity["key"]', **image)
+    )
+    assert renewed
+    assert renewed.details == ("identity differs",)
+    lost = ("futian: image login", ("the registry does not hold it any more",))
+    assert events.drift_of(an_object("refresh", one, None, **image)) == lost
+    assert events.drift_of(an_object("refresh", one, one, **image)) is None
+
+
+def test_what_is_said_of_an_object_begins_with_site_and_kind() -> None:
+    """Progress and faults; other resources name their places themselves."""
+    urn = f"{AT_FUTIAN}govcloud:stacks:Workload$kubernetes:apps/v1:Deployment::web"
+    said = SimpleNamespace(severity="info", ephemeral=True, message="bureau/web: 1 of 2 pods are ready", urn=urn)
+    told = events.progress_of(cast(EngineEvent, SimpleNamespace(diagnostic_event=said)))
+    assert told == "futian: Deployment bureau/web: 1 of 2 pods are ready"
+    failed = SimpleNamespace(severity="error", message="bureau/web: not ready after 3 s", urn=urn)
+    assert events.faults_of(cast(DiagnosticEvent, failed)) == ("futian: Deployment bureau/web: not ready after 3 s",)

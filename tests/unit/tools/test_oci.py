@@ -13,6 +13,7 @@ import pytest
 
 from playbooks.onhost import pause_image
 from tools.oci import contents, layout
+from workstation import oci
 
 STATUS = """\
 Package: python3
@@ -80,9 +81,9 @@ def test_the_same_content_gives_the_same_digest_whenever_it_was_written(tmp_path
 def test_a_layer_holds_its_files_without_times_and_owners(tmp_path: Path) -> None:
     image = tmp_path / "image"
     built(image, tree(tmp_path / "tree", at=1_700_000_000))
-    _, manifest = layout.manifest_of(image)
-    assert manifest["mediaType"] == layout.MANIFEST
-    packed = layout.blob_path(image, manifest["layers"][0]["digest"]).read_bytes()
+    _, manifest = oci.manifest_of(image)
+    assert manifest["mediaType"] == oci.MANIFEST
+    packed = oci.blob_path(image, manifest["layers"][0]["digest"]).read_bytes()
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as tar:
         entries = {entry.name: entry for entry in tar}
         assert tar.extractfile("usr/bin/python3.11").read() == b"#!"  # type: ignore[union-attr]

@@ -15,6 +15,7 @@ class Settings:
 
     `before_commit`: how long a write may look for a primary and prepare, before it is refused with nothing stored.
     `commit`: how much longer its commit may take before the answer is "unknown".
+    `instance`: its name where a site has several; figures carry it.
     `require_sync`: refuse to accept writes while PostgreSQL names no synchronous copy. Off only for a single database
     on a developer's machine.
     """
@@ -22,6 +23,7 @@ class Settings:
     site: str
     write_dsn: str
     read_dsn: str
+    instance: str = ""
     host: str = "127.0.0.1"
     port: int = 8080
     synthetic: bool = False
@@ -40,6 +42,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         site=_required(environment, "GOVCLOUD_SITE"),
         write_dsn=_required(environment, "APPROVAL_WRITE_DSN"),
         read_dsn=_required(environment, "APPROVAL_READ_DSN"),
+        instance=environment.get("APPROVAL_INSTANCE", ""),
         host=host.strip("[]"),
         port=_number("APPROVAL_LISTEN", port, 65_535),
         synthetic=_switch(environment, "APPROVAL_SYNTHETIC", False),

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from approval import freshness
 from approval.application import MAX_BODY_BYTES, parse
 from approval.decision import REASONS, Reason
-from approval.observe import Metrics
+from approval.observe import Labelled, Metrics
 from approval.problems import Problem
 from approval.settings import Settings
 from approval.store import Answer, LocalView, Store
@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     _refusals(app)
-    _pages(app, metrics, store, condition)
+    _pages(app, settings, metrics, store, condition)
     _applications(app, settings, metrics, store, condition)
     return Envelope(app, settings.site, metrics)
 
@@ -117,8 +117,9 @@ def problem_response(problem: Problem, scope: Scope, headers: object = None) -> 
     return response
 
 
-def _pages(app: FastAPI, metrics: Metrics, store: Store, condition: Condition) -> None:
+def _pages(app: FastAPI, settings: Settings, metrics: Metrics, store: Store, condition: Condition) -> None:
     page, policy = load_page()
+    figures = Labelled(metrics.registry, settings.instance)
 
     @app.api_route("/", methods=["GET", "HEAD"])
     async def citizens_page() -> Response:
@@ -146,7 +147,7 @@ def _pages(app: FastAPI, metrics: Metrics, store: Store, condition: Condition) -
 
     @app.get("/metrics")
     async def scrape() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(figures), media_type=CONTENT_TYPE_LATEST)
 
 
 def _applications(app: FastAPI, settings: Settings, metrics: Metrics, store: Store, condition: Condition) -> None:

@@ -1,0 +1,78 @@
+"""Who may do what in a new cluster, and the way in for the host's own root."""
+
+from __future__ import annotations
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host
+from playbooks.hostplan import File
+from playbooks.render import kubernetes, kubernetes_pki
+from playbooks.render.kubernetes import DIRECTORY, document
+from playbooks.render.kubernetes_api import API_UNIT
+from playbooks.render.kubernetes_daemon import client, identity
+from playbooks.render.text import banner
+from playbooks.secrets import ClusterSecrets
+
+ACCESS_UNIT = "kubernetes-access.service"
+ADMIN_CONFIG = f"{DIRECTORY}/admin.conf"
+
+
+def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
+    """Who may do what in a new cluster, put there by the host's root, who owns the cluster's etcd anyway."""
+    name, rules = kubernetes_pki.ADMIN, f"{DIRECTORY}/access.yaml"
+    restart = (f"restart:{ACCESS_UNIT}",)
+    return (
+        *identity(name, cluster, "root", ()),
+        client(estate, plan, host, name, "root", ADMIN_CONFIG, ()),
+        File(path=rules, text=access(), notify=restart),
+        File(path=f"/etc/systemd/system/{ACCESS_UNIT}", text=access_unit(host, rules), notify=restart),
+    )
+
+
+def access() -> str:
+    """The operators' rights, the API server's towards kubelets, and the watchers'."""
+    return document(
+        _binding("govcloud:operators", "cluster-admin", "Group", kubernetes.OPERATORS_GROUP),
+        _binding(kubernetes_pki.KUBELET_CLIENT, "system:kubelet-api-admin", "User", kubernetes_pki.KUBELET_CLIENT),
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": kubernetes_pki.WATCHERS_USER},
+            "rules": [
+                {"nonResourceURLs": ["/readyz"], "verbs": ["get"]},
+                {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
+            ],
+        },
+        _binding(kubernetes_pki.WATCHERS_USER, kubernetes_pki.WATCHERS_USER, "User", kubernetes_pki.WATCHERS_USER),
+    )
+
+
+def _binding(name: str, role: str, kind: str, subject: str) -> dict[str, object]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": subject}],
+    }
+
+
+def access_unit(host: Host, rules: str) -> str:
+    """Applied at every boot, as a server-side apply that changes nothing where all is as it was."""
+    kubectl = f"/usr/local/bin/kubectl --kubeconfig={ADMIN_CONFIG}"
+    return f"""{banner("Access to the cluster", host.name)}[Unit]
+Description=Access rules of the site's Kubernetes cluster
+Wants={API_UNIT}
+After={API_UNIT}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+Environment=HOME=/run
+ExecStart={kubectl} apply --server-side --force-conflicts --field-manager=govcloud -f {rules}
+Restart=on-failure
+RestartSec=1
+TimeoutStartSec=60
+
+[Install]
+WantedBy=multi-user.target
+"""

@@ -1,0 +1,99 @@
+"""A cluster's controllers and its scheduler. One instance of each, so nobody elects a leader."""
+
+from __future__ import annotations
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host
+from playbooks.hostplan import File
+from playbooks.render import kubernetes, kubernetes_pki
+from playbooks.render.kubernetes import DIRECTORY, PKI, secret_file
+from playbooks.render.kubernetes_api import API_UNIT
+from playbooks.render.kubernetes_daemon import client, identity, unit
+from playbooks.secrets import ClusterSecrets
+
+CONTROLLERS_UNIT = "kube-controller-manager.service"
+SCHEDULER_UNIT = "kube-scheduler.service"
+CONTROLLERS_ACCOUNT, SCHEDULER_ACCOUNT = "kube-controller-manager", "kube-scheduler"
+
+
+def controllers(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
+    restart, name, config = (
+        (f"restart:{CONTROLLERS_UNIT}",),
+        kubernetes_pki.CONTROLLERS,
+        f"{DIRECTORY}/controllers.conf",
+    )
+    key = kubernetes.pair(cluster, kubernetes_pki.ACCOUNTS).key
+    return (
+        *identity(name, cluster, CONTROLLERS_ACCOUNT, restart),
+        secret_file(f"{PKI}/service-accounts-controllers.key", key, owner=CONTROLLERS_ACCOUNT, notify=restart),
+        client(estate, plan, host, name, CONTROLLERS_ACCOUNT, config, restart),
+        File(
+            path=f"/etc/systemd/system/{CONTROLLERS_UNIT}",
+            text=unit(
+                host,
+                "Kubernetes controllers",
+                "/usr/local/bin/kube-controller-manager",
+                controller_flags(config),
+                CONTROLLERS_ACCOUNT,
+                section=f"Wants={API_UNIT}\nAfter={API_UNIT}\n",
+            ),
+            notify=restart,
+        ),
+    )
+
+
+def controller_flags(config: str) -> tuple[str, ...]:
+    """Each controller with rights of its own. It signs nothing: certificates are the stacks'."""
+    return (
+        f"--kubeconfig={config}",
+        f"--authentication-kubeconfig={config}",
+        f"--authorization-kubeconfig={config}",
+        *_local_serving(kubernetes_pki.CONTROLLERS),
+        "--use-service-account-credentials=true",
+        f"--service-account-private-key-file={PKI}/service-accounts-controllers.key",
+        f"--root-ca-file={kubernetes.AUTHORITY_FILE}",
+        "--allocate-node-cidrs=false",
+        "--terminated-pod-gc-threshold=100",
+    )
+
+
+def scheduler(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
+    restart, name, config = (f"restart:{SCHEDULER_UNIT}",), kubernetes_pki.SCHEDULER, f"{DIRECTORY}/scheduler.conf"
+    return (
+        *identity(name, cluster, SCHEDULER_ACCOUNT, restart),
+        client(estate, plan, host, name, SCHEDULER_ACCOUNT, config, restart),
+        File(
+            path=f"/etc/systemd/system/{SCHEDULER_UNIT}",
+            text=unit(
+                host,
+                "Kubernetes scheduler",
+                "/usr/local/bin/kube-scheduler",
+                scheduler_flags(config),
+                SCHEDULER_ACCOUNT,
+                section=f"Wants={API_UNIT}\nAfter={API_UNIT}\n",
+            ),
+            notify=restart,
+        ),
+    )
+
+
+def scheduler_flags(config: str) -> tuple[str, ...]:
+    """The scheduler's own defaults otherwise."""
+    return (
+        f"--kubeconfig={config}",
+        f"--authentication-kubeconfig={config}",
+        f"--authorization-kubeconfig={config}",
+        *_local_serving(kubernetes_pki.SCHEDULER),
+    )
+
+
+def _local_serving(name: str) -> tuple[str, ...]:
+    return (
+        "--bind-address=127.0.0.1",
+        f"--tls-cert-file={PKI}/{name}.crt",
+        f"--tls-private-key-file={PKI}/{name}.key",
+        "--tls-min-version=VersionTLS12",
+        f"--client-ca-file={kubernetes.AUTHORITY_FILE}",
+        "--leader-elect=false",
+        "--profiling=false",
+    )

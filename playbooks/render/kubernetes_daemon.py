@@ -1,0 +1,71 @@
+"""What a control plane's daemons share: an account each, certificates of the cluster's authority, a confined unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host
+from playbooks.hostplan import File
+from playbooks.render import kubernetes
+from playbooks.render.confinement import CONFINED
+from playbooks.render.kubernetes import PKI, secret_file
+from playbooks.render.text import banner
+from playbooks.secrets import ClusterSecrets
+
+
+def identity(name: str, cluster: ClusterSecrets, owner: str, notify: tuple[str, ...]) -> tuple[File, File]:
+    """A certificate and its key, both their owner's."""
+    made = kubernetes.pair(cluster, name)
+    return (
+        File(path=f"{PKI}/{name}.crt", text=made.cert, notify=notify),
+        secret_file(f"{PKI}/{name}.key", made.key, owner=owner, notify=notify),
+    )
+
+
+def client(
+    estate: Estate, plan: AddressPlan, host: Host, name: str, owner: str, path: str, notify: tuple[str, ...]
+) -> File:
+    text = kubernetes.kubeconfig(
+        kubernetes.api_url(estate, plan, host.at),
+        host.at,
+        name,
+        authority=kubernetes.AUTHORITY_FILE,
+        cert=f"{PKI}/{name}.crt",
+        key=f"{PKI}/{name}.key",
+    )
+    return File(path=path, text=text, owner=owner, group=owner, mode="0600", notify=notify)
+
+
+def unit(
+    host: Host,
+    what: str,
+    program: str,
+    flags: Iterable[str],
+    account: str,
+    *,
+    kind: str = "exec",
+    section: str = "",
+    service: Iterable[str] = (),
+) -> str:
+    command = " \\\n    ".join((program, *flags))
+    extra = "".join(f"{line}\n" for line in service)
+    return f"""{banner(what, host.name)}[Unit]
+Description={what}
+After=network.target
+{section}StartLimitIntervalSec=0
+
+[Service]
+Type={kind}
+User={account}
+Group={account}
+ExecStart={command}
+Restart=always
+RestartSec=1
+TimeoutStartSec=120
+TimeoutStopSec=20
+{extra}{CONFINED}
+
+[Install]
+WantedBy=multi-user.target
+"""

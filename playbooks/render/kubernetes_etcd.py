@@ -1,0 +1,75 @@
+"""The own etcd of a site's cluster: one member, on the loopback address, under an authority of its own."""
+
+from __future__ import annotations
+
+from estate.model import Host
+from playbooks.hostplan import File
+from playbooks.render import kubernetes, kubernetes_pki
+from playbooks.render.kubernetes import PKI
+from playbooks.render.kubernetes_daemon import identity, unit
+from playbooks.secrets import ClusterSecrets
+
+ETCD_UNIT = "kubernetes-etcd.service"
+ETCD_ACCOUNT = "kubernetes-etcd"
+CLIENT_PORT, PEER_PORT = 2381, 2382
+"""Beside those of the estate's etcd, which a host may carry too."""
+QUOTA_BYTES = 512 * 1024 * 1024
+
+
+def files(host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
+    restart = (f"restart:{ETCD_UNIT}",)
+    return (
+        File(path=f"{PKI}/etcd-ca.crt", text=cluster.etcd_authority, notify=restart),
+        *identity(kubernetes_pki.ETCD, cluster, ETCD_ACCOUNT, restart),
+        File(path=f"/etc/systemd/system/{ETCD_UNIT}", text=etcd_unit(host), notify=restart),
+    )
+
+
+def etcd_flags(host: Host) -> tuple[str, ...]:
+    """One member, alone, on the loopback address."""
+    client, peer = f"https://127.0.0.1:{CLIENT_PORT}", f"https://127.0.0.1:{PEER_PORT}"
+    tls = [
+        f"--{side}{flag}"
+        for side in ("", "peer-")
+        for flag in (
+            f"cert-file={PKI}/etcd.crt",
+            f"key-file={PKI}/etcd.key",
+            f"trusted-ca-file={PKI}/etcd-ca.crt",
+            "client-cert-auth=true",
+        )
+    ]
+    return (
+        f"--name={host.name}",
+        f"--data-dir={kubernetes.data_directory(host, 'kubernetes-etcd')}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster={host.name}={peer}",
+        f"--initial-cluster-token=kubernetes-{host.at}",
+        *tls,
+        "--tls-min-version=TLS1.2",
+        f"--quota-backend-bytes={QUOTA_BYTES}",
+        "--auto-compaction-mode=periodic",
+        "--auto-compaction-retention=1h",
+        "--log-level=warn",
+    )
+
+
+def etcd_unit(host: Host) -> str:
+    """The cluster's own etcd."""
+    directory = kubernetes.data_directory(host, "kubernetes-etcd")
+    return unit(
+        host,
+        "etcd of the site's Kubernetes cluster",
+        "/usr/local/bin/etcd",
+        etcd_flags(host),
+        ETCD_ACCOUNT,
+        kind="notify",
+        section=kubernetes.on_disk(host),
+        service=(
+            f"ExecStartPre=+/usr/bin/install -d -o {ETCD_ACCOUNT} -g {ETCD_ACCOUNT} -m 0700 {directory}",
+            f"ReadWritePaths={host.disk.mount if host.disk else '/var/lib'}",
+            "LimitNOFILE=65536",
+        ),
+    )

@@ -1,0 +1,72 @@
+"""The approval service in one site: its pods, in its bureau's namespace, behind a fixed address.
+
+HAProxy on the site's nodes hands citizens' requests to that address and asks the service itself whether it can answer;
+the edge announces the site by that answer. So a pod is ready as soon as it answers at all: without any database the
+page is still there, and the site is withdrawn, not its pods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from estate.addressing import AddressPlan
+from estate.model import Estate
+from playbooks.render import approval
+from playbooks.render.pki import AUTHORITY_FILE
+from playbooks.secrets import Secrets
+from stacks.components.children import child_options
+from stacks.components.tenancy import PROMISED
+from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
+
+READY = Probe(path="/healthz", period_s=1, timeout_s=2, failures=3)
+ALIVE = Probe(path="/healthz", period_s=5, timeout_s=5, failures=6)
+"""Slow: a pod that is short of processors is not helped by being started again."""
+STARTED = Probe(path="/healthz", period_s=1, timeout_s=2, failures=60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalArgs:
+    """The service in the cluster of `site`. `image` is by digest."""
+
+    estate: Estate
+    plan: AddressPlan
+    site: str
+    image: str
+    secrets: pulumi.Output[Secrets]
+
+
+class Approval(pulumi.ComponentResource):
+    """The options name the provider of the site's cluster, and make it wait for the bureau's tenancy."""
+
+    workload: Workload
+
+    def __init__(self, name: str, args: ApprovalArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("govcloud:stacks:Approval", name, None, opts)
+        self.workload = Workload(approval.SERVICE, _workload(args), child_options(self, opts)())
+        self.register_outputs({})
+
+
+def _workload(args: ApprovalArgs) -> WorkloadArgs:
+    service = args.estate.service(approval.SERVICE)
+    wanted = service.pods
+    address = args.plan.service_cluster_ip(args.site, approval.SERVICE)
+    password = args.secrets.apply(lambda values: values.passwords.approval_app)
+    return WorkloadArgs(
+        namespace=service.bureau,
+        image=args.image,
+        replicas=wanted.replicas[args.site],
+        resources=Resources(cpu_millis=round(wanted.cpus * 1000), memory_mib=wanted.memory_mib),
+        port=approval.PORT,
+        ready=READY,
+        alive=ALIVE,
+        started=STARTED,
+        environment=approval.pod_environment(args.estate, args.site),
+        fields=approval.FIELDS,
+        secrets={approval.PASSWORD: pulumi.Output.secret(password)},
+        # A certificate is no secret: a plan may show it.
+        files={AUTHORITY_FILE: pulumi.Output.unsecret(args.secrets.apply(lambda values: values.authority))},
+        priority_class=PROMISED,
+        front=Front(port=approval.PORT, cluster_ips=(str(address.ipv4), str(address.ipv6))),
+    )

@@ -1,0 +1,43 @@
+"""The images that pods are started from, between the command that builds them and the programs that use them.
+
+They are handed on as plain data, and kept in $GOVCLOUD_HOME/engine/images.json for plain `pulumi up`: it builds none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stacks import workspace
+from workstation.oci import Image
+
+Plain = dict[str, str]
+
+
+def as_plain(images: Iterable[Image]) -> list[Plain]:
+    """For a request, and for the file."""
+    return [{"name": image.name, "folder": str(image.folder), "digest": image.digest} for image in images]
+
+
+def from_plain(values: Iterable[Plain]) -> tuple[Image, ...]:
+    """The inverse."""
+    return tuple(Image(name=one["name"], folder=Path(one["folder"]), digest=one["digest"]) for one in values)
+
+
+def remember(images: Sequence[Image]) -> None:
+    """Keep them for plain `pulumi up`; nothing is kept where none were built."""
+    if images:
+        workspace.write_whole(_file(), json.dumps(as_plain(images)).encode())
+
+
+def remembered() -> tuple[Image, ...]:
+    """Those that the last `./govcloud plan` or `up` has built; none where there was no such run."""
+    try:
+        return from_plain(json.loads(_file().read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def _file() -> Path:
+    return workspace.engine_home() / "images.json"

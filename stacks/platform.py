@@ -1,0 +1,103 @@
+"""The stack `platform`: what runs on the sites' Kubernetes clusters.
+
+All images are brought to all sites before anything is started from one of them. Then the sites follow each other in
+the order of a change to a live estate, where something runs there already: a bad version stops at the first. Sites that
+are named as dead stay declared, so that their state is kept, and nothing waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from playbooks.render import approval
+from playbooks.render.kubernetes import REGISTRY_PORT, image_reference, operator_kubeconfig
+from playbooks.secrets import OPERATOR
+from playbooks.secrets import Secrets as SecretValues
+from stacks.components.approval import Approval, ApprovalArgs
+from stacks.components.images import Images, ImagesArgs, RegistryArgs
+from stacks.components.tenancy import tenancies
+from stacks.programs import PLATFORM, Context, address_of, stack_hosts
+from stacks.resources import SITE
+from workstation.errors import GovcloudError
+
+
+class Site(pulumi.ComponentResource):
+    """A site of the platform: the parent of all that is there."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__(f"{SITE}{site}", site)
+        self.register_outputs({})
+
+
+def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
+    """Declare everything. Raises GovcloudError where an image is needed that was not built."""
+    if missing := [service.name for service in context.estate.services if service.name not in context.images]:
+        raise GovcloudError(
+            f"there is no image of {', '.join(missing)} yet", "run `./govcloud plan`: it builds the images first"
+        )
+    sites = {host.at: Site(host.at) for host in stack_hosts(context.estate, PLATFORM)}
+    images = {site: _images(context, site, parent, secrets) for site, parent in sites.items()}
+    brought = [image for site, one in images.items() if site not in context.without for image in one.brought]
+    before: list[pulumi.Resource] = []
+    for site, parent in sites.items():
+        waits = [*brought, *(before if site in context.built else [])]
+        provider = _provider(context, site, secrets, pulumi.ResourceOptions(parent=parent))
+        opts = pulumi.ResourceOptions(parent=parent, providers=[provider], depends_on=waits)
+        made = _services(context, site, secrets, opts)
+        if site in context.built and site not in context.without:
+            before = made
+
+
+def _images(context: Context, site: str, parent: pulumi.Resource, secrets: pulumi.Output[SecretValues]) -> Images:
+    host = context.estate.nodes_at(site)[0]
+    registry = RegistryArgs(site=site, url=f"https://{address_of(context, host)}:{REGISTRY_PORT}", host=host.name)
+    args = ImagesArgs(images=tuple(context.images.values()), registry=registry, identity=secrets.apply(_identity))
+    return Images("images", args, pulumi.ResourceOptions(parent=parent))
+
+
+def _services(
+    context: Context, site: str, secrets: pulumi.Output[SecretValues], opts: pulumi.ResourceOptions
+) -> list[pulumi.Resource]:
+    """The bureaus' places in the cluster, and the pods of the services; answers what the next site waits for."""
+    image = context.images[approval.SERVICE]
+    args = ApprovalArgs(
+        estate=context.estate,
+        plan=context.plan,
+        site=site,
+        image=image_reference(image.name, image.digest),
+        secrets=secrets,
+    )
+    cluster = context.estate.cluster_at(site)
+    assert cluster, "only sites with a cluster are declared"
+    bureaus = tenancies(context.estate, cluster, opts)
+    place = bureaus[context.estate.service(approval.SERVICE).bureau]
+    after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[place]))
+    return [*bureaus.values(), Approval(approval.SERVICE, args, after)]
+
+
+def _provider(
+    context: Context, site: str, secrets: pulumi.Output[SecretValues], opts: pulumi.ResourceOptions
+) -> k8s.Provider:
+    def kubeconfig(values: SecretValues) -> Any:
+        if pulumi.runtime.is_dry_run() and site not in context.clusters:
+            return pulumi.UNKNOWN  # the engine then asks no provider: a plan may come before the cluster
+        return operator_kubeconfig(context.estate, context.plan, site, values.clusters[site])
+
+    return k8s.Provider(
+        "kubernetes",
+        kubeconfig=pulumi.Output.secret(secrets.apply(kubeconfig)),
+        cluster_identifier=f"{context.instance}/{site}",
+        # Pods are rolled when what they read changes; without these two it would be taken away for a moment.
+        enable_config_map_mutable=True,
+        enable_secret_mutable=True,
+        opts=opts,
+    )
+
+
+def _identity(values: SecretValues) -> Mapping[str, str]:
+    own = values.certificates[OPERATOR]
+    return {"authority": values.authority, "cert": own.cert, "key": own.key}

@@ -1,0 +1,93 @@
+"""`govcloud:index:Image`: a service's image in the registry of one site, by its digest.
+
+Create and update bring it there. Read asks the registry, so that one that is gone is brought again. Delete forgets:
+pods that run may have to be started from it once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pulumi.provider.experimental.provider import DiffResponse
+
+from stacks.providers.resource import Call, Resource, ResourceFailed, differences
+from stacks.providers.values import Properties, plain, plain_map
+from workstation.errors import GovcloudError
+from workstation.oci import Image as Layout
+from workstation.oci import manifest_of
+
+if TYPE_CHECKING:
+    from stacks.providers.registry import Registry
+
+
+class Image(Resource):
+    """Inputs: `site`; `name` and `digest` of the image, `folder` with its layout on this workstation; `url` and `host`
+    of the registry, and `identity` with which it is entered, secret: `authority`, `cert` and `key`, PEM.
+    """
+
+    inputs = ("site", "name", "digest", "url", "host", "folder", "identity")
+    compared = ("site", "name", "digest", "url", "host", "identity")
+    """Where the layout lies is each workstation's own affair."""
+    replaced_by = ("site", "name")
+
+    def diff(self, olds: Properties, news: Properties) -> DiffResponse:
+        """What the registry shall hold, against what it was given."""
+        return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
+
+    async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
+        """Bring it there."""
+        if not call.preview:
+            await asyncio.to_thread(_push, news, call)
+        return f"{plain(news['site'])}/{plain(news['name'])}", news
+
+    async def read(
+        self, resource_id: str, state: Properties, inputs: Properties, call: Call
+    ) -> tuple[str, Properties, Properties]:
+        """Ask the registry for the manifest."""
+        there = await asyncio.to_thread(_holds, inputs)
+        return (resource_id if there else ""), state, inputs
+
+    async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
+        """Bring another one there; the former stays, for pods of the former version."""
+        if not call.preview:
+            await asyncio.to_thread(_push, news, call)
+        return news
+
+
+def _push(news: Properties, call: Call) -> None:
+    from stacks.providers import registry
+
+    values = plain_map(news)
+    told = f"{values['site']}: image {values['name']}"
+    layout = Layout(name=values["name"], folder=Path(values["folder"]), digest=values["digest"])
+    try:
+        if manifest_of(layout.folder)[0] != layout.digest:
+            raise ResourceFailed(f"{told}: {layout.folder} holds another image now; run the same command again")
+        sent = registry.push(_registry(news), layout)
+    except GovcloudError as error:
+        raise ResourceFailed(f"{told}: {error.message}") from error
+    except OSError as error:
+        where = error.filename or layout.folder
+        raise ResourceFailed(
+            f"{told}: {where}: {error.strerror}; `./govcloud plan` builds the image where it is missing"
+        ) from error
+    call.say(f"{told}: {sent} part(s) were sent" if sent else f"{told}: it was there already")
+
+
+def _holds(inputs: Properties) -> bool:
+    from stacks.providers import registry
+
+    values = plain_map(inputs)
+    try:
+        return registry.holds(_registry(inputs), values["name"], values["digest"])
+    except GovcloudError as error:
+        raise ResourceFailed(f"{values['site']}: image {values['name']}: {error.message}") from error
+
+
+def _registry(inputs: Properties) -> Registry:
+    from stacks.providers.registry import Registry
+
+    values = plain_map(inputs)
+    return Registry(url=values["url"], host=values["host"], **values["identity"])

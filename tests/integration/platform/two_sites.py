@@ -1,0 +1,270 @@
+"""Two sites of the estate on loopback: each a real API server with its controllers, and a real image registry.
+
+There are no nodes. What a kubelet would report of its pods, `Site.answer_for_pods` reports in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import yaml
+
+from estate.addressing import plan
+from estate.loader import load
+from estate.model import Cluster, Estate, Kind
+from playbooks import pki
+from playbooks.render.kubernetes import API_PORT, REGISTRY_PORT
+from playbooks.secrets import OPERATOR, Passwords
+from stacks import workspace
+from stacks.programs import DATA
+from stacks.providers import registry
+from stacks.resources import PLAYBOOK
+from tests.unit.stacks.declared import closing_loops
+from tests.waiting import until
+from tools.image import bake
+from tools.oci import layout
+from tools.scratch import ScratchCluster
+from workstation.errors import GovcloudError
+from workstation.oci import Image
+
+REMOTE, CITY = "shaoguan", "futian"
+SITES = {REMOTE: "127.0.1.3", CITY: "127.0.1.1"}
+"""In the order of a change to a live estate, and where each site's cluster and registry are reached."""
+DAYS = 2
+SERVICE = "approval"
+NAMESPACE = load().service(SERVICE).bureau
+
+
+def estate() -> Estate:
+    """The project's own, with clusters at the two sites, and real: no lab need be up."""
+    declared = load()
+    hosts = tuple(
+        host.model_copy(update={"platform": host.platform.model_copy(update={"address": SITES[host.at]})})
+        if host.kind is Kind.KUBE and host.at in SITES
+        else host
+        for host in declared.hosts
+    )
+    clusters = tuple(Cluster(site=site, version="1.37.2") for site in SITES)
+    assert declared.kubernetes
+    kubernetes = declared.kubernetes.model_copy(update={"clusters": clusters})
+    return declared.model_copy(update={"lab": False, "hosts": hosts, "kubernetes": kubernetes})
+
+
+def docker_registry() -> str | None:
+    """The registry's program: this machine's, or that of the baked base image."""
+    baked = bake.current() / "usr/bin/docker-registry"
+    return shutil.which("docker-registry") or (str(baked) if baked.exists() else None)
+
+
+class Authority:
+    """The estate's own, with the operator's certificate."""
+
+    def __init__(self) -> None:
+        key, cert = pki.new_authority("estate", DAYS)
+        self.authority = pki.Authority(key=key, cert=cert)
+        self.operator = self.issue(OPERATOR, ["client"])
+
+    def issue(self, name: str, usages: list[str]) -> tuple[str, str]:
+        """Key and certificate."""
+        return pki.issue(self.authority, name, [name], DAYS, usages)
+
+
+class Site:
+    """One site's daemons, in a folder."""
+
+    def __init__(self, name: str, folder: Path, authority: Authority) -> None:
+        self.name, self._folder, self._authority = name, folder, authority
+        self.address, self.host = SITES[name], f"{name}-kube1"
+        networks = plan(estate()).clusters[name].cluster_ips
+        self.cluster = ScratchCluster(
+            folder / "cluster",
+            address=self.address,
+            port=API_PORT,
+            cluster_ips=f"{networks.ipv4},{networks.ipv6}",
+        )
+        self._registry: subprocess.Popen[bytes] | None = None
+        self._pods = 0
+
+    def start(self) -> None:
+        """Everything, until it answers."""
+        self.cluster.start()
+        self.start_registry()
+
+    def stop(self) -> None:
+        """Everything."""
+        self.stop_registry()
+        self.cluster.stop()
+
+    def start_registry(self) -> None:
+        """With what it held before."""
+        program, folder = docker_registry(), self._folder / "registry"
+        assert program
+        folder.mkdir(exist_ok=True)
+        key, cert = self._authority.issue(self.host, ["server"])
+        for name, text in (("key", key), ("cert", cert), ("authority", self._authority.authority.cert)):
+            (folder / name).write_text(text)
+        tls = {
+            "certificate": str(folder / "cert"),
+            "key": str(folder / "key"),
+            "clientcas": [str(folder / "authority")],
+        }
+        config = {
+            "version": 0.1,
+            "log": {"level": "warn", "accesslog": {"disabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+            "http": {"addr": f"{self.address}:{REGISTRY_PORT}", "tls": tls},
+        }
+        (folder / "config.yml").write_text(yaml.safe_dump(config))
+        with (folder / "log").open("ab") as log:
+            self._registry = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+        until(f"the registry of {self.name} answers", self._registry_answers, 30)
+
+    def stop_registry(self) -> None:
+        """As a crash would."""
+        if self._registry:
+            self._registry.kill()
+            self._registry.wait()
+            self._registry = None
+
+    def empty_registry(self) -> None:
+        """Its disk is lost."""
+        self.stop_registry()
+        shutil.rmtree(self._folder / "registry" / "data", ignore_errors=True)
+        self.start_registry()
+
+    def holds(self, image: Image) -> bool:
+        """Whether the registry has the image."""
+        key, cert = self._authority.operator
+        there = registry.Registry(
+            url=f"https://{self.address}:{REGISTRY_PORT}",
+            host=self.host,
+            authority=self._authority.authority.cert,
+            cert=cert,
+            key=key,
+        )
+        return registry.holds(there, image.name, image.digest)
+
+    def _registry_answers(self) -> bool:
+        try:
+            self.holds(Image(name="none", folder=self._folder, digest=f"sha256:{0:064}"))
+        except GovcloudError:
+            return False
+        return True
+
+    def secrets(self) -> dict[str, Any]:
+        """As the data stack keeps those of a cluster."""
+        authority = self.cluster.authority
+        key, cert = pki.issue(authority, OPERATOR, [], DAYS, ["client"], organizations=["system:masters"])
+        return {
+            "authority": authority.cert,
+            "etcd_authority": authority.cert,
+            "certificates": {OPERATOR: {"cert": cert, "key": key}},
+            "encryption": "x" * 32,
+        }
+
+    def deployed(self) -> str:
+        """The image that the service's pods are started from."""
+        path = "jsonpath={.spec.template.spec.containers[0].image}"
+        return self.cluster.kubectl("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", path)
+
+    def answer_for_pods(self, digests: set[str]) -> None:
+        """Report every pod of one of these images as ready."""
+        with suppress(GovcloudError):
+            pods = json.loads(self.cluster.kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]
+            for pod in pods:
+                image = pod["spec"]["containers"][0]["image"]
+                if image.rsplit("@", 1)[-1] in digests and "podIP" not in pod["status"]:
+                    self._report(pod["metadata"]["name"])
+
+    def _report(self, pod: str) -> None:
+        self._pods += 1
+        addresses = [f"10.128.0.{self._pods % 250 + 1}", f"fd64:c10d:3::{self._pods}"]
+        status = {
+            "phase": "Running",
+            "conditions": [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "PodScheduled")],
+            "podIP": addresses[0],
+            "podIPs": [{"ip": address} for address in addresses],
+        }
+        patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+        self.cluster.kubectl("-n", NAMESPACE, "patch", "pod", pod, *patch)
+
+
+@contextmanager
+def kubelets(sites: list[Site], *good: Image) -> Iterator[None]:
+    """While the block runs, pods of the good images are ready as soon as they are there."""
+    ended, digests = threading.Event(), {image.digest for image in good}
+
+    def serve(site: Site) -> None:
+        while not ended.wait(0.5):
+            site.answer_for_pods(digests)
+
+    threads = [threading.Thread(target=serve, args=(site,)) for site in sites]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+@dataclass(frozen=True)
+class Built:
+    """The stacks before the platform, as their own runs leave them."""
+
+    sites: list[Site]
+    authority: Authority
+
+    def data(self) -> None:
+        """The data stack with its secrets."""
+        key, cert = self.authority.operator
+        values = {
+            "authority": self.authority.authority.cert,
+            "certificates": {OPERATOR: {"cert": cert, "key": key}},
+            "passwords": dict.fromkeys(Passwords.names(), PASSWORD),
+            "clusters": {site.name: site.secrets() for site in self.sites},
+        }
+        with closing_loops():
+            workspace.open_stack(DATA, lambda: pulumi.export("secrets", pulumi.Output.secret(values))).up()
+
+    def clusters(self) -> None:
+        """The sites' stacks, of which the platform only wants to know that they have brought a cluster up."""
+        for site in self.sites:
+            role = {"role": "kubernetes_control_plane"}
+            urn = f"urn:pulumi:{site.name}::govcloud::{PLAYBOOK}::{site.name}-{site.host}"
+            host = {"urn": urn, "type": PLAYBOOK, "id": site.host, "outputs": {"roles": [role]}}
+            path = workspace.checkpoint(site.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [host]}}}))
+
+
+PASSWORD = "hunter2hunter2hunter2hunter2"
+
+
+def image(folder: Path, version: str) -> Image:
+    """A small one: its pods are never really started."""
+    tree, made = folder / f"tree-{version}", folder / f"image-{version}"
+    tree.mkdir(parents=True)
+    made.mkdir()
+    (tree / "version").write_text(version)
+    digest = layout.finish(made, [layout.layer(made, tree, lambda path: True)], {"User": "65532"})
+    return Image(name=SERVICE, folder=made, digest=digest)
+
+
+def password_in(folder: Path) -> list[Path]:
+    """Files below the folder that hold the password."""
+    found = []
+    for place, _, names in os.walk(folder):
+        found += [path for name in names if PASSWORD.encode() in (path := Path(place) / name).read_bytes()]
+    return found

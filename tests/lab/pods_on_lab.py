@@ -1,0 +1,68 @@
+"""The service's pods on the lab's nodes, as a person on the node finds them, and what can be done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playbooks.render.kubernetes_access import ADMIN_CONFIG
+from tests.lab.estate_on_lab import Hosts, wait_until
+
+SERVICE = "approval"
+FIND = r"""
+for group in /proc/[0-9]*/cgroup; do
+    grep -qs /kubepods "$group" || continue
+    pid=${group#/proc/} pid=${pid%/cgroup}
+    case " $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")" in *" -m $1 ") echo "$pid" ;; esac
+done
+"""
+"""Processes `python -m SERVICE` whose control group is a pod's: others on the host are none of them."""
+
+
+def processes(hosts: Hosts, host: str) -> list[str]:
+    """Of the service's pods on a node, as the node numbers them."""
+    return hosts.run(host, "sh", "-c", FIND, "sh", SERVICE).split()
+
+
+def signal(hosts: Hosts, host: str, name: str, *pids: str) -> None:
+    """One that may have ended meanwhile is no error."""
+    hosts.run(host, "sh", "-c", 'signal=$1; shift; for pid; do kill -s "$signal" "$pid" || :; done', "sh", name, *pids)
+
+
+def kubectl(hosts: Hosts, host: str, *argv: str, timeout_s: float = 120) -> str:
+    """As the site's administrator, on the node with the control plane."""
+    return hosts.run(host, "kubectl", f"--kubeconfig={ADMIN_CONFIG}", *argv, timeout_s=timeout_s)
+
+
+def names(hosts: Hosts, host: str) -> list[str]:
+    """Of the service's pods at the site that are not about to end."""
+    namespace = hosts.lab.estate.service(SERVICE).bureau
+    text = kubectl(
+        hosts, host, "get", "pods", f"--namespace={namespace}", f"--selector=app.kubernetes.io/name={SERVICE}",
+        "--output=jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name} {end}",
+    )  # fmt: skip
+    return text.split()
+
+
+def all_run(hosts: Hosts, host: str) -> bool:
+    """Whether the site has all pods that the estate wants, and each is ready."""
+    service = hosts.lab.estate.service(SERVICE)
+    text = kubectl(
+        hosts, host, "get", "deployment", SERVICE, f"--namespace={service.bureau}",
+        "--output=jsonpath={.status.readyReplicas} {.status.updatedReplicas} {.status.unavailableReplicas}",
+    )  # fmt: skip
+    wanted = str(service.pods.replicas[hosts.lab.estate.host(host).at])
+    return text.split() == [wanted, wanted]
+
+
+@contextmanager
+def none(hosts: Hosts, host: str) -> Iterator[None]:
+    """All pods of the node's service are dead, and nobody starts them again before the end."""
+    hosts.run(host, "systemctl", "stop", "kubelet")
+    try:
+        signal(hosts, host, "KILL", *processes(hosts, host))
+        wait_until(f"no pod of {host} runs", lambda: not processes(hosts, host), deadline_s=10)
+        yield
+    finally:
+        hosts.run(host, "systemctl", "start", "kubelet")
+        wait_until(f"the pods of {host} run again", lambda: all_run(hosts, host), deadline_s=90)

@@ -1,0 +1,107 @@
+"""The approval service's pods in one site, as the stack declares them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+from pulumi.runtime.rpc import is_rpc_secret
+
+from estate.addressing import plan
+from estate.loader import load
+from stacks.components import tenancy
+from stacks.components.approval import Approval, ApprovalArgs
+from tests.unit.playbooks.clusters import secrets_of, switched_on
+from tests.unit.stacks.declared import Recorded, declare
+
+ESTATE = switched_on(load())
+IMAGE = "registry.govcloud/approval@sha256:" + "1" * 64
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Recorded:
+    """What one site's service registers."""
+
+    def program() -> None:
+        provider = k8s.Provider("there", kubeconfig="{}")
+        args = ApprovalArgs(
+            estate=ESTATE,
+            plan=plan(ESTATE),
+            site="nanshan",
+            image=IMAGE,
+            secrets=pulumi.Output.secret(secrets_of(ESTATE)),
+        )
+        there = pulumi.ResourceOptions(provider=provider)
+        namespace = k8s.core.v1.Namespace("namespace", metadata={"name": "human-resources"}, opts=there)
+        Approval("approval", args, pulumi.ResourceOptions(provider=provider, depends_on=[namespace]))
+
+    return declare(program, "platform")
+
+
+def template(recorded: Recorded) -> dict[str, Any]:
+    """Of the pods. One annotation of it is made of a secret, and the whole is read as one here."""
+    spec = recorded.inputs("approval-deployment")["spec"]
+    return dict((spec["value"] if is_rpc_secret(spec) else spec)["template"])
+
+
+def pod(recorded: Recorded) -> dict[str, Any]:
+    """The pods' container."""
+    return dict(template(recorded)["spec"]["containers"][0])
+
+
+def test_the_ingress_asks_at_the_address_that_the_service_has(recorded: Recorded) -> None:
+    """Rendered on one side and declared on the other, from one plan."""
+    from playbooks.render import ingress
+
+    spec = recorded.inputs("approval-service")["spec"]
+    assert spec["clusterIPs"] == ["10.192.32.11", "fd64:c10d:4::2:b"]
+    (port,) = spec["ports"]
+    config = ingress.config_text(ESTATE, plan(ESTATE), ESTATE.host("nanshan-kube1"))
+    assert f"    server pods {spec['clusterIPs'][0]}:{port['port']:.0f} " in config
+
+
+def test_everything_is_in_the_bureaus_namespace_and_comes_after_it(recorded: Recorded) -> None:
+    """In the site's cluster; and it goes before what the estate has promised nobody."""
+    made = [name for name in recorded.requests if name.startswith("approval-")]
+    assert len(made) == 6
+    for name in made:
+        assert "::there::" in recorded.requests[name].provider
+        assert recorded.inputs(name)["metadata"]["namespace"] == ESTATE.service("approval").bureau
+        assert "namespace" in recorded.depends_on(name)
+    assert template(recorded)["spec"]["priorityClassName"] == tenancy.PROMISED
+
+
+def test_a_database_that_is_gone_takes_no_pod_away(recorded: Recorded) -> None:
+    """Their probes ask for the process only; the site's ability to answer is the edge's question."""
+    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+        assert pod(recorded)[probe]["httpGet"]["path"] == "/healthz"
+
+
+def test_the_estate_says_how_many_pods_and_what_each_is_given(recorded: Recorded) -> None:
+    """By site."""
+    wanted = ESTATE.service("approval").pods
+    spec = recorded.inputs("approval-deployment")["spec"]
+    assert (spec["value"] if is_rpc_secret(spec) else spec)["replicas"] == wanted.replicas["nanshan"]
+    resources = pod(recorded)["resources"]
+    assert resources["requests"] == {"cpu": f"{wanted.cpus * 1000:.0f}m", "memory": f"{wanted.memory_mib}Mi"}
+
+
+def test_the_database_password_is_in_a_secret_alone(recorded: Recorded) -> None:
+    """Pods get it by its name, which is libpq's."""
+    assert '"app"' not in str(pod(recorded)).replace("'", '"')
+    assert recorded.is_secret("approval-secrets", "stringData")
+    (entry,) = [one for one in pod(recorded)["env"] if one["name"] == "PGPASSWORD"]
+    assert entry["valueFrom"]["secretKeyRef"]["name"] == "approval"
+
+
+def test_a_pod_finds_the_database_on_its_own_node_and_knows_the_estates_authority(recorded: Recorded) -> None:
+    """Each node has an ingress, and the certificate's name says which member may be primary."""
+    env = {one["name"]: one for one in pod(recorded)["env"]}
+    assert env["NODE_IP"]["valueFrom"]["fieldRef"]["fieldPath"] == "status.hostIP"
+    assert "hostaddr=$(NODE_IP) port=5432" in env["APPROVAL_WRITE_DSN"]["value"]
+    assert list(env).index("NODE_IP") < list(env).index("APPROVAL_WRITE_DSN")
+    (mount,) = [one for one in pod(recorded)["volumeMounts"] if one["mountPath"] == "/etc/govcloud/pki/ca.crt"]
+    assert mount["readOnly"] is True
+    assert "authority" in str(recorded.inputs("approval-files")["data"])

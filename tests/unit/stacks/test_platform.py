@@ -1,0 +1,123 @@
+"""What the stack `platform` declares, and who waits for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from estate.addressing import plan
+from estate.loader import load
+from stacks import platform, programs
+from stacks.programs import Context
+from stacks.resources import IMAGE, KUBERNETES, site_of
+from tests.unit.playbooks.clusters import secrets_of, switched_on
+from tests.unit.stacks.declared import Recorded, declare
+from workstation.errors import GovcloudError
+from workstation.oci import Image
+
+ESTATE = switched_on(load())
+SITES = ("shaoguan", "futian", "nanshan")
+"""In the order of a change to a live estate."""
+APPROVAL = Image(name="approval", folder=Path("/nowhere"), digest="sha256:" + "1" * 64)
+CONTEXT = Context(
+    estate=ESTATE,
+    plan=plan(ESTATE),
+    instance="lab-1",
+    images={"approval": APPROVAL},
+    clusters=frozenset(SITES),
+)
+
+
+def declared(**changes: Any) -> Recorded:
+    """The program's registrations in a changed context."""
+    context = replace(CONTEXT, **changes)
+    secrets = pulumi.Output.secret(secrets_of(ESTATE))
+    return declare(lambda: platform.declare(context, secrets), "platform")
+
+
+def by_site(recorded: Recorded, kind: str) -> Mapping[str, list[str]]:
+    """URNs of the resources whose type begins so."""
+    found: dict[str, list[str]] = {site: [] for site in SITES}
+    for urn, request in recorded.by_urn.items():
+        if request.type.startswith(kind):
+            found[site_of(urn)].append(urn)
+    return found
+
+
+def sites_waited_for(recorded: Recorded, urns: list[str], kind: str) -> set[str]:
+    """By any of the resources, for resources of that kind."""
+    waited = {one for urn in urns for one in recorded.by_urn[urn].dependencies}
+    return {site_of(urn) for urn in waited if recorded.by_urn[urn].type.startswith(kind)}
+
+
+def test_it_is_the_last_stage_and_only_where_there_are_clusters() -> None:
+    without = ESTATE.model_copy(update={"kubernetes": None})
+    assert "platform" not in programs.stack_names(without)
+    assert programs.stages(ESTATE)[-1] == ("platform",)
+    assert [host.at for host in programs.stack_hosts(ESTATE, "platform")] == list(SITES)
+
+
+def test_every_image_is_at_every_site_before_anything_is_started() -> None:
+    """Also on a first build."""
+    recorded = declared()
+    images, objects = by_site(recorded, IMAGE), by_site(recorded, KUBERNETES)
+    assert all(len(images[site]) == 1 for site in SITES)
+    for site in SITES:
+        for urn in objects[site]:
+            assert sites_waited_for(recorded, [urn], IMAGE) == set(SITES), urn
+
+
+def test_what_runs_already_changes_site_by_site_and_what_is_new_side_by_side() -> None:
+    """A site that is new beside two that run waits for none, and none waits for it."""
+    running = declared(built=frozenset(SITES))
+    objects = by_site(running, KUBERNETES)
+    waited = {site: sites_waited_for(running, objects[site], KUBERNETES) - {site} for site in SITES}
+    assert waited == {"shaoguan": set(), "futian": {"shaoguan"}, "nanshan": {"futian"}}
+    fresh = declared()
+    objects = by_site(fresh, KUBERNETES)
+    assert all(sites_waited_for(fresh, objects[site], KUBERNETES) <= {site} for site in SITES)
+    mixed = declared(built=frozenset({"shaoguan", "nanshan"}))
+    objects = by_site(mixed, KUBERNETES)
+    waited = {site: sites_waited_for(mixed, objects[site], KUBERNETES) - {site} for site in SITES}
+    assert waited == {"shaoguan": set(), "futian": set(), "nanshan": {"shaoguan"}}
+
+
+def test_nobody_waits_for_a_dead_site_which_stays_declared() -> None:
+    recorded = declared(built=frozenset(SITES), without=frozenset({"shaoguan"}))
+    objects = by_site(recorded, KUBERNETES)
+    assert objects["shaoguan"]
+    for site in ("futian", "nanshan"):
+        for kind in (KUBERNETES, IMAGE):
+            assert "shaoguan" not in sites_waited_for(recorded, objects[site], kind)
+
+
+def test_each_sites_objects_go_to_its_own_cluster() -> None:
+    """Never to another's: the providers differ, and each is given its own address."""
+    recorded = declared()
+    for site in SITES:
+        for urn in by_site(recorded, KUBERNETES)[site]:
+            assert site_of(recorded.by_urn[urn].provider.rpartition("::")[0]) == site, urn
+    clusters = by_site(recorded, "pulumi:providers:kubernetes")
+    servers = {
+        str(recorded.by_urn[urn].object["kubeconfig"]).split("server: ")[1].split()[0] for [urn] in clusters.values()
+    }
+    assert servers == {f"https://{CONTEXT.plan.management(f'{site}-kube1')}:6443" for site in SITES}
+
+
+def test_pods_are_started_from_the_digest_that_was_pushed() -> None:
+    recorded = declared()
+    spec = recorded.inputs("approval-deployment")["spec"]["template"]["spec"]
+    assert spec["containers"][0]["image"] == f"registry.govcloud/approval@{APPROVAL.digest}"
+    assert recorded.inputs("image-approval")["digest"] == APPROVAL.digest
+
+
+def test_without_an_image_it_is_told_how_to_get_one() -> None:
+    """Plain `pulumi up` builds none."""
+    with pytest.raises(GovcloudError, match="there is no image of approval yet") as failed:
+        declared(images={})
+    assert "govcloud plan" in failed.value.next_step
