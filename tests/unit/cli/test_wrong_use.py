@@ -44,6 +44,7 @@ NEED_ROOT = {
     "up": ("up",),
     "drift": ("drift",),
     "destroy": ("destroy", "--yes"),
+    "kubeconfig": ("kubeconfig", "--site", "futian"),
     "state list": ("state", "list"),
     "state copy": ("state", "copy"),
     "state restore": ("state", "restore", "--from", "futian-ops1"),
