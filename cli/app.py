@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import bench, demo, drills, estate, lab, stacks, state, testing
+from cli import bench, demo, drills, estate, kubeconfig, lab, stacks, state, testing
 from cli import setup as setup_command
 from cli import status as status_command
 
@@ -29,6 +29,7 @@ app.add_typer(lab.app, name="lab")
 for name in ("plan", "up", "drift", "destroy"):
     app.command(name)(getattr(stacks, name))
 app.add_typer(state.app, name="state")
+app.command("kubeconfig")(kubeconfig.kubeconfig)
 app.command("status")(status_command.status)
 app.add_typer(drills.app, name="drill")
 for name in ("switchover", "failover", "failback"):

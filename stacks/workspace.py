@@ -88,6 +88,10 @@ class Stack(auto.Stack):
         """Not asked for after a run."""
         return {}
 
+    def exports(self) -> auto.OutputMap:
+        """What the stack's program has exported, secrets in plain text."""
+        return super().outputs()
+
     def info(self, show_secrets: bool = False) -> auto.UpdateSummary:
         """Not asked for after a run: counts come from the events."""
         return auto.UpdateSummary(kind="", start_time=None, message="", environment={}, config={}, result="")  # type: ignore[arg-type]

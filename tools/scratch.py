@@ -205,6 +205,7 @@ class ScratchCluster:
             f"--root-ca-file={self.folder}/ca.crt",
             "--use-service-account-credentials=false",
             "--leader-elect=false",
+            "--controllers=*,-node-lifecycle-controller",  # a node that somebody declares has no kubelet to report
             "--bind-address=127.0.0.1",
             f"--secure-port={self._controller_port}",
             f"--cert-dir={self.folder}",

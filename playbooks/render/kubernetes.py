@@ -97,14 +97,27 @@ def kubeconfig(server: str, cluster: str, user: str, *, authority: str, cert: st
 
 def operator_kubeconfig(estate: Estate, plan: AddressPlan, site: str, secrets: ClusterSecrets) -> str:
     """The operator's, complete in itself, over the management network. Secret."""
-    own = secrets.certificates[OPERATOR]
+    return _complete(estate, plan, site, OPERATOR, secrets.authority, secrets.certificates[OPERATOR])
+
+
+def bureau_kubeconfig(
+    estate: Estate, plan: AddressPlan, site: str, bureau: str, authority: str, own: Certificate
+) -> str:
+    """As the operator's, for a bureau's people, in their namespace. `own` is their certificate. Secret."""
+    return _complete(estate, plan, site, bureau, authority, own, namespace=bureau)
+
+
+def _complete(
+    estate: Estate, plan: AddressPlan, site: str, user: str, authority: str, own: Certificate, **context: str
+) -> str:
     address = plan.management(control_plane(estate, site).name)
     return _kubeconfig(
         f"https://{address}:{API_PORT}",
         site,
-        OPERATOR,
-        {"certificate-authority-data": _encoded(secrets.authority)},
+        user,
+        {"certificate-authority-data": _encoded(authority)},
         {"client-certificate-data": _encoded(own.cert), "client-key-data": _encoded(own.key)},
+        **context,
     )
 
 
@@ -112,14 +125,16 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _kubeconfig(server: str, cluster: str, user: str, trust: dict[str, str], identity: dict[str, str]) -> str:
+def _kubeconfig(
+    server: str, cluster: str, user: str, trust: dict[str, str], identity: dict[str, str], **context: str
+) -> str:
     return document(
         {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": cluster, "cluster": {"server": server, **trust}}],
             "users": [{"name": user, "user": identity}],
-            "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user}}],
+            "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user, **context}}],
             "current-context": cluster,
         }
     )

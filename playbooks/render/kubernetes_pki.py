@@ -31,6 +31,11 @@ def node(host: Host) -> str:
     return f"node-{host.name}"
 
 
+def bureau(name: str) -> str:
+    """Name of the certificate with which a bureau's people come."""
+    return f"bureau-{name}"
+
+
 def leaves(estate: Estate, plan: AddressPlan, site: str) -> tuple[Leaf, ...]:
     """What the cluster's authority signs, nodes last. Raises ValueError for a site without a cluster."""
     first, client = kubernetes.control_plane(estate, site), ("client",)
@@ -44,6 +49,10 @@ def leaves(estate: Estate, plan: AddressPlan, site: str) -> tuple[Leaf, ...]:
         Leaf(name=WATCHERS, subject=WATCHERS_USER, sans=(), usages=client),
         Leaf(name=ADMIN, subject="break-glass", organizations=("system:masters",), sans=(), usages=client),
         Leaf(name=OPERATOR, subject=OPERATOR, organizations=(kubernetes.OPERATORS_GROUP,), sans=(), usages=client),
+        *(
+            Leaf(name=bureau(one.name), subject=one.name, organizations=(one.group,), sans=(), usages=client)
+            for one in estate.bureaus
+        ),
         *(
             Leaf(
                 name=node(host),

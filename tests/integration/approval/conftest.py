@@ -204,7 +204,7 @@ def start_service(home: Path) -> Iterator[Callable[..., Service]]:
         url = f"http://127.0.0.1:{port}"
         service = Service(client=httpx.Client(base_url=url, timeout=10), process=process, log=log, url=url)
         started.append(service)
-        until(lambda: answers(service), what="the service answers")
+        until(lambda: answers(service), seconds=60, what="the service answers")
         return service
 
     yield start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Callable
@@ -10,17 +11,21 @@ from typing import Any
 
 import pulumi
 import pytest
+import yaml
 from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
 from estate.addressing import plan
 from estate.loader import load
+from playbooks.render import kubernetes_pki
 from playbooks.render.pki import leaves
 from playbooks.secrets import Passwords
-from stacks import state, workspace
-from stacks.components.secrets import Secrets
+from stacks import access, state, workspace
+from stacks.components.secrets import ClusterLeaves, Secrets
+from tests.unit.playbooks.clusters import switched_on
 from tests.unit.stacks.declared import closing_loops
 from workstation import paths
+from workstation.errors import GovcloudError
 
 ESTATE = load()
 LEAVES = leaves(ESTATE, plan(ESTATE))
@@ -65,6 +70,28 @@ def test_secrets_are_made_once_and_stand_nowhere_in_plain_text(home: Path) -> No
     assert any("BEGIN CERTIFICATE" in path.read_text(errors="replace") for path in files)
     assert not any("PRIVATE KEY" in path.read_text(errors="replace") for path in files)
     assert _tree() == before
+
+
+def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
+    """With the very certificate that the state keeps; before there is one, the next step is told."""
+    estate = switched_on(ESTATE, "nanshan")
+    computed, site = plan(estate), "nanshan"
+    with pytest.raises(GovcloudError, match="no secrets yet"):
+        access.kubeconfig(estate, site)
+    wanted = ClusterLeaves(cluster=kubernetes_pki.leaves(estate, computed, site), etcd=kubernetes_pki.etcd_leaves())
+
+    def program() -> None:
+        made = Secrets("secrets", estate_name="test", leaves=LEAVES, clusters={site: wanted})
+        pulumi.export("secrets", made.values)
+
+    run(program)
+    user = yaml.safe_load(access.kubeconfig(estate, site, "human-resources"))["users"][0]["user"]
+    cert = base64.b64decode(user["client-certificate-data"]).decode()
+    assert cert == _outputs("kubernetes-nanshan-bureau-human-resources")["cert"]
+    assert access.kubeconfig(estate, site) != access.kubeconfig(estate, site, "human-resources")
+    with pytest.raises(GovcloudError, match="planning has no certificate") as caught:
+        access.kubeconfig(estate, site, "planning")
+    assert "govcloud up data" in caught.value.next_step
 
 
 def test_a_preview_of_nothing_yet_changes_nothing() -> None:

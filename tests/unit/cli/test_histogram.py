@@ -34,3 +34,10 @@ def test_without_observations_there_is_no_bound_and_beyond_the_last_it_is_infini
     assert bound(before, before, 0.99) is None
     assert bound(before, buckets([scraped(0.02, 5.0)], "took_seconds"), 0.99) == math.inf
     assert buckets([scraped(0.02)], "another_seconds") == {}
+
+
+def test_figures_of_several_instances_may_stand_one_after_the_other() -> None:
+    """As a node gives them that has asked all pods of its site."""
+    together = scraped(0.005, 0.02) + scraped(0.04)
+    assert buckets([together], "took_seconds") == buckets([scraped(0.005, 0.02), scraped(0.04)], "took_seconds")
+    assert buckets([together], "took_seconds")[math.inf] == 3

@@ -34,6 +34,8 @@ UNKNOWN = {
     "bench": ("bench", "nosuch"),
     "operations host": ("state", "restore", "--from", "futian-edge1"),
     "scope": ("test", "nosuch"),
+    "site of a cluster": ("kubeconfig", "--site", "nosuch"),
+    "bureau": ("kubeconfig", "--site", "futian", "--bureau", "nosuch"),
 }
 NEED_ROOT = {
     "setup": ("setup",),
@@ -42,6 +44,7 @@ NEED_ROOT = {
     "up": ("up",),
     "drift": ("drift",),
     "destroy": ("destroy", "--yes"),
+    "kubeconfig": ("kubeconfig", "--site", "futian"),
     "state list": ("state", "list"),
     "state copy": ("state", "copy"),
     "state restore": ("state", "restore", "--from", "futian-ops1"),

@@ -259,6 +259,20 @@ def test_the_operators_configuration_reaches_the_api_over_the_management_network
     assert document["current-context"] == "nanshan"
 
 
+def test_a_bureaus_people_are_their_group_and_nothing_else(on: Estate) -> None:
+    """Their certificate is of the client kind alone, and their configuration leads to their namespace."""
+    leaves = {leaf.name: leaf for leaf in kubernetes_pki.leaves(on, plan(on), "nanshan")}
+    for bureau in on.bureaus:
+        leaf = leaves[kubernetes_pki.bureau(bureau.name)]
+        assert (leaf.organizations, leaf.usages, leaf.sans) == ((bureau.group,), ("client",), ())
+    secrets = secrets_of(on).clusters["nanshan"]
+    own = secrets.certificates[kubernetes_pki.bureau("human-resources")]
+    text = kubernetes.bureau_kubeconfig(on, plan(on), "nanshan", "human-resources", secrets.authority, own)
+    document = yaml.safe_load(text)
+    assert document["contexts"][0]["context"]["namespace"] == "human-resources"
+    assert base64.b64decode(document["users"][0]["user"]["client-key-data"]).endswith(b"bureau-human-resources\n")
+
+
 def test_the_packet_filter_is_accepted_by_nft(two: Estate, tmp_path: Path) -> None:
     """Fragments and main file together, as the host loads them."""
     files = files_of(two, "futian-kube1")

@@ -8,6 +8,7 @@ import pytest
 
 from estate.addressing import plan
 from estate.loader import load
+from playbooks.render import kubernetes_pki
 from stacks import programs
 from stacks.components.hosts import in_order
 from stacks.programs import Context, program
@@ -19,9 +20,9 @@ CONTEXT = Context(estate=ESTATE, plan=plan(ESTATE), instance="lab-1", operator_k
 
 def test_there_is_one_stack_per_site_whatever_their_number() -> None:
     """Stacks follow the estate, in building order."""
-    assert programs.stack_names(ESTATE) == ("network", "data", "futian", "nanshan", "shaoguan", "province")
+    assert programs.stack_names(ESTATE) == ("network", "data", "futian", "nanshan", "shaoguan", "province", "platform")
     fewer = ESTATE.model_copy(update={"sites": ESTATE.sites[:2]})
-    assert programs.stack_names(fewer) == ("network", "data", "futian", "nanshan", "province")
+    assert programs.stack_names(fewer) == ("network", "data", "futian", "nanshan", "province", "platform")
 
 
 def test_an_unknown_stack_is_named_with_the_known_ones() -> None:
@@ -90,10 +91,13 @@ def test_what_holds_data_is_protected_and_kept() -> None:
     assert not any(recorded.requests[name].protect for name in recorded.names("Certificate"))
 
 
-def test_every_host_and_the_operator_get_a_certificate() -> None:
+def test_every_host_every_cluster_and_the_operator_get_certificates() -> None:
     """By name."""
     recorded = declare(program(CONTEXT, "data"), "data")
     wanted = {f"certificate-{host.name}" for host in ESTATE.own_hosts} | {"certificate-operator"}
+    for site in (cluster.site for cluster in ESTATE.clusters):
+        leaves = (*kubernetes_pki.leaves(ESTATE, CONTEXT.plan, site), *kubernetes_pki.etcd_leaves())
+        wanted |= {f"kubernetes-{site}-{leaf.name}" for leaf in leaves}
     assert set(recorded.names("Certificate")) == wanted
 
 

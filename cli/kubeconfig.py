@@ -1,0 +1,32 @@
+"""`kubeconfig`: how a bureau's people, or the operator, reach a site's Kubernetes cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.output import answers, known, load_estate, need_root
+from workstation.errors import GovcloudError
+
+
+def kubeconfig(
+    site: Annotated[str, typer.Option("--site", metavar="SITE", help="Whose cluster.")],
+    bureau: Annotated[
+        str | None,
+        typer.Option("--bureau", metavar="BUREAU", help="For its people, in their namespace.", show_default="operator"),
+    ] = None,
+) -> None:
+    """Print a kubeconfig with its key: hand it over by a way that nobody else reads."""
+    with answers():
+        estate = load_estate()
+        known(site, [each.name for each in estate.sites], "site")
+        if bureau is not None:
+            known(bureau, [each.name for each in estate.bureaus], "bureau")
+        if estate.cluster_at(site) is None:
+            clusters = ", ".join(cluster.site for cluster in estate.clusters) or "none"
+            raise GovcloudError(f"{site} has no Kubernetes cluster", f"sites with one: {clusters}")
+        need_root("reading the estate's secrets")
+        from stacks import access
+
+        print(access.kubeconfig(estate, site, bureau or ""), end="")

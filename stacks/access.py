@@ -1,0 +1,38 @@
+"""How people get at a site's Kubernetes cluster: kubeconfigs from the secrets that the data stack keeps."""
+
+from __future__ import annotations
+
+from estate.addressing import plan
+from estate.model import Estate
+from playbooks.render import kubernetes, kubernetes_pki
+from playbooks.secrets import Secrets
+from stacks import workspace
+from stacks.components.secrets import as_secrets
+from stacks.programs import DATA
+from workstation.errors import GovcloudError
+
+UP = "run `./govcloud up data` first: it makes them"
+
+
+def kubeconfig(estate: Estate, site: str, bureau: str = "") -> str:
+    """A bureau's, or the operator's where none is named. Secret. GovcloudError where no certificate is made yet."""
+    secrets = kept().clusters.get(site)
+    if secrets is None:
+        raise GovcloudError(f"the cluster of {site} has no certificates yet", UP)
+    if not bureau:
+        return kubernetes.operator_kubeconfig(estate, plan(estate), site, secrets)
+    own = secrets.certificates.get(kubernetes_pki.bureau(bureau))
+    if own is None:
+        raise GovcloudError(f"{bureau} has no certificate for the cluster of {site} yet", UP)
+    return kubernetes.bureau_kubeconfig(estate, plan(estate), site, bureau, secrets.authority, own)
+
+
+def kept() -> Secrets:
+    """The estate's secrets from the state. Raises GovcloudError where there are none yet."""
+    if not workspace.checkpoint(DATA).exists():
+        raise GovcloudError("the estate has no secrets yet", UP)
+    workspace.prepare()
+    found = workspace.open_stack(DATA).exports().get("secrets")
+    if found is None:
+        raise GovcloudError("the estate has no secrets yet", UP)
+    return as_secrets(found.value)
