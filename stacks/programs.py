@@ -15,10 +15,10 @@ from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
 from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
+from stacks.checkpoints import PROJECT as PROJECT
 from stacks.components.hosts import Hosts, in_order
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
 
-PROJECT = "govcloud"
 NETWORK, DATA, SITE, PROVINCE = "network", "data", "site", "province"
 
 

@@ -23,7 +23,7 @@ from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
 from estate.model import Estate
-from stacks import events, state, workspace
+from stacks import checkpoints, events, state, workspace
 from stacks.programs import Context, program
 from workstation.errors import GovcloudError
 
@@ -88,6 +88,7 @@ class Teller:
 def _up(context: Context, stack: str, tell: Tell) -> None:
     state.repair(stack, lambda line: tell("say", line))
     opened = workspace.open_stack(stack, program(context, stack))
+    checkpoints.keep(stack)
     opened.up(
         refresh=True,
         **_manner(context, stack),
@@ -130,6 +131,7 @@ def _destroy(context: Context, stack: str, tell: Tell) -> None:
         return
     state.repair(stack, lambda line: tell("say", line))
     opened = workspace.open_stack(stack, lambda: None)
+    checkpoints.keep(stack)
     opened.unprotect_all()
     opened.destroy(
         run_program=False,
