@@ -40,6 +40,8 @@ MODULE = {
     "first/first.go": 'package first\n\nconst Word = "built"\n',
 }
 LONG_S = 300.0
+AT_ONCE = 2
+"""Packages that the compiler has in hand: no others are lost."""
 
 
 class Setup:
@@ -56,7 +58,7 @@ class Setup:
         self._environment = {
             **{name: value for name, value in os.environ.items() if name not in ("GOCACHE", "GOMODCACHE")},
             "GOVCLOUD_CACHE": str(folder / "cache"),
-            "GOFLAGS": f"-toolexec={folder / 'tool'}",
+            "GOFLAGS": f"-p={AT_ONCE} -toolexec={folder / 'tool'}",
             "PYTHONPATH": str(paths.repo()),
             "TEST_FOLDER": str(folder),
             "TMPDIR": str(folder / "tmp"),
@@ -74,7 +76,7 @@ class Setup:
         )
 
     def compiled(self) -> list[str]:
-        """Packages whose compilation has begun since the last look that took them."""
+        """Packages whose compilation has begun, in all runs since the file was removed."""
         path = self.folder / "compiled"
         return path.read_text().split() if path.exists() else []
 
@@ -94,13 +96,15 @@ def test_a_build_that_was_ended_in_the_middle_is_gone_on_with(tmp_path: Path, ho
             os.killpg(first.pid, how) if how is signal.SIGINT else first.send_signal(how)
             assert first.wait(LONG_S) != 0
             done = setup.compiled()
-            assert {"runtime", "example/program/first"} <= set(done)
+            assert "example/program/first" in done
             assert not setup.program.exists()
     (tmp_path / "compiled").unlink()
     with setup.begin() as second:
         words = second.communicate(timeout=LONG_S)[0]
     assert second.returncode == 0, words
-    assert set(setup.compiled()) & set(done) == {"example/program/last"}
+    again = set(setup.compiled()) & set(done)
+    assert "example/program/last" in again
+    assert len(again) <= AT_ONCE, again
     said = subprocess.run([setup.program], capture_output=True, text=True, check=True)
     assert said.stderr == "built\n"
     assert [path.name for path in setup.program.parent.iterdir() if path.name.endswith(".new")] == []
