@@ -17,7 +17,7 @@ from typing import Any
 
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Host, Kind
-from stacks import state, workspace
+from stacks import checkpoints, state, workspace
 from stacks.lineage import About, Relation, behind, relation
 from stacks.programs import stack_names
 from workstation import ssh
@@ -41,9 +41,11 @@ class Found:
 
 
 def here(estate: Estate) -> About | None:
-    """The state of this workstation; None where it has none."""
+    """The state of this workstation; None where it has none. A stack of which only half a file is left is lost."""
     numbers = {
-        stack: len(state.resources(stack)) for stack in stack_names(estate) if workspace.checkpoint(stack).exists()
+        stack: len(state.resources(stack))
+        for stack in stack_names(estate)
+        if workspace.checkpoint(stack).exists() and checkpoints.is_whole(stack)
     }
     if not numbers:
         return None
@@ -87,8 +89,10 @@ def copy_out(
 ) -> tuple[str, ...]:
     """Copy the state to every reachable operations host that lacks it; answers the hosts that now hold it.
 
-    A newer copy is left alone and told, unless `replace_newer`.
+    A newer copy is left alone and told, unless `replace_newer`. Raises `NotWhole` before any copy is replaced by half a
+    file.
     """
+    checkpoints.require(stack_names(estate))
     mine = here(estate)
     if mine is None:
         return ()
@@ -196,7 +200,7 @@ def _send(estate: Estate, access: ssh.Access, host_name: str, bundle: bytes) -> 
 def _digest(estate: Estate) -> str:
     """Of the resources, in no order. Each run encrypts all secrets anew, so a new one is told by `modified` alone."""
     total = hashlib.sha256()
-    for stack in stack_names(estate):
+    for stack in filter(checkpoints.is_whole, stack_names(estate)):
         for resource in sorted(state.resources(stack), key=lambda resource: str(resource["urn"])):
             total.update(json.dumps(_without_ciphertext(resource), sort_keys=True).encode())
     return total.hexdigest()

@@ -72,6 +72,8 @@ class Crew:
         `made` are the images that pods are started from.
         """
         self.answers: list[Answer] = []
+        self.stopped = ""
+        """Why the run was ended before its end; empty where it was not."""
         self._held = () if held is None else (held,)
         self._operation, self._on_event = operation, on_event
         self._request = json.dumps(
@@ -91,7 +93,7 @@ class Crew:
         self._lock = threading.Lock()
 
     def run(self, stage: Sequence[str]) -> bool:
-        """All stacks of the stage side by side; whether all are done. On Ctrl-C waits for them and raises it again."""
+        """Its stacks side by side; answers whether the next may begin. On Ctrl-C waits for them and raises it again."""
         mine = [Answer(stack=stack) for stack in stage]
         self.answers += mine
         with ThreadPoolExecutor(max_workers=len(mine)) as pool:
@@ -103,7 +105,14 @@ class Crew:
                 raise
         for future in futures:
             future.result()
-        return all(answer.done for answer in mine)
+        return all(answer.done for answer in mine) and not self.stopped
+
+    def stop(self, reason: str) -> None:
+        """End the run in order, as Ctrl-C would. May be called from any thread."""
+        self._on_event(f"{reason}; hosts that have begun are finished, no other is begun")
+        with self._lock:
+            self.stopped = reason
+        self._signal()
 
     def changed(self) -> list[str]:
         """Hosts and other resources that were changed so far."""
@@ -129,19 +138,22 @@ class Crew:
 
     def _work(self, answer: Answer) -> None:
         command = [sys.executable, "-m", "stacks.worker", self._operation, answer.stack]
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self._environment,
-            cwd=workspace.engine_home(),
-            start_new_session=True,
-            pass_fds=self._held,
-        ) as process:
-            with self._lock:
-                self._processes.append(process)
+        with self._lock:
+            if self.stopped:
+                return
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self._environment,
+                cwd=workspace.engine_home(),
+                start_new_session=True,
+                pass_fds=self._held,
+            )
+            self._processes.append(process)
+        with process:
             self._listen(process, answer)
 
     def _listen(self, process: subprocess.Popen[str], answer: Answer) -> None:
@@ -154,7 +166,7 @@ class Crew:
             errors = pool.submit(stderr.read)
             for line in stdout:
                 answer.take(line, self._on_event)
-        if process.wait() and not answer.faults:
+        if process.wait() and not answer.faults and not self.stopped:
             last = errors.result().strip().splitlines()[-LAST_LINES:]
             answer.faults.append("\n".join(last) or f"ended with {process.returncode}")
 

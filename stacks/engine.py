@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from estate.model import Estate
-from stacks import copies, images, lock, reach, state, worker, workspace
+from stacks import checkpoints, copies, images, lock, reach, room, state, worker, workspace
 from stacks import restore as way_back
 from stacks.crew import Answer, Crew, OnEvent
 from stacks.lineage import About
@@ -49,6 +50,7 @@ def up(
     workspace.prepare()
     with lock.held(lock.own_command()) as held:
         state.claim(state.instance(estate), on_event)
+        _mend(estate, on_event)
         _refuse_removals(estate, stacks)
         _ready(estate, stacks, without)
         images.remember(made)
@@ -82,6 +84,7 @@ def plan(
     begun = time.monotonic()
     workspace.prepare()
     state.claim(state.instance(estate), on_event)
+    checkpoints.require(stack_names(estate))
     _refuse_removals(estate, stacks)
     _ready(estate, stacks, without)
     images.remember(made)
@@ -98,6 +101,7 @@ def drift(
     begun = time.monotonic()
     workspace.prepare()
     state.claim(state.instance(estate), on_event)
+    checkpoints.require(stack_names(estate))
     _ready(estate, stacks, without)
     found: dict[str, tuple[str, ...]] = {}
     for answer in _run(worker.DRIFT, estate, stacks, without, on_event, staged=False):
@@ -120,6 +124,7 @@ def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lamb
     workspace.prepare()
     with lock.held(lock.own_command()) as held:
         state.claim(state.instance(estate), on_event)
+        _mend(estate, on_event)
         answers = _run(worker.DESTROY, estate, stacks, (), on_event, backwards=True, held=held)
         _copy_out(estate, (), on_event)
     return DestroyResult(stacks=tuple(answer.stack for answer in answers), seconds=time.monotonic() - begun)
@@ -136,6 +141,7 @@ def copy(estate: Estate, on_event: OnEvent, *, replace_newer: bool = False) -> t
     """Copy the state to the operations hosts now; answers those that hold it."""
     workspace.prepare()
     with lock.held(lock.own_command()):
+        _mend(estate, on_event)
         return copies.copy_out(estate, Access.default(), on_event, replace_newer=replace_newer)
 
 
@@ -176,9 +182,20 @@ def _ready(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> Non
 def _copy_out(estate: Estate, without: Sequence[str], on_event: OnEvent) -> None:
     """Also after a failure: what was changed before it is in the state. A copy that fails does not hide why."""
     try:
+        _mend(estate, on_event)
         copies.copy_out(estate, Access.default(), on_event, without)
     except (GovcloudError, OSError) as error:
         on_event(f"the state was not copied to the operations hosts: {error}")
+
+
+def _mend(estate: Estate, on_event: OnEvent) -> None:
+    """Half a file is never worked with, nor sent."""
+    for stack in stack_names(estate):
+        try:
+            checkpoints.mend(stack, on_event)
+        except OSError as error:
+            why = f"the state of {stack} is half a file and cannot be mended: {error.strerror or error}"
+            raise GovcloudError(why, room.MAKE_ROOM) from None
 
 
 def _refuse_removals(estate: Estate, stacks: Sequence[str]) -> None:
@@ -211,10 +228,12 @@ def _run(
     """All stacks, stage by stage; a failed stage is the last. Raises `StacksFailed`, or `Refused` by protection."""
     order = _selected(estate, stacks, without, staged)
     crew = Crew(operation, estate, without, on_event, held, made)
+    writes = held is not None
     try:
-        for stage in reversed(order) if backwards else order:
-            if not crew.run(stage):
-                raise _failure(crew.answers)
+        with room.reserved(crew.stop) if writes else nullcontext():
+            for stage in reversed(order) if backwards else order:
+                if not crew.run(stage):
+                    raise _failure(crew.answers, crew.stopped)
     except BaseException:
         if operation == worker.UP:
             on_event("changed so far: " + (", ".join(crew.changed()) or "nothing"))
@@ -239,10 +258,12 @@ def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], sta
     return [chosen for stage in stages(estate) if (chosen := [stack for stack in stage if stack in wanted])]
 
 
-def _failure(answers: Sequence[Answer]) -> GovcloudError:
+def _failure(answers: Sequence[Answer], stopped: str = "") -> GovcloudError:
     faults = [f"{answer.stack}: {fault}" for answer in answers if not answer.done for fault in answer.faults]
     if any(PROTECTED in fault for fault in faults):
         return Refused("\n".join(faults), "it holds data: put it back into the estate, or move the data first")
+    if stopped:
+        return StacksFailed("\n".join([stopped, *faults]), room.MAKE_ROOM, answers)
     return StacksFailed(
         "\n".join(faults), "mend the cause and run the same command again: it goes on from there", answers
     )

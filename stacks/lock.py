@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,23 +32,20 @@ def held(command: str) -> Iterator[int]:
     Raises `Locked` with holder and time.
     """
     path = workspace.state_home() / "govcloud.lock"
-    with path.open("a+", encoding="utf-8") as stream:
+    with path.open("ab", buffering=0) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Locked(f"the stacks are held by {_holder(path)}", WAIT) from None
         clear_dead()
-        stream.seek(0)
-        stream.truncate()
-        json.dump(
-            {"pid": os.getpid(), "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")}, stream
-        )
-        stream.flush()
+        stream.truncate(0)
+        who = {"pid": os.getpid(), "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        with suppress(OSError):  # on a full disk it is held all the same
+            stream.write(json.dumps(who).encode())
         try:
             yield stream.fileno()
         finally:
-            stream.seek(0)
-            stream.truncate()
+            stream.truncate(0)
 
 
 def clear_dead() -> tuple[str, ...]:

@@ -15,12 +15,12 @@ from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
 from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
+from stacks.checkpoints import PROJECT as PROJECT
 from stacks.components.hosts import Hosts, in_order
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
 from workstation.errors import GovcloudError
 from workstation.oci import Image
 
-PROJECT = "govcloud"
 NETWORK, DATA, SITE, PROVINCE, PLATFORM = "network", "data", "site", "province", "platform"
 
 

@@ -16,7 +16,7 @@ from pulumi.automation import Deployment
 
 from estate.addressing import plan as address_plan
 from estate.model import Estate
-from stacks import workspace
+from stacks import checkpoints, workspace
 from stacks.programs import DATA, PLATFORM, Context, stack_names
 from stacks.resources import KUBERNETES, PLAYBOOK, site_of
 from workstation import ssh
@@ -131,13 +131,16 @@ def set_aside(name: str) -> Path:
 
 
 def resources(stack: str) -> list[dict[str, Any]]:
-    """The resources in the state, secrets still encrypted; empty where the stack does not exist."""
-    return list(_latest(stack).get("resources") or [])
+    """The resources in the state, secrets still encrypted; empty where the stack does not exist.
+
+    Raises `NotWhole` for half a file: taken for a new stack, it would get new passwords.
+    """
+    return list(checkpoints.latest(stack).get("resources") or [])
 
 
 def pending(stack: str) -> list[str]:
     """Resources whose operation was begun and never ended, by name."""
-    operations = _latest(stack).get("pending_operations") or []
+    operations = checkpoints.latest(stack).get("pending_operations") or []
     return [str(operation["resource"]["urn"]).rsplit("::", 1)[-1] for operation in operations]
 
 
@@ -161,14 +164,6 @@ def forget(stack: str) -> None:
     exported = opened.export_stack()
     deployment = {**(exported.deployment or {}), "resources": [], "pending_operations": []}
     opened.import_stack(Deployment(version=exported.version, deployment=deployment))
-
-
-def _latest(stack: str) -> dict[str, Any]:
-    try:
-        content = json.loads(workspace.checkpoint(stack).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return dict(content.get("checkpoint", {}).get("latest") or {})
 
 
 def prune() -> None:

@@ -23,7 +23,7 @@ from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
 from estate.model import Estate
-from stacks import events, images, reach, state, workspace
+from stacks import checkpoints, events, images, reach, state, workspace
 from stacks.programs import PLATFORM, Context, program
 from stacks.resources import below_site
 from workstation.errors import GovcloudError
@@ -92,6 +92,7 @@ def _up(context: Context, stack: str, tell: Tell) -> None:
         reach.check_clusters(context, patience_s=reach.COMING_UP_S)
     state.repair(stack, lambda line: tell("say", line))
     opened = workspace.open_stack(stack, program(context, stack))
+    checkpoints.keep(stack)
     opened.up(
         refresh=True,
         run_program=stack == PLATFORM,  # or clusters would be entered with what the state holds, perhaps expired
@@ -145,6 +146,7 @@ def _destroy(context: Context, stack: str, tell: Tell) -> None:
         return
     state.repair(stack, lambda line: tell("say", line))
     opened = workspace.open_stack(stack, lambda: None)
+    checkpoints.keep(stack)
     opened.unprotect_all()
     opened.destroy(
         run_program=False,

@@ -22,6 +22,9 @@ from pulumi.automation._cmd import PulumiCommand
 from semver import VersionInfo
 
 from stacks import passphrase
+from stacks.checkpoints import checkpoint as checkpoint
+from stacks.checkpoints import state_home as state_home
+from stacks.checkpoints import write_whole as write_whole
 from stacks.programs import PROJECT
 from workstation import paths
 from workstation.errors import GovcloudError, Refused
@@ -35,22 +38,12 @@ def engine_home() -> Path:
     return paths.home() / "engine"
 
 
-def state_home() -> Path:
-    """The backend's folder."""
-    return paths.home() / "state"
-
-
 def backend() -> str:
     """The backend's URL, without a file of metadata beside each file: these are not written whole or not at all.
 
     An engine that is killed, or meets a full disk, while it writes one can never load its checkpoint again.
     """
     return f"file://{state_home()}?metadata=skip"
-
-
-def checkpoint(stack: str) -> Path:
-    """Where the backend keeps a stack's state."""
-    return state_home() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
 
 
 def settings(stack: str) -> Path:
@@ -176,17 +169,6 @@ def _opener() -> Path:
         )
     passphrase.make(passphrase_file())
     return passphrase_file()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of the operator's, 0600, wholly or not at all: a full disk must not leave half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.touch(mode=0o600)
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _plugin(name: str, module: str) -> None:

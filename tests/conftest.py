@@ -9,6 +9,11 @@ import pytest
 
 from tests.tree import TREE, tree
 
+# Tests enter network namespaces and start programs there. At a `fork` (`Popen` with `user=` does one) gRPC, loaded
+# by Pulumi's SDK, starts its threads anew, in the namespace of the thread that forked: every later test of the process
+# would look for its engine there. Nothing of ours goes on in a forked child, so gRPC need not care.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 PREPARED = "GOVCLOUD_TESTS_PREPARED"
 """Set by `./govcloud test lab` and `all`, which install what is missing before they begin."""
 

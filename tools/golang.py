@@ -196,6 +196,7 @@ def build(one: Build, go: Path, on_progress: Callable[[str], None]) -> None:
     argv = [*command.BOUND, str(go), "build", "-v", "-mod=readonly", "-trimpath"]
     argv += ["-tags", one.tags, "-ldflags", one.linked, "-o", str(fresh), one.package]
     command.run(argv, env=env, cwd=one.source, failure=f"{one.name} could not be built", on_line=count)
+    one.stamp.unlink(missing_ok=True)  # ended in between, no older key may vouch for the newer program
     fresh.replace(one.target)
     one.stamp.write_text(one.key)
 

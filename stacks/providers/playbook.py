@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
 
+from stacks import checkpoints
 from stacks.providers import gate, shape, waves
 from stacks.providers.resource import Call, Resource, ResourceFailed, differences
 from stacks.providers.values import Properties, is_unknown, plain, plain_map, wire
@@ -110,7 +111,19 @@ class Playbook(Resource):
         values = plain_map(news)
         if self._cancelled:
             raise ResourceFailed(f"{values['host']}: not begun, the run was cancelled")
+        await asyncio.to_thread(_keep, values["host"], call.stack)
         await asyncio.to_thread(_apply, values, call)
+
+
+def _keep(host: str, stack: str) -> None:
+    """What the host will get, its passwords too, must be on the disk before: a lost password cannot be made again."""
+    try:
+        checkpoints.keep(stack)
+    except checkpoints.NotWhole as error:
+        raise ResourceFailed(f"{host}: not begun: {error.message}") from error
+    except OSError as error:
+        why = f"the state of {stack} cannot be kept: {error.strerror or error}"
+        raise ResourceFailed(f"{host}: not begun: {why}") from error
 
 
 def _apply(values: dict[str, Any], call: Call) -> None:

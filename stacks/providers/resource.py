@@ -32,6 +32,7 @@ class Call:
     """What the engine tells about the operation besides the properties. `timeout_s` is 0 where it set none."""
 
     name: str
+    stack: str
     preview: bool
     timeout_s: float
     say: Say

@@ -124,7 +124,10 @@ class Govcloud(Served):
         return self._resources[kind]
 
     def _call(self, request: Any, preview: bool, timeout_s: float) -> Call:
-        return Call(name=request.name, preview=preview, timeout_s=timeout_s, say=partial(self.say, request.urn))
+        stack = request.urn.removeprefix("urn:pulumi:").partition("::")[0]
+        return Call(
+            name=request.name, stack=stack, preview=preview, timeout_s=timeout_s, say=partial(self.say, request.urn)
+        )
 
 
 class Servicer(ProviderServicer):

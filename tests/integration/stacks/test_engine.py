@@ -20,7 +20,7 @@ from estate.loader import load
 from playbooks.render import kubernetes_pki
 from playbooks.render.pki import leaves
 from playbooks.secrets import Passwords
-from stacks import access, state, workspace
+from stacks import access, checkpoints, state, workspace
 from stacks.components.secrets import ClusterLeaves, Secrets
 from tests.unit.playbooks.clusters import switched_on
 from tests.unit.stacks.declared import closing_loops
@@ -145,6 +145,27 @@ def test_an_engine_that_died_while_writing_metadata_does_not_lock_the_state_away
         run(declare)
     workspace.prepare()
     assert set(run(declare)) == {"same"}
+
+
+def test_half_a_checkpoint_is_replaced_and_no_password_is_made_anew(home: Path) -> None:
+    """At any length, with the backend's own copy made of the half file as it does at its next write."""
+    run(declare)
+    checkpoints.keep(STACK)
+    path, whole = workspace.checkpoint(STACK), workspace.checkpoint(STACK).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CommandError, match="unexpected end of JSON input"):
+        workspace.open_stack(STACK, declare).preview()
+    for length in (0, 1, len(whole) // 3, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        path.with_suffix(".json.bak").write_bytes(whole[:length])
+        checkpoints.mend(STACK, lambda line: None)
+        assert path.read_bytes() == whole
+    path.write_bytes(b"")
+    checkpoints.kept(STACK).unlink()
+    checkpoints.mend(STACK, lambda line: None)  # from the history
+    before = _outputs("authority")["cert"]
+    assert set(run(declare)) == {"same"}
+    assert _outputs("authority")["cert"] == before
 
 
 def _renamed(leaf: Any) -> Any:

@@ -10,24 +10,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from stacks import lock, state, workspace
+from stacks import lock, room, state, workspace
 from stacks.worker import AT_ONCE
 from tests.integration.stacks.machines import ESTATE, Machines
 from workstation import paths
 from workstation.errors import Locked
 
 UP = """
-import sys
+import os, sys
+from contextlib import nullcontext
 from estate.loader import load
-from stacks import engine, workspace
+from stacks import engine, room, workspace
 from workstation.errors import GovcloudError
 workspace._plugin = lambda name, module: None
 estate = load().model_copy(update={"lab": False})
+if "GOVCLOUD_TEST_NO_RESERVE" in os.environ:
+    room.reserved = lambda on_full: nullcontext()
 try:
     done = engine.up(estate, [sys.argv[1]], on_event=lambda line: print(line, flush=True))
     print("done", done.changes)
@@ -192,3 +195,49 @@ def test_what_is_killed_below_the_command_is_told_and_the_next_goes_on(
     assert state.pending("province") == []
     if victim != "provider":
         assert_nothing_twice_at_once(log(tmp_path))
+
+
+@pytest.mark.parametrize("reserve", [True, False], ids=["reserve", "no-reserve"])
+def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(
+    machines: Machines, tmp_path: Path, reserve: bool
+) -> None:
+    """What had begun is written down in the reserve; where that is used up too, the last whole state is gone on from.
+
+    Nothing begins before there is room again.
+    """
+    unreserved = () if reserve else ("env", "GOVCLOUD_TEST_NO_RESERVE=")
+    folder, size = workspace.state_home(), 3 * room.LEAST
+    mount = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(str(folder))} && echo mounted && exec cat"
+    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as small:
+        assert small.stdin
+        assert small.stdout
+        assert small.stdout.readline() == "mounted\n"
+        inside = ("nsenter", f"--mount=/proc/{small.pid}/ns/mnt")
+        filler = Path(f"/proc/{small.pid}/root{folder}/filler")
+        with held(tmp_path):
+            first = up("province", *inside, *unreserved)
+            wait_until(lambda: len(log(tmp_path)) == ROUTERS, "hosts have begun")
+            fill(filler)
+        words = first.communicate(timeout=LONG_S)[0]
+        assert first.returncode == 1, words
+        assert ("too full to go on" if reserve else "no space left on device") in words
+        assert "Traceback" not in words
+        with up("province", *inside) as again:
+            words = again.communicate(timeout=LONG_S)[0]
+        assert again.returncode == 1, words
+        assert "too full to begin" in words or "cannot be mended: No space left" in words
+        assert "Traceback" not in words
+        filler.unlink()
+        words = finished("province", *inside)
+        assert not reserve or "done 0" in words, words
+        assert "done 0" in finished("province", *inside)
+        small.stdin.close()
+    assert_nothing_twice_at_once(log(tmp_path))
+
+
+def fill(path: Path) -> None:
+    """To the last byte."""
+    with path.open("wb", buffering=0) as stream, suppress(OSError):
+        while stream.write(b"x" * 4096):
+            pass

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,94 @@ def test_it_finds_nothing_to_change_after_our_own_up(tmp_path: Path, monkeypatch
     with pytest.raises(CommandError, match="no lab is up") as failed:
         preview("province")
     assert "Traceback" not in str(failed.value)
+
+
+HOST = """
+import runpy, sys
+from concurrent import futures
+from pathlib import Path
+import grpc
+from pulumi.automation._server import LanguageServer
+from pulumi.runtime.proto import language_pb2_grpc
+
+class Host(LanguageServer):
+    def Run(self, request, context):
+        at = Path(request.info.program_directory) / request.info.entry_point
+        self.program = lambda: runpy.run_path(str(at), run_name="__main__") and None
+        return super().Run(request, context)
+
+server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+language_pb2_grpc.add_LanguageRuntimeServicer_to_server(Host(None), server)
+print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+server.start()
+sys.stdin.read()
+"""
+"""In the place of the official distribution's language host, which is a program of its own too: it runs what the
+engine tells it to, where Pulumi.yaml says that the program is."""
+PREPARE = "from stacks import workspace; workspace.prepare(); workspace.open_stack('province')"
+
+
+class Clone:
+    """Another checkout, of an estate without a lab, whose operator has a home of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.home = folder / "clone", folder / "home"
+        ignored = shutil.ignore_patterns(".git", "__pycache__", "tests")
+        shutil.copytree(paths.repo(), self.folder, ignore=ignored)
+        sites = self.folder / "estate" / "data" / "sites.yaml"
+        sites.write_text(sites.read_text().replace("lab: true", "lab: false"))
+        (self.home / "ssh").mkdir(parents=True)
+        (self.home / "ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA operator\n")
+        self._environment = {
+            "PATH": f"{workspace.engine_binary().parent}:{os.defpath}",
+            "HOME": str(folder),
+            "GOVCLOUD_HOME": str(self.home),
+            "GOVCLOUD_CACHE": str(paths.cache()),
+        }
+        ours = {**self._environment, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        subprocess.run([sys.executable, "-c", PREPARE], cwd=folder, env=ours, check=True)
+
+    def shell(self, line: str, *words: str) -> subprocess.Popen[str]:
+        """A line as in docs/plain-pulumi.md, from the checkout, after `. pulumi.sh`."""
+        script = f'. "$0" && exec {line}'
+        argv = ["sh", "-c", script, str(self.home / "engine" / "pulumi.sh"), *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            argv, cwd=self.folder, env=self._environment, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True
+        )
+
+    def preview(self, stack: str) -> tuple[int, str]:
+        """`pulumi preview`; its exit code and its words."""
+        with self.shell('python3 -c "$1"', HOST) as host:
+            assert host.stdout
+            settings = f"$GOVCLOUD_HOME/engine/{stack}/Pulumi.{stack}.yaml"
+            line = f'pulumi preview --refresh --stack {stack} --config-file "{settings}" --non-interactive'
+            with self.shell(f'{line} --client "127.0.0.1:$1"', host.stdout.readline().strip()) as pulumi:
+                words = pulumi.communicate(timeout=300)[0]
+            host.communicate(timeout=60)
+        return pulumi.returncode, words
+
+    def files(self) -> dict[str, bytes]:
+        """All of the checkout."""
+        return {str(path): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+
+
+def test_a_preview_from_a_clone_shows_the_estate_and_leaves_the_tree_alone(tmp_path: Path) -> None:
+    """By the documented lines alone: shell file, project file, settings, program, our provider, the real engine."""
+    clone = Clone(tmp_path)
+    before = clone.files()
+    code, words = clone.preview("province")
+    assert code == 0, words
+    for site in REAL.sites:
+        assert f"province-{site.name}-edge1" in words
+    assert f"+ {len(REAL.sites) + 2} to create" in words
+    assert clone.files() == before
+    broken = clone.folder / "estate" / "data" / "sites.yaml"
+    broken.write_text(broken.read_text().replace("lab: false", "lab: perhaps"))
+    code, words = clone.preview("province")
+    assert code != 0, words
+    assert "sites.yaml" in words
+    assert "Traceback" not in words
 
 
 def test_a_shell_finds_everything_by_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,6 @@ def test_inputs_that_cannot_be_used_are_told_before_anything_starts() -> None:
 
 def test_an_import_names_its_form() -> None:
     """By host and address; anything else is told."""
-    nobody = Call(name="x", preview=False, timeout_s=0, say=lambda line: None)
+    nobody = Call(name="x", stack="network", preview=False, timeout_s=0, say=lambda line: None)
     with pytest.raises(ResourceFailed, match="HOST@ADDRESS"):
         asyncio.run(Playbook().read("futian-edge1", {}, {}, nobody))
