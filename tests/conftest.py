@@ -7,10 +7,16 @@ from collections.abc import Generator
 
 import pytest
 
+from tests import beside
 from tests.tree import TREE, tree
 
 PREPARED = "GOVCLOUD_TESTS_PREPARED"
 """Set by `./govcloud test lab` and `all`, which install what is missing before they begin."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Some folders' tests run beside all others."""
+    beside.register(config)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
