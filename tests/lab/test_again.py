@@ -7,7 +7,7 @@ import pytest
 from lab.api import Lab
 from stacks import state
 from stacks.programs import stack_names
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, wait_until
+from tests.lab.estate_on_lab import Hosts, govcloud, healthy, until_well
 
 pytestmark = pytest.mark.lab
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.lab
 def test_destroy_forgets_the_estate_and_takes_nothing_from_it(lab: Lab) -> None:
     """It asks first. Afterwards no stack has a resource; every decision and every daemon is still there."""
     hosts = Hosts(lab)
-    wait_until("all is well", healthy, deadline_s=120)
+    until_well(120)
     rows = (
         "runuser",
         "-u",

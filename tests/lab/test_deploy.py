@@ -10,7 +10,7 @@ import pytest
 from failover.switchover import PATRONICTL
 from lab.api import Lab
 from playbooks.render.postgresql import DIRECTORY
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, primary, wait_until
+from tests.lab.estate_on_lab import Hosts, govcloud, primary, until_well
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -56,7 +56,7 @@ def test_the_estate_deploys_and_becomes_healthy(lab: Lab) -> None:
     """One command; afterwards the status screen finds nothing wrong."""
     done = govcloud("up", "--json")
     assert done.code == 0, done.stderr
-    wait_until("`status` finds nothing wrong", healthy, deadline_s=120)
+    until_well(120)
 
 
 def test_an_unchanged_estate_changes_nothing(lab: Lab) -> None:

@@ -14,7 +14,8 @@ from estate.addressing import plan
 from estate.model import Kind
 from lab.api import Lab
 from tests import scripts
-from tests.lab.estate_on_lab import Hosts, healthy, resolve, wait_until
+from tests.lab.estate_on_lab import Hosts, resolve, until_well
+from tests.waiting import until
 from workstation import namespace, paths
 
 pytestmark = pytest.mark.lab
@@ -25,9 +26,9 @@ DATA = ("futian-data1", "nanshan-data1", "shaoguan-data1")
 @pytest.fixture
 def hosts(lab: Lab) -> Iterator[Hosts]:
     """Commands on the machines of an estate that is well before and after."""
-    wait_until("the estate is well before the test", healthy, deadline_s=120)
+    until_well(120)
     yield Hosts(lab)
-    wait_until("the estate is well after the test", healthy, deadline_s=180)
+    until_well(180)
 
 
 def announced(hosts: Hosts) -> set[str]:
@@ -78,9 +79,9 @@ def test_without_any_patroni_both_cities_stay_announced_reads_answer_and_writes_
     status, _ = apply(hosts, 1)
     assert status == "201"
     decision = f"/v1/applications/{key_of(1)}"
-    wait_until("the decision is in the local copy", lambda: hosts.status_of(decision) == "200", deadline_s=10)
+    until("the decision is in the local copy", lambda: hosts.status_of(decision) == "200", 10)
     with frozen_patronis(hosts):
-        wait_until("writes are refused", lambda: hosts.status_of("/writez") == "503", deadline_s=60)
+        until("writes are refused", lambda: hosts.status_of("/writez") == "503", 60)
         assert announced(hosts) == {"futian", "nanshan"}
         for family in (4, 6):
             assert hosts.status_of("/readyz", family=family) == "200"
@@ -96,14 +97,14 @@ def test_a_stopped_service_withdraws_its_city_and_nothing_else(hosts: Hosts) -> 
     before = hosts.run("shaoguan-edge1", "ip", "route", "show", "proto", "bgp")
     hosts.run("futian-kube1", "systemctl", "stop", "govcloud-approval")
     try:
-        wait_until("futian is withdrawn", lambda: announced(hosts) == {"nanshan"}, deadline_s=20)
-        wait_until("citizens are answered", lambda: hosts.status_of("/readyz") == "200", deadline_s=10)
+        until("futian is withdrawn", lambda: announced(hosts) == {"nanshan"}, 20)
+        until("citizens are answered", lambda: hosts.status_of("/readyz") == "200", 10)
         after = hosts.run("shaoguan-edge1", "ip", "route", "show", "proto", "bgp")
         lost = {line.split()[0] for line in before.splitlines()} - {line.split()[0] for line in after.splitlines()}
         assert {prefix for prefix in lost if not prefix.startswith("203.0.113.")} == set()
     finally:
         hosts.run("futian-kube1", "systemctl", "start", "govcloud-approval")
-    wait_until("futian is announced again", lambda: announced(hosts) == {"futian", "nanshan"}, deadline_s=30)
+    until("futian is announced again", lambda: announced(hosts) == {"futian", "nanshan"}, 30)
 
 
 TLS_PORTS = (

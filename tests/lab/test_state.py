@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lab.api import Lab
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, wait_until
+from tests.lab.estate_on_lab import Hosts, govcloud, until_well
+from tests.waiting import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.lab
 @pytest.fixture
 def hosts(lab: Lab) -> Hosts:
     """An estate that is deployed and well."""
-    wait_until("the estate is well", healthy, deadline_s=180)
+    until_well(180)
     return Hosts(lab)
 
 
@@ -74,7 +75,7 @@ def test_a_killed_up_is_told_to_the_next_which_waits_its_turn_and_goes_on(hosts:
         codes.append(govcloud("up", "futian").code)
         return codes[-1] != 8
 
-    wait_until("the killed run has ended", goes_on, deadline_s=120)
+    until("the killed run has ended", goes_on, 120)
     assert set(codes) <= {0, 8}
     assert hosts.run("futian-ops1", "systemctl", "is-active", "prometheus").strip() == "active"
     assert govcloud("drift", "futian").code == 0
