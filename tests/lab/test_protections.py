@@ -23,11 +23,18 @@ pytestmark = pytest.mark.lab
 DATA = ("futian-data1", "nanshan-data1", "shaoguan-data1")
 
 
-@pytest.fixture
-def hosts(lab: Lab) -> Iterator[Hosts]:
-    """Commands on the machines of an estate that is well before and after."""
+@pytest.fixture(scope="module")
+def asked(lab: Lab) -> Hosts:
+    """For questions only: the machines of an estate that was well before the first of them."""
     until_well(120)
-    yield Hosts(lab)
+    return Hosts(lab)
+
+
+@pytest.fixture
+def hosts(asked: Hosts) -> Iterator[Hosts]:
+    """For what disturbs the estate, which is well before and after."""
+    until_well(120)
+    yield asked
     until_well(180)
 
 
@@ -116,9 +123,9 @@ TLS_PORTS = (
 
 
 @pytest.mark.parametrize(("what", "kind", "port"), TLS_PORTS, ids=[what for what, _, _ in TLS_PORTS])
-def test_plain_text_and_a_foreign_authority_are_refused(hosts: Hosts, what: str, kind: Kind, port: int) -> None:
+def test_plain_text_and_a_foreign_authority_are_refused(asked: Hosts, what: str, kind: Kind, port: int) -> None:
     """On every TLS port: HTTP without TLS gets no answer, and the estate's CA is needed to trust the certificate."""
-    estate = hosts.lab.estate
+    estate = asked.lab.estate
     target = estate.hosts_at("nanshan", kind)[0]
     address = plan(estate).lan(target.name).ipv4
     asker = "futian-data1" if kind is Kind.DATA else "citizen1"
@@ -126,25 +133,25 @@ def test_plain_text_and_a_foreign_authority_are_refused(hosts: Hosts, what: str,
     if kind is Kind.KUBE:
         address = plan(estate).anycast["approval"].ipv4
     curl = ["curl", "-s", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}"]
-    plain = hosts.run(asker, *curl, f"http://{address}:{port}/", check=False)
+    plain = asked.run(asker, *curl, f"http://{address}:{port}/", check=False)
     assert plain in ("000", "400"), plain
     where = ["--resolve", f"{target_name}:{port}:{address}", f"https://{target_name}:{port}/"]
-    untrusted = hosts.run(asker, "sh", "-c", 'curl -s -m 3 "$@"; echo "exit $?"', "sh", *where)
+    untrusted = asked.run(asker, "sh", "-c", 'curl -s -m 3 "$@"; echo "exit $?"', "sh", *where)
     assert untrusted.strip().endswith("exit 60"), untrusted
 
 
-def test_the_database_takes_no_connection_without_tls(hosts: Hosts) -> None:
+def test_the_database_takes_no_connection_without_tls(asked: Hosts) -> None:
     """Also not with a right password: the server has no rule that admits it."""
-    said = hosts.run(
+    said = asked.run(
         "nanshan-data1", "sh", "-c",
         'PGPASSWORD=x PGCONNECT_TIMEOUT=3 psql "host=$1 dbname=approval user=approval_app sslmode=disable"'
         ' -c "select 1" 2>&1',
-        "sh", str(plan(hosts.lab.estate).lan("futian-data1").ipv4), check=False,
+        "sh", str(plan(asked.lab.estate).lan("futian-data1").ipv4), check=False,
     )  # fmt: skip
     assert "no pg_hba.conf entry" in said or "no encryption" in said, said
 
 
-def test_nothing_can_leave_the_machine(hosts: Hosts) -> None:
+def test_nothing_can_leave_the_machine(lab: Lab) -> None:
     """The operator's namespace has no default route in either family."""
     for family in ("-4", "-6"):
         argv = [*namespace.enter_argv(), "ip", family, "route", "show", "default"]
