@@ -46,6 +46,7 @@ class Teller:
     """In the process beside: passes each report on."""
 
     def __init__(self, config: pytest.Config, pipe: int) -> None:
+        os.set_inheritable(pipe, False)  # the end of this process is the end of its reports
         self._config, self._to = config, os.fdopen(pipe, "w", encoding="utf-8", buffering=1)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests import beside
 
-MEASURING = ("/tests/integration/failover/", "/tests/integration/observe/")
+MEASURING = ("/tests/integration/approval/", "/tests/integration/failover/", "/tests/integration/observe/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
