@@ -194,7 +194,7 @@ def start_service(home: Path) -> Iterator[Callable[..., Service]]:
         url = f"http://127.0.0.1:{port}"
         service = Service(client=httpx.Client(base_url=url, timeout=10), process=process, log=log, url=url)
         started.append(service)
-        until("the service answers", lambda: answers(service), 20)
+        until("the service answers", lambda: answers(service), 60)
         return service
 
     yield start
@@ -216,7 +216,7 @@ def answers(service: Service) -> bool:
 def service(primary: Server, standby: Server, start_service: Callable[..., Service]) -> Service:
     """An instance that writes to the primary and reads from the standby."""
     instance = start_service(primary.dsn("approval_app"), standby.dsn("approval_app"))
-    until("the service can write", lambda: instance.client.get("/writez").status_code == 200, 20)
+    until("the service can write", lambda: instance.client.get("/writez").status_code == 200, 60)
     return instance
 
 
