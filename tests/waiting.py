@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-EVERY_S = 0.2
+EVERY_S = 0.1
 
 
-def until(what: str, check: Callable[[], Any], within_s: float) -> Any:
+def until(what: str, check: Callable[[], Any], within_s: float, every_s: float = EVERY_S) -> Any:
     """The first true answer of `check`; AssertionError naming `what` when the time is over."""
     deadline, last = time.monotonic() + within_s, None
     while time.monotonic() < deadline:
         last = check()
         if last:
             return last
-        time.sleep(EVERY_S)
+        time.sleep(every_s)
     raise AssertionError(f"{what}: not within {within_s:g} s (last: {last!r})")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from lab.api import Lab
+from tests.waiting import until
 from workstation import paths
 
 
@@ -71,14 +70,6 @@ def resolve(lab: Lab) -> list[str]:
     return ["--resolve", f"approval.govcloud:443:{address.ipv4},[{address.ipv6}]"]
 
 
-def wait_until(what: str, condition: Callable[[], bool], *, deadline_s: float, every_s: float = 1.0) -> None:
-    """Poll until it holds; fails with what did not come."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
-        time.sleep(every_s)
-
-
 def status() -> dict[str, Any]:
     """`status --json`, whatever it finds."""
     return govcloud("status", "--json", timeout_s=60).report
@@ -89,6 +80,11 @@ def healthy() -> bool:
     return govcloud("status", "--json", timeout_s=60).code == 0
 
 
+def until_well(within_s: float) -> None:
+    """Wait until `status` finds nothing wrong; it is asked seldom, for what is settling needs the machine."""
+    until("`status` finds nothing wrong", healthy, within_s, every_s=1)
+
+
 def primary(field: str = "host") -> str:
     """Host (or site) of the primary, as soon as a look sees one: on a busy machine a single look may miss it."""
     found: list[str] = []
@@ -97,5 +93,5 @@ def primary(field: str = "host") -> str:
         found[:] = [str(member[field]) for member in status().get("members", ()) if member["role"] == "primary"]
         return len(found) == 1
 
-    wait_until("one primary is seen", seen, deadline_s=120)
+    until("one primary is seen", seen, 120)
     return found[0]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from playbooks.render.kubernetes_access import ADMIN_CONFIG
-from tests.lab.estate_on_lab import Hosts, wait_until
+from tests.lab.estate_on_lab import Hosts
+from tests.waiting import until
 
 SERVICE = "approval"
 FIND = r"""
@@ -61,8 +62,8 @@ def none(hosts: Hosts, host: str) -> Iterator[None]:
     hosts.run(host, "systemctl", "stop", "kubelet")
     try:
         signal(hosts, host, "KILL", *processes(hosts, host))
-        wait_until(f"no pod of {host} runs", lambda: not processes(hosts, host), deadline_s=10)
+        until(f"no pod of {host} runs", lambda: not processes(hosts, host), 10)
         yield
     finally:
         hosts.run(host, "systemctl", "start", "kubelet")
-        wait_until(f"the pods of {host} run again", lambda: all_run(hosts, host), deadline_s=90)
+        until(f"the pods of {host} run again", lambda: all_run(hosts, host), 90)

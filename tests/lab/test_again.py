@@ -13,7 +13,7 @@ from lab.api import Lab
 from stacks import state
 from stacks.programs import stack_names
 from tests.lab import traces
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, wait_until
+from tests.lab.estate_on_lab import Hosts, govcloud, healthy, until_well
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 def test_destroy_forgets_the_estate_and_takes_nothing_from_it(lab: Lab) -> None:
     """It asks first. Afterwards no stack has a resource; every decision and every daemon is still there."""
     hosts = Hosts(lab)
-    wait_until("all is well", healthy, deadline_s=120)
+    until_well(120)
     rows = (
         "runuser",
         "-u",
@@ -62,7 +62,7 @@ def test_killed_taken_down_and_deployed_again_by_another_clone(
     entry(clone, "lab", "up")
     done = entry(clone, "up", "--json")
     assert all(done["stacks"][stack] > 0 for stack in stack_names(lab.estate)), done["stacks"]
-    wait_until("all is well", healthy, deadline_s=120)
+    until_well(120)
 
 
 def entry(clone: Path, *argv: str) -> dict[str, Any]:

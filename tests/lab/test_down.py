@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from estate import loader
 from lab import names, processes, record, sweep
 from lab.api import Lab, instance_id
 from tests.lab import traces
+from tests.waiting import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -123,7 +122,7 @@ def test_a_second_up_uses_what_is_there(estate_lab: Lab) -> None:
 def test_only_one_process_changes_the_lab(estate_lab: Lab) -> None:
     """A second `up` is refused with the holder's checkout, process and start; a killed holder's lock is free."""
     first = command("up")
-    wait_until(lambda: record.LOCK.exists() and record.LOCK.read_text() != "")
+    until("the first holds the lock", lambda: record.LOCK.exists() and record.LOCK.read_text() != "", 30)
     code, said = finish(command("up"))
     assert code == LOCKED
     assert str(paths.repo()) in said
@@ -139,7 +138,7 @@ def test_an_interrupted_up_can_be_repeated_or_taken_down(estate_lab: Lab) -> Non
     """Ctrl-C while machines start."""
     before, known, volatile = traces.before_it()
     first = command("up")
-    wait_until(lambda: len(processes.running_machines()) > 3)
+    until("machines have begun to start", lambda: len(processes.running_machines()) > 3, 30)
     first.send_signal(signal.SIGINT)
     code, _ = finish(first)
     assert code != 0
@@ -151,17 +150,6 @@ def test_an_interrupted_up_can_be_repeated_or_taken_down(estate_lab: Lab) -> Non
     assert all(machine.power for machine in estate_lab.status().machines)
     estate_lab.down()
     traces.clean(before, known, volatile)
-
-
-def wait_until(condition: Callable[[], bool], deadline_s: float = 30) -> None:
-    """Poll until it holds."""
-    end = time.monotonic() + deadline_s
-    while True:
-        with suppress(OSError):
-            if condition():
-                return
-        assert time.monotonic() < end, "did not come"
-        time.sleep(0.01)
 
 
 def test_the_prefix_is_the_labs_alone() -> None:

@@ -12,7 +12,7 @@ import pytest
 from failover.drills.stage import ROWS, ROWS_ARGV
 from failover.ledger import compare, parse, parse_rows
 from lab.api import Lab
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, primary, wait_until
+from tests.lab.estate_on_lab import Hosts, govcloud, primary, until_well
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -24,7 +24,7 @@ LONGEST_OUTAGE_S = 40
 @pytest.fixture
 def hosts(lab: Lab) -> Iterator[Hosts]:
     """An estate that is well before the drill."""
-    wait_until("the estate is well", healthy, deadline_s=180)
+    until_well(180)
     return Hosts(lab)
 
 
@@ -92,5 +92,5 @@ def test_the_primary_moves_as_planned(hosts: Hosts) -> None:
     assert planned.code == 0, planned.stderr
     moved = govcloud("switchover", "--to", there, "--apply")
     assert moved.code == 0, moved.stderr
-    wait_until("all is well", healthy, deadline_s=90)
+    until_well(90)
     assert primary("site") == there

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from lab.command import network_of
 from playbooks import compare, runner
 from playbooks.hostplan import HostInput
 from playbooks.plan import Layer, host_input, layer_hosts
+from tests.waiting import until
 from workstation import paths, ssh
 
 pytestmark = pytest.mark.lab
@@ -67,15 +68,6 @@ class Network:
         return found
 
 
-def until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Ask until it holds or the time is over."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-    return True
-
-
 @pytest.fixture(scope="module")
 def network(lab: Lab) -> Iterator[Network]:
     """All own hosts as the layer network wants them, sessions up."""
@@ -83,8 +75,8 @@ def network(lab: Lab) -> Iterator[Network]:
     hosts = [found.wanted(host.name) for host in layer_hosts(lab.estate, Layer.NETWORK)]
     ssh.on_each(hosts, found.apply, at_once=4)
     for host in edges(found):
-        sessions = 2 * len(lab.estate.links_of(host.name))
-        assert until(lambda: found.states(host.name) == ["Established"] * sessions, SETTLE_S), host.name  # noqa: B023
+        wanted = ["Established"] * 2 * len(lab.estate.links_of(host.name))
+        until(f"the sessions of {host.name}", lambda: found.states(host.name) == wanted, SETTLE_S)  # noqa: B023
     yield found
     for link in lab.estate.links:
         lab.heal(link.name)
@@ -134,15 +126,17 @@ def test_cutting_every_direct_link_between_the_cities_leads_through_the_third_si
     """BFD notices within a second; both families follow."""
     try:
         network.lab.cut("city-a")
-        assert until(lambda: network.reaches("futian-data1", "nanshan-data1"), REROUTE_S)
+        until("the way round one link", lambda: network.reaches("futian-data1", "nanshan-data1"), REROUTE_S)
         network.lab.cut("city-b")
         for family in (4, 6):
-            assert until(lambda: network.reaches("futian-data1", "nanshan-data1", family=family), REROUTE_S)  # noqa: B023
+            reaches = partial(network.reaches, "futian-data1", "nanshan-data1", family=family)
+            until(f"the way through the third site, IPv{family}", reaches, REROUTE_S)
         assert "via 10.64.128.7 dev ft-sg" in network.run("futian-edge1", "ip route get 10.64.2.21")
     finally:
         network.lab.heal("city-a")
         network.lab.heal("city-b")
-    assert until(lambda: "dev city-" in network.run("futian-edge1", "ip route get 10.64.2.21"), SETTLE_S)
+    direct = partial(network.run, "futian-edge1", "ip route get 10.64.2.21")
+    until("the direct way again", lambda: "dev city-" in direct(), SETTLE_S)
 
 
 def test_hand_edits_are_named_and_repaired(network: Network) -> None:
@@ -167,7 +161,7 @@ def test_a_router_change_that_loses_a_neighbour_undoes_itself(network: Network) 
     with pytest.raises(runner.PlaybookFailed, match="did not come back"):
         network.apply(broken)
     assert "4200000199" not in network.run("shaoguan-edge1", "cat /etc/frr/frr.conf")
-    assert until(lambda: set(network.states("shaoguan-edge1")) == {"Established"}, SETTLE_S)
+    until("all sessions again", lambda: set(network.states("shaoguan-edge1")) == {"Established"}, SETTLE_S)
     assert network.compare(wanted) == ()
 
 

@@ -15,7 +15,8 @@ from failover.protocols import SystemClock
 from failover.vantage import Pace, RemoteApplicant
 from lab.api import Lab
 from tests.lab import pods_on_lab as pods
-from tests.lab.estate_on_lab import Hosts, healthy, wait_until
+from tests.lab.estate_on_lab import Hosts, until_well
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -28,12 +29,12 @@ STEADY = 100
 @pytest.fixture
 def hosts(lab: Lab) -> Iterator[Hosts]:
     """Commands on the machines of an estate that is well before and after."""
-    wait_until("the estate is well before the test", healthy, deadline_s=120)
+    until_well(120)
     found = Hosts(lab)
     for node in NODES:
-        wait_until(f"the pods of {node} run", lambda at=node: pods.all_run(found, at), deadline_s=BACK_S)
+        until(f"the pods of {node} run", lambda at=node: pods.all_run(found, at), BACK_S)
     yield found
-    wait_until("the estate is well after the test", healthy, deadline_s=180)
+    until_well(180)
 
 
 @contextmanager
@@ -61,9 +62,7 @@ def applying(hosts: Hosts) -> Iterator[None]:
 def answered(applicant: RemoteApplicant, more: int) -> Ledger:
     """Wait for so many more requests; the ledger so far."""
     before = len(parse(applicant.ledger()).entries)
-    wait_until(
-        f"{more} more requests", lambda: len(parse(applicant.ledger()).entries) >= before + more, deadline_s=more
-    )
+    until(f"{more} more requests", lambda: len(parse(applicant.ledger()).entries) >= before + more, more)
     return parse(applicant.ledger())
 
 
@@ -73,10 +72,10 @@ def test_a_pod_that_is_killed_in_each_city_costs_no_request(hosts: Hosts) -> Non
         for node in NODES:
             before = pods.processes(hosts, node)
             pods.signal(hosts, node, "KILL", before[0])
-            wait_until(
+            until(
                 f"{node} has started it again",
                 lambda at=node, old=before: pods.all_run(hosts, at) and set(pods.processes(hosts, at)) != set(old),
-                deadline_s=BACK_S,
+                BACK_S,
             )
 
 
@@ -88,5 +87,5 @@ def test_pods_that_are_replaced_one_by_one_cost_no_request(hosts: Hosts) -> None
             for name in first:
                 namespace = hosts.lab.estate.service(pods.SERVICE).bureau
                 pods.kubectl(hosts, node, "delete", "pod", name, f"--namespace={namespace}", "--wait=true")
-                wait_until(f"another runs for {name}", lambda at=node: pods.all_run(hosts, at), deadline_s=BACK_S)
+                until(f"another runs for {name}", lambda at=node: pods.all_run(hosts, at), BACK_S)
             assert not set(first) & set(pods.names(hosts, node))

@@ -15,7 +15,8 @@ from estate.model import Kind
 from lab.api import Lab
 from tests import scripts
 from tests.lab import pods_on_lab
-from tests.lab.estate_on_lab import Hosts, healthy, resolve, wait_until
+from tests.lab.estate_on_lab import Hosts, resolve, until_well
+from tests.waiting import until
 from workstation import namespace, paths
 
 pytestmark = pytest.mark.lab
@@ -23,12 +24,19 @@ pytestmark = pytest.mark.lab
 DATA = ("futian-data1", "nanshan-data1", "shaoguan-data1")
 
 
+@pytest.fixture(scope="module")
+def asked(lab: Lab) -> Hosts:
+    """For questions only: the machines of an estate that was well before the first of them."""
+    until_well(120)
+    return Hosts(lab)
+
+
 @pytest.fixture
-def hosts(lab: Lab) -> Iterator[Hosts]:
-    """Commands on the machines of an estate that is well before and after."""
-    wait_until("the estate is well before the test", healthy, deadline_s=120)
-    yield Hosts(lab)
-    wait_until("the estate is well after the test", healthy, deadline_s=180)
+def hosts(asked: Hosts) -> Iterator[Hosts]:
+    """For what disturbs the estate, which is well before and after."""
+    until_well(120)
+    yield asked
+    until_well(180)
 
 
 def announced(hosts: Hosts) -> set[str]:
@@ -79,9 +87,9 @@ def test_without_any_patroni_both_cities_stay_announced_reads_answer_and_writes_
     status, _ = apply(hosts, 1)
     assert status == "201"
     decision = f"/v1/applications/{key_of(1)}"
-    wait_until("the decision is in the local copy", lambda: hosts.status_of(decision) == "200", deadline_s=10)
+    until("the decision is in the local copy", lambda: hosts.status_of(decision) == "200", 10)
     with frozen_patronis(hosts):
-        wait_until("writes are refused", lambda: hosts.status_of("/writez") == "503", deadline_s=60)
+        until("writes are refused", lambda: hosts.status_of("/writez") == "503", 60)
         assert announced(hosts) == {"futian", "nanshan"}
         for family in (4, 6):
             assert hosts.status_of("/readyz", family=family) == "200"
@@ -96,12 +104,12 @@ def test_a_service_without_pods_withdraws_its_city_and_nothing_else(hosts: Hosts
     """The other city answers; the city's other routes stay."""
     before = hosts.run("shaoguan-edge1", "ip", "route", "show", "proto", "bgp")
     with pods_on_lab.none(hosts, "futian-kube1"):
-        wait_until("futian is withdrawn", lambda: announced(hosts) == {"nanshan"}, deadline_s=20)
-        wait_until("citizens are answered", lambda: hosts.status_of("/readyz") == "200", deadline_s=10)
+        until("futian is withdrawn", lambda: announced(hosts) == {"nanshan"}, 20)
+        until("citizens are answered", lambda: hosts.status_of("/readyz") == "200", 10)
         after = hosts.run("shaoguan-edge1", "ip", "route", "show", "proto", "bgp")
         lost = {line.split()[0] for line in before.splitlines()} - {line.split()[0] for line in after.splitlines()}
         assert {prefix for prefix in lost if not prefix.startswith("203.0.113.")} == set()
-    wait_until("futian is announced again", lambda: announced(hosts) == {"futian", "nanshan"}, deadline_s=30)
+    until("futian is announced again", lambda: announced(hosts) == {"futian", "nanshan"}, 30)
 
 
 TLS_PORTS = (
@@ -113,9 +121,9 @@ TLS_PORTS = (
 
 
 @pytest.mark.parametrize(("what", "kind", "port"), TLS_PORTS, ids=[what for what, _, _ in TLS_PORTS])
-def test_plain_text_and_a_foreign_authority_are_refused(hosts: Hosts, what: str, kind: Kind, port: int) -> None:
+def test_plain_text_and_a_foreign_authority_are_refused(asked: Hosts, what: str, kind: Kind, port: int) -> None:
     """On every TLS port: HTTP without TLS gets no answer, and the estate's CA is needed to trust the certificate."""
-    estate = hosts.lab.estate
+    estate = asked.lab.estate
     target = estate.hosts_at("nanshan", kind)[0]
     address = plan(estate).lan(target.name).ipv4
     asker = "futian-data1" if kind is Kind.DATA else "citizen1"
@@ -123,25 +131,25 @@ def test_plain_text_and_a_foreign_authority_are_refused(hosts: Hosts, what: str,
     if kind is Kind.KUBE:
         address = plan(estate).anycast["approval"].ipv4
     curl = ["curl", "-s", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}"]
-    plain = hosts.run(asker, *curl, f"http://{address}:{port}/", check=False)
+    plain = asked.run(asker, *curl, f"http://{address}:{port}/", check=False)
     assert plain in ("000", "400"), plain
     where = ["--resolve", f"{target_name}:{port}:{address}", f"https://{target_name}:{port}/"]
-    untrusted = hosts.run(asker, "sh", "-c", 'curl -s -m 3 "$@"; echo "exit $?"', "sh", *where)
+    untrusted = asked.run(asker, "sh", "-c", 'curl -s -m 3 "$@"; echo "exit $?"', "sh", *where)
     assert untrusted.strip().endswith("exit 60"), untrusted
 
 
-def test_the_database_takes_no_connection_without_tls(hosts: Hosts) -> None:
+def test_the_database_takes_no_connection_without_tls(asked: Hosts) -> None:
     """Also not with a right password: the server has no rule that admits it."""
-    said = hosts.run(
+    said = asked.run(
         "nanshan-data1", "sh", "-c",
         'PGPASSWORD=x PGCONNECT_TIMEOUT=3 psql "host=$1 dbname=approval user=approval_app sslmode=disable"'
         ' -c "select 1" 2>&1',
-        "sh", str(plan(hosts.lab.estate).lan("futian-data1").ipv4), check=False,
+        "sh", str(plan(asked.lab.estate).lan("futian-data1").ipv4), check=False,
     )  # fmt: skip
     assert "no pg_hba.conf entry" in said or "no encryption" in said, said
 
 
-def test_nothing_can_leave_the_machine(hosts: Hosts) -> None:
+def test_nothing_can_leave_the_machine(lab: Lab) -> None:
     """The operator's namespace has no default route in either family."""
     for family in ("-4", "-6"):
         argv = [*namespace.enter_argv(), "ip", family, "route", "show", "default"]

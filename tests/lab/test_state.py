@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lab.api import Lab
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, wait_until
+from tests.lab.estate_on_lab import Hosts, govcloud, until_well
+from tests.waiting import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -25,7 +26,7 @@ TOLD_WITHIN_S = 60
 @pytest.fixture
 def hosts(lab: Lab) -> Hosts:
     """An estate that is deployed and well."""
-    wait_until("the estate is well", healthy, deadline_s=180)
+    until_well(180)
     return Hosts(lab)
 
 
@@ -50,7 +51,7 @@ def dark(hosts: Hosts) -> Iterator[Hosts]:
     hosts.lab.power_off([DEAD])
     yield hosts
     hosts.lab.power_on([DEAD], wait=True)
-    wait_until("the estate is well after the test", healthy, deadline_s=300)
+    until_well(300)
 
 
 def test_a_lost_workstation_gets_its_state_back_from_a_remote_operations_host(hosts: Hosts, lost: Path) -> None:
@@ -120,7 +121,7 @@ def test_a_killed_up_is_told_to_the_next_which_waits_its_turn_and_goes_on(hosts:
         codes.append(govcloud("up", "futian").code)
         return codes[-1] != 8
 
-    wait_until("the killed run has ended", goes_on, deadline_s=120)
+    until("the killed run has ended", goes_on, 120)
     assert set(codes) <= {0, 8}
     assert hosts.run("futian-ops1", "systemctl", "is-active", "prometheus").strip() == "active"
     assert govcloud("drift", "futian").code == 0

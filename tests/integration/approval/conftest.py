@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+
+from tests.waiting import until
 
 SOURCES = Path(__file__).parents[3] / "services" / "approval" / "src"
 if str(SOURCES) not in sys.path:
@@ -39,14 +40,6 @@ def as_postgres(*argv: str | Path, **more: Any) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [str(item) for item in argv], check=True, capture_output=True, text=True, timeout=60, cwd="/", **who, **more
     )
-
-
-def until(condition: Callable[[], bool], seconds: float = 20.0, what: str = "the condition") -> None:
-    """Waits until a condition holds; fails naming it."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not hold within {seconds} s"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -89,9 +82,7 @@ class Server:
             self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
         self.sql("SELECT pg_reload_conf()")
         for name, value in settings.items():
-            until(
-                lambda n=name, v=value: self.sql("SELECT current_setting(%s)", (n,)) == [(v,)], what=f"{name}={value}"
-            )
+            until(f"{name}={value}", lambda n=name, v=value: self.sql("SELECT current_setting(%s)", (n,)) == [(v,)], 20)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +133,7 @@ def standby(primary: Server) -> Iterator[Server]:
     with (server.data / "postgresql.auto.conf").open("a") as conf:
         conf.write(f"port = {server.port}\ncluster_name = 'other_city'\n")
     server.start()
-    until(lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == [(1,)], what="the standby streams")
+    until("the standby streams", lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == [(1,)], 20)
     primary.configure(synchronous_standby_names="ANY 1 (other_city)")
     yield server
     primary.configure(synchronous_standby_names="")
@@ -204,7 +195,7 @@ def start_service(home: Path) -> Iterator[Callable[..., Service]]:
         url = f"http://127.0.0.1:{port}"
         service = Service(client=httpx.Client(base_url=url, timeout=10), process=process, log=log, url=url)
         started.append(service)
-        until(lambda: answers(service), seconds=60, what="the service answers")
+        until("the service answers", lambda: answers(service), 60)
         return service
 
     yield start
@@ -226,7 +217,7 @@ def answers(service: Service) -> bool:
 def service(primary: Server, standby: Server, start_service: Callable[..., Service]) -> Service:
     """An instance that writes to the primary and reads from the standby."""
     instance = start_service(primary.dsn("approval_app"), standby.dsn("approval_app"))
-    until(lambda: instance.client.get("/writez").status_code == 200, what="the service can write")
+    until("the service can write", lambda: instance.client.get("/writez").status_code == 200, 60)
     return instance
 
 

@@ -19,16 +19,9 @@ from playbooks import pki
 from playbooks.render import approval, ingress
 from playbooks.render.pki import PRIMARY_NAME, STANDBY_NAME, leaves
 from tests import baked
+from tests.waiting import until
 
 HOST, MEMBER = "futian-kube1", "futian-data1"
-
-
-def until(condition, seconds=10.0, what="the condition"):
-    """Waits until a condition holds; fails naming it."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not hold within {seconds} s"
-        time.sleep(0.02)
 
 
 def free_port():
@@ -182,14 +175,14 @@ def connects(conninfo):
 
 def test_the_primary_is_reached_by_its_name_over_tls(proxy, certificates):
     """Encryption ends at PostgreSQL, not at the proxy."""
-    until(lambda: connects(dsn(proxy, certificates, PRIMARY_NAME, "primary")), what="the way to the primary")
+    until("the way to the primary", lambda: connects(dsn(proxy, certificates, PRIMARY_NAME, "primary")), 10)
     assert not connects(dsn(proxy, certificates, "another.govcloud", "primary"))
 
 
 def test_a_primary_that_loses_its_role_loses_its_sessions_at_once(proxy, certificates, role):
     """Within two checks; the local port goes on; the role's return is noticed as fast."""
     way = dsn(proxy, certificates, PRIMARY_NAME, "primary")
-    until(lambda: connects(way), what="the way to the primary")
+    until("the way to the primary", lambda: connects(way), 10)
     with psycopg.connect(way, autocommit=True) as connection:
         role.primary = False
         started = time.monotonic()
@@ -199,18 +192,18 @@ def test_a_primary_that_loses_its_role_loses_its_sessions_at_once(proxy, certifi
     assert not connects(way)
     assert connects(dsn(proxy, certificates, STANDBY_NAME, "local"))
     role.primary = True
-    until(lambda: connects(way), seconds=2, what="the way back")
+    until("the way back", lambda: connects(way), 2)
 
 
 def test_the_checks_leave_no_line_in_the_databases_log(proxy, primary, certificates):
     """Two checks a second, for ever: PostgreSQL must take them silently."""
-    until(lambda: connects(dsn(proxy, certificates, STANDBY_NAME, "local")), what="the local way")
+    until("the local way", lambda: connects(dsn(proxy, certificates, STANDBY_NAME, "local")), 10)
     log = primary.home / "primary.log"
     before = log.stat().st_size
     sessions = f"http://127.0.0.1:{proxy['own']}/metrics"
     assert "haproxy_process_uptime_seconds" in httpx.get(sessions).text
     done = time.monotonic() + 2
-    until(lambda: time.monotonic() > done, what="two seconds of checks")
+    until("two seconds of checks", lambda: time.monotonic() > done, 10)
     added = log.read_bytes()[before:].decode()
     assert "SSL" not in added, added
     assert "startup packet" not in added, added

@@ -6,16 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.waiting import until
+
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'approval-write'"
 PULSE_AGE = "SELECT extract(epoch FROM clock_timestamp() - max(at))::float FROM approval.pulse"
-
-
-def until(condition, seconds=20.0, what="the condition"):
-    """Waits until a condition holds; fails naming it."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not hold within {seconds} s"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -24,7 +18,7 @@ def unreachable_copy(primary, standby, service):
     primary.configure(synchronous_standby_names="ANY 1 (nowhere)")
     yield
     primary.configure(synchronous_standby_names="ANY 1 (other_city)")
-    until(lambda: service.client.get("/writez").status_code == 200, what="writes")
+    until("writes", lambda: service.client.get("/writez").status_code == 200, 20)
 
 
 @pytest.mark.usefixtures("unreachable_copy")
@@ -40,7 +34,7 @@ def test_a_commit_without_a_copy_is_never_acknowledged(primary, service, next_pe
     retry = service.apply(body, key)
     assert retry.status_code == 503
     primary.configure(synchronous_standby_names="ANY 1 (other_city)")
-    until(lambda: service.apply(body, key).status_code == 200, what="the replay")
+    until("the replay", lambda: service.apply(body, key).status_code == 200, 20)
     assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (key,)) == [(1,)]
 
 
@@ -50,7 +44,7 @@ def test_a_cancelled_wait_for_the_copy_is_unknown_and_its_replay_is_not_confirme
     body, key = next_person(), str(uuid.uuid4())
     with ThreadPoolExecutor(1) as thread:
         pending = thread.submit(service.apply, body, key)
-        until(lambda: primary.sql(WAITING) != [], what="the commit waits")
+        until("the commit waits", lambda: primary.sql(WAITING) != [], 20)
         primary.sql(f"SELECT pg_cancel_backend(pid) FROM ({WAITING}) AS w")
         answer = pending.result()
     assert (answer.status_code, answer.json()["code"]) == (503, "commit_unknown")
@@ -71,7 +65,7 @@ def test_a_hanging_primary_takes_no_more_than_the_pool(primary, service, next_pe
     assert {answer.json()["code"] for answer in answers} <= {"commit_unknown", "overloaded", "no_primary"}
     assert time.monotonic() - started < 4
     assert len(primary.sql(WAITING)) <= 12
-    until(lambda: service.client.get("/writez").status_code == 503, seconds=4, what="no writes reported")
+    until("no writes reported", lambda: service.client.get("/writez").status_code == 503, 4)
     assert service.client.get("/readyz").status_code == 200
 
 
@@ -104,18 +98,18 @@ def test_a_site_that_comes_back_is_not_ready_before_its_copy_has_caught_up(prima
     """Its copy stands still for three pulses: not ready, but page and reads answer; once level it is ready for good."""
     standby.sql("SELECT pg_wal_replay_pause()")
     try:
-        until(lambda: standby.sql(PULSE_AGE)[0][0] > 3, what="the copy to fall behind")
+        until("the copy to fall behind", lambda: standby.sql(PULSE_AGE)[0][0] > 3, 20)
         returned = start_service(primary.dsn("approval_app"), standby.dsn("approval_app"))
-        until(lambda: returned.client.get("/").status_code == 200, what="the service to start")
+        until("the service to start", lambda: returned.client.get("/").status_code == 200, 20)
         answer = returned.client.get("/readyz")
         assert (answer.status_code, answer.json()["code"]) == (503, "catching_up")
         assert returned.client.get(f"/v1/applications/{uuid.uuid4()}").status_code == 404
     finally:
         standby.sql("SELECT pg_wal_replay_resume()")
-    until(lambda: returned.client.get("/readyz").status_code == 200, seconds=5, what="readiness")
+    until("readiness", lambda: returned.client.get("/readyz").status_code == 200, 5)
     standby.sql("SELECT pg_wal_replay_pause()")
     try:
-        until(lambda: standby.sql(PULSE_AGE)[0][0] > 3, what="the copy to fall behind again")
+        until("the copy to fall behind again", lambda: standby.sql(PULSE_AGE)[0][0] > 3, 20)
         assert returned.client.get("/readyz").status_code == 200
     finally:
         standby.sql("SELECT pg_wal_replay_resume()")
@@ -146,7 +140,7 @@ def test_a_restarted_primary_is_used_at_once_and_keeps_what_was_acknowledged(pri
     primary.stop("immediate")
     assert service.apply(next_person()).json()["code"] == "no_primary"
     primary.start()
-    until(lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == [(1,)], what="the standby streams")
+    until("the standby streams", lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == [(1,)], 20)
     answer = service.apply(next_person())
     assert answer.status_code == 201, answer.text
     replayed = [service.apply(body, key).json()["replayed"] for body, key in zip(bodies, keys, strict=True)]

@@ -17,16 +17,10 @@ import pytest
 
 from failover.ledger import Comparison, Ledger, Outcome, compare, figures, parse, parse_rows
 from tests.integration.failover.conftest import RunningDesk, make_authority
+from tests.waiting import until
 
 Start = Callable[..., subprocess.Popen[str]]
 Desks = Callable[..., RunningDesk]
-
-
-def until(condition: Callable[[], bool], within_s: float = 15.0) -> None:
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 def ledger_in(folder: Path) -> Ledger:
@@ -70,7 +64,7 @@ def test_a_service_stalled_for_five_seconds_is_still_sent_twenty_per_second(
 ) -> None:
     running = desk()
     process = apply(running, "--limit", "9", "--timeout", "1")
-    until(lambda: writes_so_far(folder) >= 30)
+    until("entries in the ledger", lambda: writes_so_far(folder) >= 30, 15)
     os.kill(running.process.pid, signal.SIGSTOP)
     stalled = time.time()
     time.sleep(5)  # the length of the stall is what this test is about
@@ -117,7 +111,7 @@ def test_kill_nine_leaves_a_readable_ledger_that_still_proves_what_was_acknowled
 ) -> None:
     running = desk()
     process = apply(running, "--limit", "60")
-    until(lambda: writes_so_far(folder) >= 40)
+    until("entries in the ledger", lambda: writes_so_far(folder) >= 40, 15)
     process.kill()
     process.wait(10)
     ledger = ledger_in(folder)
@@ -132,7 +126,7 @@ def test_kill_nine_leaves_a_readable_ledger_that_still_proves_what_was_acknowled
 def test_the_sentinel_stops_it_and_what_is_under_way_is_drained(desk: Desks, apply: Start, folder: Path) -> None:
     running = desk({"from_s": 0.5, "to_s": 2.5, "do": "refuse"})
     process = apply(running, "--limit", "60")
-    until(lambda: writes_so_far(folder) >= 30)
+    until("entries in the ledger", lambda: writes_so_far(folder) >= 30, 15)
     (folder / "stop").touch()
     assert process.wait(60) == 0
     ledger = ledger_in(folder)
@@ -143,7 +137,7 @@ def test_the_sentinel_stops_it_and_what_is_under_way_is_drained(desk: Desks, app
 
 def test_sigterm_stops_it_in_order(desk: Desks, apply: Start, folder: Path) -> None:
     process = apply(desk(), "--limit", "60")
-    until(lambda: writes_so_far(folder) >= 5)
+    until("entries in the ledger", lambda: writes_so_far(folder) >= 5, 15)
     process.terminate()
     assert process.wait(30) == 0
     assert ledger_in(folder).complete

@@ -222,8 +222,14 @@ def test_a_cluster_wide_custom_resource_needs_no_namespace(desk: Desk) -> None:
             opts=opts,
         )
         after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[crd]))
+        # In the foreground its end waits for the garbage collector, which learns of new kinds every 30 s.
+        policy = {"pulumi.com/deletionPropagationPolicy": "background"}
         k8s.apiextensions.CustomResource(
-            "zone", api_version=f"{group}/v1", kind="Zone", metadata={"name": "one"}, opts=after
+            "zone",
+            api_version=f"{group}/v1",
+            kind="Zone",
+            metadata={"name": "one", "annotations": policy},
+            opts=after,
         )
 
     made = desk.up(declare)

@@ -12,8 +12,7 @@ import ssl
 import subprocess
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +31,6 @@ from workstation.ssh import Access
 
 USER = "postgres"
 """Whoever may log in: an sshd that is not root's needs no account of its own on this machine."""
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Wait until a condition holds; fail naming it."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} not within {seconds:g} s"
-        time.sleep(0.05)
 
 
 class Pages(http.server.BaseHTTPRequestHandler):

@@ -17,7 +17,8 @@ import pytest
 
 from lab.command import network_of
 from monitors.observe import Pace, Watch, questions, snapshot
-from tests.integration.observe.conftest import World, children, until
+from tests.integration.observe.conftest import World, children
+from tests.waiting import until
 from workstation import paths
 
 EDGE, OTHER = "futian-edge1", "nanshan-edge1"
@@ -33,7 +34,7 @@ def watching(world: World, hosts: tuple[str, ...] = EDGES, pace: Pace = QUICK) -
         watch = Watch(world.estate, world.access, hosts=hosts, pace=pace)
         watch.__enter__()
     try:
-        until(lambda: all(host.reachable for host in watch.snapshot().hosts), "every host is seen")
+        until("every host is seen", lambda: all(host.reachable for host in watch.snapshot().hosts), 60)
         yield watch
     finally:
         watch.__exit__(None, None, None)
@@ -64,7 +65,7 @@ def nothing_left(world: World) -> None:
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("watch ")] == []
     names = [Path(f"/proc/{child}/comm").read_text().strip() for child in children(os.getpid())]
     assert "ssh" not in names
-    until(lambda: not world.serving(), "the programs on the hosts have ended", seconds=90)
+    until("the programs on the hosts have ended", lambda: not world.serving(), 90)
 
 
 def test_the_whole_estate_is_seen_by_one_process_on_each_host(
@@ -80,10 +81,14 @@ def test_the_whole_estate_is_seen_by_one_process_on_each_host(
     with watching(world, everyone, replace(QUICK, every_s=1.0, answer_s=60.0, fresh_s=60.0)) as watch:
         first = watch.snapshot()
         assert (len(first.hosts), len(first.sites), len(first.vantages)) == (14, 9, 12)
-        until(lambda: all(health.ok for health in (*watch.snapshot().sites, *watch.snapshot().vantages)), "all is well")
+        until(
+            "all is well",
+            lambda: all(health.ok for health in (*watch.snapshot().sites, *watch.snapshot().vantages)),
+            60,
+        )
         serving = world.serving()
         assert len(serving) == 14
-        until(lambda: watch.snapshot().at > first.at, "every host has been asked again")
+        until("every host has been asked again", lambda: watch.snapshot().at > first.at, 60)
         assert sorted(world.serving()) == sorted(serving)
         begun = time.process_time()
         for _ in range(20):
@@ -112,11 +117,11 @@ def test_a_host_that_falls_silent_is_lost_and_found_and_holds_up_nobody(world: W
     """As when its power goes: no packet says so."""
     with watching(world) as watch:
         world.silence(EDGE)
-        until(lost(watch), "the host is lost")
+        until("the host is lost", lost(watch), 60)
         assert "no answer" in watch.snapshot().host(EDGE).reason
-        until(reached(watch, OTHER), "the other host is seen")
+        until("the other host is seen", reached(watch, OTHER), 60)
         world.lift()
-        until(reached(watch), "the host is found")
+        until("the host is found", reached(watch), 60)
     nothing_left(world)
 
 
@@ -126,12 +131,12 @@ def test_a_program_that_hangs_on_a_host_is_left_for_a_new_one(world: World) -> N
         hanging = world.serving(EDGE)
         os.kill(hanging[0], signal.SIGSTOP)
         try:
-            until(lost(watch), "the host is lost")
-            until(lambda: len(world.serving(EDGE)) == 2, "another program has been started")
-            until(reached(watch), "the host is seen again")
+            until("the host is lost", lost(watch), 60)
+            until("another program has been started", lambda: len(world.serving(EDGE)) == 2, 60)
+            until("the host is seen again", reached(watch), 60)
         finally:
             os.kill(hanging[0], signal.SIGCONT)
-        until(gone(hanging[0]), "the program that hung has ended")
+        until("the program that hung has ended", gone(hanging[0]), 60)
     nothing_left(world)
 
 
@@ -145,9 +150,9 @@ def test_a_program_that_is_killed_is_replaced_before_anybody_misses_it(world: Wo
             assert reached(watch)()
             return another(world, killed)()
 
-        until(replaced, "another program answers")
+        until("another program answers", replaced, 60)
         at = watch.snapshot().at
-        until(lambda: watch.snapshot().at > at, "it has answered")
+        until("it has answered", lambda: watch.snapshot().at > at, 60)
     nothing_left(world)
 
 
@@ -157,9 +162,9 @@ def test_an_ssh_that_is_killed_here_leaves_nothing_on_the_host(world: World) -> 
         before = world.serving(EDGE)
         (ssh,) = [c for c in children(os.getpid()) if Path(f"/proc/{c}/comm").read_text().strip() == "ssh"]
         os.kill(ssh, signal.SIGKILL)
-        until(another(world, before), "another program answers")
-        until(gone(before[0]), "the first has ended")
-        until(reached(watch), "the host is seen")
+        until("another program answers", another(world, before), 60)
+        until("the first has ended", gone(before[0]), 60)
+        until("the host is seen", reached(watch), 60)
     nothing_left(world)
 
 
@@ -167,10 +172,10 @@ def test_a_host_that_comes_back_with_a_new_sshd_is_seen_again(world: World) -> N
     """Nothing of the old connections is waited for."""
     with watching(world) as watch:
         world.stop_sshd()
-        until(lambda: lost(watch)() and lost(watch, OTHER)(), "both are lost")
+        until("both are lost", lambda: lost(watch)() and lost(watch, OTHER)(), 60)
         assert "refused" in watch.snapshot().host(EDGE).reason
         world.start_sshd()
-        until(lambda: reached(watch)() and reached(watch, OTHER)(), "both are seen")
+        until("both are seen", lambda: reached(watch)() and reached(watch, OTHER)(), 60)
     nothing_left(world)
 
 
@@ -178,7 +183,7 @@ def fail_beside_a_silent_host(world: World, error: type[BaseException]) -> None:
     """Fail while a question is under way that nobody will answer."""
     with watching(world, pace=replace(QUICK, answer_s=300.0)) as watch:
         world.silence(EDGE)
-        until(lost(watch), "the host is lost")
+        until("the host is lost", lost(watch), 60)
         raise error
 
 
@@ -217,5 +222,5 @@ def test_an_observer_that_is_interrupted_or_killed_leaves_nothing(world: World, 
     os.killpg(observer.pid, number)
     observer.communicate(timeout=60)
     for process in started:
-        until(gone(process), "ssh has ended")
+        until("ssh has ended", gone(process), 60)
     nothing_left(world)

@@ -44,6 +44,11 @@ class Machines:
         """What the host has under /var/lib/govcloud."""
         return self._folder / str(plan(ESTATE).management(host))
 
+    def hold(self, disks: Path) -> None:
+        """What other machines have on theirs."""
+        for host in ESTATE.own_hosts:
+            shutil.copytree(disks / self.disk(host.name).name, self.disk(host.name), dirs_exist_ok=True)
+
     def copy_of(self, host: str) -> Path:
         """Where the host keeps its copy of the state."""
         return self.disk(host) / "state" / "state.tar"

@@ -47,17 +47,32 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
     return Machines(tmp_path / "machines", monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workstation whose state has the estate's secrets, copied to all operations hosts; every test begins there."""
+    folder = tmp_path_factory.mktemp("used")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
+        patch.setenv("GOVCLOUD_HOME", str(folder / "home"))
+        patch.setattr(state, "instance", lambda estate: "lab-1")
+        Machines(folder / "machines", patch)
+        workspace.prepare()
+        state.claim("lab-1", lambda line: None)
+        run(declare)
+        assert engine.copy(ESTATE, lambda line: None) == HOLDERS
+        shutil.copy(workspace.passphrase_file(), folder / "safe")
+    return folder
+
+
 @pytest.fixture
-def here(tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Workstation:
-    """A workstation whose state has the estate's secrets, copied to all operations hosts."""
+def here(used: Path, tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Workstation:
+    """Another with that past, on machines of its own."""
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
+    shutil.copytree(used / "home", tmp_path / "home")
+    shutil.copy(used / "safe", tmp_path / "safe")
+    machines.hold(used / "machines")
     workspace.prepare()
-    state.claim("lab-1", lambda line: None)
-    run(declare)
-    assert engine.copy(ESTATE, lambda line: None) == HOLDERS
-    safe = tmp_path / "safe"
-    shutil.copy(workspace.passphrase_file(), safe)
-    return Workstation(tmp_path / "home", safe)
+    return Workstation(tmp_path / "home", tmp_path / "safe")
 
 
 @pytest.fixture

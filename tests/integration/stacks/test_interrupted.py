@@ -8,8 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pytest
 from stacks import lock, room, state, workspace
 from stacks.worker import AT_ONCE
 from tests.integration.stacks.machines import ESTATE, Machines
+from tests.waiting import until
 from workstation import paths
 from workstation.errors import Locked
 
@@ -96,14 +96,6 @@ def log(tmp_path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Poll; fails with what did not come."""
-    end = time.monotonic() + LONG_S
-    while not condition():
-        assert time.monotonic() < end, f"not within {LONG_S:g} s: {what}"
-        time.sleep(0.05)
-
-
 def lock_is_free() -> bool:
     """Whether the next operator would not be refused with 8."""
     try:
@@ -157,7 +149,7 @@ def test_a_killed_command_is_waited_for_and_the_next_goes_on(machines: Machines,
     """Hosts that had begun are finished and recorded, no other is begun; a second operator gets 8 and is told why."""
     with held(tmp_path):
         first = up("network")
-        wait_until(lambda: len(log(tmp_path)) == AT_ONCE, "hosts have begun")
+        until("hosts have begun", lambda: len(log(tmp_path)) == AT_ONCE, LONG_S)
         first.kill()
         first.communicate(timeout=LONG_S)
         with up("network") as second:
@@ -165,7 +157,7 @@ def test_a_killed_command_is_waited_for_and_the_next_goes_on(machines: Machines,
         assert second.returncode == 8, words
         assert f"process {first.pid}" in words
         assert "was killed" in words
-    wait_until(lambda: lock_is_free(), "the workers end")
+    until("the workers end", lock_is_free, LONG_S)
     assert len(log(tmp_path)) == 2 * AT_ONCE
     assert f"done {len(ESTATE.own_hosts) - AT_ONCE}" in finished("network")
     assert_nothing_twice_at_once(log(tmp_path))
@@ -178,18 +170,18 @@ def test_what_is_killed_below_the_command_is_told_and_the_next_goes_on(
     """Exit 1 with a sentence; the next `up` never works on a host beside the remains of the first, and completes."""
     with held(tmp_path):
         first = up("province")
-        wait_until(lambda: len(log(tmp_path)) == ROUTERS, "hosts have begun")
+        until("hosts have begun", lambda: len(log(tmp_path)) == ROUTERS, LONG_S)
         provider, dying = (one_of(first.pid, VICTIMS[name]) for name in ("provider", victim))
         os.kill(dying, signal.SIGKILL)
         if victim != "worker":  # its engine, and the hosts that it had begun, are still at work
-            wait_until(lambda: first.poll() is not None, "the command ends")
+            until("the command ends", lambda: first.poll() is not None, LONG_S)
     words = first.communicate(timeout=LONG_S)[0]
     assert first.returncode == 1, words
     assert "province: " in words
     assert "Traceback" not in words
     assert "it goes on from there" in words
-    wait_until(lambda: gone(provider), "the provider ends with its engine")
-    wait_until(lambda: lock_is_free(), "the engine ends")
+    until("the provider ends with its engine", lambda: gone(provider), LONG_S)
+    until("the engine ends", lock_is_free, LONG_S)
     finished("province")
     assert "done 0" in finished("province")
     assert state.pending("province") == []
@@ -217,7 +209,7 @@ def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(
         filler = Path(f"/proc/{small.pid}/root{folder}/filler")
         with held(tmp_path):
             first = up("province", *inside, *unreserved)
-            wait_until(lambda: len(log(tmp_path)) == ROUTERS, "hosts have begun")
+            until("hosts have begun", lambda: len(log(tmp_path)) == ROUTERS, 60)
             fill(filler)
         words = first.communicate(timeout=LONG_S)[0]
         assert first.returncode == 1, words
