@@ -7,7 +7,6 @@ from collections.abc import Generator
 
 import pytest
 
-from tests import beside
 from tests.tree import TREE, tree
 
 # Tests enter network namespaces and start programs there. At a `fork` (`Popen` with `user=` does one) gRPC, loaded
@@ -17,11 +16,6 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 PREPARED = "GOVCLOUD_TESTS_PREPARED"
 """Set by `./govcloud test lab` and `all`, which install what is missing before they begin."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Some folders' tests run beside all others."""
-    beside.register(config)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
