@@ -26,7 +26,7 @@ from tests import baked
 from tests.waiting import until
 
 HOST, CITIZENS = "futian-kube1", 18443
-APPLICANTS = 8
+APPLICANTS = 6
 NOTICED_S = 1.0
 """How long a node goes on leading new connections to a pod that is dead."""
 FILTER = """
@@ -235,14 +235,14 @@ def test_an_instance_that_is_killed_costs_no_application(node, proxy, start, pri
 
 def test_instances_are_replaced_one_by_one_and_no_application_fails(node, proxy, start, primary, next_person):
     """Each ends when a new one answers. It finishes what it has begun; idle connections to it are not used again."""
-    running = [start(), start()]
+    running, fresh = [start(), start()], [start(), start()]
     node.lead_to(*running)
     wait_for_way(node)
     with applying(node, primary, next_person) as crowd:
-        for _ in range(len(running)):
-            old, fresh = running.pop(0), start()
-            running.append(fresh)
+        for new in fresh:
+            old = running.pop(0)
+            running.append(new)
             node.lead_to(*running)
             old.process.send_signal(signal.SIGTERM)
-            assert old.process.wait(15) in (0, -signal.SIGTERM)
+            assert old.process.wait(30) in (0, -signal.SIGTERM)
             crowd.answered(more=40)
