@@ -36,8 +36,7 @@ CONTEXT = Context(
 def declared(**changes: Any) -> Recorded:
     """The program's registrations in a changed context."""
     context = replace(CONTEXT, **changes)
-    secrets = pulumi.Output.secret(secrets_of(ESTATE))
-    return declare(lambda: platform.declare(context, secrets), "platform")
+    return declare(lambda: platform.declare(context, pulumi.Output.secret(secrets_of(ESTATE))), "platform")
 
 
 def by_site(recorded: Recorded, kind: str) -> Mapping[str, list[str]]:
