@@ -212,7 +212,7 @@ class Quota(Value):
     cpus: Positive
     memory_mib: Annotated[int, Field(ge=64, strict=True)]
     pods: Annotated[int, Field(ge=1, le=1000, strict=True)]
-    """Two more than run are needed for a new version: one that starts, and one that ends and counts until it has."""
+    """Two more than run are needed for a new version: one that starts, one that ends and counts until it is gone."""
 
 
 class Bureau(Value):

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,14 +20,13 @@ from ansible_runner.interface import init_command_config
 
 from playbooks import installs
 from playbooks.hostplan import HostInput, RoleInput
+from playbooks.workplace import workplace
 from workstation.errors import GovcloudError
 from workstation.ssh import Access
 
 FOLDER = Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
 REASON_LIMIT = 4000
-PREFIX = "govcloud-ansible-"
-"""Of temporary directories; the process that works in one follows."""
 
 
 class PlaybookFailed(GovcloudError):
@@ -68,6 +65,7 @@ class _Record:
     host: str
     on_event: Callable[[Event], None] | None
     changes: list[str] = field(default_factory=list)
+    tasks: int = 0
     failure: PlaybookFailed | None = None
 
     def take(self, event: Mapping[str, Any]) -> bool:
@@ -80,6 +78,7 @@ class _Record:
         }.get(kind)
         if state is None:
             return False
+        self.tasks += 1
         result = data.get("res") or {}
         role, task = data.get("role") or "site", data.get("task") or ""
         if state == "ok" and result.get("changed"):
@@ -165,9 +164,7 @@ def _play(
     timeout_s: float,
 ) -> Applied:
     record = _Record(host=host, on_event=on_event)
-    _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-    try:
+    with workplace() as folder:
         inventory = folder / "inventory" / "hosts.yml"
         inventory.parent.mkdir()
         hosts = {host: {"ansible_python_interpreter": PYTHON, **variables}}
@@ -187,21 +184,12 @@ def _play(
             quiet=True,
         )
         run.run()
-        if record.failure is None and run.status != "successful":
+        # Ansible is content with an inventory in which it finds no host.
+        if record.failure is None and (run.status != "successful" or not record.tasks):
             record.failure = PlaybookFailed(host=host, role="", task="", reason=_ended(run, timeout_s))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     if record.failure:
         raise record.failure
     return Applied(changed=bool(record.changes), changes=tuple(record.changes))
-
-
-def _sweep() -> None:
-    """Remove what a killed process left behind: its inventory may hold secrets."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        owner = folder.name.removeprefix(PREFIX).split("-")[0]
-        if owner.isdigit() and not Path("/proc", owner).exists():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment(folder: Path, ssh_arguments: list[str]) -> dict[str, str]:
@@ -236,7 +224,10 @@ def _reason(result: Mapping[str, Any]) -> str:
 def _ended(run: Any, timeout_s: float) -> str:
     if run.status == "timeout":
         return f"not finished within {timeout_s:g} s"
-    output = "\n".join(stream.read() for stream in (run.stdout, run.stderr))
+    with run.stdout as out, run.stderr as err:
+        output = f"{out.read()}\n{err.read()}"
+    if run.status == "successful":
+        return f"ansible carried out nothing: {output.strip()[-REASON_LIMIT:]}"
     return f"ansible ended as {run.status}: {output.strip()[-REASON_LIMIT:]}"
 
 

@@ -22,7 +22,6 @@ from stacks.components.images import Images, ImagesArgs, RegistryArgs
 from stacks.components.tenancy import tenancies
 from stacks.programs import PLATFORM, Context, address_of, stack_hosts
 from stacks.resources import SITE
-from workstation.errors import GovcloudError
 
 
 class Site(pulumi.ComponentResource):
@@ -34,11 +33,7 @@ class Site(pulumi.ComponentResource):
 
 
 def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
-    """Declare everything. Raises GovcloudError where an image is needed that was not built."""
-    if missing := [service.name for service in context.estate.services if service.name not in context.images]:
-        raise GovcloudError(
-            f"there is no image of {', '.join(missing)} yet", "run `./govcloud plan`: it builds the images first"
-        )
+    """Declare everything. The context has an image of every service."""
     sites = {host.at: Site(host.at) for host in stack_hosts(context.estate, PLATFORM)}
     images = {site: _images(context, site, parent, secrets) for site, parent in sites.items()}
     brought = [image for site, one in images.items() if site not in context.without for image in one.brought]

@@ -17,6 +17,7 @@ from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.hosts import Hosts, in_order
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
+from workstation.errors import GovcloudError
 from workstation.oci import Image
 
 PROJECT = "govcloud"
@@ -74,9 +75,17 @@ def stack_hosts(estate: Estate, stack: str) -> tuple[Host, ...]:
 
 
 def program(context: Context, stack: str) -> Callable[[], None]:
-    """The program of a stack, for the engine to call. KeyError for an unknown stack."""
+    """The program of a stack, for the engine to call.
+
+    Raises KeyError for an unknown stack, GovcloudError where an image is needed that was not built.
+    """
     if stack not in stack_names(context.estate):
         raise KeyError(f"unknown stack {stack!r}; known: {', '.join(stack_names(context.estate))}")
+    unbuilt = [service.name for service in context.estate.services if service.name not in context.images]
+    if stack == PLATFORM and unbuilt:
+        raise GovcloudError(
+            f"there is no image of {', '.join(unbuilt)} yet", "run `./govcloud plan`: it builds the images first"
+        )
 
     def run() -> None:
         pulumi.export("instance", context.instance)

@@ -73,11 +73,7 @@ def check_clusters(context: Context, only: Container[str] | None = None, patienc
 
     Clusters at dead sites are not asked; `only` limits it to those of some sites.
     """
-    hosts = [host for host in stack_hosts(context.estate, PLATFORM) if host.at not in context.without]
-    asked = [host for host in hosts if only is None or host.at in only]
-    deadline = time.monotonic() + patience_s
-    found = ssh.on_each(asked, lambda host: _silent(address_of(context, host), deadline))
-    silent = {host.at: reason for host, reason in zip(asked, found, strict=True) if reason}
+    silent = silent_clusters(context, only, patience_s)
     if not silent:
         return
     fresh = [site for site in silent if site not in context.clusters]
@@ -92,6 +88,17 @@ def check_clusters(context: Context, only: Container[str] | None = None, patienc
             f"add {flags} to the command; the first `./govcloud up` after its return catches up"
         )
     raise SiteDead("\n".join(f"{site}: {reason}" for site, reason in silent.items()), next_step)
+
+
+def silent_clusters(
+    context: Context, only: Container[str] | None = None, patience_s: float = PATIENCE_S
+) -> dict[str, str]:
+    """By site, what does not answer and why."""
+    hosts = [host for host in stack_hosts(context.estate, PLATFORM) if host.at not in context.without]
+    asked = [host for host in hosts if only is None or host.at in only]
+    deadline = time.monotonic() + patience_s
+    found = ssh.on_each(asked, lambda host: _silent(address_of(context, host), deadline))
+    return {host.at: reason for host, reason in zip(asked, found, strict=True) if reason}
 
 
 def _silent(address: str, deadline: float) -> str:

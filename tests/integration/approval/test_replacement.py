@@ -26,7 +26,7 @@ from tests import baked
 from tests.waiting import until
 
 HOST, CITIZENS = "futian-kube1", 18443
-APPLICANTS = 8
+APPLICANTS = 6
 NOTICED_S = 1.0
 """How long a node goes on leading new connections to a pod that is dead."""
 FILTER = """
@@ -43,17 +43,18 @@ table ip services {{
 
 
 class Node:
-    """A node's network: the service's address, and the instances that new connections to it are led to."""
+    """A node's network: its own address, the service's, and the instances that new connections to that are led to."""
 
-    def __init__(self, name, address):
-        self.name, self.address = name, address
+    def __init__(self, name, own, address):
+        self.name, self.own, self.address = name, own, address
         self.handle = Path("/run/netns") / name
 
     def open(self):
         """Makes it."""
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         self.ip("link", "set", "lo", "up")
-        self.ip("route", "add", f"{self.address}/32", "dev", "lo")
+        self.ip("address", "add", f"{self.own}/32", "dev", "lo")
+        self.ip("route", "add", f"{self.address}/32", "dev", "lo", "src", str(self.own))
 
     def close(self):
         """Removes it."""
@@ -66,7 +67,7 @@ class Node:
     def lead_to(self, *services):
         """New connections go to one of these by chance, in nftables and as kube-proxy does it; old ones stay."""
         ports = [service.url.rsplit(":", 1)[1] for service in services]
-        chains = [f"    chain pod{n} {{ ip protocol tcp dnat to 127.0.0.1:{port} }}" for n, port in enumerate(ports)]
+        chains = [f"    chain pod{n} {{ ip protocol tcp dnat to 127.0.0.1:{port}; }}" for n, port in enumerate(ports)]
         rules = FILTER.format(
             address=self.address,
             port=approval.PORT,
@@ -83,7 +84,9 @@ def node():
     """The namespace."""
     if os.geteuid() != 0:
         pytest.skip("needs root: a network namespace of its own")
-    made = Node(f"gk-approval-{os.getpid()}", plan(load()).service_cluster_ip("futian", approval.SERVICE).ipv4)
+    computed = plan(load())
+    address = computed.service_cluster_ip("futian", approval.SERVICE).ipv4
+    made = Node(f"gk-approval-{os.getpid()}", computed.lan(HOST).ipv4, address)
     made.open()
     yield made
     made.close()
@@ -232,14 +235,14 @@ def test_an_instance_that_is_killed_costs_no_application(node, proxy, start, pri
 
 def test_instances_are_replaced_one_by_one_and_no_application_fails(node, proxy, start, primary, next_person):
     """Each ends when a new one answers. It finishes what it has begun; idle connections to it are not used again."""
-    running = [start(), start()]
+    running, fresh = [start(), start()], [start(), start()]
     node.lead_to(*running)
     wait_for_way(node)
     with applying(node, primary, next_person) as crowd:
-        for _ in range(len(running)):
-            old, fresh = running.pop(0), start()
-            running.append(fresh)
+        for new in fresh:
+            old = running.pop(0)
+            running.append(new)
             node.lead_to(*running)
             old.process.send_signal(signal.SIGTERM)
-            assert old.process.wait(15) in (0, -signal.SIGTERM)
+            assert old.process.wait(30) in (0, -signal.SIGTERM)
             crowd.answered(more=40)

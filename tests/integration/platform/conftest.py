@@ -48,10 +48,11 @@ def built(sites: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Buil
     (tmp_path / "home" / "ssh").mkdir()
     (tmp_path / "home" / "ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA operator\n")
     Machines(tmp_path / "machines", monkeypatch)
-    for site in sites.sites:
-        (tmp_path / "machines" / site.address).mkdir()
-        site.cluster.kubectl("delete", "namespace", two_sites.NAMESPACE, "--ignore-not-found")
-        site.empty_registry()
+    with two_sites.kubelets(sites.sites):
+        for site in sites.sites:
+            (tmp_path / "machines" / site.address).mkdir()
+            site.cluster.kubectl("delete", "namespace", two_sites.NAMESPACE, "--ignore-not-found")
+            site.empty_registry()
     return sites
 
 

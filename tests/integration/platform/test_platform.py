@@ -119,6 +119,8 @@ def test_a_dead_site_is_told_left_out_and_caught_up_with(
         with pytest.raises(engine.StacksFailed, match=f"--without {REMOTE}") as refused:
             engine.plan(estate, STACK, made=[second])
         assert f"{REMOTE}: the Kubernetes API server at {remote.address}:6443 does not answer" in str(refused.value)
+        found = engine.drift(estate, STACK).differences
+        assert list(found) == [f"{REMOTE}: cluster"]
         assert engine.plan(estate, STACK, [REMOTE], made=[first]).changes == ()
         assert engine.drift(estate, STACK, [REMOTE]).differences == {}
         with kubelets([city], second):

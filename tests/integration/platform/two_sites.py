@@ -1,6 +1,6 @@
 """Two sites of the estate on loopback: each a real API server with its controllers, and a real image registry.
 
-There are no nodes. What a kubelet would report of its pods, `Site.answer_for_pods` reports in its place.
+There are no nodes. What a kubelet would tell of its pods, `Site.answer_for_pods` tells the API server in its place.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from stacks.providers import registry
 from stacks.resources import PLAYBOOK
 from tests.unit.stacks.declared import closing_loops
 from tests.waiting import until
+from tools import command
 from tools.image import bake
 from tools.oci import layout
 from tools.scratch import ScratchCluster
@@ -126,7 +127,9 @@ class Site:
         }
         (folder / "config.yml").write_text(yaml.safe_dump(config))
         with (folder / "log").open("ab") as log:
-            self._registry = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+            self._registry = subprocess.Popen(
+                [*command.BOUND, program, "serve", str(folder / "config.yml")], stdout=log, stderr=log
+            )
         until(f"the registry of {self.name} answers", self._registry_answers, 30)
 
     def stop_registry(self) -> None:
@@ -178,15 +181,23 @@ class Site:
         return self.cluster.kubectl("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", path)
 
     def answer_for_pods(self, digests: set[str]) -> None:
-        """Report every pod of one of these images as ready."""
-        with suppress(GovcloudError):
-            pods = json.loads(self.cluster.kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]
-            for pod in pods:
-                image = pod["spec"]["containers"][0]["image"]
-                if image.rsplit("@", 1)[-1] in digests and "podIP" not in pod["status"]:
-                    self._report(pod["metadata"]["name"])
+        """As a kubelet: every pod of one of these images is taken and ready, and one that is to end ends."""
+        with suppress(GovcloudError):  # it goes while it is looked at
+            for pod in json.loads(self.cluster.kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]:
+                name, image = pod["metadata"]["name"], pod["spec"]["containers"][0]["image"]
+                if "deletionTimestamp" in pod["metadata"]:
+                    self.cluster.kubectl("-n", NAMESPACE, "delete", "pod", name, "--force", "--grace-period=0")
+                elif image.rsplit("@", 1)[-1] in digests and "podIP" not in pod["status"]:
+                    self._take(name)
 
-    def _report(self, pod: str) -> None:
+    def _take(self, pod: str) -> None:
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.host}}
+        self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(node))
+        target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}}
+        binding = json.dumps({**target, "target": {"apiVersion": "v1", "kind": "Node", "name": self.host}})
+        self.cluster.kubectl(
+            "create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/binding", "-f", "-", stdin=binding
+        )
         self._pods += 1
         addresses = [f"10.128.0.{self._pods % 250 + 1}", f"fd64:c10d:3::{self._pods}"]
         status = {
@@ -201,7 +212,7 @@ class Site:
 
 @contextmanager
 def kubelets(sites: list[Site], *good: Image) -> Iterator[None]:
-    """While the block runs, pods of the good images are ready as soon as they are there."""
+    """While the block runs, pods of the good images are ready soon after they are there, and those that end go."""
     ended, digests = threading.Event(), {image.digest for image in good}
 
     def serve(site: Site) -> None:

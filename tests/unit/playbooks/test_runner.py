@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from playbooks import installs, runner
+from playbooks import installs, runner, workplace
 from playbooks.hostplan import Account, File, HostInput, RoleInput, Unit
 from workstation.ssh import Access
 
@@ -71,16 +71,31 @@ def test_a_host_that_does_not_answer_is_told_by_name(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An inventory may hold secrets."""
+    """An inventory may hold secrets. Whoever looks may see other processes than there are, as a bake does."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with subprocess.Popen(["/bin/true"]) as ended:
-        ended.wait()
-    left, used = (tmp_path / f"{runner.PREFIX}{pid}-abc" for pid in (ended.pid, os.getpid()))
-    left.mkdir()
-    used.mkdir()
-    runner._sweep()
-    assert not left.exists()
-    assert used.exists()
+    hold = (
+        f"import tempfile, time; tempfile.tempdir = {str(tmp_path)!r}\n"
+        "from playbooks.workplace import workplace\n"
+        "with workplace() as folder: print(folder, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as living:
+        assert living.stdout
+        used = Path(living.stdout.readline().strip())
+        workplace.sweep()
+        assert used.is_dir()
+        living.kill()
+        living.wait()
+        workplace.sweep()
+        assert not used.exists()
+
+
+def test_a_run_that_reached_no_host_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ansible itself is content where its inventory has vanished."""
+    monkeypatch.setattr(runner, "_literal", lambda _: {})
+    access = Access(key=tmp_path / "key", known_hosts=tmp_path / "known_hosts")
+    wanted = HostInput(host="futian-ops1", address="127.0.0.2", roles=())
+    with pytest.raises(runner.PlaybookFailed, match="carried out nothing"):
+        runner.apply(wanted, access, artifacts=tmp_path, timeout_s=60)
 
 
 def test_a_directory_without_a_system_cannot_be_baked(tmp_path: Path) -> None:

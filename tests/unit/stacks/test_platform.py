@@ -36,8 +36,7 @@ CONTEXT = Context(
 def declared(**changes: Any) -> Recorded:
     """The program's registrations in a changed context."""
     context = replace(CONTEXT, **changes)
-    secrets = pulumi.Output.secret(secrets_of(ESTATE))
-    return declare(lambda: platform.declare(context, secrets), "platform")
+    return declare(lambda: platform.declare(context, pulumi.Output.secret(secrets_of(ESTATE))), "platform")
 
 
 def by_site(recorded: Recorded, kind: str) -> Mapping[str, list[str]]:
@@ -119,5 +118,5 @@ def test_pods_are_started_from_the_digest_that_was_pushed() -> None:
 def test_without_an_image_it_is_told_how_to_get_one() -> None:
     """Plain `pulumi up` builds none."""
     with pytest.raises(GovcloudError, match="there is no image of approval yet") as failed:
-        declared(images={})
+        programs.program(replace(CONTEXT, images={}), "platform")
     assert "govcloud plan" in failed.value.next_step
