@@ -184,11 +184,11 @@ def _clusters(observed: Observed) -> Iterator[Finding]:
         if not cluster.nodes or cluster.nodes_ready < cluster.nodes:
             yield Finding(code="node_not_ready", subject=cluster.site, detail=f"{cluster.nodes_ready}/{cluster.nodes}")
         for workload in cluster.workloads:
-            if workload.wanted is not None and workload.ready < workload.wanted:
+            if workload.wanted is None or workload.ready < workload.wanted:
                 yield Finding(
                     code="pods_missing",
                     subject=f"{workload.service} · {cluster.site}",
-                    detail=f"{workload.ready}/{workload.wanted}",
+                    detail=f"{workload.ready}/{'–' if workload.wanted is None else workload.wanted}",
                 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, Kind, Service
 
 Question = dict[str, Any]
 Questions = dict[str, Question]
@@ -140,13 +140,13 @@ def _cluster(estate: Estate, host: Host) -> Questions:
     asked = {"nodes": _kubernetes("/api/v1/nodes")}
     for service in estate.services:
         if host.at in (*service.placement.active, *service.placement.ready):
-            asked[f"pods {service.name}"] = _kubernetes(workload_path(service.name))
+            asked[f"pods {service.name}"] = _kubernetes(workload_path(service))
     return asked
 
 
-def workload_path(service: str) -> str:
-    """Where a cluster keeps what it runs of a service: a Deployment of its name in a namespace of its name."""
-    return f"/apis/apps/v1/namespaces/{service}/deployments/{service}"
+def workload_path(service: Service) -> str:
+    """Where a cluster keeps what it runs of a service: a Deployment of its name in the namespace of its bureau."""
+    return f"/apis/apps/v1/namespaces/{service.bureau}/deployments/{service.name}"
 
 
 def _kubernetes(path: str) -> Question:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,9 +41,10 @@ def names(hosts: Hosts, host: str) -> list[str]:
     namespace = hosts.lab.estate.service(SERVICE).bureau
     text = kubectl(
         hosts, host, "get", "pods", f"--namespace={namespace}", f"--selector=app.kubernetes.io/name={SERVICE}",
-        "--output=jsonpath={range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name} {end}",
+        "--output=json",
     )  # fmt: skip
-    return text.split()
+    found = [pod["metadata"] for pod in json.loads(text)["items"]]
+    return [pod["name"] for pod in found if "deletionTimestamp" not in pod]
 
 
 def all_run(hosts: Hosts, host: str) -> bool:

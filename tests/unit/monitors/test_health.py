@@ -240,6 +240,7 @@ def test_a_cluster_is_told_by_its_nodes_and_pods() -> None:
     absent = body({"kind": "Status", "code": 404}, status=404)
     undeployed = seen(with_answers(healthy(), "futian-kube1", **{"pods approval": absent}))
     assert undeployed.clusters[0].workloads[0].wanted is None
+    assert [finding.code for finding in problems(ESTATE, undeployed)] == ["pods_missing"]
 
 
 def test_forks_are_looked_for_where_they_are_kept() -> None:
