@@ -145,7 +145,7 @@ class Tenancy(pulumi.ComponentResource):
 def security_labels(version: str) -> dict[str, str]:
     """Refused, noted and told by the rules of the cluster's own minor version."""
     pinned = "v" + ".".join(version.split(".")[:2])
-    found = {}
+    found: dict[str, str] = {}
     for mode in ("enforce", "audit", "warn"):
         found |= {
             f"pod-security.kubernetes.io/{mode}": "restricted",
