@@ -13,6 +13,7 @@ import pytest
 from estate.addressing import plan
 from estate.model import Kind
 from lab.api import Lab
+from playbooks.render import kubernetes
 from tests import scripts
 from tests.lab import pods_on_lab
 from tests.lab.estate_on_lab import Hosts, resolve, until_well
@@ -135,6 +136,27 @@ def test_plain_text_and_a_foreign_authority_are_refused(asked: Hosts, what: str,
     assert plain in ("000", "400"), plain
     where = ["--resolve", f"{target_name}:{port}:{address}", f"https://{target_name}:{port}/"]
     untrusted = asked.run(asker, "sh", "-c", 'curl -s -m 3 "$@"; echo "exit $?"', "sh", *where)
+    assert untrusted.strip().endswith("exit 60"), untrusted
+
+
+@pytest.mark.parametrize(
+    ("what", "port", "path"),
+    [
+        ("API server", kubernetes.API_PORT, "api"),
+        ("kubelet", kubernetes.KUBELET_PORT, "pods"),
+        ("registry", kubernetes.REGISTRY_PORT, "v2/"),
+    ],
+)
+def test_a_cluster_refuses_plain_text_and_whoever_is_nobody(asked: Hosts, what: str, port: int, path: str) -> None:
+    """From the node itself, which no firewall stands before: without a certificate of the right authority, nothing."""
+    node = "nanshan-kube1"
+    address = plan(asked.lab.estate).lan(node).ipv4
+    curl = ["curl", "-s", "-k", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}"]
+    plain = asked.run(node, *curl, f"http://{address}:{port}/{path}", check=False)
+    assert plain in ("000", "400"), plain
+    nobody = asked.run(node, *curl, f"https://{address}:{port}/{path}", check=False)
+    assert nobody in ("000", "401"), nobody
+    untrusted = asked.run(node, "sh", "-c", 'curl -s -m 3 "$1"; echo "exit $?"', "sh", f"https://{address}:{port}/")
     assert untrusted.strip().endswith("exit 60"), untrusted
 
 

@@ -21,6 +21,20 @@ def unreachable_copy(primary, standby, service):
     until("writes", lambda: service.client.get("/writez").status_code == 200, 20)
 
 
+def test_an_instance_is_connected_before_it_answers_anything(primary, standby, start_service):
+    """It gets requests as soon as its port is open: their time is for deciding, not for connecting."""
+    marked = {"write_dsn": primary.dsn("approval_app"), "read_dsn": standby.dsn("approval_app")}
+    before = connected(primary, standby)
+    start_service(**marked)
+    assert [now - then >= 4 for now, then in zip(connected(primary, standby), before, strict=True)] == [True, True]
+
+
+def connected(primary, standby):
+    """Sessions of the service's two pools."""
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+    return primary.sql(count, ("approval-write",))[0][0], standby.sql(count, ("approval-read",))[0][0]
+
+
 @pytest.mark.usefixtures("unreachable_copy")
 def test_a_commit_without_a_copy_is_never_acknowledged(primary, service, next_person):
     """503 commit_unknown after a bounded wait; the row is invisible to everyone; once the copy is back, a replay."""

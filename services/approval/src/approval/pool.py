@@ -57,6 +57,14 @@ class Pool:
         self.size = size
         self.taken = 0
 
+    async def warm(self, connections: int, within_s: float) -> None:
+        """Opens that many ahead of the first requests, as far as it succeeds in time."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        wanted = (self.acquire(deadline) for _ in range(min(connections, self.size)))
+        for opened in await asyncio.gather(*wanted, return_exceptions=True):
+            if isinstance(opened, psycopg.AsyncConnection):
+                await self.release(opened)
+
     async def acquire(self, deadline: float) -> Connection:
         """A connection before `deadline` (seconds of the running loop's clock), or NoConnection."""
         loop = asyncio.get_running_loop()

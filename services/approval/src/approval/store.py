@@ -30,6 +30,10 @@ from approval.settings import Settings
 
 log = logging.getLogger("approval.store")
 
+WARM, WARM_WITHIN_S = 4, 3.0
+"""Connections of each kind that are opened before the first request, and the time for it: without a database the
+service starts all the same."""
+
 FACTS = """
 SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '',
     (SELECT to_jsonb(r) FROM public_security.shared_resident r WHERE r.id_number = %(id_number)s),
@@ -140,6 +144,10 @@ class Store:
         self.readers = Pool(dsn=settings.read_dsn, size=settings.read_connections, name="approval-read")
         self._pulse = Pool(dsn=settings.write_dsn, size=1, name="approval-pulse")
         self._unfinished: set[asyncio.Task[Any]] = set()
+
+    async def warm(self) -> None:
+        """Connects ahead of the first requests: they come as soon as the port is open, and have no time for that."""
+        await asyncio.gather(*(pool.warm(WARM, WARM_WITHIN_S) for pool in (self.writers, self.readers)))
 
     async def close(self) -> None:
         """Closes idle connections."""

@@ -75,6 +75,7 @@ def create_app(settings: Settings) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await store.warm()
         condition.tasks = [
             asyncio.create_task(_pulses(store, condition)),
             asyncio.create_task(_looks(store, condition)),
