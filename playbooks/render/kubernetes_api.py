@@ -74,9 +74,6 @@ def api_flags(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
         "--audit-log-maxbackup=10",
         "--audit-log-maxsize=100",
         "--request-timeout=60s",
-        # Figures that nobody reads, each asked of etcd again and again.
-        "--etcd-count-metric-poll-period=0",
-        "--etcd-db-metric-poll-interval=0",
         "--profiling=false",
     )
 

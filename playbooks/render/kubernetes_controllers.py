@@ -13,28 +13,6 @@ from playbooks.secrets import ClusterSecrets
 
 CONTROLLERS_UNIT = "kube-controller-manager.service"
 SCHEDULER_UNIT = "kube-scheduler.service"
-NOT_NEEDED = (
-    # The cluster signs nothing.
-    "certificatesigningrequest-approving-controller",
-    "certificatesigningrequest-cleaner-controller",
-    "certificatesigningrequest-signing-controller",
-    "kube-apiserver-serving-clustertrustbundle-publisher-controller",
-    "podcertificaterequest-cleaner-controller",
-    # No volumes are attached to nodes from outside; looking for them ten times a second is the dearest of all.
-    "ephemeral-volume-controller",
-    "persistentvolume-attach-detach-controller",
-    "persistentvolume-expander-controller",
-    "volumeattributesclass-protection-controller",
-    # No devices are handed out, and nobody measures pods to scale by.
-    "device-taint-eviction-controller",
-    "horizontal-pod-autoscaler-controller",
-    "resourceclaim-controller",
-    "resourcepoolstatusrequest-controller",
-    # One API server, so nothing is stored in two versions.
-    "storage-version-migrator-controller",
-    "storageversion-garbage-collector-controller",
-)
-"""Controllers of what a cluster here does not have. All that they would do costs processor time at rest."""
 CONTROLLERS_ACCOUNT, SCHEDULER_ACCOUNT = "kube-controller-manager", "kube-scheduler"
 
 
@@ -74,9 +52,7 @@ def controller_flags(config: str) -> tuple[str, ...]:
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={PKI}/service-accounts-controllers.key",
         f"--root-ca-file={kubernetes.AUTHORITY_FILE}",
-        f"--controllers=*,{','.join(f'-{name}' for name in NOT_NEEDED)}",
         "--allocate-node-cidrs=false",
-        "--pvclaimbinder-sync-period=5m",
         "--terminated-pod-gc-threshold=100",
     )
 

@@ -14,8 +14,6 @@ ETCD_ACCOUNT = "kubernetes-etcd"
 CLIENT_PORT, PEER_PORT = 2381, 2382
 """Beside those of the estate's etcd, which a host may carry too."""
 QUOTA_BYTES = 512 * 1024 * 1024
-HEARTBEAT_MS, ELECTION_MS = 500, 5000
-"""Nobody listens to the heartbeats of one member alone, and at its start it shortens the wait for its own election."""
 
 
 def files(host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
@@ -51,8 +49,6 @@ def etcd_flags(host: Host) -> tuple[str, ...]:
         f"--initial-cluster-token=kubernetes-{host.at}",
         *tls,
         "--tls-min-version=TLS1.2",
-        f"--heartbeat-interval={HEARTBEAT_MS}",
-        f"--election-timeout={ELECTION_MS}",
         f"--quota-backend-bytes={QUOTA_BYTES}",
         "--auto-compaction-mode=periodic",
         "--auto-compaction-retention=1h",

@@ -215,10 +215,6 @@ def kubelet(host: Host) -> str:
             # No workload asks for names: addresses are settings.
             "resolvConf": "",
             "serializeImagePulls": False,
-            # The scheduler need not know who has which image: they are on every site's own registry.
-            "nodeStatusMaxImages": 0,
-            "nodeStatusUpdateFrequency": "20s",
-            "volumeStatsAggPeriod": "5m0s",
             "containerLogMaxSize": "5Mi",
             "containerLogMaxFiles": 3,
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "5%", "imagefs.available": "5%"},
@@ -242,7 +238,6 @@ After=network-online.target {kubernetes.CONTAINERD}
 Type=notify
 {prepare}ExecStart=/usr/local/bin/kubelet \\
     --config={KUBELET_CONFIG} \\
-    --housekeeping-interval=30s \\
     --kubeconfig={KUBELET_CLIENT} \\
     --hostname-override={host.name} \\
     --node-ip={lan.ipv4},{lan.ipv6} \\

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stacks.providers.kubernetes import quantities
+
 Object = dict[str, Any]
 
 AUTONAMED = "pulumi.com/autonamed"
@@ -177,13 +179,16 @@ def is_definition(obj: Mapping[str, Any]) -> bool:
     return obj.get("kind") == "CustomResourceDefinition"
 
 
-def prune(found: Any, shape: Any) -> Any:
-    """Of what was found only what `shape` has too: the server adds defaults that nobody declared."""
+def prune(found: Any, shape: Any, path: tuple[str | int, ...] = ()) -> Any:
+    """Of what was found only what `shape` has too: the server adds defaults that nobody declared.
+
+    A quantity that means the same stays as it was declared: the server writes 1024Mi as 1Gi, which is no difference.
+    """
     if isinstance(found, Mapping) and isinstance(shape, Mapping):
-        return {key: prune(found[key], shape[key]) for key in shape if key in found}
+        return {key: prune(found[key], shape[key], (*path, key)) for key in shape if key in found}
     if isinstance(found, list) and isinstance(shape, list):
-        return [prune(a, b) for a, b in zip(found, shape, strict=False)]
-    return found
+        return [prune(a, b, (*path, index)) for index, (a, b) in enumerate(zip(found, shape, strict=False))]
+    return shape if path and quantities.same(path, found, shape) else found
 
 
 def _secret(obj: Object) -> Object:

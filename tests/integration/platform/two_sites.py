@@ -63,8 +63,13 @@ def estate() -> Estate:
 
 def docker_registry() -> str | None:
     """The registry's program: this machine's, or that of the baked base image."""
-    baked = bake.current() / "usr/bin/docker-registry"
-    return shutil.which("docker-registry") or (str(baked) if baked.exists() else None)
+    if found := shutil.which("docker-registry"):
+        return found
+    try:
+        baked = bake.current() / "usr/bin/docker-registry"
+    except GovcloudError:
+        return None
+    return str(baked) if baked.exists() else None
 
 
 class Authority:

@@ -166,3 +166,11 @@ def test_an_object_is_ours_only_when_we_applied_it() -> None:
 def test_the_manager_follows_from_the_resource_and_differs_between_resources() -> None:
     """A killed run's creation is known again only so."""
     assert objects.field_manager("urn:a") == objects.field_manager("urn:a") != objects.field_manager("urn:b")
+
+
+def test_a_quantity_that_means_the_same_is_read_as_it_was_declared() -> None:
+    """Else every read of a quota would look like a hand edit; another amount is told."""
+    declared = {"spec": {"hard": {"limits.memory": "1024Mi", "pods": "4"}}}
+    assert objects.prune({"spec": {"hard": {"limits.memory": "1Gi", "pods": "4"}}}, declared) == declared
+    grown = {"spec": {"hard": {"limits.memory": "2Gi", "pods": "4"}}}
+    assert objects.prune(grown, declared) == grown

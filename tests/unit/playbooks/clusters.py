@@ -7,7 +7,7 @@ from estate.model import Cluster, Estate
 from playbooks.hostplan import File, RoleInput
 from playbooks.plan import host_input
 from playbooks.render import kubernetes_pki
-from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets
+from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets, Passwords, Secrets
 
 VERSION = "1.37.2"
 
@@ -31,7 +31,10 @@ def secrets_of(estate: Estate) -> Secrets:
     """Certificates and keys that say whose they are."""
     return Secrets(
         authority="authority\n",
-        certificates={h.name: Certificate(cert=f"cert of {h.name}\n", key=f"key of {h.name}\n") for h in estate.hosts},
+        certificates={
+            name: Certificate(cert=f"cert of {name}\n", key=f"key of {name}\n")
+            for name in (*(host.name for host in estate.hosts), OPERATOR)
+        },
         passwords=Passwords(replication="replication-password", approval_owner="owner", approval_app="app"),
         clusters={cluster.site: _cluster(estate, cluster.site) for cluster in estate.clusters},
     )

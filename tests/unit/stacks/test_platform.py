@@ -9,6 +9,8 @@ from typing import Any
 
 import pulumi
 import pytest
+import yaml
+from pulumi.runtime.rpc import is_rpc_secret
 
 from estate.addressing import plan
 from estate.loader import load
@@ -102,16 +104,16 @@ def test_each_sites_objects_go_to_its_own_cluster() -> None:
         for urn in by_site(recorded, KUBERNETES)[site]:
             assert site_of(recorded.by_urn[urn].provider.rpartition("::")[0]) == site, urn
     clusters = by_site(recorded, "pulumi:providers:kubernetes")
-    servers = {
-        str(recorded.by_urn[urn].object["kubeconfig"]).split("server: ")[1].split()[0] for [urn] in clusters.values()
-    }
+    configs = (str(recorded.by_urn[urn].object["kubeconfig"]["value"]) for [urn] in clusters.values())
+    servers = {yaml.safe_load(text)["clusters"][0]["cluster"]["server"] for text in configs}
     assert servers == {f"https://{CONTEXT.plan.management(f'{site}-kube1')}:6443" for site in SITES}
 
 
 def test_pods_are_started_from_the_digest_that_was_pushed() -> None:
     recorded = declared()
-    spec = recorded.inputs("approval-deployment")["spec"]["template"]["spec"]
-    assert spec["containers"][0]["image"] == f"registry.govcloud/approval@{APPROVAL.digest}"
+    spec = recorded.inputs("approval-deployment")["spec"]
+    template = (spec["value"] if is_rpc_secret(spec) else spec)["template"]
+    assert template["spec"]["containers"][0]["image"] == f"registry.govcloud/approval@{APPROVAL.digest}"
     assert recorded.inputs("image-approval")["digest"] == APPROVAL.digest
 
 
