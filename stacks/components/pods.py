@@ -12,6 +12,9 @@ from typing import Any
 
 import pulumi
 
+Manifest = Any
+"""A part of an object in Kubernetes' own words. The SDK takes them, but its types know its own words only."""
+
 CONFIGURED = "govcloud/configured"
 """Annotation with the fingerprint of what a pod has read."""
 CONTAINER = "main"
@@ -72,7 +75,7 @@ def pod_spec(
     drain_s: int,
     grace_s: int,
     priority_class: str,
-) -> dict[str, Any]:
+) -> Manifest:
     """The pod of a workload; `secrets` are keys of its Secret, `files` paths in its ConfigMap."""
     asked = {"readinessProbe": ready, "livenessProbe": alive, "startupProbe": started}
     container: dict[str, Any] = {

@@ -11,13 +11,13 @@ an operator deletes it by hand.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from estate.model import Bureau, Cluster, Estate
 from stacks.components.children import child_options
+from stacks.components.pods import Manifest
 
 EVERYDAY, PROMISED = "everyday", "promised"
 """Priority classes: what pods have that name none, and what the services have that the estate promises."""
@@ -93,7 +93,7 @@ class Priorities(pulumi.ComponentResource):
         options = child_options(self, opts)
         k8s.scheduling.v1.PriorityClass(
             f"{name}-{EVERYDAY}",
-            metadata={"name": EVERYDAY},
+            metadata=_named(EVERYDAY),
             value=1000,
             global_default=True,
             preemption_policy="Never",
@@ -102,7 +102,7 @@ class Priorities(pulumi.ComponentResource):
         )
         k8s.scheduling.v1.PriorityClass(
             f"{name}-{PROMISED}",
-            metadata={"name": PROMISED},
+            metadata=_named(PROMISED),
             value=1_000_000,
             description="Services that the estate promises to its users: everyday pods make room for them.",
             opts=options(),
@@ -120,13 +120,13 @@ class Tenancy(pulumi.ComponentResource):
         options = child_options(self, opts)
         self.namespace = k8s.core.v1.Namespace(
             f"{name}-namespace",
-            metadata={"name": args.bureau, "labels": security_labels(args.version)},
+            metadata=_named(args.bureau, labels=security_labels(args.version)),
             opts=pulumi.ResourceOptions.merge(options(), pulumi.ResourceOptions(retain_on_delete=True)),
         )
         inside = {"depends_on": [self.namespace]}
 
-        def metadata(what: str) -> dict[str, str]:
-            return {"name": what, "namespace": args.bureau}
+        def metadata(what: str) -> Manifest:
+            return _named(what, namespace=args.bureau)
 
         for what, spec in quotas(args).items():
             k8s.core.v1.ResourceQuota(f"{name}-{what}", metadata=metadata(what), spec=spec, opts=options(**inside))
@@ -135,11 +135,19 @@ class Tenancy(pulumi.ComponentResource):
         k8s.rbac.v1.RoleBinding(
             f"{name}-binding",
             metadata=metadata(PEOPLE),
-            role_ref={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": PEOPLE},
-            subjects=[{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": args.group}],
+            role_ref=_whom("Role", PEOPLE),
+            subjects=[_whom("Group", args.group)],
             opts=options(depends_on=[role]),
         )
         self.register_outputs({})
+
+
+def _named(name: str, **more: Manifest) -> Manifest:
+    return {"name": name, **more}
+
+
+def _whom(kind: str, name: str) -> Manifest:
+    return {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
 
 
 def security_labels(version: str) -> dict[str, str]:
@@ -154,7 +162,7 @@ def security_labels(version: str) -> dict[str, str]:
     return found
 
 
-def quotas(args: TenancyArgs) -> dict[str, dict[str, Any]]:
+def quotas(args: TenancyArgs) -> dict[str, Manifest]:
     """By name. Memory is not promised twice; there is no storage and no address to be had outside the cluster."""
     denied = SYSTEM_PRIORITIES if args.promises else (*SYSTEM_PRIORITIES, PROMISED)
     scope = {"scopeName": "PriorityClass", "operator": "In", "values": list(denied)}
@@ -175,7 +183,7 @@ def quotas(args: TenancyArgs) -> dict[str, dict[str, Any]]:
     }
 
 
-def limits(args: TenancyArgs) -> dict[str, Any]:
+def limits(args: TenancyArgs) -> Manifest:
     """What a container gets that does not say; one cannot have more than all together."""
     return {
         "limits": [
@@ -189,6 +197,6 @@ def limits(args: TenancyArgs) -> dict[str, Any]:
     }
 
 
-def rules() -> list[dict[str, Any]]:
+def rules() -> list[Manifest]:
     """`RULES` as Kubernetes writes them."""
     return [{"apiGroups": [group], "resources": list(kinds), "verbs": list(verbs)} for group, kinds, verbs in RULES]

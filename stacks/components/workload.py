@@ -23,6 +23,7 @@ from stacks.components.children import child_options
 from stacks.components.pods import (
     CONFIGURED,
     PORT_NAME,
+    Manifest,
     Probe,
     Resources,
     file_key,
@@ -106,7 +107,7 @@ class Workload(pulumi.ComponentResource):
     def __init__(self, name: str, args: WorkloadArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("govcloud:stacks:Workload", name, None, opts)
         options = child_options(self, opts)
-        metadata = {"name": name, "namespace": args.namespace, "labels": labels_of(name)}
+        metadata: Manifest = {"name": name, "namespace": args.namespace, "labels": labels_of(name)}
         self.account = k8s.core.v1.ServiceAccount(
             f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=options()
         )
@@ -128,11 +129,7 @@ class Workload(pulumi.ComponentResource):
             self.budget = k8s.policy.v1.PodDisruptionBudget(
                 f"{name}-budget",
                 metadata=metadata,
-                spec={
-                    "minAvailable": args.min_available,
-                    "selector": {"matchLabels": labels_of(name)},
-                    "unhealthyPodEvictionPolicy": "AlwaysAllow",  # what does not work keeps no node from being emptied
-                },
+                spec=_budget(name, args),
                 opts=options(),
             )
         within = pulumi.CustomTimeouts(create=f"{args.ready_within_s}s", update=f"{args.ready_within_s}s")
@@ -154,7 +151,7 @@ class Workload(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _deployment(name: str, args: WorkloadArgs) -> dict[str, Any]:
+def _deployment(name: str, args: WorkloadArgs) -> Manifest:
     """No pod goes before another is ready in its place."""
     read = pulumi.Output.all(dict(args.files), dict(args.secrets))
     return {
@@ -187,7 +184,15 @@ def _deployment(name: str, args: WorkloadArgs) -> dict[str, Any]:
     }
 
 
-def _service(name: str, front: Front) -> dict[str, Any]:
+def _budget(name: str, args: WorkloadArgs) -> Manifest:
+    return {
+        "minAvailable": args.min_available,
+        "selector": {"matchLabels": labels_of(name)},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",  # what does not work keeps no node from being emptied
+    }
+
+
+def _service(name: str, front: Front) -> Manifest:
     spec: dict[str, Any] = {
         "selector": labels_of(name),
         "ports": [{"name": PORT_NAME, "port": front.port, "targetPort": PORT_NAME, "protocol": "TCP"}],
