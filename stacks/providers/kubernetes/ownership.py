@@ -52,8 +52,8 @@ def taken_over(live: Mapping[str, Any], manager: str) -> list[dict[str, Any]] | 
 
 
 def _hand(entry: Mapping[str, Any]) -> bool:
-    if entry.get("subresource"):
-        return False
+    if entry.get("subresource", "") not in ("", "scale"):
+        return False  # only `kubectl scale` sets fields that authors declare
     name = str(entry.get("manager"))
     return name.startswith(HANDS) or (entry.get("operation") == "Update" and name in FORMER)
 

@@ -174,3 +174,11 @@ def test_a_quantity_that_means_the_same_is_read_as_it_was_declared() -> None:
     assert objects.prune({"spec": {"hard": {"limits.memory": "1Gi", "pods": "4"}}}, declared) == declared
     grown = {"spec": {"hard": {"limits.memory": "2Gi", "pods": "4"}}}
     assert objects.prune(grown, declared) == grown
+
+
+def test_a_hand_that_has_scaled_is_a_hand() -> None:
+    """`kubectl scale` writes through a subresource, and what it sets is declared all the same."""
+    scaled = entry("kubectl", "Update", {"f:spec": {"f:replicas": {}}}, subresource="scale")
+    taken = ownership.taken_over(live(entry("ours", "Apply", {}), scaled), "ours")
+    assert taken is not None
+    assert [(one["manager"], one["fieldsV1"]) for one in taken] == [("ours", {"f:spec": {"f:replicas": {}}})]
