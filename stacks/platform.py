@@ -36,15 +36,21 @@ def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
     """Declare everything. The context has an image of every service."""
     sites = {host.at: Site(host.at) for host in stack_hosts(context.estate, PLATFORM)}
     images = {site: _images(context, site, parent, secrets) for site, parent in sites.items()}
+    everywhere = [image for one in images.values() for image in one.brought]
     brought = [image for site, one in images.items() if site not in context.without for image in one.brought]
+    managed: list[pulumi.Resource] = []
     before: list[pulumi.Resource] = []
     for site, parent in sites.items():
-        waits = [*brought, *(before if site in context.built else [])]
+        # The engine takes what is left out as it stands in the state, and with it all that it depends on there: those
+        # must have been declared before it.
+        waits = [*everywhere, *managed] if site in context.without else [*brought, *before]
         provider = _provider(context, site, secrets, pulumi.ResourceOptions(parent=parent))
-        opts = pulumi.ResourceOptions(parent=parent, providers=[provider], depends_on=waits)
+        built = site in context.built
+        opts = pulumi.ResourceOptions(parent=parent, providers=[provider], depends_on=waits if built else brought)
         made = _services(context, site, secrets, opts)
-        if site in context.built and site not in context.without:
-            before = made
+        if built:
+            managed += made
+            before = made if site not in context.without else before
 
 
 def _images(context: Context, site: str, parent: pulumi.Resource, secrets: pulumi.Output[SecretValues]) -> Images:

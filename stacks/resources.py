@@ -28,10 +28,10 @@ def site_of(urn: str) -> str:
     return first.removeprefix(SITE) if first.startswith(SITE) else ""
 
 
-def below_site(stack: str, site: str) -> tuple[str, str]:
-    """URN patterns of the site's component and of all below it."""
-    component = f"urn:pulumi:{stack}::{PACKAGE}::{SITE}{site}"
-    return f"{component}::*", f"{component}$**"
+def below_site(stack: str, site: str) -> str:
+    """URN pattern of all below the site's component. Not of itself: the engine makes providers in any case, and a
+    provider whose parent is left out spoils the state."""
+    return f"urn:pulumi:{stack}::{PACKAGE}::{SITE}{site}$**"
 
 
 class Playbook(pulumi.CustomResource):

@@ -163,7 +163,7 @@ def _manner(context: Context, stack: str) -> dict[str, Any]:
     """How all operations but the last are carried out. What is at dead sites is neither read nor changed."""
     dead = [host for host in context.estate.own_hosts if host.at in context.without]
     patterns = [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead]
-    patterns += [pattern for site in sorted(context.without) for pattern in below_site(stack, site)]
+    patterns += [below_site(stack, site) for site in sorted(context.without)]
     return {
         "exclude": patterns or None,
         "parallel": AT_ONCE,

@@ -97,7 +97,9 @@ def test_a_bad_version_stops_at_the_first_site(running: Built, estate: Estate, f
     """Its image is at all sites by then; the next run puts right what it has begun."""
     remote, city = running.sites
     with kubelets(running.sites, first):
-        with pytest.raises(engine.StacksFailed, match=f"{REMOTE}: {DEPLOYMENT}: .*(not ready after|timed out progressing)") as failed:
+        with pytest.raises(
+            engine.StacksFailed, match=f"{REMOTE}: {DEPLOYMENT}: .*(not ready after|timed out progressing)"
+        ) as failed:
             up(estate, second)
         assert not any(change.resource.startswith(f"{CITY}: Dep") for a in failed.value.answers for change in a.changes)
         assert remote.deployed() == reference(second)
