@@ -90,9 +90,9 @@ def program(context: Context, stack: str) -> Callable[[], None]:
     def run() -> None:
         pulumi.export("instance", context.instance)
         if stack == PLATFORM:
-            from stacks import platform  # Kubernetes' SDK takes a second of imports, and no other stack needs it
+            from stacks import workloads  # Kubernetes' SDK takes a second of imports, and no other stack needs it
 
-            platform.declare(context, _secrets(context, stack).apply(_made))
+            workloads.declare(context, _secrets(context, stack).apply(_made))
             return
         Hosts(
             stack,

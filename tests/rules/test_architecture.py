@@ -87,6 +87,11 @@ def test_importing_does_nothing(root: Path, packages: list[str]) -> None:
     run(sys.executable, "-B", IMPORTING, root, *packages)
 
 
+def test_no_module_of_the_stacks_is_named_like_one_of_pythons_own() -> None:
+    """Plain `pulumi` puts that folder first on the path: whoever imports Python's module would get ours."""
+    assert not {path.stem for path in (paths.repo() / "stacks").iterdir()} & sys.stdlib_module_names
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [

@@ -14,7 +14,7 @@ from pulumi.runtime.rpc import is_rpc_secret
 
 from estate.addressing import plan
 from estate.loader import load
-from stacks import platform, programs
+from stacks import programs, workloads
 from stacks.programs import Context
 from stacks.resources import IMAGE, KUBERNETES, site_of
 from tests.unit.playbooks.clusters import secrets_of, switched_on
@@ -38,7 +38,7 @@ CONTEXT = Context(
 def declared(**changes: Any) -> Recorded:
     """The program's registrations in a changed context."""
     context = replace(CONTEXT, **changes)
-    return declare(lambda: platform.declare(context, pulumi.Output.secret(secrets_of(ESTATE))), "platform")
+    return declare(lambda: workloads.declare(context, pulumi.Output.secret(secrets_of(ESTATE))), "platform")
 
 
 def by_site(recorded: Recorded, kind: str) -> Mapping[str, list[str]]:
