@@ -20,6 +20,7 @@ ORDER = (
     "test_state.py",
     "test_hosts.py",
     "test_protections.py",
+    "test_pods.py",
     "test_drills.py",
     "test_again.py",  # takes the deployed estate away and builds it anew
     "test_tree.py",

@@ -1,13 +1,20 @@
-"""An estate whose management ends keeps everything that it holds."""
+"""A deployed estate goes without a trace, whatever became of its processes, and comes back whole from its code."""
 
 from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.api import Lab
 from stacks import state
 from stacks.programs import stack_names
+from tests.lab import traces
 from tests.lab.estate_on_lab import Hosts, govcloud, healthy, until_well
+from workstation import paths
 
 pytestmark = pytest.mark.lab
 
@@ -39,3 +46,27 @@ def test_destroy_forgets_the_estate_and_takes_nothing_from_it(lab: Lab) -> None:
     assert all(not state.resources(stack) for stack in stack_names(lab.estate))
     assert hosts.run("shaoguan-data1", *rows) == before
     assert healthy()
+
+
+def test_killed_taken_down_and_deployed_again_by_another_clone(
+    lab: Lab, bare_host: tuple[traces.Snapshot, frozenset[int], set[str]] | None, tmp_path: Path
+) -> None:
+    """Every process of the lab is killed under the running estate. Another clone's `lab down` leaves the host as it was
+    before; its `lab up` and `up` find nothing of the former instance in the way and deploy every stack."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(paths.repo()), str(clone)], check=True)
+    traces.kill_everything()
+    entry(clone, "lab", "down")
+    if bare_host:
+        traces.clean(*bare_host)
+    entry(clone, "lab", "up")
+    done = entry(clone, "up", "--json")
+    assert all(done["stacks"][stack] > 0 for stack in stack_names(lab.estate)), done["stacks"]
+    until_well(120)
+
+
+def entry(clone: Path, *argv: str) -> dict[str, Any]:
+    """A command of the clone; its object where it answers with one."""
+    done = subprocess.run([str(clone / "govcloud"), *argv], capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout)) if done.stdout else {}

@@ -1,10 +1,11 @@
-"""What becomes of the stacks' state: a workstation that is lost, an `up` that is killed."""
+"""What becomes of the stacks' state: a workstation that is lost, a site that is dead while the others change."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from tests.waiting import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab
+
+DEAD = "shaoguan"
+TOLD_WITHIN_S = 60
+"""How soon a dead site must be told: ssh gives up after 5 to 15 s, and looks twice."""
 
 
 @pytest.fixture
@@ -40,6 +45,15 @@ def lost(tmp_path: Path) -> Iterator[Path]:
             shutil.move(kept / folder, paths.home() / folder)
 
 
+@pytest.fixture
+def dark(hosts: Hosts) -> Iterator[Hosts]:
+    """One site has no power; all have afterwards."""
+    hosts.lab.power_off([DEAD])
+    yield hosts
+    hosts.lab.power_on([DEAD], wait=True)
+    until_well(300)
+
+
 def test_a_lost_workstation_gets_its_state_back_from_a_remote_operations_host(hosts: Hosts, lost: Path) -> None:
     """`up` is refused (6) and names the way; with the passphrase from the safe it goes on and changes nothing."""
     refused = govcloud("up")
@@ -58,6 +72,38 @@ def test_a_lost_workstation_gets_its_state_back_from_a_remote_operations_host(ho
     again = govcloud("up", "--json")
     assert again.code == 0, again.stderr
     assert again.report["changes"] == 0, again.stderr
+    assert {row["copy"] for row in govcloud("state", "list", "--json").report["copies"]} == {"same"}
+
+
+def test_a_dead_site_is_left_out_and_catches_up_at_its_return(hosts: Hosts, request: pytest.FixtureRequest) -> None:
+    """Without the flag a sentence names it, soon; with it the others are changed; after the return the rest follows."""
+    hosts.run("shaoguan-ops1", "sh", "-c", "systemctl stop prometheus; systemctl disable prometheus; sync")
+    request.getfixturevalue("dark")
+    hosts.run("nanshan-ops1", "systemctl", "stop", "prometheus")
+    begun = time.monotonic()
+    for command in ("up", "plan", "drift"):
+        told = govcloud(command)
+        assert told.code == 1, told.stderr
+        assert "shaoguan does not answer" in told.stderr
+        assert "--without shaoguan" in told.stderr
+        assert "Traceback" not in told.stderr
+    assert time.monotonic() - begun < 3 * TOLD_WITHIN_S
+    left_out = {host.name for host in hosts.lab.estate.hosts_at(DEAD)}
+    found = govcloud("drift", "--without", DEAD, "--json")
+    assert found.code == 10, found.stderr
+    assert set(found.report["differences"]) == {"nanshan-ops1"}
+    done = govcloud("up", "--without", DEAD, "--json")
+    assert done.code == 0, done.stderr
+    assert set(done.report["deferred"]) == left_out
+    assert done.report["hosts_changed"] == ["nanshan-ops1"]
+    assert all(name in done.stderr for name in left_out)
+    hosts.lab.power_on([DEAD], wait=True)
+    caught_up = govcloud("up", "--json")
+    assert caught_up.code == 0, caught_up.stderr
+    assert caught_up.report["hosts_changed"] == ["shaoguan-ops1"], caught_up.stderr
+    assert hosts.run("shaoguan-ops1", "systemctl", "is-active", "prometheus").strip() == "active"
+    unchanged = govcloud("up", "--json")
+    assert (unchanged.code, unchanged.report["changes"]) == (0, 0), unchanged.stderr
     assert {row["copy"] for row in govcloud("state", "list", "--json").report["copies"]} == {"same"}
 
 

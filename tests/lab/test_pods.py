@@ -1,0 +1,91 @@
+"""Pods of the service end in several ways while citizens apply, and no request fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from cli import wiring
+from failover.drills.runner import front_of
+from failover.ledger import Ledger, parse
+from failover.protocols import SystemClock
+from failover.vantage import Pace, RemoteApplicant
+from lab.api import Lab
+from tests.lab import pods_on_lab as pods
+from tests.lab.estate_on_lab import Hosts, until_well
+from tests.waiting import until
+
+pytestmark = pytest.mark.lab
+
+NODES = ("futian-kube1", "nanshan-kube1")
+BACK_S = 60
+STEADY = 100
+"""Requests before something is done, and after it."""
+
+
+@pytest.fixture
+def hosts(lab: Lab) -> Iterator[Hosts]:
+    """Commands on the machines of an estate that is well before and after."""
+    until_well(120)
+    found = Hosts(lab)
+    for node in NODES:
+        until(f"the pods of {node} run", lambda at=node: pods.all_run(found, at), BACK_S)
+    yield found
+    until_well(180)
+
+
+@contextmanager
+def applying(hosts: Hosts) -> Iterator[None]:
+    """Twenty writes and twenty reads a second from the internet; at the end each was answered when first sent."""
+    estate = hosts.lab.estate
+    machines, clock, service = wiring.machines(estate), SystemClock(), estate.service(pods.SERVICE)
+    applicant = RemoteApplicant(machines, clock, host="citizen1", run_id=f"pods-{int(time.time())}")
+    front = front_of(estate, service, machines)
+    applicant.start(estate=estate, front=front, pace=Pace(drain_s=10), seed=time.time_ns() // 1_000_000)
+    try:
+        answered(applicant, STEADY)
+        yield
+        answered(applicant, STEADY)
+    finally:
+        ended = applicant.stop(within_s=30)
+        ledger = parse(applicant.ledger())
+        applicant.remove()
+    assert ended
+    failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
+    assert not failed, f"{len(failed)} of {len(ledger.entries)} were not answered at once: {failed[:3]}"
+    assert {site for entry in ledger.entries if (site := entry.attempts[0].site)} <= {"futian", "nanshan"}
+
+
+def answered(applicant: RemoteApplicant, more: int) -> Ledger:
+    """Wait for so many more requests; the ledger so far."""
+    before = len(parse(applicant.ledger()).entries)
+    until(f"{more} more requests", lambda: len(parse(applicant.ledger()).entries) >= before + more, more)
+    return parse(applicant.ledger())
+
+
+def test_a_pod_that_is_killed_in_each_city_costs_no_request(hosts: Hosts) -> None:
+    """Whichever the requests come to: the ingress asks the other pod, and a new one takes its place."""
+    with applying(hosts):
+        for node in NODES:
+            before = pods.processes(hosts, node)
+            pods.signal(hosts, node, "KILL", before[0])
+            until(
+                f"{node} has started it again",
+                lambda at=node, old=before: pods.all_run(hosts, at) and set(pods.processes(hosts, at)) != set(old),
+                BACK_S,
+            )
+
+
+def test_pods_that_are_replaced_one_by_one_cost_no_request(hosts: Hosts) -> None:
+    """Each is told to end, as in a change of the version: it answers until nobody sends it anything new."""
+    with applying(hosts):
+        for node in NODES:
+            first = pods.names(hosts, node)
+            for name in first:
+                namespace = hosts.lab.estate.service(pods.SERVICE).bureau
+                pods.kubectl(hosts, node, "delete", "pod", name, f"--namespace={namespace}", "--wait=true")
+                until(f"another runs for {name}", lambda at=node: pods.all_run(hosts, at), BACK_S)
+            assert not set(first) & set(pods.names(hosts, node))
