@@ -138,7 +138,7 @@ class Lab:
         self._prepare(machines, image)
         on_event("networks and wires")
         network.build_core(self.topology)
-        start_wires(self.where, cgroups.create(cgroups.detect(), names.WIRES_GROUP))
+        start_wires(self.where, cgroups.create(cgroups.without_processors(cgroups.detect()), names.WIRES_GROUP))
         self.wires.add_all()
         on_event(f"power for {len(self.topology.machines)} machines")
         self._power_on(machines, self.topology.machines)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import names
 
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "pids")
-"""Accounting only. Nobody gets a group of `cpu`: a child group there has no real-time budget, which the wires need."""
+"""Accounting only."""
+PROCESSORS = "cpu"
+"""Each machine has as much of the processors as any other when all want them: one that boots, with dozens of processes
+at once, takes none from those that serve, which in a real city have processors of their own. The wires get no group
+there: a child group has no real-time budget, which they need."""
+SHARES = ("cpu.shares", "16384")
+"""All machines together. The pods of one nested node, whose group lies beside the machines', count half as much; what
+else runs on the host counts 1024 for each session."""
 
 NODES = "kubernetes-"
 """What the names of nested Kubernetes nodes' groups begin with; the rest is the host's name."""
@@ -20,14 +27,20 @@ NODES = "kubernetes-"
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The hierarchies in which a machine gets a group; systemd's own come first."""
+    """The hierarchies in which a machine gets a group; systemd's own come first.
+
+    `processors` is the one of version 1 that shares them out. With version 2 the machines' groups do so where the
+    host's root hands the controller down.
+    """
 
     hierarchies: tuple[Path, ...]
     unified: bool
+    processors: Path | None = None
 
     def groups(self, host: str) -> list[Path]:
         """The machine's groups."""
-        return [hierarchy / names.CGROUP / host for hierarchy in self.hierarchies]
+        shared = [self.processors] if self.processors else []
+        return [hierarchy / names.CGROUP / host for hierarchy in (*self.hierarchies, *shared)]
 
     def pods(self, host: str) -> list[Path]:
         """The groups of the pods on the machine; with version 1 they lie beside the machine's own."""
@@ -39,7 +52,11 @@ def detect(root: Path = ROOT) -> Layout:
     if (root / "cgroup.controllers").exists():
         return Layout(hierarchies=(root,), unified=True)
     candidates = [root / "systemd", root / "unified", *(root / name for name in CONTROLLERS)]
-    return Layout(hierarchies=tuple(path for path in candidates if (path / "cgroup.procs").exists()), unified=False)
+    return Layout(
+        hierarchies=tuple(path for path in candidates if (path / "cgroup.procs").exists()),
+        unified=False,
+        processors=root / PROCESSORS if (root / PROCESSORS / "cgroup.procs").exists() else None,
+    )
 
 
 def create(layout: Layout, host: str) -> list[Path]:
@@ -49,7 +66,15 @@ def create(layout: Layout, host: str) -> list[Path]:
     groups = layout.groups(host)
     for group in groups:
         group.mkdir(parents=True, exist_ok=True)
+    if layout.processors:
+        setting, value = SHARES
+        (layout.processors / names.CGROUP / setting).write_text(value)
     return groups
+
+
+def without_processors(layout: Layout) -> Layout:
+    """The same for what needs a real-time budget."""
+    return replace(layout, processors=None)
 
 
 def _delegate(root: Path) -> None:

@@ -23,12 +23,18 @@ def hierarchy(root: Path, *names: str) -> None:
 
 
 def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
-    """Never `cpu`: a child there has no real-time budget."""
+    """Machines share the processors as equals; what needs a real-time budget stays out of that hierarchy."""
     hierarchy(tmp_path, "systemd", "unified", "cpu", "memory", "pids")
     layout = cgroups.detect(tmp_path)
     assert not layout.unified
     assert [path.name for path in layout.hierarchies] == ["systemd", "unified", "memory", "pids"]
-    assert cgroups.create(layout, "futian-data1")[0] == tmp_path / "systemd/govcloud/futian-data1"
+    groups = cgroups.create(layout, "futian-data1")
+    assert groups[0] == tmp_path / "systemd/govcloud/futian-data1"
+    assert groups[-1] == tmp_path / "cpu/govcloud/futian-data1"
+    assert (tmp_path / "cpu/govcloud/cpu.shares").read_text() == "16384"
+    assert not (tmp_path / "cpu/govcloud/futian-data1/cpu.shares").exists()  # the kernel's own, which is everybody's
+    wires = cgroups.create(cgroups.without_processors(layout), "wires")
+    assert not [group for group in wires if group.is_relative_to(tmp_path / "cpu")]
 
 
 def test_v2_hosts_have_one_hierarchy_with_accounting_handed_down(tmp_path: Path) -> None:
