@@ -30,6 +30,7 @@ from stacks.components.pods import (
     labels_of,
     pod_spec,
 )
+from stacks.providers.kubernetes.objects import ROLL_BACK
 
 __all__ = ["Front", "Probe", "Resources", "Workload", "WorkloadArgs"]
 
@@ -82,7 +83,7 @@ class WorkloadArgs:
     grace_s: int = 15
     """From the wish to end until it is made to."""
     ready_within_s: int = 120
-    """For a new version; then it is told as failed, and the pods of the one before go on."""
+    """For a new version at most; then it has failed, and the one before is put back. One without hope fails sooner."""
     priority_class: str = ""
 
     def __post_init__(self) -> None:
@@ -136,7 +137,7 @@ class Workload(pulumi.ComponentResource):
         timed = pulumi.ResourceOptions(custom_timeouts=within)
         self.deployment = k8s.apps.v1.Deployment(
             f"{name}-deployment",
-            metadata=metadata,
+            metadata={**metadata, "annotations": {ROLL_BACK: "true"}},
             spec=_deployment(name, args),
             opts=pulumi.ResourceOptions.merge(options(depends_on=before), timed),
         )

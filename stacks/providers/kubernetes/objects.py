@@ -21,9 +21,13 @@ PATCH_FORCE = "pulumi.com/patchForce"
 PATCH_FIELD_MANAGER = "pulumi.com/patchFieldManager"
 DELETION_PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 REPLACE_UNREADY = "pulumi.com/replaceUnready"
+ROLL_BACK = "govcloud/roll-back"
+"""On a Deployment: a version that does not become ready is given up, and the one before is put back."""
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REVISION = "deployment.kubernetes.io/revision"
+TEMPLATE_HASH = "pod-template-hash"
+"""Label that tells the pods of one version from those of the next."""
 
 SERVERS_METADATA = (
     "creationTimestamp",
@@ -95,6 +99,11 @@ def name_of(obj: Mapping[str, Any]) -> str:
 def namespace_of(obj: Mapping[str, Any]) -> str:
     """The namespace, or an empty text."""
     return str(metadata(obj).get("namespace") or "")
+
+
+def label(obj: Mapping[str, Any], key: str) -> str:
+    """A label's value, or an empty text."""
+    return str((metadata(obj).get("labels") or {}).get(key) or "")
 
 
 def annotation(obj: Mapping[str, Any], key: str) -> str:

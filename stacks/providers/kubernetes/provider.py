@@ -17,12 +17,14 @@ from stacks.providers.kubernetes import (
     lifecycle,
     objects,
     readiness,
+    rollback,
     secrecy,
 )
 from stacks.providers.kubernetes.api import ApiError, Cluster, Unreachable
 from stacks.providers.kubernetes.kinds import Kinds
 from stacks.providers.kubernetes.lifecycle import Life
 from stacks.providers.kubernetes.objects import Object
+from stacks.providers.kubernetes.rollback import NotBack, WayBack
 from stacks.providers.kubernetes.settings import Settings, kubeconfig_text, refusals, settings
 from stacks.providers.kubernetes.waiting import NotReady, Stopped
 from stacks.providers.resource import ResourceFailed, Unfinished
@@ -152,7 +154,7 @@ class Kubernetes(Served):
         )
 
     async def update(self, request: sdk.UpdateRequest) -> sdk.UpdateResponse:
-        """Apply the new inputs and wait until it is ready again."""
+        """Apply the new inputs and wait until it is ready again; if it is not, go back where that is asked for."""
         obj, declared = checkpoint.declared_object(request.news), request.news
         former = checkpoint.manager_of(request.olds)
         manager = _manager(request.urn, obj, former)
@@ -164,10 +166,11 @@ class Kubernetes(Served):
             return sdk.UpdateResponse(
                 properties=self._state(obj, shown, declared, manager) if shown else dict(declared)
             )
+        back = await self._told(obj, declared, manager, self._way_back(request, obj, manager))
         live = await self._told(obj, declared, manager, life.update(obj))
         if former and former != manager:
             await self._told(obj, declared, manager, life.relinquish(obj, former))
-        live = await self._ready(life, obj, live, declared, manager, request.timeout)
+        live = await self._ready(life, obj, live, declared, manager, request.timeout, back)
         return sdk.UpdateResponse(properties=self._state(obj, live, declared, manager))
 
     async def read(self, request: sdk.ReadRequest) -> sdk.ReadResponse:
@@ -242,19 +245,55 @@ class Kubernetes(Served):
             raise error
 
     async def _ready(
-        self, life: Life, obj: Object, live: Object, declared: Properties, manager: str, timeout_s: float
+        self,
+        life: Life,
+        obj: Object,
+        live: Object,
+        declared: Properties,
+        manager: str,
+        timeout_s: float,
+        back: WayBack | None = None,
     ) -> Object:
         name = objects.resource_id(live)
         try:
             return await life.ready(live, lifecycle.timeout_of(obj, timeout_s))
         except NotReady as error:
-            live, reason = error.live, f"{name}: {error.reason}; mend it and run the same command again"
+            live, reason, next_step = error.live, f"{name}: {error.reason}", "mend it and run the same command again"
         except Stopped:
-            reason = f"{name}: {CANCELLED}"
-        except (ApiError, ResourceFailed) as error:
-            reason = f"{name}: {error}"
-        reason = secrecy.masked(reason, secrecy.texts(declared))
-        raise Unfinished(reason, name, self._state(obj, live, declared, manager))
+            reason, next_step = f"{name}: the run was cancelled while it was waited for", "the next one goes on"
+        except (ApiError, ResourceFailed) as error:  # this says nothing of the version
+            reason, next_step, back = f"{name}: {error}", "", None
+        secrets = secrecy.texts(declared)
+        if back:
+            secrets += back.secrets
+            life.say(secrecy.masked(reason.removeprefix(f"{name}: "), secrets))
+            try:
+                outcome = await back.go()
+            except NotBack as error:
+                next_step = str(error)
+            else:
+                # No `Unfinished`: the state keeps the version before, and that is what is there.
+                raise ResourceFailed(secrecy.masked(f"{reason}; {outcome}", secrets))
+        text = f"{reason}; {next_step}" if next_step else reason
+        raise Unfinished(secrecy.masked(text, secrets), name, self._state(obj, live, declared, manager))
+
+    async def _way_back(self, request: sdk.UpdateRequest, obj: Object, manager: str) -> WayBack | None:
+        """Where to go when the update fails. One that hands the object to another manager has no way back."""
+        if not rollback.asked_for(obj) or objects.is_patch(request.type, obj):
+            return None
+        if checkpoint.manager_of(request.olds) != manager:
+            return None
+        former = checkpoint.of_state(request.olds)[0]
+        before = rollback.version_before(obj, former, await self._life(request.urn, obj, manager).find(obj))
+        if before is None:
+            return None
+        timeout_s = lifecycle.timeout_of(obj, request.timeout)
+        return WayBack(
+            life=self._life(request.urn, before, manager),
+            former=before,
+            timeout_s=timeout_s,
+            secrets=secrecy.texts(request.olds),
+        )
 
     async def _tell_unready(
         self, life: Life, inputs: Object, found: Object, name: str, state: Properties, kept: Properties

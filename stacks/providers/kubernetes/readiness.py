@@ -2,6 +2,7 @@
 
 A kind without a rule is ready as soon as it exists. Only what cannot come right by itself is `Failed`; a missing image
 or a full quota may be mended while we wait, so it is a reason of `Waiting`, told at once and again when time runs out.
+A new version whose author asks for the way back (`ROLL_BACK`) is not waited for beyond hope.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stacks.providers.kubernetes.objects import (
+    REVISION,
+    ROLL_BACK,
     SKIP_AWAIT,
+    TEMPLATE_HASH,
     WAIT_FOR,
     Object,
     annotation,
     flagged,
     kind_of,
+    label,
     metadata,
     name_of,
 )
@@ -49,10 +54,17 @@ READY = Ready()
 
 @dataclass(frozen=True, kw_only=True)
 class Related:
-    """What belongs to an object: its pods, warnings about them, endpoint slices, the binding mode of its class."""
+    """What belongs to an object: its pods, warnings about them, endpoint slices, the binding mode of its class.
+
+    Of a Deployment that may be rolled back also: the mark of its newest pods, and how often the registry has said of
+    each pod that it does not have its image. `deadline` is the condition of a deadline that an earlier version missed.
+    """
 
     pods: Sequence[Object] = ()
     warnings: Sequence[str] = ()
+    newest: str = ""
+    absent: Mapping[str, int] = field(default_factory=dict)
+    deadline: Mapping[str, Any] = field(default_factory=dict)
     slices: Sequence[Object] = ()
     binding_mode: str = ""
 
@@ -71,6 +83,15 @@ _STUCK = {
 }
 
 
+_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
+CRASHES = 3
+"""So often a container of a new version may end before the version is given up: about half a minute."""
+REFUSALS = 2
+"""So often the registry may say that it does not have the image; once may be a registry that has just started."""
+_NO_SUCH_IMAGE = re.compile(r"^Failed to pull image .*(not found|manifest unknown)", re.DOTALL)
+_COMPLETE, _LATE = "NewReplicaSetAvailable", "ProgressDeadlineExceeded"
+
+
 def judge(obj: Object, related: Related = NOTHING) -> Verdict:
     """Whether the object is ready."""
     if flagged(obj, SKIP_AWAIT):
@@ -85,6 +106,34 @@ def waits(obj: Object) -> bool:
     """Whether anything is waited for at all."""
     kind = kind_of(obj)
     return not flagged(obj, SKIP_AWAIT) and bool(annotation(obj, WAIT_FOR) or (kind.group, kind.kind) in _RULES)
+
+
+def complete(deployment: Object) -> bool:
+    """Whether its present version was ready as a whole once; what befalls its pods later does not change that."""
+    return _observed(deployment) and _condition(deployment, "Progressing").get("reason") == _COMPLETE
+
+
+def missed_deadline(deployment: Object) -> Mapping[str, Any]:
+    """The missed deadline that a Deployment still carries from before the change that it was just given."""
+    progress = _condition(deployment, "Progressing")
+    return progress if not _observed(deployment) and progress.get("reason") == _LATE else {}
+
+
+def absent_images(events: Sequence[Object]) -> dict[str, int]:
+    """How often each pod was told that the registry does not have its image."""
+    counted: dict[str, int] = {}
+    for event in events:
+        if _NO_SUCH_IMAGE.match(str(event.get("message") or "")):
+            pod = str((event.get("involvedObject") or {}).get("name") or "")
+            counted[pod] = counted.get(pod, 0) + _times(event)
+    return counted
+
+
+def newest_version(replica_sets: Sequence[Object], owner: str) -> str:
+    """The mark of a Deployment's newest pods; `owner` is the Deployment's uid."""
+    own = [one for one in replica_sets if any(ref.get("uid") == owner for ref in _owners(one))]
+    latest = max(own, key=lambda one: int(annotation(one, REVISION) or 0), default={})
+    return label(latest, TEMPLATE_HASH)
 
 
 def selector_of(obj: Object) -> str:
@@ -157,8 +206,10 @@ def _deployment(obj: Object, related: Related) -> Verdict:
         return Waiting("the controller has not seen it yet")
     wanted, status = _replicas(obj), obj.get("status") or {}
     progress = _condition(obj, "Progressing")
-    if progress.get("reason") == "ProgressDeadlineExceeded":
+    if progress.get("reason") == _LATE and progress != related.deadline:
         return Failed(_with(str(progress.get("message") or "its progress deadline is exceeded"), pods_reason(related)))
+    if flagged(obj, ROLL_BACK) and not complete(obj) and (lost := _lost(related)):
+        return Failed(f"its new version is given up: {lost}")
     updated, available = int(status.get("updatedReplicas") or 0), int(status.get("availableReplicas") or 0)
     if updated < wanted:
         refused = _condition(obj, "ReplicaFailure")
@@ -169,6 +220,27 @@ def _deployment(obj: Object, related: Related) -> Verdict:
     if available < updated:
         return Waiting(_with(f"{available} of {wanted} pods are ready", pods_reason(related)))
     return READY
+
+
+def _lost(related: Related) -> str:
+    """What will keep the newest pods from being ready, however long one waits; empty where they still may be."""
+    for pod in related.pods:
+        if not related.newest or label(pod, TEMPLATE_HASH) != related.newest:
+            continue  # pods of the version before may be in trouble: that is what the new one is for
+        status = pod.get("status") or {}
+        for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+            if _beyond_hope(container, related.absent.get(name_of(pod), 0)):
+                return f"pod {name_of(pod)}: {_container(container)}"
+    return ""
+
+
+def _beyond_hope(status: Mapping[str, Any], absent: int) -> bool:
+    reason = ((status.get("state") or {}).get("waiting") or {}).get("reason")
+    if reason == "CrashLoopBackOff":
+        return int(status.get("restartCount") or 0) >= CRASHES
+    if reason in ("ImagePullBackOff", "ErrImagePull"):
+        return absent >= REFUSALS
+    return reason in _HOPELESS
 
 
 def _replica_set(obj: Object, related: Related) -> Verdict:
@@ -375,6 +447,14 @@ def _condition(obj: Object, name: str) -> Mapping[str, Any]:
 
 def _observed(obj: Object) -> bool:
     return int((obj.get("status") or {}).get("observedGeneration") or 0) >= int(metadata(obj).get("generation") or 0)
+
+
+def _owners(obj: Object) -> Sequence[Mapping[str, Any]]:
+    return metadata(obj).get("ownerReferences") or ()
+
+
+def _times(event: Object) -> int:
+    return int((event.get("series") or {}).get("count") or event.get("count") or 1)
 
 
 def _replicas(obj: Object) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stacks.providers.kubernetes import readiness
 from stacks.providers.kubernetes.api import ApiError, Cluster, Unreachable
 from stacks.providers.kubernetes.kinds import Kinds, Place
-from stacks.providers.kubernetes.objects import Object, kind_of, metadata, name_of, namespace_of
+from stacks.providers.kubernetes.objects import ROLL_BACK, Object, flagged, kind_of, metadata, name_of, namespace_of
 from stacks.providers.kubernetes.readiness import Failed, Ready, Related, Verdict, Waiting
 
 LOOK_S = 2.0
@@ -48,16 +48,17 @@ class Waiter:
     async def ready(self, live: Object, timeout_s: float) -> Object:
         """The object once it is ready. Raises `NotReady`, `Stopped`, `Unreachable`."""
         deadline, told, seen = time.monotonic() + timeout_s, "", live
+        missed = readiness.missed_deadline(live)
         verdict = readiness.judge(seen)
         if isinstance(verdict, Ready):
             return seen
         async with aclosing(self._changes(seen)) as changes:
-            verdict = await self._verdict(seen)
+            verdict = await self._verdict(seen, missed)
             async for change in changes:
                 if change is not None and not change:
                     raise NotReady(seen, "it was deleted while it was waited for")
                 seen = change or seen
-                verdict = await self._verdict(seen)
+                verdict = await self._verdict(seen, missed)
                 if isinstance(verdict, Ready):
                     return seen
                 if isinstance(verdict, Failed):
@@ -89,12 +90,12 @@ class Waiter:
         first = readiness.judge(live)
         return first if isinstance(first, Ready) else await self._verdict(live)
 
-    async def _verdict(self, live: Object) -> Verdict:
+    async def _verdict(self, live: Object, missed: Mapping[str, Any] | None = None) -> Verdict:
         try:
             related = await self._related(live)
         except ApiError:
             related = readiness.NOTHING  # who may not read pods still learns of the object itself
-        return readiness.judge(live, related)
+        return readiness.judge(live, replace(related, deadline=missed or {}))
 
     async def _changes(self, live: Object) -> Any:
         """The object after each change, an empty one when it is gone, None when it is time for another look."""
@@ -151,9 +152,9 @@ class Waiter:
         kind, namespace = kind_of(live), namespace_of(live)
         if kind.kind == "PersistentVolumeClaim":
             mode = await self._binding_mode(live)
-            return Related(binding_mode=mode, warnings=await self._warnings(namespace, (name_of(live),)))
+            return Related(binding_mode=mode, warnings=_texts(await self._warnings(namespace, (name_of(live),))))
         if kind.kind == "Pod":
-            return Related(warnings=await self._warnings(namespace, (name_of(live),)))
+            return Related(warnings=_texts(await self._warnings(namespace, (name_of(live),))))
         selector = readiness.selector_of(live)
         if not selector or not namespace:
             return readiness.NOTHING
@@ -163,9 +164,22 @@ class Waiter:
             found = await self.cluster.get(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", **query)
             return Related(pods=pods, slices=found["items"])
         warnings = await self._warnings(namespace, (name_of(live), *(name_of(pod) for pod in pods)))
-        return Related(pods=[_as_pod(pod) for pod in pods], warnings=warnings)
+        related = Related(pods=[_as_pod(pod) for pod in pods], warnings=_texts(warnings))
+        if not flagged(live, ROLL_BACK):
+            return related
+        return replace(related, newest=await self._newest(live, selector), absent=readiness.absent_images(warnings))
 
-    async def _warnings(self, namespace: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    async def _newest(self, live: Object, selector: str) -> str:
+        """Empty for who may read pods only: nothing is given up then before its time."""
+        path = f"/apis/apps/v1/namespaces/{namespace_of(live)}/replicasets"
+        try:
+            found = await self.cluster.get(path, labelSelector=selector)
+        except ApiError:
+            return ""
+        return readiness.newest_version(found["items"], str(metadata(live).get("uid")))
+
+    async def _warnings(self, namespace: str, names: tuple[str, ...]) -> Sequence[Object]:
+        """The newest warnings about objects whose names begin so."""
         query = {"fieldSelector": "type=Warning", "limit": "500"}
         items = (await self.cluster.get(f"/api/v1/namespaces/{namespace}/events", **query))["items"]
         about = [
@@ -174,7 +188,7 @@ class Waiter:
             if any(str((item.get("involvedObject") or {}).get("name", "")).startswith(name) for name in names)
         ]
         about.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
-        return tuple(str(item.get("message") or item.get("reason")) for item in about[-WARNINGS:])
+        return about[-WARNINGS:]
 
     async def _binding_mode(self, live: Object) -> str:
         name = (live.get("spec") or {}).get("storageClassName")
@@ -190,6 +204,10 @@ class Waiter:
 def _as_pod(item: Object) -> Object:
     """Items of a list do not name their kind."""
     return {"apiVersion": "v1", "kind": "Pod", **item}
+
+
+def _texts(events: Sequence[Object]) -> tuple[str, ...]:
+    return tuple(str(event.get("message") or event.get("reason")) for event in events)
 
 
 def _remains(live: Object) -> str:

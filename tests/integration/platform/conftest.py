@@ -1,15 +1,16 @@
-"""Two sites for all tests of this folder; each test begins with an operator who has done nothing yet."""
+"""Two sites for all tests of this folder, and an operator who has done nothing yet, or who has a platform running."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from estate.model import Estate
-from stacks import workspace
+from stacks import state, workspace
 from tests.integration.platform import two_sites
 from tests.integration.platform.two_sites import Authority, Built, Site
 from tests.integration.stacks.machines import Machines
@@ -32,28 +33,65 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         yield Built(made, authority)
 
 
+@contextmanager
+def operator(sites: Built, folder: Path) -> Iterator[None]:
+    """The operator's home is empty, the hosts answer and the clusters hold nothing of the platform's."""
+    home = folder / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        workspace.engine_binary()
+        patch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
+        patch.setenv("GOVCLOUD_HOME", str(home))
+        patch.delenv("KUBECONFIG", raising=False)
+        workspace.prepare()
+        (home / "ssh").mkdir()
+        (home / "ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA operator\n")
+        Machines(folder / "machines", patch)
+        gone = ("delete", "namespace", two_sites.NAMESPACE, "--ignore-not-found")
+        with two_sites.kubelets(sites.sites):
+            for site in sites.sites:
+                site.cluster.kubectl(*gone, "--wait=false")
+            for site in sites.sites:
+                (folder / "machines" / site.address).mkdir()
+                site.cluster.kubectl(*gone)
+                site.empty_registry()
+        yield
+
+
+@dataclass
+class Running:
+    """A platform with the service's version `image` at both sites. Who brings another one there says so in `image`."""
+
+    built: Built
+    image: Image
+    folder: Path
+    versions: int = 1
+
+    @property
+    def sites(self) -> list[Site]:
+        """The remote one first."""
+        return self.built.sites
+
+    def another(self) -> Image:
+        """A version that nobody has seen."""
+        self.versions += 1
+        return two_sites.image(self.folder, str(self.versions))
+
+    def put_right(self) -> None:
+        """Whatever stands there."""
+        with two_sites.kubelets(self.sites, self.image):
+            two_sites.up(two_sites.estate(), self.image)
+
+
 @pytest.fixture
 def estate() -> Estate:
     return two_sites.estate()
 
 
 @pytest.fixture
-def built(sites: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
-    """The operator's home is empty, the hosts answer and the clusters hold nothing of the platform's."""
-    workspace.engine_binary()
-    monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
-    monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("KUBECONFIG", raising=False)
-    workspace.prepare()
-    (tmp_path / "home" / "ssh").mkdir()
-    (tmp_path / "home" / "ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA operator\n")
-    Machines(tmp_path / "machines", monkeypatch)
-    with two_sites.kubelets(sites.sites):
-        for site in sites.sites:
-            (tmp_path / "machines" / site.address).mkdir()
-            site.cluster.kubectl("delete", "namespace", two_sites.NAMESPACE, "--ignore-not-found")
-            site.empty_registry()
-    return sites
+def built(sites: Built, tmp_path: Path) -> Iterator[Built]:
+    """By an operator who has done nothing yet."""
+    with operator(sites, tmp_path):
+        yield sites
 
 
 @pytest.fixture
@@ -62,7 +100,22 @@ def first(tmp_path: Path) -> Image:
     return two_sites.image(tmp_path, "1")
 
 
+@pytest.fixture(scope="module")
+def platform(sites: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One for all tests of a file: to build it takes longer than most of them."""
+    folder = tmp_path_factory.mktemp("operator")
+    with operator(sites, folder):
+        sites.data()
+        sites.clusters()
+        made = Running(sites, two_sites.image(folder, "1"), folder)
+        made.put_right()
+        yield made
+
+
 @pytest.fixture
-def second(tmp_path: Path) -> Image:
-    """Another one."""
-    return two_sites.image(tmp_path, "2")
+def running(platform: Running) -> Running:
+    """As the test before should have left it; what one that failed has left is put right."""
+    there = {site.deployed() for site in platform.sites}
+    if there != {two_sites.reference(platform.image)} or not state.resources("platform"):
+        platform.put_right()
+    return platform

@@ -1,6 +1,6 @@
 """Two sites of the estate on loopback: each a real API server with its controllers, and a real image registry.
 
-There are no nodes. What a kubelet would tell of its pods, `Site.answer_for_pods` tells the API server in its place.
+There are no nodes. What a kubelet would tell of its pods, `kubelets` tells the API server in its place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from estate.addressing import plan
 from estate.loader import load
 from estate.model import Cluster, Estate, Kind
 from playbooks import pki
-from playbooks.render.kubernetes import API_PORT, REGISTRY_PORT
+from playbooks.render.kubernetes import API_PORT, REGISTRY_PORT, image_reference
 from playbooks.secrets import OPERATOR, Passwords
-from stacks import workspace
+from stacks import engine, workspace
 from stacks.programs import DATA
 from stacks.providers import registry
 from stacks.resources import PLAYBOOK
+from tests.integration.platform.kubelet import Kubelet
 from tests.unit.stacks.declared import closing_loops
 from tests.waiting import until
 from tools import command
@@ -42,8 +43,11 @@ REMOTE, CITY = "shaoguan", "futian"
 SITES = {REMOTE: "127.0.1.3", CITY: "127.0.1.1"}
 """In the order of a change to a live estate, and where each site's cluster and registry are reached."""
 DAYS = 2
+LOOK_S = 0.2
 SERVICE = "approval"
 NAMESPACE = load().service(SERVICE).bureau
+STACK = ["platform"]
+DEPLOYMENT = f"Deployment {NAMESPACE}/{SERVICE}"
 
 
 def estate() -> Estate:
@@ -99,7 +103,6 @@ class Site:
             cluster_ips=f"{networks.ipv4},{networks.ipv6}",
         )
         self._registry: subprocess.Popen[bytes] | None = None
-        self._pods = 0
 
     def start(self) -> None:
         """Everything, until it answers."""
@@ -185,44 +188,19 @@ class Site:
         path = "jsonpath={.spec.template.spec.containers[0].image}"
         return self.cluster.kubectl("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", path)
 
-    def answer_for_pods(self, digests: set[str]) -> None:
-        """As a kubelet: every pod of one of these images is taken and ready, and one that is to end ends."""
-        with suppress(GovcloudError):  # it goes while it is looked at
-            for pod in json.loads(self.cluster.kubectl("-n", NAMESPACE, "get", "pods", "-o", "json"))["items"]:
-                name, image = pod["metadata"]["name"], pod["spec"]["containers"][0]["image"]
-                if "deletionTimestamp" in pod["metadata"]:
-                    self.cluster.kubectl("-n", NAMESPACE, "delete", "pod", name, "--force", "--grace-period=0")
-                elif image.rsplit("@", 1)[-1] in digests and "podIP" not in pod["status"]:
-                    self._take(name)
-
-    def _take(self, pod: str) -> None:
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.host}}
-        self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(node))
-        target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}}
-        binding = json.dumps({**target, "target": {"apiVersion": "v1", "kind": "Node", "name": self.host}})
-        self.cluster.kubectl(
-            "create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/binding", "-f", "-", stdin=binding
-        )
-        self._pods += 1
-        addresses = [f"10.128.0.{self._pods % 250 + 1}", f"fd64:c10d:3::{self._pods}"]
-        status = {
-            "phase": "Running",
-            "conditions": [{"type": kind, "status": "True"} for kind in ("Ready", "ContainersReady", "PodScheduled")],
-            "podIP": addresses[0],
-            "podIPs": [{"ip": address} for address in addresses],
-        }
-        patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
-        self.cluster.kubectl("-n", NAMESPACE, "patch", "pod", pod, *patch)
-
 
 @contextmanager
-def kubelets(sites: list[Site], *good: Image) -> Iterator[None]:
-    """While the block runs, pods of the good images are ready soon after they are there, and those that end go."""
-    ended, digests = threading.Event(), {image.digest for image in good}
+def kubelets(sites: list[Site], *good: Image, bad: Image | None = None) -> Iterator[None]:
+    """While the block runs, pods of the good images are ready soon after they are there, those of the bad one end
+    again and again, and those that are to end go.
+    """
+    ended = threading.Event()
+    digests, broken = {image.digest for image in good}, {bad.digest} if bad else set()
 
     def serve(site: Site) -> None:
-        while not ended.wait(0.5):
-            site.answer_for_pods(digests)
+        with closing(Kubelet(site.cluster, site.host, NAMESPACE)) as kubelet:
+            while not ended.wait(LOOK_S):
+                kubelet.look(digests, broken)
 
     threads = [threading.Thread(target=serve, args=(site,)) for site in sites]
     for thread in threads:
@@ -276,6 +254,18 @@ def image(folder: Path, version: str) -> Image:
     (tree / "version").write_text(version)
     digest = layout.finish(made, [layout.layer(made, tree, lambda path: True)], {"User": "65532"})
     return Image(name=SERVICE, folder=made, digest=digest)
+
+
+def up(estate: Estate, *images: Image, without: tuple[str, ...] = ()) -> tuple[engine.UpResult, list[str]]:
+    """`./govcloud up platform`, and what it said."""
+    said: list[str] = []
+    done = engine.up(estate, STACK, without, said.append, images)
+    return done, said
+
+
+def reference(image: Image) -> str:
+    """As pods name it."""
+    return image_reference(image.name, image.digest)
 
 
 def password_in(folder: Path) -> list[Path]:

@@ -1,0 +1,128 @@
+"""Changes, failures and losses on a platform that runs, through the real engine.
+
+All tests work on one platform: each finds `running.image` at both sites, and leaves it or a newer one there.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from estate.model import Estate
+from stacks import engine, state, workspace
+from tests.integration.platform.conftest import Running
+from tests.integration.platform.two_sites import (
+    CITY,
+    DEPLOYMENT,
+    NAMESPACE,
+    REMOTE,
+    SERVICE,
+    STACK,
+    kubelets,
+    reference,
+    up,
+)
+
+
+def test_what_was_changed_behind_its_back_is_named_and_repaired(running: Running, estate: Estate) -> None:
+    """A hand edit, a deleted object, a lost image: each with its site, and nothing else."""
+    remote, city = running.sites
+    city.cluster.kubectl("-n", NAMESPACE, "scale", "deployment", SERVICE, "--replicas=1")
+    remote.cluster.kubectl("-n", NAMESPACE, "delete", "service", SERVICE)
+    remote.empty_registry()
+    found = engine.drift(estate, STACK).differences
+    assert set(found) == {
+        f"{CITY}: {DEPLOYMENT}",
+        f"{REMOTE}: Service {NAMESPACE}/{SERVICE}",
+        f"{REMOTE}: image {SERVICE}",
+    }
+    assert "spec.replicas: 2 -> 1" in found[f"{CITY}: {DEPLOYMENT}"]
+    with kubelets(running.sites, running.image):
+        done, _ = up(estate, running.image)
+    assert set(done.objects_changed) == set(found)
+    assert engine.drift(estate, STACK).differences == {}
+    assert remote.holds(running.image)
+
+
+def test_a_bad_version_stops_at_the_first_site_and_is_rolled_back(running: Running, estate: Estate) -> None:
+    """Its image is at all sites by then. The operator is told why, nothing is left to put right, and the same version
+    goes everywhere once its trouble has gone.
+    """
+    city, present, new = running.sites[1], running.image, running.another()
+    said: list[str] = []
+    with kubelets(running.sites, present, bad=new):
+        with pytest.raises(engine.StacksFailed) as failed:
+            engine.up(estate, STACK, (), said.append, [new])
+        assert f"{REMOTE}: {DEPLOYMENT}: its new version is given up: pod {SERVICE}-" in str(failed.value)
+        assert "last with exit code 1 and the words: no such setting" in str(failed.value)
+        assert "the version before is back, and all its pods are ready" in str(failed.value)
+        assert f"{REMOTE}: {DEPLOYMENT}: the version before is back" in said
+        assert not any(change.resource.startswith(f"{CITY}: Dep") for a in failed.value.answers for change in a.changes)
+        assert [site.deployed() for site in running.sites] == [reference(present)] * 2
+        assert city.holds(new)
+        assert engine.drift(estate, STACK).differences == {}
+    running.image = new
+    with kubelets(running.sites, new):
+        up(estate, new)
+    assert [site.deployed() for site in running.sites] == [reference(new)] * 2
+
+
+def test_a_dead_site_is_told_left_out_and_caught_up_with(running: Running, estate: Estate) -> None:
+    """Its host answers, its cluster does not: nobody waits for it, and nothing of it is forgotten."""
+    remote, city = running.sites
+    present, new = running.image, running.another()
+    before = {one["urn"] for one in state.resources("platform")}
+    remote.cluster.stop_api()
+    try:
+        with pytest.raises(engine.StacksFailed, match=f"--without {REMOTE}") as refused:
+            engine.plan(estate, STACK, made=[new])
+        assert f"{REMOTE}: the Kubernetes API server at {remote.address}:6443 does not answer" in str(refused.value)
+        found = engine.drift(estate, STACK).differences
+        assert list(found) == [f"{REMOTE}: cluster"]
+        assert engine.plan(estate, STACK, [REMOTE], made=[present]).changes == ()
+        assert engine.drift(estate, STACK, [REMOTE]).differences == {}
+        with kubelets([city], new):
+            done, _ = up(estate, new, without=(REMOTE,))
+        assert all(name.startswith(CITY) for name in done.objects_changed)
+        assert done.deferred == (remote.host,)
+        assert city.deployed() == reference(new)
+        assert {one["urn"] for one in state.resources("platform")} == before
+    finally:
+        remote.cluster.start_api()
+    running.image = new
+    with kubelets(running.sites, new):
+        up(estate, new)
+    assert remote.deployed() == reference(new)
+
+
+def test_a_lab_is_forgotten_even_with_dead_clusters(running: Running, estate: Estate) -> None:
+    """At once, and what runs goes on running; the next `up` knows it again."""
+    remote, city = running.sites
+    uid = ("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", "jsonpath={.metadata.uid}")
+    before = city.cluster.kubectl(*uid)
+    remote.cluster.stop_api()
+    lab = estate.model_copy(update={"lab": True})
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(state, "instance", lambda found: estate.name)
+            engine.destroy(lab, STACK)
+        assert state.resources("platform") == []
+    finally:
+        remote.cluster.start_api()
+    with kubelets(running.sites, running.image):
+        done, _ = up(estate, running.image)
+    assert f"{CITY}: {DEPLOYMENT}" in done.objects_changed
+    assert city.cluster.kubectl(*uid) == before
+
+
+def test_the_state_names_clusters_without_their_keys(running: Running) -> None:
+    """Kubeconfigs and identities are encrypted."""
+    told = workspace.checkpoint("platform").read_text()
+    resources = json.loads(told)["checkpoint"]["latest"]["resources"]
+    providers = [one for one in resources if one["type"] == "pulumi:providers:kubernetes"]
+    assert len(providers) == len(running.sites)
+    assert all("ciphertext" in one["inputs"]["kubeconfig"] for one in providers)
+    images = [one for one in resources if one["type"] == "govcloud:index:Image"]
+    assert all("ciphertext" in json.dumps(one["inputs"]["identity"]) for one in images)
+    assert "PRIVATE KEY" not in told
