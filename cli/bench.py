@@ -39,4 +39,4 @@ def _prepare_kubernetes() -> None:
 
     if scratch.missing():
         need_root("bench provider")
-        installer.run(groups=frozenset(golang.Group))
+        installer.run(groups=golang.ALWAYS | golang.kubernetes([scratch.VERSION]))

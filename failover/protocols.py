@@ -138,12 +138,35 @@ class SiteView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NodeView:
+    """One node of a cluster as its API server tells it. `version` is its kubelet's, as 1.37.2."""
+
+    host: str
+    version: str
+    ready: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterView:
+    """A site's Kubernetes cluster as its API server tells it; `version` is the API server's own, as 1.37.2. Of the pods
+    those are counted that a Deployment wants."""
+
+    site: str
+    version: str
+    nodes: tuple[NodeView, ...]
+    pods_ready: int
+    pods_wanted: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """What was seen at one time. What could not be asked is absent, and said in `problems`."""
 
     members: tuple[Member, ...]
     sites: tuple[SiteView, ...]
     problems: tuple[str, ...] = ()
+    clusters: tuple[ClusterView, ...] = ()
+    """Only where a plan needs them; see `clusters.look`."""
 
     @property
     def primary(self) -> Member | None:
@@ -154,6 +177,10 @@ class Observed:
     def member_at(self, site: str) -> Member | None:
         """The first database member of a site."""
         return next((member for member in self.members if member.site == site), None)
+
+    def cluster(self, site: str) -> ClusterView | None:
+        """The view of one site's cluster."""
+        return next((view for view in self.clusters if view.site == site), None)
 
     def site(self, name: str) -> SiteView | None:
         """The view of one site."""

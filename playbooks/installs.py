@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -33,22 +35,31 @@ def packages(role: str) -> tuple[str, ...]:
     return tuple(_names(role, "packages"))
 
 
-def artifacts(role: str) -> tuple[str, ...]:
+VERSION = "{version}"
+"""In an artifact's path it stands for the version that the role's settings name."""
+
+
+def artifacts(role: str, version: str = "") -> tuple[str, ...]:
     """Files or folders under the artifacts directory that the role installs: `<role>_artifacts` of its defaults."""
-    return tuple(_names(role, "artifacts"))
+    return tuple(name.replace(VERSION, version) for name in _names(role, "artifacts"))
 
 
-def install_hash(role: str, artifacts_dir: Path) -> str:
+def install_hash(role: str, artifacts_dir: Path, version: str = "") -> str:
     """Hash of the role's install tasks, defaults and artifacts. Raises `ArtifactMissing`."""
     total = hashlib.sha256()
     for name in ("tasks/install.yml", "defaults/main.yml"):
         path = ROLES / role / name
         total.update(path.read_bytes() if path.exists() else b"")
-    for name in artifacts(role):
+    for name in artifacts(role, version):
         for path in _files(role, artifacts_dir / name):
             stat = path.stat()
             total.update(f"{path.relative_to(artifacts_dir)} {_content(path, stat.st_size, stat.st_mtime_ns)}".encode())
     return total.hexdigest()[:32]
+
+
+def version_of(settings: Mapping[str, Any]) -> str:
+    """The version that a role's settings name; empty where it has none."""
+    return str(settings.get("version", ""))
 
 
 @lru_cache(maxsize=1024)

@@ -115,16 +115,17 @@ def apply(
     )
 
 
-def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: float) -> Applied:
+def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: float, version: str = "") -> Applied:
     """Carry out only the install parts of `roles` in the unpacked Debian system under `root`, which need not run.
 
-    Must be called as root. A host started from it then skips these parts.
+    Must be called as root. A host started from it then skips these parts. `version` is Kubernetes'.
     """
     variables: dict[str, Any] = {
         "ansible_connection": "rootdir",
         "ansible_host": str(root),
         "govcloud_artifacts": str(artifacts),
-        "govcloud_install": {role: installs.install_hash(role, artifacts) for role in roles},
+        "govcloud_install": {role: installs.install_hash(role, artifacts, version) for role in roles},
+        "govcloud_programs": {role: list(installs.artifacts(role, version)) for role in roles},
         "govcloud_roles": list(roles),
     }
     return _play(root.name, "bake.yml", variables, ssh_arguments=[], on_event=None, timeout_s=timeout_s)
@@ -132,10 +133,12 @@ def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: floa
 
 def role_variables(host_input: HostInput, artifacts: Path) -> dict[str, Any]:
     """The variables that the playbook and each role get."""
+    versions = {role.role: installs.version_of(role.settings) for role in host_input.roles}
     variables: dict[str, Any] = {
         "govcloud_roles": [role.role for role in host_input.roles],
         "govcloud_artifacts": str(artifacts),
-        "govcloud_install": {role.role: installs.install_hash(role.role, artifacts) for role in host_input.roles},
+        "govcloud_install": {name: installs.install_hash(name, artifacts, of) for name, of in versions.items()},
+        "govcloud_programs": {name: list(installs.artifacts(name, of)) for name, of in versions.items()},
     }
     for role in host_input.roles:
         variables |= _one_role(role)

@@ -9,19 +9,18 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from estate import versions
 from tools import command, digest
 from workstation import paths
 from workstation.errors import GovcloudError
 
 PULUMI_VERSION = "v3.259.0"
 """The same as the SDK's in pyproject.toml; a test holds go.mod, this and the SDK together."""
-KUBERNETES_VERSION = "v1.37.2"
-"""The same as in tools/kubernetes/go.mod; its parts have v0 in place of v1. A test holds them together."""
 CONTAINERD_VERSION = "v2.4.2"
 """The same as in tools/containerd/go.mod."""
 CNI_VERSION = "v1.9.1"
@@ -33,9 +32,18 @@ class Group(StrEnum):
 
     ESTATE = "estate"
     KUBERNETES = "kubernetes"
+    """What a cluster of any version needs: its runtime, its network and its name service."""
+    KUBERNETES_1_36 = "1.36.4"
+    KUBERNETES_1_37 = "1.37.2"
 
 
 ALWAYS = frozenset({Group.ESTATE})
+
+
+def kubernetes(wanted: Iterable[str]) -> frozenset[Group]:
+    """The groups that clusters of these versions need; none where there is no cluster."""
+    found = frozenset(Group(version) for version in wanted)
+    return found | {Group.KUBERNETES} if found else found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,11 @@ class Build:
         return paths.cache() / "artifacts" / f".{self.name.replace('/', '-')}.key"
 
     @property
+    def unversioned(self) -> Path | None:
+        """Where older checkouts keep the program, which is the same under the same key."""
+        return self.target.parents[2] / self.target.name if self.name.startswith("kubernetes/") else None
+
+    @property
     def key(self) -> str:
         """Changes whenever the program would."""
         options = (self.tags, "c") if self.tags or self.c_compiler else ()
@@ -93,17 +106,17 @@ _CONTAINERD = (("containerd", 40), ("containerd-shim-runc-v2", 10), ("ctr", 10))
 _CNI = (("bridge", "main"), ("loopback", "main"), ("host-local", "ipam"), ("portmap", "meta"))
 
 
-def _kubernetes(name: str, expected_s: float) -> Build:
+def _kubernetes(version: str, name: str, expected_s: float) -> Build:
     at = "k8s.io/component-base/version"
-    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
-    told = {"gitVersion": KUBERNETES_VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    major, minor, _ = version.split(".")
+    told = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return Build(
-        name=name,
-        folder="kubernetes",
+        name=f"kubernetes/v{version}/{name}",
+        folder=f"kubernetes/{major}.{minor}",
         package=f"k8s.io/kubernetes/cmd/{name}",
         # Without its version a server says v0.0.0, and clients and kubelets judge by it what it can do.
         linked="-s -w " + " ".join(f"-X {at}.{key}={value}" for key, value in told.items()),
-        group=Group.KUBERNETES,
+        group=Group(version),
         expected_s=expected_s,
     )
 
@@ -142,7 +155,7 @@ BUILDS = (
         linked=f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={PULUMI_VERSION}",
         expected_s=190,
     ),
-    *(_kubernetes(name, expected_s) for name, expected_s in _KUBERNETES),
+    *(_kubernetes(version, *program) for version in versions.KUBERNETES for program in _KUBERNETES),
     *(_containerd(name, expected_s) for name, expected_s in _CONTAINERD),
     Build(
         name="runc",
@@ -178,6 +191,8 @@ def missing(groups: Collection[Group] = ALWAYS) -> tuple[Build, ...]:
 
 def build(one: Build, go: Path, on_progress: Callable[[str], None]) -> None:
     """Build one program and put it in place whole; says every ten seconds how many packages are compiled."""
+    if _taken_over(one):
+        return
     env, fresh = environment(go), one.target.with_name(f".{one.target.name}.new")
     if one.c_compiler:
         env["CGO_ENABLED"] = "1"
@@ -199,6 +214,24 @@ def build(one: Build, go: Path, on_progress: Callable[[str], None]) -> None:
     one.stamp.unlink(missing_ok=True)  # ended in between, no older key may vouch for the newer program
     fresh.replace(one.target)
     one.stamp.write_text(one.key)
+
+
+def _taken_over(one: Build) -> bool:
+    """Whether an older checkout's build is the wanted one. It is linked, not moved: that checkout may be in use."""
+    old = one.unversioned
+    if old is None or not old.exists():
+        return False
+    stamp = old.with_name(f".{old.name}.key")
+    if not stamp.exists() or stamp.read_text() != one.key:
+        return False
+    fresh = one.target.with_name(f".{one.target.name}.new")
+    one.target.parent.mkdir(parents=True, exist_ok=True)
+    fresh.unlink(missing_ok=True)
+    fresh.hardlink_to(old)
+    one.stamp.unlink(missing_ok=True)
+    fresh.replace(one.target)
+    one.stamp.write_text(one.key)
+    return True
 
 
 def environment(go: Path) -> dict[str, str]:

@@ -20,12 +20,15 @@ from typing import Any
 
 import yaml
 
+from estate import versions
 from playbooks import pki
 from tools import command
 from workstation import paths
 from workstation.errors import GovcloudError
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
+VERSION = versions.KUBERNETES[-1]
+"""Of Kubernetes: the newest."""
 STARTS_WITHIN_S = 300.0
 """On two cores on which a whole lab comes up beside it; alone it takes 5 s."""
 DAYS = 2
@@ -33,7 +36,12 @@ DAYS = 2
 
 def missing() -> tuple[str, ...]:
     """Programs that have not been built."""
-    return tuple(name for name in PROGRAMS if not (paths.cache() / "artifacts" / name).exists())
+    return tuple(name for name in PROGRAMS if not program(name).exists())
+
+
+def program(name: str) -> Path:
+    """Where the build of a program is to be found, once it is there."""
+    return paths.cache() / "artifacts" / (name if name == "etcd" else f"kubernetes/v{VERSION}/{name}")
 
 
 class ScratchCluster:
@@ -249,7 +257,7 @@ def _authority() -> pki.Authority:
 
 
 def _program(name: str) -> str:
-    path = paths.cache() / "artifacts" / name
+    path = program(name)
     if not path.exists():
         raise GovcloudError(f"{name} has not been built", "run `./govcloud test`, or setup with Kubernetes")
     return str(path)

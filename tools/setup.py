@@ -59,8 +59,8 @@ class Work:
 
 
 def declared() -> frozenset[golang.Group]:
-    """The builds that the project's own estate needs: Kubernetes only where it has clusters."""
-    return golang.ALWAYS | ({golang.Group.KUBERNETES} if load().clusters else frozenset())
+    """The builds that the project's own estate needs: Kubernetes only where it has clusters, in their versions."""
+    return golang.ALWAYS | golang.kubernetes(cluster.version for cluster in load().clusters)
 
 
 def look(groups: Collection[golang.Group]) -> Work:

@@ -33,6 +33,7 @@ IDENTITIES: tuple[Rule, ...] = (
     references.pods_by_site,
     references.management_addresses,
     references.clusters,
+    references.cluster_versions,
     references.needed_disks,
 )
 RULES: tuple[Rule, ...] = (

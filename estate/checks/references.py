@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from estate import versions
 from estate.addressing import is_router
 from estate.checks.breach import Breach, Breaches, nth
 from estate.model import Estate, Host, Kind
@@ -148,6 +149,21 @@ def clusters(estate: Estate) -> Breaches:
         if cluster.site in seen:
             yield Breach(key=key, value=cluster.site, message="has a cluster already; keep one")
         seen.add(cluster.site)
+
+
+def cluster_versions(estate: Estate) -> Breaches:
+    """A cluster has a version that can be built, at most one minor away from every other site's."""
+    known = [cluster for cluster in estate.clusters if cluster.version in versions.KUBERNETES]
+    newest = max((versions.minor(cluster.version) for cluster in known), default=0)
+    for index, cluster in enumerate(estate.clusters):
+        key = f"kubernetes.clusters[{index}].version"
+        if cluster not in known:
+            yield Breach(
+                key=key, value=cluster.version, message=f"is not pinned; use {' or '.join(versions.KUBERNETES)}"
+            )
+        elif newest - versions.minor(cluster.version) > 1:
+            way_out = f"is more than one minor behind another site's 1.{newest}; bring all to the minor between first"
+            yield Breach(key=key, value=cluster.version, message=way_out)
 
 
 def needed_disks(estate: Estate) -> Breaches:

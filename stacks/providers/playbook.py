@@ -153,15 +153,28 @@ def _apply(values: dict[str, Any], call: Call) -> None:
 
 def _compare(values: dict[str, Any]) -> tuple[Difference, ...]:
     from playbooks.compare import compare
-    from playbooks.installs import install_hash
     from workstation.ssh import Access
 
-    artifacts = paths.cache() / "artifacts"
     try:
-        installs = {role["role"]: install_hash(role["role"], artifacts) for role in values["roles"]}
-        return compare(shape.host_input(values), Access.default(), timeout_s=READ_TIMEOUT_S, installs=installs)
+        return compare(shape.host_input(values), Access.default(), timeout_s=READ_TIMEOUT_S, installs=_installs(values))
     except GovcloudError as error:
         raise ResourceFailed(f"{values['host']}: cannot be compared: {error.message}") from error
+
+
+def _installs(values: dict[str, Any]) -> dict[str, str]:
+    """Hashes of the install parts by role. What the state tells of a version that this machine never built has none:
+    the version itself, a setting of the role, says that the host is to change."""
+    from playbooks.installs import ArtifactMissing, install_hash, version_of
+
+    artifacts, found = paths.cache() / "artifacts", dict[str, str]()
+    for role in values["roles"]:
+        version = version_of(role.get("settings", {}))
+        try:
+            found[role["role"]] = install_hash(role["role"], artifacts, version)
+        except ArtifactMissing:
+            if not version:
+                raise
+    return found
 
 
 def _adopt(resource_id: str) -> Properties:

@@ -38,7 +38,8 @@ def current() -> Path:
 def key() -> str:
     """Changes with the packages, the roles' install parts, what these install, and the way of baking."""
     artifacts = paths.cache() / "artifacts"
-    hashes = [f"{role} {installs.install_hash(role, artifacts)}" for role in packages.roles()]
+    version = packages.kubernetes()
+    hashes = [f"{role} {installs.install_hash(role, artifacts, version)}" for role in packages.roles()]
     return digest.of(bootstrap.key(), *hashes, Path(__file__).with_name("stage.py"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estate import versions
 from estate.loader import load
 from playbooks import installs
 from playbooks.plan import CLUSTER_ROLES
@@ -40,6 +41,11 @@ def roles() -> tuple[str, ...]:
     found = (role for role in installs.role_names() if (installs.ROLES / role / "tasks" / "install.yml").exists())
     unwanted = frozenset() if load().clusters else CLUSTER_ROLES
     return tuple(role for role in found if role not in unwanted)
+
+
+def kubernetes() -> str:
+    """The newest version of the estate's clusters, empty where it has none: a node of another one installs its own."""
+    return max((cluster.version for cluster in load().clusters), key=versions.ordered, default="")
 
 
 def wanted() -> tuple[str, ...]:

@@ -51,7 +51,8 @@ def install(root: Path) -> None:
         if (root / name).exists():
             os.utime(root / name, (now, now))
     artifacts = paths.cache() / "artifacts"
-    runner.bake(root, packages.roles(), artifacts=artifacts, timeout_s=INSTALL_TIMEOUT_S)
+    version = packages.kubernetes()
+    runner.bake(root, packages.roles(), artifacts=artifacts, timeout_s=INSTALL_TIMEOUT_S, version=version)
 
 
 def clean(root: Path) -> None:

@@ -18,12 +18,13 @@ collect_ignore_glob = [] if load().clusters else ["test_*.py"]
 
 
 @pytest.fixture(scope="module")
-def room() -> Iterator[machine_room.Room]:
-    """A site's node, on and reachable, with nothing configured yet."""
-    if reason := machine_room.missing():
+def room(request: pytest.FixtureRequest) -> Iterator[machine_room.Room]:
+    """A site's node, on and reachable, with nothing configured yet; of the version that the module's `STARTS` names."""
+    version = getattr(request.module, "STARTS", machine_room.VERSION)
+    if reason := machine_room.missing(version):
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="govcloud-room-", dir="/var/tmp"))
-    made = machine_room.Room(folder, nodes=1)
+    made = machine_room.Room(folder, nodes=1, version=version)
     try:
         made.open()
         yield made

@@ -18,6 +18,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from estate import versions
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Cluster, Estate, Host, Kind
@@ -32,16 +33,17 @@ from playbooks.render import pki as render_pki
 from playbooks.render.pki import Leaf
 from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets
 from tests.waiting import until
+from tools import golang
 from tools.image import bake
 from workstation import paths, ssh
 
 PREFIX, OPERATOR = "gk-", "gk-ops"
 SITE = "futian"
-VERSION = "1.37.2"
+OLD, VERSION = versions.KUBERNETES
 NEEDED = ("usr/local/bin/kubelet", "usr/local/bin/containerd", "usr/bin/docker-registry")
 
 
-def missing() -> str:
+def missing(version: str) -> str:
     """Why this cannot run here; empty where it can."""
     if os.geteuid() != 0:
         return "needs root: machines with namespaces and disks of their own"
@@ -49,11 +51,13 @@ def missing() -> str:
         root = bake.current()
     except Exception as error:
         return str(error)
+    if unbuilt := golang.missing(golang.kubernetes([version])):
+        return f"{unbuilt[0].name} has not been built: run `./govcloud test lab`"
     lacking = [name for name in NEEDED if not (root / name).exists()]
     return f"the base image has no {', '.join(lacking)}: no cluster is declared in it" if lacking else ""
 
 
-def estate_with(nodes: int) -> Estate:
+def estate_with(nodes: int, version: str) -> Estate:
     """The project's own estate with a cluster at one site, of so many nodes, under names that no lab has."""
     estate = load()
     declared_here = estate.hosts_at(SITE, Kind.KUBE)
@@ -63,7 +67,7 @@ def estate_with(nodes: int) -> Estate:
     )
     others = tuple(host for host in estate.hosts if host not in declared_here)
     assert estate.kubernetes
-    clusters = (Cluster(site=SITE, version=VERSION),)
+    clusters = (Cluster(site=SITE, version=version),)
     declared = estate.kubernetes.model_copy(update={"clusters": clusters})
     return estate.model_copy(update={"hosts": (*others, *rooms), "kubernetes": declared})
 
@@ -84,8 +88,8 @@ def _authority(name: str) -> pki.Authority:
 class Room:
     """The machines of the site's nodes. `close` leaves nothing behind."""
 
-    def __init__(self, folder: Path, nodes: int) -> None:
-        self.folder, self.estate = folder, estate_with(nodes)
+    def __init__(self, folder: Path, nodes: int, version: str = VERSION) -> None:
+        self.folder, self.estate = folder, estate_with(nodes, version)
         self.plan = plan(self.estate)
         self.hosts = self.estate.nodes_at(SITE)
         self.first = self.hosts[0]
@@ -298,6 +302,10 @@ class Room:
         site = host_input(self.estate, host.name, "site", self.secrets)
         kept = [role for role in site.roles if role.role not in ("approval", "ingress")]
         return HostInput(host=host.name, address=network.address, roles=(*network.roles, *kept))
+
+    def upgrade(self, version: str) -> None:
+        """Declare another version; `apply` brings it."""
+        self.estate = estate_with(len(self.hosts), version)
 
     def apply(self, host: Host) -> runner.Applied:
         """Bring the machine to its wanted state."""

@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pytest
 import room as machine_room
+import workload as pods
 import yaml
 
 from lab.command import network_of
-from playbooks.render.kubernetes import REGISTRY_PORT, image_reference, operator_kubeconfig
-from stacks.providers import registry
+from playbooks.render.kubernetes import image_reference, operator_kubeconfig
 from tests.waiting import until
-from tools.oci import build
 from workstation.oci import Image
 
 BACK_S = 60
-PORT = 8080
 
 
 @pytest.fixture(scope="module")
@@ -31,78 +29,15 @@ def cluster(room: machine_room.Room) -> machine_room.Room:
 @pytest.fixture(scope="module")
 def image(cluster: machine_room.Room) -> Image:
     """The approval service's image in the site's registry."""
-    made = build.build("approval")
-    operator = cluster.secrets.certificates["operator"]
-    there = registry.Registry(
-        url=f"https://{cluster.plan.management(cluster.first.name)}:{REGISTRY_PORT}",
-        host=cluster.first.name,
-        authority=cluster.secrets.authority,
-        cert=operator.cert,
-        key=operator.key,
-    )
-    with network_of(Path("/run/netns") / machine_room.OPERATOR):
-        assert not registry.holds(there, made.name, made.digest)
-        assert registry.push(there, made) == 3
-        assert registry.push(there, made) == 0
-        assert registry.holds(there, made.name, made.digest)
+    made, layers, again = pods.push(cluster)
+    assert (layers, again) == (3, 0)
     return made
-
-
-def workload(image: str, name: str = "approval", replicas: int = 2) -> str:
-    """Pods as a bureau may have them."""
-    container = {
-        "name": name,
-        "image": image,
-        "env": [
-            {"name": "GOVCLOUD_SITE", "value": "futian"},
-            {"name": "APPROVAL_LISTEN", "value": f":{PORT}"},
-            {"name": "APPROVAL_WRITE_DSN", "value": "host=127.0.0.1 port=1 dbname=none"},
-            {"name": "APPROVAL_READ_DSN", "value": "host=127.0.0.1 port=1 dbname=none"},
-        ],
-        "ports": [{"containerPort": PORT}],
-        "readinessProbe": {"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-    }
-    template = {
-        "metadata": {"labels": {"app": name}},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "dnsPolicy": "Default",
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-        },
-    }
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": "bureau"},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template},
-    }
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": "bureau"},
-        "spec": {
-            "selector": {"app": name},
-            "ipFamilyPolicy": "RequireDualStack",
-            "ports": [{"port": 80, "targetPort": PORT}],
-        },
-    }
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bureau", "labels": labels}}
-    return yaml.safe_dump_all([namespace, deployment, service])
 
 
 @pytest.fixture(scope="module")
 def running(cluster: machine_room.Room, image: Image) -> list[str]:
     """The service's addresses in the cluster, one of each family, behind which pods are ready."""
-    cluster.kubectl("apply", "-f", "-", stdin=workload(image_reference(image.name, image.digest)))
+    cluster.kubectl("apply", "-f", "-", stdin=pods.workload(image_reference(image.name, image.digest)))
     cluster.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=90s")
     spec = json.loads(cluster.kubectl("get", "service", "-n", "bureau", "approval", "-o", "json"))["spec"]
     return list(spec["clusterIPs"])
@@ -178,12 +113,12 @@ def test_nobody_gets_in_without_a_certificate_of_this_cluster(cluster: machine_r
 def test_the_operator_enters_over_the_management_network(cluster: machine_room.Room, tmp_path: Path) -> None:
     import subprocess
 
-    from workstation import paths
+    from tools import scratch
 
     config = tmp_path / "config"
     secrets = cluster.secrets.clusters[machine_room.SITE]
     config.write_text(operator_kubeconfig(cluster.estate, cluster.plan, machine_room.SITE, secrets))
-    kubectl = [str(paths.cache() / "artifacts" / "kubectl"), f"--kubeconfig={config}"]
+    kubectl = [str(scratch.program("kubectl")), f"--kubeconfig={config}"]
     with network_of(Path("/run/netns") / machine_room.OPERATOR):
         done = subprocess.run([*kubectl, "auth", "whoami", "-o", "json"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from estate import versions
 from estate.checks import RULES, check
 from estate.loader import parse
 from tests.unit.estate.documents import Document, Refused, named
@@ -137,6 +138,8 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a city without processors", put("hosts", "futian-kube1", cpus=1.0), "hosts[1](futian-kube1).cpus", "1", "1.5 processors"),
     ("a cluster nowhere", cluster("moon"), "kubernetes.clusters[0].site", "moon", "known: futian"),
     ("two clusters at a site", cluster("shaoguan", "shaoguan"), "kubernetes.clusters[1].site", "shaoguan", "keep one"),
+    ("a version that nothing builds", lambda d: d["kubernetes"]["clusters"][1].update(version="1.35.9"), "kubernetes.clusters[1].version", "1.35.9", "use 1.36.4 or 1.37.2"),
+    ("a patch that nothing builds", lambda d: d["kubernetes"]["clusters"][0].update(version="1.37.3"), "kubernetes.clusters[0].version", "1.37.3", "is not pinned"),
     ("a cluster without nodes", lambda d: [without("hosts", "shaoguan-kube1")(d), cluster("shaoguan")(d)], "kubernetes.clusters[0].site", "shaoguan", "kind kube"),
     ("a cluster of no version", lambda d: d["kubernetes"].update(clusters=[{"site": "futian", "version": "latest"}]), "kubernetes.clusters[0].version", "'latest'", "correct it"),
     ("a service where there is no cluster", cluster("futian", "shaoguan"), "services[0](approval).placement.active[1]", "nanshan", "no Kubernetes cluster"),
@@ -185,6 +188,18 @@ def test_the_projects_own_estate_keeps_every_rule() -> None:
     estate, source = parse()
     assert check(estate, source) == []
     assert len(RULES) == len(set(RULES)) > 25
+
+
+def test_sites_two_minors_apart_are_refused(
+    document: Document, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever may be built: an upgrade goes from one minor to the next, at all sites."""
+    monkeypatch.setattr(versions, "KUBERNETES", ("1.35.9", *versions.KUBERNETES))
+    for version, wrong in (("1.36.4", False), ("1.35.9", True)):
+        document["kubernetes"]["clusters"][1].update(version=version)
+        document["sites"][0]["asn"] = 23456  # wrong in any case, so that there is an answer to read
+        found = [p for p in refused(document) if "minor behind" in p.message]
+        assert [p.key for p in found] == (["kubernetes.clusters[1].version"] if wrong else [])
 
 
 def test_two_routers_with_one_loopback_are_refused(document: Document, refused: Refused) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estate import versions
 from estate.addressing import plan
 from estate.model import Cluster, Estate
 from playbooks.hostplan import File, RoleInput
@@ -9,14 +10,14 @@ from playbooks.plan import host_input
 from playbooks.render import kubernetes_pki
 from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets, Passwords, Secrets
 
-VERSION = "1.37.2"
+OLD, VERSION = versions.KUBERNETES
 
 
-def switched_on(estate: Estate, *sites: str) -> Estate:
+def switched_on(estate: Estate, *sites: str, version: str = VERSION) -> Estate:
     """With a cluster at these sites, by default at all."""
     assert estate.kubernetes
     wanted = sites or tuple(site.name for site in estate.sites)
-    clusters = tuple(Cluster(site=site, version=VERSION) for site in wanted)
+    clusters = tuple(Cluster(site=site, version=version) for site in wanted)
     return estate.model_copy(update={"kubernetes": estate.kubernetes.model_copy(update={"clusters": clusters})})
 
 

@@ -33,6 +33,7 @@ from stacks.providers.shape import properties
 from tests import golden
 from tests.baked import accepts
 from tests.unit.playbooks.clusters import (
+    OLD,
     files_of,
     flags_of,
     roles_of,
@@ -84,6 +85,15 @@ def two(on: Estate) -> Estate:
 )
 def test_a_site_with_one_node_is_rendered_as_written_down(on: Estate, path: str) -> None:
     golden.same(files_of(on, "nanshan-kube1")[path].text, f"kubernetes/nanshan-kube1/{Path(path).name}")
+
+
+def test_a_site_at_the_older_version_has_the_same_settings(estate: Estate, on: Estate) -> None:
+    """They are valid in both, as the integration test of the upgrade shows with the programs themselves: an upgrade
+    replaces programs and nothing else. A setting that one of them lacks is to be rendered by version, with goldens."""
+    older = roles_of(switched_on(estate, version=OLD), "nanshan-kube1")
+    for name, role in roles_of(on, "nanshan-kube1").items():
+        assert (role.files, role.units, role.sysctls) == (older[name].files, older[name].units, older[name].sysctls)
+    assert older["kubernetes_node"].settings["version"] == OLD
 
 
 @pytest.mark.parametrize(

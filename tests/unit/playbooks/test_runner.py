@@ -112,6 +112,22 @@ def test_an_artifact_that_is_missing_is_told_before_anything_is_done(tmp_path: P
             installs.install_hash(name, tmp_path)
 
 
+def test_the_version_in_a_roles_settings_chooses_its_programs(tmp_path: Path) -> None:
+    """Two sites of different versions get different programs from the same folder."""
+    found = []
+    for version in ("1.36.4", "1.37.2"):
+        for name in installs.artifacts("kubernetes_node", version):
+            assert f"/v{version}/" in name
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("program")
+        role = RoleInput(role="kubernetes_node", settings={"version": version})
+        wanted = HostInput(host="futian-kube1", address="127.0.0.2", roles=(role,))
+        variables = runner.role_variables(wanted, tmp_path)
+        assert f"kubernetes/v{version}/kubelet" in variables["govcloud_programs"]["kubernetes_node"]
+        found.append(variables["govcloud_install"]["kubernetes_node"])
+    assert found[0] != found[1]
+
+
 def test_the_install_hash_follows_packages_and_artifacts() -> None:
     """Two roles differ, one role is stable."""
     folder = Path("/nonexistent")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import digest, golang, wheels
+from estate import versions
+from estate.loader import load
+from tools import digest, golang, setup, wheels
 from workstation import paths
 
 
@@ -49,12 +51,53 @@ def test_nothing_is_ready_in_an_empty_cache(cache: Path) -> None:
 
 def test_kubernetes_is_built_only_where_it_is_asked_for(cache: Path) -> None:
     assert {build.name for build in golang.missing()} == {"etcd", "etcdctl", "pulumi"}
-    assert "kube-apiserver" in {build.name for build in golang.missing([golang.Group.KUBERNETES])}
+    assert golang.kubernetes([]) == frozenset()
+    for version in versions.KUBERNETES:
+        names = {build.name for build in golang.missing(golang.kubernetes([version]))}
+        assert {"containerd", "coredns", f"kubernetes/v{version}/kube-apiserver"} <= names
+        assert {name.split("/")[1] for name in names if name.startswith("kubernetes/")} == {f"v{version}"}
+
+
+def test_every_version_that_an_estate_may_name_is_a_group_of_builds() -> None:
+    assert {group.value for group in golang.Group} == {"estate", "kubernetes", *versions.KUBERNETES}
+
+
+def test_setup_builds_the_versions_of_the_estate_and_no_others() -> None:
+    declared = {cluster.version for cluster in load().clusters}
+    assert declared
+    assert setup.declared() == golang.ALWAYS | {golang.Group.KUBERNETES} | {golang.Group(one) for one in declared}
+
+
+def test_a_program_that_an_older_checkout_built_is_taken_over(cache: Path) -> None:
+    """It is linked: that checkout's lab may be running from it."""
+    build = next(build for build in golang.BUILDS if build.name == f"kubernetes/v{versions.KUBERNETES[-1]}/kubelet")
+    old = cache / "artifacts" / "kubelet"
+    old.parent.mkdir()
+    old.write_text("program")
+    (cache / "artifacts" / ".kubelet.key").write_text(build.key)
+    golang.build(build, Path("/nonexistent/go"), print)
+    assert build.ready
+    assert build.target.samefile(old)
+
+
+def test_a_program_of_another_version_is_not_taken_over(cache: Path) -> None:
+    newest, other = (
+        next(build for build in golang.BUILDS if build.name == f"kubernetes/v{version}/kubelet")
+        for version in reversed(versions.KUBERNETES)
+    )
+    (cache / "artifacts").mkdir()
+    (cache / "artifacts" / "kubelet").write_text("program")
+    (cache / "artifacts" / ".kubelet.key").write_text(newest.key)
+    assert not golang._taken_over(other)
+    assert not other.ready
 
 
 def test_versions_that_programs_tell_are_those_that_are_built() -> None:
     pinned = {
-        "kubernetes": f"k8s.io/kubernetes {golang.KUBERNETES_VERSION}",
+        **{
+            f"kubernetes/1.{versions.minor(version)}": f"k8s.io/kubernetes v{version}"
+            for version in versions.KUBERNETES
+        },
         "containerd": f"github.com/containerd/containerd/v2 {golang.CONTAINERD_VERSION}",
         "cni": f"github.com/containernetworking/plugins {golang.CNI_VERSION}",
     }
@@ -62,13 +105,14 @@ def test_versions_that_programs_tell_are_those_that_are_built() -> None:
         assert module in (paths.repo() / "tools" / folder / "go.mod").read_text()
 
 
-def test_all_parts_of_kubernetes_have_its_version() -> None:
+@pytest.mark.parametrize("version", versions.KUBERNETES)
+def test_all_parts_of_kubernetes_have_its_version(version: str) -> None:
     """A part of another version would build, and fail in a cluster."""
-    text = (paths.repo() / "tools" / "kubernetes" / "go.mod").read_text()
+    text = (paths.repo() / "tools" / "kubernetes" / f"1.{versions.minor(version)}" / "go.mod").read_text()
     parts = re.findall(r"^\t(k8s\.io/\S+) => (\S+) (\S+)$", text, re.MULTILINE)
     assert len(parts) > 30
     assert {(part == published, version) for part, published, version in parts} == {
-        (True, "v0" + golang.KUBERNETES_VERSION.removeprefix("v1"))
+        (True, "v0" + version.removeprefix("1"))
     }
 
 

@@ -1,0 +1,77 @@
+"""The sites' Kubernetes clusters, looked at through their own API servers, on the hosts where these run.
+
+`read` is pure; `look` asks. A cluster that does not answer is absent, never an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from estate.model import Estate
+from failover.protocols import ClusterView, Machines, NodeView, Observe, Observed
+from playbooks.render.kubernetes_access import ADMIN_CONFIG
+from workstation.errors import GovcloudError
+
+KUBECTL = ("/usr/local/bin/kubectl", f"--kubeconfig={ADMIN_CONFIG}", "--request-timeout=5s")
+LOOK_S = 15.0
+
+
+def snapshot(estate: Estate, observe: Observe, machines: Machines) -> Observed:
+    """What failover sees otherwise, and the clusters."""
+    return replace(observe.snapshot(), clusters=look(estate, machines))
+
+
+def look(estate: Estate, machines: Machines) -> tuple[ClusterView, ...]:
+    """Every cluster that answers, in the estate's order; all are asked at once."""
+    sites = [cluster.site for cluster in estate.clusters]
+    with ThreadPoolExecutor(max_workers=max(1, len(sites))) as pool:
+        found = pool.map(lambda site: _one(estate, site, machines), sites)
+        return tuple(view for view in found if view)
+
+
+def _one(estate: Estate, site: str, machines: Machines) -> ClusterView | None:
+    host = estate.nodes_at(site)[0].name
+    version = _asked(machines, host, ["get", "--raw", "/version"])
+    objects = _asked(machines, host, ["get", "nodes,deployments.apps", "--all-namespaces", "-o", "json"])
+    return read(site, version, objects) if version and objects else None
+
+
+def _asked(machines: Machines, host: str, words: Sequence[str]) -> dict[str, Any] | None:
+    try:
+        answer = machines.run(host, [*KUBECTL, *words], timeout_s=LOOK_S)
+        value = json.loads(answer.stdout) if answer.returncode == 0 else None
+    except (GovcloudError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read(site: str, version: dict[str, Any], objects: dict[str, Any]) -> ClusterView:
+    """The API server's answers as a value."""
+    nodes = [item for item in objects["items"] if item["kind"] == "Node"]
+    wanted = [item for item in objects["items"] if item["kind"] == "Deployment"]
+    return ClusterView(
+        site=site,
+        version=version["gitVersion"].removeprefix("v"),
+        nodes=tuple(_node(item) for item in nodes),
+        pods_ready=sum(_ready(item) for item in wanted),
+        pods_wanted=sum(item["spec"]["replicas"] for item in wanted),
+    )
+
+
+def _node(item: dict[str, Any]) -> NodeView:
+    status = item["status"]
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
+    version = status["nodeInfo"]["kubeletVersion"].removeprefix("v")
+    return NodeView(host=item["metadata"]["name"], version=version, ready=ready)
+
+
+def _ready(item: dict[str, Any]) -> int:
+    """Pods of the wanted template that are ready; none while the controller has not seen the wanted state."""
+    status = item.get("status", {})
+    if status.get("observedGeneration") != item["metadata"]["generation"]:
+        return 0
+    return int(min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0)))

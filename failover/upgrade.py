@@ -1,0 +1,175 @@
+"""The upgrade of the sites' Kubernetes as a plan: `(Estate, Observed, target) -> Plan`, pure, one site at a time.
+
+Between two sites stands a gate: all sites are well, all nodes and pods ready, the service answers everywhere, and every
+cluster runs the version that it should have by then. A site where no service is active goes first: what breaks there,
+breaks for nobody.
+
+No step carries an undo: an upgrade is meant to outlast the run that made it, and one that was interrupted goes on from
+the estate as it is. docs/upgrade-kubernetes.md tells when and how to go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from estate import versions
+from estate.model import Estate
+from failover import health
+from failover.plans import Refusal
+from failover.protocols import ClusterView, Observed
+from failover.steps import Step
+from workstation.errors import Refused, WrongUse
+
+GATE_S = 180.0
+"""From the end of `up` until all is well; measured, a node's restart takes a tenth of it."""
+FILE = "estate/data/kubernetes.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One site from one version to the next."""
+
+    site: str
+    old: str
+    new: str
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """What an operator does."""
+        return (
+            f"gate: all sites are well, {self.site} runs {self.old}",
+            f"in {FILE} give {self.site} `version: {self.new}`, then `./govcloud up {self.site}`",
+            f"gate: all sites are well, {self.site} runs {self.new}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What would be done. Without moves and refusals there is nothing to do."""
+
+    target: str
+    moves: tuple[Move, ...]
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def needed(self) -> bool:
+        """There is something to do and nothing forbids it."""
+        return bool(self.moves) and not self.refusals
+
+    def require(self) -> None:
+        """Raises Refused (exit 6) with every reason."""
+        if self.refusals:
+            reasons = "; ".join(f"{r.rule}: {r.reason}" for r in self.refusals)
+            raise Refused(f"the upgrade to {self.target} is refused. {reasons}", self.refusals[0].way_out)
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "target": self.target,
+            "moves": [{"site": m.site, "from": m.old, "to": m.new, "steps": list(m.words)} for m in self.moves],
+            "refusals": [{"rule": r.rule, "reason": r.reason, "way_out": r.way_out} for r in self.refusals],
+        }
+
+
+def plan(estate: Estate, seen: Observed, target: str) -> Plan:
+    """Decides. Raises WrongUse (exit 2) for a version that nothing builds."""
+    if target not in versions.KUBERNETES:
+        raise WrongUse(f"unknown version {target!r}", f"known versions: {', '.join(versions.KUBERNETES)}")
+    declared = declared_versions(estate)
+    refusals = tuple(_refusals(estate, seen, declared, target))
+    moves = (
+        () if refusals else tuple(_move(site, declared, target) for site in order(estate) if declared[site] != target)
+    )
+    return Plan(target=target, moves=moves, refusals=refusals)
+
+
+def order(estate: Estate) -> tuple[str, ...]:
+    """Sites with a cluster: first those where no service is active, otherwise as declared."""
+    active = {site for service in estate.services for site in service.placement.active}
+    return tuple(sorted((cluster.site for cluster in estate.clusters), key=lambda site: site in active))
+
+
+def declared_versions(estate: Estate) -> dict[str, str]:
+    """Of each cluster, by site."""
+    return {cluster.site: cluster.version for cluster in estate.clusters}
+
+
+def steps(
+    made: Plan, estate: Estate, look: Callable[[], Observed], bring: Callable[[str, str], None]
+) -> tuple[Step, ...]:
+    """The plan for `steps.run`, one after the other. `estate` is the one that was planned with; `bring` gives a site a
+    version: the edit of the estate, and `up` of that site. Raises Refused."""
+    made.require()
+    found, now = [], declared_versions(estate)
+    for move in made.moves:
+        before, now = now, {**now, move.site: move.new}
+        found.append(_step(move, estate, look, bring, before, now))
+    return tuple(found)
+
+
+def gate(estate: Estate, seen: Observed, wanted: Mapping[str, str]) -> tuple[str, ...]:
+    """What is not well; empty when the next site may be touched. `wanted` are versions by site."""
+    found = [str(problem) for problem in health.problems(estate, seen)]
+    for site, version in wanted.items():
+        view = seen.cluster(site)
+        hosts = {host.name for host in estate.nodes_at(site)}
+        found += _cluster(view, hosts, version) if view else [f"{site}: its cluster does not answer"]
+    return tuple(found)
+
+
+def _step(
+    move: Move,
+    estate: Estate,
+    look: Callable[[], Observed],
+    bring: Callable[[str, str], None],
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+) -> Step:
+    return Step(
+        name=f"{move.site} from {move.old} to {move.new}",
+        deadline_s=GATE_S,
+        before=lambda: "; ".join(gate(estate, look(), before)),
+        act=lambda: bring(move.site, move.new),
+        after=lambda: "; ".join(gate(estate, look(), after)),
+    )
+
+
+def _move(site: str, declared: Mapping[str, str], target: str) -> Move:
+    return Move(site=site, old=declared[site], new=target)
+
+
+def _refusals(estate: Estate, seen: Observed, declared: Mapping[str, str], target: str) -> Iterator[Refusal]:
+    for site, version in declared.items():
+        if versions.ordered(version) > versions.ordered(target):
+            yield Refusal(
+                rule="never to an older version",
+                reason=f"{site} is at {version}",
+                way_out="going back is a decision of its own: see docs/upgrade-kubernetes.md",
+            )
+        elif versions.minor(target) - versions.minor(version) > 1:
+            yield Refusal(
+                rule="one minor at a time",
+                reason=f"{site} is at {version}",
+                way_out=f"upgrade to 1.{versions.minor(version) + 1} first",
+            )
+    if wrong := gate(estate, seen, declared):
+        yield Refusal(
+            rule="all sites must be well",
+            reason="; ".join(wrong),
+            way_out="see `./govcloud status`; repair it first, or finish what was begun with `./govcloud up`",
+        )
+
+
+def _cluster(view: ClusterView, hosts: set[str], version: str) -> Iterator[str]:
+    if view.version != version:
+        yield f"{view.site}: its API server runs {view.version}, not {version}"
+    for name in sorted(hosts - {node.host for node in view.nodes}):
+        yield f"{name}: is not a node of its cluster"
+    for node in view.nodes:
+        if not node.ready:
+            yield f"{node.host}: is not ready"
+        if node.version != version:
+            yield f"{node.host}: its kubelet runs {node.version}, not {version}"
+    if view.pods_ready < view.pods_wanted:
+        yield f"{view.site}: {view.pods_ready} of {view.pods_wanted} pods are ready"

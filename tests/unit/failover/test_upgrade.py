@@ -1,0 +1,221 @@
+"""The upgrade's plan: the order, the gates, what is refused, and its steps through failover's own runner."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estate.model import Estate
+from failover import clusters, steps, upgrade
+from failover.journal import Journal
+from failover.protocols import ClusterView, NodeView, Observed
+from tests.unit.failover.test_journal import Clock
+from tests.unit.failover.views import ESTATE, HEALTHY, with_member, with_site
+from workstation.errors import Refused, WrongUse
+from workstation.ssh import HostUnreachable
+
+OLD, NEW = "1.36.4", "1.37.2"
+ORDER = ("shaoguan", "futian", "nanshan")
+
+
+def estate_at(*, default: str = OLD, **by_site: str) -> Estate:
+    """The project's estate with its clusters at these versions."""
+    assert ESTATE.kubernetes
+    clusters = tuple(
+        cluster.model_copy(update={"version": by_site.get(cluster.site, default)}) for cluster in ESTATE.clusters
+    )
+    return ESTATE.model_copy(update={"kubernetes": ESTATE.kubernetes.model_copy(update={"clusters": clusters})})
+
+
+def view(site: str, version: str, **changes: Any) -> ClusterView:
+    nodes = (NodeView(host=f"{site}-kube1", version=version, ready=True),)
+    return replace(ClusterView(site=site, version=version, nodes=nodes, pods_ready=2, pods_wanted=2), **changes)
+
+
+def seen_at(estate: Estate, **changed: ClusterView) -> Observed:
+    """All is well, and every cluster runs what is declared, but for those that are given."""
+    views = tuple(changed.get(cluster.site) or view(cluster.site, cluster.version) for cluster in estate.clusters)
+    return replace(HEALTHY, clusters=views)
+
+
+def rules(made: upgrade.Plan) -> list[str]:
+    return [refusal.rule for refusal in made.refusals]
+
+
+def test_the_site_where_nothing_is_active_goes_first_and_the_cities_one_after_the_other() -> None:
+    estate = estate_at()
+    made = upgrade.plan(estate, seen_at(estate), NEW)
+    assert made.needed
+    assert tuple(move.site for move in made.moves) == ORDER
+    assert {(move.old, move.new) for move in made.moves} == {(OLD, NEW)}
+    assert "`./govcloud up shaoguan`" in made.moves[0].words[1]
+
+
+def test_at_the_target_there_is_nothing_to_do() -> None:
+    estate = estate_at(default=NEW)
+    made = upgrade.plan(estate, seen_at(estate), NEW)
+    assert (made.moves, made.refusals, made.needed) == ((), (), False)
+
+
+def test_a_begun_upgrade_goes_on_where_it_was() -> None:
+    estate = estate_at(shaoguan=NEW)
+    assert [move.site for move in upgrade.plan(estate, seen_at(estate), NEW).moves] == ["futian", "nanshan"]
+
+
+def test_a_version_that_nothing_builds_is_wrong_use() -> None:
+    with pytest.raises(WrongUse, match=r"1\.38\.0") as caught:
+        upgrade.plan(estate_at(), seen_at(estate_at()), "1.38.0")
+    assert OLD in caught.value.next_step
+
+
+def test_never_back_and_never_two_minors_at_once() -> None:
+    newer = estate_at(futian=NEW)
+    assert rules(upgrade.plan(newer, seen_at(newer), OLD)) == ["never to an older version"]
+    older = estate_at(default="1.35.9")
+    made = upgrade.plan(older, seen_at(older), NEW)
+    assert rules(made) == ["one minor at a time"] * 3
+    assert made.refusals[0].way_out == "upgrade to 1.36 first"
+    assert not made.moves
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [
+        (lambda s: with_site(s, "nanshan", ready=False), "nanshan: not ready"),
+        (lambda s: with_member(s, "nanshan", running=False), "nanshan-data1: not streaming"),
+        (lambda s: replace(s, clusters=s.clusters[1:]), "futian: its cluster does not answer"),
+        (lambda s: replace(s, clusters=(view("futian", NEW), *s.clusters[1:])), f"runs {NEW}, not {OLD}"),
+        (
+            lambda s: replace(s, clusters=(view("futian", OLD, nodes=()), *s.clusters[1:])),
+            "futian-kube1: is not a node",
+        ),
+        (
+            lambda s: replace(
+                s,
+                clusters=(
+                    view("futian", OLD, nodes=(NodeView(host="futian-kube1", version=OLD, ready=False),)),
+                    *s.clusters[1:],
+                ),
+            ),
+            "futian-kube1: is not ready",
+        ),
+        (lambda s: replace(s, clusters=(view("futian", OLD, pods_ready=1), *s.clusters[1:])), "1 of 2 pods are ready"),
+    ],
+)
+def test_an_unhealthy_start_is_refused(spoilt: Callable[[Observed], Observed], words: str) -> None:
+    estate = estate_at()
+    made = upgrade.plan(estate, spoilt(seen_at(estate)), NEW)
+    assert rules(made) == ["all sites must be well"]
+    assert words in made.refusals[0].reason
+    with pytest.raises(Refused) as caught:
+        made.require()
+    assert caught.value.exit_code == 6
+    assert made.as_json()["moves"] == []
+
+
+@dataclass
+class World:
+    """An estate whose sites become what they are brought to, but for the one that breaks."""
+
+    breaks: str = ""
+    now: dict[str, str] = field(default_factory=lambda: dict.fromkeys(ORDER, OLD))
+    brought: list[str] = field(default_factory=list)
+
+    def look(self) -> Observed:
+        estate = estate_at(**self.now)
+        broken = {self.breaks: view(self.breaks, NEW, pods_ready=0)} if self.breaks in self.brought else {}
+        return seen_at(estate, **broken)
+
+    def bring(self, site: str, version: str) -> None:
+        self.brought.append(site)
+        self.now[site] = version
+
+
+def carry_out(world: World, folder: Path) -> None:
+    estate = estate_at()
+    made = upgrade.plan(estate, world.look(), NEW)
+    for step in upgrade.steps(made, estate, world.look, world.bring):
+        steps.run(step, Journal(folder), Clock())
+
+
+def test_the_runner_of_failover_carries_it_out(tmp_path: Path) -> None:
+    world = World()
+    carry_out(world, tmp_path)
+    assert tuple(world.brought) == ORDER
+    assert set(world.now.values()) == {NEW}
+    assert Journal(tmp_path).open_undos() == ()
+
+
+def test_a_site_that_does_not_get_well_stops_the_upgrade_there(tmp_path: Path) -> None:
+    world = World(breaks="futian")
+    with pytest.raises(steps.CheckFailed, match="0 of 2 pods are ready"):
+        carry_out(world, tmp_path)
+    assert world.brought == ["shaoguan", "futian"]
+    assert world.now["nanshan"] == OLD
+
+
+def test_a_gate_before_a_site_is_asked_when_its_turn_comes(tmp_path: Path) -> None:
+    """What was well when the plan was made may be ill by then."""
+    world, estate = World(), estate_at()
+    first, second, _ = upgrade.steps(upgrade.plan(estate, world.look(), NEW), estate, world.look, world.bring)
+    steps.run(first, Journal(tmp_path), Clock())
+    world.now["shaoguan"] = OLD
+    with pytest.raises(steps.CheckFailed, match=f"shaoguan: its API server runs {OLD}, not {NEW}"):
+        steps.run(second, Journal(tmp_path), Clock())
+    assert world.brought == ["shaoguan"]
+
+
+def node(name: str, ready: str) -> dict[str, Any]:
+    status = {"conditions": [{"type": "Ready", "status": ready}], "nodeInfo": {"kubeletVersion": f"v{OLD}"}}
+    return {"kind": "Node", "metadata": {"name": name}, "status": status}
+
+
+def deployment(wanted: int, generation: int = 3, **status: int) -> dict[str, Any]:
+    found = {"observedGeneration": 3, **status}
+    return {"kind": "Deployment", "metadata": {"generation": generation}, "spec": {"replicas": wanted}, "status": found}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What kubectl says."""
+
+    stdout: bytes
+    returncode: int = 0
+    stderr: bytes = b""
+
+
+class Machines:
+    """Futian's cluster answers, Nanshan's host is dark, Shaoguan's API server refuses."""
+
+    def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Answer:
+        if host == "nanshan-kube1":
+            raise HostUnreachable(f"{host} does not answer")
+        if host == "shaoguan-kube1":
+            return Answer(b"", returncode=1)
+        if "--raw" in argv:
+            return Answer(json.dumps({"gitVersion": f"v{OLD}"}).encode())
+        ready = deployment(2, readyReplicas=2, updatedReplicas=2)
+        rolling = deployment(3, readyReplicas=3, updatedReplicas=1)
+        unseen = deployment(1, generation=4, readyReplicas=1, updatedReplicas=1)
+        items = [node("futian-kube1", "True"), node("futian-kube2", "Unknown"), ready, rolling, unseen]
+        return Answer(json.dumps({"items": items}).encode())
+
+
+def test_a_cluster_is_read_from_its_own_api_server_and_one_that_is_dark_is_absent() -> None:
+    assert clusters.look(estate_at(), Machines()) == (
+        ClusterView(
+            site="futian",
+            version=OLD,
+            nodes=(
+                NodeView(host="futian-kube1", version=OLD, ready=True),
+                NodeView(host="futian-kube2", version=OLD, ready=False),
+            ),
+            pods_ready=3,
+            pods_wanted=6,
+        ),
+    )
