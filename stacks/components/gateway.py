@@ -124,10 +124,12 @@ def _service(bureau: Bureau, backend: Backend, opts: pulumi.ResourceOptions) -> 
 
 
 def _way(namespace: str, route: Route) -> pulumi.Output[gateway.Way]:
-    """RunError where the Service is in another namespace, has no address or does not offer the port."""
+    """RunError where the Service is not there, is in another namespace, has no address or does not offer the port."""
 
     def found(values: dict[str, Any]) -> gateway.Way:
         metadata, spec = values["metadata"], values["spec"]
+        if not metadata:  # as `get` answers for what the cluster does not have
+            raise pulumi.RunError(f"the route of {route.host} leads to a Service that is not there; make it first")
         name, ports = metadata["name"], [port["port"] for port in spec.get("ports") or ()]
         said = f"the route of {route.host} leads to the Service {metadata['namespace']}/{name}"
         if metadata["namespace"] != namespace:

@@ -86,7 +86,6 @@ def pod_spec(
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
-        "env": _environment(name, environment, secrets, fields),
         "resources": _resources(resources),
         "lifecycle": {"preStop": {"sleep": {"seconds": drain_s}}},
         "securityContext": {
@@ -97,6 +96,9 @@ def pod_spec(
         "volumeMounts": _mounts({FILES: files, SECRET_FILES: secret_files}, writable),
         **{field: _probe(probe) for field, probe in asked.items() if probe},
     }
+    # The API server leaves out what is empty, which would be found to differ ever after.
+    if told := _environment(name, environment, secrets, fields):
+        container["env"] = told
     if command:
         container["command"] = list(command)
     spec: dict[str, Any] = {
