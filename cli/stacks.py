@@ -52,9 +52,10 @@ def images(estate: Estate, stacks: list[str] | None) -> tuple[Image, ...]:
 
     if PLATFORM not in [name for name in stack_names(estate) if not stacks or name in stacks]:
         return ()
+    from stacks.images import needed
     from tools.oci import build
 
-    return tuple(build.build(service, say) for service in build.services())
+    return tuple(build.build(name, say) for name in needed(estate))
 
 
 def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:

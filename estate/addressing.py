@@ -12,8 +12,8 @@ Rules (both families alike):
 - a service's anycast address has the service's number in `networks.services`;
 - a cluster's pods are in the site's `number`-th /16 and /56 of `kubernetes.pods`, a node's in its own number-th /24 and
   /64 of that; its Services in the site's `number`-th /20 and /112 of `kubernetes.cluster_ips`, of which the API has
-  the first, and a service of ours the one that comes its number after that: among the first 256, which Kubernetes
-  gives to nobody by itself.
+  the first, and a service of ours the one that comes its number after that, a bureau's gateway 200 later: among the
+  first 256, which Kubernetes gives to nobody by itself.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from estate.model import Estate, Host, Kind, Link, Pool, Site
 MANAGEMENT_FIRST = 11
 OPERATOR = 1
 PEER_LOOPBACKS = 100
+GATEWAYS = 200
 
 
 class AddressError(ValueError):
@@ -76,6 +77,8 @@ class ClusterNetworks:
     """Each node's part of `pods`, by host."""
     services: dict[str, Dual]
     """Where the nodes reach the pods of a service of ours: the fixed address of its Service, by service."""
+    gateways: dict[str, Dual]
+    """The same of the bureaus' gateways, by bureau."""
 
     @property
     def api(self) -> Dual:
@@ -266,12 +269,17 @@ def _cluster(estate: Estate, site: str) -> ClusterNetworks:
         site=site,
         pods=pods,
         cluster_ips=own,
-        services={s.name: Dual(ipv4=own.ipv4[1 + s.number], ipv6=own.ipv6[1 + s.number]) for s in estate.services},
+        services={service.name: _fixed(own, service.number) for service in estate.services},
+        gateways={b.name: _fixed(own, GATEWAYS + b.gateway.number) for b in estate.bureaus if b.gateway},
         nodes={
             host.name: _split(Pool(ipv4=pods.ipv4, ipv6=pods.ipv6), (24, 64), host.number, "kubernetes.pods")
             for host in estate.nodes_at(site)
         },
     )
+
+
+def _fixed(own: DualNetwork, number: int) -> Dual:
+    return Dual(ipv4=own.ipv4[1 + number], ipv6=own.ipv6[1 + number])
 
 
 def _split(pool: Pool, lengths: tuple[int, int], number: int, key: str) -> DualNetwork:

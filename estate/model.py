@@ -16,6 +16,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")]
 LinkName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,13}[a-z0-9])?$")]
 """A link's name is also the interface's name on both routers: Linux allows 15 characters."""
 
+HOST_NAME = r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
+"""A whole name of the DNS, as browsers ask for it."""
+HostName = Annotated[str, Field(pattern=f"^{HOST_NAME}$", max_length=253)]
+
 Asn = Annotated[int, Field(ge=1, le=4294967294, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
@@ -215,12 +219,38 @@ class Quota(Value):
     """Two more than run are needed for a new version: one that starts, one that ends and counts until it is gone."""
 
 
+class Backend(Value):
+    """Pods of the bureau's own, by their label `app.kubernetes.io/name`, and the port on which they listen."""
+
+    pods: Name
+    port: Annotated[int, Field(ge=1024, le=65535, strict=True)]
+
+
+class Gateway(Value):
+    """The way in to a bureau's own workloads: pods in its namespace that end TLS, out of its quota."""
+
+    number: Annotated[int, Field(ge=1, le=50, strict=True)]
+    """Place among the fixed addresses of a cluster."""
+    hosts: dict[HostName, Backend] = Field(min_length=1)
+    """Where requests go, by the host name that they ask for."""
+    replicas: Annotated[int, Field(ge=2, le=20, strict=True)] = 2
+    cpus: Positive = 0.1
+    memory_mib: Annotated[int, Field(ge=48, strict=True)] = 64
+    """Of each pod; at every site with a cluster there are `replicas` of them."""
+
+
 class Bureau(Value):
     """A part of the city's government that has workloads here: a namespace of its name on every cluster."""
 
     name: Name
     title: Title
     quota: Quota
+    gateway: Gateway | None = None
+
+    @property
+    def gateway_name(self) -> str:
+        """Of the gateway's Service and pods, in the bureau's namespace."""
+        return f"{self.name}-gateway"
 
     @property
     def group(self) -> str:

@@ -140,9 +140,9 @@ def bureaus(estate: Estate, lang: Language) -> Table:
     """What each bureau may use at every site with a cluster, what that takes in all, and its share of the smallest."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("名称", "中文", "服务", "每中心处理器", "每中心内存 MiB", "每中心 Pod", "合计处理器",
-               "合计内存 MiB", "占容量"),
+               "合计内存 MiB", "占容量", "网关"),
         "en": ("name", "title", "services", "CPUs at each site", "MiB at each site", "pods at each site", "CPUs in all",
-               "MiB in all", "of the capacity"),
+               "MiB in all", "of the capacity", "gateway"),
     }  # fmt: skip
     rows = tuple(
         (
@@ -155,6 +155,7 @@ def bureaus(estate: Estate, lang: Language) -> Table:
             f"{bureau.quota.cpus * len(estate.clusters):g}",
             str(bureau.quota.memory_mib * len(estate.clusters)),
             f"{max(shares(estate, bureau).values(), default=0):.0%}",
+            listed(list(bureau.gateway.hosts), lang) if bureau.gateway else "",
         )
         for bureau in estate.bureaus
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 OPERATOR = "operator"
-"""Key in `Secrets.certificates` of the operator's own client certificate; all other keys are host names."""
+"""Key in `Secrets.certificates` of the operator's own client certificate; the others are hosts' names and gateways'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Secrets:
     authority: str
     """The estate authority's certificate, PEM. Its key never reaches a host."""
     certificates: Mapping[str, Certificate]
-    """By host name, for every own host, and `OPERATOR`."""
+    """By host name, for every own host, `OPERATOR`, and by `playbooks.render.pki.gateway_certificate`."""
     passwords: Passwords
     clusters: Mapping[str, ClusterSecrets] = field(default_factory=dict)
     """By site, for every Kubernetes cluster."""

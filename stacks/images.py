@@ -9,10 +9,18 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from estate.model import Estate
+from playbooks.render import gateway
 from stacks import workspace
 from workstation.oci import Image
 
 Plain = dict[str, str]
+
+
+def needed(estate: Estate) -> tuple[str, ...]:
+    """Names of the images that the estate's pods are started from."""
+    gateways = (gateway.IMAGE,) if any(bureau.gateway for bureau in estate.bureaus) else ()
+    return (*(service.name for service in estate.services), *gateways)
 
 
 def as_plain(images: Iterable[Image]) -> list[Plain]:

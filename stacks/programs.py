@@ -15,6 +15,7 @@ from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
 from playbooks.hostplan import HostInput
 from playbooks.secrets import Secrets as SecretValues
+from stacks import images
 from stacks.checkpoints import PROJECT as PROJECT
 from stacks.components.hosts import Hosts, in_order
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
@@ -42,7 +43,7 @@ class Context:
     secrets_exist: bool = True
     """Whether the data stack has made the secrets."""
     images: Mapping[str, Image] = field(default_factory=dict)
-    """What pods are started from, by service: built before the program is run."""
+    """What pods are started from, by name: built before the program is run."""
     clusters: frozenset[str] = field(default_factory=frozenset)
     """Sites whose Kubernetes cluster has been brought up: a preview asks no other."""
 
@@ -81,7 +82,7 @@ def program(context: Context, stack: str) -> Callable[[], None]:
     """
     if stack not in stack_names(context.estate):
         raise KeyError(f"unknown stack {stack!r}; known: {', '.join(stack_names(context.estate))}")
-    unbuilt = [service.name for service in context.estate.services if service.name not in context.images]
+    unbuilt = [name for name in images.needed(context.estate) if name not in context.images]
     if stack == PLATFORM and unbuilt:
         raise GovcloudError(
             f"there is no image of {', '.join(unbuilt)} yet", "run `./govcloud plan`: it builds the images first"
@@ -168,8 +169,9 @@ def _made(values: SecretValues | None) -> SecretValues:
 
 
 def _with_unmade(found: SecretValues, missing: SecretValues) -> SecretValues:
-    """A preview shows a cluster that the estate has just got, before the data stack has made its secrets."""
-    return replace(found, clusters={**missing.clusters, **found.clusters})
+    """A preview shows what the estate has just got, before the data stack has made its secrets."""
+    certificates = {**missing.certificates, **found.certificates}
+    return replace(found, certificates=certificates, clusters={**missing.clusters, **found.clusters})
 
 
 def _cluster_leaves(context: Context) -> dict[str, ClusterLeaves]:

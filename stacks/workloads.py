@@ -13,11 +13,13 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from playbooks.render import approval
+from estate.model import Bureau
+from playbooks.render import approval, gateway, pki
 from playbooks.render.kubernetes import REGISTRY_PORT, image_reference, operator_kubeconfig
 from playbooks.secrets import OPERATOR
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.approval import Approval, ApprovalArgs
+from stacks.components.gateway import gateway_of
 from stacks.components.images import Images, ImagesArgs, RegistryArgs
 from stacks.components.tenancy import tenancies
 from stacks.programs import PLATFORM, Context, address_of, stack_hosts
@@ -76,8 +78,39 @@ def _services(
     assert cluster, "only sites with a cluster are declared"
     bureaus = tenancies(context.estate, cluster, opts)
     place = bureaus[context.estate.service(approval.SERVICE).bureau]
-    after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[place]))
-    return [*bureaus.values(), Approval(approval.SERVICE, args, after)]
+    gateways = [
+        _gateway(context, site, bureau, secrets, _after(opts, bureaus[bureau.name]))
+        for bureau in context.estate.bureaus
+        if bureau.gateway
+    ]
+    return [*bureaus.values(), Approval(approval.SERVICE, args, _after(opts, place)), *gateways]
+
+
+def _gateway(
+    context: Context,
+    site: str,
+    bureau: Bureau,
+    secrets: pulumi.Output[SecretValues],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Resource:
+    def bundle(values: SecretValues) -> str:
+        own = values.certificates.get(pki.gateway_certificate(bureau.name))
+        if own is None:
+            raise pulumi.RunError(f"there is no certificate of {bureau.gateway_name} yet: run `./govcloud up data`")
+        return own.cert + own.key
+
+    image, address = context.images[gateway.IMAGE], context.plan.clusters[site].gateways[bureau.name]
+    return gateway_of(
+        bureau,
+        image=image_reference(image.name, image.digest),
+        bundle=secrets.apply(bundle),
+        cluster_ips=(str(address.ipv4), str(address.ipv6)),
+        opts=opts,
+    )
+
+
+def _after(opts: pulumi.ResourceOptions, first: pulumi.Resource) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[first]))
 
 
 def _provider(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from estate.checks import capacity, names, paths, prefixes, quorum, references
+from estate.checks import capacity, gateways, names, paths, prefixes, quorum, references
 from estate.checks.breach import Breach, Breaches
 from estate.model import Estate
 from estate.problems import Problem, Source
@@ -35,6 +35,7 @@ IDENTITIES: tuple[Rule, ...] = (
     references.clusters,
     references.cluster_versions,
     references.needed_disks,
+    gateways.unique_gateway_numbers,
 )
 RULES: tuple[Rule, ...] = (
     *IDENTITIES,
@@ -60,6 +61,9 @@ RULES: tuple[Rule, ...] = (
     capacity.quotas_cover_services,
     capacity.quotas_fit_every_site,
     capacity.quotas_hold_pods,
+    gateways.unique_hosts,
+    gateways.reachable_backends,
+    gateways.gateways_on_clusters,
 )
 COMPUTED: tuple[Rule, ...] = (prefixes.large_enough, prefixes.unique_addresses)
 """Rules over the computed address plan. They need known references, so they wait until `IDENTITIES` hold."""

@@ -60,12 +60,15 @@ def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
 
 
 def quotas_hold_pods(estate: Estate) -> Breaches:
-    """At every site a bureau's quota holds its services' pods while a version changes: of each service one more that
-    comes and one that goes."""
+    """At every site a bureau's quota holds its services' and its gateway's pods while a version changes: of each one
+    more that comes and one that goes."""
     for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
         for index, bureau in enumerate(estate.bureaus):
-            pods = [s.pods for s in estate.services_of(bureau.name) if site in s.pods.replicas]
-            counts = [pod.replicas[site] + CHANGING for pod in pods]
+            services = [s.pods for s in estate.services_of(bureau.name) if site in s.pods.replicas]
+            gateway = bureau.gateway
+            pods = [*services, gateway] if gateway else services
+            counts = [pod.replicas[site] + CHANGING for pod in services]
+            counts += [gateway.replicas + CHANGING] if gateway else []
             for field, unit in {**QUOTAS, "pods": "pods"}.items():
                 each = [1 if field == "pods" else getattr(pod, field) for pod in pods]
                 allowed, needed = getattr(bureau.quota, field), sum(map(operator.mul, each, counts))

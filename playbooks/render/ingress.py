@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host
 from playbooks.hostplan import File, RoleInput, Unit
-from playbooks.render import approval, kubernetes_node, nftables
+from playbooks.render import approval, haproxy, kubernetes_node, nftables
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.render.text import banner, lines
 from playbooks.secrets import Secrets
@@ -41,7 +41,7 @@ SYSCTLS = {
     "net.ipv6.ip_nonlocal_bind": "1",
 }
 
-HEAD = """\
+HEAD = f"""\
 # Ingress. Written by govcloud: the next `govcloud up` restores it.
 global
     log stdout format raw daemon notice
@@ -51,58 +51,28 @@ global
     stats socket /run/haproxy/admin.sock mode 660 level admin
     maxconn 8000
     hard-stop-after 10s
-    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
-    ssl-default-bind-ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305
+{haproxy.TLS}
+{haproxy.DEFAULTS}"""
 
-defaults
-    log global
-    option dontlognull
-    option clitcpka
-    option srvtcpka
-    clitcpka-idle 5s
-    clitcpka-intvl 1s
-    clitcpka-cnt 3
-    srvtcpka-idle 2s
-    srvtcpka-intvl 1s
-    srvtcpka-cnt 2
-    timeout connect 1s
-    timeout check 2s
-    timeout queue 1s
-    timeout http-request 10s
-    timeout http-keep-alive 60s
-    timeout client 60s
-    timeout server 10s
-"""
-
-CITIZENS_RULES = """\
+CITIZENS_RULES = f"""\
     mode http
     # A body is gathered here first: slow senders take no place in the service.
     option http-buffer-request
-    http-request return status 404 content-type "application/json; charset=utf-8" \
-string '{"code":"path_unknown","message":"没有这个页面。","message_en":"There is no such page."}' \
-if { path -m beg /metrics }
-    http-request set-header X-Forwarded-Proto https
-    http-response set-header Strict-Transport-Security "max-age=31536000"
+    http-request return {haproxy.saying(404, "path_unknown", "没有这个页面。", "There is no such page.")} \
+if {{ path -m beg /metrics }}
+{haproxy.ENDED_HERE}\
     http-response set-header X-Govcloud-Site %(site)s
-    use_backend probes if { path /healthz /readyz /writez }
+    use_backend probes if {{ path /healthz /readyz /writez }}
     use_backend applications if METH_POST
 """
 
-SERVICE_DOWN = """\
-    http-error status %(status)d content-type "application/json; charset=utf-8" \
-string '{"code":"site_down","message":"本中心暂时无法办理，请稍后用同一编号重试，不会重复办理。",\
-"message_en":"This site cannot answer now. Retry with the same key."}' \
-hdr Retry-After 1 hdr X-Govcloud-Site %(site)s
-"""
+DOWN_ZH = "本中心暂时无法办理，请稍后用同一编号重试，不会重复办理。"
+DOWN_EN = "This site cannot answer now. Retry with the same key."
 
-RETRIES = """\
+RETRIES = f"""\
     # A pod that is gone or goes before it has answered: the next connection leads to another. It is safe to ask twice,
     # because an application's key makes the second answer the first one; whoever has no key is refused.
-    retries 6
-    retry-on conn-failure empty-response
-    # On this very host; also the pause before a connection is tried again.
-    timeout connect 400ms
-"""
+{haproxy.RETRY}"""
 
 
 def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
@@ -169,7 +139,9 @@ def _service(estate: Estate, plan: AddressPlan, host: Host) -> str:
         address = plan.service_cluster_ip(host.at, approval.SERVICE).ipv4
         return f"    server pods {_socket(address, approval.PORT)} {options}\n"
 
-    common = RETRIES + "".join(SERVICE_DOWN % {"status": status, "site": host.at} for status in (502, 503, 504))
+    down = (haproxy.saying(status, "site_down", DOWN_ZH, DOWN_EN) for status in (502, 503, 504))
+    headers = f"hdr Retry-After 1 hdr X-Govcloud-Site {host.at}"
+    common = RETRIES + "".join(f"    http-error {answer} {headers}\n" for answer in down)
     return (
         "backend approval\n"
         "    mode http\n"

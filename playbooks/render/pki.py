@@ -43,13 +43,28 @@ class Leaf:
 
 
 def leaves(estate: Estate, plan: AddressPlan) -> tuple[Leaf, ...]:
-    """One for each host of ours, in declared order, and the operator's."""
+    """One for each host of ours, in declared order, the operator's, and one for each bureau's gateway."""
     hosts = (
         Leaf(name=host.name, subject=host.name, sans=_sans(estate, plan, host), usages=("server", "client"))
         for host in estate.own_hosts
     )
     operator = Leaf(name=OPERATOR, subject=OPERATOR, sans=(OPERATOR,), usages=("client",))
-    return (*hosts, operator)
+    gateways = (
+        Leaf(
+            name=gateway_certificate(bureau.name),
+            subject=bureau.gateway_name,
+            sans=tuple(bureau.gateway.hosts),
+            usages=("server",),
+        )
+        for bureau in estate.bureaus
+        if bureau.gateway
+    )
+    return (*hosts, operator, *gateways)
+
+
+def gateway_certificate(bureau: str) -> str:
+    """Key of the certificate with which the bureau's gateway serves all its host names, at every site."""
+    return f"gateway-of-{bureau}"
 
 
 def role_input(

@@ -18,7 +18,7 @@ Manifest = Any
 CONFIGURED = "govcloud/configured"
 """Annotation with the fingerprint of what a pod has read."""
 CONTAINER = "main"
-FILES = "files"
+FILES, SECRET_FILES = "files", "secret-files"
 PORT_NAME = "http"
 USER = 65532
 """As in the images that `tools.oci` builds; `restricted` wants one that is not root."""
@@ -29,6 +29,8 @@ class Probe:
     """A question over HTTP; anything from 200 to 399 within `timeout_s` is a yes. `failures` in a row are a no."""
 
     path: str
+    port: int = 0
+    """0: that on which requests come."""
     period_s: int = 2
     timeout_s: int = 1
     failures: int = 2
@@ -71,19 +73,19 @@ def pod_spec(
     secrets: tuple[str, ...],
     fields: Mapping[str, str],
     files: tuple[str, ...],
+    secret_files: tuple[str, ...],
     writable: tuple[str, ...],
     drain_s: int,
     grace_s: int,
     priority_class: str,
 ) -> Manifest:
-    """The pod of a workload; `secrets` are keys of its Secret, `files` paths in its ConfigMap."""
+    """The pod of a workload; `secrets` are keys of its Secret, the files paths in its ConfigMap and its Secret."""
     asked = {"readinessProbe": ready, "livenessProbe": alive, "startupProbe": started}
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
-        "env": _environment(name, environment, secrets, fields),
         "resources": _resources(resources),
         "lifecycle": {"preStop": {"sleep": {"seconds": drain_s}}},
         "securityContext": {
@@ -91,9 +93,12 @@ def pod_spec(
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        "volumeMounts": _mounts(files, writable),
+        "volumeMounts": _mounts({FILES: files, SECRET_FILES: secret_files}, writable),
         **{field: _probe(probe) for field, probe in asked.items() if probe},
     }
+    # The API server leaves out what is empty, which would be found to differ ever after.
+    if told := _environment(name, environment, secrets, fields):
+        container["env"] = told
     if command:
         container["command"] = list(command)
     spec: dict[str, Any] = {
@@ -119,7 +124,7 @@ def pod_spec(
             }
         ],
         "containers": [container],
-        "volumes": _volumes(name, files, writable),
+        "volumes": _volumes(name, files, secret_files, writable),
     }
     if priority_class:
         spec["priorityClassName"] = priority_class
@@ -147,24 +152,32 @@ def _resources(wanted: Resources) -> dict[str, Any]:
 
 def _probe(probe: Probe) -> dict[str, Any]:
     return {
-        "httpGet": {"path": probe.path, "port": PORT_NAME},
+        "httpGet": {"path": probe.path, "port": probe.port or PORT_NAME},
         "periodSeconds": probe.period_s,
         "timeoutSeconds": probe.timeout_s,
         "failureThreshold": probe.failures,
     }
 
 
-def _mounts(files: tuple[str, ...], writable: tuple[str, ...]) -> list[dict[str, Any]]:
+def _mounts(files: Mapping[str, tuple[str, ...]], writable: tuple[str, ...]) -> list[dict[str, Any]]:
     """File by file (`subPath`): a folder as a whole would change under running pods."""
     return [
-        *({"name": FILES, "mountPath": path, "subPath": file_key(path), "readOnly": True} for path in files),
+        *(
+            {"name": volume, "mountPath": path, "subPath": file_key(path), "readOnly": True}
+            for volume, paths in files.items()
+            for path in paths
+        ),
         *({"name": _scratch(index), "mountPath": path} for index, path in enumerate(writable)),
     ]
 
 
-def _volumes(name: str, files: tuple[str, ...], writable: tuple[str, ...]) -> list[dict[str, Any]]:
+def _volumes(
+    name: str, files: tuple[str, ...], secret_files: tuple[str, ...], writable: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    secret = {"secretName": name, "defaultMode": 0o440}  # a key is read by the pod's own account
     return [
         *([{"name": FILES, "configMap": {"name": name}}] if files else []),
+        *([{"name": SECRET_FILES, "secret": secret}] if secret_files else []),
         *({"name": _scratch(index), "emptyDir": {"sizeLimit": "64Mi"}} for index in range(len(writable))),
     ]
 

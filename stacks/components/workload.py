@@ -50,8 +50,8 @@ class WorkloadArgs:
     """What runs, how much of it, and what it is told.
 
     An environment variable's text may name others as `$(NAME)`: those of `fields` and `secrets`, and earlier ones of
-    `environment`. `fields` are paths in the pod's own object, such as `status.hostIP`. `files` are read-only, by
-    absolute path.
+    `environment`. `fields` are paths in the pod's own object, such as `status.hostIP`. `files` and `secret_files` are
+    read-only, by absolute path.
     """
 
     namespace: pulumi.Input[str]
@@ -73,6 +73,7 @@ class WorkloadArgs:
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    secret_files: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     writable: tuple[str, ...] = ("/tmp",)
     """Folders that a pod may write to and that go with it; everything else is read-only."""
     front: Front | None = None
@@ -93,7 +94,7 @@ class WorkloadArgs:
             raise ValueError(f"min_available is {self.min_available} of {self.replicas}; it must be less")
         if self.drain_s >= self.grace_s:
             raise ValueError(f"a pod drains for {self.drain_s} s but is ended after {self.grace_s} s; give it more")
-        if unnamed := [path for path in (*self.files, *self.writable) if not path.startswith("/")]:
+        if unnamed := [path for path in (*self.files, *self.secret_files, *self.writable) if not path.startswith("/")]:
             raise ValueError(f"{unnamed[0]!r} is no absolute path")
 
 
@@ -116,13 +117,14 @@ class Workload(pulumi.ComponentResource):
         if args.files:
             data = {file_key(path): text for path, text in args.files.items()}
             before.append(k8s.core.v1.ConfigMap(f"{name}-files", metadata=metadata, data=data, opts=options()))
-        if args.secrets:
+        if args.secrets or args.secret_files:
+            kept = {**args.secrets, **{file_key(path): text for path, text in args.secret_files.items()}}
             before.append(
                 k8s.core.v1.Secret(
                     f"{name}-secrets",
                     metadata=metadata,
                     type="Opaque",
-                    string_data=pulumi.Output.secret(dict(args.secrets)),
+                    string_data=pulumi.Output.secret(kept),
                     opts=options(),
                 )
             )
@@ -154,7 +156,8 @@ class Workload(pulumi.ComponentResource):
 
 def _deployment(name: str, args: WorkloadArgs) -> Manifest:
     """No pod goes before another is ready in its place."""
-    read = pulumi.Output.all(dict(args.files), dict(args.secrets))
+    secret_files = (dict(args.secret_files),) if args.secret_files else ()  # nobody's pods change for having none
+    read = pulumi.Output.all(dict(args.files), dict(args.secrets), *secret_files)
     return {
         "replicas": args.replicas,
         "selector": {"matchLabels": labels_of(name)},
@@ -176,6 +179,7 @@ def _deployment(name: str, args: WorkloadArgs) -> Manifest:
                 secrets=tuple(args.secrets),
                 fields=args.fields,
                 files=tuple(args.files),
+                secret_files=tuple(args.secret_files),
                 writable=args.writable,
                 drain_s=args.drain_s,
                 grace_s=args.grace_s,

@@ -1,4 +1,5 @@
-"""Building a service's image: two layers, the interpreter's and the service's, so that a new version moves little."""
+"""Building images. A service's has two layers, the interpreter's and the service's, so that a new version moves little;
+that of a program is a Debian package with what it runs on."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import command, digest, wheels
+from tools import command, digest
 from tools.image import bake
 from tools.oci import contents, layout
 from workstation import paths
@@ -18,11 +19,8 @@ USER = 65532
 ENVIRONMENTS = "opt/govcloud"
 PASSWD = f"root:x:0:0:root:/:/usr/sbin/nologin\nservice:x:{USER}:{USER}:service:/:/usr/sbin/nologin\n"
 GROUP = f"root:x:0:\nservice:x:{USER}:\n"
-
-
-def services() -> tuple[str, ...]:
-    """Names of the services that get an image."""
-    return tuple(service.name for service in wheels.services())
+PROGRAMS = {"haproxy": {"Entrypoint": ["/usr/sbin/haproxy"], "StopSignal": "SIGUSR1"}}
+"""By package; SIGUSR1 lets HAProxy finish what it has begun."""
 
 
 def folder(service: str) -> Path:
@@ -33,7 +31,7 @@ def folder(service: str) -> Path:
 
 
 def build(service: str, on_progress: Callable[[str], None] = lambda _: None) -> Image:
-    """The service's image, made unless it is there. GovcloudError where the base image does not hold the service."""
+    """An image, made unless it is there. GovcloudError where the base image does not hold what belongs in it."""
     target = folder(service)
     if not target.is_dir():
         _make(service, target, on_progress)
@@ -42,20 +40,24 @@ def build(service: str, on_progress: Callable[[str], None] = lambda _: None) -> 
 
 def _make(service: str, target: Path, on_progress: Callable[[str], None]) -> None:
     base, fresh = bake.current(), target.with_name(".new")
-    if not (base / ENVIRONMENTS / service).is_dir():
-        raise GovcloudError(f"the base image holds no service {service}", "run ./govcloud setup: it bakes a new one")
+    installed = contents.packages((base / "var/lib/dpkg/status").read_text(encoding="utf-8"))
+    program, own = service in PROGRAMS, f"{ENVIRONMENTS}/{service}"
+    if not (service in installed if program else (base / own).is_dir()):
+        raise GovcloudError(f"the base image holds no {service}", "run ./govcloud setup: it bakes a new one")
     shutil.rmtree(fresh, ignore_errors=True)
     tree = fresh / "tree"
     tree.mkdir(parents=True)
-    on_progress(f"{service}: gathering the interpreter and the service")
-    stage(base, service, tree)
+    on_progress(f"{service}: gathering it and what it runs on")
+    stage(base, contents.closure(installed, service if program else contents.ROOT_PACKAGE), tree)
+    if not program:
+        _environment(base / own, tree / own)
+        _compile(tree)
     on_progress(f"{service}: writing its layers")
     image = fresh / "image"
     image.mkdir()
-    layers = [
-        layout.layer(image, tree, lambda path: not path.startswith(f"{ENVIRONMENTS}/")),
-        layout.layer(image, tree, lambda path: path.startswith(f"{ENVIRONMENTS}/")),
-    ]
+    layers = [layout.layer(image, tree, lambda path: not path.startswith(f"{ENVIRONMENTS}/"))]
+    if not program:
+        layers.append(layout.layer(image, tree, lambda path: path.startswith(f"{ENVIRONMENTS}/")))
     layout.finish(image, layers, settings(service))
     shutil.rmtree(target, ignore_errors=True)
     image.rename(target)
@@ -64,6 +66,8 @@ def _make(service: str, target: Path, on_progress: Callable[[str], None]) -> Non
 
 def settings(service: str) -> dict[str, object]:
     """What is started, as whom."""
+    if service in PROGRAMS:
+        return {"User": f"{USER}:{USER}", "Env": ["PATH=/usr/bin:/usr/sbin"], "WorkingDir": "/", **PROGRAMS[service]}
     return {
         "User": f"{USER}:{USER}",
         "Entrypoint": [f"/{ENVIRONMENTS}/{service}/bin/python", "-m", service],
@@ -72,21 +76,18 @@ def settings(service: str) -> dict[str, object]:
     }
 
 
-def stage(base: Path, service: str, tree: Path) -> None:
-    """Fill `tree` with the root file system of the image."""
+def stage(base: Path, packages: tuple[str, ...], tree: Path) -> None:
+    """Fill `tree` with a root file system of these packages."""
     for name in ("etc", "proc", "sys", "dev", "tmp", *(f"usr/{name}" for name in contents.MERGED)):
         (tree / name).mkdir(parents=True, exist_ok=True)
     (tree / "tmp").chmod(0o1777)
     for name in contents.MERGED:
         (tree / name).symlink_to(f"usr/{name}")
-    installed = contents.packages((base / "var/lib/dpkg/status").read_text(encoding="utf-8"))
-    for path in contents.files(base, contents.closure(installed)):
+    for path in contents.files(base, packages):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(base / path, tree / path, follow_symlinks=False)
     for name, text in (("passwd", PASSWD), ("group", GROUP)):
         (tree / "etc" / name).write_text(text)
-    _environment(base / ENVIRONMENTS / service, tree / ENVIRONMENTS / service)
-    _compile(tree)
 
 
 def _environment(source: Path, target: Path) -> None:

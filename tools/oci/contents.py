@@ -1,4 +1,4 @@
-"""What of the base image a Python service needs: the interpreter's packages, and the service's own environment."""
+"""What of the base image an image needs: a package with all that it runs on, and a service's own environment."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 ROOT_PACKAGE = "python3"
-NOT_AT_RUN_TIME = frozenset({"dpkg", "media-types", "readline-common"})
-"""Wanted by Python's packages to install and to configure, not to run."""
+NOT_AT_RUN_TIME = frozenset(
+    {"adduser", "dpkg", "init-system-helpers", "lsb-base", "media-types", "readline-common"},
+)
+"""Wanted by packages to install and to configure, not to run."""
 
 MERGED = ("bin", "sbin", "lib", "lib64")
 """Links to the same below /usr."""

@@ -51,7 +51,7 @@ def required() -> list[tuple[str | int, ...]]:
     found = [
         path
         for path in fields()
-        if path[-1] != "ready" and not (path[0] in ("hosts", "kubernetes") and path[-1] in optional)
+        if path[-1] not in ("ready", "gateway") and not (path[0] in ("hosts", "kubernetes") and path[-1] in optional)
     ]
     assert len(found) > 50
     return found

@@ -61,6 +61,26 @@ def another_bureau(name: str, **quota: Any) -> Spoil:
     return lambda d: d["bureaus"].append(entry)
 
 
+HOSTS = {"records.planning.govcloud": {"pods": "records", "port": 8080}}
+
+
+def gateway(hosts: dict[str, Any] = HOSTS, number: int = 1, pods: int = 4) -> Spoil:
+    """A bureau beside the one that there is, with a gateway that is in order."""
+
+    def spoil(d: Document) -> None:
+        another_bureau("planning", cpus=0.4, memory_mib=256, pods=pods)(d)
+        d["bureaus"][-1]["gateway"] = {"number": number, "hosts": hosts}
+
+    return spoil
+
+
+def another_gateway(d: Document) -> None:
+    """At the same number and with the same host as the one that there is."""
+    gateway()(d)
+    another_bureau("housing", cpus=0.4, memory_mib=256, pods=4)(d)
+    d["bureaus"][-1]["gateway"] = {"number": 1, "hosts": HOSTS}
+
+
 def second_member_in_futian(d: Document) -> None:
     """A standby beside the primary."""
     host = {**named(d["hosts"], "futian-data1"), "name": "futian-data2", "number": 22, "etcd_votes": 0}
@@ -167,6 +187,17 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("quotas beyond a site's processors", lambda d: [another_bureau("planning", cpus=0.75)(d), cluster("shaoguan")(d)], "bureaus[1](planning).quota.cpus", "0.75", "shaoguan have left, 0.5 processors"),
     ("a quota beyond a site's memory", lambda d: [put("bureaus", "human-resources", quota={"cpus": 1.5, "memory_mib": 65536, "pods": 8})(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.memory_mib", "65536", "futian have left"),
     ("a quota of no pods", another_bureau("planning", pods=0), "bureaus[1](planning).quota.pods", "0", "greater than or equal to 1"),
+    ("a gateway's host that DNS refuses", gateway({"Records_1.govcloud": HOSTS["records.planning.govcloud"]}), "bureaus[1](planning).gateway.hosts.Records_1.govcloud.[key]", "'Records_1.govcloud'", "lower-case letters"),
+    ("a gateway's host that is an address", gateway({"10.64.1.11": HOSTS["records.planning.govcloud"]}), "bureaus[1](planning).gateway.hosts.10.64.1.11.[key]", "'10.64.1.11'", "lower-case letters"),
+    ("a gateway without hosts", gateway({}), "bureaus[1](planning).gateway.hosts", "{}", "at least 1"),
+    ("a gateway to a port of root", gateway({"records.govcloud": {"pods": "records", "port": 80}}), "bureaus[1](planning).gateway.hosts.records.govcloud.port", "80", "greater than or equal to 1024"),
+    ("a gateway to another bureau's pods", gateway({"records.govcloud": {"pods": "approval", "port": 8080}}), "bureaus[1](planning).gateway.hosts.records.govcloud.pods", "approval", "a service of human-resources"),
+    ("a gateway to itself", gateway({"records.govcloud": {"pods": "planning-gateway", "port": 8443}}), "bureaus[1](planning).gateway.hosts.records.govcloud.pods", "planning-gateway", "name other pods"),
+    ("a gateway for a promised service's name", gateway({"approval.govcloud": HOSTS["records.planning.govcloud"]}), "bureaus[1](planning).gateway.hosts", "approval.govcloud", "the service approval already"),
+    ("a host of two gateways", another_gateway, "bureaus[2](housing).gateway.hosts", "records.planning.govcloud", "the bureau planning already"),
+    ("a gateway's number twice", another_gateway, "bureaus[2](housing).gateway.number", "1", "planning's gateway too"),
+    ("a gateway without a cluster", lambda d: [gateway()(d), cluster()(d)], "bureaus[1](planning).gateway", "", "add one to kubernetes.clusters"),
+    ("a quota without the gateway's pods", gateway(pods=3), "bureaus[1](planning).quota.pods", "3", "4 pods"),
     ("a city without memory", put("hosts", "nanshan-kube1", memory_mib=512), "hosts[5](nanshan-kube1).memory_mib", "512", "2048 MiB"),
 ]  # fmt: skip
 

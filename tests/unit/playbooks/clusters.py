@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from estate import versions
 from estate.addressing import plan
-from estate.model import Cluster, Estate
+from estate.model import Backend, Bureau, Cluster, Estate, Gateway, Quota, Title
 from playbooks.hostplan import File, RoleInput
 from playbooks.plan import host_input
 from playbooks.render import kubernetes_pki
+from playbooks.render.pki import gateway_certificate
 from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets, Passwords, Secrets
 
 OLD, VERSION = versions.KUBERNETES
@@ -28,13 +29,27 @@ def with_second_node(estate: Estate, site: str) -> Estate:
     return estate.model_copy(update={"hosts": (*estate.hosts, second)})
 
 
+def with_gateway(estate: Estate) -> Estate:
+    """And a bureau `planning` with a gateway to two workloads, under three names."""
+    records, maps = Backend(pods="records", port=8080), Backend(pods="maps", port=9000)
+    hosts = {"records.planning.govcloud": records, "maps.planning.govcloud": maps, "m.planning.govcloud": maps}
+    bureau = Bureau(
+        name="planning",
+        title=Title(zh="市规划和自然资源局", en="Planning"),
+        quota=Quota(cpus=0.5, memory_mib=256, pods=6),
+        gateway=Gateway(number=1, hosts=hosts),
+    )
+    return estate.model_copy(update={"bureaus": (*estate.bureaus, bureau)})
+
+
 def secrets_of(estate: Estate) -> Secrets:
     """Certificates and keys that say whose they are."""
+    gateways = [gateway_certificate(bureau.name) for bureau in estate.bureaus if bureau.gateway]
     return Secrets(
         authority="authority\n",
         certificates={
             name: Certificate(cert=f"cert of {name}\n", key=f"key of {name}\n")
-            for name in (*(host.name for host in estate.hosts), OPERATOR)
+            for name in (*(host.name for host in estate.hosts), OPERATOR, *gateways)
         },
         passwords=Passwords(replication="replication-password", approval_owner="owner", approval_app="app"),
         clusters={cluster.site: _cluster(estate, cluster.site) for cluster in estate.clusters},

@@ -15,6 +15,9 @@ from pulumi.runtime import mocks, rpc, settings
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
 
+CLUSTER_IP = "10.192.20.7"
+"""Of every Service that asks for no other."""
+
 
 @dataclass
 class Recorded:
@@ -47,6 +50,8 @@ class _Outputs(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         made = {"Authority": ("cert", "key"), "Certificate": ("cert", "key"), "Password": ("text",)}
         outputs = {key: f"{key} of {args.name}" for key in made.get(args.typ.rsplit(":", 1)[-1], ())}
+        if args.typ == "kubernetes:core/v1:Service":
+            outputs["spec"] = {"clusterIP": CLUSTER_IP, **args.inputs["spec"]}
         return args.name, {**args.inputs, **outputs}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:

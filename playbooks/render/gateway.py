@@ -1,0 +1,122 @@
+"""The gateway of a bureau: HAProxy in pods, which ends TLS and leads each request on by the host name that it asks for.
+
+A pod listens where everybody may, and needs nothing of its node. Where the routes lead is known when this is rendered:
+there is no name service in a cluster, so a route has the fixed address of its Service.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from estate.model import HOST_NAME
+from playbooks.render import haproxy
+
+IMAGE = "haproxy"
+"""Debian's package, and the image that is made of it."""
+CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
+BUNDLE_FILE = "/etc/haproxy/host.pem"
+COMMAND = ("/usr/sbin/haproxy", "-db", "-f", CONFIG_FILE)
+PORT, OBSERVED_PORT = 8443, 8405
+"""For requests, and for the kubelet's probes and the figures."""
+HEALTH = "/healthz"
+CONNECTIONS = 400
+"""Of one pod at once: each takes 50 KiB, and as much again of what the kernel counts as the pod's memory."""
+ENDS_WITHIN_S = 10
+"""A pod that ends finishes what it has begun; then it is over, whoever is still connected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A host name, and where in the cluster its requests go."""
+
+    host: str
+    service: str
+    address: str
+    port: int
+
+
+def refuse_hosts(hosts: Iterable[str]) -> None:
+    """ValueError for a name that DNS refuses, and for one that stands twice: no request could tell its routes apart."""
+    for host, count in Counter(hosts).items():
+        if len(host) > 253 or not re.fullmatch(HOST_NAME, host):
+            raise ValueError(f"{host!r} is no host name; use lower-case letters, digits and hyphens between dots")
+        if count > 1:
+            raise ValueError(f"there are {count} routes of {host}; keep one")
+
+
+def config_text(name: str, ways: Sequence[Way]) -> str:
+    """The whole configuration. Raises ValueError for host names that cannot be."""
+    refuse_hosts(way.host for way in ways)
+    return "\n".join([_head(name), haproxy.DEFAULTS, _requests(), _observed(), *map(_backend, ways), _unknown()])
+
+
+def _head(name: str) -> str:
+    return f"""\
+# Gateway {name}. Written by govcloud: the next `govcloud up` restores it.
+global
+    log stdout format raw daemon notice
+    nbthread 1
+    maxconn {CONNECTIONS}
+    hard-stop-after {ENDS_WITHIN_S}s
+{haproxy.TLS}"""
+
+
+def _requests() -> str:
+    return f"""\
+frontend requests
+    mode http
+    bind :::{PORT} v4v6 ssl crt {BUNDLE_FILE} alpn h2,http/1.1
+    # A pod that ends says so in its answers; whoever is idle is not cut off in the moment in which they ask again.
+    option idle-close-on-response
+    timeout http-keep-alive 5s
+    # A request is gathered here first, so that it can be sent once more, and slow senders take no place in a pod.
+    option http-buffer-request
+    http-request set-header X-Forwarded-For %[src]
+{haproxy.ENDED_HERE}\
+    # A backend has the name of its host; there is none of any other.
+    use_backend %[req.hdr(host),host_only,lower]
+    default_backend unknown
+"""
+
+
+def _observed() -> str:
+    return f"""\
+frontend observed
+    mode http
+    bind :::{OBSERVED_PORT} v4v6
+    monitor-uri {HEALTH}
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+    http-request deny deny_status 404
+"""
+
+
+def _backend(way: Way) -> str:
+    zh, en = "该服务暂时无法办理，请稍后重试。", "This service cannot answer now. Retry."
+    down = "".join(
+        f"    http-error {haproxy.saying(status, 'service_down', zh, en)} hdr Retry-After 1\n"
+        for status in (502, 503, 504)
+    )
+    return f"""\
+backend {way.host}
+    mode http
+    # Each request by a connection of its own: every pod is asked in its turn, and none has just closed it.
+    http-reuse never
+    option http-server-close
+    # What may have been done already is not asked for twice; that nobody has taken is tried again in any case.
+    http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
+{haproxy.RETRY}{down}\
+    server {way.service} {_socket(way.address, way.port)}
+"""
+
+
+def _unknown() -> str:
+    said = haproxy.saying(404, "host_unknown", "没有这个网站。", "There is no such host here.")
+    return f"backend unknown\n    mode http\n    http-request return {said}\n"
+
+
+def _socket(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ip_address(address).version == 6 else f"{address}:{port}"

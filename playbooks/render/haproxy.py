@@ -1,0 +1,51 @@
+"""What every HAProxy of the estate has in common, at a site's ingress and in a bureau's gateway: its TLS, its patience,
+and refusals that say why, in both languages."""
+
+from __future__ import annotations
+
+TLS = """\
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+    ssl-default-bind-ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305
+"""
+"""In `global`. The estate's keys are all of elliptic curves, so no other ciphers are of use."""
+
+DEFAULTS = """\
+defaults
+    log global
+    option dontlognull
+    option clitcpka
+    option srvtcpka
+    clitcpka-idle 5s
+    clitcpka-intvl 1s
+    clitcpka-cnt 3
+    srvtcpka-idle 2s
+    srvtcpka-intvl 1s
+    srvtcpka-cnt 2
+    timeout connect 1s
+    timeout check 2s
+    timeout queue 1s
+    timeout http-request 10s
+    timeout http-keep-alive 60s
+    timeout client 60s
+    timeout server 10s
+"""
+
+ENDED_HERE = """\
+    http-request set-header X-Forwarded-Proto https
+    http-response set-header Strict-Transport-Security "max-age=31536000"
+"""
+"""In the frontend at which TLS ends."""
+
+RETRY = """\
+    retries 6
+    retry-on conn-failure empty-response
+    # On this very host; also the pause before a connection is tried again.
+    timeout connect 400ms
+"""
+"""In a backend whose one server is a service's address in the cluster: the next connection leads to another pod."""
+
+
+def saying(status: int, code: str, zh: str, en: str) -> str:
+    """The rest of a line `http-request return` or `http-error` that answers with a reason."""
+    body = f'{{"code":"{code}","message":"{zh}","message_en":"{en}"}}'
+    return f"status {status} content-type \"application/json; charset=utf-8\" string '{body}'"

@@ -1,0 +1,144 @@
+"""A bureau's gateway: the way in to its workloads, which ends TLS in pods of its own in the bureau's namespace.
+
+A route leads to a Service, by the address that the cluster gave it. For a bureau of the estate those Services are made
+here, from what its entry says, and its people only label their pods: whatever they do to those, nothing here has to
+change, and nobody else's deployment waits for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from estate.model import Backend, Bureau
+from playbooks.render import gateway
+from stacks.components.children import child_options
+from stacks.components.pods import labels_of
+from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
+
+CITIZENS_PORT = 443
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Requests for `host` go to a port of a Service in the gateway's own namespace."""
+
+    host: str
+    service: k8s.core.v1.Service
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayArgs:
+    """`bundle` is the certificate of all hosts with its key, PEM, secret; another one means other pods.
+
+    Raises ValueError for hosts that no request can name, or not apart.
+    """
+
+    namespace: str
+    image: str
+    """Of HAProxy, with its digest."""
+    routes: tuple[Route, ...]
+    bundle: pulumi.Input[str]
+    replicas: int = 2
+    resources: Resources = field(default_factory=lambda: Resources(cpu_millis=100, memory_mib=64))
+    cluster_ips: tuple[str, ...] = ()
+    """Fixed addresses, where others must know them."""
+
+    def __post_init__(self) -> None:
+        gateway.refuse_hosts(route.host for route in self.routes)
+
+
+class Gateway(pulumi.ComponentResource):
+    """Pods that are ready when they can end TLS, whatever is behind them."""
+
+    workload: Workload
+
+    def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("govcloud:stacks:Gateway", name, None, opts)
+        ways = pulumi.Output.all(*(_way(args.namespace, route) for route in args.routes))
+        wanted = WorkloadArgs(
+            namespace=args.namespace,
+            image=args.image,
+            command=gateway.COMMAND,
+            replicas=args.replicas,
+            resources=args.resources,
+            port=gateway.PORT,
+            ready=Probe(path=gateway.HEALTH, port=gateway.OBSERVED_PORT, period_s=1, failures=3),
+            alive=Probe(path=gateway.HEALTH, port=gateway.OBSERVED_PORT, period_s=5, timeout_s=5, failures=6),
+            files={gateway.CONFIG_FILE: ways.apply(lambda found: gateway.config_text(name, found))},
+            secret_files={gateway.BUNDLE_FILE: pulumi.Output.secret(args.bundle)},
+            writable=(),
+            front=Front(port=CITIZENS_PORT, cluster_ips=args.cluster_ips),
+        )
+        self.workload = Workload(name, wanted, child_options(self, opts)())
+        self.register_outputs({})
+
+
+def gateway_of(
+    bureau: Bureau,
+    *,
+    image: str,
+    bundle: pulumi.Output[str],
+    cluster_ips: tuple[str, ...],
+    opts: pulumi.ResourceOptions,
+) -> Gateway:
+    """The gateway that the estate declares for the bureau, on the cluster to which `opts` lead."""
+    wanted = bureau.gateway
+    assert wanted, "the bureau has one"
+    services = {backend: _service(bureau, backend, opts) for backend in dict.fromkeys(wanted.hosts.values())}
+    args = GatewayArgs(
+        namespace=bureau.name,
+        image=image,
+        routes=tuple(
+            Route(host=host, service=services[backend], port=backend.port) for host, backend in wanted.hosts.items()
+        ),
+        bundle=bundle,
+        replicas=wanted.replicas,
+        resources=Resources(cpu_millis=round(wanted.cpus * 1000), memory_mib=wanted.memory_mib),
+        cluster_ips=cluster_ips,
+    )
+    return Gateway(bureau.gateway_name, args, opts)
+
+
+def _service(bureau: Bureau, backend: Backend, opts: pulumi.ResourceOptions) -> k8s.core.v1.Service:
+    """Nobody waits for its pods: they are the bureau's, which may not have any yet."""
+    name = f"{bureau.gateway_name}-{backend.pods}-{backend.port}"
+    return k8s.core.v1.Service(
+        name,
+        metadata={
+            "name": f"gateway-to-{backend.pods}-{backend.port}",
+            "namespace": bureau.name,
+            "annotations": {"pulumi.com/skipAwait": "true"},
+        },
+        spec={
+            "selector": labels_of(backend.pods),
+            "ports": [{"port": backend.port, "targetPort": backend.port, "protocol": "TCP"}],
+            "ipFamilyPolicy": "PreferDualStack",
+        },
+        opts=opts,
+    )
+
+
+def _way(namespace: str, route: Route) -> pulumi.Output[gateway.Way]:
+    """RunError where the Service is not there, is in another namespace, has no address or does not offer the port."""
+
+    def found(values: dict[str, Any]) -> gateway.Way:
+        metadata, spec = values["metadata"], values["spec"]
+        if not metadata:  # as `get` answers for what the cluster does not have
+            raise pulumi.RunError(f"the route of {route.host} leads to a Service that is not there; make it first")
+        name, ports = metadata["name"], [port["port"] for port in spec.get("ports") or ()]
+        said = f"the route of {route.host} leads to the Service {metadata['namespace']}/{name}"
+        if metadata["namespace"] != namespace:
+            raise pulumi.RunError(f"{said}, outside the gateway's namespace {namespace}; name one in it")
+        if (spec.get("cluster_ip") or "None") == "None":
+            raise pulumi.RunError(f"{said}, which has no address of its own; name one with a cluster IP")
+        if route.port not in ports:
+            offered = ", ".join(map(str, ports)) or "no port"
+            raise pulumi.RunError(f"{said}, which has no port {route.port} but {offered}; correct the route")
+        return gateway.Way(host=route.host, service=name, address=spec["cluster_ip"], port=route.port)
+
+    return pulumi.Output.all(metadata=route.service.metadata, spec=route.service.spec).apply(found)

@@ -1,0 +1,114 @@
+"""A bureau's gateway on a real API server: within the rules of its namespace, and rolled by another certificate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from estate.loader import load
+from estate.model import Cluster, Estate
+from playbooks.render import gateway
+from stacks.components.gateway import Gateway, GatewayArgs, Route, gateway_of
+from stacks.components.tenancy import tenancies
+from tests.integration.kubernetes.conftest import Declare, Desk, open_desk
+from tests.unit.playbooks.clusters import with_gateway
+from tests.waiting import until
+from tools.scratch import ScratchCluster
+
+CLUSTER = Cluster(site="futian", version="1.37.2")
+IMAGE = "registry.govcloud/haproxy@sha256:" + "0" * 64
+ADDRESS = "10.96.0.78"
+ESTATE = with_gateway(load())
+BUREAU = ESTATE.bureau("planning")
+NAME = BUREAU.gateway_name
+KEY = "hunter2hunter2"
+
+
+@pytest.fixture(scope="module")
+def city(cluster: ScratchCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """An operator at work in the bureau's namespace."""
+    with open_desk(cluster, tmp_path_factory.mktemp("city") / "home", BUREAU.name) as desk:
+        desk.settings = {"enable_config_map_mutable": True, "enable_secret_mutable": True}
+        yield desk
+
+
+def unawaited(made: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+    """There are no nodes, so no pod becomes ready."""
+    if made.type_.endswith((":Deployment", ":Service")):
+        annotations = {"pulumi.com/skipAwait": "true", **made.props["metadata"].get("annotations", {})}
+        made.props["metadata"] = {**made.props["metadata"], "annotations": annotations}
+    return pulumi.ResourceTransformationResult(made.props, made.opts)
+
+
+def declared(certificate: str, estate: Estate = ESTATE) -> Declare:
+    """As the stack `platform` declares it for one site."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        tenancy = tenancies(estate, CLUSTER, opts)[BUREAU.name]
+        own = pulumi.ResourceOptions(depends_on=[tenancy], transformations=[unawaited])
+        bundle = pulumi.Output.secret(f"{certificate}\n{KEY}\n")
+        inside = pulumi.ResourceOptions.merge(opts, own)
+        gateway_of(BUREAU, image=IMAGE, bundle=bundle, cluster_ips=(ADDRESS,), opts=inside)
+
+    return declare
+
+
+def leading_to(name: str, port: int) -> Declare:
+    """A gateway in front of a Service that was there before."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        service = k8s.core.v1.Service.get(name, f"{BUREAU.name}/{name}", opts=opts)
+        route = Route(host="records.planning.govcloud", service=service, port=port)
+        args = GatewayArgs(namespace=BUREAU.name, image=IMAGE, routes=(route,), bundle=pulumi.Output.secret(KEY))
+        Gateway("other", args, opts)
+
+    return declare
+
+
+def told(desk: Desk, kind: str, name: str, path: str) -> str:
+    """A part of an object."""
+    return desk.kubectl("get", kind, name, "-o", f"jsonpath={{{path}}}")
+
+
+def pods_of(desk: Desk) -> list[str]:
+    """The gateway's, which the API server has let in."""
+    return desk.kubectl("get", "pods", "-l", f"app.kubernetes.io/name={NAME}", "-o", "name").split()
+
+
+def test_a_gateway_stands_within_its_bureaus_rules_and_another_certificate_rolls_it(city: Desk) -> None:
+    """Its key is in no state; its routes lead to the addresses that the cluster gave."""
+    made = city.up(declared("first"))
+    assert not made.failed, made.faults
+    until("two pods were let in", lambda: len(pods_of(city)) == 2, 60)
+    assert KEY not in city.checkpoint()
+    assert told(city, "service", NAME, ".spec.clusterIP") == ADDRESS
+    assert told(city, "service", NAME, ".spec.ports[0].port") == "443"
+    config = json.loads(city.kubectl("get", "configmap", NAME, "-o", "json"))["data"]["etc__haproxy__haproxy.cfg"]
+    for pods, port in (("records", 8080), ("maps", 9000)):
+        name = f"gateway-to-{pods}-{port}"
+        assert f"server {name} {told(city, 'service', name, '.spec.clusterIP')}:{port}\n" in config
+    mark = ".spec.template.metadata.annotations.govcloud/configured"
+    before = told(city, "deployment", NAME, mark)
+    again = city.up(declared("first"))
+    assert set(again.changed) == {"same"}, (again.diffs, again.faults)
+    assert told(city, "deployment", NAME, mark) == before
+    renewed = city.up(declared("second"))
+    assert renewed.changed.get("update") == 2, (renewed.diffs, renewed.faults)
+    assert told(city, "deployment", NAME, mark) != before
+    assert city.drift() == {}
+
+
+def test_a_route_to_what_is_not_there_is_told(city: Desk) -> None:
+    """Neither the Service nor its port; the rest of the run is none the worse, and the next one goes on."""
+    assert not city.up(declared("second")).failed
+    missing = city.up(leading_to("tea", 80))
+    assert any("leads to a Service that is not there" in fault for fault in missing.faults), missing.faults
+    offered = city.up(leading_to("gateway-to-maps-9000", 80))
+    assert any("has no port 80 but 9000; correct the route" in fault for fault in offered.faults), offered.faults
+    assert not any("Traceback" in fault for fault in offered.faults)
+    assert not city.up(declared("second")).failed
+    assert gateway.CONFIG_FILE in told(city, "deployment", NAME, ".spec.template.spec.containers[0].command")

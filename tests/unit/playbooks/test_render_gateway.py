@@ -1,0 +1,82 @@
+"""A bureau's gateway, rendered: compared with a file that an engineer can read, and judged by HAProxy itself.
+
+After a change that is meant, write it anew: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_gateway.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from estate.addressing import AddressPlan, plan
+from estate.model import Estate
+from playbooks.render import gateway, haproxy, ingress
+from playbooks.render.gateway import Way
+from playbooks.render.pki import gateway_certificate, leaves
+from tests import baked, golden
+from tests.unit.playbooks.clusters import switched_on, with_gateway
+
+WAYS = (
+    Way(host="records.planning.govcloud", service="gateway-to-records-8080", address="10.192.20.7", port=8080),
+    Way(host="maps.planning.govcloud", service="gateway-to-maps-9000", address="fd64:c10d:4::1:7", port=9000),
+)
+
+
+def test_the_gateway_is_the_golden_one() -> None:
+    golden.same(gateway.config_text("planning-gateway", WAYS), "gateway/planning.haproxy.cfg")
+
+
+def test_haproxy_itself_accepts_it(tmp_path: Path) -> None:
+    text = gateway.config_text("planning-gateway", WAYS).replace(f"ssl crt {gateway.BUNDLE_FILE} alpn h2,http/1.1", "")
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(text, encoding="utf-8")
+    baked.accepts("haproxy", "-c", "-f", path)
+
+
+def test_citizens_meet_the_same_tls_at_the_ingress_and_at_a_gateway(estate: Estate, addresses: AddressPlan) -> None:
+    """One text of it."""
+    for text in (
+        ingress.config_text(estate, addresses, estate.host("futian-kube1")),
+        gateway.config_text("planning-gateway", WAYS),
+    ):
+        assert haproxy.TLS in text
+        assert text.count("ssl-min-ver") == text.count("ssl-default-bind-ciphers") == 1
+
+
+@pytest.mark.parametrize(
+    ("hosts", "words"),
+    [
+        (("Records.govcloud",), "is no host name"),
+        (("records",), "is no host name"),
+        (("10.64.1.11",), "is no host name"),
+        (("-records.govcloud",), "is no host name"),
+        (("records.govcloud\n    stats enable",), "is no host name"),
+        ((f"{'a.' * 130}govcloud",), "is no host name"),
+        (("records.govcloud", "records.govcloud"), "there are 2 routes of records.govcloud"),
+    ],
+)
+def test_hosts_that_no_request_can_name_are_refused(hosts: tuple[str, ...], words: str) -> None:
+    """Also those that would write lines of their own into the configuration."""
+    with pytest.raises(ValueError, match=words):
+        gateway.config_text("gateway", [Way(host=host, service="a", address="10.0.0.1", port=8080) for host in hosts])
+
+
+def test_each_gateway_has_one_certificate_with_all_its_names(estate: Estate) -> None:
+    """And where there is none, the estate's certificates are as they were."""
+    declared = with_gateway(switched_on(estate))
+    before, after = leaves(estate, plan(estate)), leaves(declared, plan(declared))
+    assert after[: len(before)] == before
+    [own] = after[len(before) :]
+    assert (own.name, own.usages) == (gateway_certificate("planning"), ("server",))
+    assert own.sans == ("records.planning.govcloud", "maps.planning.govcloud", "m.planning.govcloud")
+
+
+def test_a_gateways_address_is_where_kubernetes_gives_to_nobody_by_itself(estate: Estate) -> None:
+    """Beside the services' own."""
+    declared = with_gateway(switched_on(estate))
+    for cluster in plan(declared).clusters.values():
+        own = cluster.gateways["planning"]
+        offset = int(own.ipv4) - int(cluster.cluster_ips.ipv4.network_address)
+        assert offset == int(own.ipv6) - int(cluster.cluster_ips.ipv6.network_address) == 202
+        assert own not in cluster.services.values()
