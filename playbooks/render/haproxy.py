@@ -37,12 +37,15 @@ ENDED_HERE = """\
 """In the frontend at which TLS ends."""
 
 RETRY = """\
-    retries 6
+    retries 20
     retry-on conn-failure empty-response
     # On this very host; also the pause before a connection is tried again.
-    timeout connect 400ms
+    timeout connect 100ms
 """
-"""In a backend whose one server is a service's address in the cluster: the next connection leads to another pod."""
+"""In a backend whose one server is a service's address in the cluster: the next connection leads to another pod.
+
+A pod that has died is among those that the address leads to for up to two seconds. Of two pods every second connection
+then meets it, so it takes many short tries, not a few long ones, to have an answer before the citizen gives up."""
 
 
 def saying(status: int, code: str, zh: str, en: str) -> str:
