@@ -22,10 +22,10 @@ from pulumi.automation._cmd import PulumiCommand
 from semver import VersionInfo
 
 from stacks import passphrase
+from stacks.checkpoints import PROJECT
 from stacks.checkpoints import checkpoint as checkpoint
 from stacks.checkpoints import state_home as state_home
 from stacks.checkpoints import write_whole as write_whole
-from stacks.programs import PROJECT
 from workstation import paths
 from workstation.errors import GovcloudError, Refused
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,26 @@ def by_file() -> Iterator[tuple[Path, list[str]]]:
 def test_imports_go_downwards_only() -> None:
     """The contracts of pyproject.toml hold."""
     assert "0 broken" in run(BIN / "lint-imports", "--no-cache")
+
+
+def imported_at_once(file: Path, known: dict[str, Path]) -> set[str]:
+    """Modules of the project that a file's own body imports, not its functions later on."""
+    found = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (inner & known.keys()) or {node.module}
+    return found & known.keys()
+
+
+def test_any_module_may_be_imported_first() -> None:
+    """Two that import each other work in one order and fail in the other, which only some command takes."""
+    files = [file for package in PACKAGES for file in (paths.repo() / package).rglob("*.py")]
+    known = {".".join(file.relative_to(paths.repo()).with_suffix("").parts): file for file in files}
+    graph = {name: imported_at_once(file, known) for name, file in known.items()}
+    TopologicalSorter(graph).prepare()  # its CycleError names the cycle
 
 
 def test_every_package_is_under_the_contracts() -> None:
