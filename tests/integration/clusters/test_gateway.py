@@ -20,7 +20,7 @@ from playbooks.render.kubernetes import REGISTRY_PORT, image_reference
 from stacks.components.gateway import Gateway, GatewayArgs, Route
 from stacks.components.pods import labels_of
 from stacks.providers import registry
-from tests.integration.clusters.test_cluster import PORT, workload
+from tests.integration.clusters.workload import PORT, workload
 from tests.unit.stacks.declared import declare
 from tests.waiting import until
 from tools.oci import build
