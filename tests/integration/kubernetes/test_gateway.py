@@ -30,10 +30,12 @@ KEY = "hunter2hunter2"
 
 @pytest.fixture(scope="module")
 def city(cluster: ScratchCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """An operator at work in the bureau's namespace."""
+    """An operator at work in the bureau's namespace, who leaves the cluster as it was: its quotas are others' too."""
     with open_desk(cluster, tmp_path_factory.mktemp("city") / "home", BUREAU.name) as desk:
         desk.settings = {"enable_config_map_mutable": True, "enable_secret_mutable": True}
         yield desk
+        gone = desk.destroy()
+        assert not gone.failed, gone.faults
 
 
 def unawaited(made: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
