@@ -67,6 +67,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
+	realtime()
 	loop, err := newLoop()
 	if err != nil {
 		fail(err)
