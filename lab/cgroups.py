@@ -17,9 +17,14 @@ PROCESSORS = "cpu"
 """Each machine has as much of the processors as any other when all want them: one that boots, with dozens of processes
 at once, takes none from those that serve, which in a real city have processors of their own. The wires get no group
 there: a child group has no real-time budget, which they need."""
-SHARES = ("cpu.shares", "16384")
-"""All machines together. The pods of one nested node, whose group lies beside the machines', count half as much; what
-else runs on the host counts 1024 for each session."""
+SHARES = "cpu.shares"
+TOGETHER = 2048
+"""All machines together. Each of the host's sessions counts 1024 and so does each kernel thread: far more for the
+machines starves those that write their disks and carry their packets."""
+ORDINARY = 1024
+OUTSIDE = 8192
+"""A machine of the world outside, which is no part of what a drill measures: the one that measures must not be short of
+processors because a site boots."""
 
 NODES = "kubernetes-"
 """What the names of nested Kubernetes nodes' groups begin with; the rest is the host's name."""
@@ -59,16 +64,16 @@ def detect(root: Path = ROOT) -> Layout:
     )
 
 
-def create(layout: Layout, host: str) -> list[Path]:
-    """Make the machine's groups and return them."""
+def create(layout: Layout, host: str, *, weight: int = ORDINARY) -> list[Path]:
+    """Make the machine's groups and return them; `weight` is its part of the processors."""
     if layout.unified:
         _delegate(layout.hierarchies[0])
     groups = layout.groups(host)
     for group in groups:
         group.mkdir(parents=True, exist_ok=True)
     if layout.processors:
-        setting, value = SHARES
-        (layout.processors / names.CGROUP / setting).write_text(value)
+        (layout.processors / names.CGROUP / SHARES).write_text(str(TOGETHER))
+        (layout.processors / names.CGROUP / host / SHARES).write_text(str(weight))
     return groups
 
 

@@ -58,7 +58,9 @@ class Machines:
         """Switch on. Returns at once; the machine boots on its own and outlives this process."""
         launch.detached(
             self._nspawn(machine),
-            groups=cgroups.create(self.layout, machine.name),
+            groups=cgroups.create(
+                self.layout, machine.name, weight=cgroups.OUTSIDE if machine.fixture else cgroups.ORDINARY
+            ),
             log=self.where.console(machine.name),
             environment={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
         )

@@ -23,7 +23,8 @@ def hierarchy(root: Path, *names: str) -> None:
 
 
 def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
-    """Machines share the processors as equals; what needs a real-time budget stays out of that hierarchy."""
+    """Machines share the processors as equals, the world outside has more than enough of them; what needs a real-time
+    budget stays out of that hierarchy."""
     hierarchy(tmp_path, "systemd", "unified", "cpu", "memory", "pids")
     layout = cgroups.detect(tmp_path)
     assert not layout.unified
@@ -31,8 +32,10 @@ def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
     groups = cgroups.create(layout, "futian-data1")
     assert groups[0] == tmp_path / "systemd/govcloud/futian-data1"
     assert groups[-1] == tmp_path / "cpu/govcloud/futian-data1"
-    assert (tmp_path / "cpu/govcloud/cpu.shares").read_text() == "16384"
-    assert not (tmp_path / "cpu/govcloud/futian-data1/cpu.shares").exists()  # the kernel's own, which is everybody's
+    assert (tmp_path / "cpu/govcloud/cpu.shares").read_text() == "2048"
+    cgroups.create(layout, "citizen1", weight=cgroups.OUTSIDE)
+    weights = [(tmp_path / "cpu/govcloud" / host / "cpu.shares").read_text() for host in ("futian-data1", "citizen1")]
+    assert weights == ["1024", "8192"]
     wires = cgroups.create(cgroups.without_processors(layout), "wires")
     assert not [group for group in wires if group.is_relative_to(tmp_path / "cpu")]
 
