@@ -31,7 +31,7 @@ FOLDERS = {
     Scope.LAB: ("tests/integration", "tests/lab"),
     Scope.ALL: ("tests/unit", "tests/rules", "tests/integration", "tests/lab"),
 }
-TAKES = {Scope.UNIT: "a minute", Scope.RULES: "a minute", Scope.LAB: "40 minutes", Scope.ALL: "40 minutes"}
+TAKES = {Scope.UNIT: "a minute", Scope.RULES: "a minute", Scope.LAB: "45 minutes", Scope.ALL: "50 minutes"}
 
 
 def run_tests(

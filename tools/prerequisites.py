@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ MEMORY_GIB = 8
 DISK_GIB = 25
 """Free disk for a first setup: builds, image, machines' disks and evidence. What setup took counts as there."""
 DISK_READY_GIB = 8
+SMALL_MODULE, SMALL_VERSION = "golang.org/x/sync", "v0.20.0"
+"""What a module proxy is asked for."""
+ANSWER_S = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,7 @@ def _debian_answers(folder: str) -> bool:
     lists = Path(folder, "lists/partial")
     lists.mkdir(parents=True)
     options = [f"Dir::State::Lists={lists.parent}", "Acquire::Languages=none", "APT::Update::Error-Mode=any"]
-    options += ["Acquire::http::Timeout=20", "APT::Sandbox::User=root"]
+    options += [f"Acquire::http::Timeout={ANSWER_S}", "APT::Sandbox::User=root"]
     return command.output(["apt-get", "-qq", *(w for option in options for w in ("-o", option)), "update"]) is not None
 
 
@@ -109,10 +113,29 @@ def _python_answers(folder: str) -> bool:
 def _go_answers(folder: str) -> bool:
     go = golang.installed()
     if go is None:
-        return True  # the toolchain comes from the Python index first; the build itself will tell
+        return _module_proxies_answer(os.environ.get("GOPROXY", ""))
     env = {**golang.environment(go), "GOMODCACHE": f"{folder}/mod"}
-    small = [str(go), "mod", "download", "golang.org/x/sync@v0.20.0"]
+    small = [str(go), "mod", "download", f"{SMALL_MODULE}@{SMALL_VERSION}"]
     return command.output(small, env=env, cwd=Path(folder)) is not None
+
+
+def _module_proxies_answer(setting: str) -> bool:
+    """Whether one of them has a module. Without a compiler only what GOPROXY names can be asked: where it names none,
+    or an origin (`direct`), nothing is known and nothing is said; the compiler asks when it is there.
+    """
+    proxies = [word.strip() for word in re.split("[,|]", setting) if word.strip()]
+    if not all(word.startswith(("http://", "https://")) for word in proxies if word != "off"):
+        return True
+    return not proxies or any(_has_module(proxy) for proxy in proxies if proxy != "off")
+
+
+def _has_module(proxy: str) -> bool:
+    try:
+        url = f"{proxy.rstrip('/')}/{SMALL_MODULE}/@v/{SMALL_VERSION}.info"
+        with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
+        return False
 
 
 def _existing(path: Path) -> Path:

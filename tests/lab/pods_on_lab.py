@@ -58,6 +58,33 @@ def all_run(hosts: Hosts, host: str) -> bool:
     return text.split() == [wanted, wanted]
 
 
+FORGET = (
+    'ctr --namespace k8s.io images list --quiet | grep "/$1[@:]" | xargs -r ctr --namespace k8s.io images remove --sync'
+)
+
+
+def forget_image(hosts: Hosts, host: str) -> None:
+    """The node has the service's image no longer; what runs from it goes on."""
+    hosts.run(host, "sh", "-c", FORGET, "sh", SERVICE)
+
+
+def roll_out(hosts: Hosts, host: str) -> None:
+    """Every pod of the service at the site is replaced, and the command waits for it."""
+    namespace = hosts.lab.estate.service(SERVICE).bureau
+    for act in (("restart",), ("status", "--timeout=90s")):
+        kubectl(hosts, host, "rollout", act[0], f"deployment/{SERVICE}", f"--namespace={namespace}", *act[1:])
+
+
+def pulled(hosts: Hosts, host: str) -> set[str]:
+    """Pods of the service at the site for which the node has brought the image from a registry."""
+    namespace = hosts.lab.estate.service(SERVICE).bureau
+    text = kubectl(
+        hosts, host, "get", "events", f"--namespace={namespace}", "--field-selector=reason=Pulled", "--output=json"
+    )
+    events = [event for event in json.loads(text)["items"] if event["message"].startswith("Successfully pulled")]
+    return {event["involvedObject"]["name"] for event in events}
+
+
 @contextmanager
 def none(hosts: Hosts, host: str) -> Iterator[None]:
     """All pods of the node's service are dead, and nobody starts them again before the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 
@@ -11,6 +12,8 @@ from failover.switchover import PATRONICTL
 from lab.api import Lab
 from playbooks.render.postgresql import DIRECTORY
 from tests.lab.estate_on_lab import Hosts, govcloud, primary, until_well
+from tests.lab.pods_on_lab import SERVICE, all_run, kubectl
+from tests.waiting import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -37,6 +40,7 @@ def test_an_interrupted_up_tells_what_it_changed_and_the_next_goes_on(lab: Lab) 
     assert process.returncode == 130, text
     assert "Traceback" not in text
     assert "goes on" in text
+    assert re.search(r"changed so far: .*-edge1", text), text
 
 
 def test_a_second_operator_is_told_who_is_at_it(lab: Lab) -> None:
@@ -63,6 +67,8 @@ def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> 
     """`drift` exits 10 and names both; `up` repairs both. That nothing is left is what the next test finds."""
     hosts.run("nanshan-edge1", "sh", "-c", "echo '! by hand' >> /etc/frr/frr.conf")
     hosts.run("shaoguan-ops1", "systemctl", "stop", "prometheus")
+    namespace = hosts.lab.estate.service(SERVICE).bureau
+    kubectl(hosts, "nanshan-kube1", "scale", f"deployment/{SERVICE}", "--replicas=1", f"--namespace={namespace}")
     edit = (
         "-c",
         f"{DIRECTORY}/patronictl.yml",
@@ -81,11 +87,14 @@ def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> 
         "shaoguan-ops1",
         "prometheus",
         "Patroni's maximum_lag_on_failover",
+        f"{namespace}/{SERVICE}",
+        "spec.replicas: 2 -> 1",
     ):
         assert told in found.stdout
     repaired = govcloud("up", "--json")
     assert repaired.code == 0, repaired.stderr
     assert {"nanshan-edge1", "shaoguan-ops1"} <= set(repaired.report["hosts_changed"])
+    until("the pods of nanshan run", lambda: all_run(hosts, "nanshan-kube1"), 60)
     assert "by hand" not in hosts.run("nanshan-edge1", "cat", "/etc/frr/frr.conf")
     assert hosts.run("shaoguan-ops1", "systemctl", "is-active", "prometheus").strip() == "active"
 

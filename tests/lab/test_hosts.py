@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 import testinfra
@@ -13,7 +16,10 @@ from estate.addressing import plan
 from lab import names
 from lab.api import Lab
 from lab.command import network_of
+from playbooks.render import targets
 from tests.lab.estate_on_lab import Hosts
+from tests.waiting import until
+from workstation import paths
 
 pytestmark = pytest.mark.lab
 
@@ -71,6 +77,41 @@ LISTENING = {
 def test_socket_listens(host_of: object, name: str, socket: str) -> None:
     """Where the estate's plan says it does."""
     assert host_of(name).socket(socket).is_listening  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
+def test_the_watcher_reaches_all_it_watches_and_has_every_rule(lab: Lab, site: str) -> None:
+    """Each site's own: no target is down, every alert of the project is loaded, and the prober gets answers."""
+    hosts, host = Hosts(lab), f"{site}-ops1"
+    base = f"http://{plan(lab.estate).lan(host).ipv4}:{targets.PROMETHEUS_PORT}/api/v1"
+
+    def ask(path: str) -> dict[str, Any]:
+        return dict(json.loads(hosts.run(host, "curl", "-sg", "-m", "5", f"{base}/{path}"))["data"])
+
+    def down() -> list[str]:
+        return [one["scrapeUrl"] for one in ask("targets?state=active")["activeTargets"] if one["health"] != "up"]
+
+    until("every target is up", lambda: not down(), 60)
+    jobs = {one["labels"]["job"] for one in ask("targets?state=active")["activeTargets"]}
+    assert jobs == {one["job_name"] for one in targets.scrapes(lab.estate, plan(lab.estate), lab.estate.host(host))}
+    loaded = {rule["name"] for group in ask("rules")["groups"] for rule in group["rules"] if rule["type"] == "alerting"}
+    assert loaded == {file.stem for file in (paths.repo() / "docs/runbooks").glob("[A-Z]*.md")} - {"README"}
+    query = 'min(probe_success{path="healthz"})'
+    until(
+        "every probe gets an answer",
+        lambda: [one["value"][1] for one in ask(f"query?query={quote(query)}")["result"]] == ["1"],
+        60,
+    )
+
+
+def test_the_registers_hold_the_people_that_the_estate_declares(lab: Lab) -> None:
+    """All of them but the few who are in no register of residents: an edge case of its own."""
+    query = "SELECT people, (SELECT count(*) FROM public_security.resident) FROM approval.register_load"
+    argv = ("runuser", "-u", "postgres", "--", "psql", "-X", "-A", "-t", "-d", "approval", "-c", query)
+    said = Hosts(lab).run("shaoguan-data1", "env", "-C", "/", *argv)
+    people, residents = map(int, said.strip().split("|"))
+    assert people == lab.estate.registers.people
+    assert people * 0.99 < residents <= people
 
 
 @pytest.mark.parametrize("host", ["nanshan-kube1", "futian-ops1"])

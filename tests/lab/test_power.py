@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from lab.api import Lab
+from tests.lab.estate_on_lab import govcloud
 from tests.lab.frames import ALL, Seen, Tap
+from tests.waiting import until
 from workstation.errors import WrongUse
 
 pytestmark = pytest.mark.lab
@@ -133,6 +136,46 @@ def test_a_machine_cannot_set_the_clock(lab: Lab) -> None:
     done = subprocess.run(lab.shell_argv("citizen1", ["date", "-s", "2020-01-01"]), capture_output=True, check=False)
     assert done.returncode != 0
     assert b"not permitted" in done.stderr
+
+
+@pytest.mark.parametrize("number", [16, 17, 22, 25], ids=["module", "rawio", "boot", "time"])
+def test_a_machine_has_no_right_over_what_it_shares(lab: Lab, number: int) -> None:
+    """Linux' capabilities by number: modules, raw devices, boot and the clock are the host's."""
+    status = on(lab, "citizen1", "grep", "CapBnd", "/proc/1/status")
+    assert not int(status.split()[1], 16) >> number & 1
+
+
+def test_a_machine_cannot_change_a_setting_of_the_kernel(lab: Lab) -> None:
+    """Only those of its own network. What is written is what is there, in case it could."""
+    write = "cat /proc/sys/kernel/panic >/tmp/was; cat /tmp/was >/proc/sys/kernel/panic"
+    done = subprocess.run(lab.shell_argv("citizen1", ["sh", "-c", write]), capture_output=True, check=False)
+    assert done.returncode != 0
+    assert b"Read-only file system" in done.stderr
+
+
+def test_the_commands_do_to_the_lab_what_they_say(powered: Lab) -> None:
+    """`lab status`, `shell`, `power`, `cut` and `heal`, as an operator types them."""
+
+    def did(*argv: str) -> dict[str, Any]:
+        done = govcloud("lab", *argv, "--json", timeout_s=60)
+        assert done.code == 0, done.stderr
+        return done.report
+
+    found = did("status")
+    assert {machine["name"] for machine in found["machines"]} == {m.name for m in powered.topology.machines}
+    assert all(machine["power"] for machine in found["machines"])
+    assert govcloud("lab", "shell", "bureau1", "hostname").stdout == "bureau1\n"
+    assert govcloud("lab", "shell", "bureau1", "false").code == 1
+    assert did("power", "off", "bureau1") == {"power": "off", "hosts": ["bureau1"]}
+    assert not powered.is_on("bureau1")
+    told = govcloud("lab", "status").stdout.splitlines()
+    assert [line.split()[1] for line in told if line.split()[0] == "bureau1"] == ["OFF"]
+    did("power", "on", "bureau1")
+    until("it has power", lambda: powered.is_on("bureau1"), 30)
+    assert did("cut", "city-a") == {"cut": "city-a"}
+    assert powered.is_cut("city-a")
+    assert did("heal", "city-a") == {"heal": "city-a"}
+    assert not powered.is_cut("city-a")
 
 
 def test_unknown_hosts_are_named(lab: Lab) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -41,10 +43,31 @@ def hosts(asked: Hosts) -> Iterator[Hosts]:
 
 
 def announced(hosts: Hosts) -> set[str]:
-    """Cities from which the internet's router knows a path to the service's own address, in either family."""
-    text = hosts.run("internet-edge1", "sh", "-c", "ip route show 203.0.113.0/24; ip -6 route show 2001:db8:113::/48")
+    """Sites through which the internet's router reaches the service's own addresses, both of them; one that is known in
+    a single family is told with it.
+    """
+    found = {
+        family: _sites_in(hosts.run("internet-edge1", "ip", f"-{family}", "route", "show", prefix))
+        for family, prefix in ((4, "203.0.113.0/24"), (6, "2001:db8:113::/48"))
+    }
+    alone = {f"{site} over IPv{family} alone" for family in found for site in found[family] - found[10 - family]}
+    return (found[4] & found[6]) | alone
+
+
+def _sites_in(routes: str) -> set[str]:
     links = {"futian": "ft-inet", "nanshan": "ns-inet", "shaoguan": "sg-inet"}
-    return {site for site, link in links.items() if link in text}
+    return {site for site, link in links.items() if link in routes}
+
+
+def learned(hosts: Hosts) -> set[str]:
+    """Prefixes that the other sites' edges have from BGP, in both families, with the edge that has it."""
+    return {
+        f"{edge} {line.split()[0]}"
+        for edge in ("nanshan-edge1", "shaoguan-edge1")
+        for family in (4, 6)
+        for line in hosts.run(edge, "ip", f"-{family}", "route", "show", "proto", "bgp").splitlines()
+        if not line.startswith((" ", "\t"))
+    }
 
 
 @contextmanager
@@ -103,14 +126,33 @@ def test_without_any_patroni_both_cities_stay_announced_reads_answer_and_writes_
 
 def test_a_service_without_pods_withdraws_its_city_and_nothing_else(hosts: Hosts) -> None:
     """The other city answers; the city's other routes stay."""
-    before = hosts.run("shaoguan-edge1", "ip", "route", "show", "proto", "bgp")
+    before = learned(hosts)
+    assert len(before) > 8
     with pods_on_lab.none(hosts, "futian-kube1"):
         until("futian is withdrawn", lambda: announced(hosts) == {"nanshan"}, 20)
         until("citizens are answered", lambda: hosts.status_of("/readyz") == "200", 10)
-        after = hosts.run("shaoguan-edge1", "ip", "route", "show", "proto", "bgp")
-        lost = {line.split()[0] for line in before.splitlines()} - {line.split()[0] for line in after.splitlines()}
-        assert {prefix for prefix in lost if not prefix.startswith("203.0.113.")} == set()
+        lost = {entry for entry in before - learned(hosts) if not entry.split()[1].startswith(ANYCAST)}
+        assert lost == set()
     until("futian is announced again", lambda: announced(hosts) == {"futian", "nanshan"}, 30)
+
+
+ANYCAST = ("203.0.113.", "2001:db8:113:")
+
+
+def test_without_pods_in_either_city_the_third_site_answers(hosts: Hosts) -> None:
+    """It stands ready: citizens read, and even write, through it until a city is back."""
+    with pods_on_lab.none(hosts, "futian-kube1"), pods_on_lab.none(hosts, "nanshan-kube1"):
+        until("the third site is announced alone", lambda: announced(hosts) == {"shaoguan"}, 30)
+        for family in (4, 6):
+            until(
+                f"citizens are answered over IPv{family}",
+                lambda over=family: hosts.status_of("/readyz", family=over) == "200",
+                20,
+            )
+        status, headers = apply(hosts, 3)
+        assert status == "201"
+        assert "shaoguan" in headers
+    until("the cities are announced again", lambda: announced(hosts) == {"futian", "nanshan"}, 30)
 
 
 TLS_PORTS = (
@@ -160,6 +202,55 @@ def test_a_cluster_refuses_plain_text_and_whoever_is_nobody(asked: Hosts, what: 
     assert untrusted.strip().endswith("exit 60"), untrusted
 
 
+FORGE = r"""
+exec 2>/dev/null
+set -eu
+authority=$1 cert=$2 key=$3 url=$4
+folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
+subject() { openssl x509 -in "$1" -noout -subject -nameopt compat | sed 's/^subject=//; s/^ *//'; }
+new="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+openssl req -x509 $new -subj "$(subject "$authority")" -days 2 -keyout "$folder/ca.key" -out "$folder/ca.crt"
+openssl req $new -subj "$(subject "$cert")" -keyout "$folder/forged.key" -out "$folder/forged.csr"
+openssl x509 -req -in "$folder/forged.csr" -CA "$folder/ca.crt" -CAkey "$folder/ca.key" -CAcreateserial -days 2 \
+    -out "$folder/forged.crt"
+ask() { curl -sk --http1.1 -m 3 -o /dev/null -w '%{http_code}\n' --cert "$1" --key "$2" "$url" || :; }
+ask "$folder/forged.crt" "$folder/forged.key"
+ask "$cert" "$key"
+"""
+"""Asks with a certificate of the same names that an authority of the same name has signed with another key, and with
+the right one: tells both HTTP statuses."""
+OWN = ("/etc/govcloud/pki/ca.crt", "/etc/govcloud/pki/host.crt", "/etc/govcloud/pki/host.key")
+CLUSTER = "/etc/kubernetes/pki"
+
+
+@pytest.mark.parametrize(
+    ("asker", "target", "port", "path", "files"),
+    [
+        ("futian-data1", "nanshan-data1", 2379, "version", OWN),
+        ("futian-data1", "nanshan-data1", 2380, "version", OWN),
+        ("futian-data1", "nanshan-data1", 8008, "patroni", OWN),
+        ("nanshan-kube1", "nanshan-kube1", kubernetes.REGISTRY_PORT, "v2/", OWN),
+        (
+            "nanshan-kube1", "nanshan-kube1", kubernetes.API_PORT, "api",
+            (f"{CLUSTER}/ca.crt", f"{CLUSTER}/admin.crt", f"{CLUSTER}/admin.key"),
+        ),
+        (
+            "nanshan-kube1", "nanshan-kube1", kubernetes.KUBELET_PORT, "pods",
+            (f"{CLUSTER}/ca.crt", f"{CLUSTER}/apiserver-kubelet.crt", f"{CLUSTER}/apiserver-kubelet.key"),
+        ),
+    ],
+    ids=["etcd client", "etcd peer", "Patroni", "registry", "API server", "kubelet"],
+)  # fmt: skip
+def test_a_client_with_a_forged_certificate_is_refused(
+    asked: Hosts, asker: str, target: str, port: int, path: str, files: tuple[str, ...]
+) -> None:
+    """All names in it are right, those of its authority too; only the signature is not the estate's."""
+    url = f"https://{plan(asked.lab.estate).lan(target).ipv4}:{port}/{path}"
+    forged, right = asked.run(asker, "sh", "-c", FORGE, "sh", *files, url).split()
+    assert forged in ("000", "401")
+    assert right == "200"
+
+
 def test_the_database_takes_no_connection_without_tls(asked: Hosts) -> None:
     """Also not with a right password: the server has no rule that admits it."""
     said = asked.run(
@@ -169,6 +260,30 @@ def test_the_database_takes_no_connection_without_tls(asked: Hosts) -> None:
         "sh", str(plan(asked.lab.estate).lan("futian-data1").ipv4), check=False,
     )  # fmt: skip
     assert "no pg_hba.conf entry" in said or "no encryption" in said, said
+
+
+ELSEWHERE = "198.18.77.1"
+"""Of the range for benchmarks: nobody's, so that every router would send it on by its default route."""
+
+
+def test_no_packet_for_elsewhere_is_seen_on_the_hosts_own_interfaces(lab: Lab) -> None:
+    """Every machine, and the operator's namespace, tries to reach what is outside."""
+    address = socket.inet_aton(ELSEWHERE)
+    everywhere = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
+    with everywhere, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        ping = ["ping", "-c1", "-W1", ELSEWHERE]
+        tries = [lab.shell_argv(machine.name, ping) for machine in lab.topology.machines]
+        tries.append([*namespace.enter_argv(), *ping])
+        pings = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for argv in tries]
+        assert all(process.wait(timeout=60) for process in pings)
+        control.sendto(b"the end " + address, ("127.0.0.1", 9))  # loopback of the host: the capture does see
+        seen: list[bytes] = []
+        while not (seen and seen[-1].endswith(b"the end " + address)):
+            assert select.select([everywhere], [], [], 10)[0], "the capture sees nothing"
+            frame = everywhere.recv(65536)
+            if address in frame:
+                seen.append(frame)
+    assert len(seen) == 1
 
 
 def test_nothing_can_leave_the_machine(lab: Lab) -> None:

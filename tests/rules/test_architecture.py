@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.testing import FOLDERS, Scope
 from workstation import paths
 
 BIN = Path(sys.executable).parent
@@ -91,6 +92,25 @@ def test_every_test_file_is_collected() -> None:
     found = dict(by_file())
     assert [file for file, names in found.items() if names and not file.name.startswith("test_")] == []
     assert [file for file, names in found.items() if file.name.startswith("test_") and not names] == []
+
+
+def test_pytest_collects_every_test_from_the_folders_of_the_complete_run() -> None:
+    """A folder that the command does not name, or a class that pytest does not enter, would never be run."""
+    folders = FOLDERS[Scope.ALL]
+    told = run(sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *folders)
+    collected = {tuple(line.split("[")[0].split("::")) for line in told.splitlines() if "::" in line}
+    written = {
+        (str(file.relative_to(paths.repo())), name)
+        for file in (paths.repo() / "tests").rglob("*.py")
+        for name in _tests_in(ast.parse(file.read_text(encoding="utf-8")))
+    }
+    assert {(entry[0], entry[-1]) for entry in collected} == written
+
+
+def _tests_in(tree: ast.AST) -> list[str]:
+    """Names of test functions, also in classes."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node.name for node in ast.walk(tree) if isinstance(node, kinds) and node.name.startswith("test_")]
 
 
 def test_no_test_hides_another() -> None:

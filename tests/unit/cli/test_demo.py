@@ -79,3 +79,22 @@ def test_a_step_that_fails_ends_the_demo_with_its_exit_code(
     assert done.code == 1
     assert "stopped at step 2 (`./govcloud lab up`)" in done.words
     assert done.output == ""
+
+
+def test_ctrl_c_in_a_step_is_130_with_what_is_kept_and_how_to_go_on(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step has told its own; the demo tells both ways onwards."""
+
+    def run(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
+        if argv[3] == "up":
+            raise KeyboardInterrupt
+        return 0, b""
+
+    monkeypatch.setattr(demo, "run_to_its_end", run)
+    done = call("demo", "--site", "futian")
+    assert done.code == 130
+    assert "what is finished is kept" in done.words
+    assert "./govcloud demo" in done.words
+    assert "./govcloud lab down" in done.words
+    assert done.output == ""

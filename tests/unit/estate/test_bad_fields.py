@@ -93,6 +93,25 @@ def test_an_unknown_field_is_named_with_the_nearest_known_one(
     assert f"did you mean '{meant}'" in problem.message
 
 
+def mappings() -> list[tuple[str | int, ...]]:
+    """Key paths of every mapping with declared fields; in the others each key is a site's name."""
+    return sorted({path[:-1] for path in fields()} - BY_SITE, key=str)
+
+
+BY_SITE: set[tuple[str | int, ...]] = {("services", 0, "pods", "replicas")}
+
+
+@pytest.mark.parametrize("path", mappings(), ids=lambda path: ".".join(map(str, path)) or "top")
+def test_an_unknown_field_is_refused_in_every_mapping(
+    document: Document, refused: Refused, path: tuple[str | int, ...]
+) -> None:
+    """Nothing that somebody wrote is passed over in silence."""
+    parent(document, (*path, "colour"))["colour"] = "red"
+    told = [problem for problem in refused(document) if problem.key.endswith("colour")]
+    assert len(told) == 1
+    assert "unknown field" in told[0].message
+
+
 def test_an_unknown_section_is_refused(document: Document, refused: Refused) -> None:
     """Nothing at the top level is ignored."""
     document["colours"] = ["red"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from tools import prerequisites
+from tools import golang, prerequisites
 from tools.prerequisites import GIB, Facts
 from workstation.errors import GovcloudError
 
@@ -72,3 +75,66 @@ def test_a_registry_that_does_not_answer_is_one_sentence_and_nothing_is_changed(
     assert caught.value.next_step == "nothing was changed"
     assert not cache.exists()
     prerequisites.check_registries(debian=False, python=False, go=False)
+
+
+def test_a_debian_mirror_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The real apt-get, with a mirror where nobody listens."""
+    (tmp_path / "sources.list").write_text("deb http://127.0.0.1:9/debian bookworm main\n")
+    config = tmp_path / "apt.conf"
+    config.write_text(
+        f'Dir::Etc::sourcelist "{tmp_path}/sources.list";\nDir::Etc::sourceparts "-";\n'
+        f'Dir::Cache "{tmp_path}";\nAcquire::Retries "0";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(config))
+    with pytest.raises(GovcloudError) as caught:
+        prerequisites.check_registries(debian=True, python=False, go=False)
+    assert caught.value.message.startswith("No Debian mirror answers: ")
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """A module proxy that has the one module, below `/go`."""
+
+    def do_GET(self) -> None:
+        has = self.path == f"/go/{prerequisites.SMALL_MODULE}/@v/{prerequisites.SMALL_VERSION}.info"
+        self.send_response(200 if has else 404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the test tells what matters."""
+
+
+@pytest.fixture
+def proxy() -> Iterator[str]:
+    """A module proxy's address."""
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+CLOSED = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("setting", "answers"),
+    [
+        ("{proxy}/go", True),
+        (CLOSED + "|{proxy}/go/", True),
+        (CLOSED + ",off", False),
+        ("{proxy}/elsewhere", False),
+        ("off", False),
+        (CLOSED + ",direct", True),
+        ("", True),
+    ],
+)
+def test_module_proxies_are_asked_before_there_is_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, setting: str, answers: bool
+) -> None:
+    """Or a dead one would be found after everything else was installed."""
+    monkeypatch.setattr(golang, "installed", lambda: None)
+    monkeypatch.setenv("GOPROXY", setting.format(proxy=proxy))
+    if answers:
+        prerequisites.check_registries(debian=False, python=False, go=True)
+        return
+    with pytest.raises(GovcloudError, match="No Go module proxy answers"):
+        prerequisites.check_registries(debian=False, python=False, go=True)
