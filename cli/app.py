@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import bench, demo, drills, estate, kubeconfig, lab, stacks, state, testing
+from cli import bench, demo, drills, estate, kubeconfig, lab, stacks, state, testing, upgrade
 from cli import setup as setup_command
 from cli import status as status_command
 
@@ -34,4 +34,5 @@ app.command("status")(status_command.status)
 app.add_typer(drills.app, name="drill")
 for name in ("switchover", "failover", "failback"):
     app.command(name)(getattr(drills, name))
+app.add_typer(upgrade.app, name="upgrade")
 app.command("bench")(bench.bench)

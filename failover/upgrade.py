@@ -12,18 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from estate import versions
 from estate.model import Estate
-from failover import health
+from failover import health, lock
+from failover import steps as runner
+from failover.journal import Journal
 from failover.plans import Refusal
-from failover.protocols import ClusterView, Observed
-from failover.steps import Step
+from failover.protocols import Clock, ClusterView, Observed, SystemClock
+from failover.steps import CheckFailed, Step
 from workstation.errors import Refused, WrongUse
 
 GATE_S = 180.0
 """From the end of `up` until all is well; measured, a node's restart takes a tenth of it."""
 FILE = "estate/data/kubernetes.yaml"
+GO_ON = (
+    "nothing is taken back: see `./govcloud status`; a site that was begun is finished with `./govcloud up SITE`, "
+    "and when all is well the same command goes on"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +100,49 @@ def order(estate: Estate) -> tuple[str, ...]:
 def declared_versions(estate: Estate) -> dict[str, str]:
     """Of each cluster, by site."""
     return {cluster.site: cluster.version for cluster in estate.clusters}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgraded:
+    """What was done: for each site, in order, the seconds from the gate before it to the gate after it."""
+
+    target: str
+    seconds: Mapping[str, float]
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"target": self.target, "changed": bool(self.seconds), "seconds": dict(self.seconds)}
+
+
+def carry_out(
+    made: Plan,
+    estate: Estate,
+    look: Callable[[], Observed],
+    bring: Callable[[str, str], None],
+    home: Path,
+    *,
+    on_event: Callable[[str], None] = lambda words: None,
+    clock: Clock | None = None,
+) -> Upgraded:
+    """Every site in its turn; the first gate that does not hold is the end. Arguments as for `steps`.
+
+    Raises Refused (6), Locked (8) while something else moves the estate, CheckFailed (1) with what is not well, and
+    whatever `bring` raises; sites before it keep the new version.
+    """
+    clock = clock or SystemClock()
+    seconds: dict[str, float] = {}
+    with lock.held(home, f"upgrade of Kubernetes to {made.target}"):
+        journal = Journal(home / "moves")
+        for move, step in zip(made.moves, steps(made, estate, look, bring), strict=True):
+            on_event(f"{step.name}: gate")
+            start = clock.monotonic()
+            try:
+                runner.run(step, journal, clock)
+            except CheckFailed as error:
+                raise CheckFailed(error.message, GO_ON) from error
+            seconds[move.site] = round(clock.monotonic() - start, 1)
+            on_event(f"{move.site} runs {move.new} and all sites are well, after {seconds[move.site]:g} s")
+    return Upgraded(target=made.target, seconds=seconds)
 
 
 def steps(

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from cli import wiring
-from failover.drills.runner import front_of
-from failover.ledger import Ledger, parse
-from failover.protocols import SystemClock
-from failover.vantage import Pace, RemoteApplicant
 from lab.api import Lab
 from tests.lab import pods_on_lab as pods
+from tests.lab.citizens_on_lab import applying
 from tests.lab.estate_on_lab import Hosts, until_well
 from tests.waiting import until
 
@@ -22,8 +16,6 @@ pytestmark = pytest.mark.lab
 
 NODES = ("futian-kube1", "nanshan-kube1")
 BACK_S = 60
-STEADY = 100
-"""Requests before something is done, and after it."""
 ALONE = "futian"
 """The site that is left when both others have no power."""
 
@@ -37,35 +29,6 @@ def hosts(lab: Lab) -> Iterator[Hosts]:
         until(f"the pods of {node} run", lambda at=node: pods.all_run(found, at), BACK_S)
     yield found
     until_well(180)
-
-
-@contextmanager
-def applying(hosts: Hosts) -> Iterator[None]:
-    """Twenty writes and twenty reads a second from the internet; at the end each was answered when first sent."""
-    estate = hosts.lab.estate
-    machines, clock, service = wiring.machines(estate), SystemClock(), estate.service(pods.SERVICE)
-    applicant = RemoteApplicant(machines, clock, host="citizen1", run_id=f"pods-{int(time.time())}")
-    front = front_of(estate, service, machines)
-    applicant.start(estate=estate, front=front, pace=Pace(drain_s=10), seed=time.time_ns() // 1_000_000)
-    try:
-        answered(applicant, STEADY)
-        yield
-        answered(applicant, STEADY)
-    finally:
-        ended = applicant.stop(within_s=30)
-        ledger = parse(applicant.ledger())
-        applicant.remove()
-    assert ended
-    failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
-    assert not failed, f"{len(failed)} of {len(ledger.entries)} were not answered at once: {failed[:3]}"
-    assert {site for entry in ledger.entries if (site := entry.attempts[0].site)} <= {"futian", "nanshan"}
-
-
-def answered(applicant: RemoteApplicant, more: int) -> Ledger:
-    """Wait for so many more requests; the ledger so far."""
-    before = len(parse(applicant.ledger()).entries)
-    until(f"{more} more requests", lambda: len(parse(applicant.ledger()).entries) >= before + more, more)
-    return parse(applicant.ledger())
 
 
 def test_a_pod_that_is_killed_in_each_city_costs_no_request(hosts: Hosts) -> None:

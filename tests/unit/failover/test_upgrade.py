@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from estate.model import Estate
-from failover import clusters, steps, upgrade
+from failover import clusters, lock, steps, upgrade
 from failover.journal import Journal
 from failover.protocols import ClusterView, NodeView, Observed
 from tests.unit.failover.test_journal import Clock
 from tests.unit.failover.views import ESTATE, HEALTHY, with_member, with_site
-from workstation.errors import Refused, WrongUse
+from workstation.errors import Locked, Refused, WrongUse
 from workstation.ssh import HostUnreachable
 
 OLD, NEW = "1.36.4", "1.37.2"
@@ -157,6 +157,43 @@ def test_a_site_that_does_not_get_well_stops_the_upgrade_there(tmp_path: Path) -
         carry_out(world, tmp_path)
     assert world.brought == ["shaoguan", "futian"]
     assert world.now["nanshan"] == OLD
+
+
+def carried_out(world: World, home: Path, said: list[str]) -> upgrade.Upgraded:
+    estate = estate_at()
+    made = upgrade.plan(estate, world.look(), NEW)
+    return upgrade.carry_out(made, estate, world.look, world.bring, home, on_event=said.append, clock=Clock())
+
+
+def test_every_site_is_told_when_it_begins_and_when_all_is_well(tmp_path: Path) -> None:
+    said: list[str] = []
+    done = carried_out(World(), tmp_path, said)
+    assert tuple(done.seconds) == ORDER
+    assert done.as_json()["changed"] is True
+    assert [words.split()[0] for words in said] == [site for site in ORDER for _ in range(2)]
+    assert (tmp_path / "moves/journal.jsonl").is_file()
+
+
+def test_what_stops_an_upgrade_is_told_with_the_way_on(tmp_path: Path) -> None:
+    world = World(breaks="shaoguan")
+    with pytest.raises(steps.CheckFailed, match="0 of 2 pods are ready") as caught:
+        carried_out(world, tmp_path, [])
+    assert world.brought == ["shaoguan"]
+    assert "./govcloud up SITE" in caught.value.next_step
+
+
+def test_no_drill_begins_in_an_upgrade_and_no_upgrade_in_a_drill(tmp_path: Path) -> None:
+    world = World()
+    with lock.held(tmp_path, "site-loss"), pytest.raises(Locked, match="site-loss"):
+        carried_out(world, tmp_path, [])
+    assert world.brought == []
+
+
+def test_at_the_target_nothing_is_changed(tmp_path: Path) -> None:
+    world = World(now=dict.fromkeys(ORDER, NEW))
+    made = upgrade.plan(estate_at(default=NEW), world.look(), NEW)
+    done = upgrade.carry_out(made, estate_at(default=NEW), world.look, world.bring, tmp_path, clock=Clock())
+    assert done.as_json() == {"target": NEW, "changed": False, "seconds": {}}
 
 
 def test_a_gate_before_a_site_is_asked_when_its_turn_comes(tmp_path: Path) -> None:

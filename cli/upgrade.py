@@ -1,0 +1,113 @@
+"""`upgrade`: the clusters' next version, one site at a time. Without --apply only the plan is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import Json, answers, emit, into_namespace, known, load_estate, need_root
+from cli.stacks import images
+from estate import versions
+from workstation import namespace, paths
+from workstation.progress import say
+
+if TYPE_CHECKING:
+    from estate.model import Estate
+    from failover.protocols import Observed
+    from failover.upgrade import Plan
+
+app = typer.Typer(help="Newer versions, one site at a time with a gate between.", no_args_is_help=True)
+
+To = Annotated[
+    str, typer.Option("--to", metavar="VERSION", help=f"One of {', '.join(versions.KUBERNETES)}.", show_default=True)
+]
+Apply = Annotated[bool, typer.Option("--apply", help="Act. Without it only the plan is shown.")]
+GO_ON = (
+    "the site that was begun is finished with `./govcloud up SITE`; when `./govcloud status` is all well, the same "
+    "command goes on"
+)
+
+
+@app.callback()
+def group() -> None:
+    """A group, so that a second kind of upgrade needs no other name for the first."""
+
+
+@app.command()
+def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: Json = False) -> None:
+    """Bring the sites' clusters to a version: a gate, the edit of the estate and `up` of one site, a gate, the next.
+
+    Exit 1: a gate did not hold, or `up` failed; sites before keep the new version. 6: refused, nothing was changed.
+    """
+    with answers(as_json, interrupted=GO_ON):
+        from failover import upgrade
+
+        known(to, versions.KUBERNETES, "version")
+        estate = load_estate()
+        need_root("upgrade")
+        if apply:
+            _build(to)
+        into_namespace(estate)
+        look = _eyes(estate)
+        plan = upgrade.plan(estate, look(), to)
+        if not apply:
+            _show(plan, as_json)
+            plan.require()
+            return
+        plan.require()
+        done = upgrade.carry_out(plan, estate, look, _bring, paths.home(), on_event=say)
+        _hold_bureaus_to_it()
+        if as_json:
+            emit(done.as_json())
+        changed = f"commit {upgrade.FILE}: it declares {to} for every site" if plan.moves else "nothing to do"
+        say(f"upgrade: all clusters run {to}; {changed}")
+
+
+def _build(version: str) -> None:
+    """Before anything is changed, and outside of the namespace, from which no module can be fetched."""
+    if namespace.in_operator_namespace():
+        return
+    from tools import golang, setup
+
+    setup.run(groups=setup.declared() | golang.kubernetes([version]))
+
+
+def _eyes(estate: Estate) -> Callable[[], Observed]:
+    from cli import wiring
+    from failover import clusters
+
+    observer, machines = wiring.observer(estate), wiring.machines(estate)
+    return lambda: clusters.snapshot(estate, observer, machines)
+
+
+def _bring(site: str, version: str) -> None:
+    """The declaration first: what `up` does is what the estate says, also for whoever finishes it after a failure."""
+    from estate.edit import set_cluster_version
+    from stacks import engine
+
+    set_cluster_version(site, version)
+    engine.up(load_estate(), [site], on_event=say)
+
+
+def _hold_bureaus_to_it() -> None:
+    """Their namespaces follow the security policy of the version. Also where no site was left: the run that brought
+    the last one may have been interrupted here."""
+    from stacks import engine
+    from stacks.programs import PLATFORM
+
+    estate = load_estate()
+    engine.up(estate, [PLATFORM], on_event=say, made=images(estate, [PLATFORM]))
+
+
+def _show(plan: Plan, as_json: bool) -> None:
+    if as_json:
+        emit(plan.as_json())
+        return
+    if not plan.moves and not plan.refusals:
+        say(f"all clusters run {plan.target}: nothing to do")
+    for number, words in enumerate((words for move in plan.moves for words in move.words), start=1):
+        say(f"  {number}. {words}")
+    if plan.moves:
+        say("this is the plan; add --apply to act")

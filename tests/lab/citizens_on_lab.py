@@ -1,0 +1,48 @@
+"""Citizens who apply while something is done to the estate, and are all answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cli import wiring
+from failover.drills.runner import front_of
+from failover.ledger import Ledger, parse
+from failover.protocols import SystemClock
+from failover.vantage import Pace, RemoteApplicant
+from tests.lab.estate_on_lab import Hosts
+from tests.lab.pods_on_lab import SERVICE
+from tests.waiting import until
+
+STEADY = 100
+"""Requests before something is done, and after it."""
+
+
+@contextmanager
+def applying(hosts: Hosts) -> Iterator[None]:
+    """Twenty writes and twenty reads a second from the internet; at the end each was answered when first sent."""
+    estate = hosts.lab.estate
+    machines, clock, service = wiring.machines(estate), SystemClock(), estate.service(SERVICE)
+    applicant = RemoteApplicant(machines, clock, host="citizen1", run_id=f"lab-{int(time.time())}")
+    front = front_of(estate, service, machines)
+    applicant.start(estate=estate, front=front, pace=Pace(drain_s=10), seed=time.time_ns() // 1_000_000)
+    try:
+        answered(applicant, STEADY)
+        yield
+        answered(applicant, STEADY)
+    finally:
+        ended = applicant.stop(within_s=30)
+        ledger = parse(applicant.ledger())
+        applicant.remove()
+    assert ended
+    failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
+    assert not failed, f"{len(failed)} of {len(ledger.entries)} were not answered at once: {failed[:3]}"
+    assert {site for entry in ledger.entries if (site := entry.attempts[0].site)} <= {"futian", "nanshan"}
+
+
+def answered(applicant: RemoteApplicant, more: int) -> Ledger:
+    """Wait for so many more requests; the ledger so far."""
+    before = len(parse(applicant.ledger()).entries)
+    until(f"{more} more requests", lambda: len(parse(applicant.ledger()).entries) >= before + more, more)
+    return parse(applicant.ledger())

@@ -1,0 +1,78 @@
+"""One value of an estate's file is replaced; every other character stays."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from estate import edit
+from estate.loader import DATA, load
+from estate.problems import EstateError
+
+TEXT = """\
+# why
+kubernetes:  # all of it
+  clusters:
+    - {site: a, version: 1.37.2}   # first
+    - site: b
+      version: "1.36.4" # quoted
+"""
+
+
+@pytest.mark.parametrize(
+    ("index", "value", "old", "new"),
+    [
+        (0, "1.36.4", "version: 1.37.2}", "version: 1.36.4}"),
+        (1, "1.37.2", '"1.36.4" #', "1.37.2 #"),
+        (0, "1.37", "version: 1.37.2}", 'version: "1.37"}'),
+        (0, "城市", "version: 1.37.2}", "version: 城市}"),
+    ],
+)
+@pytest.mark.parametrize("before", ["", "\ufeff", "# 民政\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_only_the_value_changes(index: int, value: str, old: str, new: str, before: str, newline: str) -> None:
+    text = (before + TEXT).replace("\n", newline)
+    assert edit.with_value(text, ("kubernetes", "clusters", index, "version"), value) == text.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("nothing",),
+        ("kubernetes", "clusters", 2, "version"),
+        ("kubernetes", 0),
+        ("kubernetes", "clusters", "a"),
+        ("kubernetes", "clusters"),
+    ],
+)
+def test_where_no_value_stands_nothing_is_made_up(keys: tuple[str | int, ...]) -> None:
+    with pytest.raises(KeyError):
+        edit.with_value(TEXT, keys, "x")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The project's own estate, to be changed."""
+    return Path(shutil.copytree(DATA, tmp_path / "data"))
+
+
+def test_a_cluster_s_version_is_declared_and_given_back(data: Path) -> None:
+    before = (data / "kubernetes.yaml").read_bytes()
+    (data / "kubernetes.yaml").chmod(0o640)
+    assert edit.set_cluster_version("futian", "1.36.4", data) == data / "kubernetes.yaml"
+    assert {c.site: c.version for c in load(data).clusters}["futian"] == "1.36.4"
+    assert edit.set_cluster_version("futian", "1.37.2", data).read_bytes() == before
+    assert (data / "kubernetes.yaml").stat().st_mode & 0o777 == 0o640
+    assert not list(data.glob(".*"))
+
+
+def test_a_site_without_a_cluster_and_a_broken_estate_change_nothing(data: Path) -> None:
+    with pytest.raises(KeyError):
+        edit.set_cluster_version("province", "1.36.4", data)
+    broken = data / "kubernetes.yaml"
+    broken.write_text("kubernetes: [")
+    with pytest.raises(EstateError):
+        edit.set_cluster_version("futian", "1.36.4", data)
+    assert broken.read_text() == "kubernetes: ["
