@@ -88,17 +88,36 @@ def prefix_lists(lists: Mapping[str, tuple[str, Sequence[Entry]]]) -> list[str]:
     return found
 
 
+NEXT_HOP_THAT_BFD_WATCHES = "ipv6 next-hop prefer-global"
+"""BFD keeps the kernel's entry for the session's own address alive. That for the link-local address, which routes would
+go by otherwise, is gone where no data flowed: of connections that begin while it is looked for, packets go by another
+path to another site, which refuses them."""
+
+
 def clause(
     name: str, action: str, number: int, matching: str, acts: Iterable[str] = (), also: Iterable[str] = ()
 ) -> list[str]:
     """A route map's clause for both families: `number` for IPv4, `number` + 1 for IPv6."""
+    return _clauses(name, action, number, matching, (acts, acts), also)
+
+
+def accept(
+    name: str, number: int, matching: str, acts: Iterable[str] = (), also: Iterable[str] = ()
+) -> list[str]:
+    """As `clause`, for routes that are taken in."""
+    return _clauses(name, "permit", number, matching, (acts, [*acts, NEXT_HOP_THAT_BFD_WATCHES]), also)
+
+
+def _clauses(
+    name: str, action: str, number: int, matching: str, acts: tuple[Iterable[str], Iterable[str]], also: Iterable[str]
+) -> list[str]:
     found = []
     for offset, word in ((0, "ip"), (1, "ipv6")):
         found += [
             f"route-map {name} {action} {number + offset}",
             f" match {word} address prefix-list {matching}",
             *(f" match {text}" for text in also),
-            *(f" set {text}" for text in acts),
+            *(f" set {text}" for text in acts[offset]),
             "exit",
             "!",
         ]

@@ -138,8 +138,8 @@ def _between_sites(asn: int, ready: bool) -> list[str]:
     return [
         "! FROM-SITES, TO-SITES: between our own sites",
         *bgp.clause("FROM-SITES", "deny", 10, "OWN"),
-        *bgp.clause("FROM-SITES", "permit", 20, "UNIFIED", ["local-preference 0"], ["community LAST-RESORT"]),
-        *bgp.clause("FROM-SITES", "permit", 30, "UNIFIED"),
+        *bgp.accept("FROM-SITES", 20, "UNIFIED", ["local-preference 0"], ["community LAST-RESORT"]),
+        *bgp.accept("FROM-SITES", 30, "UNIFIED"),
         *(bgp.clause("TO-SITES", "permit", 10, "SERVICE-HOSTS", late, ["as-path OWN"]) if ready else []),
         *bgp.clause("TO-SITES", "permit", 20, "UNIFIED"),
     ]
@@ -153,7 +153,7 @@ def _with_peer(estate: Estate, asn: int, peer: Neighbour, ready: bool) -> list[s
     return [
         f"! {inward}, {outward}: with {estate.peer(peer.place).title.en}",
         *bgp.clause(inward, "deny", 10, "BOGONS"),
-        *bgp.clause(inward, "permit", 20, f"PEER-{peer.place}"),
+        *bgp.accept(inward, 20, f"PEER-{peer.place}"),
         *bgp.clause(outward, "permit", 10, "SERVICES", worst, ["as-path OWN", "community LAST-RESORT"]),
         *bgp.clause(outward, "permit", 20, "SERVICES", late, ["as-path OWN"]),
         *segments,

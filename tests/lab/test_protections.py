@@ -25,6 +25,28 @@ from workstation import namespace, paths
 pytestmark = pytest.mark.lab
 
 DATA = ("futian-data1", "nanshan-data1", "shaoguan-data1")
+BURST = """
+import collections, json, socket, ssl, sys, threading
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+answers = []
+
+def ask():
+    try:
+        with socket.create_connection((sys.argv[1], 443), 4) as wire, context.wrap_socket(wire) as stream:
+            stream.sendall(b"GET /readyz HTTP/1.1\\r\\nHost: approval.govcloud\\r\\nConnection: close\\r\\n\\r\\n")
+            answers.append(stream.recv(200).split(b"\\r\\n")[0].decode())
+    except OSError as error:
+        answers.append(str(error))
+
+threads = [threading.Thread(target=ask) for _ in range(int(sys.argv[2]))]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(json.dumps(collections.Counter(answers)))
+"""
+"""Many connections at once; the first lines of the answers, or what went wrong, and how often."""
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +286,25 @@ def test_the_database_takes_no_connection_without_tls(asked: Hosts) -> None:
 
 ELSEWHERE = "198.18.77.1"
 """Of the range for benchmarks: nobody's, so that every router would send it on by its default route."""
+
+
+def test_connections_that_begin_while_a_neighbour_is_looked_for_stay_at_one_site(asked: Hosts) -> None:
+    """Routes go by the address that BFD asks all the time. By any other the first packets of a burst would take the
+    next path, to another site, and the rest of them the right one, where nobody knows of the connection."""
+    service = plan(asked.lab.estate).anycast["approval"]
+    for family, address in ((4, service.ipv4), (6, service.ipv6)):
+        for _ in range(3):
+            for link in ("ft-bureau", "ns-bureau"):
+                asked.run("bureau-edge1", "ip", f"-{family}", "neighbour", "flush", "dev", link)
+            told = asked.run("bureau1", "python3", "-c", BURST, str(address), "40")
+            assert json.loads(told) == {"HTTP/1.1 200 OK": 40}, (family, told)
+
+
+@pytest.mark.parametrize("host", ["futian-edge1", "nanshan-edge1", "shaoguan-edge1", "internet-edge1"])
+def test_no_route_goes_by_an_address_that_only_data_keeps_alive(asked: Hosts, host: str) -> None:
+    routes = asked.run(host, "ip", "-6", "route", "show", "proto", "bgp")
+    assert " via " in routes
+    assert "via fe80:" not in routes
 
 
 def test_no_packet_for_elsewhere_is_seen_on_the_hosts_own_interfaces(lab: Lab) -> None:
