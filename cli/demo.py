@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 
 from cli.output import Json, Lang, Language, answers, emit, known, load_estate
 from cli.waiting import run_to_its_end
-from workstation import paths
+from workstation import interpreter, paths
 from workstation.errors import GovcloudError, ObjectiveMissed
 from workstation.progress import duration, say
 
@@ -65,7 +64,7 @@ def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[s
         if drill:
             argv = [*argv, "--site", site or _site_of_the_primary(), *(["--json"] if as_json else [])]
         say(f"═ {number}/4 {words}")
-        code, output = run_to_its_end([sys.executable, "-m", "cli", *argv], keep=as_json)
+        code, output = run_to_its_end(interpreter.module("cli", *argv), keep=as_json)
         if drill and output:
             report = json.loads(output)
         if code and not (drill and code == ObjectiveMissed.exit_code):
@@ -76,7 +75,7 @@ def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[s
 
 def _site_of_the_primary() -> str:
     """Losing this one is the hardest: the database must move. Asked of the estate, since nobody stores it."""
-    argv = [sys.executable, "-m", "cli", "status", "--json"]
+    argv = interpreter.module("cli", "status", "--json")
     answer = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout
     try:
         members = json.loads(answer)["members"]

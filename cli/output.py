@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from workstation import namespace
+from workstation import interpreter, namespace
 from workstation.errors import GovcloudError, WrongUse
 from workstation.progress import say
 
@@ -112,7 +112,7 @@ def into_namespace(estate: Estate) -> None:
     need_root("reaching the lab's hosts")
     if not namespace.exists():
         raise GovcloudError("no lab is up, so there is no host to reach", "run `./govcloud lab up` first")
-    argv = [*namespace.enter_argv(), sys.executable, "-m", "cli", *sys.argv[1:]]
+    argv = [*namespace.enter_argv(), *interpreter.module("cli", *sys.argv[1:])]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvp(argv[0], argv)

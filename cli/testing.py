@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from cli.output import answers, need_root
 from cli.waiting import run_to_its_end
-from workstation import paths
+from workstation import interpreter, paths
 from workstation.errors import GovcloudError
 from workstation.progress import say
 
@@ -53,7 +52,7 @@ def run_tests(
             prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from here on a skipped test is a failed one
         say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
         folders = [folder for folder in FOLDERS[scope] if (paths.repo() / folder).is_dir()]
-        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *folders, *(["-k", only] if only else [])]
+        argv = interpreter.module("pytest", "-p", "no:cacheprovider", *folders, *(["-k", only] if only else []))
         env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **prepared}
         code, _ = run_to_its_end(argv, cwd=paths.repo(), env=env)
         if code == 5 and not only:

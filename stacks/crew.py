@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +22,7 @@ from estate.model import Estate
 from stacks import images, workspace
 from stacks.providers.waves import RUN
 from stacks.reports import Change
-from workstation import paths
+from workstation import interpreter, paths
 from workstation.oci import Image
 
 OnEvent = Callable[[str], None]
@@ -137,7 +136,7 @@ class Crew:
                         os.killpg(process.pid, signal.SIGINT)
 
     def _work(self, answer: Answer) -> None:
-        command = [sys.executable, "-m", "stacks.worker", self._operation, answer.stack]
+        command = interpreter.module("stacks.worker", self._operation, answer.stack)
         with self._lock:
             if self.stopped:
                 return

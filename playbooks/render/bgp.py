@@ -101,9 +101,7 @@ def clause(
     return _clauses(name, action, number, matching, (acts, acts), also)
 
 
-def accept(
-    name: str, number: int, matching: str, acts: Iterable[str] = (), also: Iterable[str] = ()
-) -> list[str]:
+def accept(name: str, number: int, matching: str, acts: Iterable[str] = (), also: Iterable[str] = ()) -> list[str]:
     """As `clause`, for routes that are taken in."""
     return _clauses(name, "permit", number, matching, (acts, [*acts, NEXT_HOP_THAT_BFD_WATCHES]), also)
 

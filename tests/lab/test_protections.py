@@ -296,8 +296,18 @@ def test_connections_that_begin_while_a_neighbour_is_looked_for_stay_at_one_site
         for _ in range(3):
             for link in ("ft-bureau", "ns-bureau"):
                 asked.run("bureau-edge1", "ip", f"-{family}", "neighbour", "flush", "dev", link)
+            until("BFD has asked for its neighbours again", lambda f=family: _reachable(asked, "bureau-edge1", f), 10)
             told = asked.run("bureau1", "python3", "-c", BURST, str(address), "40")
             assert json.loads(told) == {"HTTP/1.1 200 OK": 40}, (family, told)
+
+
+def _reachable(hosts: Hosts, router: str, family: int) -> bool:
+    """Whether the router knows at least one address of each neighbour to the cities, link-local ones not counted."""
+    near = [
+        hosts.run(router, "ip", f"-{family}", "neighbour", "show", "dev", link, "nud", "reachable").splitlines()
+        for link in ("ft-bureau", "ns-bureau")
+    ]
+    return all([line for line in lines if not line.startswith("fe80:")] for lines in near)
 
 
 @pytest.mark.parametrize("host", ["futian-edge1", "nanshan-edge1", "shaoguan-edge1", "internet-edge1"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from playbooks import installs
 from tools import command, digest
 from tools.image import bootstrap, packages
-from workstation import paths
+from workstation import interpreter, paths
 from workstation.errors import GovcloudError
 
 INSTALL_S = 60
@@ -84,7 +83,7 @@ def _second_stage(target: Path, on_progress: Callable[[str], None]) -> None:
     on_progress("copying the base system")
     copy = [*command.BOUND, "cp", "-a", "--reflink=auto", str(_base() / "rootfs"), str(fresh)]
     command.run(copy, failure="the base system could not be copied")
-    module = [sys.executable, "-m", "tools.image.stage"]
+    module = interpreter.module("tools.image.stage")
     ours = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     ours["PYTHONPATH"] = str(paths.repo())
     on_progress(f"install parts of the roles {', '.join(packages.roles())}")

@@ -51,8 +51,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     called: list[str] = []
 
     def run(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
-        called.append(" ".join(argv[3:]))
-        drill = argv[3] == "drill"
+        called.append(" ".join(argv[4:]))
+        drill = argv[4] == "drill"
         return (5, json.dumps({"id": "a", "verdict": "objective-missed"}).encode()) if drill else (0, b"")
 
     monkeypatch.setattr(demo, "run_to_its_end", run)
@@ -74,7 +74,7 @@ def test_a_step_that_fails_ends_the_demo_with_its_exit_code(
     call: Call, steps: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """And names the command that a person may repeat."""
-    monkeypatch.setattr(demo, "run_to_its_end", lambda argv, keep: (1 if argv[3] == "lab" else 0, b""))
+    monkeypatch.setattr(demo, "run_to_its_end", lambda argv, keep: (1 if argv[4] == "lab" else 0, b""))
     done = call("demo")
     assert done.code == 1
     assert "stopped at step 2 (`./govcloud lab up`)" in done.words
@@ -87,7 +87,7 @@ def test_ctrl_c_in_a_step_is_130_with_what_is_kept_and_how_to_go_on(
     """The step has told its own; the demo tells both ways onwards."""
 
     def run(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
-        if argv[3] == "up":
+        if argv[4] == "up":
             raise KeyboardInterrupt
         return 0, b""
 
