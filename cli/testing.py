@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from enum import StrEnum
 from typing import Annotated
 
@@ -50,6 +51,7 @@ def run_tests(
 
             installer.run(groups=frozenset(golang.Group))
             prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from here on a skipped test is a failed one
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began this in the background
         say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
         folders = [folder for folder in FOLDERS[scope] if (paths.repo() / folder).is_dir()]
         argv = interpreter.module("pytest", "-p", "no:cacheprovider", *folders, *(["-k", only] if only else []))

@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from estate import versions
-from estate.edit import set_cluster_version
 from lab.api import Lab
 from stacks import state
 from stacks.programs import stack_names
-from tests.lab import pods_on_lab as pods
 from tests.lab import traces
-from tests.lab.citizens_on_lab import applying
 from tests.lab.estate_on_lab import Hosts, govcloud, healthy, until_well
 from workstation import paths
 
 pytestmark = pytest.mark.lab
 
-OLDER, NEWEST = versions.KUBERNETES
-BEHIND = ("shaoguan", "futian")
-"""Sites that the other clone deploys with the older Kubernetes, in the order in which they are upgraded."""
 
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
     """Another clone of the project, as another operator has it."""
-    folder = tmp_path_factory.mktemp("another") / "clone"
+    folder = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(paths.repo()), str(folder)], check=True)
     return folder
 
@@ -75,36 +66,9 @@ def test_killed_taken_down_and_deployed_again_by_another_clone(
     if bare_host:
         traces.clean(*bare_host)
     entry(clone, "lab", "up")
-    for site in BEHIND:
-        set_cluster_version(site, OLDER, clone / "estate/data")
     done = entry(clone, "up", "--json")
     assert all(done["stacks"][stack] > 0 for stack in stack_names(lab.estate)), done["stacks"]
     until_well(120)
-
-
-def test_clusters_go_to_the_next_version_site_by_site_while_citizens_apply(lab: Lab, clone: Path) -> None:
-    """The command edits the estate and deploys it; in the end that declares what was committed. Nobody was refused."""
-    hosts = Hosts(lab)
-    assert running(hosts) == {c.site: OLDER if c.site in BEHIND else NEWEST for c in lab.estate.clusters}
-    with applying(hosts):
-        done = entry(clone, "upgrade", "kubernetes", "--to", NEWEST, "--apply", "--json")
-    assert tuple(done["seconds"]) == BEHIND
-    assert set(running(hosts).values()) == {NEWEST}
-    changed = subprocess.run(["git", "-C", str(clone), "status", "--porcelain"], capture_output=True, check=True)
-    assert not changed.stdout
-    until_well(60)
-
-
-def running(hosts: Hosts) -> Mapping[str, str]:
-    """By site, the version that the cluster's API server runs and its nodes' kubelets, which are one."""
-    found = {}
-    for cluster in hosts.lab.estate.clusters:
-        node = hosts.lab.estate.nodes_at(cluster.site)[0].name
-        told = json.loads(pods.kubectl(hosts, node, "get", "--raw", "/version"))["gitVersion"]
-        nodes = json.loads(pods.kubectl(hosts, node, "get", "nodes", "--output=json"))["items"]
-        both = {told, *(item["status"]["nodeInfo"]["kubeletVersion"] for item in nodes)}
-        found[cluster.site] = ", ".join(sorted(both)).removeprefix("v")
-    return found
 
 
 def entry(clone: Path, *argv: str) -> dict[str, Any]:
