@@ -22,7 +22,8 @@ from playbooks.render.approval import PORT
 from workstation.errors import GovcloudError
 
 ANSWER_S, PAUSE_S = 0.5, 0.25
-"""How long a question may take, and the pause after it: together the figure's resolution, well under a second."""
+"""How long a question may take, and the pause after it: together the figure's resolution, well under a second,
+but between two turns, where a login comes on top."""
 TURN_S = 5.0
 """The node asks for so long at a time. A drill that ends does not wait longer for it than this and a login."""
 LOGIN_S = 5.0
