@@ -64,8 +64,9 @@ class Reason:
 @dataclass(frozen=True, kw_only=True)
 class DrillResult:
     """One finished drill. `injected_wall` is the moment just before the power went, `healthy_wall` when everything was
-    well again, `served_wall` when citizens were served again; None where that never came. `remaining` is what was
-    still wrong at the end. `report` is the path of the page in the language that was asked for."""
+    well again, `served_wall` when citizens were served again, `pods_wall` when the site's own pods answered after its
+    power had returned; None where that never came, or the site has no pods. `remaining` is what was still wrong at the
+    end. `report` is the path of the page in the language that was asked for."""
 
     id: str
     scenario: str
@@ -78,6 +79,7 @@ class DrillResult:
     restored_wall: float | None
     served_wall: float | None
     healthy_wall: float | None
+    pods_wall: float | None
     remaining: tuple[Problem, ...]
     events: tuple[Event, ...]
     evidence: Evidence
@@ -109,6 +111,14 @@ class DrillResult:
         return None if self.healthy_wall is None else round(self.healthy_wall - self.injected_wall, 2)
 
     @property
+    def pods_serving_s(self) -> float | None:
+        """From the power's return until the first answer of the site's own pods. No objective, so no part of the
+        verdict."""
+        if self.pods_wall is None or self.restored_wall is None:
+            return None
+        return round(self.pods_wall - self.restored_wall, 2)
+
+    @property
     def injected_s(self) -> float:
         """The injection in the ledger's time."""
         return self.injected_wall - self.evidence.ledger.started_wall_s
@@ -127,6 +137,7 @@ class DrillResult:
             "lost": len(c.lost), "duplicated": len(c.duplicated), "appeared": len(c.appeared),
             "unknown_present": c.unknown_present, "unknown_absent": c.unknown_absent,
             "write_outage_s": f.write_outage_s, "read_outage_s": f.read_outage_s, "recovery_s": self.recovery_s,
+            "pods_serving_s": self.pods_serving_s,
             "availability": round(f.availability, 6), "availability_writes": round(f.availability_writes, 6),
             "availability_reads": round(f.availability_reads, 6), "write_silence_s": f.write_silence_s,
             "write_outage_by_family_s": {f"ipv{k}": v for k, v in f.write_outage_by_family.items()},

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -39,6 +40,8 @@ class Answer:
     drift: dict[str, tuple[str, ...]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     done: bool = False
+    seconds: float | None = None
+    """From its worker's start to its end; None where it was not started or still works."""
 
     def take(self, line: str, on_event: OnEvent) -> None:
         """One line of the worker, as `stacks.worker` describes them."""
@@ -137,6 +140,7 @@ class Crew:
 
     def _work(self, answer: Answer) -> None:
         command = interpreter.module("stacks.worker", self._operation, answer.stack)
+        begun = time.monotonic()
         with self._lock:
             if self.stopped:
                 return
@@ -154,6 +158,7 @@ class Crew:
             self._processes.append(process)
         with process:
             self._listen(process, answer)
+        answer.seconds = time.monotonic() - begun
 
     def _listen(self, process: subprocess.Popen[str], answer: Answer) -> None:
         """The pipe to the worker stays open as long as this process lives: its end tells the worker to stop."""

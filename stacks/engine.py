@@ -59,15 +59,7 @@ def up(
         finally:
             _copy_out(estate, without, on_event)
         state.prune()
-    changes = [change for answer in answers for change in answer.changes]
-    return UpResult(
-        changes=len(changes),
-        seconds=time.monotonic() - begun,
-        hosts_changed=tuple(sorted({change.host for change in changes if change.host})),
-        objects_changed=tuple(sorted({change.resource for change in changes if change.stack == PLATFORM})),
-        stacks={answer.stack: len(answer.changes) for answer in answers},
-        deferred=deferred(estate, stacks, without),
-    )
+    return _up_result(answers, time.monotonic() - begun, deferred(estate, stacks, without))
 
 
 def plan(
@@ -256,6 +248,19 @@ def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], sta
     if not staged:
         return [wanted] if wanted else []
     return [chosen for stage in stages(estate) if (chosen := [stack for stack in stage if stack in wanted])]
+
+
+def _up_result(answers: Sequence[Answer], seconds: float, left_out: tuple[str, ...]) -> UpResult:
+    changes = [change for answer in answers for change in answer.changes]
+    return UpResult(
+        changes=len(changes),
+        seconds=seconds,
+        hosts_changed=tuple(sorted({change.host for change in changes if change.host})),
+        objects_changed=tuple(sorted({change.resource for change in changes if change.stack == PLATFORM})),
+        stacks={answer.stack: len(answer.changes) for answer in answers},
+        stack_seconds={answer.stack: answer.seconds for answer in answers if answer.seconds is not None},
+        deferred=left_out,
+    )
 
 
 def _failure(answers: Sequence[Answer], stopped: str = "") -> GovcloudError:

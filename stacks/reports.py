@@ -72,6 +72,9 @@ class UpResult:
     hosts_changed: tuple[str, ...]
     stacks: Mapping[str, int]
     """Changes by stack."""
+    stack_seconds: Mapping[str, float]
+    """From the start of each stack's worker to its end. Those of one stage work side by side, so the sum is more than
+    `seconds`; a site's includes the wait until its cluster's nodes are Ready."""
     deferred: tuple[str, ...] = ()
     """Hosts left out by `--without`; the next update without it catches up."""
     objects_changed: tuple[str, ...] = ()
@@ -79,7 +82,8 @@ class UpResult:
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return {**asdict(self), "seconds": round(self.seconds, 1)}
+        each = {stack: round(seconds, 1) for stack, seconds in self.stack_seconds.items()}
+        return {**asdict(self), "seconds": round(self.seconds, 1), "stack_seconds": each}
 
 
 @dataclass(frozen=True, kw_only=True)

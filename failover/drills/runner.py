@@ -13,7 +13,7 @@ from types import FrameType
 
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Service
-from failover import lock, steps
+from failover import lock, pods, steps
 from failover.drills import keep, registry
 from failover.drills.blast import of_site
 from failover.drills.stage import Stage
@@ -68,10 +68,11 @@ def run(
         folder = home / "drills" / run_id
         front = front or front_of(estate, service, machines)
         started = clock.wall()
-        with observe.watch() as watching:
+        awaited = pods.Awaited(pods.asker(estate, service, site), machines, clock)
+        with observe.watch() as watching, awaited:
             stage = Stage(
                 estate=estate, service=service, site=site, machines=machines, power=power, observe=observe,
-                watching=watching, clock=clock, journal=Journal(folder),
+                watching=watching, pods=awaited, clock=clock, journal=Journal(folder),
                 applicant=RemoteApplicant(machines, clock, host=host, run_id=run_id),
                 front=front, pace=Pace(rate_per_s=rate_per_s),
                 seed=time.time_ns() // 1_000_000, on_event=on_event,
@@ -165,8 +166,8 @@ def _finish(stage: Stage, name: str, started: float, folder: Path, lang: str) ->
         id=stage.applicant.run_id, scenario=name, site=stage.site, estate=stage.estate.name,
         objectives=stage.service.objectives, rate_per_s=stage.pace.rate_per_s, started_wall=started,
         injected_wall=stage.injected_wall or started, restored_wall=stage.restored_wall, served_wall=stage.served_wall,
-        healthy_wall=stage.healthy_wall, remaining=stage.remaining, events=tuple(stage.events), evidence=evidence,
-        report=str(folder / f"report.{lang}.html"),
+        healthy_wall=stage.healthy_wall, pods_wall=stage.pods_wall, remaining=stage.remaining,
+        events=tuple(stage.events), evidence=evidence, report=str(folder / f"report.{lang}.html"),
     )  # fmt: skip
     write_report(result, stage.estate, folder)
     stage.applicant.remove()

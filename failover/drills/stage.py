@@ -11,6 +11,7 @@ from failover import health, steps
 from failover.health import Problem
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, figures, parse, parse_rows
+from failover.pods import Awaited
 from failover.protocols import Clock, Machines, Observe, Observed, Power, Watching
 from failover.result import Event, Evidence
 from failover.vantage import ApplicantFailed, Front, Pace, RemoteApplicant
@@ -38,6 +39,7 @@ class Stage:
     power: Power
     observe: Observe
     watching: Watching
+    pods: Awaited
     clock: Clock
     journal: Journal
     applicant: RemoteApplicant
@@ -52,6 +54,7 @@ class Stage:
     restored_wall: float | None = None
     served_wall: float | None = None
     healthy_wall: float | None = None
+    pods_wall: float | None = None
     applicant_began: float = 0.0
     next_tail: float = 0.0
     unserved: str = ""
@@ -73,7 +76,14 @@ class Stage:
             for change in health.changes(self.seen, seen):
                 self.say(change.code, "observer", change.subject, change.detail)
         self.seen = seen
+        self.note_pods()
         return seen
+
+    def note_pods(self) -> None:
+        """Notes when the site's own pods answered after the power's return, once it is known."""
+        if self.pods_wall is None and self.pods.answered_wall is not None:
+            self.pods_wall = self.pods.answered_wall
+            self.say("pods_serve", "observer", self.site, wall=self.pods_wall)
 
     # What must hold
 
@@ -143,6 +153,7 @@ class Stage:
         self.restored_wall = self.clock.wall()
         self.say("power_on", "injector", self.site, wall=self.restored_wall)
         self.power.on(self.site)
+        self.pods.begin()
 
     def stop_applicant(self) -> None:
         """Stops the applicant; what is under way is drained."""
@@ -152,6 +163,7 @@ class Stage:
     def collect(self) -> None:
         """Fetches the ledger and the rows of the primary. A look that fails is not the end of what was measured: it is
         taken again until `ROWS_WITHIN_S`."""
+        self.note_pods()
         folder = self.journal.path.parent
         self.ledger_text = self.applicant.ledger()
         (folder / "ledger.jsonl").write_text(self.ledger_text, encoding="utf-8")

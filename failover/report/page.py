@@ -59,17 +59,19 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One promise beside what was measured. `share` is the part of the promise that was used, in percent up to 100."""
+    """One promise beside what was measured. `share` is the part of the promise that was used, in percent up to 100;
+    None where nothing is promised: then `promised` tells from when it counts. `kept` is None where there is nothing to
+    keep."""
 
     name: str
     measured: str
     promised: str
-    share: float
-    kept: bool
+    share: float | None
+    kept: bool | None
 
 
 def tiles(result: DrillResult, words: dict[str, str]) -> tuple[Tile, ...]:
-    """The promises; the last one has none and is told for its own sake."""
+    """The promises, and what has none and is told for its own sake."""
     f, o = result.evidence.figures, result.objectives
     lost = len(result.evidence.comparison.lost)
 
@@ -87,11 +89,20 @@ def tiles(result: DrillResult, words: dict[str, str]) -> tuple[Tile, ...]:
         seconds("read_outage", f.read_outage_s, o.read_outage_s),
         Tile(name=words["lost_rows"], measured=number(lost), promised=words["at_most"].format(value=o.rpo_records),
              share=100.0 if lost else 0.0, kept=lost <= o.rpo_records),
+        *_pods_tile(result, words),
         Tile(name=words["recovery"],
              measured=words["never"] if recovery is None else words["second"].format(value=number(round(recovery, 1))),
-             promised=words["recovery_note"].format(dark=dark), share=0.0 if recovery else 100.0,
-             kept=recovery is not None),
+             promised=words["recovery_note"].format(dark=dark), share=None, kept=recovery is not None),
     )  # fmt: skip
+
+
+def _pods_tile(result: DrillResult, words: dict[str, str]) -> tuple[Tile, ...]:
+    """None where the site has no pods, or they did not answer while the drill lasted: then it is not whole either."""
+    took = result.pods_serving_s
+    if took is None:
+        return ()
+    measured = words["second"].format(value=number(round(took, 1)))
+    return (Tile(name=words["pods_serving"], measured=measured, promised=words["pods_note"], share=None, kept=None),)
 
 
 def ledger_table(result: DrillResult, words: dict[str, str]) -> list[tuple[str, int, str, str]]:

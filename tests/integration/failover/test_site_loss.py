@@ -19,7 +19,7 @@ from failover import drills, lock
 from failover.drills import DrillResult, Event, Verdict
 from failover.journal import Journal, Undo, interrupted
 from tests.integration.failover.conftest import RunningDesk
-from tests.integration.failover.paper import World
+from tests.integration.failover.paper import START_S, World
 from workstation.errors import Locked, Refused, RolledBack, WrongUse
 
 Desks = Callable[..., RunningDesk]
@@ -51,9 +51,11 @@ def test_a_site_is_lost_and_regained_and_nothing_is_lost(world: World, tmp_path:
     assert measured["read_outage_s"] == 0.0
     assert (measured["lost"], measured["duplicated"], measured["unknown"]) == (0, 0, 0)
     assert measured["recovery_s"] > 6
+    assert measured["pods_serving_s"] == pytest.approx(START_S, abs=1.0)
     events = [line["event"] for line in value["timeline"]]
     assert "futian loses power, its links go silent" in events
     assert "primary is nanshan-data1, timeline 1" in events
+    assert events.index("power returns to futian") < events.index("the pods of futian serve again")
     assert [e.code for e in told] == [e.code for e in result.events]
     folder = tmp_path / "home" / "drills" / result.id
     assert json.loads((folder / "report.json").read_text())["verdict"] == "pass"

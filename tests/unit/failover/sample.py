@@ -11,7 +11,7 @@ from failover.result import DrillResult, Event, Evidence
 from tests.unit.failover import ledgers as make
 
 START = 1_760_000_000.0
-LOST_AT, WRITES_BACK, READS_BACK, POWER_BACK, HEALTHY, END = 8.0, 29.3, 8.8, 46.0, 71.5, 85.0
+LOST_AT, WRITES_BACK, READS_BACK, POWER_BACK, PODS, HEALTHY, END = 8.0, 29.3, 8.8, 46.0, 61.2, 71.5, 85.0
 ESTATE = load()
 
 
@@ -54,7 +54,8 @@ def result(*, spoil: bool = False, slow: bool = False, **changes: Any) -> DrillR
         (2.1, "primary_gone", "observer", "futian-data1"), (21.0, "primary_is", "observer", "nanshan-data1"),
         (21.6, "writable", "observer", "nanshan"), (25.4, "served_again", "applicant", ""),
         (38.0, "power_on", "injector", "futian"), (47.0, "site_seen", "observer", "futian"),
-        (55.1, "announced", "observer", "futian"), (62.0, "streaming", "observer", "futian-data1"),
+        (53.2, "pods_serve", "observer", "futian"), (55.1, "announced", "observer", "futian"),
+        (62.0, "streaming", "observer", "futian-data1"),
         (63.5, "all_healthy", "drill", ""), (77.5, "applicants_stop", "drill", ""),
     ]  # fmt: skip
     events = [Event(wall=START + LOST_AT + at, code=c, source=s, subject=x, detail="2") for at, c, s, x in told]
@@ -62,7 +63,7 @@ def result(*, spoil: bool = False, slow: bool = False, **changes: Any) -> DrillR
         "id": "20251009T085320-site-loss-futian", "scenario": "site-loss", "site": "futian", "estate": "shenzhen",
         "objectives": promised.model_copy(update={"rto_s": 15.0}) if slow else promised, "rate_per_s": 20.0,
         "started_wall": START - 5, "injected_wall": START + LOST_AT, "restored_wall": START + POWER_BACK,
-        "served_wall": START + WRITES_BACK + 4, "healthy_wall": START + HEALTHY, "remaining": (),
-        "events": tuple(events), "evidence": evidence, "report": "report.zh.html",
+        "served_wall": START + WRITES_BACK + 4, "healthy_wall": START + HEALTHY, "pods_wall": START + PODS,
+        "remaining": (), "events": tuple(events), "evidence": evidence, "report": "report.zh.html",
     }  # fmt: skip
     return DrillResult(**{**values, **changes})

@@ -46,11 +46,12 @@ def test_the_json_has_the_promised_shape() -> None:
     assert measured["write_outage_s"] == pytest.approx(21.3)
     assert measured["read_outage_s"] == pytest.approx(0.8)
     assert measured["recovery_s"] == pytest.approx(63.5)
+    assert measured["pods_serving_s"] == pytest.approx(15.2), "from the return of power"
     assert (measured["acknowledged"], measured["lost"], measured["duplicated"]) == (1700, 0, 0)
     assert {"id", "scenario", "site", "verdict", "objectives", "measured", "timeline", "report"} <= value.keys()
     assert measured.keys() >= {
         "rate_per_s", "acknowledged", "refused", "unknown", "lost", "duplicated", "write_outage_s", "read_outage_s",
-        "recovery_s", "availability",
+        "recovery_s", "availability", "pods_serving_s",
     }  # fmt: skip
     assert {"at_s", "event", "source"} == set(value["timeline"][0])
     assert value["timeline"][1] == {
@@ -58,6 +59,41 @@ def test_the_json_has_the_promised_shape() -> None:
         "event": "futian loses power, its links go silent",
         "source": "injector",
     }
+
+
+@pytest.mark.parametrize("lang", words.LANGUAGES)
+def test_the_time_until_the_pods_serve_is_told_and_promised_nowhere(lang: str) -> None:
+    """In the timeline and beside what is promised; however long it took, it is no part of the verdict."""
+    name, event = {
+        "zh": ("Pod 恢复服务", "福田中心的 Pod 恢复服务"),
+        "en": ("Pods serve again", "the pods of Futian serve again"),
+    }[lang]
+    page = render(DRILLS["pass"], sample.ESTATE, lang)
+    assert event in page
+    tile = re.search(rf"<h3>{name}</h3>.*?</div>", page, flags=re.S)
+    assert tile
+    assert "15.2" in tile[0]
+    assert "bar" not in tile[0]
+    assert sample.result(pods_wall=sample.START + 3600).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("changes", [{"pods_wall": None}, {"restored_wall": None}])
+def test_a_site_without_pods_or_a_drill_that_ended_before_has_no_such_time(changes: dict[str, None]) -> None:
+    result = sample.result(**changes)
+    assert result.as_json()["measured"]["pods_serving_s"] is None
+    assert "<h3>Pods serve again</h3>" not in render(result, sample.ESTATE, "en")
+
+
+def test_only_what_is_promised_is_drawn_as_a_share_of_its_promise() -> None:
+    tiles = re.findall(r'<div class="tile.*?</p>\s*</div>', render(DRILLS["pass"], sample.ESTATE, "en"), flags=re.S)
+    assert ['class="bar"' in tile for tile in tiles] == [True, True, True, False, False]
+
+
+def test_reads_that_are_out_for_longer_than_promised_miss_an_objective() -> None:
+    """The estate's goal for reads is judged like the one for writes."""
+    tight = sample.result(objectives=DRILLS["pass"].objectives.model_copy(update={"read_outage_s": 0.5}))
+    assert tight.verdict is Verdict.MISSED
+    assert [(r.code, r.promised) for r in tight.reasons] == [("read_outage", 0.5)]
 
 
 @pytest.mark.parametrize("lang", words.LANGUAGES)

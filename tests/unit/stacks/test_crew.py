@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from stacks import engine
-from stacks.crew import Answer
+from estate.loader import load
+from stacks import engine, workspace
+from stacks.crew import Answer, Crew
 from stacks.events import unified
+from stacks.reports import Change
 from workstation.errors import GovcloudError, Refused
 
 
@@ -30,6 +35,56 @@ def test_an_answer_gathers_what_its_worker_tells() -> None:
     assert (answer.faults, answer.done) == (["a"], False)
     answer.take(json.dumps({"ended": "done"}), said.append)
     assert answer.done
+
+
+WORKER = """#!/bin/sh
+read -r request
+case "$4" in futian) sleep 0.6 ;; esac
+echo '{"ended": "done"}'
+"""
+"""Is started as `python -m stacks.worker OPERATION STACK`; Futian takes longer."""
+
+
+@pytest.fixture
+def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
+    """Its workers do nothing but take time."""
+    monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
+    workspace.prepare()
+    made = Crew("up", load(), (), lambda line: None)
+    worker = tmp_path / "worker"
+    worker.write_text(WORKER, encoding="utf-8")
+    worker.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(worker))
+    return made
+
+
+def test_each_stack_tells_how_long_its_own_worker_took(crew: Crew) -> None:
+    """Not how long its stage took: of those side by side, one is not charged with another's time."""
+    begun = time.monotonic()
+    assert crew.run(["futian", "shaoguan"])
+    whole = time.monotonic() - begun
+    took = {answer.stack: answer.seconds for answer in crew.answers}
+    assert took["futian"] is not None
+    assert took["shaoguan"] is not None
+    assert 0.6 <= took["futian"] <= whole
+    assert 0 < took["shaoguan"] < took["futian"]
+
+
+def test_a_stack_whose_worker_was_not_started_took_no_time(crew: Crew) -> None:
+    crew.stop("the disk is full")
+    assert not crew.run(["futian"])
+    assert [answer.seconds for answer in crew.answers] == [None]
+
+
+def test_an_update_tells_changes_and_seconds_by_stack() -> None:
+    """Seconds as a person reads them; a stack that was not begun has none."""
+    change = Change(stack="futian", op="create", resource="futian-futian-kube1", host="futian-kube1")
+    answers = [Answer(stack="futian", changes=[change], done=True, seconds=41.2345), Answer(stack="platform")]
+    told = json.loads(json.dumps(engine._up_result(answers, 50.06, ("nanshan-kube1",)).as_json()))
+    assert told["stacks"] == {"futian": 1, "platform": 0}
+    assert told["stack_seconds"] == {"futian": 41.2}
+    assert (told["changes"], told["seconds"]) == (1, 50.1)
+    assert (told["hosts_changed"], told["deferred"]) == (["futian-kube1"], ["nanshan-kube1"])
 
 
 @pytest.mark.parametrize(
