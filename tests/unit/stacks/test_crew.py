@@ -39,10 +39,10 @@ def test_an_answer_gathers_what_its_worker_tells() -> None:
 
 WORKER = """#!/bin/sh
 read -r request
-case "$4" in futian) sleep 0.6 ;; esac
+case "$5" in futian) sleep 0.6 ;; esac
 echo '{"ended": "done"}'
 """
-"""Is started as `python -m stacks.worker OPERATION STACK`; Futian takes longer."""
+"""Is started as `python -P -m stacks.worker OPERATION STACK`; Futian takes longer."""
 
 
 @pytest.fixture
