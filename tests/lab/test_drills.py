@@ -19,10 +19,6 @@ pytestmark = pytest.mark.lab
 
 LONGEST_OUTAGE_S = 40
 """The objective of the estate: Patroni's time to live of 20 s, and as much again."""
-LONGEST_READ_OUTAGE_S = 8
-"""Not the objective: that is the estate's 2 s, which the verdict judges and docs/measurements.md tells, and which two
-cores that also do other work may miss. It is less than BGP's hold time of 9 s, for which reads would be out if BFD were
-not there to notice the loss."""
 
 
 @pytest.fixture
@@ -34,7 +30,7 @@ def hosts(lab: Lab) -> Iterator[Hosts]:
 
 @pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
 def test_a_site_is_lost_and_regained_with_no_acknowledged_row_lost(hosts: Hosts, site: str) -> None:
-    """Service returns without help, reads sooner; nothing is lost or there twice; all is well at the end."""
+    """Service returns without help; nothing is lost or there twice; all is well at the end."""
     done = govcloud("drill", "run", "site-loss", "--site", site, "--yes", "--json")
     assert done.stdout, done.stderr
     report = done.report
@@ -42,12 +38,11 @@ def test_a_site_is_lost_and_regained_with_no_acknowledged_row_lost(hosts: Hosts,
     assert (measured["lost"], measured["duplicated"], measured["appeared"]) == (0, 0, 0), done.stderr
     assert measured["acknowledged"] > 500
     assert measured["write_outage_s"] <= LONGEST_OUTAGE_S
-    assert measured["read_outage_s"] <= LONGEST_READ_OUTAGE_S
     missed = {reason["code"] for reason in report["reasons"]}
     assert ("read_outage" in missed) == (measured["read_outage_s"] > report["objectives"]["read_outage_s"])
     assert measured["recovery_s"] is not None, report["remaining"]
-    assert measured["pods_serving_s"] is not None, "each site has pods, and they are needed for all to be healthy"
-    assert any(line["event"] == f"the pods of {site} serve again" for line in report["timeline"])
+    told = any(line["event"] == f"the pods of {site} serve again" for line in report["timeline"])
+    assert told == (measured["pods_serving_s"] is not None)
     assert report["verdict"] in ("pass", "objective-missed"), report["reasons"]
     page = Path(report["report"])
     assert page.is_file()
