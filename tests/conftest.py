@@ -1,15 +1,14 @@
-"""On a machine that was prepared for the tests, none may be skipped; the checkout as it was before them is noted."""
+"""On a machine that was prepared for the tests, none may be skipped; what shares a machine stays in one process."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
-from _pytest.runner import runtestprotocol
 
-from tests.tree import TREE, tree
+from cli.testing import BEFORE, tree
+from tests.tree import TREE
 
 # Tests enter network namespaces and start programs there. At a `fork` (`Popen` with `user=` does one) gRPC, loaded
 # by Pulumi's SDK, starts its threads anew, in the namespace of the thread that forked: every later test of the process
@@ -18,29 +17,23 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 PREPARED = "GOVCLOUD_TESTS_PREPARED"
 """Set by `./govcloud test lab` and `all`, which install what is missing before they begin."""
+ONE_AT_A_TIME = ("tests/integration/clusters", "tests/integration/platform")
+"""Folders whose files all want the same machines or addresses."""
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Note the checkout's state."""
-    session.config.stash[TREE] = tree()
+    """The checkout's state, as it was before the first of several runs."""
+    before = os.environ.get(BEFORE)
+    session.config.stash[TREE] = tree() if before is None else before
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """The first test of the lab finds the machine to itself: what other tests share for a whole session ends before.
-
-    API servers that only wait took part of the two processors from every drill.
-    """
-    if nextitem is None or _in_lab(item) or not _in_lab(nextitem):
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    runtestprotocol(item, nextitem=None)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
-
-
-def _in_lab(item: pytest.Item) -> bool:
-    return item.path.is_relative_to(Path(__file__).parent / "lab")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes run tests side by side, those of a file are in one: they share what they start."""
+    for item in items:
+        file = item.path.relative_to(item.config.rootpath).as_posix()
+        group = next((folder for folder in ONE_AT_A_TIME if file.startswith(folder)), file)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(wrapper=True)

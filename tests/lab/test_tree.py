@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tree import TREE, tree
+from cli.testing import tree
+from tests.tree import TREE
 
 
 def test_nothing_was_written_into_the_checkout(pytestconfig: pytest.Config) -> None:
