@@ -8,6 +8,7 @@ from collections.abc import Generator
 import pytest
 
 from cli.testing import BEFORE, tree
+from tests.interrupted import Interrupted
 from tests.tree import TREE
 
 # Tests enter network namespaces and start programs there. At a `fork` (`Popen` with `user=` does one) gRPC, loaded
@@ -19,6 +20,11 @@ PREPARED = "GOVCLOUD_TESTS_PREPARED"
 """Set by `./govcloud test lab` and `all`, which install what is missing before they begin."""
 ONE_AT_A_TIME = ("tests/integration/clusters", "tests/integration/platform")
 """Folders whose files all want the same machines or addresses."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Ctrl-C reaches all processes of a run."""
+    config.pluginmanager.register(Interrupted(), "interrupted")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
