@@ -23,7 +23,7 @@ from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
 from estate.model import Estate
-from stacks import checkpoints, events, images, reach, state, workspace
+from stacks import checkpoints, events, images, reach, state, unchanged, workspace
 from stacks.programs import PLATFORM, Context, program
 from stacks.resources import below_site
 from workstation.errors import GovcloudError
@@ -32,6 +32,9 @@ UP, PLAN, DRIFT, DESTROY = "up", "plan", "drift", "destroy"
 AT_ONCE = 8
 """Hosts that the engine works on side by side: more only wait for the operator's cores."""
 
+_QUIETLY: dict[str, Any] = {"parallel": AT_ONCE, "suppress_outputs": True, "suppress_progress": True}
+_interrupted = threading.Event()
+"""Set by Ctrl-C: what is at work ends in order, and nothing is begun after it."""
 _COUNT = re.compile(r"\d+ errors? occurred:")
 
 Tell = Callable[[str, Any], None]
@@ -40,7 +43,7 @@ Tell = Callable[[str, Any], None]
 def main(argv: list[str]) -> int:
     """Run the operation. Exit code 0 when done, 1 when failed."""
     operation, stack = argv
-    signal.signal(signal.SIGINT, lambda *_: None)  # the engine gets it too and ends in order; its end is ours
+    signal.signal(signal.SIGINT, lambda *_: _interrupted.set())  # the engine gets it too and ends in order
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_command, daemon=True).start()
     tell = Teller()
@@ -91,6 +94,9 @@ def _up(context: Context, stack: str, tell: Tell) -> None:
     if stack == PLATFORM:
         reach.check_clusters(context, patience_s=reach.COMING_UP_S)
     state.repair(stack, lambda line: tell("say", line))
+    if _nothing_to_do(context, stack):
+        return
+    unchanged.forget(stack)
     opened = workspace.open_stack(stack, program(context, stack))
     checkpoints.keep(stack)
     opened.up(
@@ -99,11 +105,43 @@ def _up(context: Context, stack: str, tell: Tell) -> None:
         **_manner(context, stack),
         on_event=lambda event: _on_event(event, stack, tell),
     )
+    now = state.context(context.estate, stack, context.without, context.images.values())
+    unchanged.note(now, stack)
+
+
+def _nothing_to_do(context: Context, stack: str) -> bool:
+    """Whether the same is declared as was applied last, and a read of everything finds no difference.
+
+    Where the read fails the update that follows will tell why.
+    """
+    if not unchanged.stands(context, stack):
+        return False
+    differs: list[Any] = []
+
+    def on_event(event: EngineEvent) -> None:
+        if event.res_outputs_event and (found := events.drift_of(event.res_outputs_event.metadata)):
+            differs.append(found)
+
+    try:
+        _read(stack, on_event)
+    except CommandError as error:
+        differs.append(error)
+    if _interrupted.is_set():
+        raise GovcloudError("interrupted before anything was changed", "run the same command again")
+    return not differs
+
+
+def _read(stack: str, on_event: Callable[[EngineEvent], None], **manner: Any) -> None:
+    """Read everything that the state holds; no program is run and the state stays as it is."""
+    opened = workspace.open_stack(stack, lambda: None)
+    opened.refresh(preview_only=True, run_program=False, on_event=on_event, **{**_QUIETLY, **manner})
 
 
 def _plan(context: Context, stack: str, tell: Tell) -> None:
     if stack == PLATFORM:
         reach.check_clusters(context, only=context.clusters)
+    if _nothing_to_do(context, stack):
+        return
     opened = workspace.open_stack(stack, program(context, stack))
     opened.preview(
         refresh=True,
@@ -129,13 +167,7 @@ def _drift(context: Context, stack: str, tell: Tell) -> None:
         elif event.diagnostic_event:
             _diagnostic(event, tell)
 
-    opened = workspace.open_stack(stack, lambda: None)
-    opened.refresh(
-        preview_only=True,
-        run_program=False,
-        on_event=on_event,
-        **_manner(context, stack),
-    )
+    _read(stack, on_event, **_manner(context, stack))
 
 
 def _destroy(context: Context, stack: str, tell: Tell) -> None:
@@ -164,12 +196,7 @@ def _manner(context: Context, stack: str) -> dict[str, Any]:
     dead = [host for host in context.estate.own_hosts if host.at in context.without]
     patterns = [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead]
     patterns += [below_site(stack, site) for site in sorted(context.without)]
-    return {
-        "exclude": patterns or None,
-        "parallel": AT_ONCE,
-        "suppress_outputs": True,
-        "suppress_progress": True,
-    }
+    return {"exclude": patterns or None, **_QUIETLY}
 
 
 def _on_event(event: EngineEvent, stack: str, tell: Tell, planned: bool = False) -> None:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from playbooks.compare import Difference
 from stacks.providers import __main__ as provider
 from stacks.providers import playbook, waves
 from stacks.providers.resource import Call
@@ -30,14 +31,19 @@ def apply(values: dict[str, Any], call: Call) -> None:
         note(f"begun {values['host']}")
         with (FOLDER / "hold").open("a") as hold:
             fcntl.flock(hold, fcntl.LOCK_SH)
+        (FOLDER / f"edited-{values['host']}").unlink(missing_ok=True)
         note(f"ended {values['host']}")
 
 
-def compare(values: dict[str, Any]) -> tuple[()]:
-    """Every host is as declared."""
+def compare(values: dict[str, Any]) -> tuple[Difference, ...]:
+    """Every host is as declared, but for those that a test has edited by hand."""
     with (FOLDER / "compared").open("a", encoding="utf-8") as stream:
         stream.write(values["host"] + "\n")
-    return ()
+    if not (FOLDER / f"edited-{values['host']}").exists():
+        return ()
+    path = next(iter(values["files"]))
+    wanted = values["files"][path]["mode"]
+    return (Difference(role="r", kind="file", name=path, aspect="mode", wanted=wanted, actual="0777"),)
 
 
 if __name__ == "__main__":

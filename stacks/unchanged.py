@@ -1,0 +1,82 @@
+"""Whether a stack would be declared again just as it was applied last: then an update only has to read what is there.
+
+$GOVCLOUD_HOME/engine/STACK/applied holds a fingerprint of all that decides what a program declares and what the engine
+makes of it: the checkout's code, the estate, images, keys, and the checkpoints that it left. A program is a function of
+these, so with the same fingerprint the engine would find nothing but what a read finds. Certificates are the exception:
+they differ from their declaration with time alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from playbooks import pki
+from stacks import checkpoints, images, state, workspace
+from stacks.programs import DATA, Context
+from stacks.resources import CERTIFICATE
+from workstation import paths
+
+CODE = ("estate", "playbooks", "services", "stacks", "tools", "workstation")
+"""Folders of the checkout that decide what is declared and how it is applied."""
+
+
+def stands(context: Context, stack: str) -> bool:
+    """Whether nothing has changed since `note`. Never where sites are left out: there a part was not brought up."""
+    if context.without or state.pending(stack) or _certificate_is_due(stack):
+        return False
+    try:
+        return _file(stack).read_text(encoding="ascii") == fingerprint(context, stack)
+    except OSError:
+        return False
+
+
+def note(context: Context, stack: str) -> None:
+    """The stack has been brought up completely, as `context`, taken afterwards, would declare it again."""
+    if not context.without:
+        workspace.write_whole(_file(stack), fingerprint(context, stack).encode())
+
+
+def forget(stack: str) -> None:
+    """The stack is about to be changed."""
+    _file(stack).unlink(missing_ok=True)
+
+
+def fingerprint(context: Context, stack: str) -> str:
+    """SHA-256, in hexadecimal."""
+    declared = {
+        "estate": context.estate.model_dump(mode="json"),
+        "instance": context.instance,
+        "operator_keys": context.operator_keys,
+        "first_build": context.first_build,
+        "built": sorted(context.built),
+        "secrets_exist": context.secrets_exist,
+        "images": images.as_plain(image for _, image in sorted(context.images.items())),
+        "clusters": sorted(context.clusters),
+    }
+    total = hashlib.sha256(json.dumps(declared, sort_keys=True).encode())
+    for path in _files(stack):
+        total.update(f"\0{path}\0".encode())
+        total.update(path.read_bytes() if path.exists() else b"")
+    return total.hexdigest()
+
+
+def _files(stack: str) -> Iterator[Path]:
+    """Code, our providers' executables, the stack's settings, and the state: the secrets' and its own."""
+    for folder in CODE:
+        found = (path for path in (paths.repo() / folder).rglob("*") if "__pycache__" not in path.parts)
+        yield from sorted(path for path in found if path.is_file())
+    yield from sorted((workspace.engine_home() / "bin").iterdir())
+    yield workspace.settings(stack)
+    yield from (checkpoints.checkpoint(name) for name in sorted({DATA, stack}))
+
+
+def _certificate_is_due(stack: str) -> bool:
+    held = (one["outputs"] for one in state.resources(stack) if one.get("type") == CERTIFICATE and one.get("outputs"))
+    return any(pki.due(outputs["cert"]) for outputs in held)
+
+
+def _file(stack: str) -> Path:
+    return workspace.engine_home() / stack / "applied"
