@@ -63,7 +63,10 @@ def change_of(stack: str, step: StepEventMetadata) -> Change | None:
 
 
 def drift_of(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None:
-    """Host and findings of a read that found a difference; None for all other steps."""
+    """Host and findings of a read that found a difference; None for all other steps.
+
+    An object that is not ready differs too: it was ready when it was applied, and the next update waits for it again.
+    """
     if step.type.startswith(KUBERNETES):
         return _object_drift(step)
     if step.type == IMAGE:
@@ -85,7 +88,7 @@ def _object_change(stack: str, op: str, step: StepEventMetadata) -> Change:
 def _object_drift(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None:
     if not step.new:
         return _object_name(step), ("it is gone",)
-    texts = _paths(step)
+    texts = (*_paths(step), *(step.new.init_errors or ()))
     return (_object_name(step), texts) if texts else None
 
 

@@ -23,6 +23,7 @@ from tests.integration.platform.two_sites import (
     reference,
     up,
 )
+from tests.waiting import until
 
 
 def test_what_was_changed_behind_its_back_is_named_and_repaired(running: Running, estate: Estate) -> None:
@@ -43,6 +44,23 @@ def test_what_was_changed_behind_its_back_is_named_and_repaired(running: Running
     assert set(done.objects_changed) == set(found)
     assert engine.drift(estate, STACK).differences == {}
     assert remote.holds(running.image)
+
+
+def test_pods_that_do_not_come_back_are_told_although_all_is_as_declared(running: Running, estate: Estate) -> None:
+    """Neither `drift` nor an `up` without anything new passes over them; they are well again when their pods are."""
+    with kubelets(running.sites, running.image):
+        assert up(estate, running.image)[0].changes == 0
+    city = running.sites[1]
+    city.cluster.kubectl("-n", NAMESPACE, "delete", "pods", "--all", "--force", "--grace-period=0")
+    status = ("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", "jsonpath={.status.readyReplicas}")
+    until("the Deployment's controller has seen it", lambda: city.cluster.kubectl(*status) == "", 30)
+    found = engine.drift(estate, STACK).differences
+    assert set(found) == {f"{CITY}: {DEPLOYMENT}", f"{CITY}: Service {NAMESPACE}/{SERVICE}"}
+    assert all("not ready" in text for texts in found.values() for text in texts)
+    with kubelets(running.sites, running.image):
+        up(estate, running.image)
+    assert city.cluster.kubectl(*status) == "2"
+    assert engine.drift(estate, STACK).differences == {}
 
 
 def test_a_bad_version_stops_at_the_first_site_and_is_rolled_back(running: Running, estate: Estate) -> None:

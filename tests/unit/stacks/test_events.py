@@ -111,9 +111,12 @@ def an_object(
     kind: str = "kubernetes:core/v1:Secret",
     known: str = "bureau/login",
     below: str = "urn:pulumi:futian::govcloud::",
+    unwell: list[str] | None = None,
 ) -> StepEventMetadata:
-    """A step of a Kubernetes object; both are inputs."""
-    states = [SimpleNamespace(id=known, inputs=one) if one is not None else None for one in (old, new)]
+    """A step of a Kubernetes object; both are inputs. `unwell` is why it is not ready."""
+    states = [
+        SimpleNamespace(id=known, inputs=one, init_errors=unwell) if one is not None else None for one in (old, new)
+    ]
     return cast(
         StepEventMetadata,
         SimpleNamespace(
@@ -143,6 +146,8 @@ def test_a_kubernetes_objects_drift_is_what_was_read() -> None:
     assert changed == ("Secret bureau/login", ('data["a.b"]: 1 -> 2',))
     assert events.drift_of(an_object("refresh", old, None)) == ("Secret bureau/login", ("it is gone",))
     assert events.drift_of(an_object("refresh", old, old)) is None
+    unwell = events.drift_of(an_object("refresh", old, old, unwell=["no pod is ready"]))
+    assert unwell == ("Secret bureau/login", ("no pod is ready",))
 
 
 def test_an_object_is_told_with_its_site_and_by_the_name_that_it_shall_have() -> None:
