@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -13,10 +14,16 @@ import yaml
 
 from lab.command import network_of
 from playbooks.render.kubernetes import image_reference, operator_kubeconfig
+from stacks.providers.kubernetes import kubeconfig
+from stacks.providers.kubernetes.api import Cluster
+from stacks.providers.kubernetes.kinds import Kinds, Place
+from stacks.providers.kubernetes.objects import ROLL_BACK
+from stacks.providers.kubernetes.waiting import NotReady, Waiter
 from tests.waiting import until
 from workstation.oci import Image
 
 BACK_S = 60
+MISSING_S = 90
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +162,43 @@ def test_what_was_changed_is_on_record_and_secrets_contents_are_not(
     assert "deployments" in changed
     assert "opensesame" not in log
     assert "b3BlbnNlc2FtZQ" not in log
+
+
+def waited_for(room: machine_room.Room, name: str) -> tuple[str, list[str]]:
+    """Why the Deployment is not ready, and what the operator was told meanwhile, by the provider's own waiting."""
+    said: list[str] = []
+    text = operator_kubeconfig(room.estate, room.plan, machine_room.SITE, room.secrets.clusters[machine_room.SITE])
+
+    async def wait() -> str:
+        cluster = Cluster(kubeconfig.access({"kubeconfig": text}))
+        place = Place("/apis/apps/v1", "deployments", True)
+        waiter = Waiter(cluster=cluster, kinds=Kinds(cluster), place=place, say=said.append, stop=asyncio.Event())
+        try:
+            with pytest.raises(NotReady) as failed:
+                await waiter.ready(await cluster.get(place.path("bureau", name)), MISSING_S)
+        finally:
+            await cluster.close()
+        return failed.value.reason
+
+    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+        return asyncio.run(wait()), said
+
+
+def test_an_image_that_is_not_in_the_registry_is_named_and_given_up(
+    cluster: machine_room.Room, running: list[str]
+) -> None:
+    """By the words of the real kubelet, containerd and registry; long before the time is over."""
+    absent = image_reference("approval", f"sha256:{'0' * 64}")
+    namespace, deployment, _ = yaml.safe_load_all(pods.workload(absent, "absent", replicas=1))
+    deployment["metadata"]["annotations"] = {ROLL_BACK: "true"}
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([namespace, deployment]))
+    started = time.monotonic()
+    reason, said = waited_for(cluster, "absent")
+    print(f"given up after {time.monotonic() - started:.1f} s: {reason}; told: {said}")
+    assert reason.startswith("its new version is given up: pod absent-")
+    assert f"the image {absent} cannot be fetched" in reason
+    assert any(f"the image {absent} cannot be fetched" in line for line in said)
+    cluster.kubectl("delete", "-n", "bureau", "deployment/absent")
 
 
 def pulled_anew(room: machine_room.Room, reference: str) -> None:
