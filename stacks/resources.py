@@ -12,8 +12,8 @@ from stacks.providers.shape import KINDS, SECRETS
 from workstation.oci import Image as Layout
 
 PACKAGE = "govcloud"
-PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD, IMAGE = (
-    f"{PACKAGE}:index:{name}" for name in ("Playbook", "Authority", "Certificate", "Password", "Image")
+PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD, IMAGE, GATE = (
+    f"{PACKAGE}:index:{name}" for name in ("Playbook", "Authority", "Certificate", "Password", "Image", "Gate")
 )
 
 KUBERNETES = "kubernetes:"
@@ -136,6 +136,24 @@ class Image(pulumi.CustomResource):
             "identity": pulumi.Output.secret(identity),
         }
         super().__init__(IMAGE, name, inputs, opts)
+
+
+class Gate(pulumi.CustomResource):
+    """Whether a service works at a site: asked at `urls`, on the host at `address`, whenever `version` is another."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        site: str,
+        service: str,
+        version: pulumi.Input[str],
+        address: str,
+        urls: tuple[str, ...],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {"site": site, "service": service, "version": version, "address": address, "urls": list(urls)}
+        super().__init__(GATE, name, inputs, opts)
 
 
 def _secret(opts: pulumi.ResourceOptions | None, *outputs: str) -> pulumi.ResourceOptions:

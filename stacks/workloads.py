@@ -1,8 +1,9 @@
 """The stack `platform`: what runs on the sites' Kubernetes clusters.
 
 All images are brought to all sites before anything is started from one of them. Then the sites follow each other in
-the order of a change to a live estate, where something runs there already: a bad version stops at the first. Sites that
-are named as dead stay declared, so that their state is kept, and nothing waits for them.
+the order of a change to a live estate, where something runs there already: a bad version stops at the first. Between
+two sites stands a gate, because pods are ready as soon as they answer at all: the service itself must be able to read
+and to write. Sites that are named as dead stay declared, so that their state is kept, and nothing waits for them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from estate.model import Bureau
-from playbooks.render import approval, gateway, pki
+from playbooks.render import approval, gateway, ingress, pki
 from playbooks.render.kubernetes import REGISTRY_PORT, image_reference, operator_kubeconfig
 from playbooks.secrets import OPERATOR
 from playbooks.secrets import Secrets as SecretValues
@@ -23,7 +24,7 @@ from stacks.components.gateway import gateway_of
 from stacks.components.images import Images, ImagesArgs, RegistryArgs
 from stacks.components.tenancy import tenancies
 from stacks.programs import PLATFORM, Context, address_of, stack_hosts
-from stacks.resources import SITE
+from stacks.resources import SITE, Gate
 
 
 class Site(pulumi.ComponentResource):
@@ -83,7 +84,23 @@ def _services(
         for bureau in context.estate.bureaus
         if bureau.gateway
     ]
-    return [*bureaus.values(), Approval(approval.SERVICE, args, _after(opts, place)), *gateways]
+    service = Approval(approval.SERVICE, args, _after(opts, place))
+    return [*bureaus.values(), service, *gateways, _gate(context, site, service, opts)]
+
+
+def _gate(context: Context, site: str, service: Approval, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """At the site's own ingress: never at the service's address, which another site may answer."""
+    host = context.estate.nodes_at(site)[0]
+    own = f"http://{context.plan.lan(host.name).ipv4}:{ingress.SERVICE_METRICS_PORT}"
+    return Gate(
+        f"{approval.SERVICE}-gate",
+        site=site,
+        service=approval.SERVICE,
+        version=service.workload.version,
+        address=address_of(context, host),
+        urls=(f"{own}/readyz", f"{own}/writez"),
+        opts=pulumi.ResourceOptions(parent=opts.parent, depends_on=[service]),
+    )
 
 
 def _gateway(

@@ -99,8 +99,10 @@ class WorkloadArgs:
 
 
 class Workload(pulumi.ComponentResource):
-    """Attributes are the objects; `service` and `budget` are None where none is wanted."""
+    """Attributes are the objects; `service` and `budget` are None where none is wanted. `version` is the fingerprint
+    of its pods: another one means that they are rolled."""
 
+    version: pulumi.Output[str]
     account: k8s.core.v1.ServiceAccount
     deployment: k8s.apps.v1.Deployment
     service: k8s.core.v1.Service | None = None
@@ -137,10 +139,12 @@ class Workload(pulumi.ComponentResource):
             )
         within = pulumi.CustomTimeouts(create=f"{args.ready_within_s}s", update=f"{args.ready_within_s}s")
         timed = pulumi.ResourceOptions(custom_timeouts=within)
+        wanted = _deployment(name, args)
+        self.version = pulumi.Output.unsecret(pulumi.Output.from_input(wanted["template"]).apply(fingerprint))
         self.deployment = k8s.apps.v1.Deployment(
             f"{name}-deployment",
             metadata={**metadata, "annotations": {ROLL_BACK: "true"}},
-            spec=_deployment(name, args),
+            spec=wanted,
             opts=pulumi.ResourceOptions.merge(options(depends_on=before), timed),
         )
         if args.front:

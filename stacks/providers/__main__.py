@@ -9,6 +9,7 @@ from stacks.providers.password import Password
 from stacks.providers.pki import Authority, Certificate
 from stacks.providers.playbook import Playbook
 from stacks.providers.server import Govcloud, serve
+from stacks.providers.sitegate import Gate
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
                 "Certificate": Certificate(),
                 "Password": Password(),
                 "Image": Image(),
+                "Gate": Gate(),
             }
         ),
     )

@@ -172,6 +172,14 @@ def test_an_image_is_told_by_site_name_and_digest() -> None:
     assert events.drift_of(an_object("refresh", one, one, **image)) is None
 
 
+def test_a_gate_is_told_by_site_and_service_and_never_drifts() -> None:
+    gate = an_object("update", {"version": "1"}, {"version": "2"}, kind="govcloud:index:Gate", below=AT_FUTIAN)
+    change = events.change_of("platform", gate)
+    assert change
+    assert (change.resource, change.details) == ("futian: gate of login", ())
+    assert events.drift_of(gate) is None
+
+
 def test_what_is_said_of_an_object_begins_with_site_and_kind() -> None:
     """Progress and faults; other resources name their places themselves."""
     urn = f"{AT_FUTIAN}govcloud:stacks:Workload$kubernetes:apps/v1:Deployment::web"
