@@ -87,6 +87,7 @@ def pod_spec(
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         "resources": _resources(resources),
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # why it crashed is told with it, by its last words
         "lifecycle": {"preStop": {"sleep": {"seconds": drain_s}}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
