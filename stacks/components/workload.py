@@ -32,7 +32,7 @@ from stacks.components.pods import (
 )
 from stacks.providers.kubernetes.objects import ROLL_BACK
 
-__all__ = ["Front", "Probe", "Resources", "Workload", "WorkloadArgs"]
+__all__ = ["Front", "Probe", "Resources", "Workload", "WorkloadArgs", "version_of"]
 
 _BY_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
 
@@ -99,10 +99,8 @@ class WorkloadArgs:
 
 
 class Workload(pulumi.ComponentResource):
-    """Attributes are the objects; `service` and `budget` are None where none is wanted. `version` is the fingerprint
-    of its pods: another one means that they are rolled."""
+    """Attributes are the objects; `service` and `budget` are None where none is wanted."""
 
-    version: pulumi.Output[str]
     account: k8s.core.v1.ServiceAccount
     deployment: k8s.apps.v1.Deployment
     service: k8s.core.v1.Service | None = None
@@ -139,12 +137,10 @@ class Workload(pulumi.ComponentResource):
             )
         within = pulumi.CustomTimeouts(create=f"{args.ready_within_s}s", update=f"{args.ready_within_s}s")
         timed = pulumi.ResourceOptions(custom_timeouts=within)
-        wanted = _deployment(name, args)
-        self.version = pulumi.Output.unsecret(pulumi.Output.from_input(wanted["template"]).apply(fingerprint))
         self.deployment = k8s.apps.v1.Deployment(
             f"{name}-deployment",
             metadata={**metadata, "annotations": {ROLL_BACK: "true"}},
-            spec=wanted,
+            spec=_deployment(name, args),
             opts=pulumi.ResourceOptions.merge(options(depends_on=before), timed),
         )
         if args.front:
@@ -156,6 +152,11 @@ class Workload(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions.merge(options(depends_on=[self.deployment]), timed),
             )
         self.register_outputs({})
+
+
+def version_of(name: str, args: WorkloadArgs) -> pulumi.Output[str]:
+    """The fingerprint of a workload's pods: another one means that they are rolled."""
+    return pulumi.Output.unsecret(pulumi.Output.from_input(_deployment(name, args)["template"]).apply(fingerprint))
 
 
 def _deployment(name: str, args: WorkloadArgs) -> Manifest:

@@ -6,6 +6,7 @@ import sys
 
 from stacks.providers.image import Image
 from stacks.providers.password import Password
+from stacks.providers.permit import Permit
 from stacks.providers.pki import Authority, Certificate
 from stacks.providers.playbook import Playbook
 from stacks.providers.server import Govcloud, serve
@@ -24,6 +25,7 @@ def main() -> None:
                 "Password": Password(),
                 "Image": Image(),
                 "Gate": Gate(),
+                "Permit": Permit(),
             }
         ),
     )

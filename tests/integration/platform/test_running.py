@@ -90,6 +90,7 @@ def test_a_version_that_starts_but_cannot_decide_stops_at_the_first_site(running
         answers(running.folder, remote)
     assert set(done.objects_changed) == {
         f"{REMOTE}: gate of {SERVICE}",
+        f"{CITY}: permit of {SERVICE}",
         f"{CITY}: {DEPLOYMENT}",
         f"{CITY}: gate of {SERVICE}",
     }

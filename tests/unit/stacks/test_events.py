@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, PropertyDiff, StepEventMetadata
 
 from stacks import events
@@ -172,12 +173,14 @@ def test_an_image_is_told_by_site_name_and_digest() -> None:
     assert events.drift_of(an_object("refresh", one, one, **image)) is None
 
 
-def test_a_gate_is_told_by_site_and_service_and_never_drifts() -> None:
-    gate = an_object("update", {"version": "1"}, {"version": "2"}, kind="govcloud:index:Gate", below=AT_FUTIAN)
-    change = events.change_of("platform", gate)
+@pytest.mark.parametrize("kind", ["Gate", "Permit"])
+def test_a_gate_is_told_by_site_and_service_and_never_drifts(kind: str) -> None:
+    step = an_object("update", {"version": "1"}, {"version": "2"}, kind=f"govcloud:index:{kind}", below=AT_FUTIAN)
+    step.urn = step.urn.removesuffix("login") + f"approval-{kind.lower()}"
+    change = events.change_of("platform", step)
     assert change
-    assert (change.resource, change.details) == ("futian: gate of login", ())
-    assert events.drift_of(gate) is None
+    assert (change.resource, change.details) == (f"futian: {kind.lower()} of approval", ())
+    assert events.drift_of(step) is None
 
 
 def test_what_is_said_of_an_object_begins_with_site_and_kind() -> None:
