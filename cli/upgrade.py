@@ -52,6 +52,8 @@ def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: 
         into_namespace(estate)
         look = _eyes(estate)
         plan = upgrade.plan(estate, look(), to)
+        for warning in plan.warnings:
+            say(f"not waited for: {warning}")
         if not apply:
             _show(plan, as_json)
             plan.require()

@@ -37,7 +37,7 @@ def _one(estate: Estate, site: str, machines: Machines) -> ClusterView | None:
     host = estate.nodes_at(site)[0].name
     version = _asked(machines, host, ["get", "--raw", "/version"])
     objects = _asked(machines, host, ["get", "nodes,deployments.apps", "--all-namespaces", "-o", "json"])
-    return read(site, version, objects) if version and objects else None
+    return read(estate, site, version, objects) if version and objects else None
 
 
 def _asked(machines: Machines, host: str, words: Sequence[str]) -> dict[str, Any] | None:
@@ -49,17 +49,34 @@ def _asked(machines: Machines, host: str, words: Sequence[str]) -> dict[str, Any
     return value if isinstance(value, dict) else None
 
 
-def read(site: str, version: dict[str, Any], objects: dict[str, Any]) -> ClusterView:
+def own_deployments(estate: Estate) -> frozenset[tuple[str, str]]:
+    """Namespace and name of what the estate itself puts on every cluster; all others are the bureaus' affair."""
+    services = {(service.bureau, service.name) for service in estate.services}
+    return frozenset(services | {(one.name, one.gateway_name) for one in estate.bureaus if one.gateway})
+
+
+def read(estate: Estate, site: str, version: dict[str, Any], objects: dict[str, Any]) -> ClusterView:
     """The API server's answers as a value."""
+    ours = own_deployments(estate)
     nodes = [item for item in objects["items"] if item["kind"] == "Node"]
-    wanted = [item for item in objects["items"] if item["kind"] == "Deployment"]
+    deployments = [item for item in objects["items"] if item["kind"] == "Deployment"]
+    wanted = [item for item in deployments if _place(item) in ours]
     return ClusterView(
         site=site,
         version=version["gitVersion"].removeprefix("v"),
         nodes=tuple(_node(item) for item in nodes),
         pods_ready=sum(_ready(item) for item in wanted),
         pods_wanted=sum(item["spec"]["replicas"] for item in wanted),
+        others=tuple(
+            f"{'/'.join(_place(item))}: {_ready(item)} of {item['spec']['replicas']} pods are ready"
+            for item in deployments
+            if _place(item) not in ours and _ready(item) < item["spec"]["replicas"]
+        ),
     )
+
+
+def _place(item: dict[str, Any]) -> tuple[str, str]:
+    return item["metadata"]["namespace"], item["metadata"]["name"]
 
 
 def _node(item: dict[str, Any]) -> NodeView:

@@ -1,7 +1,8 @@
 """The upgrade of the sites' Kubernetes as a plan: `(Estate, Observed, target) -> Plan`, pure, one site at a time.
 
-Between two sites stands a gate: all sites are well, all nodes and pods ready, the service answers everywhere, and every
-cluster runs the version that it should have by then. A site where no service is active goes first: what breaks there,
+Between two sites stands a gate: all sites are well, all nodes and the estate's own pods ready, the service answers
+everywhere, and every cluster runs the version that it should have by then. What a bureau runs besides is named where it
+is not well, and holds up nobody else. A site where no service is active goes first: what breaks there,
 breaks for nobody.
 
 No step carries an undo: an upgrade is meant to outlast the run that made it, and one that was interrupted goes on from
@@ -58,6 +59,8 @@ class Plan:
     target: str
     moves: tuple[Move, ...]
     refusals: tuple[Refusal, ...]
+    warnings: tuple[str, ...] = ()
+    """What is not well and holds nothing up."""
 
     @property
     def needed(self) -> bool:
@@ -76,6 +79,7 @@ class Plan:
             "target": self.target,
             "moves": [{"site": m.site, "from": m.old, "to": m.new, "steps": list(m.words)} for m in self.moves],
             "refusals": [{"rule": r.rule, "reason": r.reason, "way_out": r.way_out} for r in self.refusals],
+            "warnings": list(self.warnings),
         }
 
 
@@ -88,7 +92,7 @@ def plan(estate: Estate, seen: Observed, target: str) -> Plan:
     moves = (
         () if refusals else tuple(_move(site, declared, target) for site in order(estate) if declared[site] != target)
     )
-    return Plan(target=target, moves=moves, refusals=refusals)
+    return Plan(target=target, moves=moves, refusals=refusals, warnings=warnings(seen))
 
 
 def order(estate: Estate) -> tuple[str, ...]:
@@ -142,6 +146,8 @@ def carry_out(
                 raise CheckFailed(error.message, GO_ON) from error
             seconds[move.site] = round(clock.monotonic() - start, 1)
             on_event(f"{move.site} runs {move.new} and all sites are well, after {seconds[move.site]:g} s")
+            for warning in warnings(look()):
+                on_event(f"not waited for: {warning}")
     return Upgraded(target=made.target, seconds=seconds)
 
 
@@ -166,6 +172,11 @@ def gate(estate: Estate, seen: Observed, wanted: Mapping[str, str]) -> tuple[str
         hosts = {host.name for host in estate.nodes_at(site)}
         found += _cluster(view, hosts, version) if view else [f"{site}: its cluster does not answer"]
     return tuple(found)
+
+
+def warnings(seen: Observed) -> tuple[str, ...]:
+    """The bureaus' own Deployments that are not complete, each with its site: their bureau is to be told."""
+    return tuple(f"{view.site}: {other}" for view in seen.clusters for other in view.others)
 
 
 def _step(

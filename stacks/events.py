@@ -11,7 +11,7 @@ from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMeta
 
 from stacks.providers.shape import KINDS, SECRETS
 from stacks.reports import Change
-from stacks.resources import IMAGE, KUBERNETES, PACKAGE, PLAYBOOK, site_of
+from stacks.resources import GATE, IMAGE, KUBERNETES, PACKAGE, PERMIT, PLAYBOOK, site_of
 
 OPS = {
     "create": "create",
@@ -49,6 +49,9 @@ def change_of(stack: str, step: StepEventMetadata) -> Change | None:
     name = step.urn.rsplit("::", 1)[-1]
     if step.type == IMAGE:
         return Change(stack=stack, op=op, resource=_image_name(step), details=_image_details(op, step))
+    if step.type in (GATE, PERMIT):
+        service, _, kind = name.rpartition("-")
+        return Change(stack=stack, op=op, resource=_at_its_site(step.urn, f"{kind} of {service}"))
     if step.type != PLAYBOOK:
         return Change(stack=stack, op=op, resource=name, guarded=guarded)
     new = step.new.inputs if step.new and op != "delete" else {}

@@ -12,8 +12,9 @@ from stacks.providers.shape import KINDS, SECRETS
 from workstation.oci import Image as Layout
 
 PACKAGE = "govcloud"
-PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD, IMAGE = (
-    f"{PACKAGE}:index:{name}" for name in ("Playbook", "Authority", "Certificate", "Password", "Image")
+PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD, IMAGE, GATE, PERMIT = (
+    f"{PACKAGE}:index:{name}"
+    for name in ("Playbook", "Authority", "Certificate", "Password", "Image", "Gate", "Permit")
 )
 
 KUBERNETES = "kubernetes:"
@@ -136,6 +137,40 @@ class Image(pulumi.CustomResource):
             "identity": pulumi.Output.secret(identity),
         }
         super().__init__(IMAGE, name, inputs, opts)
+
+
+class Gate(pulumi.CustomResource):
+    """Whether a service works at a site: asked at `urls`, on the host at `address`, whenever `version` is another."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        site: str,
+        service: str,
+        version: pulumi.Input[str],
+        address: str,
+        urls: tuple[str, ...],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {"site": site, "service": service, "version": version, "address": address, "urls": list(urls)}
+        super().__init__(GATE, name, inputs, opts)
+
+
+class Permit(pulumi.CustomResource):
+    """Whether a service's pods may become others at a site. `gate` is as `providers.gate.check` takes it."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        site: str,
+        service: str,
+        version: pulumi.Input[str],
+        gate: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(PERMIT, name, {"site": site, "service": service, "version": version, "gate": gate}, opts)
 
 
 def _secret(opts: pulumi.ResourceOptions | None, *outputs: str) -> pulumi.ResourceOptions:

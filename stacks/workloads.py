@@ -1,8 +1,10 @@
 """The stack `platform`: what runs on the sites' Kubernetes clusters.
 
 All images are brought to all sites before anything is started from one of them. Then the sites follow each other in
-the order of a change to a live estate, where something runs there already: a bad version stops at the first. Sites that
-are named as dead stay declared, so that their state is kept, and nothing waits for them.
+the order of a change to a live estate, where something runs there already: a bad version stops at the first. Between
+two sites stands a gate, because pods are ready as soon as they answer at all: the service itself must be able to read
+and to write. The only city that still answers is not begun at all. Sites that are named as dead stay declared, so that
+their state is kept, and nothing waits for them.
 """
 
 from __future__ import annotations
@@ -14,16 +16,17 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from estate.model import Bureau
-from playbooks.render import approval, gateway, pki
+from playbooks.render import approval, gateway, ingress, pki
 from playbooks.render.kubernetes import REGISTRY_PORT, image_reference, operator_kubeconfig
 from playbooks.secrets import OPERATOR
 from playbooks.secrets import Secrets as SecretValues
-from stacks.components.approval import Approval, ApprovalArgs
+from stacks.components.approval import Approval, ApprovalArgs, workload_args
 from stacks.components.gateway import gateway_of
 from stacks.components.images import Images, ImagesArgs, RegistryArgs
 from stacks.components.tenancy import tenancies
-from stacks.programs import PLATFORM, Context, address_of, stack_hosts
-from stacks.resources import SITE
+from stacks.components.workload import version_of
+from stacks.programs import PLATFORM, Context, address_of, gates, stack_hosts
+from stacks.resources import SITE, Gate, Permit
 
 
 class Site(pulumi.ComponentResource):
@@ -83,7 +86,41 @@ def _services(
         for bureau in context.estate.bureaus
         if bureau.gateway
     ]
-    return [*bureaus.values(), Approval(approval.SERVICE, args, _after(opts, place)), *gateways]
+    version = version_of(approval.SERVICE, workload_args(args))
+    permits = _permits(context, site, version, opts)
+    service = Approval(approval.SERVICE, args, _after(opts, place, *permits))
+    return [*bureaus.values(), *permits, service, *gateways, _gate(context, site, version, _after(opts, service))]
+
+
+def _permits(
+    context: Context, site: str, version: pulumi.Output[str], opts: pulumi.ResourceOptions
+) -> list[pulumi.Resource]:
+    """One where the service is active; a site that serves nobody may always be changed."""
+    gate = gates(context).get(site)
+    if not gate or gate["service"] != approval.SERVICE:
+        return []
+    name, own = f"{approval.SERVICE}-permit", _ours(opts)
+    return [Permit(name, site=site, service=approval.SERVICE, version=version, gate=gate, opts=own)]
+
+
+def _gate(context: Context, site: str, version: pulumi.Output[str], opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """At the site's own ingress: never at the service's address, which another site may answer."""
+    host = context.estate.nodes_at(site)[0]
+    own = f"http://{context.plan.lan(host.name).ipv4}:{ingress.SERVICE_METRICS_PORT}"
+    return Gate(
+        f"{approval.SERVICE}-gate",
+        site=site,
+        service=approval.SERVICE,
+        version=version,
+        address=address_of(context, host),
+        urls=(f"{own}/readyz", f"{own}/writez"),
+        opts=_ours(opts),
+    )
+
+
+def _ours(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+    """For a resource of our own provider, which is not the cluster's."""
+    return pulumi.ResourceOptions(parent=opts.parent, depends_on=opts.depends_on)
 
 
 def _gateway(
@@ -109,8 +146,8 @@ def _gateway(
     )
 
 
-def _after(opts: pulumi.ResourceOptions, first: pulumi.Resource) -> pulumi.ResourceOptions:
-    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[first]))
+def _after(opts: pulumi.ResourceOptions, *first: pulumi.Resource) -> pulumi.ResourceOptions:
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[*first]))
 
 
 def _provider(

@@ -44,11 +44,12 @@ class Approval(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ApprovalArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("govcloud:stacks:Approval", name, None, opts)
-        self.workload = Workload(approval.SERVICE, _workload(args), child_options(self, opts)())
+        self.workload = Workload(approval.SERVICE, workload_args(args), child_options(self, opts)())
         self.register_outputs({})
 
 
-def _workload(args: ApprovalArgs) -> WorkloadArgs:
+def workload_args(args: ApprovalArgs) -> WorkloadArgs:
+    """What the service's pods are at the site."""
     service = args.estate.service(approval.SERVICE)
     wanted = service.pods
     address = args.plan.service_cluster_ip(args.site, approval.SERVICE)

@@ -20,6 +20,8 @@ CONFIGURED = "govcloud/configured"
 CONTAINER = "main"
 FILES, SECRET_FILES = "files", "secret-files"
 PORT_NAME = "http"
+LAST_WORDS = "FallbackToLogsOnError"
+"""Why a container crashed is told with it, by the end of its log."""
 USER = 65532
 """As in the images that `tools.oci` builds; `restricted` wants one that is not root."""
 
@@ -87,6 +89,7 @@ def pod_spec(
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         "resources": _resources(resources),
+        "terminationMessagePolicy": LAST_WORDS,
         "lifecycle": {"preStop": {"sleep": {"seconds": drain_s}}},
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -32,7 +32,7 @@ from stacks.components.pods import (
 )
 from stacks.providers.kubernetes.objects import ROLL_BACK
 
-__all__ = ["Front", "Probe", "Resources", "Workload", "WorkloadArgs"]
+__all__ = ["Front", "Probe", "Resources", "Workload", "WorkloadArgs", "version_of"]
 
 _BY_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
 
@@ -152,6 +152,11 @@ class Workload(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions.merge(options(depends_on=[self.deployment]), timed),
             )
         self.register_outputs({})
+
+
+def version_of(name: str, args: WorkloadArgs) -> pulumi.Output[str]:
+    """The fingerprint of a workload's pods: another one means that they are rolled."""
+    return pulumi.Output.unsecret(pulumi.Output.from_input(_deployment(name, args)["template"]).apply(fingerprint))
 
 
 def _deployment(name: str, args: WorkloadArgs) -> Manifest:

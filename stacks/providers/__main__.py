@@ -6,9 +6,11 @@ import sys
 
 from stacks.providers.image import Image
 from stacks.providers.password import Password
+from stacks.providers.permit import Permit
 from stacks.providers.pki import Authority, Certificate
 from stacks.providers.playbook import Playbook
 from stacks.providers.server import Govcloud, serve
+from stacks.providers.sitegate import Gate
 
 
 def main() -> None:
@@ -22,6 +24,8 @@ def main() -> None:
                 "Certificate": Certificate(),
                 "Password": Password(),
                 "Image": Image(),
+                "Gate": Gate(),
+                "Permit": Permit(),
             }
         ),
     )

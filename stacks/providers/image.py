@@ -1,25 +1,29 @@
 """`govcloud:index:Image`: a service's image in the registry of one site, by its digest.
 
-Create and update bring it there. Read asks the registry, so that one that is gone is brought again. Delete forgets:
-pods that run may have to be started from it once more.
+Create and update bring it there, if the site's nodes can run it. Read asks the registry, so that one that is gone is
+brought again. Delete forgets: pods that run may have to be started from it once more.
 """
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pulumi.provider.experimental.provider import DiffResponse
 
 from stacks.providers.resource import Call, Resource, ResourceFailed, differences
 from stacks.providers.values import Properties, plain, plain_map
+from workstation import ssh
 from workstation.errors import GovcloudError
+from workstation.oci import MACHINES, architecture_of, manifest_of
 from workstation.oci import Image as Layout
-from workstation.oci import manifest_of
 
 if TYPE_CHECKING:
     from stacks.providers.registry import Registry
+
+UNAME_S = 10.0
 
 
 class Image(Resource):
@@ -65,15 +69,35 @@ def _push(news: Properties, call: Call) -> None:
     try:
         if manifest_of(layout.folder)[0] != layout.digest:
             raise ResourceFailed(f"{told}: {layout.folder} holds another image now; run the same command again")
+        _refuse_foreign(told, layout, values)
         sent = registry.push(_registry(news), layout)
     except GovcloudError as error:
-        raise ResourceFailed(f"{told}: {error.message}") from error
+        raise ResourceFailed(_in_a_line(f"{told}: {error.message}", error)) from error
     except OSError as error:
         where = error.filename or layout.folder
         raise ResourceFailed(
             f"{told}: {where}: {error.strerror}; `./govcloud plan` builds the image where it is missing"
         ) from error
     call.say(f"{told}: {sent} part(s) were sent" if sent else f"{told}: it was there already")
+
+
+def _refuse_foreign(told: str, layout: Layout, values: dict[str, Any]) -> None:
+    """Pods of another architecture's image only say "exec format error". The registry's host is one of the nodes."""
+    address = urlsplit(values["url"]).hostname or ""
+    done = ssh.run(ssh.Access.default(), address, ["uname", "-m"], timeout_s=UNAME_S)
+    machine = done.stdout.decode(errors="replace").strip()
+    if done.returncode or not machine:
+        raise ResourceFailed(f"{told}: {values['host']} does not tell its architecture; look at `uname -m` there")
+    node, own = MACHINES.get(machine, machine), architecture_of(layout.folder)
+    if own != node:
+        raise ResourceFailed(
+            f"{told}: it is for {own}, and {values['host']} is {node}: its pods could not start; "
+            f"run the same command on a workstation that is {node}: images are built for the machine that builds them"
+        )
+
+
+def _in_a_line(text: str, error: GovcloudError) -> str:
+    return f"{text}; {error.next_step}" if error.next_step else text
 
 
 def _holds(inputs: Properties) -> bool:
@@ -83,7 +107,8 @@ def _holds(inputs: Properties) -> bool:
     try:
         return registry.holds(_registry(inputs), values["name"], values["digest"])
     except GovcloudError as error:
-        raise ResourceFailed(f"{values['site']}: image {values['name']}: {error.message}") from error
+        told = f"{values['site']}: image {values['name']}: {error.message}"
+        raise ResourceFailed(_in_a_line(told, error)) from error
 
 
 def _registry(inputs: Properties) -> Registry:

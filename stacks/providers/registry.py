@@ -53,7 +53,8 @@ def _with(registry: Registry, name: str, act: Callable[[_Repository], Answer]) -
             return act(repository)
     except (httpx.HTTPError, ssl.SSLError) as error:
         raise GovcloudError(
-            f"the image registry of {registry.host} at {registry.url} does not answer: {error}", "look there"
+            f"the image registry of {registry.host} at {registry.url} does not answer: {error}",
+            f"look at `systemctl status docker-registry` on {registry.host}, then run the same command again",
         ) from None
 
 
@@ -77,14 +78,18 @@ class _Repository:
         answer = self.ask(method, url, **more)
         if answer.status_code != status:
             said = f"{answer.status_code} {answer.text[:300]}"
-            raise GovcloudError(f"the image registry of {self._host} refused {what}: {said}")
+            raise self._fault(f"refused {what}: {said}")
         return answer
 
     def holds(self, digest: str) -> bool:
         answer = self.ask("HEAD", f"{self.path}/manifests/{digest}", headers={"Accept": MANIFEST})
         if answer.status_code not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
-            raise GovcloudError(f"the image registry of {self._host} answers {answer.status_code} for {digest}")
+            raise self._fault(f"answers {answer.status_code} for {digest}")
         return answer.status_code == httpx.codes.OK
+
+    def _fault(self, what: str) -> GovcloudError:
+        look = f"see `journalctl -u docker-registry` on {self._host}, then run the same command again"
+        return GovcloudError(f"the image registry of {self._host} {what}", look)
 
 
 def _trust(registry: Registry) -> ssl.SSLContext:

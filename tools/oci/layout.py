@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from workstation.oci import MANIFEST, blob_path
+from workstation.oci import MACHINES, MANIFEST, blob_path
 
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 COMPRESSION = 6

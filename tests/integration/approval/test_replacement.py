@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -22,6 +23,7 @@ from estate.addressing import plan
 from estate.loader import load
 from lab.command import network_of
 from playbooks.render import approval, ingress
+from stacks.providers import sitegate
 from tests import baked
 from tests.waiting import until
 
@@ -246,3 +248,29 @@ def test_instances_are_replaced_one_by_one_and_no_application_fails(node, proxy,
             old.process.send_signal(signal.SIGTERM)
             assert old.process.wait(30) in (0, -signal.SIGTERM)
             crowd.answered(more=40)
+
+
+def passes(node, seconds):
+    """What the gate between two sites says here: its exit code and its words."""
+    urls = [f"http://127.0.0.1:{CITIZENS}/{path}" for path in ("readyz", "writez")]
+    argv = [sys.executable, "-c", sitegate.PROBE, str(seconds), str(sitegate.IN_A_ROW), *urls]
+    with network_of(node.handle):
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.strip()
+
+
+def test_the_gate_between_two_sites_finds_the_one_instance_that_cannot_write(
+    node, proxy, start, standby, start_service
+):
+    """It is healthy and reads as well as the other one."""
+    good = start()
+    with network_of(node.handle):
+        mute = start_service("host=127.0.0.1 port=1 dbname=none", standby.dsn("approval_app"))
+        assert mute.client.get("/healthz").status_code == 200
+    node.lead_to(good)
+    wait_for_way(node)
+    assert passes(node, 30) == (0, "")
+    node.lead_to(good, mute)
+    code, words = passes(node, 5)
+    assert code == 1
+    assert "/writez answers 503" in words

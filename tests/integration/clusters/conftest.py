@@ -19,12 +19,13 @@ collect_ignore_glob = [] if load().clusters else ["test_*.py"]
 
 @pytest.fixture(scope="module")
 def room(request: pytest.FixtureRequest) -> Iterator[machine_room.Room]:
-    """A site's node, on and reachable, with nothing configured yet; of the version that the module's `STARTS` names."""
+    """A site's nodes, on and reachable, with nothing configured yet; of the version that the module's `STARTS` names,
+    and as many as its `NODES`, or one."""
     version = getattr(request.module, "STARTS", machine_room.VERSION)
     if reason := machine_room.missing(version):
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="govcloud-room-", dir="/var/tmp"))
-    made = machine_room.Room(folder, nodes=1, version=version)
+    made = machine_room.Room(folder, nodes=getattr(request.module, "NODES", 1), version=version)
     try:
         made.open()
         yield made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -13,10 +14,18 @@ import yaml
 
 from lab.command import network_of
 from playbooks.render.kubernetes import image_reference, operator_kubeconfig
+from stacks.components.pods import LAST_WORDS
+from stacks.providers.kubernetes import kubeconfig
+from stacks.providers.kubernetes.api import Cluster
+from stacks.providers.kubernetes.kinds import Kinds, Place
+from stacks.providers.kubernetes.objects import ROLL_BACK
+from stacks.providers.kubernetes.waiting import NotReady, Waiter
 from tests.waiting import until
 from workstation.oci import Image
 
 BACK_S = 60
+MISSING_S = 90
+CRASHING_S = 15
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +164,58 @@ def test_what_was_changed_is_on_record_and_secrets_contents_are_not(
     assert "deployments" in changed
     assert "opensesame" not in log
     assert "b3BlbnNlc2FtZQ" not in log
+
+
+def waited_for(room: machine_room.Room, name: str, seconds: float) -> tuple[str, list[str]]:
+    """Why the Deployment is not ready, and what the operator was told meanwhile, by the provider's own waiting."""
+    said: list[str] = []
+    text = operator_kubeconfig(room.estate, room.plan, machine_room.SITE, room.secrets.clusters[machine_room.SITE])
+
+    async def wait() -> str:
+        cluster = Cluster(kubeconfig.access({"kubeconfig": text}))
+        place = Place("/apis/apps/v1", "deployments", True)
+        waiter = Waiter(cluster=cluster, kinds=Kinds(cluster), place=place, say=said.append, stop=asyncio.Event())
+        try:
+            with pytest.raises(NotReady) as failed:
+                await waiter.ready(await cluster.get(place.path("bureau", name)), seconds)
+        finally:
+            await cluster.close()
+        return failed.value.reason
+
+    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+        return asyncio.run(wait()), said
+
+
+def test_an_image_that_is_not_in_the_registry_is_named_and_given_up(
+    cluster: machine_room.Room, running: list[str]
+) -> None:
+    """By the words of the real kubelet, containerd and registry; long before the time is over."""
+    absent = image_reference("approval", f"sha256:{'0' * 64}")
+    namespace, deployment, _ = yaml.safe_load_all(pods.workload(absent, "absent", replicas=1))
+    deployment["metadata"]["annotations"] = {ROLL_BACK: "true"}
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([namespace, deployment]))
+    started = time.monotonic()
+    reason, said = waited_for(cluster, "absent", MISSING_S)
+    print(f"given up after {time.monotonic() - started:.1f} s: {reason}; told: {said}")
+    assert reason.startswith("its new version is given up: pod absent-")
+    assert f"the image {absent} cannot be fetched" in reason
+    assert any(f"the image {absent} cannot be fetched" in line for line in said)
+    cluster.kubectl("delete", "-n", "bureau", "deployment/absent")
+
+
+def test_a_container_that_crashes_is_told_with_its_last_words(
+    cluster: machine_room.Room, image: Image, running: list[str]
+) -> None:
+    """As every workload asks of the kubelet; without that there is only an exit code."""
+    reference = image_reference(image.name, image.digest)
+    namespace, deployment, _ = yaml.safe_load_all(pods.workload(reference, "crashing", replicas=1))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    container["command"] = ["/usr/bin/python3", "-c", "raise SystemExit('no such setting')"]
+    container["terminationMessagePolicy"] = LAST_WORDS
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([namespace, deployment]))
+    _, said = waited_for(cluster, "crashing", CRASHING_S)
+    assert any("last with exit code 1 and the words: no such setting" in line for line in said), said
+    cluster.kubectl("delete", "-n", "bureau", "deployment/crashing")
 
 
 def pulled_anew(room: machine_room.Room, reference: str) -> None:

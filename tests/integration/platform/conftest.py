@@ -52,6 +52,7 @@ def operator(sites: Built, folder: Path) -> Iterator[None]:
                 site.cluster.kubectl(*gone, "--wait=false")
             for site in sites.sites:
                 (folder / "machines" / site.address).mkdir()
+                two_sites.answers(folder, site)
                 site.cluster.kubectl(*gone)
                 site.empty_registry()
         yield

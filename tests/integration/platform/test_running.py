@@ -19,6 +19,7 @@ from tests.integration.platform.two_sites import (
     REMOTE,
     SERVICE,
     STACK,
+    answers,
     kubelets,
     reference,
     up,
@@ -84,6 +85,34 @@ def test_a_bad_version_stops_at_the_first_site_and_is_rolled_back(running: Runni
     with kubelets(running.sites, new):
         up(estate, new)
     assert [site.deployed() for site in running.sites] == [reference(new)] * 2
+
+
+def test_a_version_that_starts_but_cannot_decide_stops_at_the_first_site(running: Running, estate: Estate) -> None:
+    """Its pods are ready. The operator is told what it answers; the next run asks again, and goes on once it works."""
+    remote, city = running.sites
+    present, new = running.image, running.another()
+    said = "/writez answers 503: no_primary"
+    answers(running.folder, remote, said)
+    try:
+        with kubelets(running.sites, present, new):
+            for _ in range(2):
+                with pytest.raises(engine.StacksFailed) as failed:
+                    up(estate, new)
+                assert f"{REMOTE}: {SERVICE}: its new pods are ready, but it does not work: {said}" in str(failed.value)
+                assert [site.deployed() for site in running.sites] == [reference(new), reference(present)]
+            assert engine.drift(estate, STACK).differences == {}
+            answers(running.folder, remote)
+            running.image = new
+            done, _ = up(estate, new)
+    finally:
+        answers(running.folder, remote)
+    assert set(done.objects_changed) == {
+        f"{REMOTE}: gate of {SERVICE}",
+        f"{CITY}: permit of {SERVICE}",
+        f"{CITY}: {DEPLOYMENT}",
+        f"{CITY}: gate of {SERVICE}",
+    }
+    assert city.deployed() == reference(new)
 
 
 def test_a_dead_site_is_told_left_out_and_caught_up_with(running: Running, estate: Estate) -> None:

@@ -189,6 +189,13 @@ class Site:
         return self.cluster.kubectl("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", path)
 
 
+def answers(folder: Path, site: Site, refusal: str = "") -> None:
+    """What the site's ingress says of the service from now on, to an operator whose machines are in the folder."""
+    ingress = folder / "machines" / site.address / "ingress"
+    ingress.write_text(f"#!/bin/sh\necho '{refusal}'\n{'exit 1' if refusal else ''}\n", encoding="utf-8")
+    ingress.chmod(0o755)
+
+
 @contextmanager
 def kubelets(sites: list[Site], *good: Image, bad: Image | None = None) -> Iterator[None]:
     """While the block runs, pods of the good images are ready soon after they are there, those of the bad one end

@@ -1,6 +1,7 @@
 """Machines as folders: an `ssh` that carries commands out here, each address in a folder of its own.
 
-No SSH server is needed on the host of the tests. An address without a folder has no power.
+No SSH server is needed on the host of the tests. An address without a folder has no power. A program `ingress` in a
+folder answers in place of the machine's own ingress.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ for word; do
 done
 root=$GOVCLOUD_TEST_MACHINES/$address
 [ -d "$root" ] || { echo "ssh: connect to host $address port 22: No route to host" >&2; exit 255; }
+case $line in *http://*) [ -x "$root/ingress" ] && exec "$root/ingress" ;; esac
 exec sh -c "$(printf %s "$line" | sed "s#/var/lib/govcloud#$root#g")"
 """
 ESTATE = load()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from estate.model import Estate
+from estate.model import Backend, Estate, Gateway
 from failover import clusters, lock, steps, upgrade
 from failover.journal import Journal
 from failover.protocols import ClusterView, NodeView, Observed
@@ -20,6 +20,7 @@ from workstation.errors import Locked, Refused, WrongUse
 from workstation.ssh import HostUnreachable
 
 OLD, NEW = "1.36.4", "1.37.2"
+SERVICE = ESTATE.services[0]
 ORDER = ("shaoguan", "futian", "nanshan")
 
 
@@ -212,9 +213,11 @@ def node(name: str, ready: str) -> dict[str, Any]:
     return {"kind": "Node", "metadata": {"name": name}, "status": status}
 
 
-def deployment(wanted: int, generation: int = 3, **status: int) -> dict[str, Any]:
+def deployment(place: str, wanted: int, generation: int = 3, **status: int) -> dict[str, Any]:
+    namespace, name = place.split("/")
+    metadata = {"namespace": namespace, "name": name, "generation": generation}
     found = {"observedGeneration": 3, **status}
-    return {"kind": "Deployment", "metadata": {"generation": generation}, "spec": {"replicas": wanted}, "status": found}
+    return {"kind": "Deployment", "metadata": metadata, "spec": {"replicas": wanted}, "status": found}
 
 
 @dataclass(frozen=True)
@@ -236,15 +239,37 @@ class Machines:
             return Answer(b"", returncode=1)
         if "--raw" in argv:
             return Answer(json.dumps({"gitVersion": f"v{OLD}"}).encode())
-        ready = deployment(2, readyReplicas=2, updatedReplicas=2)
-        rolling = deployment(3, readyReplicas=3, updatedReplicas=1)
-        unseen = deployment(1, generation=4, readyReplicas=1, updatedReplicas=1)
-        items = [node("futian-kube1", "True"), node("futian-kube2", "Unknown"), ready, rolling, unseen]
+        deployments = [
+            deployment(f"{SERVICE.bureau}/{SERVICE.name}", 2, readyReplicas=2, updatedReplicas=2),
+            deployment("bureau/bureau-gateway", 3, readyReplicas=3, updatedReplicas=1),
+            deployment("bureau/unseen", 1, generation=4, readyReplicas=1, updatedReplicas=1),
+            deployment("bureau/crashing", 2),
+            deployment("bureau/well", 1, readyReplicas=1, updatedReplicas=1),
+        ]
+        items = [node("futian-kube1", "True"), node("futian-kube2", "Unknown"), *deployments]
         return Answer(json.dumps({"items": items}).encode())
 
 
+def with_gateway(estate: Estate) -> Estate:
+    """With a bureau of the name `bureau` that has one."""
+    first = estate.bureaus[0]
+    way_in = Gateway(number=1, hosts={"a.bureau.govcloud": Backend(pods="web", port=8080)})
+    return estate.model_copy(
+        update={"bureaus": (*estate.bureaus, first.model_copy(update={"name": "bureau", "gateway": way_in}))}
+    )
+
+
+def test_a_bureaus_own_trouble_is_named_and_holds_up_nobody() -> None:
+    estate, trouble = estate_at(), "bureau/crashing: 0 of 2 pods are ready"
+    made = upgrade.plan(estate, seen_at(estate, futian=view("futian", OLD, others=(trouble,))), NEW)
+    assert made.needed
+    assert made.warnings == (f"futian: {trouble}",)
+    assert made.as_json()["warnings"] == [f"futian: {trouble}"]
+
+
 def test_a_cluster_is_read_from_its_own_api_server_and_one_that_is_dark_is_absent() -> None:
-    assert clusters.look(estate_at(), Machines()) == (
+    """Of the pods the estate's own are counted: its services' and gateways'. The bureaus' are named."""
+    assert clusters.look(with_gateway(estate_at()), Machines()) == (
         ClusterView(
             site="futian",
             version=OLD,
@@ -253,6 +278,7 @@ def test_a_cluster_is_read_from_its_own_api_server_and_one_that_is_dark_is_absen
                 NodeView(host="futian-kube2", version=OLD, ready=False),
             ),
             pods_ready=3,
-            pods_wanted=6,
+            pods_wanted=5,
+            others=("bureau/unseen: 0 of 1 pods are ready", "bureau/crashing: 0 of 2 pods are ready"),
         ),
     )

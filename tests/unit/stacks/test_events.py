@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, PropertyDiff, StepEventMetadata
 
 from stacks import events
@@ -175,6 +176,16 @@ def test_an_image_is_told_by_site_name_and_digest() -> None:
     lost = ("futian: image login", ("the registry does not hold it any more",))
     assert events.drift_of(an_object("refresh", one, None, **image)) == lost
     assert events.drift_of(an_object("refresh", one, one, **image)) is None
+
+
+@pytest.mark.parametrize("kind", ["Gate", "Permit"])
+def test_a_gate_is_told_by_site_and_service_and_never_drifts(kind: str) -> None:
+    step = an_object("update", {"version": "1"}, {"version": "2"}, kind=f"govcloud:index:{kind}", below=AT_FUTIAN)
+    step.urn = step.urn.removesuffix("login") + f"approval-{kind.lower()}"
+    change = events.change_of("platform", step)
+    assert change
+    assert (change.resource, change.details) == (f"futian: {kind.lower()} of approval", ())
+    assert events.drift_of(step) is None
 
 
 def test_what_is_said_of_an_object_begins_with_site_and_kind() -> None:

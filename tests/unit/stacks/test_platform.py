@@ -16,7 +16,7 @@ from estate.addressing import plan
 from estate.loader import load
 from stacks import programs, workloads
 from stacks.programs import Context
-from stacks.resources import IMAGE, KUBERNETES, site_of
+from stacks.resources import GATE, IMAGE, KUBERNETES, PERMIT, site_of
 from tests.unit.playbooks.clusters import secrets_of, switched_on
 from tests.unit.stacks.declared import Recorded, declare
 from workstation.errors import GovcloudError
@@ -86,6 +86,52 @@ def test_what_runs_already_changes_site_by_site_and_what_is_new_side_by_side() -
     objects = by_site(mixed, KUBERNETES)
     waited = {site: sites_waited_for(mixed, objects[site], KUBERNETES) - {site} for site in SITES}
     assert waited == {"shaoguan": set(), "futian": set(), "nanshan": {"shaoguan"}}
+
+
+def test_no_site_is_begun_before_the_service_works_at_the_one_before() -> None:
+    """Each gate waits for its own site's pods, and asks them there: at the address of the site's own ingress."""
+    recorded = declared(built=frozenset(SITES))
+    gates, objects = by_site(recorded, GATE), by_site(recorded, KUBERNETES)
+    before = {site: sites_waited_for(recorded, objects[site], GATE) for site in SITES}
+    assert before == {"shaoguan": set(), "futian": {"shaoguan"}, "nanshan": {"futian"}}
+    for site in SITES:
+        (urn,) = gates[site]
+        assert site in sites_waited_for(recorded, [urn], f"{KUBERNETES}apps/v1:Deployment")
+        own = f"http://{CONTEXT.plan.lan(f'{site}-kube1').ipv4}:8080"
+        assert list(recorded.by_urn[urn].object["urls"]) == [f"{own}/readyz", f"{own}/writez"]
+        assert recorded.by_urn[urn].object["address"] == str(CONTEXT.plan.management(f"{site}-kube1"))
+    without = declared(built=frozenset(SITES), without=frozenset({"shaoguan"}))
+    assert sites_waited_for(without, by_site(without, KUBERNETES)["futian"], GATE) == set()
+
+
+def test_a_citys_pods_wait_for_the_permit_that_asks_the_other_city() -> None:
+    """It is asked after the gate of the site before. A site that serves nobody needs none, a dead one is not asked."""
+    recorded = declared(built=frozenset(SITES))
+    permits = by_site(recorded, PERMIT)
+    assert {site: len(urns) for site, urns in permits.items()} == {"shaoguan": 0, "futian": 1, "nanshan": 1}
+    for site, before in (("futian", "shaoguan"), ("nanshan", "futian")):
+        (urn,) = permits[site]
+        assert sites_waited_for(recorded, [urn], GATE) == {before}
+        pods = [one for one in by_site(recorded, KUBERNETES)[site] if one.endswith("::approval-deployment")]
+        assert sites_waited_for(recorded, pods, PERMIT) >= {site}
+        assert set(recorded.by_urn[urn].object["gate"]["at"]) == {"futian", "nanshan"}
+    without = declared(built=frozenset(SITES), without=frozenset({"nanshan"}))
+    (urn,) = by_site(without, PERMIT)["futian"]
+    assert set(without.by_urn[urn].object["gate"]["at"]) == {"futian"}
+
+
+def test_a_gate_is_passed_again_only_by_other_pods() -> None:
+    """Another image is one reason; the gate's version names no secret."""
+
+    def versions(**changes: Any) -> set[str]:
+        recorded = declared(**changes)
+        return {
+            str(recorded.by_urn[urn].object["version"]) for urns in by_site(recorded, GATE).values() for urn in urns
+        }
+
+    other = replace(APPROVAL, digest="sha256:" + "2" * 64)
+    assert versions() == versions(built=frozenset(SITES))
+    assert not versions() & versions(images={"approval": other})
 
 
 def test_nobody_waits_for_a_dead_site_which_stays_declared() -> None:

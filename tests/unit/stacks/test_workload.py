@@ -88,6 +88,11 @@ def test_plain_settings_come_after_what_they_refer_to() -> None:
     assert names == ["NODE", "PASSWORD", "DSN"]
 
 
+def test_a_pod_that_crashes_says_why_by_its_last_words() -> None:
+    """Nothing else would reach the operator than the exit code."""
+    assert pod(declared())["spec"]["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_files_do_not_change_under_a_running_pod() -> None:
     """Each is mounted by itself, from a key that a ConfigMap may have."""
     mounts = pod(declared())["spec"]["containers"][0]["volumeMounts"]

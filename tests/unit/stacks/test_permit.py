@@ -1,0 +1,49 @@
+"""The pods of the only site that still answers are left alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stacks.providers.permit import Permit
+from stacks.providers.resource import Call, ResourceFailed
+from stacks.providers.values import wire
+from workstation import ssh
+
+GATE = {"site": "futian", "service": "approval", "argv": ["ask"], "at": {"futian": "10.0.0.1", "nanshan": "10.0.0.2"}}
+WANTED = {"site": "futian", "service": "approval", "version": "1", "gate": GATE}
+NEWS = {key: wire(value) for key, value in WANTED.items()}
+
+
+def asked(patch: pytest.MonkeyPatch, *answering: str, preview: bool = False) -> str:
+    """The resource's ID; the hosts at these addresses answer."""
+
+    def run(access: ssh.Access, address: str, argv: list[str], *, timeout_s: float) -> ssh.Result:
+        return ssh.Result(returncode=0 if address in answering else 1, stdout=b"", stderr=b"")
+
+    patch.setattr(ssh, "run", run)
+    call = Call(name="approval-permit", stack="platform", preview=preview, timeout_s=0, say=lambda line: None)
+    return asyncio.run(Permit().create(NEWS, call))[0]
+
+
+def test_the_only_site_that_answers_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ResourceFailed, match=r"futian: pods: not changed: approval: futian is the only .*--without"):
+        asked(monkeypatch, "10.0.0.1")
+
+
+@pytest.mark.parametrize("answering", [("10.0.0.1", "10.0.0.2"), ("10.0.0.2",), ()])
+def test_where_another_answers_or_nothing_is_left_to_lose_it_is_granted(
+    monkeypatch: pytest.MonkeyPatch, answering: tuple[str, ...]
+) -> None:
+    """Also on a first build, and where the change is the repair."""
+    assert asked(monkeypatch, *answering) == "futian/approval"
+
+
+def test_a_plan_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(monkeypatch, "10.0.0.1", preview=True) == "futian/approval"
+
+
+def test_only_other_pods_are_a_change() -> None:
+    assert not Permit().diff(NEWS, {**NEWS, "gate": wire({})}).changes
+    assert Permit().diff(NEWS, {**NEWS, "version": wire("2")}).changes

@@ -1,0 +1,106 @@
+"""A site's service is asked until it works, within bounds, and only after its pods became others."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from stacks.providers import sitegate
+from stacks.providers.resource import Call, ResourceFailed
+from stacks.providers.sitegate import Gate
+from stacks.providers.values import wire
+from workstation import ssh
+
+WANTED = {"site": "futian", "service": "approval", "version": "1", "address": "10.0.0.1", "urls": ["http://own/writez"]}
+NEWS = {key: wire(value) for key, value in WANTED.items()}
+
+
+def call(said: list[str]) -> Call:
+    return Call(name="approval-gate", stack="platform", preview=False, timeout_s=0, say=said.append)
+
+
+def answering(patch: pytest.MonkeyPatch, *answers: ssh.Result) -> list[list[str]]:
+    """The site answers so, the last answer for ever; the questions are kept."""
+    asked: list[list[str]] = []
+
+    def run(access: ssh.Access, address: str, argv: list[str], *, timeout_s: float) -> ssh.Result:
+        asked.append(argv)
+        return answers[min(len(asked), len(answers)) - 1]
+
+    patch.setattr(ssh, "run", run)
+    return asked
+
+
+BAD = ssh.Result(returncode=1, stdout=b"/writez answers 503: no_primary\n", stderr=b"")
+GOOD = ssh.Result(returncode=0, stdout=b"\n", stderr=b"")
+
+
+def test_a_service_that_needs_some_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    asked = answering(monkeypatch, BAD, BAD, GOOD)
+    made, _ = asyncio.run(Gate().create(NEWS, call(said)))
+    assert (made, said, len(asked)) == ("futian/approval", ["futian: approval: answers"], 3)
+    assert asked[0][-1] == "http://own/writez"
+
+
+def test_one_that_never_works_fails_with_site_service_reason_and_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, BAD)
+    with pytest.raises(ResourceFailed, match=r"futian: approval: .*: /writez answers 503: no_primary\. .*run the same"):
+        asyncio.run(Gate().update("futian/approval", NEWS, NEWS, call([])))
+    assert len(asked) == sitegate.ATTEMPTS
+
+
+def test_a_cancelled_run_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, asked = Gate(), answering(monkeypatch, BAD)
+    gate.cancel()
+    with pytest.raises(ResourceFailed, match="cancelled"):
+        asyncio.run(gate.create(NEWS, call([])))
+    assert asked == []
+
+
+def test_only_other_pods_are_a_change() -> None:
+    moved = {**NEWS, "address": wire("10.0.0.2"), "urls": wire([])}
+    assert not Gate().diff(NEWS, moved).changes
+    assert Gate().diff(NEWS, {**NEWS, "version": wire("2")}).changes
+
+
+@pytest.fixture
+def ingress() -> Iterator[tuple[str, list[int]]]:
+    """An HTTP server's URL, and the statuses with which it answers, the last for ever."""
+    statuses: list[int] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+            self.end_headers()
+            self.wfile.write(b'{"code": "no_primary"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/writez", statuses
+        server.shutdown()
+
+
+def probe(url: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-c", sitegate.PROBE, str(seconds), "3", url]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def test_the_probe_wants_several_answers_in_a_row(ingress: tuple[str, list[int]]) -> None:
+    """One pod of two that cannot decide is found."""
+    url, statuses = ingress
+    statuses += [200, 503, 200, 200, 200]
+    assert probe(url, 20).returncode == 0
+    assert len(statuses) == 1, "it began to count anew after the refusal"
+    statuses[:] = [503]
+    refused = probe(url, 0.5)
+    assert (refused.returncode, refused.stdout.strip()) == (1, f'{url} answers 503: {{"code": "no_primary"}}')
