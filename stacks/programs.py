@@ -23,6 +23,8 @@ from workstation.errors import GovcloudError
 from workstation.oci import Image
 
 NETWORK, DATA, SITE, PROVINCE, PLATFORM = "network", "data", "site", "province", "platform"
+WITHOUT_SECRETS = (NETWORK, PROVINCE)
+"""Stacks whose hosts get no secret: they may stand before the data stack has made any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +149,7 @@ def _render(context: Context, stack: str, host: Host, secrets: SecretValues | No
 def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]:
     from playbooks.render.pki import leaves
 
-    if stack in (NETWORK, PROVINCE):
+    if stack in WITHOUT_SECRETS:
         return pulumi.Output.from_input(None)
     wanted, clusters = leaves(context.estate, context.plan), _cluster_leaves(context)
     made: pulumi.Output[Mapping[str, Any]]

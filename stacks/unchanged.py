@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playbooks import pki
 from stacks import checkpoints, images, state, workspace
-from stacks.programs import DATA, Context
+from stacks.programs import DATA, WITHOUT_SECRETS, Context
 from stacks.resources import CERTIFICATE
 from workstation import paths
 
@@ -46,31 +46,35 @@ def forget(stack: str) -> None:
 
 def fingerprint(context: Context, stack: str) -> str:
     """SHA-256, in hexadecimal."""
+    secrets = () if stack in WITHOUT_SECRETS else (context.secrets_exist, _digest(checkpoints.checkpoint(DATA)))
     declared = {
         "estate": context.estate.model_dump(mode="json"),
         "instance": context.instance,
         "operator_keys": context.operator_keys,
         "first_build": context.first_build,
         "built": sorted(context.built),
-        "secrets_exist": context.secrets_exist,
+        "secrets": secrets,
         "images": images.as_plain(image for _, image in sorted(context.images.items())),
         "clusters": sorted(context.clusters),
     }
     total = hashlib.sha256(json.dumps(declared, sort_keys=True).encode())
     for path in _files(stack):
-        total.update(f"\0{path}\0".encode())
-        total.update(path.read_bytes() if path.exists() else b"")
+        total.update(f"\0{path}\0{_digest(path)}".encode())
     return total.hexdigest()
 
 
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
 def _files(stack: str) -> Iterator[Path]:
-    """Code, our providers' executables, the stack's settings, and the state: the secrets' and its own."""
+    """Code, our providers' executables, the stack's settings and its state."""
     for folder in CODE:
         found = (path for path in (paths.repo() / folder).rglob("*") if "__pycache__" not in path.parts)
         yield from sorted(path for path in found if path.is_file())
     yield from sorted((workspace.engine_home() / "bin").iterdir())
     yield workspace.settings(stack)
-    yield from (checkpoints.checkpoint(name) for name in sorted({DATA, stack}))
+    yield checkpoints.checkpoint(stack)
 
 
 def _certificate_is_due(stack: str) -> bool:

@@ -96,6 +96,15 @@ def test_a_certificate_that_is_due_is_work(days: int, stands: bool) -> None:
     assert unchanged.stands(CONTEXT, STACK) == stands
 
 
+def test_a_stack_without_secrets_stands_also_after_they_were_made() -> None:
+    """The first build makes them after it; its next update is a mere read already."""
+    checkpoint("network")
+    (workspace.engine_home() / "network").mkdir()
+    unchanged.note(replace(CONTEXT, secrets_exist=False), "network")
+    checkpoint("data", manifest={"time": "2026-01-01T00:00:00Z"})
+    assert unchanged.stands(CONTEXT, "network")
+
+
 def test_what_a_killed_run_left_open_is_work() -> None:
     """Even where everything else is the same."""
     checkpoint(STACK, pending_operations=[{"resource": {"urn": "a::b"}, "type": "updating"}])
