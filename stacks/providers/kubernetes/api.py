@@ -73,11 +73,11 @@ class ApiError(Exception):
 
 
 class Cluster:
-    """One API server. Calls are made in one event loop."""
+    """One API server. Calls are made in one event loop. `transport` takes the place of the network in tests."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, transport: Any = None) -> None:
         self.access = access
-        self._client = _client(access)
+        self._client = _client(access, transport)
 
     async def get(self, path: str, **query: str) -> Object:
         """Read one object or list. Raises `ApiError`, `Unreachable`."""
@@ -150,7 +150,14 @@ class Cluster:
             ) from error
 
     def _unreachable(self, error: Exception) -> Unreachable:
+        import httpx2
+
         server, text = self.access.server, _chain(error)
+        if isinstance(error, httpx2.LocalProtocolError):  # its text quotes the header, and with it the token
+            return Unreachable(
+                f"a request to the API server at {server} cannot be written as HTTP: the kubeconfig's credentials hold "
+                "letters that no header may; get it anew from the cluster"
+            )
         if "CERTIFICATE_VERIFY_FAILED" in text:
             return Unreachable(
                 f"the API server at {server} shows a certificate that the kubeconfig's authority has not signed: "
@@ -168,13 +175,13 @@ class Cluster:
         )
 
 
-def _client(access: Access) -> Any:
+def _client(access: Access, transport: Any) -> Any:
     import httpx2
     from lightkube.config.client_adapter import ConnectionParams
     from lightkube.core.exceptions import ConfigError
 
     # The environment's web proxy is for the internet; clusters are reached directly.
-    wanted = ConnectionParams(timeout=httpx2.Timeout(ANSWER_TIMEOUT_S), trust_env=False)
+    wanted = ConnectionParams(timeout=httpx2.Timeout(ANSWER_TIMEOUT_S), trust_env=False, transport=transport)
     limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
     try:
         return httpx2.AsyncClient(**wanted.httpx_params(access.config), limits=limits)

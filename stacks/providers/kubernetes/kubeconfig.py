@@ -42,6 +42,7 @@ def access(settings: Mapping[str, str], now: datetime | None = None) -> Access:
     """The access that the provider's settings give. Raises `BadKubeconfig`."""
     text, where = _text(settings.get("kubeconfig") or "")
     config = _chosen(_parsed(text, where), where, settings)
+    config = config._replace(user=_with_token(config.user, where))
     _refuse_expired(config, where, now or datetime.now(UTC))
     return Access(config=config, namespace=settings.get("namespace") or config.context.namespace or "default")
 
@@ -112,6 +113,21 @@ def _nobody() -> Any:
     from lightkube.config.models import User
 
     return User()
+
+
+def _with_token(user: Any, where: str) -> Any:
+    """The user with a token that a request's header can carry; what an editor has left around it is taken off.
+
+    The HTTP library's own refusal would quote the token.
+    """
+    import msgspec
+
+    token = (user.token or "").strip()
+    if not all("!" <= letter <= "~" for letter in token):
+        raise BadKubeconfig(
+            f"{where}: its token holds a space, a line break or a letter that no token has; get it anew"
+        )
+    return msgspec.structs.replace(user, token=token or None)
 
 
 def _refuse_expired(config: SingleConfig, where: str, now: datetime) -> None:

@@ -140,6 +140,8 @@ def expired(cluster: ScratchCluster) -> str:
     return cluster.kubeconfig(user=user)
 
 
+SECRET = "hunter2hunter2"
+
 BAD: dict[str, tuple[Callable[[ScratchCluster], str], str]] = {
     "expired": (expired, "its client certificate expired on"),
     "of another cluster": (
@@ -147,6 +149,10 @@ BAD: dict[str, tuple[Callable[[ScratchCluster], str], str]] = {
         "the kubeconfig is for another cluster or out of date",
     ),
     "with other credentials": (lambda cluster: cluster.kubeconfig(token="stale"), "does not accept the kubeconfig's"),
+    "with a torn token": (
+        lambda cluster: cluster.kubeconfig(token=f"{SECRET}\n{SECRET}"),
+        "its token holds a space, a",
+    ),
     "without an answer": (lambda cluster: cluster.kubeconfig(server="https://127.0.0.1:1"), "does not answer"),
     "that is no YAML": (lambda cluster: "clusters: [\n  {", "is no YAML (line "),
     "of another kind": (lambda cluster: "apiVersion: v1\nkind: Pod\n", "it has no list `clusters`"),
@@ -156,13 +162,14 @@ BAD: dict[str, tuple[Callable[[ScratchCluster], str], str]] = {
 
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_kubeconfig_is_told_and_the_next_run_goes_on(desk: Desk, what: str) -> None:
-    """With the reason in words; no object is thought to be gone."""
+    """With the reason in words and without the credentials; no object is thought to be gone."""
     make, words = BAD[what]
     good = desk.kubeconfig
     desk.up(config(desk, {"a": "1"}))
     desk.kubeconfig = make(desk.cluster)
     failed = desk.up(config(desk, {"a": "1"}))
     assert any(words in fault for fault in failed.faults), failed.faults
+    assert SECRET not in failed.printed + "".join(failed.faults + failed.said)
     desk.kubeconfig = good
     after = desk.up(config(desk, {"a": "1"}))
     assert not after.failed, after.faults
