@@ -224,8 +224,9 @@ class Kubernetes(Served):
         try:
             return await life.would_create(obj, upsert=self._settings.upsert)
         except ApiError as error:
-            self._pass_over(life, error)
-            return None
+            if error.code != 422 or await life.find(obj) is None:
+                self._pass_over(life, error)
+            return None  # one that will be replaced is still there, and refuses in many words to become the new one
 
     async def _preview_update(self, life: Life, obj: Object) -> Object | None:
         if await life.place(obj) is None:
@@ -238,10 +239,9 @@ class Kubernetes(Served):
 
     def _pass_over(self, life: Life, error: ApiError) -> None:
         """A dry run that says nothing about the run itself: the inputs are shown instead. Raises all others."""
-        immutable_now = error.code == 422 and "immutable" in error.message  # it will be replaced: it is not there then
         if error.over_quota:
             life.say(f"it may not be created as things are: {error.message}")
-        elif not (error.no_namespace or error.code == 403 or immutable_now or "dry run" in error.message):
+        elif not (error.no_namespace or error.code == 403 or "dry run" in error.message):
             raise error
 
     async def _ready(

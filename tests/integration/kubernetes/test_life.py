@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -89,6 +90,47 @@ def test_an_immutable_field_replaces(desk: Desk) -> None:
     made = desk.up(deployment(desk, app="other"))
     assert made.changed.get("replace") == 1, made.faults
     assert desk.uid("deployment", "web") != before
+
+
+POD = {"containers": [{"name": "web", "image": "registry.invalid/web:1"}]}
+TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": POD}
+REPLACED: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
+    "service": (
+        k8s.core.v1.Service,
+        {"cluster_ip": "10.96.3.3", "ports": [{"port": 80}]},
+        {"cluster_ip": "10.96.3.4", "ports": [{"port": 80}]},
+    ),
+    "pod": (k8s.core.v1.Pod, POD, {**POD, "hostname": "other"}),
+    "statefulset": (
+        k8s.apps.v1.StatefulSet,
+        {"service_name": "one", "selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE},
+        {"service_name": "other", "selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE},
+    ),
+    "job": (
+        k8s.batch.v1.Job,
+        {"template": {"spec": {**POD, "restartPolicy": "Never"}}},
+        {"template": {"spec": {**POD, "restartPolicy": "OnFailure"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REPLACED)
+def test_a_replacement_is_shown_in_whatever_words_the_server_refuses_the_change(desk: Desk, kind: str) -> None:
+    """The old object is still there in a preview, and each kind says differently that it cannot become the new one."""
+    made, before, after = REPLACED[kind]
+
+    def declare(spec: dict[str, Any]) -> Declare:
+        place = {"name": "web", "namespace": desk.namespace, "annotations": SKIP}
+        return lambda opts: made("web", metadata=place, spec=spec, opts=opts)
+
+    first = desk.up(declare(before))
+    assert not first.failed, first.faults
+    uid = desk.uid(kind, "web")
+    shown = desk.preview(declare(after))
+    assert (shown.faults, shown.changed.get("replace")) == ([], 1)
+    replaced = desk.up(declare(after))
+    assert (replaced.faults, replaced.changed.get("replace")) == ([], 1)
+    assert desk.uid(kind, "web") != uid
 
 
 def test_an_object_without_a_name_gets_one_and_its_replacement_another(desk: Desk) -> None:
