@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from stacks.providers.kubernetes.kubeconfig import Access, BadKubeconfig
@@ -17,11 +17,19 @@ APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 ANSWER_TIMEOUT_S = 30.0
 """For one answer; a slow webhook in the cluster takes at most this long too."""
+CONNECT_TIMEOUT_S = 5.0
+"""For a connection, and again for its TLS: a frozen server still gets connections from its kernel, and says nothing."""
+LOOK_TIMEOUT_S = 10.0
+"""For one answer to somebody who will ask again."""
+QUIET_S = 30.0
+"""A watch without an event for so long ends: of a connection that is only half there nothing would ever be heard."""
 CONNECTIONS = 192
 """More than the engine works on side by side: waiting for readiness keeps one open for each resource."""
 TRIES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pauses between tries where the server is away for a moment or busy: it restarts in a few seconds."""
 _BUSY = frozenset((429, 500, 502, 503, 504))
+_NOT_YET = "not yet ready to handle request"
+"""How admission plugins refuse, with 403, while the server that has just started fills its caches."""
 
 
 class Unreachable(ResourceFailed):
@@ -62,6 +70,11 @@ class ApiError(Exception):
         return self.code == 409 and self.reason == "Conflict" and not self.field_conflict
 
     @property
+    def busy(self) -> bool:
+        """Whether the server may well answer in a moment: it starts, or has too much to do."""
+        return self.code in _BUSY or (self.code == 403 and _NOT_YET in self.message)
+
+    @property
     def no_namespace(self) -> bool:
         """Whether the namespace is missing, and not the object."""
         return self.code == 404 and self.kind == "namespaces"
@@ -83,14 +96,18 @@ class Cluster:
         """Read one object or list. Raises `ApiError`, `Unreachable`."""
         return await self._call("GET", path, query)
 
+    async def look(self, path: str, **query: str) -> Object:
+        """Read with one try and little patience, for who comes again anyway. Raises `ApiError`, `Unreachable`."""
+        return await self._once("GET", path, query, timeout_s=LOOK_TIMEOUT_S)
+
     async def apply(self, path: str, obj: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
         """Server-side apply."""
         query = {"fieldManager": manager, "force": "true" if force else "false", "fieldValidation": "Warn"}
         return await self._call("PATCH", path, query | _dry(dry_run), obj, APPLY)
 
     async def patch(self, path: str, steps: list[dict[str, Any]]) -> Object:
-        """A JSON patch."""
-        return await self._call("PATCH", path, {}, steps, JSON_PATCH)
+        """A JSON patch. A lost race is the caller's to run again: the steps name the version that they are for."""
+        return await self._call("PATCH", path, {}, steps, JSON_PATCH, races=False)
 
     async def delete(self, path: str, propagation: str) -> Object:
         """Ask for deletion; the object may live on for a while."""
@@ -98,15 +115,15 @@ class Cluster:
 
     @asynccontextmanager
     async def watch(self, path: str, **query: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
-        """A stream of events `{"type", "object"}`; it ends when the server ends it."""
+        """A stream of events `{"type", "object"}`; it ends when the server ends it, or has been quiet for long."""
         import httpx2
 
-        timeout = httpx2.Timeout(ANSWER_TIMEOUT_S, read=None)
+        timeout = _patience(QUIET_S)
         try:
             async with self._client.stream("GET", path, params={**query, "watch": "true"}, timeout=timeout) as response:
                 if response.status_code >= 400:
                     await response.aread()
-                    raise _refused(response)
+                    raise _refused(response, self.access.server)
                 yield _events(response)
         except (httpx2.TransportError, OSError, ssl.SSLError) as error:
             raise self._unreachable(error) from error
@@ -116,7 +133,14 @@ class Cluster:
         await self._client.aclose()
 
     async def _call(
-        self, method: str, path: str, query: Mapping[str, str], body: Any = None, content: str = ""
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any = None,
+        content: str = "",
+        *,
+        races: bool = True,
     ) -> Object:
         for pause_s in (*TRIES_S, None):
             try:
@@ -125,19 +149,28 @@ class Cluster:
                 if pause_s is None or not error.passing:
                     raise
             except ApiError as error:
-                if pause_s is None or not (error.code in _BUSY or error.lost_race):
+                if pause_s is None or not (error.busy or (races and error.lost_race)):
                     raise
                 pause_s = max(pause_s, min(error.pause_s, TRIES_S[-1]))
             await asyncio.sleep(pause_s)
         raise AssertionError("the last try returns or raises")
 
-    async def _once(self, method: str, path: str, query: Mapping[str, str], body: Any, content: str) -> Object:
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any = None,
+        content: str = "",
+        timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> Object:
         import httpx2
 
         headers = {"Content-Type": content} if content else {}
         data = json.dumps(body).encode() if body is not None else None
+        options = {"content": data, "headers": headers, "timeout": _patience(timeout_s)}
         try:
-            response = await self._client.request(method, path, params=dict(query), content=data, headers=headers)
+            response = await self._client.request(method, path, params=dict(query), **options)
         except (httpx2.TransportError, OSError, ssl.SSLError) as error:
             raise self._unreachable(error) from error
         if response.status_code >= 400:
@@ -181,12 +214,18 @@ def _client(access: Access, transport: Any) -> Any:
     from lightkube.core.exceptions import ConfigError
 
     # The environment's web proxy is for the internet; clusters are reached directly.
-    wanted = ConnectionParams(timeout=httpx2.Timeout(ANSWER_TIMEOUT_S), trust_env=False, transport=transport)
+    wanted = ConnectionParams(timeout=_patience(ANSWER_TIMEOUT_S), trust_env=False, transport=transport)
     limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
     try:
         return httpx2.AsyncClient(**wanted.httpx_params(access.config), limits=limits)
     except (ConfigError, OSError, ValueError, ssl.SSLError) as error:
         raise BadKubeconfig(f"the kubeconfig's credentials cannot be used: {error}; get it anew") from error
+
+
+def _patience(answer_s: float) -> Any:
+    import httpx2
+
+    return httpx2.Timeout(answer_s, connect=CONNECT_TIMEOUT_S)
 
 
 def _dry(dry_run: bool) -> dict[str, str]:
@@ -207,9 +246,12 @@ def _refused(response: Any, server: str = "") -> Exception:
 
 
 async def _events(response: Any) -> AsyncIterator[Mapping[str, Any]]:
-    async for line in response.aiter_lines():
-        if line:
-            yield json.loads(line)
+    import httpx2
+
+    with suppress(httpx2.ReadTimeout):  # nothing has happened, or nobody is there any more: a new read will tell
+        async for line in response.aiter_lines():
+            if line:
+                yield json.loads(line)
 
 
 def _chain(error: BaseException | None) -> str:
