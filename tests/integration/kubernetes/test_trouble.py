@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -199,6 +200,40 @@ def test_an_api_server_that_restarts_is_waited_for(desk: Desk, in_flight: Start)
     ended = flight.result(240)
     assert not ended.failed, ended.faults
     assert any("the API server is away; waiting for it" in line for line in ended.said)
+
+
+def test_an_api_server_that_is_away_for_long_is_waited_for(desk: Desk, in_flight: Start) -> None:
+    """Fifteen seconds are within what is waited for, whatever else was being asked when it went."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    desk.cluster.stop_api()
+    time.sleep(15)  # the outage
+    assert flight.thread.is_alive()
+    desk.cluster.start_api()
+    desk.kubectl("scale", "deployment", "web", "--replicas=0")
+    ended = flight.result(240)
+    assert not ended.failed, ended.faults
+
+
+def test_a_frozen_api_server_holds_no_run_beyond_its_own_time(desk: Desk, in_flight: Start) -> None:
+    """It takes connections and answers none: the resource's time is kept, and what made it is recorded."""
+    flight = in_flight(waiting(desk, 8), "0 of 1")
+    before = desk.uid("deployment", "web")
+    desk.cluster.freeze_api()
+    failed = flight.result(40)
+    assert "web: not ready after 8 s: 0 of 1 pods are ready: pod web-" in failed.faults[0]
+    desk.cluster.thaw_api()
+    again = desk.up(deployment(desk))
+    assert not again.failed, again.faults
+    assert desk.uid("deployment", "web") == before
+
+
+def test_a_frozen_api_server_is_found_out_and_named(desk: Desk, in_flight: Start) -> None:
+    """Although every connection to it still stands: within half a minute of quiet, and half a minute of patience."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    desk.cluster.freeze_api()
+    failed = flight.result(120)
+    assert any("the API server is away; waiting for it" in line for line in failed.said)
+    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
 
 
 def test_a_killed_run_is_gone_on_with(desk: Desk, in_flight: Start) -> None:
