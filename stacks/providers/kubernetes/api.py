@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from stacks.providers.kubernetes.kubeconfig import Access, BadKubeconfig
@@ -27,6 +28,8 @@ CONNECTIONS = 192
 """More than the engine works on side by side: waiting for readiness keeps one open for each resource."""
 TRIES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pauses between tries where the server is away for a moment or busy: it restarts in a few seconds."""
+LONGEST = 500
+"""Letters of what others say."""
 _BUSY = frozenset((429, 500, 502, 503, 504))
 _NOT_YET = "not yet ready to handle request"
 """How admission plugins refuse, with 403, while the server that has just started fills its caches."""
@@ -85,6 +88,19 @@ class ApiError(Exception):
         return self.code == 403 and "exceeded quota" in self.message
 
 
+@dataclass(frozen=True)
+class _Request:
+    """`races`: whether one that was lost may simply be run again."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Any = None
+    content: str = ""
+    timeout_s: float = ANSWER_TIMEOUT_S
+    races: bool = True
+
+
 class Cluster:
     """One API server. Calls are made in one event loop. `transport` takes the place of the network in tests."""
 
@@ -94,85 +110,65 @@ class Cluster:
 
     async def get(self, path: str, **query: str) -> Object:
         """Read one object or list. Raises `ApiError`, `Unreachable`."""
-        return await self._call("GET", path, query)
+        return await self._call(_Request("GET", path, query))
 
     async def look(self, path: str, **query: str) -> Object:
         """Read with one try and little patience, for who comes again anyway. Raises `ApiError`, `Unreachable`."""
-        return await self._once("GET", path, query, timeout_s=LOOK_TIMEOUT_S)
+        return await self._once(_Request("GET", path, query, timeout_s=LOOK_TIMEOUT_S))
 
     async def apply(self, path: str, obj: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
         """Server-side apply."""
         query = {"fieldManager": manager, "force": "true" if force else "false", "fieldValidation": "Warn"}
-        return await self._call("PATCH", path, query | _dry(dry_run), obj, APPLY)
+        return await self._call(_Request("PATCH", path, query | _dry(dry_run), obj, APPLY))
 
     async def patch(self, path: str, steps: list[dict[str, Any]]) -> Object:
         """A JSON patch. A lost race is the caller's to run again: the steps name the version that they are for."""
-        return await self._call("PATCH", path, {}, steps, JSON_PATCH, races=False)
+        return await self._call(_Request("PATCH", path, {}, steps, JSON_PATCH, races=False))
 
     async def delete(self, path: str, propagation: str) -> Object:
         """Ask for deletion; the object may live on for a while."""
-        return await self._call("DELETE", path, {}, {"propagationPolicy": propagation}, "application/json")
+        return await self._call(_Request("DELETE", path, {}, {"propagationPolicy": propagation}, "application/json"))
 
     @asynccontextmanager
     async def watch(self, path: str, **query: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
         """A stream of events `{"type", "object"}`; it ends when the server ends it, or has been quiet for long."""
-        import httpx2
-
-        timeout = _patience(QUIET_S)
-        try:
-            async with self._client.stream("GET", path, params={**query, "watch": "true"}, timeout=timeout) as response:
+        asked = self._client.stream("GET", path, params={**query, "watch": "true"}, timeout=_patience(QUIET_S))
+        with self._reached():
+            async with AsyncExitStack() as stack:
+                with self._authorised():
+                    response = await stack.enter_async_context(asked)
                 if response.status_code >= 400:
                     await response.aread()
                     raise _refused(response, self.access.server)
                 yield _events(response)
-        except (httpx2.TransportError, OSError, ssl.SSLError) as error:
-            raise self._unreachable(error) from error
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Any = None,
-        content: str = "",
-        *,
-        races: bool = True,
-    ) -> Object:
+    async def _call(self, request: _Request) -> Object:
         for pause_s in (*TRIES_S, None):
             try:
-                return await self._once(method, path, query, body, content)
+                return await self._once(request)
             except Unreachable as error:
                 if pause_s is None or not error.passing:
                     raise
             except ApiError as error:
-                if pause_s is None or not (error.busy or (races and error.lost_race)):
+                if pause_s is None or not (error.busy or (request.races and error.lost_race)):
                     raise
                 pause_s = max(pause_s, min(error.pause_s, TRIES_S[-1]))
             await asyncio.sleep(pause_s)
         raise AssertionError("the last try returns or raises")
 
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Any = None,
-        content: str = "",
-        timeout_s: float = ANSWER_TIMEOUT_S,
-    ) -> Object:
-        import httpx2
-
-        headers = {"Content-Type": content} if content else {}
-        data = json.dumps(body).encode() if body is not None else None
-        options = {"content": data, "headers": headers, "timeout": _patience(timeout_s)}
-        try:
-            response = await self._client.request(method, path, params=dict(query), **options)
-        except (httpx2.TransportError, OSError, ssl.SSLError) as error:
-            raise self._unreachable(error) from error
+    async def _once(self, request: _Request) -> Object:
+        options = {
+            "params": dict(request.query),
+            "headers": {"Content-Type": request.content} if request.content else {},
+            "content": json.dumps(request.body).encode() if request.body is not None else None,
+            "timeout": _patience(request.timeout_s),
+        }
+        with self._reached(), self._authorised():
+            response = await self._client.request(request.method, request.path, **options)
         if response.status_code >= 400:
             raise _refused(response, self.access.server)
         try:
@@ -180,6 +176,39 @@ class Cluster:
         except ValueError as error:
             raise Unreachable(
                 f"{self.access.server} answers, but is no Kubernetes API server: see the kubeconfig's address"
+            ) from error
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Within the block, what keeps a request from its answer is `Unreachable`."""
+        import httpx2
+
+        try:
+            yield
+        except (httpx2.TransportError, OSError, ssl.SSLError) as error:
+            raise self._unreachable(error) from error
+
+    @contextmanager
+    def _authorised(self) -> Iterator[None]:
+        """Within the block, so is what a program or a file does wrong that is to give the token."""
+        from lightkube.core.exceptions import ConfigError
+
+        user = self.access.config.user
+        try:
+            yield
+        except ssl.SSLError:
+            raise
+        except (ConfigError, OSError, ValueError, LookupError, TypeError) as error:
+            if user and user.exec:
+                source = f"its program {user.exec.command}"
+            elif user and user.token_file:
+                source = f"its file {user.token_file}"
+            else:
+                raise
+            why = f"{type(error).__name__}: {error}"[:LONGEST]
+            raise Unreachable(
+                f"the kubeconfig's token for {self.access.server} cannot be had from {source} ({why}): mend that, or "
+                "use another kubeconfig"
             ) from error
 
     def _unreachable(self, error: Exception) -> Unreachable:
@@ -192,10 +221,7 @@ class Cluster:
                 "letters that no header may; get it anew from the cluster"
             )
         if "CERTIFICATE_VERIFY_FAILED" in text:
-            return Unreachable(
-                f"the API server at {server} shows a certificate that the kubeconfig's authority has not signed: "
-                "the kubeconfig is for another cluster or out of date; get it anew from the cluster"
-            )
+            return Unreachable(f"the API server at {server} shows a certificate that {_untrusted(text)}")
         if "alert" in text.lower():
             return Unreachable(
                 f"the API server at {server} does not take the kubeconfig's client certificate ({text}): "
@@ -206,6 +232,26 @@ class Cluster:
             "it goes on from here",
             passing=True,
         )
+
+
+def _untrusted(text: str) -> str:
+    """What is wrong with the server's certificate, and what to do; `text` is OpenSSL's, which tells the cases apart."""
+    if "expired" in text:
+        return (
+            "has expired, or its authority's has: compare this machine's clock with the server's; if they agree, have "
+            "the server's certificates renewed"
+        )
+    if "not yet valid" in text:
+        return "is not valid yet: compare this machine's clock with the server's"
+    if "mismatch" in text:
+        return (
+            f"is not for this address ({text}): put an address of the certificate into the kubeconfig, or have the "
+            "certificate issued for this one too"
+        )
+    return (
+        "the kubeconfig's authority has not signed: the kubeconfig is for another cluster or out of date; get it anew "
+        f"from the cluster ({text})"
+    )
 
 
 def _client(access: Access, transport: Any) -> Any:
@@ -236,7 +282,7 @@ def _refused(response: Any, server: str = "") -> Exception:
     try:
         status = response.json()
     except ValueError:
-        status = {"message": response.text[:500] or f"HTTP {response.status_code}"}
+        status = {"message": response.text[:LONGEST] or f"HTTP {response.status_code}"}
     if response.status_code == 401:
         return Unreachable(
             f"the API server at {server or response.url} does not accept the kubeconfig's credentials (401): "

@@ -14,13 +14,13 @@ from stacks.providers.kubernetes.api import Cluster
 Answer = httpx2.Response | Exception
 
 
-def kubeconfig_text(token: str = "hunter2hunter2", server: str = "https://192.0.2.1:6443") -> str:
-    """A kubeconfig with a token."""
+def kubeconfig_text(token: str = "hunter2hunter2", server: str = "https://192.0.2.1:6443", **user: Any) -> str:
+    """A kubeconfig with a token, or with other credentials."""
     return yaml.safe_dump(
         {
             "current-context": "one",
             "clusters": [{"name": "one", "cluster": {"server": server, "insecure-skip-tls-verify": True}}],
-            "users": [{"name": "admin", "user": {"token": token}}],
+            "users": [{"name": "admin", "user": user or {"token": token}}],
             "contexts": [{"name": "one", "context": {"cluster": "one", "user": "admin"}}],
         }
     )

@@ -10,7 +10,7 @@ import pytest
 
 from stacks.providers.kubernetes import api
 from stacks.providers.kubernetes.api import ApiError, Unreachable
-from tests.unit.kubernetes.clusters import Script, answer, cluster
+from tests.unit.kubernetes.clusters import Script, answer, cluster, kubeconfig_text
 
 
 def test_what_the_http_library_says_of_a_header_is_not_passed_on() -> None:
@@ -127,3 +127,51 @@ def test_a_watch_that_stays_quiet_ends_and_is_no_failure() -> None:
         return [*seen, asked[0].extensions["timeout"]["read"]]
 
     assert asyncio.run(watched()) == ["ADDED", api.QUIET_S]
+
+
+EXEC = {"apiVersion": "client.authentication.k8s.io/v1beta1"}
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ({"exec": {**EXEC, "command": "/nowhere/login"}}, "from its program /nowhere/login (FileNotFoundError"),
+        ({"exec": {**EXEC, "command": "/bin/false"}}, "from its program /bin/false (ConfigError"),
+        ({"exec": {**EXEC, "command": "/bin/true"}}, "from its program /bin/true (JSONDecodeError"),
+        ({"exec": {**EXEC, "command": "/bin/echo", "args": ["{}"]}}, "from its program /bin/echo (KeyError"),
+        ({"tokenFile": "/nowhere/token"}, "from its file /nowhere/token (ConfigError"),
+        ({"tokenFile": "/"}, "from its file / (IsADirectoryError"),
+    ],
+)
+def test_a_token_that_cannot_be_had_is_told_with_its_source(user: dict[str, object], words: str) -> None:
+    """At once: to ask again would run the program again."""
+    server = Script(answer(200, **POD))
+
+    async def watched() -> None:
+        async with cluster(server, kubeconfig_text(**user)).watch("/api/v1/pods"):
+            pass
+
+    for act in (cluster(server, kubeconfig_text(**user)).get("/api/v1/pods/web"), watched()):
+        with pytest.raises(Unreachable) as told:
+            asyncio.run(act)
+        assert words in str(told.value)
+        assert not told.value.passing
+    assert not server.asked
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("certificate has expired", "has expired, or its authority's has: compare this machine's clock"),
+        ("certificate is not yet valid", "is not valid yet: compare this machine's clock"),
+        ("IP address mismatch, certificate is not valid for '192.0.2.1'.", "put an address of the certificate into"),
+        ("self-signed certificate in certificate chain", "is for another cluster or out of date; get it anew"),
+    ],
+)
+def test_a_certificate_is_refused_with_what_is_wrong_with_it(text: str, words: str) -> None:
+    failed = f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {text} (_ssl.c:992)"
+    server = Script(httpx2.ConnectError(failed))
+    with pytest.raises(Unreachable) as told:
+        asyncio.run(cluster(server).get("/api/v1/pods"))
+    assert words in str(told.value)
+    assert len(server.asked) == 1

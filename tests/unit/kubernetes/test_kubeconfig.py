@@ -20,3 +20,26 @@ def test_a_token_that_no_header_can_carry_is_refused_unseen(token: str) -> None:
     with pytest.raises(kubeconfig.BadKubeconfig, match="its token holds a space, a line break or") as told:
         kubeconfig.access({"kubeconfig": kubeconfig_text(token=token)})
     assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("10.0.0.1:6443", "has no https:// before it: write https://10.0.0.1:6443"),
+        ("https://host:notaport", "is no address"),
+        ("https://[::1", "is no address"),
+        ("https://:6443", "is no address"),
+        ("unix:///run/api.sock", "is no address"),
+    ],
+)
+def test_a_server_that_is_no_address_is_told_with_how_to_write_it(server: str, words: str) -> None:
+    with pytest.raises(kubeconfig.BadKubeconfig) as told:
+        kubeconfig.access({"kubeconfig": kubeconfig_text(server=server)})
+    assert words in str(told.value)
+    assert "write https://" in str(told.value)
+    assert server in str(told.value)
+
+
+@pytest.mark.parametrize("server", ["https://10.0.0.1:6443", "https://[2001:db8::1]:6443", "https://api.site/cluster"])
+def test_an_address_is_taken_as_it_is(server: str) -> None:
+    assert kubeconfig.access({"kubeconfig": kubeconfig_text(server=server)}).server == server
