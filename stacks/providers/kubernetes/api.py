@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ CONNECTIONS = 192
 """More than the engine works on side by side: waiting for readiness keeps one open for each resource."""
 TRIES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pauses between tries where the server is away for a moment or busy: it restarts in a few seconds."""
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 LONGEST = 500
 """Letters of what others say."""
 _BUSY = frozenset((429, 500, 502, 503, 504))
@@ -88,6 +90,10 @@ class ApiError(Exception):
         return self.code == 403 and "exceeded quota" in self.message
 
 
+def _unheard(text: str) -> None:
+    """Takes warnings that nobody waits for."""
+
+
 @dataclass(frozen=True)
 class _Request:
     """`races`: whether one that was lost may simply be run again."""
@@ -99,6 +105,7 @@ class _Request:
     content: str = ""
     timeout_s: float = ANSWER_TIMEOUT_S
     races: bool = True
+    warn: Callable[[str], None] = _unheard
 
 
 class Cluster:
@@ -116,10 +123,12 @@ class Cluster:
         """Read with one try and little patience, for who comes again anyway. Raises `ApiError`, `Unreachable`."""
         return await self._once(_Request("GET", path, query, timeout_s=LOOK_TIMEOUT_S))
 
-    async def apply(self, path: str, obj: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
-        """Server-side apply."""
+    async def apply(
+        self, path: str, obj: Object, manager: str, *, force: bool, dry_run: bool, warn: Callable[[str], None]
+    ) -> Object:
+        """Server-side apply. `warn` takes what the server does not refuse, but warns of."""
         query = {"fieldManager": manager, "force": "true" if force else "false", "fieldValidation": "Warn"}
-        return await self._call(_Request("PATCH", path, query | _dry(dry_run), obj, APPLY))
+        return await self._call(_Request("PATCH", path, query | _dry(dry_run), obj, APPLY, warn=warn))
 
     async def patch(self, path: str, steps: list[dict[str, Any]]) -> Object:
         """A JSON patch. A lost race is the caller's to run again: the steps name the version that they are for."""
@@ -171,6 +180,8 @@ class Cluster:
             response = await self._client.request(request.method, request.path, **options)
         if response.status_code >= 400:
             raise _refused(response, self.access.server)
+        for text in _warnings(response):
+            request.warn(text)
         try:
             return dict(response.json())
         except ValueError as error:
@@ -276,6 +287,12 @@ def _patience(answer_s: float) -> Any:
 
 def _dry(dry_run: bool) -> dict[str, str]:
     return {"dryRun": "All"} if dry_run else {}
+
+
+def _warnings(response: Any) -> list[str]:
+    """What the answer's headers warn of: unknown fields, kinds that will go, pods that a level forbids."""
+    found = (match for header in response.headers.get_list("warning") for match in _WARNING.findall(header))
+    return [re.sub(r"\\(.)", r"\1", text)[:LONGEST] for text in found]
 
 
 def _refused(response: Any, server: str = "") -> Exception:

@@ -32,6 +32,10 @@ class Life:
     manager: str
     force: bool
 
+    def warned(self, text: str) -> None:
+        """Tell what the API server lets pass for now."""
+        self.say(f"the API server warns: {text}")
+
     async def place(self, obj: Object) -> Place | None:
         """Where the object is, if the cluster has its kind."""
         return await self.kinds.place(objects.kind_of(obj))
@@ -107,7 +111,9 @@ class Life:
             # Its kind was not known when it was checked, so it was thought to have one.
             kept = {key: value for key, value in objects.metadata(obj).items() if key != "namespace"}
             obj = {**obj, "metadata": kept}
-        return await self.cluster.apply(_path(place, obj), obj, self.manager, force=force, dry_run=dry_run)
+        return await self.cluster.apply(
+            _path(place, obj), obj, self.manager, force=force, dry_run=dry_run, warn=self.warned
+        )
 
     async def relinquish(self, obj: Object, manager: str) -> None:
         """Give up all fields that `manager` owns; the object stays."""
@@ -116,7 +122,7 @@ class Life:
             return
         identity = {key: objects.metadata(obj)[key] for key in ("name", "namespace") if objects.metadata(obj).get(key)}
         empty = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": identity}
-        await self.cluster.apply(_path(place, obj), empty, manager, force=False, dry_run=False)
+        await self.cluster.apply(_path(place, obj), empty, manager, force=False, dry_run=False, warn=self.warned)
 
     async def delete(self, live: Object, timeout_s: float) -> None:
         """End it and wait until it is gone."""

@@ -246,6 +246,23 @@ def test_a_definition_and_its_custom_resource_go_in_one_run(desk: Desk) -> None:
     assert not desk.destroy().failed
 
 
+def test_what_the_server_only_warns_of_is_told_at_the_resource(desk: Desk) -> None:
+    """Pods that the namespace's level will forbid, and a version that will go; already in the preview."""
+    desk.kubectl("label", "namespace", desk.namespace, "pod-security.kubernetes.io/warn=restricted")
+
+    def old(opts: pulumi.ResourceOptions) -> None:
+        deployment(desk)(opts)
+        k8s.core.v1.Endpoints("old", metadata={"name": "old", "namespace": desk.namespace}, opts=opts)
+
+    for run in (desk.preview(old), desk.up(old)):
+        assert not run.failed, run.faults
+        for words in (
+            f"{desk.namespace}/web: the API server warns: would violate PodSecurity",
+            f"{desk.namespace}/old: the API server warns: v1 Endpoints is deprecated",
+        ):
+            assert any(words in line for line in run.said), run.said
+
+
 def test_a_cluster_wide_custom_resource_needs_no_namespace(desk: Desk) -> None:
     """Not even when its kind is defined in the same run, so that nobody knew at first."""
     group = f"{desk.namespace}.wide.gov.cn"

@@ -37,8 +37,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "TRIES_S", (0.0, 0.0))
 
 
-def applied(server: Script) -> object:
-    return asyncio.run(cluster(server).apply("/api/v1/pods/web", POD, "ours", force=False, dry_run=False))
+def applied(server: Script, warnings: list[str] | None = None) -> object:
+    warn = (warnings if warnings is not None else []).append
+    return asyncio.run(cluster(server).apply("/api/v1/pods/web", POD, "ours", force=False, dry_run=False, warn=warn))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -175,3 +176,11 @@ def test_a_certificate_is_refused_with_what_is_wrong_with_it(text: str, words: s
         asyncio.run(cluster(server).get("/api/v1/pods"))
     assert words in str(told.value)
     assert len(server.asked) == 1
+
+
+def test_warnings_of_the_server_are_heard() -> None:
+    """Several in one header or in several, quotes and all."""
+    headers = [("Warning", '299 - "unknown field \\"spec.colour\\"", 299 - "second"'), ("Warning", '299 - "third"')]
+    heard: list[str] = []
+    applied(Script(httpx2.Response(200, json=POD, headers=headers)), heard)
+    assert heard == ['unknown field "spec.colour"', "second", "third"]
