@@ -29,6 +29,8 @@ CONNECTIONS = 192
 """More than the engine works on side by side: waiting for readiness keeps one open for each resource."""
 TRIES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pauses between tries where the server is away for a moment or busy: it restarts in a few seconds."""
+_UNTYPED = "failed to create typed patch object"
+"""How it refuses, with 500, an object that has a field which its kind does not have, or of another type."""
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 LONGEST = 500
 """Letters of what others say."""
@@ -77,7 +79,14 @@ class ApiError(Exception):
     @property
     def busy(self) -> bool:
         """Whether the server may well answer in a moment: it starts, or has too much to do."""
-        return self.code in _BUSY or (self.code == 403 and _NOT_YET in self.message)
+        if self.code == 403:
+            return _NOT_YET in self.message
+        return self.code in _BUSY and not self.malformed
+
+    @property
+    def malformed(self) -> bool:
+        """Whether the object itself is wrong."""
+        return self.code == 422 or _UNTYPED in self.message
 
     @property
     def no_namespace(self) -> bool:

@@ -204,8 +204,10 @@ def explained(error: ApiError, manager: str) -> str:
         return f"{error.message}: ask for less, remove something, or have the quota raised"
     if error.no_namespace:
         return f"the namespace {error.name} does not exist: declare it and depend on it"
-    if error.code == 422:
+    if error.malformed:
         return f"{error.message}: correct it and run the same command again"
+    if error.busy:
+        return f"{error.message}: the API server was asked several times; when it is well, run the same command again"
     if error.code == 403:
         return f"{error.message}: give the kubeconfig's user this right, or use another kubeconfig"
     return error.message

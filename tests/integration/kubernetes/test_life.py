@@ -263,6 +263,17 @@ def test_what_the_server_only_warns_of_is_told_at_the_resource(desk: Desk) -> No
             assert any(words in line for line in run.said), run.said
 
 
+def test_a_field_that_its_kind_does_not_have_is_refused_at_once(desk: Desk) -> None:
+    """The server says so with a code of its own trouble, which would be waited for."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        place = {"name": "settings", "namespace": desk.namespace, "colour": "red"}
+        k8s.core.v1.ConfigMap("settings", metadata=place, opts=opts)
+
+    refused = desk.preview(declare)
+    assert ".metadata.colour: field not declared in schema: correct it and run" in refused.faults[0]
+
+
 def test_a_cluster_wide_custom_resource_needs_no_namespace(desk: Desk) -> None:
     """Not even when its kind is defined in the same run, so that nobody knew at first."""
     group = f"{desk.namespace}.wide.gov.cn"

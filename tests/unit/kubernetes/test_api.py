@@ -67,6 +67,7 @@ def test_what_does_not_pass_in_time_is_told_in_the_servers_words(why: str) -> No
         answer(409, reason="AlreadyExists", message="it exists"),
         answer(409, reason="Conflict", message="owned", details={"causes": [{"reason": "FieldManagerConflict"}]}),
         answer(422, reason="Invalid", message="no"),
+        answer(500, message="failed to create typed patch object (x): .spec.colour: field not declared in schema"),
     ],
 )
 def test_what_does_not_pass_by_itself_is_asked_once(final: httpx2.Response) -> None:
