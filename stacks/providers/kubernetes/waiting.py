@@ -172,43 +172,45 @@ class Waiter:
         kind, namespace = kind_of(live), namespace_of(live)
         if kind.kind == "PersistentVolumeClaim":
             mode = await self._binding_mode(live)
-            return Related(binding_mode=mode, warnings=_texts(await self._warnings(namespace, (name_of(live),))))
+            return Related(binding_mode=mode, warnings=_texts(await self._warnings(namespace, [live])))
         if kind.kind == "Pod":
-            return Related(warnings=_texts(await self._warnings(namespace, (name_of(live),))))
+            return Related(warnings=_texts(await self._warnings(namespace, [live])))
         selector = readiness.selector_of(live)
         if not selector or not namespace:
             return readiness.NOTHING
-        pods = (await self.cluster.look(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector))["items"]
+        pods = await self._list(f"/api/v1/namespaces/{namespace}/pods", selector, "Pod")
         if kind.kind == "Service":
-            query = {"labelSelector": f"kubernetes.io/service-name={name_of(live)}"}
-            found = await self.cluster.look(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", **query)
-            return Related(pods=pods, slices=found["items"])
-        warnings = await self._warnings(namespace, (name_of(live), *(name_of(pod) for pod in pods)))
-        related = Related(pods=[_as_pod(pod) for pod in pods], warnings=_texts(warnings))
+            path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+            slices = await self._list(path, f"kubernetes.io/service-name={name_of(live)}", "EndpointSlice")
+            return Related(pods=pods, slices=slices)
+        versions = await self._versions(live, selector) if kind.kind == "Deployment" else ()
+        warnings = await self._warnings(namespace, [live, *versions, *pods])
+        related = Related(pods=pods, warnings=_texts(warnings))
         if not flagged(live, ROLL_BACK):
             return related
-        return replace(related, newest=await self._newest(live, selector), absent=readiness.absent_images(warnings))
+        newest = readiness.newest_version(versions)
+        return replace(related, newest=newest, absent=readiness.absent_images(warnings))
 
-    async def _newest(self, live: Object, selector: str) -> str:
-        """Empty for who may read pods only: nothing is given up then before its time."""
-        path = f"/apis/apps/v1/namespaces/{namespace_of(live)}/replicasets"
+    async def _versions(self, live: Object, selector: str) -> Sequence[Object]:
+        """A Deployment's ReplicaSets. None for who may read pods only: nothing is given up then before its time."""
         try:
-            found = await self.cluster.look(path, labelSelector=selector)
+            path = f"/apis/apps/v1/namespaces/{namespace_of(live)}/replicasets"
+            found = await self._list(path, selector, "ReplicaSet")
         except ApiError:
-            return ""
-        return readiness.newest_version(found["items"], str(metadata(live).get("uid")))
+            return ()
+        return readiness.owned(found, str(metadata(live).get("uid")))
 
-    async def _warnings(self, namespace: str, names: tuple[str, ...]) -> Sequence[Object]:
-        """The newest warnings about objects whose names begin so."""
+    async def _list(self, path: str, selector: str, kind: str) -> list[Object]:
+        """Items of a list do not name their kind; here they do."""
+        return [{"kind": kind, **item} for item in (await self.cluster.look(path, labelSelector=selector))["items"]]
+
+    async def _warnings(self, namespace: str, about: Sequence[Object]) -> Sequence[Object]:
+        """The newest warnings about these objects."""
         query = {"fieldSelector": "type=Warning", "limit": "500"}
         items = (await self.cluster.look(f"/api/v1/namespaces/{namespace}/events", **query))["items"]
-        about = [
-            item
-            for item in items
-            if any(str((item.get("involvedObject") or {}).get("name", "")).startswith(name) for name in names)
-        ]
-        about.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
-        return about[-WARNINGS:]
+        found = [item for item in items if any(readiness.concerns(item, one) for one in about)]
+        found.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
+        return found[-WARNINGS:]
 
     async def _binding_mode(self, live: Object) -> str:
         name = (live.get("spec") or {}).get("storageClassName")
@@ -245,11 +247,6 @@ class _Away:
         if not self._since:
             self._since = time.monotonic()
             self._say(f"the API server is {'busy' if isinstance(error, ApiError) else 'away'}; waiting for it")
-
-
-def _as_pod(item: Object) -> Object:
-    """Items of a list do not name their kind."""
-    return {"apiVersion": "v1", "kind": "Pod", **item}
 
 
 def _texts(events: Sequence[Object]) -> tuple[str, ...]:

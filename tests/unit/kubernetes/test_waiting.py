@@ -144,3 +144,15 @@ def test_a_watch_that_dies_of_something_unforeseen_ends_the_wait() -> None:
     broken = {**deployment(0), "metadata": {"name": "web", "namespace": "bureau"}}
     with pytest.raises(ResourceFailed, match="it cannot be watched: KeyError"):
         waited(Server(ONE=broken))
+
+
+def test_the_warnings_that_are_told_are_those_of_the_object_and_what_it_owns() -> None:
+    def warning(kind: str, name: str) -> Object:
+        return {"involvedObject": {"kind": kind, "name": name}, "message": f"{name} is not well"}
+
+    owned = {"metadata": {"name": "web-5f", "ownerReferences": [{"uid": "1"}]}}
+    theirs = {"metadata": {"name": "web-6a", "ownerReferences": [{"uid": "2"}]}}
+    events = [warning("ReplicaSet", "web-5f"), warning("ReplicaSet", "web-6a"), warning("Deployment", "web-admin")]
+    with pytest.raises(NotReady) as told:
+        waited(Server(VERSIONS={"items": [owned, theirs]}, EVENTS={"items": events}), within_s=0.3)
+    assert "web-5f is not well" in told.value.reason
