@@ -52,14 +52,19 @@ class Life:
                 return None
             raise
 
-    async def create(self, obj: Object, *, upsert: bool) -> Object:
-        """Make it, unless another has made one of that name. Raises `ResourceFailed`, `ApiError`."""
+    async def create(self, obj: Object, *, upsert: bool, given_s: float = 0) -> Object:
+        """Make it, unless another has made one of that name. `given_s`: how long one of ours that is ending may take.
+
+        Raises `ResourceFailed`, `ApiError`, `NotReady`.
+        """
         for pause_s in (*PAUSES_S, None):
             place = await self.place(obj)
             try:
                 if place is None:
                     raise ResourceFailed(no_such_kind(obj))
-                await self._refuse_foreign(obj, upsert)
+                live = None if upsert else await self._ours(obj)
+                if live and objects.metadata(live).get("deletionTimestamp"):
+                    await self.waiter(place).gone(live, timeout_of(obj, given_s))
                 return await self.apply(obj, force=self.force)
             except (ApiError, ResourceFailed) as error:
                 passing = place is None or (isinstance(error, ApiError) and error.gone)
@@ -73,8 +78,8 @@ class Life:
     async def would_create(self, obj: Object, *, upsert: bool) -> Object:
         """What creating it would give."""
         shown = await self.apply(obj, force=True, dry_run=True)
-        if set(ownership.managers(shown)) - {self.manager}:
-            await self._refuse_foreign(obj, upsert)
+        if set(ownership.managers(shown)) - {self.manager} and not upsert:
+            await self._ours(obj)
         return shown
 
     async def update(self, obj: Object) -> Object:
@@ -153,20 +158,16 @@ class Life:
         """Waits for objects at a place."""
         return Waiter(cluster=self.cluster, kinds=self.kinds, place=place, say=self.say, stop=self.stop)
 
-    async def _refuse_foreign(self, obj: Object, upsert: bool) -> None:
+    async def _ours(self, obj: Object) -> Object | None:
+        """The live object, if there is one. Raises `ResourceFailed` where another has made it."""
         live = await self.find(obj)
-        if live is None or upsert:
-            return
-        if not ownership.ours(live, self.manager):
-            makers = ", ".join(ownership.managers(live)) or "someone"
-            raise ResourceFailed(
-                f"it exists already, managed by {makers}: import it (`import_` of the resource options), give yours "
-                "another name, or let the provider take such objects over with `upsert_existing_objects`"
-            )
-        if objects.metadata(live).get("deletionTimestamp"):
-            place = await self.place(obj)
-            assert place
-            await self.waiter(place).gone(live, READY_WITHIN_S)
+        if live is None or ownership.ours(live, self.manager):
+            return live
+        makers = ", ".join(ownership.managers(live)) or "someone"
+        raise ResourceFailed(
+            f"it exists already, managed by {makers}: import it (`import_` of the resource options), give yours "
+            "another name, or let the provider take such objects over with `upsert_existing_objects`"
+        )
 
     async def _own(self, obj: Object, live: Object, fields: list[dict[str, object]]) -> None:
         place = await self.place(obj)

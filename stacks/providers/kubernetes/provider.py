@@ -147,7 +147,8 @@ class Kubernetes(Served):
                 shown = await self._told(obj, declared, manager, self._preview_create(life, obj))
             state = self._state(obj, shown, declared, manager) if shown else dict(declared)
             return sdk.CreateResponse(resource_id="", properties=state)
-        live = await self._told(obj, declared, manager, life.create(obj, upsert=patch or self._settings.upsert))
+        making = life.create(obj, upsert=patch or self._settings.upsert, given_s=request.timeout)
+        live = await self._told(obj, declared, manager, making)
         live = await self._ready(life, obj, live, declared, manager, request.timeout)
         return sdk.CreateResponse(
             resource_id=objects.resource_id(live), properties=self._state(obj, live, declared, manager)
@@ -215,8 +216,6 @@ class Kubernetes(Served):
         except Unreachable:
             if not self._settings.delete_unreachable:
                 raise
-        except NotReady as error:
-            raise ResourceFailed(f"{request.resource_id}: {error.reason}; run the same command again") from error
 
     async def _preview_create(self, life: Life, obj: Object) -> Object | None:
         if await life.place(obj) is None:
@@ -317,6 +316,9 @@ class Kubernetes(Served):
             raise ResourceFailed(secrecy.masked(f"{name}: {text}", secrecy.texts(declared))) from error
         except Unreachable as error:
             raise Unreachable(f"{name}: {error}", passing=error.passing) from error
+        except NotReady as error:
+            text = secrecy.masked(f"{name}: {error.reason}; run the same command again", secrecy.texts(declared))
+            raise ResourceFailed(text) from error
         except Stopped as error:
             raise ResourceFailed(f"{name}: {CANCELLED}") from error
         except ResourceFailed as error:

@@ -7,13 +7,14 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
 from playbooks import pki
-from tests.integration.kubernetes.conftest import Declare, Desk, Flight
+from tests.integration.kubernetes.conftest import Declare, Desk, Flight, open_desk
 from tests.integration.kubernetes.test_life import config, deployment
 from tests.waiting import until
 from tools.scratch import ScratchCluster
@@ -247,6 +248,27 @@ def test_a_killed_run_is_gone_on_with(desk: Desk, in_flight: Start) -> None:
     again = desk.up(deployment(desk))
     assert not again.failed, again.faults
     assert desk.uid("deployment", "web") == before
+
+
+def test_one_that_is_still_ending_is_told_with_what_keeps_it(desk: Desk, tmp_path: Path) -> None:
+    """Nothing is recorded of it, as after a killed run, so it is to be made: after the old one has gone."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        meta = {"name": "settings", "namespace": desk.namespace, "annotations": {"pulumi.com/timeoutSeconds": "3"}}
+        k8s.core.v1.ConfigMap("settings", metadata={**meta, "finalizers": ["gov.cn/held"]}, data={"a": "1"}, opts=opts)
+
+    desk.up(declare)
+    before = desk.uid("configmap", "settings")
+    desk.kubectl("delete", "configmap", "settings", "--wait=false")
+    with open_desk(desk.cluster, tmp_path / "another", desk.namespace) as other:
+        assert other.preview(declare).faults == []
+        failed = other.up(declare)
+        assert "settings: still there after 3 s: it waits for gov.cn/held; run the same command" in failed.faults[0]
+        desk.kubectl("patch", "configmap", "settings", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+        again = other.up(declare)
+        assert not again.failed, again.faults
+        assert desk.uid("configmap", "settings") != before
+    desk.kubectl("patch", "configmap", "settings", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
 
 
 def test_a_cancelled_run_ends_soon_and_records_what_it_made(desk: Desk, in_flight: Start) -> None:
