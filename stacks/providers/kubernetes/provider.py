@@ -140,7 +140,7 @@ class Kubernetes(Served):
         """Apply it and wait until it is ready."""
         obj, declared = checkpoint.declared_object(request.properties), request.properties
         manager, patch = _manager(request.urn, obj), objects.is_patch(request.type, obj)
-        life = self._life(request.urn, obj, manager)
+        life = self._life(request.urn, obj, manager, declared)
         if request.preview:
             shown = None
             if not patch and not any(is_unknown(value) for value in declared.values()):
@@ -159,7 +159,7 @@ class Kubernetes(Served):
         obj, declared = checkpoint.declared_object(request.news), request.news
         former = checkpoint.manager_of(request.olds)
         manager = _manager(request.urn, obj, former)
-        life = self._life(request.urn, obj, manager)
+        life = self._life(request.urn, obj, manager, declared, request.olds)
         if request.preview:
             shown = None
             if not any(is_unknown(value) for value in declared.values()):
@@ -180,7 +180,7 @@ class Kubernetes(Served):
         imported = not inputs.get("kind")
         sought = _identity(request, live if imported else inputs)
         manager = checkpoint.manager_of(request.properties) or _manager(request.urn, inputs)
-        life = self._life(request.urn, sought, manager)
+        life = self._life(request.urn, sought, manager, request.inputs)
         try:
             found = await self._told(sought, request.inputs, manager, life.find(sought))
         except Unreachable as error:
@@ -206,7 +206,7 @@ class Kubernetes(Served):
         inputs, live = checkpoint.of_state(request.properties)
         sought = {**live, "metadata": {**objects.metadata(live)}} if live.get("kind") else _identity(request, inputs)
         manager = checkpoint.manager_of(request.properties)
-        life = self._life(request.urn, sought, manager)
+        life = self._life(request.urn, sought, manager, request.properties)
         try:
             if objects.is_patch(request.type, inputs):
                 await self._told(sought, request.properties, manager, life.relinquish(sought, manager))
@@ -265,7 +265,7 @@ class Kubernetes(Served):
         secrets = secrecy.texts(declared)
         if back:
             secrets += back.secrets
-            life.say(secrecy.masked(reason.removeprefix(f"{name}: "), secrets))
+            life.say(reason.removeprefix(f"{name}: "))
             try:
                 outcome = await back.go()
             except NotBack as error:
@@ -283,12 +283,13 @@ class Kubernetes(Served):
         if checkpoint.manager_of(request.olds) != manager:
             return None
         former = checkpoint.of_state(request.olds)[0]
-        before = rollback.version_before(obj, former, await self._life(request.urn, obj, manager).find(obj))
+        life = self._life(request.urn, obj, manager, request.news, request.olds)
+        before = rollback.version_before(obj, former, await life.find(obj))
         if before is None:
             return None
         timeout_s = lifecycle.timeout_of(obj, request.timeout)
         return WayBack(
-            life=self._life(request.urn, before, manager),
+            life=self._life(request.urn, before, manager, request.news, request.olds),
             former=before,
             timeout_s=timeout_s,
             secrets=secrecy.texts(request.olds),
@@ -304,7 +305,8 @@ class Kubernetes(Served):
         assert place
         verdict = await life.waiter(place).verdict(found)
         if not isinstance(verdict, readiness.Ready):
-            raise Unfinished(f"{name}: not ready: {verdict.reason}", name, state, kept)
+            text = secrecy.masked(f"{name}: not ready: {verdict.reason}", secrecy.texts(kept))
+            raise Unfinished(text, name, state, kept)
 
     async def _told(self, obj: Object, declared: Properties, manager: str, act: Any) -> Any:
         """Run an act; its failures name the object and hold no secret."""
@@ -350,13 +352,14 @@ class Kubernetes(Served):
         assert self._access
         return objects.with_metadata(obj, namespace=self._access.namespace)
 
-    def _life(self, urn: str, obj: Object, manager: str) -> Life:
+    def _life(self, urn: str, obj: Object, manager: str, *declared: Properties) -> Life:
+        """`declared` says what is secret: progress tells what controllers and the server say, and they quote."""
         cluster, kinds = self._connected(objects.resource_id(obj))
-        name = objects.resource_id(obj)
+        name, secrets = objects.resource_id(obj), tuple(text for one in declared for text in secrecy.texts(one))
         return Life(
             cluster=cluster,
             kinds=kinds,
-            say=lambda line: self.say(urn, f"{name}: {line}"),
+            say=lambda line: self.say(urn, secrecy.masked(f"{name}: {line}", secrets)),
             stop=self._stop,
             manager=manager,
             force=self._settings.patch_force or objects.flagged(obj, objects.PATCH_FORCE),

@@ -15,7 +15,7 @@ import pytest
 
 from playbooks import pki
 from tests.integration.kubernetes.conftest import Declare, Desk, Flight, open_desk
-from tests.integration.kubernetes.test_life import config, deployment
+from tests.integration.kubernetes.test_life import POD, config, deployment
 from tests.waiting import until
 from tools.scratch import ScratchCluster
 
@@ -269,6 +269,28 @@ def test_one_that_is_still_ending_is_told_with_what_keeps_it(desk: Desk, tmp_pat
         assert not again.failed, again.faults
         assert desk.uid("configmap", "settings") != before
     desk.kubectl("patch", "configmap", "settings", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+
+
+def test_progress_holds_no_secret(desk: Desk) -> None:
+    """Not even where a controller quotes what it cannot make."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        account = pulumi.Output.secret("hunter2-hunter2")
+        template = {"metadata": {"labels": {"app": "web"}}, "spec": {"service_account_name": account, **POD}}
+        k8s.apps.v1.Deployment(
+            "web",
+            metadata={
+                "name": "web",
+                "namespace": desk.namespace,
+                "annotations": {"pulumi.com/timeoutSeconds": "4"},
+            },
+            spec={"selector": {"matchLabels": {"app": "web"}}, "template": template},
+            opts=opts,
+        )
+
+    failed = desk.up(declare)
+    assert any("serviceaccount" in line and "[secret]" in line for line in failed.said), failed.said
+    assert "hunter2" not in "".join(failed.said + failed.faults) + failed.printed
 
 
 def test_a_cancelled_run_ends_soon_and_records_what_it_made(desk: Desk, in_flight: Start) -> None:
