@@ -191,6 +191,53 @@ def test_an_existing_object_is_refused_then_imported(desk: Desk) -> None:
     assert desk.uid("configmap", "settings") == before
 
 
+def test_what_has_no_namespace_is_imported_by_its_name_alone(desk: Desk) -> None:
+    """And changed in place then, and ended."""
+    name = f"{desk.namespace}-reader"
+    desk.kubectl("create", "clusterrole", name, "--verb=get", "--resource=pods")
+    before = desk.uid("clusterrole", name)
+
+    def role(*verbs: str, **known: str) -> Declare:
+        rules = [{"api_groups": [""], "resources": ["pods"], "verbs": list(verbs)}]
+
+        def declare(opts: pulumi.ResourceOptions) -> None:
+            merged = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(**known))
+            k8s.rbac.v1.ClusterRole("reader", metadata={"name": name}, rules=rules, opts=merged)
+
+        return declare
+
+    imported = desk.up(role("get", import_=name))
+    assert imported.changed.get("import") == 1, imported.faults
+    assert desk.resources()["reader"]["id"] == name
+    changed = desk.up(role("get", "list"))
+    assert changed.changed.get("update") == 1, changed.faults
+    assert desk.kubectl("get", "clusterrole", name, "-o", "jsonpath={.rules[0].verbs}") == '["get","list"]'
+    assert desk.uid("clusterrole", name) == before
+    assert not desk.destroy().failed
+    assert name not in desk.kubectl("get", "clusterroles", "-o", "name")
+
+
+def test_changes_that_are_to_be_ignored_are_left_alone(desk: Desk) -> None:
+    """Whether the program or a hand has made them; all else is still put right."""
+    ignored = pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
+
+    def declare(**changes: Any) -> Declare:
+        return lambda opts: deployment(desk, **changes)(pulumi.ResourceOptions.merge(opts, ignored))
+
+    def found() -> str:
+        path = "jsonpath={.spec.replicas} {.spec.template.spec.containers[0].image}"
+        return desk.kubectl("get", "deployment", "web", "-o", path)
+
+    desk.up(declare(replicas=1))
+    assert set(desk.up(declare(replicas=3)).changed) == {"same"}
+    assert found() == "1 registry.invalid/web:1"
+    desk.kubectl("scale", "deployment", "web", "--replicas=5")
+    assert set(desk.preview(declare(replicas=3)).changed) == {"same"}
+    changed = desk.up(declare(replicas=3, image="registry.invalid/web:2"))
+    assert changed.changed.get("update") == 1, changed.faults
+    assert found() == "5 registry.invalid/web:2"
+
+
 def test_get_reads_what_others_own(desk: Desk) -> None:
     """And a program may use it."""
     desk.kubectl("create", "configmap", "theirs", "--from-literal=city=Shenzhen")

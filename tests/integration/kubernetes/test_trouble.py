@@ -57,6 +57,17 @@ def test_what_does_not_become_ready_fails_in_time_with_its_reason(desk: Desk) ->
     assert desk.uid("deployment", "web") == before
 
 
+def test_the_resource_options_time_goes_before_the_annotations(desk: Desk) -> None:
+    """For the creation, and for the update that the next run is."""
+
+    def within(**times: str) -> Declare:
+        timed = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(**times))
+        return lambda opts: waiting(desk, 600)(pulumi.ResourceOptions.merge(opts, timed))
+
+    assert "not ready after 2 s: " in desk.up(within(create="2s", update="600s")).faults[0]
+    assert "not ready after 3 s: " in desk.up(within(create="600s", update="3s")).faults[0]
+
+
 def test_a_quota_that_keeps_pods_away_is_the_reason(desk: Desk) -> None:
     """The controller's own words are told."""
     desk.kubectl("create", "quota", "none", "--hard=pods=0")
