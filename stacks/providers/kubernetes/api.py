@@ -118,10 +118,14 @@ class _Request:
 
 
 class Cluster:
-    """One API server. Calls are made in one event loop. `transport` takes the place of the network in tests."""
+    """One API server. Calls are made in one event loop.
 
-    def __init__(self, access: Access, transport: Any = None) -> None:
+    `say` is told once when calls begin to be tried again; `transport` takes the place of the network in tests.
+    """
+
+    def __init__(self, access: Access, say: Callable[[str], None] = _unheard, transport: Any = None) -> None:
         self.access = access
+        self._say, self._away = say, False
         self._client = _client(access, transport)
 
     async def get(self, path: str, **query: str) -> Object:
@@ -167,16 +171,26 @@ class Cluster:
     async def _call(self, request: _Request) -> Object:
         for pause_s in (*TRIES_S, None):
             try:
-                return await self._once(request)
+                answer = await self._once(request)
+                self._away = False
+                return answer
             except Unreachable as error:
                 if pause_s is None or not error.passing:
                     raise
+                self._tell("does not answer")
             except ApiError as error:
                 if pause_s is None or not (error.busy or (request.races and error.lost_race)):
                     raise
                 pause_s = max(pause_s, min(error.pause_s, TRIES_S[-1]))
+                self._tell("is busy") if error.busy else None
             await asyncio.sleep(pause_s)
         raise AssertionError("the last try returns or raises")
+
+    def _tell(self, what: str) -> None:
+        """Once until it answers again: to try all times may take more than half a minute."""
+        if not self._away:
+            self._away = True
+            self._say(f"the API server at {self.access.server} {what}; it is tried again")
 
     async def _once(self, request: _Request) -> Object:
         options = {

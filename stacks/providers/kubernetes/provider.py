@@ -370,7 +370,7 @@ class Kubernetes(Served):
         if self._cluster is None or self._kinds is None:
             try:
                 self._access = kubeconfig.access(self._settings.access)
-                self._cluster = Cluster(self._access)
+                self._cluster = Cluster(self._access, lambda line: self.say("", line))
             except kubeconfig.BadKubeconfig as error:
                 raise kubeconfig.BadKubeconfig(f"{name}: {error}" if name else str(error)) from error
             self._kinds = Kinds(self._cluster)

@@ -248,6 +248,17 @@ def test_a_frozen_api_server_is_found_out_and_named(desk: Desk, in_flight: Start
     assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
 
 
+def test_a_run_that_meets_a_frozen_api_server_says_so_and_ends(desk: Desk) -> None:
+    """Its connections are accepted, so that it could wait for ever."""
+    desk.cluster.freeze_api()
+    began = time.monotonic()
+    failed = desk.preview(deployment(desk))
+    assert time.monotonic() - began < 90
+    again = f"the API server at {desk.cluster.server} does not answer; it is tried again"
+    assert any(again in line for line in failed.said), failed.said
+    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
+
+
 def test_a_killed_run_is_gone_on_with(desk: Desk, in_flight: Start) -> None:
     """What it had made is known again as our own, although no state tells of it."""
     flight = in_flight(waiting(desk, 600), "0 of 1")

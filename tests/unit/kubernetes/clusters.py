@@ -31,10 +31,11 @@ def answer(code: int, **fields: Any) -> httpx2.Response:
     return httpx2.Response(code, json=fields)
 
 
-def cluster(handler: Callable[[httpx2.Request], Any], text: str = "") -> Cluster:
-    """One that answers by `handler`, which may be a coroutine function."""
+def cluster(handler: Callable[[httpx2.Request], Any], text: str = "", told: list[str] | None = None) -> Cluster:
+    """One that answers by `handler`, which may be a coroutine function. `told` gets what it says."""
+    say = (told if told is not None else []).append
     access = kubeconfig.access({"kubeconfig": text or kubeconfig_text()})
-    return Cluster(access, transport=httpx2.MockTransport(handler))
+    return Cluster(access, say, transport=httpx2.MockTransport(handler))
 
 
 class Script:

@@ -98,6 +98,22 @@ def test_a_server_that_refuses_connections_is_tried_again() -> None:
     assert applied(server) == POD
 
 
+@pytest.mark.usefixtures("impatient")
+def test_that_a_call_is_tried_again_is_told_once_until_there_is_an_answer() -> None:
+    """To try all times may take more than half a minute, and a run makes many calls."""
+    told: list[str] = []
+    refused, busy, good = httpx2.ConnectError("refused"), BUSY["too many requests"], answer(200, **POD)
+    reached = cluster(Script(refused, refused, good, busy, good), told=told)
+
+    async def calls() -> None:
+        for _ in range(2):
+            await reached.get("/api/v1/pods/web")
+
+    asyncio.run(calls())
+    server = "the API server at https://192.0.2.1:6443"
+    assert told == [f"{server} does not answer; it is tried again", f"{server} is busy; it is tried again"]
+
+
 def test_who_comes_again_anyway_is_told_at_once() -> None:
     server = Script(BUSY["too many requests"])
     with pytest.raises(ApiError):
