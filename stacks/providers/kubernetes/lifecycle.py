@@ -82,6 +82,13 @@ class Life:
             await self._ours(obj)
         return shown
 
+    async def in_the_way(self, obj: Object, *, upsert: bool) -> bool:
+        """Whether one of that name is there, for a replacement to end first. Raises where no stack has made it."""
+        live = await self.find(obj)
+        if live is not None and not upsert and not ownership.of_a_stack(live):
+            raise ResourceFailed(exists(live))
+        return live is not None
+
     async def update(self, obj: Object) -> Object:
         """Bring it to what is declared; one that is gone is made anew."""
         for race in range(RACES):
@@ -163,11 +170,7 @@ class Life:
         live = await self.find(obj)
         if live is None or ownership.ours(live, self.manager):
             return live
-        makers = ", ".join(ownership.managers(live)) or "someone"
-        raise ResourceFailed(
-            f"it exists already, managed by {makers}: import it (`import_` of the resource options), give yours "
-            "another name, or let the provider take such objects over with `upsert_existing_objects`"
-        )
+        raise ResourceFailed(exists(live))
 
     async def _own(self, obj: Object, live: Object, fields: list[dict[str, object]]) -> None:
         place = await self.place(obj)
@@ -212,6 +215,15 @@ def explained(error: ApiError, manager: str) -> str:
     if error.code == 403:
         return f"{error.message}: give the kubeconfig's user this right, or use another kubeconfig"
     return error.message
+
+
+def exists(live: Object) -> str:
+    """What to say where another has made an object of that name."""
+    makers = ", ".join(ownership.managers(live)) or "someone"
+    return (
+        f"it exists already, managed by {makers}: import it (`import_` of the resource options), give yours another "
+        "name, or let the provider take such objects over with `upsert_existing_objects`"
+    )
 
 
 def no_such_kind(obj: Object) -> str:

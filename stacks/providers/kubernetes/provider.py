@@ -223,7 +223,7 @@ class Kubernetes(Served):
         try:
             return await life.would_create(obj, upsert=self._settings.upsert)
         except ApiError as error:
-            if error.code != 422 or await life.find(obj) is None:
+            if error.code != 422 or not await life.in_the_way(obj, upsert=self._settings.upsert):
                 self._pass_over(life, error)
             return None  # one that will be replaced is still there, and refuses in many words to become the new one
 

@@ -133,6 +133,15 @@ def test_a_replacement_is_shown_in_whatever_words_the_server_refuses_the_change(
     assert desk.uid(kind, "web") != uid
 
 
+def test_anothers_object_is_refused_even_where_it_could_not_become_ours(desk: Desk) -> None:
+    """What nobody has declared is replaced by nobody: the preview says so."""
+    made, spec, _ = REPLACED["service"]
+    desk.kubectl("create", "service", "clusterip", "web", "--clusterip=10.96.3.5", "--tcp=80")
+    place = {"name": "web", "namespace": desk.namespace}
+    refused = desk.preview(lambda opts: made("web", metadata=place, spec=spec, opts=opts))
+    assert f"{desk.namespace}/web: it exists already, managed by kubectl" in refused.faults[0]
+
+
 def test_an_object_without_a_name_gets_one_and_its_replacement_another(desk: Desk) -> None:
     """ConfigMaps are replaced when their content changes, the new one before the old one goes."""
     desk.up(config(desk, {"a": "1"}, name=None))
