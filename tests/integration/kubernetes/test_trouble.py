@@ -189,20 +189,6 @@ def test_a_bad_kubeconfig_is_told_and_the_next_run_goes_on(desk: Desk, what: str
     assert "create" not in after.changed
 
 
-def test_an_api_server_that_dies_is_named_and_the_next_run_goes_on(desk: Desk, in_flight: Start) -> None:
-    """The object that was waited for is recorded."""
-    flight = in_flight(waiting(desk, 600), "0 of 1")
-    before = desk.uid("deployment", "web")
-    desk.cluster.stop_api()
-    failed = flight.result(240)
-    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
-    assert "run the same command again" in failed.faults[0]
-    desk.cluster.start_api()
-    again = desk.up(deployment(desk))
-    assert not again.failed, again.faults
-    assert desk.uid("deployment", "web") == before
-
-
 def test_an_api_server_that_restarts_is_waited_for(desk: Desk, in_flight: Start) -> None:
     """A restart in the middle of a run is no failure: what becomes ready after it ends the run well."""
     flight = in_flight(waiting(desk, 600), "0 of 1")
@@ -237,15 +223,6 @@ def test_a_frozen_api_server_holds_no_run_beyond_its_own_time(desk: Desk, in_fli
     again = desk.up(deployment(desk))
     assert not again.failed, again.faults
     assert desk.uid("deployment", "web") == before
-
-
-def test_a_frozen_api_server_is_found_out_and_named(desk: Desk, in_flight: Start) -> None:
-    """Although every connection to it still stands: within half a minute of quiet, and half a minute of patience."""
-    flight = in_flight(waiting(desk, 600), "0 of 1")
-    desk.cluster.freeze_api()
-    failed = flight.result(120)
-    assert any("the API server is away; waiting for it" in line for line in failed.said)
-    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
 
 
 def test_a_run_that_meets_a_frozen_api_server_says_so_and_ends(desk: Desk) -> None:
@@ -321,3 +298,29 @@ def test_a_cancelled_run_ends_soon_and_records_what_it_made(desk: Desk, in_fligh
     desk.kill(signal.SIGINT)
     assert any("cancelled" in fault for fault in flight.result(60).faults)
     assert "web" in desk.resources()
+
+
+# The controllers need a minute or two to come back after these: they stand last, so that no other test waits for that.
+
+
+def test_a_frozen_api_server_is_found_out_and_named(desk: Desk, in_flight: Start) -> None:
+    """Although every connection to it still stands: within half a minute of quiet, and half a minute of patience."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    desk.cluster.freeze_api()
+    failed = flight.result(120)
+    assert any("the API server is away; waiting for it" in line for line in failed.said)
+    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
+
+
+def test_an_api_server_that_dies_is_named_and_the_next_run_goes_on(desk: Desk, in_flight: Start) -> None:
+    """The object that was waited for is recorded."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    before = desk.uid("deployment", "web")
+    desk.cluster.stop_api()
+    failed = flight.result(240)
+    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
+    assert "run the same command again" in failed.faults[0]
+    desk.cluster.start_api()
+    again = desk.up(deployment(desk))
+    assert not again.failed, again.faults
+    assert desk.uid("deployment", "web") == before
