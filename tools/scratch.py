@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -45,7 +46,7 @@ def program(name: str) -> Path:
 
 
 class ScratchCluster:
-    """One cluster in a folder. Usable as a context; `stop_api` and `start_api` take its API server away for a while."""
+    """One cluster in a folder. Usable as a context; `stop_api` and `freeze_api` take its API server away."""
 
     def __init__(
         self,
@@ -146,6 +147,15 @@ class ScratchCluster:
         )
         self._wait("kube-apiserver", lambda: self._answers("/readyz"))
         self._wait("kube-apiserver", lambda: self._answers("/api/v1/namespaces/default"))
+
+    def freeze_api(self) -> None:
+        """Stop the API server where it stands: it takes connections and answers none."""
+        self._running["kube-apiserver"].send_signal(signal.SIGSTOP)
+
+    def thaw_api(self) -> None:
+        """Let it go on; harmless where it is not frozen."""
+        if found := self._running.get("kube-apiserver"):
+            found.send_signal(signal.SIGCONT)
 
     def kubeconfig(self, **changes: Any) -> str:
         """An administrator's kubeconfig. `changes`: `server`, `authority` (PEM), `token`, `user` (all credentials)."""

@@ -42,6 +42,8 @@ def access(settings: Mapping[str, str], now: datetime | None = None) -> Access:
     """The access that the provider's settings give. Raises `BadKubeconfig`."""
     text, where = _text(settings.get("kubeconfig") or "")
     config = _chosen(_parsed(text, where), where, settings)
+    _refuse_bad_address(str(config.cluster.server), where)
+    config = config._replace(user=_with_token(config.user, where))
     _refuse_expired(config, where, now or datetime.now(UTC))
     return Access(config=config, namespace=settings.get("namespace") or config.context.namespace or "default")
 
@@ -112,6 +114,36 @@ def _nobody() -> Any:
     from lightkube.config.models import User
 
     return User()
+
+
+def _refuse_bad_address(server: str, where: str) -> None:
+    """Told here: of some the HTTP library would only say that nobody answers there."""
+    import httpx2
+
+    named = f"{where}: its server {server!r}"
+    if "://" not in server:
+        raise BadKubeconfig(f"{named} has no https:// before it: write https://{server}")
+    try:
+        url = httpx2.URL(server)
+    except httpx2.InvalidURL as error:
+        raise BadKubeconfig(f"{named} is no address ({error}): write https://HOST:PORT") from error
+    if url.scheme not in ("https", "http") or not url.host:
+        raise BadKubeconfig(f"{named} is no address of an API server: write https://HOST:PORT")
+
+
+def _with_token(user: Any, where: str) -> Any:
+    """The user with a token that a request's header can carry; what an editor has left around it is taken off.
+
+    The HTTP library's own refusal would quote the token.
+    """
+    import msgspec
+
+    token = (user.token or "").strip()
+    if not all("!" <= letter <= "~" for letter in token):
+        raise BadKubeconfig(
+            f"{where}: its token holds a space, a line break or a letter that no token has; get it anew"
+        )
+    return msgspec.structs.replace(user, token=token or None)
 
 
 def _refuse_expired(config: SingleConfig, where: str, now: datetime) -> None:

@@ -32,6 +32,10 @@ class Life:
     manager: str
     force: bool
 
+    def warned(self, text: str) -> None:
+        """Tell what the API server lets pass for now."""
+        self.say(f"the API server warns: {text}")
+
     async def place(self, obj: Object) -> Place | None:
         """Where the object is, if the cluster has its kind."""
         return await self.kinds.place(objects.kind_of(obj))
@@ -48,14 +52,19 @@ class Life:
                 return None
             raise
 
-    async def create(self, obj: Object, *, upsert: bool) -> Object:
-        """Make it, unless another has made one of that name. Raises `ResourceFailed`, `ApiError`."""
+    async def create(self, obj: Object, *, upsert: bool, given_s: float = 0) -> Object:
+        """Make it, unless another has made one of that name. `given_s`: how long one of ours that is ending may take.
+
+        Raises `ResourceFailed`, `ApiError`, `NotReady`.
+        """
         for pause_s in (*PAUSES_S, None):
             place = await self.place(obj)
             try:
                 if place is None:
                     raise ResourceFailed(no_such_kind(obj))
-                await self._refuse_foreign(obj, upsert)
+                live = None if upsert else await self._ours(obj)
+                if live and objects.metadata(live).get("deletionTimestamp"):
+                    await self.waiter(place).gone(live, timeout_of(obj, given_s))
                 return await self.apply(obj, force=self.force)
             except (ApiError, ResourceFailed) as error:
                 passing = place is None or (isinstance(error, ApiError) and error.gone)
@@ -69,9 +78,16 @@ class Life:
     async def would_create(self, obj: Object, *, upsert: bool) -> Object:
         """What creating it would give."""
         shown = await self.apply(obj, force=True, dry_run=True)
-        if set(ownership.managers(shown)) - {self.manager}:
-            await self._refuse_foreign(obj, upsert)
+        if set(ownership.managers(shown)) - {self.manager} and not upsert:
+            await self._ours(obj)
         return shown
+
+    async def in_the_way(self, obj: Object, *, upsert: bool) -> bool:
+        """Whether one of that name is there, for a replacement to end first. Raises where no stack has made it."""
+        live = await self.find(obj)
+        if live is not None and not upsert and not ownership.of_a_stack(live):
+            raise ResourceFailed(exists(live))
+        return live is not None
 
     async def update(self, obj: Object) -> Object:
         """Bring it to what is declared; one that is gone is made anew."""
@@ -107,7 +123,9 @@ class Life:
             # Its kind was not known when it was checked, so it was thought to have one.
             kept = {key: value for key, value in objects.metadata(obj).items() if key != "namespace"}
             obj = {**obj, "metadata": kept}
-        return await self.cluster.apply(_path(place, obj), obj, self.manager, force=force, dry_run=dry_run)
+        return await self.cluster.apply(
+            _path(place, obj), obj, self.manager, force=force, dry_run=dry_run, warn=self.warned
+        )
 
     async def relinquish(self, obj: Object, manager: str) -> None:
         """Give up all fields that `manager` owns; the object stays."""
@@ -116,7 +134,7 @@ class Life:
             return
         identity = {key: objects.metadata(obj)[key] for key in ("name", "namespace") if objects.metadata(obj).get(key)}
         empty = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": identity}
-        await self.cluster.apply(_path(place, obj), empty, manager, force=False, dry_run=False)
+        await self.cluster.apply(_path(place, obj), empty, manager, force=False, dry_run=False, warn=self.warned)
 
     async def delete(self, live: Object, timeout_s: float) -> None:
         """End it and wait until it is gone."""
@@ -147,20 +165,12 @@ class Life:
         """Waits for objects at a place."""
         return Waiter(cluster=self.cluster, kinds=self.kinds, place=place, say=self.say, stop=self.stop)
 
-    async def _refuse_foreign(self, obj: Object, upsert: bool) -> None:
+    async def _ours(self, obj: Object) -> Object | None:
+        """The live object, if there is one. Raises `ResourceFailed` where another has made it."""
         live = await self.find(obj)
-        if live is None or upsert:
-            return
-        if not ownership.ours(live, self.manager):
-            makers = ", ".join(ownership.managers(live)) or "someone"
-            raise ResourceFailed(
-                f"it exists already, managed by {makers}: import it (`import_` of the resource options), give yours "
-                "another name, or let the provider take such objects over with `upsert_existing_objects`"
-            )
-        if objects.metadata(live).get("deletionTimestamp"):
-            place = await self.place(obj)
-            assert place
-            await self.waiter(place).gone(live, READY_WITHIN_S)
+        if live is None or ownership.ours(live, self.manager):
+            return live
+        raise ResourceFailed(exists(live))
 
     async def _own(self, obj: Object, live: Object, fields: list[dict[str, object]]) -> None:
         place = await self.place(obj)
@@ -198,11 +208,22 @@ def explained(error: ApiError, manager: str) -> str:
         return f"{error.message}: ask for less, remove something, or have the quota raised"
     if error.no_namespace:
         return f"the namespace {error.name} does not exist: declare it and depend on it"
-    if error.code == 422:
+    if error.malformed:
         return f"{error.message}: correct it and run the same command again"
+    if error.busy:
+        return f"{error.message}: the API server was asked several times; when it is well, run the same command again"
     if error.code == 403:
         return f"{error.message}: give the kubeconfig's user this right, or use another kubeconfig"
     return error.message
+
+
+def exists(live: Object) -> str:
+    """What to say where another has made an object of that name."""
+    makers = ", ".join(ownership.managers(live)) or "someone"
+    return (
+        f"it exists already, managed by {makers}: import it (`import_` of the resource options), give yours another "
+        "name, or let the provider take such objects over with `upsert_existing_objects`"
+    )
 
 
 def no_such_kind(obj: Object) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stacks.providers.kubernetes.objects import MANAGER_PREFIX
+
 HANDS = ("kubectl", "before-first-apply")
 """Beginnings of the managers that stand for a person at a terminal. As the official provider has them."""
 FORMER = ("pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kubernetes")
@@ -14,6 +16,12 @@ FORMER = ("pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kuberne
 def ours(live: Mapping[str, Any], manager: str) -> bool:
     """Whether the object was applied by this manager, so that a killed run's creation is known again."""
     return any(entry.get("manager") == manager and entry.get("operation") == "Apply" for entry in _entries(live))
+
+
+def of_a_stack(live: Mapping[str, Any]) -> bool:
+    """Whether a resource of some stack has applied it; of which one, only that stack's state knows."""
+    applied = (str(entry.get("manager")) for entry in _entries(live) if entry.get("operation") == "Apply")
+    return any(manager.startswith(MANAGER_PREFIX) for manager in applied)
 
 
 def managers(live: Mapping[str, Any]) -> tuple[str, ...]:

@@ -140,14 +140,15 @@ class Kubernetes(Served):
         """Apply it and wait until it is ready."""
         obj, declared = checkpoint.declared_object(request.properties), request.properties
         manager, patch = _manager(request.urn, obj), objects.is_patch(request.type, obj)
-        life = self._life(request.urn, obj, manager)
+        life = self._life(request.urn, obj, manager, declared)
         if request.preview:
             shown = None
             if not patch and not any(is_unknown(value) for value in declared.values()):
                 shown = await self._told(obj, declared, manager, self._preview_create(life, obj))
             state = self._state(obj, shown, declared, manager) if shown else dict(declared)
             return sdk.CreateResponse(resource_id="", properties=state)
-        live = await self._told(obj, declared, manager, life.create(obj, upsert=patch or self._settings.upsert))
+        making = life.create(obj, upsert=patch or self._settings.upsert, given_s=request.timeout)
+        live = await self._told(obj, declared, manager, making)
         live = await self._ready(life, obj, live, declared, manager, request.timeout)
         return sdk.CreateResponse(
             resource_id=objects.resource_id(live), properties=self._state(obj, live, declared, manager)
@@ -158,7 +159,7 @@ class Kubernetes(Served):
         obj, declared = checkpoint.declared_object(request.news), request.news
         former = checkpoint.manager_of(request.olds)
         manager = _manager(request.urn, obj, former)
-        life = self._life(request.urn, obj, manager)
+        life = self._life(request.urn, obj, manager, declared, request.olds)
         if request.preview:
             shown = None
             if not any(is_unknown(value) for value in declared.values()):
@@ -179,7 +180,7 @@ class Kubernetes(Served):
         imported = not inputs.get("kind")
         sought = _identity(request, live if imported else inputs)
         manager = checkpoint.manager_of(request.properties) or _manager(request.urn, inputs)
-        life = self._life(request.urn, sought, manager)
+        life = self._life(request.urn, sought, manager, request.inputs)
         try:
             found = await self._told(sought, request.inputs, manager, life.find(sought))
         except Unreachable as error:
@@ -205,7 +206,7 @@ class Kubernetes(Served):
         inputs, live = checkpoint.of_state(request.properties)
         sought = {**live, "metadata": {**objects.metadata(live)}} if live.get("kind") else _identity(request, inputs)
         manager = checkpoint.manager_of(request.properties)
-        life = self._life(request.urn, sought, manager)
+        life = self._life(request.urn, sought, manager, request.properties)
         try:
             if objects.is_patch(request.type, inputs):
                 await self._told(sought, request.properties, manager, life.relinquish(sought, manager))
@@ -215,8 +216,6 @@ class Kubernetes(Served):
         except Unreachable:
             if not self._settings.delete_unreachable:
                 raise
-        except NotReady as error:
-            raise ResourceFailed(f"{request.resource_id}: {error.reason}; run the same command again") from error
 
     async def _preview_create(self, life: Life, obj: Object) -> Object | None:
         if await life.place(obj) is None:
@@ -224,8 +223,9 @@ class Kubernetes(Served):
         try:
             return await life.would_create(obj, upsert=self._settings.upsert)
         except ApiError as error:
-            self._pass_over(life, error)
-            return None
+            if error.code != 422 or not await life.in_the_way(obj, upsert=self._settings.upsert):
+                self._pass_over(life, error)
+            return None  # one that will be replaced is still there, and refuses in many words to become the new one
 
     async def _preview_update(self, life: Life, obj: Object) -> Object | None:
         if await life.place(obj) is None:
@@ -238,10 +238,9 @@ class Kubernetes(Served):
 
     def _pass_over(self, life: Life, error: ApiError) -> None:
         """A dry run that says nothing about the run itself: the inputs are shown instead. Raises all others."""
-        immutable_now = error.code == 422 and "immutable" in error.message  # it will be replaced: it is not there then
         if error.over_quota:
             life.say(f"it may not be created as things are: {error.message}")
-        elif not (error.no_namespace or error.code == 403 or immutable_now or "dry run" in error.message):
+        elif not (error.no_namespace or error.code == 403 or "dry run" in error.message):
             raise error
 
     async def _ready(
@@ -266,7 +265,7 @@ class Kubernetes(Served):
         secrets = secrecy.texts(declared)
         if back:
             secrets += back.secrets
-            life.say(secrecy.masked(reason.removeprefix(f"{name}: "), secrets))
+            life.say(reason.removeprefix(f"{name}: "))
             try:
                 outcome = await back.go()
             except NotBack as error:
@@ -284,12 +283,13 @@ class Kubernetes(Served):
         if checkpoint.manager_of(request.olds) != manager:
             return None
         former = checkpoint.of_state(request.olds)[0]
-        before = rollback.version_before(obj, former, await self._life(request.urn, obj, manager).find(obj))
+        life = self._life(request.urn, obj, manager, request.news, request.olds)
+        before = rollback.version_before(obj, former, await life.find(obj))
         if before is None:
             return None
         timeout_s = lifecycle.timeout_of(obj, request.timeout)
         return WayBack(
-            life=self._life(request.urn, before, manager),
+            life=self._life(request.urn, before, manager, request.news, request.olds),
             former=before,
             timeout_s=timeout_s,
             secrets=secrecy.texts(request.olds),
@@ -305,7 +305,8 @@ class Kubernetes(Served):
         assert place
         verdict = await life.waiter(place).verdict(found)
         if not isinstance(verdict, readiness.Ready):
-            raise Unfinished(f"{name}: not ready: {verdict.reason}", name, state, kept)
+            text = secrecy.masked(f"{name}: not ready: {verdict.reason}", secrecy.texts(kept))
+            raise Unfinished(text, name, state, kept)
 
     async def _told(self, obj: Object, declared: Properties, manager: str, act: Any) -> Any:
         """Run an act; its failures name the object and hold no secret."""
@@ -317,6 +318,9 @@ class Kubernetes(Served):
             raise ResourceFailed(secrecy.masked(f"{name}: {text}", secrecy.texts(declared))) from error
         except Unreachable as error:
             raise Unreachable(f"{name}: {error}", passing=error.passing) from error
+        except NotReady as error:
+            text = secrecy.masked(f"{name}: {error.reason}; run the same command again", secrecy.texts(declared))
+            raise ResourceFailed(text) from error
         except Stopped as error:
             raise ResourceFailed(f"{name}: {CANCELLED}") from error
         except ResourceFailed as error:
@@ -348,13 +352,14 @@ class Kubernetes(Served):
         assert self._access
         return objects.with_metadata(obj, namespace=self._access.namespace)
 
-    def _life(self, urn: str, obj: Object, manager: str) -> Life:
+    def _life(self, urn: str, obj: Object, manager: str, *declared: Properties) -> Life:
+        """`declared` says what is secret: progress tells what controllers and the server say, and they quote."""
         cluster, kinds = self._connected(objects.resource_id(obj))
-        name = objects.resource_id(obj)
+        name, secrets = objects.resource_id(obj), tuple(text for one in declared for text in secrecy.texts(one))
         return Life(
             cluster=cluster,
             kinds=kinds,
-            say=lambda line: self.say(urn, f"{name}: {line}"),
+            say=lambda line: self.say(urn, secrecy.masked(f"{name}: {line}", secrets)),
             stop=self._stop,
             manager=manager,
             force=self._settings.patch_force or objects.flagged(obj, objects.PATCH_FORCE),
@@ -365,7 +370,7 @@ class Kubernetes(Served):
         if self._cluster is None or self._kinds is None:
             try:
                 self._access = kubeconfig.access(self._settings.access)
-                self._cluster = Cluster(self._access)
+                self._cluster = Cluster(self._access, lambda line: self.say("", line))
             except kubeconfig.BadKubeconfig as error:
                 raise kubeconfig.BadKubeconfig(f"{name}: {error}" if name else str(error)) from error
             self._kinds = Kinds(self._cluster)

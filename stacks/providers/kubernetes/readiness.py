@@ -129,10 +129,22 @@ def absent_images(events: Sequence[Object]) -> dict[str, int]:
     return counted
 
 
-def newest_version(replica_sets: Sequence[Object], owner: str) -> str:
-    """The mark of a Deployment's newest pods; `owner` is the Deployment's uid."""
-    own = [one for one in replica_sets if any(ref.get("uid") == owner for ref in _owners(one))]
-    latest = max(own, key=lambda one: int(annotation(one, REVISION) or 0), default={})
+def concerns(event: Object, obj: Object) -> bool:
+    """Whether an event is about an object, and about this incarnation of it where the event says which."""
+    about, uid = event.get("involvedObject") or {}, metadata(obj).get("uid")
+    if about.get("name") != name_of(obj) or about.get("kind", obj.get("kind")) != obj.get("kind"):
+        return False
+    return about.get("uid", uid) == uid
+
+
+def owned(objects: Sequence[Object], owner: str) -> Sequence[Object]:
+    """Those that belong to the object with that uid."""
+    return [one for one in objects if any(ref.get("uid") == owner for ref in _owners(one))]
+
+
+def newest_version(replica_sets: Sequence[Object]) -> str:
+    """The mark of a Deployment's newest pods."""
+    latest = max(replica_sets, key=lambda one: int(annotation(one, REVISION) or 0), default={})
     return label(latest, TEMPLATE_HASH)
 
 

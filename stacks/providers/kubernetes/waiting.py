@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,12 +14,17 @@ from stacks.providers.kubernetes import readiness
 from stacks.providers.kubernetes.api import ApiError, Cluster, Unreachable
 from stacks.providers.kubernetes.kinds import Kinds, Place
 from stacks.providers.kubernetes.objects import ROLL_BACK, Object, flagged, kind_of, metadata, name_of, namespace_of
-from stacks.providers.kubernetes.readiness import Failed, Ready, Related, Verdict, Waiting
+from stacks.providers.kubernetes.readiness import Failed, Ready, Related, Verdict
+from stacks.providers.resource import ResourceFailed
 
 LOOK_S = 2.0
 """Between two looks at what belongs to an object that is not ready."""
 AWAY_S = 30.0
 """How long an API server may be away while we wait; it restarts in less."""
+AGAIN_S = 1.0
+"""Between the end of a watch and the next one."""
+LOOK_WITHIN_S = 10.0
+"""For all that belongs to an object. It only gives reasons: nobody waits for it longer."""
 WARNINGS = 20
 """Newest warnings of a namespace that are looked through."""
 
@@ -47,18 +53,17 @@ class Waiter:
 
     async def ready(self, live: Object, timeout_s: float) -> Object:
         """The object once it is ready. Raises `NotReady`, `Stopped`, `Unreachable`."""
-        deadline, told, seen = time.monotonic() + timeout_s, "", live
-        missed = readiness.missed_deadline(live)
-        verdict = readiness.judge(seen)
-        if isinstance(verdict, Ready):
+        deadline, told, seen, related = time.monotonic() + timeout_s, "", live, readiness.NOTHING
+        missed, away = readiness.missed_deadline(live), _Away(self.say)
+        if isinstance(readiness.judge(seen), Ready):
             return seen
-        async with aclosing(self._changes(seen)) as changes:
-            verdict = await self._verdict(seen, missed)
+        async with aclosing(self._changes(seen, away)) as changes:
             async for change in changes:
                 if change is not None and not change:
                     raise NotReady(seen, "it was deleted while it was waited for")
                 seen = change or seen
-                verdict = await self._verdict(seen, missed)
+                related = await self._look(seen, related, deadline - time.monotonic())
+                verdict = readiness.judge(seen, replace(related, deadline=missed))
                 if isinstance(verdict, Ready):
                     return seen
                 if isinstance(verdict, Failed):
@@ -67,13 +72,14 @@ class Waiter:
                     told = verdict.reason
                     self.say(told)
                 if time.monotonic() > deadline:
-                    raise NotReady(seen, f"not ready after {timeout_s:.0f} s: {verdict.reason}")
-        raise NotReady(seen, verdict.reason if isinstance(verdict, Waiting) else "it was not seen again")
+                    raise NotReady(seen, f"not ready after {timeout_s:.0f} s: {verdict.reason}{away.words}")
+        raise AssertionError("changes never end by themselves")
 
     async def gone(self, live: Object, timeout_s: float) -> None:
         """Returns when the object, or that incarnation of it, is no more. Raises `NotReady`, `Stopped`."""
         deadline, told, uid = time.monotonic() + timeout_s, "", metadata(live).get("uid")
-        async with aclosing(self._changes(live)) as changes:
+        away = _Away(self.say)
+        async with aclosing(self._changes(live, away)) as changes:
             async for change in changes:
                 if change is not None and (not change or (uid and metadata(change).get("uid") != uid)):
                     return
@@ -83,24 +89,29 @@ class Waiter:
                     told = reason
                     self.say(f"being deleted: {reason}")
                 if time.monotonic() > deadline:
-                    raise NotReady(live, f"still there after {timeout_s:.0f} s: {reason}")
+                    raise NotReady(live, f"still there after {timeout_s:.0f} s: {reason}{away.words}")
 
     async def verdict(self, live: Object) -> Verdict:
         """One look, for a read."""
         first = readiness.judge(live)
-        return first if isinstance(first, Ready) else await self._verdict(live)
+        if isinstance(first, Ready):
+            return first
+        return readiness.judge(live, await self._look(live, readiness.NOTHING, LOOK_WITHIN_S))
 
-    async def _verdict(self, live: Object, missed: Mapping[str, Any] | None = None) -> Verdict:
+    async def _look(self, live: Object, before: Related, within_s: float) -> Related:
+        """What belongs to it; `before` where the server does not say. How long that may last, the watch decides."""
         try:
-            related = await self._related(live)
-        except ApiError:
-            related = readiness.NOTHING  # who may not read pods still learns of the object itself
-        return readiness.judge(live, replace(related, deadline=missed or {}))
+            async with asyncio.timeout(max(0.0, min(within_s, LOOK_WITHIN_S))):
+                return await self._related(live)
+        except ApiError as error:
+            return before if error.busy else readiness.NOTHING  # who may not read pods still learns of the object
+        except (Unreachable, TimeoutError):
+            return before
 
-    async def _changes(self, live: Object) -> Any:
+    async def _changes(self, live: Object, away: _Away) -> Any:
         """The object after each change, an empty one when it is gone, None when it is time for another look."""
         queue: asyncio.Queue[Object | Exception] = asyncio.Queue()
-        watcher = asyncio.create_task(self._watch(live, queue))
+        watcher = asyncio.create_task(self._watch(live, queue, away))
         stopped = asyncio.create_task(self.stop.wait())
         try:
             while True:
@@ -121,89 +132,121 @@ class Waiter:
             watcher.cancel()
             stopped.cancel()
 
-    async def _watch(self, live: Object, queue: asyncio.Queue[Object | Exception]) -> None:
-        """Read, then watch from there, again and again: a watch ends by itself and with its server."""
-        namespace, name, away_since = namespace_of(live), name_of(live), 0.0
-        while True:
-            try:
-                seen = await self.cluster.get(self.place.path(namespace, name))
-                queue.put_nowait(seen)
-                query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": metadata(seen)["resourceVersion"]}
-                away_since = 0.0
-                async with self.cluster.watch(self.place.path(namespace), **query) as events:
-                    async for event in events:
-                        if event["type"] == "ERROR":
-                            break  # the version is too old: read anew
-                        queue.put_nowait({} if event["type"] == "DELETED" else dict(event["object"]))
-            except ApiError as error:
-                if error.gone:
-                    queue.put_nowait({})
-                    return
-                queue.put_nowait(error)
-                return
-            except Unreachable as error:
-                away_since = away_since or time.monotonic()
-                if not error.passing or time.monotonic() - away_since > AWAY_S:
-                    queue.put_nowait(error)
-                    return
-                self.say("the API server is away; waiting for it")
+    async def _watch(self, live: Object, queue: asyncio.Queue[Object | Exception], away: _Away) -> None:
+        """Follow it again and again: a watch ends by itself and with its server.
+
+        Whatever ends this goes into the queue: nobody looks at a task that has died.
+        """
+        try:
+            while True:
+                try:
+                    async with aclosing(self._followed(live)) as changes:
+                        async for change in changes:
+                            away.over()
+                            queue.put_nowait(change)
+                except (ApiError, Unreachable) as error:
+                    if isinstance(error, ApiError) and error.gone:
+                        queue.put_nowait({})
+                        return
+                    away.because(error)
+                await asyncio.sleep(AGAIN_S)
+        except (ApiError, ResourceFailed) as error:
+            queue.put_nowait(error)
+        except Exception as error:
+            logging.getLogger(__name__).exception("a watch ended")
+            queue.put_nowait(ResourceFailed(f"it cannot be watched: {type(error).__name__}: {error}"))
+
+    async def _followed(self, live: Object) -> AsyncGenerator[Object]:
+        """Read, then watched from there; nothing is given before the watch stands. Empty when it is gone."""
+        namespace, name = namespace_of(live), name_of(live)
+        seen = await self.cluster.look(self.place.path(namespace, name))
+        query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": metadata(seen)["resourceVersion"]}
+        async with self.cluster.watch(self.place.path(namespace), **query) as events:
+            yield seen
+            async for event in events:
+                if event["type"] == "ERROR":
+                    return  # the version is too old: read anew
+                yield {} if event["type"] == "DELETED" else dict(event["object"])
 
     async def _related(self, live: Object) -> Related:
         kind, namespace = kind_of(live), namespace_of(live)
         if kind.kind == "PersistentVolumeClaim":
             mode = await self._binding_mode(live)
-            return Related(binding_mode=mode, warnings=_texts(await self._warnings(namespace, (name_of(live),))))
+            return Related(binding_mode=mode, warnings=_texts(await self._warnings(namespace, [live])))
         if kind.kind == "Pod":
-            return Related(warnings=_texts(await self._warnings(namespace, (name_of(live),))))
+            return Related(warnings=_texts(await self._warnings(namespace, [live])))
         selector = readiness.selector_of(live)
         if not selector or not namespace:
             return readiness.NOTHING
-        pods = (await self.cluster.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector))["items"]
+        pods = await self._list(f"/api/v1/namespaces/{namespace}/pods", selector, "Pod")
         if kind.kind == "Service":
-            query = {"labelSelector": f"kubernetes.io/service-name={name_of(live)}"}
-            found = await self.cluster.get(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", **query)
-            return Related(pods=pods, slices=found["items"])
-        warnings = await self._warnings(namespace, (name_of(live), *(name_of(pod) for pod in pods)))
-        related = Related(pods=[_as_pod(pod) for pod in pods], warnings=_texts(warnings))
+            path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+            slices = await self._list(path, f"kubernetes.io/service-name={name_of(live)}", "EndpointSlice")
+            return Related(pods=pods, slices=slices)
+        versions = await self._versions(live, selector) if kind.kind == "Deployment" else ()
+        warnings = await self._warnings(namespace, [live, *versions, *pods])
+        related = Related(pods=pods, warnings=_texts(warnings))
         if not flagged(live, ROLL_BACK):
             return related
-        return replace(related, newest=await self._newest(live, selector), absent=readiness.absent_images(warnings))
+        newest = readiness.newest_version(versions)
+        return replace(related, newest=newest, absent=readiness.absent_images(warnings))
 
-    async def _newest(self, live: Object, selector: str) -> str:
-        """Empty for who may read pods only: nothing is given up then before its time."""
-        path = f"/apis/apps/v1/namespaces/{namespace_of(live)}/replicasets"
+    async def _versions(self, live: Object, selector: str) -> Sequence[Object]:
+        """A Deployment's ReplicaSets. None for who may read pods only: nothing is given up then before its time."""
         try:
-            found = await self.cluster.get(path, labelSelector=selector)
+            path = f"/apis/apps/v1/namespaces/{namespace_of(live)}/replicasets"
+            found = await self._list(path, selector, "ReplicaSet")
         except ApiError:
-            return ""
-        return readiness.newest_version(found["items"], str(metadata(live).get("uid")))
+            return ()
+        return readiness.owned(found, str(metadata(live).get("uid")))
 
-    async def _warnings(self, namespace: str, names: tuple[str, ...]) -> Sequence[Object]:
-        """The newest warnings about objects whose names begin so."""
+    async def _list(self, path: str, selector: str, kind: str) -> list[Object]:
+        """Items of a list do not name their kind; here they do."""
+        return [{"kind": kind, **item} for item in (await self.cluster.look(path, labelSelector=selector))["items"]]
+
+    async def _warnings(self, namespace: str, about: Sequence[Object]) -> Sequence[Object]:
+        """The newest warnings about these objects."""
         query = {"fieldSelector": "type=Warning", "limit": "500"}
-        items = (await self.cluster.get(f"/api/v1/namespaces/{namespace}/events", **query))["items"]
-        about = [
-            item
-            for item in items
-            if any(str((item.get("involvedObject") or {}).get("name", "")).startswith(name) for name in names)
-        ]
-        about.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
-        return about[-WARNINGS:]
+        items = (await self.cluster.look(f"/api/v1/namespaces/{namespace}/events", **query))["items"]
+        found = [item for item in items if any(readiness.concerns(item, one) for one in about)]
+        found.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
+        return found[-WARNINGS:]
 
     async def _binding_mode(self, live: Object) -> str:
         name = (live.get("spec") or {}).get("storageClassName")
         if not name:
             return ""
         try:
-            found = await self.cluster.get(f"/apis/storage.k8s.io/v1/storageclasses/{name}")
+            found = await self.cluster.look(f"/apis/storage.k8s.io/v1/storageclasses/{name}")
         except ApiError:
             return ""
         return str(found.get("volumeBindingMode") or "")
 
 
-def _as_pod(item: Object) -> Object:
-    """Items of a list do not name their kind."""
-    return {"apiVersion": "v1", "kind": "Pod", **item}
+class _Away:
+    """Since when the API server has given no watch. Told once, and waited for so long."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._since = say, 0.0
+
+    @property
+    def words(self) -> str:
+        """To be put behind a reason that may be out of date."""
+        return f" (the API server has been away for {time.monotonic() - self._since:.0f} s)" if self._since else ""
+
+    def over(self) -> None:
+        """It is back."""
+        self._since = 0.0
+
+    def because(self, error: ApiError | Unreachable) -> None:
+        """Wait on; raises the error where it will not pass, or has lasted too long."""
+        expired = isinstance(error, ApiError) and error.code == 410  # the version to watch from: it is read anew
+        passing = expired or (error.busy if isinstance(error, ApiError) else error.passing)
+        if not passing or (self._since and time.monotonic() - self._since > AWAY_S):
+            raise error
+        if not self._since:
+            self._since = time.monotonic()
+            self._say(f"the API server is {'busy' if isinstance(error, ApiError) else 'away'}; waiting for it")
 
 
 def _texts(events: Sequence[Object]) -> tuple[str, ...]:

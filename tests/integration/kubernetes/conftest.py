@@ -170,6 +170,7 @@ def open_desk(cluster: ScratchCluster, home: Path, namespace: str) -> Iterator[D
         workspace.prepare()
         found = Desk(cluster, home, namespace)
         yield found
+        cluster.thaw_api()
         cluster.start_api() if "kube-apiserver" not in cluster.running else None
         found.kill(signal.SIGKILL)
 

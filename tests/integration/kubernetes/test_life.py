@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -91,6 +92,56 @@ def test_an_immutable_field_replaces(desk: Desk) -> None:
     assert desk.uid("deployment", "web") != before
 
 
+POD = {"containers": [{"name": "web", "image": "registry.invalid/web:1"}]}
+TEMPLATE = {"metadata": {"labels": {"app": "web"}}, "spec": POD}
+REPLACED: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
+    "service": (
+        k8s.core.v1.Service,
+        {"cluster_ip": "10.96.3.3", "ports": [{"port": 80}]},
+        {"cluster_ip": "10.96.3.4", "ports": [{"port": 80}]},
+    ),
+    "pod": (k8s.core.v1.Pod, POD, {**POD, "hostname": "other"}),
+    "statefulset": (
+        k8s.apps.v1.StatefulSet,
+        {"service_name": "one", "selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE},
+        {"service_name": "other", "selector": {"matchLabels": {"app": "web"}}, "template": TEMPLATE},
+    ),
+    "job": (
+        k8s.batch.v1.Job,
+        {"template": {"spec": {**POD, "restartPolicy": "Never"}}},
+        {"template": {"spec": {**POD, "restartPolicy": "OnFailure"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REPLACED)
+def test_a_replacement_is_shown_in_whatever_words_the_server_refuses_the_change(desk: Desk, kind: str) -> None:
+    """The old object is still there in a preview, and each kind says differently that it cannot become the new one."""
+    made, before, after = REPLACED[kind]
+
+    def declare(spec: dict[str, Any]) -> Declare:
+        place = {"name": "web", "namespace": desk.namespace, "annotations": SKIP}
+        return lambda opts: made("web", metadata=place, spec=spec, opts=opts)
+
+    first = desk.up(declare(before))
+    assert not first.failed, first.faults
+    uid = desk.uid(kind, "web")
+    shown = desk.preview(declare(after))
+    assert (shown.faults, shown.changed.get("replace")) == ([], 1)
+    replaced = desk.up(declare(after))
+    assert (replaced.faults, replaced.changed.get("replace")) == ([], 1)
+    assert desk.uid(kind, "web") != uid
+
+
+def test_anothers_object_is_refused_even_where_it_could_not_become_ours(desk: Desk) -> None:
+    """What nobody has declared is replaced by nobody: the preview says so."""
+    made, spec, _ = REPLACED["service"]
+    desk.kubectl("create", "service", "clusterip", "web", "--clusterip=10.96.3.5", "--tcp=80")
+    place = {"name": "web", "namespace": desk.namespace}
+    refused = desk.preview(lambda opts: made("web", metadata=place, spec=spec, opts=opts))
+    assert f"{desk.namespace}/web: it exists already, managed by kubectl" in refused.faults[0]
+
+
 def test_an_object_without_a_name_gets_one_and_its_replacement_another(desk: Desk) -> None:
     """ConfigMaps are replaced when their content changes, the new one before the old one goes."""
     desk.up(config(desk, {"a": "1"}, name=None))
@@ -149,6 +200,53 @@ def test_an_existing_object_is_refused_then_imported(desk: Desk) -> None:
     assert desk.uid("configmap", "settings") == before
 
 
+def test_what_has_no_namespace_is_imported_by_its_name_alone(desk: Desk) -> None:
+    """And changed in place then, and ended."""
+    name = f"{desk.namespace}-reader"
+    desk.kubectl("create", "clusterrole", name, "--verb=get", "--resource=pods")
+    before = desk.uid("clusterrole", name)
+
+    def role(*verbs: str, **known: str) -> Declare:
+        rules = [{"api_groups": [""], "resources": ["pods"], "verbs": list(verbs)}]
+
+        def declare(opts: pulumi.ResourceOptions) -> None:
+            merged = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(**known))
+            k8s.rbac.v1.ClusterRole("reader", metadata={"name": name}, rules=rules, opts=merged)
+
+        return declare
+
+    imported = desk.up(role("get", import_=name))
+    assert imported.changed.get("import") == 1, imported.faults
+    assert desk.resources()["reader"]["id"] == name
+    changed = desk.up(role("get", "list"))
+    assert changed.changed.get("update") == 1, changed.faults
+    assert desk.kubectl("get", "clusterrole", name, "-o", "jsonpath={.rules[0].verbs}") == '["get","list"]'
+    assert desk.uid("clusterrole", name) == before
+    assert not desk.destroy().failed
+    assert name not in desk.kubectl("get", "clusterroles", "-o", "name")
+
+
+def test_changes_that_are_to_be_ignored_are_left_alone(desk: Desk) -> None:
+    """Whether the program or a hand has made them; all else is still put right."""
+    ignored = pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
+
+    def declare(**changes: Any) -> Declare:
+        return lambda opts: deployment(desk, **changes)(pulumi.ResourceOptions.merge(opts, ignored))
+
+    def found() -> str:
+        path = "jsonpath={.spec.replicas} {.spec.template.spec.containers[0].image}"
+        return desk.kubectl("get", "deployment", "web", "-o", path)
+
+    desk.up(declare(replicas=1))
+    assert set(desk.up(declare(replicas=3)).changed) == {"same"}
+    assert found() == "1 registry.invalid/web:1"
+    desk.kubectl("scale", "deployment", "web", "--replicas=5")
+    assert set(desk.preview(declare(replicas=3)).changed) == {"same"}
+    changed = desk.up(declare(replicas=3, image="registry.invalid/web:2"))
+    assert changed.changed.get("update") == 1, changed.faults
+    assert found() == "5 registry.invalid/web:2"
+
+
 def test_get_reads_what_others_own(desk: Desk) -> None:
     """And a program may use it."""
     desk.kubectl("create", "configmap", "theirs", "--from-literal=city=Shenzhen")
@@ -202,6 +300,34 @@ def test_a_definition_and_its_custom_resource_go_in_one_run(desk: Desk) -> None:
     assert desk.up(declare(2)).changed.get("update") == 1
     assert desk.kubectl("get", f"permits.{group}", "one", "-o", "jsonpath={.spec.size}") == "2"
     assert not desk.destroy().failed
+
+
+def test_what_the_server_only_warns_of_is_told_at_the_resource(desk: Desk) -> None:
+    """Pods that the namespace's level will forbid, and a version that will go; already in the preview."""
+    desk.kubectl("label", "namespace", desk.namespace, "pod-security.kubernetes.io/warn=restricted")
+
+    def old(opts: pulumi.ResourceOptions) -> None:
+        deployment(desk)(opts)
+        k8s.core.v1.Endpoints("old", metadata={"name": "old", "namespace": desk.namespace}, opts=opts)
+
+    for run in (desk.preview(old), desk.up(old)):
+        assert not run.failed, run.faults
+        for words in (
+            f"{desk.namespace}/web: the API server warns: would violate PodSecurity",
+            f"{desk.namespace}/old: the API server warns: v1 Endpoints is deprecated",
+        ):
+            assert any(words in line for line in run.said), run.said
+
+
+def test_a_field_that_its_kind_does_not_have_is_refused_at_once(desk: Desk) -> None:
+    """The server says so with a code of its own trouble, which would be waited for."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        place = {"name": "settings", "namespace": desk.namespace, "colour": "red"}
+        k8s.core.v1.ConfigMap("settings", metadata=place, opts=opts)
+
+    refused = desk.preview(declare)
+    assert ".metadata.colour: field not declared in schema: correct it and run" in refused.faults[0]
 
 
 def test_a_cluster_wide_custom_resource_needs_no_namespace(desk: Desk) -> None:

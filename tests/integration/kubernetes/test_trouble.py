@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
 from playbooks import pki
-from tests.integration.kubernetes.conftest import Declare, Desk, Flight
-from tests.integration.kubernetes.test_life import config, deployment
+from tests.integration.kubernetes.conftest import Declare, Desk, Flight, open_desk
+from tests.integration.kubernetes.test_life import POD, config, deployment
 from tests.waiting import until
 from tools.scratch import ScratchCluster
 
@@ -53,6 +55,17 @@ def test_what_does_not_become_ready_fails_in_time_with_its_reason(desk: Desk) ->
     mended = desk.up(deployment(desk))
     assert not mended.failed, mended.faults
     assert desk.uid("deployment", "web") == before
+
+
+def test_the_resource_options_time_goes_before_the_annotations(desk: Desk) -> None:
+    """For the creation, and for the update that the next run is."""
+
+    def within(**times: str) -> Declare:
+        timed = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(**times))
+        return lambda opts: waiting(desk, 600)(pulumi.ResourceOptions.merge(opts, timed))
+
+    assert "not ready after 2 s: " in desk.up(within(create="2s", update="600s")).faults[0]
+    assert "not ready after 3 s: " in desk.up(within(create="600s", update="3s")).faults[0]
 
 
 def test_a_quota_that_keeps_pods_away_is_the_reason(desk: Desk) -> None:
@@ -140,6 +153,8 @@ def expired(cluster: ScratchCluster) -> str:
     return cluster.kubeconfig(user=user)
 
 
+SECRET = "hunter2hunter2"
+
 BAD: dict[str, tuple[Callable[[ScratchCluster], str], str]] = {
     "expired": (expired, "its client certificate expired on"),
     "of another cluster": (
@@ -147,6 +162,10 @@ BAD: dict[str, tuple[Callable[[ScratchCluster], str], str]] = {
         "the kubeconfig is for another cluster or out of date",
     ),
     "with other credentials": (lambda cluster: cluster.kubeconfig(token="stale"), "does not accept the kubeconfig's"),
+    "with a torn token": (
+        lambda cluster: cluster.kubeconfig(token=f"{SECRET}\n{SECRET}"),
+        "its token holds a space, a",
+    ),
     "without an answer": (lambda cluster: cluster.kubeconfig(server="https://127.0.0.1:1"), "does not answer"),
     "that is no YAML": (lambda cluster: "clusters: [\n  {", "is no YAML (line "),
     "of another kind": (lambda cluster: "apiVersion: v1\nkind: Pod\n", "it has no list `clusters`"),
@@ -156,31 +175,18 @@ BAD: dict[str, tuple[Callable[[ScratchCluster], str], str]] = {
 
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_kubeconfig_is_told_and_the_next_run_goes_on(desk: Desk, what: str) -> None:
-    """With the reason in words; no object is thought to be gone."""
+    """With the reason in words and without the credentials; no object is thought to be gone."""
     make, words = BAD[what]
     good = desk.kubeconfig
     desk.up(config(desk, {"a": "1"}))
     desk.kubeconfig = make(desk.cluster)
     failed = desk.up(config(desk, {"a": "1"}))
     assert any(words in fault for fault in failed.faults), failed.faults
+    assert SECRET not in failed.printed + "".join(failed.faults + failed.said)
     desk.kubeconfig = good
     after = desk.up(config(desk, {"a": "1"}))
     assert not after.failed, after.faults
     assert "create" not in after.changed
-
-
-def test_an_api_server_that_dies_is_named_and_the_next_run_goes_on(desk: Desk, in_flight: Start) -> None:
-    """The object that was waited for is recorded."""
-    flight = in_flight(waiting(desk, 600), "0 of 1")
-    before = desk.uid("deployment", "web")
-    desk.cluster.stop_api()
-    failed = flight.result(240)
-    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
-    assert "run the same command again" in failed.faults[0]
-    desk.cluster.start_api()
-    again = desk.up(deployment(desk))
-    assert not again.failed, again.faults
-    assert desk.uid("deployment", "web") == before
 
 
 def test_an_api_server_that_restarts_is_waited_for(desk: Desk, in_flight: Start) -> None:
@@ -192,6 +198,42 @@ def test_an_api_server_that_restarts_is_waited_for(desk: Desk, in_flight: Start)
     ended = flight.result(240)
     assert not ended.failed, ended.faults
     assert any("the API server is away; waiting for it" in line for line in ended.said)
+
+
+def test_an_api_server_that_is_away_for_long_is_waited_for(desk: Desk, in_flight: Start) -> None:
+    """Fifteen seconds are within what is waited for, whatever else was being asked when it went."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    desk.cluster.stop_api()
+    time.sleep(15)  # the outage
+    assert flight.thread.is_alive()
+    desk.cluster.start_api()
+    desk.kubectl("scale", "deployment", "web", "--replicas=0")
+    ended = flight.result(240)
+    assert not ended.failed, ended.faults
+
+
+def test_a_frozen_api_server_holds_no_run_beyond_its_own_time(desk: Desk, in_flight: Start) -> None:
+    """It takes connections and answers none: the resource's time is kept, and what made it is recorded."""
+    flight = in_flight(waiting(desk, 8), "0 of 1")
+    before = desk.uid("deployment", "web")
+    desk.cluster.freeze_api()
+    failed = flight.result(40)
+    assert "web: not ready after 8 s: 0 of 1 pods are ready: pod web-" in failed.faults[0]
+    desk.cluster.thaw_api()
+    again = desk.up(deployment(desk))
+    assert not again.failed, again.faults
+    assert desk.uid("deployment", "web") == before
+
+
+def test_a_run_that_meets_a_frozen_api_server_says_so_and_ends(desk: Desk) -> None:
+    """Its connections are accepted, so that it could wait for ever."""
+    desk.cluster.freeze_api()
+    began = time.monotonic()
+    failed = desk.preview(deployment(desk))
+    assert time.monotonic() - began < 90
+    again = f"the API server at {desk.cluster.server} does not answer; it is tried again"
+    assert any(again in line for line in failed.said), failed.said
+    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
 
 
 def test_a_killed_run_is_gone_on_with(desk: Desk, in_flight: Start) -> None:
@@ -207,9 +249,78 @@ def test_a_killed_run_is_gone_on_with(desk: Desk, in_flight: Start) -> None:
     assert desk.uid("deployment", "web") == before
 
 
+def test_one_that_is_still_ending_is_told_with_what_keeps_it(desk: Desk, tmp_path: Path) -> None:
+    """Nothing is recorded of it, as after a killed run, so it is to be made: after the old one has gone."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        meta = {"name": "settings", "namespace": desk.namespace, "annotations": {"pulumi.com/timeoutSeconds": "3"}}
+        k8s.core.v1.ConfigMap("settings", metadata={**meta, "finalizers": ["gov.cn/held"]}, data={"a": "1"}, opts=opts)
+
+    desk.up(declare)
+    before = desk.uid("configmap", "settings")
+    desk.kubectl("delete", "configmap", "settings", "--wait=false")
+    with open_desk(desk.cluster, tmp_path / "another", desk.namespace) as other:
+        assert other.preview(declare).faults == []
+        failed = other.up(declare)
+        assert "settings: still there after 3 s: it waits for gov.cn/held; run the same command" in failed.faults[0]
+        desk.kubectl("patch", "configmap", "settings", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+        again = other.up(declare)
+        assert not again.failed, again.faults
+        assert desk.uid("configmap", "settings") != before
+    desk.kubectl("patch", "configmap", "settings", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+
+
+def test_progress_holds_no_secret(desk: Desk) -> None:
+    """Not even where a controller quotes what it cannot make."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        account = pulumi.Output.secret("hunter2-hunter2")
+        template = {"metadata": {"labels": {"app": "web"}}, "spec": {"service_account_name": account, **POD}}
+        k8s.apps.v1.Deployment(
+            "web",
+            metadata={
+                "name": "web",
+                "namespace": desk.namespace,
+                "annotations": {"pulumi.com/timeoutSeconds": "4"},
+            },
+            spec={"selector": {"matchLabels": {"app": "web"}}, "template": template},
+            opts=opts,
+        )
+
+    failed = desk.up(declare)
+    assert any("serviceaccount" in line and "[secret]" in line for line in failed.said), failed.said
+    assert "hunter2" not in "".join(failed.said + failed.faults) + failed.printed
+
+
 def test_a_cancelled_run_ends_soon_and_records_what_it_made(desk: Desk, in_flight: Start) -> None:
     """Not only after the ten minutes that a Deployment may take."""
     flight = in_flight(waiting(desk, 600), "0 of 1")
     desk.kill(signal.SIGINT)
     assert any("cancelled" in fault for fault in flight.result(60).faults)
     assert "web" in desk.resources()
+
+
+# The controllers need a minute or two to come back after these: they stand last, so that no other test waits for that.
+
+
+def test_a_frozen_api_server_is_found_out_and_named(desk: Desk, in_flight: Start) -> None:
+    """Although every connection to it still stands: within half a minute of quiet, and half a minute of patience."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    desk.cluster.freeze_api()
+    failed = flight.result(120)
+    assert any("the API server is away; waiting for it" in line for line in failed.said)
+    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
+
+
+def test_an_api_server_that_dies_is_named_and_the_next_run_goes_on(desk: Desk, in_flight: Start) -> None:
+    """The object that was waited for is recorded."""
+    flight = in_flight(waiting(desk, 600), "0 of 1")
+    before = desk.uid("deployment", "web")
+    desk.cluster.stop_api()
+    failed = flight.result(240)
+    assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
+    assert "run the same command again" in failed.faults[0]
+    desk.cluster.start_api()
+    again = desk.up(deployment(desk))
+    assert not again.failed, again.faults
+    assert desk.uid("deployment", "web") == before

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stacks.providers.kubernetes.readiness import READY, Failed, Ready, Related, Waiting, judge, waits
+from stacks.providers.kubernetes.readiness import READY, Failed, Ready, Related, Waiting, concerns, judge, waits
 
 SKIP = {"annotations": {"pulumi.com/skipAwait": "true"}}
 
@@ -203,3 +203,21 @@ def test_an_author_may_say_what_is_waited_for(wish: str, ready: bool) -> None:
 def test_a_wish_that_is_not_understood_fails_at_once() -> None:
     found = {**obj("Permit", "example.gov.cn/v1"), "metadata": {"annotations": {"pulumi.com/waitFor": "ready please"}}}
     assert "is not understood" in reason(judge(found))
+
+
+@pytest.mark.parametrize(
+    ("involved", "about"),
+    [
+        ({"kind": "Pod", "name": "web", "uid": "1"}, True),
+        ({"kind": "Pod", "name": "web"}, True),
+        ({"kind": "Pod", "name": "web-admin"}, False),
+        ({"kind": "Service", "name": "web"}, False),
+        ({"kind": "Pod", "name": "web", "uid": "0"}, False),
+    ],
+)
+def test_a_warning_is_about_one_object_and_not_about_all_whose_names_begin_so(
+    involved: dict[str, str], about: bool
+) -> None:
+    """Nor about the one that had this name before."""
+    found = {"kind": "Pod", "metadata": {"name": "web", "uid": "1"}}
+    assert concerns({"involvedObject": involved}, found) is about

@@ -116,8 +116,8 @@ def test_the_newest_pods_are_those_of_the_deployments_latest_revision() -> None:
         return {"metadata": {"labels": labels, "annotations": annotations, "ownerReferences": [{"uid": owner}]}}
 
     found = [replica_set(OLD, "9"), replica_set(NEW, "10"), replica_set("foreign", "11", "u2")]
-    assert readiness.newest_version(found, "u1") == NEW
-    assert readiness.newest_version([], "u1") == ""
+    assert readiness.newest_version(readiness.owned(found, "u1")) == NEW
+    assert readiness.newest_version([]) == ""
 
 
 def test_only_a_registrys_no_counts_as_an_image_that_is_not_there() -> None:

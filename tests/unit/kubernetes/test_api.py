@@ -1,0 +1,203 @@
+"""What becomes of the API server's answers: which are tried again, and what is said of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from stacks.providers.kubernetes import api
+from stacks.providers.kubernetes.api import ApiError, Unreachable
+from tests.unit.kubernetes.clusters import Script, answer, cluster, kubeconfig_text
+
+
+def test_what_the_http_library_says_of_a_header_is_not_passed_on() -> None:
+    """It quotes the token; and a second try would be no better."""
+    server = Script(httpx2.LocalProtocolError("Illegal header value b'Bearer hunter2hunter2 '"))
+    with pytest.raises(Unreachable, match="letters that no header may") as told:
+        asyncio.run(cluster(server).get("/api/v1/pods"))
+    assert "hunter2" not in str(told.value)
+    assert len(server.asked) == 1
+
+
+POD = {"kind": "Pod", "metadata": {"name": "web", "resourceVersion": "7"}}
+BUSY = {
+    "too many requests": answer(429, reason="TooManyRequests", message="slow down"),
+    "not there for a moment": answer(503, message="apiserver is shutting down"),
+    "admission is not ready": answer(403, reason="Forbidden", message="web: not yet ready to handle request"),
+    "a lost race": answer(409, reason="Conflict", message="the object has been modified"),
+}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries without pauses."""
+    monkeypatch.setattr(api, "TRIES_S", (0.0, 0.0))
+
+
+def applied(server: Script, warnings: list[str] | None = None) -> object:
+    warn = (warnings if warnings is not None else []).append
+    return asyncio.run(cluster(server).apply("/api/v1/pods/web", POD, "ours", force=False, dry_run=False, warn=warn))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("why", BUSY)
+def test_what_passes_by_itself_is_tried_again(why: str) -> None:
+    server = Script(BUSY[why], BUSY[why], answer(200, **POD))
+    assert applied(server) == POD
+    assert len(server.asked) == 3
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("why", BUSY)
+def test_what_does_not_pass_in_time_is_told_in_the_servers_words(why: str) -> None:
+    server = Script(BUSY[why])
+    with pytest.raises(ApiError) as told:
+        applied(server)
+    assert told.value.message == BUSY[why].json()["message"]
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        answer(403, reason="Forbidden", message="pods is forbidden"),
+        answer(409, reason="AlreadyExists", message="it exists"),
+        answer(409, reason="Conflict", message="owned", details={"causes": [{"reason": "FieldManagerConflict"}]}),
+        answer(422, reason="Invalid", message="no"),
+        answer(500, message="failed to create typed patch object (x): .spec.colour: field not declared in schema"),
+    ],
+)
+def test_what_does_not_pass_by_itself_is_asked_once(final: httpx2.Response) -> None:
+    server = Script(final)
+    with pytest.raises(ApiError):
+        applied(server)
+    assert len(server.asked) == 1
+
+
+def test_a_patch_of_one_version_is_not_tried_again_against_the_next() -> None:
+    """The same steps could only lose again: they name the version that they are for."""
+    server = Script(BUSY["a lost race"])
+    with pytest.raises(ApiError) as told:
+        asyncio.run(cluster(server).patch("/api/v1/pods/web", []))
+    assert told.value.lost_race
+    assert len(server.asked) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_patch_waits_for_a_busy_server_all_the_same() -> None:
+    server = Script(BUSY["too many requests"], answer(200, **POD))
+    assert asyncio.run(cluster(server).patch("/api/v1/pods/web", [])) == POD
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_refuses_connections_is_tried_again() -> None:
+    server = Script(httpx2.ConnectError("refused"), answer(200, **POD))
+    assert applied(server) == POD
+
+
+@pytest.mark.usefixtures("impatient")
+def test_that_a_call_is_tried_again_is_told_once_until_there_is_an_answer() -> None:
+    """To try all times may take more than half a minute, and a run makes many calls."""
+    told: list[str] = []
+    refused, busy, good = httpx2.ConnectError("refused"), BUSY["too many requests"], answer(200, **POD)
+    reached = cluster(Script(refused, refused, good, busy, good), told=told)
+
+    async def calls() -> None:
+        for _ in range(2):
+            await reached.get("/api/v1/pods/web")
+
+    asyncio.run(calls())
+    server = "the API server at https://192.0.2.1:6443"
+    assert told == [f"{server} does not answer; it is tried again", f"{server} is busy; it is tried again"]
+
+
+def test_who_comes_again_anyway_is_told_at_once() -> None:
+    server = Script(BUSY["too many requests"])
+    with pytest.raises(ApiError):
+        asyncio.run(cluster(server).look("/api/v1/pods/web"))
+    assert len(server.asked) == 1
+
+
+def test_a_connection_is_waited_for_less_long_than_an_answer() -> None:
+    server = Script(answer(200, **POD))
+    asyncio.run(cluster(server).get("/api/v1/pods/web"))
+    patience = server.asked[0].extensions["timeout"]
+    assert (patience["connect"], patience["read"]) == (api.CONNECT_TIMEOUT_S, api.ANSWER_TIMEOUT_S)
+
+
+def test_a_watch_that_stays_quiet_ends_and_is_no_failure() -> None:
+    async def watched() -> list[object]:
+        async def stream() -> AsyncIterator[bytes]:
+            yield b'{"type": "ADDED", "object": {}}\n'
+            raise httpx2.ReadTimeout("quiet")
+
+        asked: list[httpx2.Request] = []
+
+        def handler(request: httpx2.Request) -> httpx2.Response:
+            asked.append(request)
+            return httpx2.Response(200, content=stream())
+
+        async with cluster(handler).watch("/api/v1/pods") as events:
+            seen = [event["type"] async for event in events]
+        return [*seen, asked[0].extensions["timeout"]["read"]]
+
+    assert asyncio.run(watched()) == ["ADDED", api.QUIET_S]
+
+
+EXEC = {"apiVersion": "client.authentication.k8s.io/v1beta1"}
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ({"exec": {**EXEC, "command": "/nowhere/login"}}, "from its program /nowhere/login (FileNotFoundError"),
+        ({"exec": {**EXEC, "command": "/bin/false"}}, "from its program /bin/false (ConfigError"),
+        ({"exec": {**EXEC, "command": "/bin/true"}}, "from its program /bin/true (JSONDecodeError"),
+        ({"exec": {**EXEC, "command": "/bin/echo", "args": ["{}"]}}, "from its program /bin/echo (KeyError"),
+        ({"tokenFile": "/nowhere/token"}, "from its file /nowhere/token (ConfigError"),
+        ({"tokenFile": "/"}, "from its file / (IsADirectoryError"),
+    ],
+)
+def test_a_token_that_cannot_be_had_is_told_with_its_source(user: dict[str, object], words: str) -> None:
+    """At once: to ask again would run the program again."""
+    server = Script(answer(200, **POD))
+
+    async def watched() -> None:
+        async with cluster(server, kubeconfig_text(**user)).watch("/api/v1/pods"):
+            pass
+
+    for act in (cluster(server, kubeconfig_text(**user)).get("/api/v1/pods/web"), watched()):
+        with pytest.raises(Unreachable) as told:
+            asyncio.run(act)
+        assert words in str(told.value)
+        assert not told.value.passing
+    assert not server.asked
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("certificate has expired", "has expired, or its authority's has: compare this machine's clock"),
+        ("certificate is not yet valid", "is not valid yet: compare this machine's clock"),
+        ("IP address mismatch, certificate is not valid for '192.0.2.1'.", "put an address of the certificate into"),
+        ("self-signed certificate in certificate chain", "is for another cluster or out of date; get it anew"),
+    ],
+)
+def test_a_certificate_is_refused_with_what_is_wrong_with_it(text: str, words: str) -> None:
+    failed = f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {text} (_ssl.c:992)"
+    server = Script(httpx2.ConnectError(failed))
+    with pytest.raises(Unreachable) as told:
+        asyncio.run(cluster(server).get("/api/v1/pods"))
+    assert words in str(told.value)
+    assert len(server.asked) == 1
+
+
+def test_warnings_of_the_server_are_heard() -> None:
+    """Several in one header or in several, quotes and all."""
+    headers = [("Warning", '299 - "unknown field \\"spec.colour\\"", 299 - "second"'), ("Warning", '299 - "third"')]
+    heard: list[str] = []
+    applied(Script(httpx2.Response(200, json=POD, headers=headers)), heard)
+    assert heard == ['unknown field "spec.colour"', "second", "third"]

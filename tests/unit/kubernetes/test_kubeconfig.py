@@ -1,0 +1,45 @@
+"""What is wrong with a kubeconfig is told before any call, and never with its credentials."""
+
+from __future__ import annotations
+
+import pytest
+
+from stacks.providers.kubernetes import kubeconfig
+from tests.unit.kubernetes.clusters import kubeconfig_text
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{} ", "\t{}\r\n"])
+def test_what_an_editor_leaves_around_a_token_is_taken_off(around: str) -> None:
+    user = kubeconfig.access({"kubeconfig": kubeconfig_text(token=around.format("hunter2"))}).config.user
+    assert user
+    assert user.token == "hunter2"
+
+
+@pytest.mark.parametrize("token", ["hunter2 hunter2", "hunter2\nhunter2", "hunter2\x00", "hunter2é", "市hunter2"])
+def test_a_token_that_no_header_can_carry_is_refused_unseen(token: str) -> None:
+    with pytest.raises(kubeconfig.BadKubeconfig, match="its token holds a space, a line break or") as told:
+        kubeconfig.access({"kubeconfig": kubeconfig_text(token=token)})
+    assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("10.0.0.1:6443", "has no https:// before it: write https://10.0.0.1:6443"),
+        ("https://host:notaport", "is no address"),
+        ("https://[::1", "is no address"),
+        ("https://:6443", "is no address"),
+        ("unix:///run/api.sock", "is no address"),
+    ],
+)
+def test_a_server_that_is_no_address_is_told_with_how_to_write_it(server: str, words: str) -> None:
+    with pytest.raises(kubeconfig.BadKubeconfig) as told:
+        kubeconfig.access({"kubeconfig": kubeconfig_text(server=server)})
+    assert words in str(told.value)
+    assert "write https://" in str(told.value)
+    assert server in str(told.value)
+
+
+@pytest.mark.parametrize("server", ["https://10.0.0.1:6443", "https://[2001:db8::1]:6443", "https://api.site/cluster"])
+def test_an_address_is_taken_as_it_is(server: str) -> None:
+    assert kubeconfig.access({"kubeconfig": kubeconfig_text(server=server)}).server == server
