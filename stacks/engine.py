@@ -6,15 +6,15 @@ Stacks go in stages (network, data, the sites and the province, then the platfor
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from estate.model import Estate
-from stacks import checkpoints, copies, images, lock, reach, room, state, worker, workspace
+from stacks import checkpoints, copies, images, lock, reach, reading, room, state, unchanged, worker, workspace
 from stacks import restore as way_back
 from stacks.crew import Answer, Crew, OnEvent
 from stacks.lineage import About
-from stacks.programs import DATA, PLATFORM, stack_hosts, stack_names, stages
+from stacks.programs import DATA, PLATFORM, Context, stack_hosts, stack_names, stages
 from stacks.reports import Change, DestroyResult, DriftResult, PlanResult, UpResult
 from stacks.restore import Restored
 from workstation.errors import GovcloudError, Refused, WrongUse
@@ -96,7 +96,11 @@ def drift(
     checkpoints.require(stack_names(estate))
     _ready(estate, stacks, without)
     found: dict[str, tuple[str, ...]] = {}
-    for answer in _run(worker.DRIFT, estate, stacks, without, on_event, staged=False):
+    chosen = [stack for stage in _selected(estate, stacks, without, staged=False) for stack in stage]
+    answers = reading.read_all({stack: state.context(estate, stack, without) for stack in chosen}, on_event)
+    if not all(answer.done for answer in answers):
+        raise _failure(answers)
+    for answer in answers:
         for host, texts in answer.drift.items():
             found[host] = found.get(host, ()) + tuple(text for text in texts if text not in found.get(host, ()))
     return DriftResult(
@@ -221,16 +225,37 @@ def _run(
     order = _selected(estate, stacks, without, staged)
     crew = Crew(operation, estate, without, on_event, held, made)
     writes = held is not None
+
+    def context(stack: str) -> Context:
+        return state.context(estate, stack, without, made)
+
     try:
         with room.reserved(crew.stop) if writes else nullcontext():
+            read = {} if backwards else _as_applied([stack for stage in order for stack in stage], context, on_event)
             for stage in reversed(order) if backwards else order:
-                if not crew.run(stage):
+                # A stage before may have changed what the next ones declare.
+                done = [stack for stack in stage if stack in read and unchanged.stands(context(stack), stack)]
+                crew.answers += [read[stack] for stack in done]
+                rest = [stack for stack in stage if stack not in done]
+                if rest and not crew.run(rest):
                     raise _failure(crew.answers, crew.stopped)
     except BaseException:
         if operation == worker.UP:
             on_event("changed so far: " + (", ".join(crew.changed()) or "nothing"))
         raise
     return crew.answers
+
+
+def _as_applied(stacks: Sequence[str], context: Callable[[str], Context], on_event: OnEvent) -> dict[str, Answer]:
+    """By stack, the answers of those for which nothing new is declared and where a read finds no difference.
+
+    Where the read fails the operation will tell why.
+    """
+    contexts = {stack: now for stack in stacks if unchanged.stands(now := context(stack), stack)}
+    if contexts:
+        on_event(f"{', '.join(contexts)}: nothing new is declared; what is there is compared")
+    answers = reading.read_all(contexts, lambda line: None)
+    return {answer.stack: answer for answer in answers if answer.done and not answer.drift}
 
 
 def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], staged: bool) -> list[list[str]]:

@@ -34,6 +34,7 @@ _TRANSPORT = re.compile(r"^((Preview|Update|Refresh) failed: |rpc error: code = 
 _PROVIDER_ENDED = re.compile(r"exited prematurely|error reading from server: EOF")
 _ITS_LAST_WORDS = "STDOUT and STDERR streams of the plugin:"
 _ONLY_THAT_IT_FAILED = ("update failed", "preview failed", "refresh failed")
+_COUNT = re.compile(r"\d+ errors? occurred:")
 _COLOUR = re.compile(r"<\{%[^%]*%\}>")
 
 
@@ -263,3 +264,12 @@ def _summary(values: Mapping[str, Any]) -> tuple[str, ...]:
     known = [kind for kind in KINDS if isinstance(values.get(kind), Mapping) and values[kind]]
     counts = ", ".join(f"{len(values[kind])} {kind}" for kind in known)
     return tuple(part for part in (f"roles: {roles}" if roles else "", counts) if part)
+
+
+def last_words(text: str) -> str:
+    """What an engine says that failed before its first event; empty where events have told it."""
+    _, _, said = text.rpartition("stderr:")
+    lines = [line.strip() for line in said.splitlines()]
+    first = next((number for number, line in enumerate(lines) if line.startswith("error:")), len(lines))
+    words = [line.removeprefix("error:").removeprefix("*").strip() for line in lines[first:]]
+    return "\n".join(word for word in words if word and not _COUNT.fullmatch(word))

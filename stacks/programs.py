@@ -19,6 +19,7 @@ from stacks import images
 from stacks.checkpoints import PROJECT as PROJECT
 from stacks.components.hosts import Hosts, in_order
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
+from stacks.resources import below_site
 from workstation.errors import GovcloudError
 from workstation.oci import Image
 
@@ -75,6 +76,13 @@ def stack_hosts(estate: Estate, stack: str) -> tuple[Host, ...]:
         return in_order(estate, (estate.nodes_at(cluster.site)[0] for cluster in estate.clusters))
     layer = layer_of(estate, stack)
     return in_order(estate, (host for host in layer_hosts(estate, layer) if layer != SITE or host.at == stack))
+
+
+def left_out(context: Context, stack: str) -> list[str]:
+    """Patterns of the URNs at dead sites, for the engine: what is there is neither read nor changed."""
+    dead = [host for host in context.estate.own_hosts if host.at in context.without]
+    hosts = [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead]
+    return hosts + [below_site(stack, site) for site in sorted(context.without)]
 
 
 def program(context: Context, stack: str) -> Callable[[], None]:

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from pulumi.automation.errors import CommandError
@@ -24,18 +23,10 @@ from pulumi.automation.events import EngineEvent
 
 from estate.model import Estate
 from stacks import checkpoints, events, images, reach, state, unchanged, workspace
-from stacks.programs import PLATFORM, Context, program
-from stacks.resources import below_site
+from stacks.programs import PLATFORM, Context, left_out, program
 from workstation.errors import GovcloudError
 
-UP, PLAN, DRIFT, DESTROY = "up", "plan", "drift", "destroy"
-AT_ONCE = 8
-"""Hosts that the engine works on side by side: more only wait for the operator's cores."""
-
-_QUIETLY: dict[str, Any] = {"parallel": AT_ONCE, "suppress_outputs": True, "suppress_progress": True}
-_interrupted = threading.Event()
-"""Set by Ctrl-C: what is at work ends in order, and nothing is begun after it."""
-_COUNT = re.compile(r"\d+ errors? occurred:")
+UP, PLAN, DESTROY = "up", "plan", "destroy"
 
 Tell = Callable[[str, Any], None]
 
@@ -43,7 +34,7 @@ Tell = Callable[[str, Any], None]
 def main(argv: list[str]) -> int:
     """Run the operation. Exit code 0 when done, 1 when failed."""
     operation, stack = argv
-    signal.signal(signal.SIGINT, lambda *_: _interrupted.set())  # the engine gets it too and ends in order
+    signal.signal(signal.SIGINT, lambda *_: None)  # the engine gets it too and ends in order; its end is ours
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_command, daemon=True).start()
     tell = Teller()
@@ -52,7 +43,7 @@ def main(argv: list[str]) -> int:
         context = state.context(Estate.model_validate(request["estate"]), stack, request["without"], made)
         _OPERATIONS[operation](context, stack, tell)
     except CommandError as error:
-        return _failed(tell, "" if tell.faults else _last_words(str(error)))
+        return _failed(tell, "" if tell.faults else events.last_words(str(error)))
     except GovcloudError as error:
         return _failed(tell, str(error))
     except OSError as error:
@@ -94,80 +85,31 @@ def _up(context: Context, stack: str, tell: Tell) -> None:
     if stack == PLATFORM:
         reach.check_clusters(context, patience_s=reach.COMING_UP_S)
     state.repair(stack, lambda line: tell("say", line))
-    if _nothing_to_do(context, stack):
-        return
     unchanged.forget(stack)
     opened = workspace.open_stack(stack, program(context, stack))
     checkpoints.keep(stack)
     opened.up(
         refresh=True,
         run_program=stack == PLATFORM,  # or clusters would be entered with what the state holds, perhaps expired
-        **_manner(context, stack),
+        exclude=left_out(context, stack) or None,
+        **workspace.QUIETLY,
         on_event=lambda event: _on_event(event, stack, tell),
     )
     now = state.context(context.estate, stack, context.without, context.images.values())
     unchanged.note(now, stack)
 
 
-def _nothing_to_do(context: Context, stack: str) -> bool:
-    """Whether the same is declared as was applied last, and a read of everything finds no difference.
-
-    Where the read fails the update that follows will tell why.
-    """
-    if not unchanged.stands(context, stack):
-        return False
-    differs: list[Any] = []
-
-    def on_event(event: EngineEvent) -> None:
-        if event.res_outputs_event and (found := events.drift_of(event.res_outputs_event.metadata)):
-            differs.append(found)
-
-    try:
-        _read(stack, on_event)
-    except CommandError as error:
-        differs.append(error)
-    if _interrupted.is_set():
-        raise GovcloudError("interrupted before anything was changed", "run the same command again")
-    return not differs
-
-
-def _read(stack: str, on_event: Callable[[EngineEvent], None], **manner: Any) -> None:
-    """Read everything that the state holds; no program is run and the state stays as it is."""
-    opened = workspace.open_stack(stack, lambda: None)
-    opened.refresh(preview_only=True, run_program=False, on_event=on_event, **{**_QUIETLY, **manner})
-
-
 def _plan(context: Context, stack: str, tell: Tell) -> None:
     if stack == PLATFORM:
         reach.check_clusters(context, only=context.clusters)
-    if _nothing_to_do(context, stack):
-        return
     opened = workspace.open_stack(stack, program(context, stack))
     opened.preview(
         refresh=True,
         run_program=stack == PLATFORM,
-        **_manner(context, stack),
+        exclude=left_out(context, stack) or None,
+        **workspace.QUIETLY,
         on_event=lambda event: _on_event(event, stack, tell, planned=True),
     )
-
-
-def _drift(context: Context, stack: str, tell: Tell) -> None:
-    if context.first_build:
-        return
-    silent = reach.silent_clusters(context, only=context.clusters) if stack == PLATFORM else {}
-    for site, reason in silent.items():  # a difference itself: what differs elsewhere is told all the same
-        tell("drift", (f"{site}: cluster", (f"{reason}; nothing in it was compared",)))
-    context = replace(context, without=context.without | silent.keys())
-
-    def on_event(event: EngineEvent) -> None:
-        if event.res_outputs_event:
-            found = events.drift_of(event.res_outputs_event.metadata)
-            if found:
-                tell("drift", found)
-        elif event.diagnostic_event:
-            _diagnostic(event, tell)
-
-    _read(stack, on_event, **_manner(context, stack))
 
 
 def _destroy(context: Context, stack: str, tell: Tell) -> None:
@@ -188,15 +130,7 @@ def _destroy(context: Context, stack: str, tell: Tell) -> None:
     )
 
 
-_OPERATIONS = {UP: _up, PLAN: _plan, DRIFT: _drift, DESTROY: _destroy}
-
-
-def _manner(context: Context, stack: str) -> dict[str, Any]:
-    """How all operations but the last are carried out. What is at dead sites is neither read nor changed."""
-    dead = [host for host in context.estate.own_hosts if host.at in context.without]
-    patterns = [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead]
-    patterns += [below_site(stack, site) for site in sorted(context.without)]
-    return {"exclude": patterns or None, **_QUIETLY}
+_OPERATIONS = {UP: _up, PLAN: _plan, DESTROY: _destroy}
 
 
 def _on_event(event: EngineEvent, stack: str, tell: Tell, planned: bool = False) -> None:
@@ -221,15 +155,6 @@ def _diagnostic(event: EngineEvent, tell: Tell) -> None:
         tell("fault", fault)
     if line := events.progress_of(event):
         tell("say", line)
-
-
-def _last_words(text: str) -> str:
-    """What an engine says that failed before its first event; empty where events have told it."""
-    _, _, said = text.rpartition("stderr:")
-    lines = [line.strip() for line in said.splitlines()]
-    first = next((number for number, line in enumerate(lines) if line.startswith("error:")), len(lines))
-    words = [line.removeprefix("error:").removeprefix("*").strip() for line in lines[first:]]
-    return "\n".join(word for word in words if word and not _COUNT.fullmatch(word))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from pulumi import automation as auto
 from pulumi.automation._cmd import PulumiCommand
@@ -31,6 +32,10 @@ from workstation.errors import GovcloudError, Refused
 
 PLUGIN = "pulumi-resource-govcloud"
 KUBERNETES_PLUGIN = "pulumi-resource-kubernetes"
+AT_ONCE = 8
+"""Hosts that the engine works on side by side: more only wait for the operator's cores."""
+QUIETLY: dict[str, Any] = {"parallel": AT_ONCE, "suppress_outputs": True, "suppress_progress": True}
+"""How the engine is run: what it finds and does comes by its events."""
 
 
 def engine_home() -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stacks import lock, room, state, workspace
-from stacks.worker import AT_ONCE
+from stacks.workspace import AT_ONCE
 from tests.integration.stacks.machines import ESTATE, Machines
 from tests.waiting import until
 from workstation import paths

@@ -1,0 +1,69 @@
+"""Reading what is there, without a program: for `drift`, and where nothing new is declared.
+
+Nothing is written, so the engines are children of the command itself, go in any order, and may be cut off at any time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from pulumi.automation.errors import CommandError
+from pulumi.automation.events import EngineEvent
+
+from stacks import events, reach, workspace
+from stacks.crew import Answer
+from stacks.programs import PLATFORM, Context, left_out
+from workstation.errors import GovcloudError
+
+AT_ONCE = 4
+"""Engines side by side: the operator's cores are full with two."""
+
+OnEvent = Callable[[str], None]
+
+
+def read_all(contexts: Mapping[str, Context], on_event: OnEvent) -> list[Answer]:
+    """Each stack's answer, in their order; of a read that failed with its faults."""
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return list(pool.map(lambda stack: read(contexts[stack], stack, on_event), contexts))
+
+
+def read(context: Context, stack: str, on_event: OnEvent) -> Answer:
+    """Everything that the stack's state holds, compared with what is there. What is at dead sites is not read."""
+    answer, begun = Answer(stack=stack), time.monotonic()
+    if not context.first_build:
+        try:
+            _read(context, answer, on_event)
+        except CommandError as error:
+            answer.faults += [] if answer.faults else [events.last_words(str(error))]
+        except GovcloudError as error:
+            answer.faults.append(str(error))
+    answer.done, answer.seconds = not answer.faults, time.monotonic() - begun
+    return answer
+
+
+def _read(context: Context, answer: Answer, on_event: OnEvent) -> None:
+    stack = answer.stack
+    silent = reach.silent_clusters(context, only=context.clusters) if stack == PLATFORM else {}
+    for site, reason in silent.items():  # a difference itself: what differs elsewhere is told all the same
+        answer.drift[f"{site}: cluster"] = (f"{reason}; nothing in it was compared",)
+    context = replace(context, without=context.without | silent.keys())
+
+    def note(event: EngineEvent) -> None:
+        if event.res_outputs_event and (found := events.drift_of(event.res_outputs_event.metadata)):
+            answer.drift.update([found])
+        if event.diagnostic_event:
+            answer.faults += [one for one in events.faults_of(event.diagnostic_event) if one not in answer.faults]
+        if line := events.progress_of(event):
+            on_event(line)
+
+    opened = workspace.open_stack(stack, lambda: None)
+    opened.refresh(
+        preview_only=True,
+        run_program=False,
+        on_event=note,
+        exclude=left_out(context, stack) or None,
+        **workspace.QUIETLY,
+    )
