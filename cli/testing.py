@@ -52,7 +52,7 @@ def parts(folders: tuple[str, ...]) -> list[list[str]]:
     """pytest's arguments for each of its runs, one after the other: what shares the machine, then what is alone."""
     shared = [folder for folder in folders if folder not in ALONE]
     alone = [folder for folder in ALONE if folder in folders or folder.rpartition("/")[0] in folders]
-    beside = ["-n", str(AT_ONCE), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    beside = ["-n", str(AT_ONCE), "--dist", "loadscope", "--no-loadscope-reorder"]
     ignored = [f"--ignore={folder}" for folder in alone]
     return [argv for argv in ([*beside, *ignored, *shared] if shared else [], alone) if argv]
 

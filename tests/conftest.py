@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from cli.testing import BEFORE, tree
 from tests.interrupted import Interrupted
@@ -33,13 +35,23 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[TREE] = tree() if before is None else before
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes run tests side by side, those of a file are in one: they share what they start."""
-    for item in items:
-        file = item.path.relative_to(item.config.rootpath).as_posix()
-        group = next((folder for folder in ONE_AT_A_TIME if file.startswith(folder)), file)
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadScopeScheduling):
+    """Hands each of several processes whole files, or whole folders: their tests share what they start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return share_of(nodeid)
+
+
+def share_of(nodeid: str) -> str:
+    """What goes to one process: the test's file, or its folder where that is to have one file at a time."""
+    file = nodeid.partition("::")[0]
+    return next((folder for folder in ONE_AT_A_TIME if file.startswith(f"{folder}/")), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """For a run of several processes."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from cli.testing import ALONE, FOLDERS, Scope, parts
-from tests.conftest import ONE_AT_A_TIME
+from tests.conftest import ONE_AT_A_TIME, share_of
 from workstation import paths
 
 
@@ -30,10 +35,36 @@ def test_each_folder_that_is_named_is_there(folder: str) -> None:
     assert sorted((paths.repo() / folder).glob("test_*.py"))
 
 
-@pytest.mark.parametrize("folder", ONE_AT_A_TIME)
-def test_files_that_want_the_same_machines_are_in_one_process(request: pytest.FixtureRequest, folder: str) -> None:
-    """As far as this run has collected them: each of their tests is in the folder's group."""
-    found = [item for item in request.session.items if f"/{folder}/" in item.path.as_posix()]
-    assert {mark.args for item in found for mark in item.iter_markers("xdist_group")} <= {(folder,)}
-    own = request.node.get_closest_marker("xdist_group")
-    assert own.args == ("tests/unit/cli/test_testing.py",)
+def test_tests_that_share_what_they_start_go_to_one_process() -> None:
+    """Those of a file always; those of a folder where all its files want the same machines."""
+    one, other = (
+        "tests/integration/clusters/test_cluster.py::test_a",
+        "tests/integration/clusters/test_upgrade.py::test_b",
+    )
+    assert share_of(one) == share_of(other) == "tests/integration/clusters"
+    assert share_of("tests/unit/cli/test_demo.py::test_a[x::y]") == "tests/unit/cli/test_demo.py"
+
+
+def test_a_file_is_never_divided_among_processes(tmp_path: Path) -> None:
+    """By the scheduler of our own, in a run of two processes: each file's tests all say the same process."""
+    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_xdist_make_scheduler\n")
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / f"test_{name}.py").write_text(SAYING)
+    beside = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
+    argv = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", *beside, "."]
+    own = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    subprocess.run(argv, cwd=tmp_path, env={**own, "PYTHONPATH": str(paths.repo())}, check=True)
+    said = [path.name.split(".") for path in (tmp_path / "said").iterdir()]
+    assert len(said) == 4 * 5
+    assert all(len({worker for file, worker, _ in said if file == name}) == 1 for name in {file for file, _, _ in said})
+
+
+SAYING = """
+import pathlib, pytest
+
+@pytest.mark.parametrize("n", range(5))
+def test_that_tells_its_process(n, worker_id):
+    said = pathlib.Path(__file__).parent / "said"
+    said.mkdir(exist_ok=True)
+    (said / f"{pathlib.Path(__file__).stem}.{worker_id}.{n}").touch()
+"""
