@@ -32,8 +32,13 @@ FOLDERS = {
     Scope.LAB: ("tests/integration", "tests/lab"),
     Scope.ALL: ("tests/integration", "tests/unit", "tests/rules", "tests/lab"),
 }
-ALONE = ("tests/integration/failover", "tests/integration/observe", "tests/lab")
-"""What measures times has the machine to itself, after all others have ended."""
+ALONE = (
+    "tests/integration/approval/test_replacement.py",
+    "tests/integration/failover",
+    "tests/integration/observe",
+    "tests/lab",
+)
+"""Folders and files: what measures times has the machine to itself, after all others have ended."""
 AT_ONCE = 3
 """Processes for the others. Those that bring daemons up wait for most of their time, so one more than the smallest
 machine has processors."""
@@ -51,9 +56,9 @@ INCOMPLETE = "the checkout is incomplete: compare it with `git status`"
 def parts(folders: tuple[str, ...]) -> list[list[str]]:
     """pytest's arguments for each of its runs, one after the other: what shares the machine, then what is alone."""
     shared = [folder for folder in folders if folder not in ALONE]
-    alone = [folder for folder in ALONE if folder in folders or folder.rpartition("/")[0] in folders]
+    alone = [path for path in ALONE if any(f"{path}/".startswith(f"{folder}/") for folder in folders)]
     beside = ["-n", str(AT_ONCE), "--dist", "loadscope", "--no-loadscope-reorder"]
-    ignored = [f"--ignore={folder}" for folder in alone]
+    ignored = [f"--ignore={path}" for path in alone]
     return [argv for argv in ([*beside, *ignored, *shared] if shared else [], alone) if argv]
 
 
