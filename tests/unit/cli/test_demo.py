@@ -36,7 +36,7 @@ def test_ctrl_c_lets_a_step_finish_and_tell(number: signal.Signals) -> None:
     argv = [sys.executable, "-c", PARENT, STEP]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=paths.repo(), process_group=0,
-        env={"PYTHONPATH": str(paths.repo()), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(paths.repo()), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "began\n"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from cli.testing import ALONE, FOLDERS, Scope, parts
+from cli.testing import ALONE, FOLDERS, Scope, parts, tree
 from tests.conftest import ONE_AT_A_TIME
 from workstation import paths
 
@@ -37,3 +40,14 @@ def test_files_that_want_the_same_machines_are_in_one_process(request: pytest.Fi
     assert {mark.args for item in found for mark in item.iter_markers("xdist_group")} <= {(folder,)}
     own = request.node.get_closest_marker("xdist_group")
     assert own.args == ("tests/unit/cli/test_testing.py",)
+
+
+def test_a_file_that_git_ignores_is_seen_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytecode and caches that a test leaves behind are what is ignored most."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+    monkeypatch.setattr("cli.testing.paths.repo", lambda: tmp_path)
+    before = tree()
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "left.pyc").write_bytes(b"")
+    assert tree() != before
