@@ -27,10 +27,17 @@ def deploying() -> Iterator[None]:
 
 @contextmanager
 def moving() -> Iterator[None]:
-    """Nothing is deployed meanwhile. Raises `Locked` (8) with the holder's name and start."""
+    """Nothing is deployed meanwhile. Raises `Locked` (8) with the holder's name and start.
+
+    An upgrade takes the engine's lock for one site after the other: the lock that it holds all the time is looked at
+    first, or whoever is about to be refused could hold the other just when it is wanted.
+    """
+    from failover import lock as moves
     from stacks import lock
     from stacks.checkpoints import state_home
 
+    with moves.held(paths.home(), lock.own_command()):
+        pass
     state_home().mkdir(parents=True, exist_ok=True, mode=0o700)
     with lock.held(lock.own_command()):
         yield

@@ -13,6 +13,7 @@ from cli.locks import deploying, moving
 from failover import lock as moves
 from stacks import lock as deployments
 from tests.unit.cli.calling import Call
+from workstation.errors import Locked
 
 
 @pytest.fixture
@@ -71,6 +72,14 @@ def test_no_site_is_taken_away_and_nothing_moved_in_the_middle_of_a_deployment(
     assert done.code == done.document["exit_code"] == 8
     assert f"process {os.getpid()} (`govcloud up`) since" in done.words
     assert not acts
+
+
+def test_a_drill_that_is_refused_never_holds_what_an_upgrade_is_about_to_take(home: Path) -> None:
+    """Between two sites an upgrade holds the lock of what moves, and not the engine's."""
+    with moves.held(home, "upgrade of Kubernetes"):
+        with pytest.raises(Locked, match="upgrade of Kubernetes"), moving():
+            pass
+        assert not (home / "state").exists()
 
 
 def test_each_leaves_the_other_free_when_it_has_ended(home: Path) -> None:
