@@ -15,6 +15,8 @@ from workstation import interpreter, paths
 from workstation.errors import GovcloudError, ObjectiveMissed
 from workstation.progress import duration, say
 
+SEEN_WITHIN_S, LOOK_AGAIN_S = 60.0, 0.5
+"""On a machine that has only just deployed an estate, a single look may miss the primary."""
 GO_ON = "what is finished is kept; run `./govcloud demo` again to go on, or `./govcloud lab down` to remove the lab"
 
 
@@ -40,7 +42,8 @@ def demo(
             code, report = _carry_out(site, as_json, lang)
         took, used_mib = time.monotonic() - start, peak.used_mib()
         if report:
-            emit({**report, "demo": {"seconds": round(took, 1), "memory_peak_mib": used_mib}})
+            which = report.get("demo", {})
+            emit({**report, "demo": {**which, "seconds": round(took, 1), "memory_peak_mib": used_mib}})
         if used_mib is not None:
             say(f"memory: at most {used_mib} MiB less available than before the lab (page cache excluded)")
         if code in (0, ObjectiveMissed.exit_code):
@@ -54,7 +57,8 @@ def demo(
 
 
 def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[str, Any]]:
-    """The steps up to the first that fails; its exit code, and with `as_json` the drill's object.
+    """The steps up to the first that fails; its exit code, and with `as_json` the drill's object, or the error of the
+    step that failed and which one it was.
 
     Each step is a command of its own, so that a person can repeat any of them by hand.
     """
@@ -62,26 +66,49 @@ def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[s
     for number, (words, argv) in enumerate(_steps(site, lang), start=1):
         drill = argv[0] == "drill"
         if drill:
-            argv = [*argv, "--site", site or _site_of_the_primary(), *(["--json"] if as_json else [])]
+            argv = [*argv, "--site", site or _site_of_the_primary()]
         say(f"═ {number}/4 {words}")
-        code, output = run_to_its_end(interpreter.module("cli", *argv), keep=as_json)
+        asked = [*argv, "--json"] if as_json else argv
+        code, output = run_to_its_end(interpreter.module("cli", *asked), keep=as_json)
+        if code and not (drill and code == ObjectiveMissed.exit_code):
+            command = f"./govcloud {' '.join(argv)}"
+            say(f"demo: stopped at step {number} (`{command}`), exit {code}")
+            return code, _failed(number, command, code, output) if as_json else {}
         if drill and output:
             report = json.loads(output)
-        if code and not (drill and code == ObjectiveMissed.exit_code):
-            say(f"demo: stopped at step {number} (`./govcloud {' '.join(argv)}`), exit {code}")
-            return code, report
     return code, report
+
+
+def _failed(number: int, command: str, code: int, output: bytes) -> dict[str, Any]:
+    """The object of a demo that ends early: the step's own, where it could still answer with one, and which it was."""
+    try:
+        own = dict(json.loads(output))
+    except (ValueError, TypeError):
+        own = {}
+    error = {"error": f"step {number} (`{command}`) failed; it has told why", "next_step": GO_ON, "exit_code": code}
+    return {**error, **own, "demo": {"failed_step": number, "command": command}}
 
 
 def _site_of_the_primary() -> str:
     """Losing this one is the hardest: the database must move. Asked of the estate, since nobody stores it."""
+    end = time.monotonic() + SEEN_WITHIN_S
+    while (site := _look_for_the_primary()) is None:
+        if time.monotonic() >= end:
+            why = f"no primary is seen for {duration(SEEN_WITHIN_S)}, so the drill does not begin"
+            raise GovcloudError(why, "see `./govcloud status`")
+        time.sleep(LOOK_AGAIN_S)
+    return site
+
+
+def _look_for_the_primary() -> str | None:
+    """Its site, where this look sees one."""
     argv = interpreter.module("cli", "status", "--json")
     answer = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout
     try:
         members = json.loads(answer)["members"]
-        return str(next(member["site"] for member in members if member["role"] == "primary"))
-    except (ValueError, KeyError, StopIteration):
-        raise GovcloudError("no primary is seen, so the drill does not begin", "see `./govcloud status`") from None
+        return next((str(member["site"]) for member in members if member["role"] == "primary"), None)
+    except (ValueError, KeyError):
+        return None
 
 
 def _steps(site: str | None, lang: Lang) -> list[tuple[str, list[str]]]:

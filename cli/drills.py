@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.locks import moving
 from cli.output import Json, Lang, Language, answers, emit, into_namespace, known, load_estate, need_root
 from workstation import paths
 from workstation.errors import GovcloudError, WrongUse
@@ -117,11 +118,12 @@ def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> Drill
 
     titles = site_titles(estate, lang.value)
 
-    return drills.run(
-        name, estate, site=site, rate_per_s=rate, lang=lang.value, home=paths.home(),
-        machines=wiring.machines(estate), power=wiring.power(estate), observe=wiring.observer(estate),
-        on_event=lambda event: say(f"  {event_text(event, lang.value, titles)}"),
-    )  # fmt: skip
+    with moving():
+        return drills.run(
+            name, estate, site=site, rate_per_s=rate, lang=lang.value, home=paths.home(),
+            machines=wiring.machines(estate), power=wiring.power(estate), observe=wiring.observer(estate),
+            on_event=lambda event: say(f"  {event_text(event, lang.value, titles)}"),
+        )  # fmt: skip
 
 
 def _confirm(lang: Lang) -> None:
@@ -215,7 +217,8 @@ def _verb(verb: str, to: str | None, apply: bool, as_json: bool) -> None:
             return
         plan.require()
         machines, observer = wiring.machines(estate), wiring.observer(estate)
-        moved = acts.carry_out(plan, estate, machines, observer, paths.home(), on_event=say)
+        with moving():
+            moved = acts.carry_out(plan, estate, machines, observer, paths.home(), on_event=say)
         if as_json:
             emit(moved.as_json())
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.locks import deploying
 from cli.output import Json, answers, emit, into_namespace, known, load_estate, need_root
 from workstation.errors import ChangesPending, WrongUse
 from workstation.progress import duration, say
@@ -77,7 +78,8 @@ def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) ->
         estate = prepare(stacks, without)
         from stacks import engine
 
-        done = engine.up(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
+        with deploying():
+            done = engine.up(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
         if as_json:
             emit(done.as_json())
         say(f"up: {done.changes} change(s) in {duration(done.seconds)}")
@@ -107,7 +109,8 @@ def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> N
         if not yes:
             which = ", ".join(stacks or ["all stacks"])
             raise WrongUse(f"destroy ends the management of {which}; data stays", "add --yes to confirm")
-        done = engine.destroy(estate, stacks or (), on_event=say)
+        with deploying():
+            done = engine.destroy(estate, stacks or (), on_event=say)
         if as_json:
             emit(done.as_json())
 

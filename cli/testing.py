@@ -94,6 +94,7 @@ def run_tests(
 
 
 def tree() -> str:
-    """Every file of the checkout that is changed or new, as `git status` has it; empty outside of a repository."""
-    argv = ["git", "status", "--porcelain", "--untracked-files=all"]
+    """Every file of the checkout that is changed or new, as `git status` has it, those included that git is told to
+    ignore; empty outside of a repository."""
+    argv = ["git", "status", "--porcelain", "--untracked-files=all", "--ignored"]
     return subprocess.run(argv, cwd=paths.repo(), capture_output=True, text=True, check=False).stdout

@@ -14,12 +14,14 @@ def run_to_its_end(
 ) -> tuple[int, bytes]:
     """A command's exit code and, where it shall be kept, its standard output.
 
-    On Ctrl-C, or SIGTERM, the command is told once and waited for: it is giving power back, finishing hosts, or
-    taking a lab down, and tells what it has changed. It is in a process group of its own, or a terminal would tell it a
-    second time.
+    On Ctrl-C, SIGTERM, or SIGHUP when the terminal goes, the command is told once and waited for: it is giving power
+    back, finishing hosts, or taking a lab down, and tells what it has changed. It is in a process group of its own, or
+    a terminal would tell it a second time.
     """
     interrupted = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     with tempfile.TemporaryFile() as kept:
         stdout = kept if keep else None
         with subprocess.Popen(

@@ -7,7 +7,7 @@ import getpass
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def held(home: Path, what: str) -> Iterator[None]:
     """Holds the lock of everything that moves the estate. Raises Locked (exit 8) with the holder's name and start."""
     path = home / "drills" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    with path.open("ab", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -29,8 +29,8 @@ def held(home: Path, what: str) -> Iterator[None]:
         file.truncate(0)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         holder = {"what": what, "pid": os.getpid(), "user": _user(), "host": os.uname().nodename, "since": started}
-        file.write(json.dumps(holder))
-        file.flush()
+        with suppress(OSError):  # on a full disk it is held all the same
+            file.write(json.dumps(holder).encode())
         try:
             yield
         finally:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 def say(text: str) -> None:
-    """One line for the operator."""
-    print(text, file=sys.stderr, flush=True)
+    """One line for the operator. Where the terminal or the reader has gone, the work goes on without being told."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

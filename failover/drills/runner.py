@@ -177,19 +177,21 @@ def _finish(stage: Stage, name: str, started: float, folder: Path, lang: str) ->
 
 @contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Within it SIGTERM does what Ctrl-C does; only the main thread can have it so."""
+    """Within it SIGTERM does what Ctrl-C does, and so does SIGHUP, which comes when the operator's terminal or SSH
+    session goes; only the main thread can have it so."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    with _handler(signal.SIGTERM, interrupt):
+    with _handler(signal.SIGTERM, interrupt), _handler(signal.SIGHUP, interrupt):
         yield
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Within it Ctrl-C and SIGTERM are ignored: power is being given back."""
-    with _handler(signal.SIGTERM, signal.SIG_IGN), _handler(signal.SIGINT, signal.SIG_IGN):
+    """Within it Ctrl-C, SIGTERM and SIGHUP are ignored: power is being given back."""
+    ignore = signal.SIG_IGN
+    with _handler(signal.SIGTERM, ignore), _handler(signal.SIGHUP, ignore), _handler(signal.SIGINT, ignore):
         yield
 
 
@@ -197,7 +199,8 @@ def _undisturbed() -> Iterator[None]:
 def _handler(
     number: signal.Signals, handler: Callable[[int, FrameType | None], None] | signal.Handlers
 ) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
+    nohup = number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+    if nohup or threading.current_thread() is not threading.main_thread():
         yield
         return
     old = signal.signal(number, handler)

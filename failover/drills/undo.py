@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from failover.journal import Journal, Undo
@@ -26,18 +27,20 @@ def stop_applicant_of(applicant: RemoteApplicant) -> Undo:
 
 
 def take_back(journal: Journal, hands: Hands, tell: Callable[[Undo], None]) -> tuple[Undo, ...]:
-    """Takes back everything that the journal has open, the latest first; each is told before it is done. All are tried;
-    then the first failure is raised, and what failed stays open for the next run."""
-    failures: list[GovcloudError] = []
+    """Takes back everything that the journal has open, the latest first; each is told before it is done. All are tried,
+    whatever becomes of the others; then the first failure is raised, and what failed stays open for the next run. That
+    nobody can be told any more, as when the operator's terminal has gone, keeps no site dark."""
+    failures: list[Exception] = []
     done = []
     for undo in journal.open_undos():
-        tell(undo)
+        with suppress(Exception):
+            tell(undo)
         try:
             _do(undo, hands)
-        except GovcloudError as error:
+            journal.note("undone", "restore", undo=undo)
+        except Exception as error:
             failures.append(error)
             continue
-        journal.note("undone", "restore", undo=undo)
         done.append(undo)
     if failures:
         raise failures[0]

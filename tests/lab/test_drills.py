@@ -19,6 +19,11 @@ pytestmark = pytest.mark.lab
 
 LONGEST_OUTAGE_S = 40
 """The objective of the estate: Patroni's time to live of 20 s, and as much again."""
+LONGEST_READ_OUTAGE_S = 10
+"""Reads need no primary, only a way to a city that lives. That their objective of 2 s is missed tells the drill; beyond
+this they did not move by themselves."""
+LONGEST_START_S = 60
+"""From the power's return until the city's own pods answer."""
 
 
 @pytest.fixture
@@ -39,10 +44,12 @@ def test_a_site_is_lost_and_regained_with_no_acknowledged_row_lost(hosts: Hosts,
     assert measured["acknowledged"] > 500
     assert measured["write_outage_s"] <= LONGEST_OUTAGE_S
     missed = {reason["code"] for reason in report["reasons"]}
+    assert measured["read_outage_s"] <= LONGEST_READ_OUTAGE_S
     assert ("read_outage" in missed) == (measured["read_outage_s"] > report["objectives"]["read_outage_s"])
     assert measured["recovery_s"] is not None, report["remaining"]
     told = any(line["event"] == f"the pods of {site} serve again" for line in report["timeline"])
     assert told == (measured["pods_serving_s"] is not None)
+    assert (measured["pods_serving_s"] or 0) <= LONGEST_START_S
     assert report["verdict"] in ("pass", "objective-missed"), report["reasons"]
     page = Path(report["report"])
     assert page.is_file()
@@ -50,10 +57,25 @@ def test_a_site_is_lost_and_regained_with_no_acknowledged_row_lost(hosts: Hosts,
     assert json.loads((page.parent / "report.json").read_text(encoding="utf-8"))["id"] == report["id"]
 
 
-def rows_of(hosts: Hosts) -> str:
-    """The database's rows, as the drill reads them."""
+def rows_of(hosts: Hosts, before: str = "", after: str = "") -> str:
+    """The database's rows, as the drill reads them, between two pieces of SQL of the same session."""
     argv = hosts.lab.shell_argv(primary(), ROWS_ARGV)
-    return subprocess.run(argv, input=ROWS, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(
+        argv, input=f"{before}{ROWS};{after}", capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+DOUBLE = """
+BEGIN;
+SET LOCAL session_replication_role = replica;
+ALTER TABLE approval.application DROP CONSTRAINT application_key_key;
+DROP INDEX approval.application_one_case;
+CREATE TEMPORARY TABLE twice AS SELECT * FROM approval.application WHERE key = '{key}';
+UPDATE twice SET id = -id;
+INSERT INTO approval.application OVERRIDING SYSTEM VALUE SELECT * FROM twice;
+"""
+"""A transaction in which one key has two rows, for nothing else than its end keeps them apart: what it drops is back as
+soon as the session ends, however it ends."""
 
 
 def test_a_row_deleted_and_a_row_doubled_behind_the_ledgers_back_are_found(hosts: Hosts) -> None:
@@ -81,10 +103,10 @@ def test_a_row_deleted_and_a_row_doubled_behind_the_ledgers_back_are_found(hosts
         assert [v.key for v in compare(ledger, parse_rows(rows_of(hosts))).lost] == [key]
     finally:
         hosts.run(host, *sql, mend)
-    again = rows_of(hosts)
-    assert not compare(ledger, parse_rows(again)).lost
-    doubled = again + next(line for line in again.splitlines() if line.startswith(key)) + "\n"
-    assert [v.key for v in compare(ledger, parse_rows(doubled)).duplicated] == [key]
+    assert not compare(ledger, parse_rows(rows_of(hosts))).lost
+    doubled = parse_rows(rows_of(hosts, DOUBLE.format(key=key), "ROLLBACK;"))
+    assert [v.key for v in compare(ledger, doubled).duplicated] == [key]
+    assert compare(ledger, parse_rows(rows_of(hosts))).clean
 
 
 def test_the_primary_moves_as_planned(hosts: Hosts) -> None:

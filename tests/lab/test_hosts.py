@@ -45,6 +45,9 @@ UNITS = {
     "futian-data1": ("etcd", "patroni", "nftables"),
     "futian-ops1": ("etcd", "prometheus", "prometheus-blackbox-exporter"),
     "shaoguan-data1": ("etcd", "patroni"),
+    "internet-edge1": ("frr", "systemd-networkd"),
+    "province-cloud1": ("systemd-networkd",),
+    "citizen1": ("systemd-networkd",),
 }
 
 
@@ -54,6 +57,27 @@ def test_unit_runs_and_starts_at_boot(host_of: object, name: str, unit: str) -> 
     service = host_of(name).service(unit)  # type: ignore[operator]
     assert service.is_enabled
     assert service.is_running
+
+
+@pytest.mark.parametrize(
+    ("name", "forwards"), [("internet-edge1", 1), ("province-cloud1", 0), ("citizen1", 0), ("bureau1", 0)]
+)
+def test_only_a_peers_router_forwards(host_of: object, name: str, forwards: int) -> None:
+    """The others imitate a single machine: a second way out would hide what the border does."""
+    host: Host = host_of(name)  # type: ignore[operator]
+    assert host.sysctl("net.ipv4.ip_forward") == forwards
+    assert host.sysctl("net.ipv6.conf.all.forwarding") == forwards
+
+
+@pytest.mark.parametrize("name", ["citizen1", "bureau1"])
+def test_a_vantage_can_measure_and_has_one_way_to_the_service(host_of: object, lab: Lab, name: str) -> None:
+    """The applicant's library is there, and its network's router leads to the service in both families."""
+    host: Host = host_of(name)  # type: ignore[operator]
+    assert host.run("/usr/bin/python3 -c 'import aiohttp'").rc == 0
+    gateway, service = plan(lab.estate).hosts[name].lan.gateway, plan(lab.estate).anycast["approval"]
+    assert gateway is not None
+    assert f" via {gateway.ipv4} " in host.run(f"ip -4 route get {service.ipv4}").stdout
+    assert f" via {gateway.ipv6} " in host.run(f"ip -6 route get {service.ipv6}").stdout
 
 
 LISTENING = {

@@ -284,8 +284,8 @@ def test_the_database_takes_no_connection_without_tls(asked: Hosts) -> None:
     assert "no pg_hba.conf entry" in said or "no encryption" in said, said
 
 
-ELSEWHERE = "198.18.77.1"
-"""Of the range for benchmarks: nobody's, so that every router would send it on by its default route."""
+ELSEWHERE = {socket.AF_INET: "198.18.77.1", socket.AF_INET6: "2001:2::77"}
+"""Of the ranges for benchmarks: nobody's, so that every router would send it on by its default route."""
 
 
 def test_connections_that_begin_while_a_neighbour_is_looked_for_stay_at_one_site(asked: Hosts) -> None:
@@ -317,12 +317,13 @@ def test_no_route_goes_by_an_address_that_only_data_keeps_alive(asked: Hosts, ho
     assert "via fe80:" not in routes
 
 
-def test_no_packet_for_elsewhere_is_seen_on_the_hosts_own_interfaces(lab: Lab) -> None:
+@pytest.mark.parametrize("family", ELSEWHERE, ids=lambda family: family.name)
+def test_no_packet_for_elsewhere_is_seen_on_the_hosts_own_interfaces(lab: Lab, family: socket.AddressFamily) -> None:
     """Every machine, and the operator's namespace, tries to reach what is outside."""
-    address = socket.inet_aton(ELSEWHERE)
+    address = socket.inet_pton(family, ELSEWHERE[family])
     everywhere = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
     with everywhere, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        ping = ["ping", "-c1", "-W1", ELSEWHERE]
+        ping = ["ping", "-c1", "-W1", ELSEWHERE[family]]
         tries = [lab.shell_argv(machine.name, ping) for machine in lab.topology.machines]
         tries.append([*namespace.enter_argv(), *ping])
         pings = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for argv in tries]

@@ -84,8 +84,12 @@ def test_an_estate_that_is_not_steady_is_refused_and_nothing_is_touched(world: W
     assert not world.units
 
 
-def test_ctrl_c_in_the_dark_gives_the_power_back_and_tells_it(world: World, tmp_path: Path) -> None:
-    world.on_off = lambda: os.kill(os.getpid(), signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_ctrl_c_in_the_dark_gives_the_power_back_and_tells_it(
+    world: World, tmp_path: Path, number: signal.Signals
+) -> None:
+    """So does whoever ends the run, and a terminal or an SSH session that goes."""
+    world.on_off = lambda: os.kill(os.getpid(), number)
     told: list[Event] = []
     with pytest.raises(RolledBack, match="power on futian") as caught:
         run(world, tmp_path / "home", on_event=told.append)

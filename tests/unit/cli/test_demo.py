@@ -13,6 +13,7 @@ import pytest
 from cli import demo
 from tests.unit.cli.calling import Call
 from workstation import paths
+from workstation.errors import GovcloudError
 
 STEP = """
 import signal, sys, time
@@ -29,13 +30,13 @@ signal.pause()
 PARENT = "import sys; from cli.waiting import run_to_its_end as run; run([sys.executable, '-c', sys.argv[1]])"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_ctrl_c_lets_a_step_finish_and_tell(number: signal.Signals) -> None:
     """A drill that is killed while it gives the power back would leave a dark site."""
     argv = [sys.executable, "-c", PARENT, STEP]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=paths.repo(), process_group=0,
-        env={"PYTHONPATH": str(paths.repo()), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(paths.repo()), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "began\n"
@@ -68,6 +69,7 @@ def test_a_missed_objective_is_a_finished_demo_with_exit_5(call: Call, steps: li
     assert "an objective was missed" in done.words
     assert [step.split()[0] for step in steps] == ["setup", "lab", "up", "drill"]
     assert "--site nanshan" in steps[-1]
+    assert all(step.endswith("--json") for step in steps), "so that one that fails tells its error as an object"
 
 
 def test_a_step_that_fails_ends_the_demo_with_its_exit_code(
@@ -79,6 +81,57 @@ def test_a_step_that_fails_ends_the_demo_with_its_exit_code(
     assert done.code == 1
     assert "stopped at step 2 (`./govcloud lab up`)" in done.words
     assert done.output == ""
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        (b'{"error": "no memory", "next_step": "add some", "exit_code": 1}', "no memory"),
+        (b"", "lab up"),
+        (b"{", "lab up"),
+    ],
+)
+def test_a_step_that_fails_is_one_object_with_the_step_and_its_error(
+    call: Call, monkeypatch: pytest.MonkeyPatch, output: bytes, error: str
+) -> None:
+    """Also where the step was killed and has not answered."""
+    monkeypatch.setattr(demo, "run_to_its_end", lambda argv, keep: (1, output) if argv[4] == "lab" else (0, b"{}"))
+    done = call("demo", "--site", "futian", "--json")
+    assert done.code == done.document["exit_code"] == 1
+    assert error in done.document["error"]
+    assert done.document["next_step"]
+    assert done.document["demo"]["failed_step"] == 2
+    assert done.document["demo"]["command"] == "./govcloud lab up"
+
+
+MEMBERS = {"members": [{"site": "futian", "role": "sync-standby"}, {"site": "nanshan", "role": "primary"}]}
+NOBODY = {"members": [{"site": "futian", "role": "sync-standby"}]}
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What `status` answers, look by look; the last for ever. Waiting takes no time."""
+    answers: list[bytes] = []
+    now = [0.0]
+
+    def look(argv: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(argv, 0, answers.pop(0) if len(answers) > 1 else answers[0])
+
+    monkeypatch.setattr(demo.subprocess, "run", look)
+    monkeypatch.setattr(demo.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    monkeypatch.setattr(demo.time, "monotonic", lambda: now[0])
+    return answers
+
+
+def test_a_look_that_sees_no_primary_is_taken_again(looks: list[bytes]) -> None:
+    looks += [b"", b'{"error": "busy"}', json.dumps(NOBODY).encode(), json.dumps(MEMBERS).encode()]
+    assert demo._site_of_the_primary() == "nanshan"
+
+
+def test_a_drill_does_not_begin_where_no_primary_is_seen_for_a_minute(looks: list[bytes]) -> None:
+    looks += [json.dumps(NOBODY).encode()]
+    with pytest.raises(GovcloudError, match="no primary is seen for 60 s"):
+        demo._site_of_the_primary()
 
 
 def test_ctrl_c_in_a_step_is_130_with_what_is_kept_and_how_to_go_on(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 
-from workstation.progress import duration, step
+from workstation.progress import duration, say, step
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,13 @@ def test_a_step_that_ends_early_says_so(
     with pytest.raises(error), step("bake the image"):
         raise error
     assert capsys.readouterr().err.splitlines()[-1] == f"  bake the image: {word} after 0.0 s"
+
+
+def test_a_reader_that_has_gone_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(os.dup(writer), "w", buffering=1) as gone:
+        monkeypatch.setattr(sys, "stderr", gone)
+        say("power on futian")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), gone.fileno())  # what is still unwritten has somewhere to go
+    os.close(writer)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.testing import ALONE, FOLDERS, Scope, parts
+from cli.testing import ALONE, FOLDERS, Scope, parts, tree
 from tests.conftest import ONE_AT_A_TIME, share_of
 from workstation import paths
 
@@ -69,3 +69,14 @@ def test_that_tells_its_process(n, worker_id):
     said.mkdir(exist_ok=True)
     (said / f"{pathlib.Path(__file__).stem}.{worker_id}.{n}").touch()
 """
+
+
+def test_a_file_that_git_ignores_is_seen_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytecode and caches that a test leaves behind are what is ignored most."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+    monkeypatch.setattr("cli.testing.paths.repo", lambda: tmp_path)
+    before = tree()
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "left.pyc").write_bytes(b"")
+    assert tree() != before

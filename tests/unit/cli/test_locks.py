@@ -1,0 +1,98 @@
+"""What deploys the estate and what moves it keep off each other, whichever began."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cli.locks import deploying, moving
+from failover import lock as moves
+from stacks import lock as deployments
+from tests.unit.cli.calling import Call
+from workstation.errors import Locked
+
+
+@pytest.fixture
+def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Commands that would begin, on an estate of paper."""
+    begun: list[str] = []
+
+    def act(name: str) -> Any:
+        return lambda *arguments, **options: begun.append(name)
+
+    for module in ("stacks", "drills"):
+        monkeypatch.setattr(f"cli.{module}.into_namespace", lambda estate: None)
+        monkeypatch.setattr(f"cli.{module}.need_root", lambda what: None)
+    monkeypatch.setattr("cli.stacks.images", lambda estate, stacks: ())
+    monkeypatch.setattr("stacks.engine.up", act("up"))
+    monkeypatch.setattr("stacks.engine.destroy", act("destroy"))
+    monkeypatch.setattr("failover.drills.run", act("drill"))
+    monkeypatch.setattr("failover.switchover.carry_out", act("move"))
+    for part in ("machines", "power"):
+        monkeypatch.setattr(f"cli.wiring.{part}", lambda estate: None)
+    monkeypatch.setattr("cli.wiring.observer", lambda estate: SimpleNamespace(snapshot=lambda: None))
+    plan = SimpleNamespace(require=lambda: None)
+    monkeypatch.setattr("failover.plans.plan", lambda estate, seen, intent: plan)
+    return begun
+
+
+@pytest.mark.parametrize("words", [["up"], ["up", "futian"], ["destroy", "--yes"]], ids=" ".join)
+def test_nothing_is_deployed_in_the_middle_of_a_drill(
+    call: Call, acts: list[str], home: Path, words: list[str]
+) -> None:
+    """Exit 8 names the drill; what it holds is what an upgrade and a switchover hold too."""
+    with moves.held(home, "drill site-loss at futian"):
+        done = call(*words, "--json")
+    assert done.code == done.document["exit_code"] == 8
+    assert f"drill site-loss at futian, process {os.getpid()}" in done.words
+    assert not acts
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["drill", "run", "site-loss", "--yes"],
+        ["switchover", "--to", "nanshan", "--apply"],
+        ["failover", "--to", "nanshan", "--apply"],
+        ["failback", "--to", "futian", "--apply"],
+    ],
+    ids=" ".join,
+)
+def test_no_site_is_taken_away_and_nothing_moved_in_the_middle_of_a_deployment(
+    call: Call, acts: list[str], home: Path, words: list[str]
+) -> None:
+    """Also while only the processes of a deployment that was killed are at it: these hold the engine's lock alone."""
+    (home / "state").mkdir(parents=True)
+    with deployments.held("govcloud up"):
+        done = call(*words, "--json")
+    assert done.code == done.document["exit_code"] == 8
+    assert f"process {os.getpid()} (`govcloud up`) since" in done.words
+    assert not acts
+
+
+def test_a_drill_that_is_refused_never_holds_what_an_upgrade_is_about_to_take(home: Path) -> None:
+    """Between two sites an upgrade holds the lock of what moves, and not the engine's."""
+    with moves.held(home, "upgrade of Kubernetes"):
+        with pytest.raises(Locked, match="upgrade of Kubernetes"), moving():
+            pass
+        assert not (home / "state").exists()
+
+
+def test_each_leaves_the_other_free_when_it_has_ended(home: Path) -> None:
+    """And neither takes the lock that its own engine or run is about to take."""
+    with deploying(), deployments_lock(home):
+        pass
+    with moving(), moves.held(home, "drill site-loss at futian"):
+        pass
+    with deploying():
+        pass
+
+
+def deployments_lock(home: Path) -> Any:
+    """As the engine takes it."""
+    (home / "state").mkdir(parents=True, exist_ok=True)
+    return deployments.held("govcloud up")
