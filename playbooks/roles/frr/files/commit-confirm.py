@@ -26,7 +26,7 @@ POLL_S = 0.5
 
 
 def sessions():
-    """State of each configured BGP session by neighbour, e.g. {"10.64.128.3": "Established"}."""
+    """State of each BGP session by neighbour, e.g. {"10.64.128.3": "Established"}; none while bgpd does not answer."""
     found = {}
     for family in ("ipv4", "ipv6"):
         done = subprocess.run(
@@ -42,11 +42,15 @@ def sessions():
     return found
 
 
-def missing(before, now):
+def configured(text):
+    """Neighbours that a configuration names. The daemon is not asked: one that is dead or still starting names none."""
+    words = (line.split() for line in text.splitlines())
+    return {line[1] for line in words if line[:1] == ["neighbor"] and line[2:3] == ["remote-as"]}
+
+
+def missing(before, now, wanted):
     """Neighbours that were up, are still configured and are not up. A neighbour that was taken out is no loss."""
-    return sorted(
-        a for a, state in before.items() if state == "Established" and now.get(a, "Established") != "Established"
-    )
+    return sorted(a for a, state in before.items() if state == "Established" and a in wanted and now.get(a) != state)
 
 
 def arm():
@@ -65,11 +69,11 @@ def confirm():
     if not KEPT.exists():
         return
     before = json.loads(SESSIONS.read_text())
-    deadline = time.monotonic() + CONFIRM_S
-    lost = missing(before, sessions())
+    wanted, deadline = configured(CONFIG.read_text()), time.monotonic() + CONFIRM_S
+    lost = missing(before, sessions(), wanted)
     while lost and time.monotonic() < deadline:
         time.sleep(POLL_S)
-        lost = missing(before, sessions())
+        lost = missing(before, sessions(), wanted)
     if lost:
         revert()
         sys.exit(
