@@ -499,7 +499,18 @@ def complete(role):
 
 
 def answer(request):
-    """The whole request. `compare` answers `differences`, `apply` `changes` and `guarded`, `installed` the hashes."""
+    """The whole request. `compare` answers `differences`, `apply` `changes` and `guarded`, `installed` the hashes.
+
+    A full or broken disk is a `Failed` too: the operator gets path and reason, and no traceback.
+    """
+    try:
+        return answered(request)
+    except OSError as error:
+        raise Failed(f"{error.filename or 'a file of the host'}: {error.strerror or error}") from error
+
+
+def answered(request):
+    """As `answer`, with the system's own errors."""
     host = Host(request.get("root") or "/")
     roles = [complete(role) for role in request.get("roles", ())]
     if request["mode"] == "installed":

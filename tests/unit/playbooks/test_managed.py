@@ -81,6 +81,14 @@ def test_a_file_that_its_check_refuses_is_not_installed(managed: ModuleType, tmp
     assert [path.name for path in (tmp_path / "etc").iterdir()] == ["c.conf"]
 
 
+def test_what_the_system_refuses_is_told_with_path_and_reason(managed: ModuleType, tmp_path: Path) -> None:
+    """Here a file stands where a folder has to be; a full or read-only disk is told the same way."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/d").write_text("in the way")
+    with pytest.raises(managed.Failed, match=r"etc/d.*: (Not a directory|File exists)"):
+        ask(managed, tmp_path, "apply", role(file("/etc/d/d.conf", "x\n")))
+
+
 def test_a_failed_apply_leaves_a_note_that_the_unit_still_has_to_follow(managed: ModuleType, tmp_path: Path) -> None:
     """A file is written, the next one fails: the unit of the first is restarted by the next apply."""
     first = file("/etc/d.conf", "x\n", notify=["restart:d.service"])
