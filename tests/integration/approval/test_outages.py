@@ -9,6 +9,7 @@ import pytest
 from tests.waiting import until
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'approval-write'"
+OFFICER = ("--officer", "1042")
 PULSE_AGE = "SELECT extract(epoch FROM clock_timestamp() - max(at))::float FROM approval.pulse"
 
 
@@ -66,6 +67,23 @@ def test_a_cancelled_wait_for_the_copy_is_unknown_and_its_replay_is_not_confirme
     for repeat in (body, {**body, "employer": "深圳市另一家有限公司"}):
         again = service.apply(repeat, key)
         assert (again.status_code, again.json()["code"]) == (503, "commit_unknown"), "confirmed what no copy has"
+
+
+def test_an_officers_act_whose_wait_was_cancelled_is_not_told_as_done(primary, service, next_person, run_tool, request):
+    """It is committed at one site; the officer hears that nobody knows of a second one."""
+    until("something to purge", lambda: service.apply(next_person()).status_code == 201, 20)
+    request.getfixturevalue("unreachable_copy")
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = 'approval_owner'"
+    with ThreadPoolExecutor(1) as thread:
+        pending = thread.submit(
+            run_tool, "casework", "purge-synthetic", "--dsn", primary.dsn("approval_owner"), *OFFICER
+        )
+        until("the commit waits", lambda: primary.sql(waiting) != [], 20)
+        primary.sql(f"SELECT pg_cancel_backend(pid) FROM ({waiting}) AS w")
+        done = pending.result()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "not known whether a second site has it" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.usefixtures("unreachable_copy")
