@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import signal
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """The checkout's state, as it was before the first of several runs."""
     before = os.environ.get(BEFORE)
     session.config.stash[TREE] = tree() if before is None else before
+
+
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP means what it means to an operator, also where the tests were begun by `nohup`, which has it ignored."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, former)
 
 
 class ByFile(LoadScopeScheduling):

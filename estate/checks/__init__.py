@@ -27,6 +27,7 @@ IDENTITIES: tuple[Rule, ...] = (
     references.fitting_kinds,
     references.router_at_every_place,
     references.owners,
+    references.shipped,
     references.link_ends,
     references.vantages,
     references.placements,
@@ -65,7 +66,11 @@ RULES: tuple[Rule, ...] = (
     gateways.reachable_backends,
     gateways.gateways_on_clusters,
 )
-COMPUTED: tuple[Rule, ...] = (prefixes.large_enough, prefixes.unique_addresses)
+COMPUTED: tuple[Rule, ...] = (
+    prefixes.large_enough,
+    prefixes.unique_addresses,
+    prefixes.management_of_its_own,
+)
 """Rules over the computed address plan. They need known references, so they wait until `IDENTITIES` hold."""
 
 ADVICE: tuple[Rule, ...] = (names.advice, prefixes.advice)

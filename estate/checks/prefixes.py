@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import combinations
 
 from estate.addressing import AddressError, AddressPlan, plan, shortfalls
@@ -22,9 +22,15 @@ DOCUMENTATION = tuple(
 
 
 def usable_prefixes(estate: Estate) -> Breaches:
-    """No loopback, link-local, multicast or unspecified range: nothing there can be routed."""
+    """No loopback, link-local, multicast, reserved or unspecified range: nothing there can be routed."""
     for key, prefix in _declared(estate):
-        if prefix.is_loopback or prefix.is_link_local or prefix.is_multicast or prefix.is_unspecified:
+        if (
+            prefix.is_loopback
+            or prefix.is_link_local
+            or prefix.is_multicast
+            or prefix.is_unspecified
+            or prefix.is_reserved
+        ):
             yield Breach(key=key, value=str(prefix), message="cannot be routed; take an assigned or private prefix")
         elif prefix.prefixlen < 8:
             yield Breach(key=key, value=str(prefix), message="is wider than a /8; enter only what is really assigned")
@@ -64,6 +70,29 @@ def unique_addresses(estate: Estate) -> Breaches:
             way_out = f"computed for {owner}, is the address of {owners[address]} too; give the host another number"
             yield Breach(key=at(estate, "hosts", host, "number"), value=address, message=way_out)
         owners.setdefault(address, owner)
+
+
+def management_of_its_own(estate: Estate) -> Breaches:
+    """Where a host is declared to be reached no other is, or it would be configured as that other one."""
+    if shortfalls(estate):
+        return
+    computed = plan(estate)
+    taken = {str(computed.operator.ipv4.ip): "the operator"}
+    for owner, address in addresses_of(computed):
+        name, interface = owner.split(" ")
+        if interface != computed.hosts[name].management.name or not estate.host(name).platform.address:
+            taken.setdefault(address, name)
+    for host in estate.hosts:
+        declared = host.platform.address
+        if declared is None:
+            continue
+        key, given = at(estate, "hosts", host.name, "platform.address"), ip_address(declared)
+        if given.is_unspecified or given.is_multicast or given.is_loopback or given.is_reserved:
+            way_out = "is no machine's address; enter the one where its SSH answers"
+            yield Breach(key=key, value=declared, message=way_out)
+        elif taken.get(declared, host.name) != host.name:
+            way_out = f"is an address of {taken[declared]}; enter the host's own management address"
+            yield Breach(key=key, value=declared, message=way_out)
 
 
 def addresses_of(computed: AddressPlan) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,8 @@ from estate.addressing import is_router
 from estate.checks.breach import Breach, Breaches, nth
 from estate.model import Estate, Host, Kind
 
+SHIPPED = ("approval",)
+"""The workloads that the platform ships, each a folder of `services/`: it can deploy no others yet."""
 OWN_KINDS = (Kind.EDGE, Kind.KUBE, Kind.DATA, Kind.OPS)
 
 
@@ -120,6 +122,13 @@ def owners(estate: Estate) -> Breaches:
     for index, service in enumerate(estate.services):
         if service.bureau not in known:
             yield _unknown(nth("services", index, service.name, "bureau"), service.bureau, "bureau", known)
+
+
+def shipped(estate: Estate) -> Breaches:
+    """Every service is a workload that the platform ships: another name would be declared and never run."""
+    for index, service in enumerate(estate.services):
+        if service.name not in SHIPPED:
+            yield _unknown(nth("services", index, service.name, "name"), service.name, "workload", list(SHIPPED))
 
 
 def management_addresses(estate: Estate) -> Breaches:

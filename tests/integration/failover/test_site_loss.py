@@ -84,6 +84,7 @@ def test_an_estate_that_is_not_steady_is_refused_and_nothing_is_touched(world: W
     assert not world.units
 
 
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_ctrl_c_in_the_dark_gives_the_power_back_and_tells_it(
     world: World, tmp_path: Path, number: signal.Signals

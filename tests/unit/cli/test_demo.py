@@ -30,6 +30,7 @@ signal.pause()
 PARENT = "import sys; from cli.waiting import run_to_its_end as run; run([sys.executable, '-c', sys.argv[1]])"
 
 
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_ctrl_c_lets_a_step_finish_and_tell(number: signal.Signals) -> None:
     """A drill that is killed while it gives the power back would leave a dark site."""

@@ -10,8 +10,10 @@ import pytest
 
 from estate import versions
 from estate.checks import RULES, check
+from estate.checks.references import SHIPPED
 from estate.loader import parse
 from tests.unit.estate.documents import Document, Refused, named
+from workstation import paths
 
 Spoil = Callable[[Document], object]
 
@@ -120,6 +122,12 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a vote without a disk", put("hosts", "futian-ops1", disk=None), "hosts[3](futian-ops1).disk", "", "add `disk:"),
     ("a disk over the system", put("hosts", "futian-ops1", disk={"size_mib": 512, "mount": "/etc"}), "hosts[3](futian-ops1).disk.mount", "/etc", "below /srv"),
     ("a management address that is none", put("hosts", "futian-ops1", platform={"address": "10.0.0.999"}), "hosts[3](futian-ops1).platform.address", "'10.0.0.999'", "correct it"),
+    ("a management address of another host", put("hosts", "futian-ops1", platform={"address": "10.127.0.12"}), "hosts[3](futian-ops1).platform.address", "10.127.0.12", "is an address of futian-kube1"),
+    ("a management address of the operator", put("hosts", "futian-ops1", platform={"address": "10.127.0.1"}), "hosts[3](futian-ops1).platform.address", "10.127.0.1", "the operator"),
+    ("a management address on a site's segment", put("hosts", "futian-ops1", platform={"address": "10.64.1.11"}), "hosts[3](futian-ops1).platform.address", "10.64.1.11", "is an address of futian-kube1"),
+    ("a management address of no machine", put("hosts", "futian-ops1", platform={"address": "0.0.0.0"}), "hosts[3](futian-ops1).platform.address", "0.0.0.0", "where its SSH answers"),
+    ("a service that nobody ships", put("services", "approval", name="tea"), "services[0](tea).name", "tea", "known: approval"),
+    ("a reserved range", network("management", ipv4="240.0.0.0/20"), "networks.management.ipv4", "240.0.0.0/20", "cannot be routed"),
     ("both city links on one path", both_city_links_on_one_path, "links[1](city-b).path", "metro-north", "another path"),
     ("cities without a direct link", without("links", "city-a", "city-b"), "sites[0](futian)", "futian", "add two"),
     ("the remote site on one path", put("links", "ns-sg", path="trunk-east"), "links[2](ft-sg).path", "trunk-east", "another path"),
@@ -212,6 +220,11 @@ def test_is_refused_with_key_value_and_way_out(
     found = [p for p in problems if p.key == key and way_out in p.message]
     assert found, "\n".join(map(str, problems))
     assert found[0].value == value
+
+
+def test_what_the_platform_ships_lies_in_its_folder() -> None:
+    """A workload that is added there is entered in the rule too."""
+    assert sorted(SHIPPED) == sorted(path.parent.name for path in (paths.repo() / "services").glob("*/pyproject.toml"))
 
 
 def test_the_projects_own_estate_keeps_every_rule() -> None:
