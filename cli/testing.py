@@ -42,7 +42,7 @@ ALONE = (
 AT_ONCE = 3
 """Processes for the others. Those that bring daemons up wait for most of their time, so one more than the smallest
 machine has processors."""
-TAKES = {Scope.UNIT: "a minute", Scope.RULES: "a minute", Scope.LAB: "35 minutes", Scope.ALL: "35 minutes"}
+TAKES = {Scope.UNIT: "a minute", Scope.RULES: "a minute", Scope.LAB: "45 minutes", Scope.ALL: "45 minutes"}
 
 
 BEFORE = "GOVCLOUD_TESTS_TREE"
