@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playbooks import pki
 from stacks import checkpoints, images, state, workspace
-from stacks.programs import DATA, WITHOUT_SECRETS, Context
+from stacks.programs import DATA, PLATFORM, WITHOUT_SECRETS, Context
 from stacks.resources import CERTIFICATE
 from workstation import paths
 
@@ -55,7 +55,8 @@ def fingerprint(context: Context, stack: str) -> str:
         "built": sorted(context.built),
         "secrets": secrets,
         "images": images.as_plain(image for _, image in sorted(context.images.items())),
-        "clusters": sorted(context.clusters),
+        # Asked for by the platform alone. The sites' stacks, side by side, bring clusters up while others are noted.
+        "clusters": sorted(context.clusters) if stack == PLATFORM else [],
     }
     total = hashlib.sha256(json.dumps(declared, sort_keys=True).encode())
     for path in _files(stack):

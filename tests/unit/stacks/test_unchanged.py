@@ -28,7 +28,6 @@ OTHERS: dict[str, Context] = {
     "instance": replace(CONTEXT, instance="lab-2"),
     "key": replace(CONTEXT, operator_keys=("ssh-ed25519 B",)),
     "image": replace(CONTEXT, images={"approval": IMAGE}),
-    "cluster": replace(CONTEXT, clusters=frozenset({"futian"})),
     "built": replace(CONTEXT, built=frozenset({"futian-kube1"})),
     "a site that is left out": replace(CONTEXT, without=frozenset({"nanshan"})),
 }
@@ -103,6 +102,15 @@ def test_a_stack_without_secrets_stands_also_after_they_were_made() -> None:
     unchanged.note(replace(CONTEXT, secrets_exist=False), "network")
     checkpoint("data", manifest={"time": "2026-01-01T00:00:00Z"})
     assert unchanged.stands(CONTEXT, "network")
+
+
+@pytest.mark.parametrize(("stack", "stands"), [("network", True), (STACK, True), ("platform", False)])
+def test_a_cluster_that_has_come_up_since_is_the_platforms_affair_alone(stack: str, stands: bool) -> None:
+    """Sites are built side by side: one is noted while another's cluster comes up, and is unchanged all the same."""
+    checkpoint(stack)
+    (workspace.engine_home() / stack).mkdir(exist_ok=True)
+    unchanged.note(CONTEXT, stack)
+    assert unchanged.stands(replace(CONTEXT, clusters=frozenset({"futian", "nanshan"})), stack) == stands
 
 
 def test_what_a_killed_run_left_open_is_work() -> None:
