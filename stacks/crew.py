@@ -50,8 +50,6 @@ class Answer:
                 on_event(value)
             elif key == "change":
                 self.changes.append(Change.from_dict(value))
-            elif key == "drift":
-                self.drift[value[0]] = tuple(value[1])
             elif key == "fault" and value and value not in self.faults:
                 self.faults.append(value)
             elif key == "ended":

@@ -1,10 +1,9 @@
-"""One stack, one operation, one process: the Automation API keeps its settings per process, so stacks do not share one.
+"""One stack, one operation, one process: a program's settings are kept per process, so programs do not share one.
 
     python -m stacks.worker OPERATION STACK
 
 The request is one line of JSON on standard input: {"estate": {…}, "without": […], "images": […]}. Answers go line by
-line, as JSON, to standard output: {"say": …}, {"change": …}, {"drift": [host or object, [text…]]}, {"fault": …} and at
-the end {"ended": "done"|"failed"}.
+line, as JSON, to standard output: {"say": …}, {"change": …}, {"fault": …} and at the end {"ended": "done"|"failed"}.
 """
 
 from __future__ import annotations
