@@ -272,7 +272,7 @@ def test_leadership_of_etcd_comes_to_the_witness_at_the_second_look(bench: Bench
             etcdctl(bench, "move-leader", f"{ids['futian-data1']:x}")
         return leader not in (0, ids[REMOTE])
 
-    until("a leader elsewhere", elsewhere, 90)
+    until("a leader elsewhere", elsewhere, 30)
     own = bench.folder(REMOTE)
     script = f'set -a; . {own}/etc/govcloud/etcd/ctl.env; PATH="$0:$PATH"; exec {own}{PREFER}'
     looks = [bench.net(REMOTE, "sh", "-c", script, str(paths.cache() / "artifacts")).stdout for _ in range(3)]
