@@ -284,6 +284,11 @@ def _up_result(answers: Sequence[Answer], seconds: float, left_out: tuple[str, .
         objects_changed=tuple(sorted({change.resource for change in changes if change.stack == PLATFORM})),
         stacks={answer.stack: len(answer.changes) for answer in answers},
         stack_seconds={answer.stack: answer.seconds for answer in answers if answer.seconds is not None},
+        host_seconds={
+            answer.stack: took
+            for answer in answers
+            if (took := {c.host: c.seconds for c in answer.changes if c.host and c.seconds is not None})
+        },
         deferred=left_out,
     )
 

@@ -24,6 +24,8 @@ class Change:
     details: tuple[str, ...] = ()
     diffs: Mapping[str, str] = field(default_factory=dict)
     guarded: bool = False
+    seconds: float | None = None
+    """From the step's begin to its end; None where it was only planned."""
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Change:
@@ -74,7 +76,9 @@ class UpResult:
     """Changes by stack."""
     stack_seconds: Mapping[str, float]
     """From the start of each stack's worker to its end. Those of one stage work side by side, so the sum is more than
-    `seconds`; a site's includes the wait until its cluster's nodes are Ready."""
+    `seconds`."""
+    host_seconds: Mapping[str, Mapping[str, float]]
+    """By stack, what each changed host took; a Kubernetes node's includes the wait until it is Ready."""
     deferred: tuple[str, ...] = ()
     """Hosts left out by `--without`; the next update without it catches up."""
     objects_changed: tuple[str, ...] = ()
@@ -82,8 +86,17 @@ class UpResult:
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        each = {stack: round(seconds, 1) for stack, seconds in self.stack_seconds.items()}
-        return {**asdict(self), "seconds": round(self.seconds, 1), "stack_seconds": each}
+        hosts = {stack: _rounded(took) for stack, took in self.host_seconds.items()}
+        return {
+            **asdict(self),
+            "seconds": round(self.seconds, 1),
+            "stack_seconds": _rounded(self.stack_seconds),
+            "host_seconds": hosts,
+        }
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 1) for name, value in seconds.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from pulumi.automation.errors import CommandError
-from pulumi.automation.events import EngineEvent
+from pulumi.automation.events import EngineEvent, StepEventMetadata
 
 from estate.model import Estate
 from stacks import checkpoints, events, images, reach, state, unchanged, workspace
@@ -92,7 +93,7 @@ def _up(context: Context, stack: str, tell: Tell) -> None:
         run_program=stack == PLATFORM,  # or clusters would be entered with what the state holds, perhaps expired
         exclude=left_out(context, stack) or None,
         **workspace.QUIETLY,
-        on_event=lambda event: _on_event(event, stack, tell),
+        on_event=Listener(stack, tell),
     )
     now = state.context(context.estate, stack, context.without, context.images.values())
     unchanged.note(now, stack)
@@ -107,7 +108,7 @@ def _plan(context: Context, stack: str, tell: Tell) -> None:
         run_program=stack == PLATFORM,
         exclude=left_out(context, stack) or None,
         **workspace.QUIETLY,
-        on_event=lambda event: _on_event(event, stack, tell, planned=True),
+        on_event=Listener(stack, tell, planned=True),
     )
 
 
@@ -125,27 +126,43 @@ def _destroy(context: Context, stack: str, tell: Tell) -> None:
         run_program=False,
         suppress_outputs=True,
         suppress_progress=True,
-        on_event=lambda event: _on_event(event, stack, tell),
+        on_event=Listener(stack, tell),
     )
 
 
 _OPERATIONS = {UP: _up, PLAN: _plan, DESTROY: _destroy}
 
 
-def _on_event(event: EngineEvent, stack: str, tell: Tell, planned: bool = False) -> None:
-    step = event.res_outputs_event or (event.resource_pre_event if planned else None)
-    if event.resource_pre_event and not planned:
-        begun = events.change_of(stack, event.resource_pre_event.metadata)
-        if begun and begun.host:
-            tell("say", f"{begun.host}: {stack}: {begun.op}")
-        elif begun and stack == PLATFORM:
-            tell("say", f"{begun.resource}: {begun.op}")
-    if step and not (planned and event.res_outputs_event):
-        change = events.change_of(stack, step.metadata)
-        if change:
-            tell("change", asdict(change))
-    if event.diagnostic_event:
-        _diagnostic(event, tell)
+class Listener:
+    """Tells what the engine's events say of one stack, and what each step took."""
+
+    def __init__(self, stack: str, tell: Tell, planned: bool = False) -> None:
+        self._stack, self._tell, self._planned = stack, tell, planned
+        self._begun: dict[str, float] = {}
+
+    def __call__(self, event: EngineEvent) -> None:
+        if event.resource_pre_event:
+            self._begins(event.resource_pre_event.metadata)
+        if event.res_outputs_event and not self._planned:
+            self._ends(event.res_outputs_event.metadata)
+        if event.diagnostic_event:
+            _diagnostic(event, self._tell)
+
+    def _begins(self, step: StepEventMetadata) -> None:
+        self._begun[step.urn] = time.monotonic()
+        change = events.change_of(self._stack, step)
+        if change and self._planned:
+            self._tell("change", asdict(change))
+        elif change and change.host:
+            self._tell("say", f"{change.host}: {self._stack}: {change.op}")
+        elif change and self._stack == PLATFORM:
+            self._tell("say", f"{change.resource}: {change.op}")
+
+    def _ends(self, step: StepEventMetadata) -> None:
+        if change := events.change_of(self._stack, step):
+            begun = self._begun.get(step.urn)
+            took = None if begun is None else time.monotonic() - begun
+            self._tell("change", asdict(replace(change, seconds=took)))
 
 
 def _diagnostic(event: EngineEvent, tell: Tell) -> None:

@@ -1,0 +1,52 @@
+"""What a worker tells of the engine's events: a change when it is planned, or when it is done and how long it took."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from pulumi.automation.events import EngineEvent
+
+from stacks import worker
+
+STEP = SimpleNamespace(
+    op="create",
+    urn="urn:pulumi:futian::govcloud::govcloud:index:Playbook::futian-futian-kube1",
+    type="govcloud:index:Playbook",
+    old=None,
+    new=SimpleNamespace(inputs={"host": "futian-kube1"}, outputs={}, protect=False),
+    detailed_diff={},
+)
+
+
+def event(**what: Any) -> EngineEvent:
+    """One event: it begins, it ends, or neither."""
+    blank: dict[str, Any] = {"resource_pre_event": None, "res_outputs_event": None, "diagnostic_event": None}
+    return cast(EngineEvent, SimpleNamespace(**{**blank, **what}))
+
+
+BEGINS = event(resource_pre_event=SimpleNamespace(metadata=STEP))
+ENDS = event(res_outputs_event=SimpleNamespace(metadata=STEP))
+
+
+def told_by(planned: bool, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """What is told of one host that takes 41.5 s."""
+    told: list[tuple[str, Any]] = []
+    clock = iter((100.0, 141.5))
+    monkeypatch.setattr(worker.time, "monotonic", lambda: next(clock))
+    listener = worker.Listener("futian", cast(worker.Tell, lambda key, value: told.append((key, value))), planned)
+    listener(BEGINS)
+    listener(ENDS)
+    return told
+
+
+def test_a_host_is_told_when_it_begins_and_what_it_took_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, (key, change) = told_by(False, monkeypatch)
+    assert said == ("say", "futian-kube1: futian: create")
+    assert (key, change["host"], change["seconds"]) == ("change", "futian-kube1", 41.5)
+
+
+def test_a_plan_tells_the_change_once_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    [(key, change)] = told_by(True, monkeypatch)
+    assert (key, change["host"], change["seconds"]) == ("change", "futian-kube1", None)
