@@ -57,6 +57,25 @@ def imported_at_once(file: Path, known: dict[str, Path]) -> set[str]:
     return found & known.keys()
 
 
+def tops_imported(folder: Path) -> set[str]:
+    """The first part of every module that any Python file below imports, anywhere in it; not its own."""
+    found: set[str] = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - {folder.name}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda folder: folder.name)
+def test_a_service_and_the_platform_know_nothing_of_each_other(service: Path) -> None:
+    """A service goes into an image with what its own project names, and nothing of the operator's side is there."""
+    assert tops_imported(service) & set(PACKAGES) == set()
+    assert {package for package in PACKAGES if service.name in tops_imported(paths.repo() / package)} == set()
+
+
 def test_any_module_may_be_imported_first() -> None:
     """Two that import each other work in one order and fail in the other, which only some command takes."""
     files = [file for package in PACKAGES for file in (paths.repo() / package).rglob("*.py")]
