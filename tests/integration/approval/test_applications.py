@@ -1,6 +1,7 @@
 """The service against a real primary with a real synchronous standby."""
 
 import json
+import socket
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -162,6 +163,52 @@ def test_malformed_bodies_are_4xx_with_a_reason_in_chinese(service, body):
     answer = service.apply(body)
     assert 400 <= answer.status_code < 500
     assert any("\u4e00" <= character <= "\u9fff" for character in answer.json()["message"])
+
+
+LOOKALIKE, FULL_WIDTH, HIDDEN, REVERSED = (
+    "\u0430\u043b\u0430",
+    "\uff37\uff41\uff4e\uff47",
+    "\u738b\u200b\u82b3",
+    "\u738b\u202e\u82b3",
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"id_number": lambda own: own[:-1] + ("0" if own[-1] != "0" else "1")}, "id_number_check_digit"),
+        ({"name": lambda own: "\u738b" * 5000}, "name_length"),
+        ({"name": lambda own: LOOKALIKE}, "name_characters"),
+        ({"name": lambda own: FULL_WIDTH}, "name_lookalike"),
+        ({"name": lambda own: HIDDEN}, "name_control"),
+        ({"name": lambda own: REVERSED}, "name_control"),
+        ({"name": lambda own: "\u738b\x00\u82b3"}, "name_control"),
+        ({"district": lambda own: 10**400}, "field_type"),
+        ({"employer": lambda own: "x" * 12000}, "text_length"),
+        ({"name": lambda own: {"$ne": ""}}, "field_type"),
+    ],
+)
+def test_what_no_card_says_is_4xx_with_a_reason_in_chinese(service, next_person, changes, code):
+    """Through the running service; what it refuses reaches no table."""
+    body = next_person()
+    answer = service.apply(body | {name: change(body[name]) for name, change in changes.items()})
+    assert (400 <= answer.status_code < 500, answer.json()["code"]) == (True, code)
+    assert any("\u4e00" <= character <= "\u9fff" for character in answer.json()["message"])
+    assert service.client.get(f"/v1/applications/{service.keys[-1]}").status_code == 404
+
+
+def test_a_client_that_leaves_in_the_middle_is_no_fault_of_ours(service):
+    """Half a body and then nobody: one line in the log, no traceback, and the next is served."""
+    key = str(uuid.uuid4())
+    head = f"POST /v1/applications HTTP/1.1\r\nHost: x\r\nIdempotency-Key: {key}\r\nContent-Length: 500\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.client.base_url.port), timeout=5) as leaving:
+        leaving.sendall(head.encode() + b'{"name":')
+    deadline = time.monotonic() + 10
+    while key not in (text := service.log.read_text()):
+        assert time.monotonic() < deadline
+    assert next(json.loads(line) for line in text.splitlines() if key in line)["status"] == 499
+    assert "request failed" not in text
+    assert service.client.get("/healthz").status_code == 200
 
 
 def test_a_missing_key_is_refused(service, next_person):

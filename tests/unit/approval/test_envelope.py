@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import logging
 
 from approval.observe import Metrics
 from approval.problems import EXPLANATIONS
-from approval.web import MOST_WRITES, Envelope
+from approval.web import GONE, MOST_WRITES, Envelope
+from prometheus_client import generate_latest
+from starlette.requests import ClientDisconnect
 
 
 def scope(method, path="/v1/applications"):
@@ -68,3 +71,25 @@ def test_a_fault_nobody_foresaw_is_503_with_the_sites_name():
     assert (status, told["code"], headers[b"x-govcloud-site"]) == (503, "internal", b"nanshan")
     assert told["message"] == EXPLANATIONS["internal"].zh
     assert "boom" not in json.dumps(told)
+
+
+def test_a_client_that_goes_away_is_no_fault_of_ours(caplog):
+    """It is counted and logged as one line without a traceback, and nothing is sent to nobody."""
+    sent = []
+
+    async def reads_on(scope, receive, send):
+        raise ClientDisconnect
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    metrics = Metrics("futian")
+    caplog.set_level(logging.INFO, "approval")
+    asyncio.run(Envelope(reads_on, "futian", metrics)(scope("POST"), receive, send))
+    assert sent == []
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [("request", None)]
+    assert caplog.records[0].told["status"] == GONE
+    assert f'status="{GONE}"' in generate_latest(metrics.registry).decode()

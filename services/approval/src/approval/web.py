@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from approval import freshness
@@ -33,6 +34,8 @@ MOST_WRITES = 100
 DRAINED_BYTES = 32 * 1024 * 1024
 """How much of an oversized body is read and thrown away, so that its sender reads the refusal and no reset."""
 BODY_S = 10.0
+GONE = 499
+"""In log and metrics, of a client that went away in the middle of its request; nobody is sent it."""
 READY_CACHE_S = 0.25
 BEIJING_LEEWAY = timedelta(hours=14)
 ROUTES = ("/", "/healthz", "/readyz", "/writez", "/metrics", "/v1/applications")
@@ -320,6 +323,8 @@ class Envelope:
                 await problem_response(Problem("overloaded"), scope)(scope, receive, send_with_headers)
             else:
                 await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            status = GONE
         except Exception:
             log.exception("request failed", extra={"told": {"path": scope["path"][:80]}})
             if not status:
