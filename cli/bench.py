@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.output import Json, answers, known, need_root
+from cli.setup import prepare
 
 NAMES = ("approvals", "provider", "unchanged")
 
@@ -35,8 +36,7 @@ def bench(
 def _prepare_kubernetes() -> None:
     """The provider's bench has an API server of its own: its programs are built where they are missing."""
     from tools import golang, scratch
-    from tools import setup as installer
 
     if scratch.missing():
         need_root("bench provider")
-        installer.run(groups=golang.ALWAYS | golang.kubernetes([scratch.VERSION]))
+        prepare(golang.ALWAYS | golang.kubernetes([scratch.VERSION]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import Json, answers, emit, known, load_estate, need_root
+from cli.setup import prepare
 from workstation.progress import say
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ def open_lab() -> Lab:
 def up(as_json: Json = False) -> None:
     """Start all machines and wires."""
     with answers(as_json, interrupted="what had started is still there; `lab up` starts anew, `lab down` removes it"):
-        from tools import setup as installer
-
         lab = open_lab()
-        installer.run()
+        prepare()
         lab.up(on_event=say)
         if as_json:
             emit(lab.status().as_json())

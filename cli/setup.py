@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from cli.output import Json, answers, emit
+
+if TYPE_CHECKING:
+    from tools.golang import Group
+
+
+def prepare(groups: Collection[Group] | None = None) -> None:
+    """What commands that need a set-up machine begin with. A lab that is up does not count against the machine that
+    carries it."""
+    from lab import record
+    from tools import setup as installer
+
+    noted = record.read()
+    installer.run(groups=groups, before_lab=noted.available_before_mib << 20 if noted else 0)
 
 
 def setup(as_json: Json = False) -> None:
@@ -13,6 +28,6 @@ def setup(as_json: Json = False) -> None:
 
     with answers(as_json, interrupted="what is finished is kept; run `./govcloud setup` again to go on"):
         start = time.monotonic()
-        installer.run()
+        prepare()
         if as_json:
             emit({"seconds": round(time.monotonic() - start, 1), "image": str(installer.image_root())})

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cli.output import answers, need_root
+from cli.setup import prepare
 from cli.waiting import run_to_its_end
 from workstation import interpreter, paths
 from workstation.errors import GovcloudError
@@ -78,9 +79,8 @@ def run_tests(
         if scope in (Scope.LAB, Scope.ALL):
             need_root(f"test {scope}")
             from tools import golang
-            from tools import setup as installer
 
-            installer.run(groups=frozenset(golang.Group))
+            prepare(frozenset(golang.Group))
             prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from here on a skipped test is a failed one
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began this in the background
         say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import Json, answers, emit, into_namespace, known, load_estate, need_root
+from cli.setup import prepare
 from cli.stacks import images
 from estate import versions
 from workstation import namespace, paths
@@ -73,7 +74,7 @@ def _build(version: str) -> None:
         return
     from tools import golang, setup
 
-    setup.run(groups=setup.declared() | golang.kubernetes([version]))
+    prepare(setup.declared() | golang.kubernetes([version]))
 
 
 def _eyes(estate: Estate) -> Callable[[], Observed]:

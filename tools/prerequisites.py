@@ -38,15 +38,20 @@ class Facts:
     kernel_lacks: tuple[str, ...]
 
 
-def judge(facts: Facts, *, disk_gib: int) -> tuple[str, ...]:
-    """Sentences for everything that is missing; empty if all is there."""
+def judge(facts: Facts, *, disk_gib: int, before_lab: int = 0) -> tuple[str, ...]:
+    """Sentences for everything that is missing; empty if all is there.
+
+    `before_lab`: bytes of memory that were available before the lab that is up, 0 where none is. What it takes is what
+    was asked for.
+    """
     if not facts.root:
         return ("Root is needed: the lab makes machines, mounts and networks. Run it with sudo.",)
     found = []
     if not facts.debian:
         found.append("apt-get is needed: machines are made of Debian packages, and this system has none.")
-    if facts.memory < MEMORY_GIB * GIB:
-        found.append(f"{MEMORY_GIB} GiB of available memory are needed, {facts.memory / GIB:.1f} GiB are there.")
+    memory = max(facts.memory, before_lab)
+    if memory < MEMORY_GIB * GIB:
+        found.append(f"{MEMORY_GIB} GiB of available memory are needed, {memory / GIB:.1f} GiB are there.")
     if facts.disk < disk_gib * GIB:
         free = f"{disk_gib} GiB of free disk are needed, {facts.disk / GIB:.1f} GiB are there at {facts.disk_path}"
         found.append(f"{free}; GOVCLOUD_CACHE and GOVCLOUD_HOME can name another place.")
@@ -76,9 +81,9 @@ def available_memory(meminfo: str) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def check(*, disk_gib: int) -> None:
+def check(*, disk_gib: int, before_lab: int) -> None:
     """Raise GovcloudError with every lack of this machine."""
-    if lacks := judge(look(), disk_gib=disk_gib):
+    if lacks := judge(look(), disk_gib=disk_gib, before_lab=before_lab):
         raise GovcloudError("\n".join(lacks), "nothing was changed")
 
 

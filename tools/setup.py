@@ -76,15 +76,18 @@ def look(groups: Collection[golang.Group]) -> Work:
     )
 
 
-def run(on_progress: Progress | None = None, groups: Collection[golang.Group] | None = None) -> None:
+def run(
+    on_progress: Progress | None = None, groups: Collection[golang.Group] | None = None, *, before_lab: int = 0
+) -> None:
     """Install and build what is missing; `groups` says which builds are needed, besides packages, wheels and image:
-    those of the estate where None.
+    those of the estate where None. `before_lab`: bytes of memory that were available before the lab that is up.
 
     Raises GovcloudError with one sentence per lack before anything is changed.
     """
     wanted = declared() if groups is None else groups
     work = look(wanted)
-    prerequisites.check(disk_gib=prerequisites.DISK_GIB if work.base else prerequisites.DISK_READY_GIB)
+    disk_gib = prerequisites.DISK_GIB if work.base else prerequisites.DISK_READY_GIB
+    prerequisites.check(disk_gib=disk_gib, before_lab=before_lab)
     if not work.anything:
         return
     if warning := environment.distribution_warning(_os_release()):
