@@ -270,18 +270,14 @@ def installed() -> Path | None:
     return None
 
 
-def link() -> Path:
-    """The place in the cache that ./govcloud puts on the path, for programs that are built when they are needed."""
-    return paths.cache() / "go" / "bin" / "go"
-
-
 def make_link(go: Path) -> None:
-    """Point it to the compiler, at once whole."""
-    link().parent.mkdir(parents=True, exist_ok=True)
-    fresh = link().with_name(".go.new")
+    """Let `paths.compiler()` lead to this one, at once whole: for programs that are built when they are needed."""
+    link = paths.compiler()
+    link.parent.mkdir(parents=True, exist_ok=True)
+    fresh = link.with_name(".go.new")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(go.resolve())
-    fresh.replace(link())
+    fresh.replace(link)
 
 
 def fetch_toolchain() -> Path:

@@ -68,7 +68,7 @@ def look(groups: Collection[golang.Group]) -> Work:
     builds, no_wheels = golang.missing(groups), not wheels.ready()
     return Work(
         packages=debian.to_install(debian.C_COMPILER if any(build.c_compiler for build in builds) else ()),
-        compiler=not golang.link().exists(),
+        compiler=not paths.compiler().exists(),
         builds=builds,
         wheels=no_wheels,
         base=not bake.base_ready(),

@@ -20,6 +20,11 @@ def home() -> Path:
     return Path(os.environ.get("GOVCLOUD_HOME") or "/var/lib/govcloud")
 
 
+def compiler() -> Path:
+    """The Go compiler that setup has found new enough, or fetched; ./govcloud has it on the path, after the host's."""
+    return cache() / "go" / "bin" / "go"
+
+
 def repo() -> Path:
     """The checkout that is running."""
     return Path(__file__).resolve().parent.parent
