@@ -1,4 +1,7 @@
-"""Where things lie. Caches may be deleted at any time; the home holds lab, keys and state. Never the source tree."""
+"""Where things lie. Caches may be deleted at any time; the home holds lab, keys and state. Never the source tree.
+
+Always absolute: programs that are started elsewhere, and records that are read from elsewhere, get these paths too.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,15 @@ from pathlib import Path
 def cache() -> Path:
     """Downloads, builds and images: `$GOVCLOUD_CACHE`, or /var/cache/govcloud, or the user's own cache directory."""
     if set_to := os.environ.get("GOVCLOUD_CACHE"):
-        return Path(set_to)
+        return Path(set_to).absolute()
     if os.geteuid() == 0:
         return Path("/var/cache/govcloud")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "govcloud"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "govcloud"
 
 
 def home() -> Path:
     """Lab, keys, Pulumi state, drills: `$GOVCLOUD_HOME` or /var/lib/govcloud."""
-    return Path(os.environ.get("GOVCLOUD_HOME") or "/var/lib/govcloud")
+    return Path(os.environ.get("GOVCLOUD_HOME") or "/var/lib/govcloud").absolute()
 
 
 def compiler() -> Path:

@@ -13,6 +13,7 @@ from tools import environment
 from workstation import paths
 
 ENTRY = paths.repo() / "govcloud"
+TOLD = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", "PATH", "LC_ALL", "GOVCLOUD_CACHE", "GOVCLOUD_HOME")
 
 
 def call(*arguments: str, cache: Path, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
@@ -34,9 +35,8 @@ def test_the_entry_is_plain_sh(tmp_path: Path) -> None:
     subprocess.run(["/bin/sh", "-n", str(ENTRY)], check=True)
 
 
-def test_the_command_line_starts_in_the_finished_environment_with_nothing_of_the_tree_written_to(
-    tmp_path: Path,
-) -> None:
+def finished_environment(cache: Path) -> Path:
+    """An environment whose Python tells what it was started with; answers its folder of programs."""
     python = subprocess.run(
         ["/bin/sh", "-c", "command -v /usr/bin/python3 || command -v python3"],
         capture_output=True,
@@ -53,19 +53,41 @@ def test_the_command_line_starts_in_the_finished_environment_with_nothing_of_the
         capture_output=True,
         check=True,
     ).stdout.decode()
-    bin_folder = tmp_path / "python" / key.strip() / "bin"
+    bin_folder = cache / "python" / key.strip() / "bin"
     bin_folder.mkdir(parents=True)
     (bin_folder.parent / environment.MARKER).touch()
     told = bin_folder / "python"
-    told.write_text(
-        '#!/bin/sh\necho "$*"; echo "$PYTHONPATH"; echo "$PYTHONPYCACHEPREFIX"; echo "$PATH"; echo "$LC_ALL"\n'
-    )
+    said = "\n".join(f'echo "${name}"' for name in TOLD)
+    told.write_text(f'#!/bin/sh\necho "$*"\n{said}\n')
     told.chmod(0o755)
+    return bin_folder
+
+
+def test_the_command_line_starts_in_the_finished_environment_with_nothing_of_the_tree_written_to(
+    tmp_path: Path,
+) -> None:
+    bin_folder = finished_environment(tmp_path)
     lines = call("estate", "check", "--file", "a b", cache=tmp_path).stdout.splitlines()
     assert lines[0] == "-P -m cli estate check --file a b"
     assert lines[1:3] == [str(paths.repo()), str(tmp_path / "bytecode")]
     assert lines[3].startswith(f"{bin_folder}:")
     assert lines[4] == "C.UTF-8"
+    assert lines[5:] == [str(tmp_path), "/var/lib/govcloud"]
+
+
+def test_places_that_are_named_relative_to_the_callers_folder_are_made_absolute(tmp_path: Path) -> None:
+    """Or a program that is started in another folder would take another place for the same one."""
+    finished_environment(tmp_path / "a b/cache")
+    env = {"PATH": "/usr/bin:/bin", "GOVCLOUD_CACHE": "a b/cache", "GOVCLOUD_HOME": "../home"}
+    done = subprocess.run([str(ENTRY), "status"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == [f"{tmp_path}/a b/cache", f"{tmp_path}/../home"]
+
+
+def test_places_are_absolute_whoever_starts_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GOVCLOUD_HOME", "home")
+    monkeypatch.setenv("GOVCLOUD_CACHE", "cache")
+    assert (paths.home(), paths.cache()) == (tmp_path / "home", tmp_path / "cache")
 
 
 def test_debian_12_is_tried_and_others_are_said_to_be_untested() -> None:
