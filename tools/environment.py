@@ -66,7 +66,10 @@ def install(environment: Path, requirements: Path) -> None:
                 last = time.monotonic()
     if pip.returncode:
         say("\n".join(f"  pip: {line}" for line in tail))
-        raise SystemExit("govcloud: the Python packages could not be installed; does a package index answer?")
+        raise SystemExit(
+            "govcloud: the Python packages could not be installed: does a package index answer?\n"
+            "  next: check pip's configuration and proxy; nothing of the environment was kept"
+        )
 
 
 def make(environment: Path, requirements: Path) -> None:
@@ -80,7 +83,11 @@ def make(environment: Path, requirements: Path) -> None:
         say("▸ Python environment with pinned libraries (about 30 s)")
         shutil.rmtree(environment, ignore_errors=True)
         venv.create(environment, symlinks=True, with_pip=True)
-        install(environment, requirements)
+        try:
+            install(environment, requirements)
+        except SystemExit:
+            shutil.rmtree(environment, ignore_errors=True)
+            raise
         (environment / MARKER).write_text("")
         say(f"  Python environment: done in {time.monotonic() - start:.0f} s")
 

@@ -93,6 +93,12 @@ def _overlay() -> None:
             _libc_call("umount2", folder.encode(), 0)
 
 
+def _control_groups() -> None:
+    root = Path("/sys/fs/cgroup")
+    if not any((root / name).exists() for name in ("cgroup.controllers", "systemd/cgroup.procs")):
+        raise OSError(errno.ENOENT, "not mounted")
+
+
 FEATURES: dict[str, Callable[[], None]] = {
     "virtual Ethernet pairs (veth)": lambda: _link("veth"),
     "bridges (bridge)": lambda: _link("bridge"),
@@ -100,6 +106,7 @@ FEATURES: dict[str, Callable[[], None]] = {
     "virtual network cards (tun/tap)": _tap,
     "loop devices (loop)": _loop,
     "overlay file system (overlay)": _overlay,
+    "control groups (cgroup)": _control_groups,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -119,6 +120,28 @@ def test_an_interrupted_environment_is_started_anew(tmp_path: Path, monkeypatch:
     assert (target / environment.MARKER).exists()
     assert (target / "bin" / "python").exists()
     assert not (target / "lib" / "left").exists()
+
+
+def test_without_a_package_index_the_reason_is_told_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real pip, this environment's own, sent to a port where nobody listens."""
+
+    def create(folder: Path, **_: bool) -> None:
+        program = folder / "bin" / "python"
+        program.parent.mkdir(parents=True)
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        program.chmod(0o755)
+
+    monkeypatch.setattr(venv, "create", create)
+    for name, value in (("CONFIG_FILE", os.devnull), ("INDEX_URL", "http://127.0.0.1:9/simple"), ("RETRIES", "0")):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(f"missing==1 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(SystemExit, match="does a package index answer") as caught:
+        environment.make(tmp_path / "python/key", lock)
+    assert "nothing of the environment was kept" in str(caught.value)
+    assert not (tmp_path / "python/key").exists()
 
 
 def test_ci_runs_the_whole_test() -> None:
