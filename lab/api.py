@@ -126,6 +126,7 @@ class Lab:
             sysctls=sysctls.read(),
             loops=tuple(f"/dev/{entry.name}" for entry in Path("/sys/block").glob("loop*")),
             available_before_mib=status.available_mib(),
+            processors_shared=cgroups.hands_down(cgroups.detect()),
             netns_mounted=names.NETNS_DIR in {mount.where for mount in mounts.table()},
         )
         record.write(noted)

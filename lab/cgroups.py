@@ -13,11 +13,12 @@ from lab import names
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "pids")
 """Accounting only."""
+CONTROLLED, HANDED_DOWN = "cgroup.controllers", "cgroup.subtree_control"
+"""Version 2: what a group has of its parent, and what its children have of it."""
 PROCESSORS = "cpu"
 """Each machine has as much of the processors as any other when all want them: one that boots, with dozens of processes
 at once, takes none from those that serve, which in a real city have processors of their own. The wires get no group
-there: a child group has no real-time budget, which they need."""
-SHARES = "cpu.shares"
+there: a child group has no real-time budget, which they need. Figures are those of version 1."""
 TOGETHER = 2048
 """All machines together. Each of the host's sessions counts 1024 and so does each kernel thread: far more for the
 machines starves those that write their disks and carry their packets."""
@@ -34,8 +35,8 @@ NODES = "kubernetes-"
 class Layout:
     """The hierarchies in which a machine gets a group; systemd's own come first.
 
-    `processors` is the one of version 1 that shares them out. With version 2 the machines' groups do so where the
-    host's root hands the controller down.
+    `processors` is the one that shares them out: of its own with version 1, the only one with version 2. None where
+    nothing shares them, and for what needs a real-time budget.
     """
 
     hierarchies: tuple[Path, ...]
@@ -44,7 +45,7 @@ class Layout:
 
     def groups(self, host: str) -> list[Path]:
         """The machine's groups."""
-        shared = [self.processors] if self.processors else []
+        shared = [self.processors] if self.processors and not self.unified else []
         return [hierarchy / names.CGROUP / host for hierarchy in (*self.hierarchies, *shared)]
 
     def pods(self, host: str) -> list[Path]:
@@ -54,8 +55,9 @@ class Layout:
 
 def detect(root: Path = ROOT) -> Layout:
     """What this host has. v2 only: one hierarchy. Otherwise systemd's named one and, in hybrid mode, `unified`."""
-    if (root / "cgroup.controllers").exists():
-        return Layout(hierarchies=(root,), unified=True)
+    if (root / CONTROLLED).exists():
+        shares = PROCESSORS in (root / CONTROLLED).read_text().split()
+        return Layout(hierarchies=(root,), unified=True, processors=root if shares else None)
     candidates = [root / "systemd", root / "unified", *(root / name for name in CONTROLLERS)]
     return Layout(
         hierarchies=tuple(path for path in candidates if (path / "cgroup.procs").exists()),
@@ -71,10 +73,18 @@ def create(layout: Layout, host: str, *, weight: int = ORDINARY) -> list[Path]:
     groups = layout.groups(host)
     for group in groups:
         group.mkdir(parents=True, exist_ok=True)
-    if layout.processors:
-        (layout.processors / names.CGROUP / SHARES).write_text(str(TOGETHER))
-        (layout.processors / names.CGROUP / host / SHARES).write_text(str(weight))
+    if layout.processors and (not layout.unified or _hand_down(layout.processors)):
+        all_machines = layout.processors / names.CGROUP
+        for group, shares in ((all_machines, TOGETHER), (all_machines / host, weight)):
+            file, text = setting(shares, unified=layout.unified)
+            (group / file).write_text(text)
     return groups
+
+
+def setting(shares: int, *, unified: bool) -> tuple[str, str]:
+    """File and text that give a group its part of the processors. Version 2 counts 100 where version 1 counts 1024, and
+    the kernel's scheduler converts it back by the same rule of three."""
+    return ("cpu.weight", str(round(shares * 100 / ORDINARY))) if unified else ("cpu.shares", str(shares))
 
 
 def without_processors(layout: Layout) -> Layout:
@@ -86,10 +96,33 @@ def _delegate(root: Path) -> None:
     """v2: let the machines' groups account memory and processes, where the host's root does."""
     parent = root / names.CGROUP
     parent.mkdir(exist_ok=True)
-    available = (root / "cgroup.subtree_control").read_text().split()
+    available = (root / HANDED_DOWN).read_text().split()
     for name in CONTROLLERS:
         if name in available:
-            (parent / "cgroup.subtree_control").write_text(f"+{name}")
+            (parent / HANDED_DOWN).write_text(f"+{name}")
+
+
+def _hand_down(root: Path) -> bool:
+    """v2: let the machines' groups share the processors. A kernel with real-time groups refuses it as long as a
+    real-time process, as the wires are, is outside of the root's group; then all processes of the lab count alike."""
+    try:
+        for group in (root, root / names.CGROUP):
+            if PROCESSORS not in (group / HANDED_DOWN).read_text().split():
+                (group / HANDED_DOWN).write_text(f"+{PROCESSORS}")
+    except OSError:
+        return False
+    return True
+
+
+def hands_down(layout: Layout) -> bool:
+    """Whether the host's root shares the processors among its groups already, as `create` would have it do."""
+    return not layout.unified or PROCESSORS in (layout.hierarchies[0] / HANDED_DOWN).read_text().split()
+
+
+def take_back(layout: Layout) -> None:
+    """v2: the root as it was before the lab. The kernel refuses where others have come to rely on it."""
+    with suppress(OSError):
+        (layout.hierarchies[0] / HANDED_DOWN).write_text(f"-{PROCESSORS}")
 
 
 def members(layout: Layout, hosts: Iterable[str] | None = None) -> set[int]:

@@ -38,6 +38,8 @@ class Record:
     loops: tuple[str, ...] = ()
     """Loop devices that were there before; the kernel keeps the nodes of others until they are removed."""
     available_before_mib: int = 0
+    processors_shared: bool = True
+    """Whether the host's control groups had shared the processors before."""
     netns_mounted: bool = True
     """Whether the host had used named namespaces before: the first of them mounts the directory of all."""
 

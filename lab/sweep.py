@@ -34,6 +34,8 @@ def sweep(where: Directories, tell: Tell) -> None:
     _remove_namespaces(keep_directory=noted is None or noted.netns_mounted)
     wait_for("the lab's control groups are empty", lambda: not cgroups.remove(layout), deadline_s=10)
     cgroups.remove_nodes(processes.powered())
+    if noted and not noted.processors_shared:
+        cgroups.take_back(layout)
     if noted and (failed := sysctls.restore(noted.sysctls)):
         tell(f"these sysctls could not be restored: {', '.join(failed)}")
     for directory in homes:

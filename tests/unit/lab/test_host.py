@@ -22,6 +22,15 @@ def hierarchy(root: Path, *names: str) -> None:
         (root / name / "cgroup.procs").write_text("")
 
 
+def unified(root: Path, root_hands_down: str) -> cgroups.Layout:
+    """The one hierarchy of version 2, as directories."""
+    (root / "cgroup.controllers").write_text("cpu memory pids")
+    (root / "cgroup.subtree_control").write_text(root_hands_down)
+    (root / "govcloud").mkdir()
+    (root / "govcloud/cgroup.subtree_control").write_text("")
+    return cgroups.detect(root)
+
+
 def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
     """Machines share the processors as equals, the world outside has more than enough of them; what needs a real-time
     budget stays out of that hierarchy."""
@@ -42,12 +51,51 @@ def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
 
 def test_v2_hosts_have_one_hierarchy_with_accounting_handed_down(tmp_path: Path) -> None:
     """Memory and processes, where the root has them."""
-    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
-    (tmp_path / "cgroup.subtree_control").write_text("cpu memory")
-    layout = cgroups.detect(tmp_path)
+    layout = unified(tmp_path, root_hands_down="cpu memory")
     assert layout.unified
+    layout = cgroups.without_processors(layout)
     assert cgroups.create(layout, "futian-data1") == [tmp_path / "govcloud/futian-data1"]
     assert (tmp_path / "govcloud/cgroup.subtree_control").read_text() == "+memory"
+
+
+@pytest.mark.parametrize(("shares", "weight"), [(1024, "100"), (2048, "200"), (8192, "800")])
+def test_a_machines_part_of_the_processors_is_the_same_in_both_versions(shares: int, weight: str) -> None:
+    """The kernel's default is 1024 in one and 100 in the other."""
+    assert cgroups.setting(shares, unified=False) == ("cpu.shares", str(shares))
+    assert cgroups.setting(shares, unified=True) == ("cpu.weight", weight)
+
+
+def test_v2_machines_share_the_processors_as_equals(tmp_path: Path) -> None:
+    """Where the root does not share them yet it is told to, and that is taken back with the lab."""
+    layout = unified(tmp_path, root_hands_down="memory pids")
+    assert not cgroups.hands_down(layout)
+    cgroups.create(layout, "futian-data1")
+    cgroups.create(layout, "citizen1", weight=cgroups.OUTSIDE)
+    handed_down = [(folder / "cgroup.subtree_control").read_text() for folder in (tmp_path, tmp_path / "govcloud")]
+    assert handed_down == ["+cpu", "+cpu"]
+    weights = [(tmp_path / "govcloud" / host / "cpu.weight").read_text() for host in ("", "futian-data1", "citizen1")]
+    assert weights == ["200", "100", "800"]
+    cgroups.take_back(layout)
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "-cpu"
+
+
+def test_v2_hosts_that_share_the_processors_already_go_on_to(tmp_path: Path) -> None:
+    layout = unified(tmp_path, root_hands_down="cpu")
+    assert cgroups.hands_down(layout)
+    cgroups.create(layout, "futian-data1")
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "cpu"
+
+
+def test_v2_wires_hand_nothing_down_and_a_root_that_cannot_is_no_failure(tmp_path: Path) -> None:
+    """The wires are started first: a kernel with real-time groups lets none be made beside them."""
+    layout = unified(tmp_path, root_hands_down="memory")
+    cgroups.create(cgroups.without_processors(layout), "wires")
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "memory"
+    assert not (tmp_path / "govcloud/cpu.weight").exists()
+    (tmp_path / "cgroup.subtree_control").write_text("cpu")
+    (tmp_path / "govcloud/cgroup.subtree_control").unlink()  # reading it fails, as writing it would
+    assert cgroups.create(layout, "futian-data1") == [tmp_path / "govcloud/futian-data1"]
+    assert not (tmp_path / "govcloud/futian-data1/cpu.weight").exists()
 
 
 def test_members_are_those_of_the_asked_machines_and_of_groups_below(tmp_path: Path) -> None:
