@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import PurePosixPath
 
 from estate import versions
 from estate.addressing import is_router
@@ -175,6 +176,10 @@ def cluster_versions(estate: Estate) -> Breaches:
             yield Breach(key=key, value=cluster.version, message=way_out)
 
 
+_PLACES_OF_DISKS = {PurePosixPath("/srv"), PurePosixPath("/mnt")}
+"""Where no package puts anything. /var/lib is none of them: dpkg, systemd and every service keep their state there."""
+
+
 def needed_disks(estate: Estate) -> Breaches:
     """What keeps data has a disk of its own, mounted where it hides nothing of the system."""
     for index, host in enumerate(estate.hosts):
@@ -186,8 +191,8 @@ def needed_disks(estate: Estate) -> Breaches:
         if why and host.disk is None:
             way_out = f"is missing: {why}; add `disk: {{size_mib: 2048, mount: /srv/data}}`"
             yield Breach(key=nth("hosts", index, host.name, "disk"), value="", message=way_out)
-        if host.disk is not None and not host.disk.mount.startswith(("/srv/", "/var/lib/", "/mnt/")):
-            way_out = "would hide a part of the system; mount it below /srv, /var/lib or /mnt"
+        if host.disk is not None and not _PLACES_OF_DISKS & {*PurePosixPath(host.disk.mount).parents}:
+            way_out = "would hide what the system keeps there, or may keep there tomorrow; mount it below /srv or /mnt"
             yield Breach(key=nth("hosts", index, host.name, "disk.mount"), value=host.disk.mount, message=way_out)
 
 
