@@ -13,7 +13,7 @@ def main() -> None:
 
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
-        app(prog_name="govcloud")
+        app(prog_name="./govcloud")
     except KeyboardInterrupt:
         sys.exit(130)
 

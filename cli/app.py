@@ -13,26 +13,38 @@ EPILOG = (
     "6 refused by a safety rule · 7 rolled back · 8 locked · 10 changes pending or drift · 130 interrupted"
 )
 
+HELP = (
+    "The city government cloud as code: deploy the estate, rehearse disasters, see what citizens saw.\n\n"
+    "The estate is everything the city runs; on this machine a lab stands for it. Begin with `./govcloud demo`, as "
+    "root. No root is needed for `estate`, `drill list`, `drill show`, `test unit`, `test rules` and every `--help`."
+)
+BEGIN, ESTATE, FAILURES, LAB = (
+    "Begin",
+    "The estate, every day",
+    "Failures, rehearsed and real",
+    "The lab and measurements",
+)
+
 app = typer.Typer(
-    help="The city government cloud as code: deploy the estate, rehearse disasters, see what citizens saw.",
+    help=HELP,
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("setup")(setup_command.setup)
-app.command("demo")(demo.demo)
-app.command("test")(testing.run_tests)
-app.add_typer(estate.app, name="estate")
-app.add_typer(lab.app, name="lab")
+app.command("setup", rich_help_panel=BEGIN)(setup_command.setup)
+app.command("demo", rich_help_panel=BEGIN)(demo.demo)
+app.command("test", rich_help_panel=BEGIN)(testing.run_tests)
+app.command("status", rich_help_panel=ESTATE)(status_command.status)
 for name in ("plan", "up", "drift", "destroy"):
-    app.command(name)(getattr(stacks, name))
-app.add_typer(state.app, name="state")
-app.command("kubeconfig")(kubeconfig.kubeconfig)
-app.command("status")(status_command.status)
-app.add_typer(drills.app, name="drill")
+    app.command(name, rich_help_panel=ESTATE)(getattr(stacks, name))
+app.command("kubeconfig", rich_help_panel=ESTATE)(kubeconfig.kubeconfig)
+app.add_typer(estate.app, name="estate", rich_help_panel=ESTATE)
+app.add_typer(state.app, name="state", rich_help_panel=ESTATE)
+app.add_typer(upgrade.app, name="upgrade", rich_help_panel=ESTATE)
 for name in ("switchover", "failover", "failback"):
-    app.command(name)(getattr(drills, name))
-app.add_typer(upgrade.app, name="upgrade")
-app.command("bench")(bench.bench)
+    app.command(name, rich_help_panel=FAILURES)(getattr(drills, name))
+app.add_typer(drills.app, name="drill", rich_help_panel=FAILURES)
+app.command("bench", rich_help_panel=LAB)(bench.bench)
+app.add_typer(lab.app, name="lab", rich_help_panel=LAB)

@@ -20,7 +20,9 @@ def bench(
     reads: Annotated[bool, typer.Option("--reads", help="approvals: as many reads beside the writes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure, and report over all runs so far: approvals at a fixed rate, or `up` of an unchanged estate.
+    """Measure approvals, an unchanged `up` or the Kubernetes provider, and report over all runs so far.
+
+    approvals: at a fixed rate; unchanged: `up` where nothing is to do; provider: Kubernetes objects beside kubectl.
 
     Raw values are kept under the home directory, so an interrupted bench goes on.
     """

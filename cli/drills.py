@@ -86,7 +86,7 @@ def run(
     name: DrillName,
     site: SiteName = "futian",
     rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="Writes per second, and as many reads.")] = 20.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to begin.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Begin without asking; needed where nobody can answer.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
@@ -145,7 +145,9 @@ def _verdict(result: DrillResult, estate: Estate, lang: Lang) -> str:
 
 @app.command()
 def report(
-    run_id: Annotated[str | None, typer.Argument(metavar="ID", show_default="the newest")] = None,
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The name of its folder.", show_default="the newest")
+    ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,

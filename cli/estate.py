@@ -68,7 +68,7 @@ Picture = Annotated[
 
 @app.command()
 def diagram(file: EstateFile = None, output: Picture = None) -> None:
-    """Draw the estate as an SVG for the wall."""
+    """Draw sites, hosts and links as one SVG picture."""
     with answers():
         from estate.diagram import draw
 

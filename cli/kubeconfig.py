@@ -11,13 +11,18 @@ from workstation.errors import GovcloudError
 
 
 def kubeconfig(
-    site: Annotated[str, typer.Option("--site", metavar="SITE", help="Whose cluster.")],
+    site: Annotated[str, typer.Option("--site", metavar="SITE", help="The site of the cluster.")],
     bureau: Annotated[
         str | None,
-        typer.Option("--bureau", metavar="BUREAU", help="For its people, in their namespace.", show_default="operator"),
+        typer.Option(
+            "--bureau", metavar="BUREAU", help="For this bureau's people, in their namespace.", show_default="operator"
+        ),
     ] = None,
 ) -> None:
-    """Print a kubeconfig with its key: hand it over by a way that nobody else reads."""
+    """Print what `kubectl` needs to reach a site's cluster, as the operator or as a bureau's people.
+
+    It holds a key: hand it over by a way that nobody else reads.
+    """
     with answers():
         estate = load_estate()
         known(site, [each.name for each in estate.sites], "site")

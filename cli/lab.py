@@ -41,7 +41,10 @@ def open_lab() -> Lab:
 
 @app.command()
 def up(as_json: Json = False) -> None:
-    """Start all machines and wires."""
+    """Start all machines and wires, or whatever of them is missing; sets this machine up first where that is missing.
+
+    The machines are bare: `./govcloud up` makes them what the estate declares.
+    """
     with answers(as_json, interrupted="what had started is still there; `lab up` starts anew, `lab down` removes it"):
         lab = open_lab()
         prepare()
@@ -52,7 +55,7 @@ def up(as_json: Json = False) -> None:
 
 @app.command()
 def down(as_json: Json = False) -> None:
-    """Remove everything the lab made, whatever state it is in."""
+    """Remove all machines and wires, whatever state they are in. Keys and drill reports stay."""
     with answers(as_json, interrupted="some of the lab is still there; run `./govcloud lab down` again"):
         open_lab().down(on_event=say)
         if as_json:
@@ -61,7 +64,7 @@ def down(as_json: Json = False) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Which machines and links are up, and what they take."""
+    """Which machines have power, which links carry, and what memory they take."""
     with answers(as_json):
         found = open_lab().status()
         emit(found.as_json()) if as_json else print(found.as_text())
@@ -69,10 +72,12 @@ def status(as_json: Json = False) -> None:
 
 @app.command(context_settings={"allow_interspersed_args": False})
 def shell(
-    host: Annotated[str, typer.Argument(metavar="HOST", show_default=False)],
-    command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Run this instead.")] = None,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host's name.", show_default=False)],
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND", help="Run this there instead of a shell.")
+    ] = None,
 ) -> None:
-    """A shell on a host, or one command there: `lab shell futian-edge1 vtysh -c "show bgp summary"`."""
+    """Open a shell on a host, or run one command there: `lab shell futian-edge1 vtysh -c "show bgp summary"`."""
     with answers():
         known(host, [h.name for h in load_estate().hosts], "host")
         argv = open_lab().shell_argv(host, command or [])
@@ -81,7 +86,7 @@ def shell(
 
 @app.command()
 def power(
-    state: Annotated[Switch, typer.Argument(metavar="on|off", show_default=False)],
+    state: Annotated[Switch, typer.Argument(metavar="on|off", help="Give it back, or cut it.", show_default=False)],
     host: HostName,
     as_json: Json = False,
 ) -> None:
@@ -100,7 +105,7 @@ def power(
 
 @app.command()
 def cut(link: LinkName, as_json: Json = False) -> None:
-    """Silence a link in both directions: no carrier loss, no reset."""
+    """Silence a link in both directions until `heal`: no carrier loss, no reset, as when a far fibre is cut."""
     _wire("cut", link, as_json)
 
 

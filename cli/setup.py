@@ -23,7 +23,10 @@ def prepare(groups: Collection[Group] | None = None) -> None:
 
 
 def setup(as_json: Json = False) -> None:
-    """Install and build what is missing: packages, engine, etcd, the base image. A second run takes seconds."""
+    """Install and build what is missing: packages, engine, etcd, Kubernetes, the machines' image.
+
+    The first run takes up to 30 minutes on two cores, the next ones seconds.
+    """
     from tools import setup as installer
 
     with answers(as_json, interrupted="what is finished is kept; run `./govcloud setup` again to go on"):

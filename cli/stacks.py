@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 Stacks = Annotated[
     list[str] | None,
-    typer.Argument(metavar="STACK", help="Only these: network, data, a site, province, platform.", show_default="all"),
+    typer.Argument(
+        metavar="STACK", help="Only these: network, data, province, platform, or a site's name.", show_default="all"
+    ),
 ]
 Without = Annotated[
     list[str] | None,
@@ -27,7 +29,7 @@ Without = Annotated[
         help="A site that is dead: it is left out, and caught up with by the next `up` without this.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Needed: without it nothing is done.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm: without it nothing is done.")]
 
 GO_ON = "the stacks' state is kept; `./govcloud plan` shows what is left, `./govcloud up` goes on"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.output import Json, answers, emit, known, load_estate
-from cli.stacks import Yes, prepare
+from cli.stacks import prepare
 from workstation.errors import GovcloudError, Refused, WrongUse
 from workstation.progress import say
 
@@ -27,6 +27,8 @@ PassphraseFile = Annotated[
 ReplaceNewer = Annotated[
     bool, typer.Option("--replace-newer", help="Also replace what is newer, or was changed apart; it is kept beside.")
 ]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Restore without asking; needed where nobody can answer.")]
 
 
 @app.command("list")

@@ -8,7 +8,10 @@ from cli.output import Json, Lang, Language, answers, emit, into_namespace, load
 
 
 def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
-    """What is up: sites, links, BGP, database roles and lag, the service from each vantage. Exit 1 if not all is."""
+    """What is up: sites, links, BGP, database roles and lag, the service from each vantage.
+
+    Exit 1 if something is not.
+    """
     with answers(as_json):
         estate = load_estate()
         into_namespace(estate)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from cli.app import app
 from tools import environment
 from workstation import paths
 
@@ -28,6 +32,19 @@ def test_help_needs_no_environment_and_makes_none(tmp_path: Path, arguments: tup
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: ./govcloud")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_help_names_every_command(tmp_path: Path) -> None:
+    told = set(re.findall(r"[a-z]+", call("--help", cache=tmp_path).stdout.split("\n\n")[1]))
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    missing = {
+        (name, *path)
+        for name, command in group.commands.items()
+        for path in ([(inner,) for inner in command.commands] if isinstance(command, TyperGroup) else [()])
+        if not {name, *path} <= told
+    }
+    assert not missing
 
 
 def test_the_entry_is_plain_sh(tmp_path: Path) -> None:
