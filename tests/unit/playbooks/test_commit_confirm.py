@@ -57,7 +57,8 @@ class Router:
         self.config.write_text(CONFIGURATION)
         self.kept.write_text("the configuration before")
         (folder / "sessions.json").write_text(json.dumps({ONE: UP, OTHER: UP}))
-        self.answers: list[tuple[int, str]] = []
+        self.answers: list[tuple[int | None, str]] = []
+        self.active = True
         self.told: list[list[str]] = []
         for name, value in {
             "CONFIG": self.config,
@@ -70,13 +71,27 @@ class Router:
         patch.setattr(self.script.subprocess, "run", self.run)
         patch.setattr(self.script.shutil, "chown", lambda *_: None)
 
-    def run(self, argv: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
-        """In the place of the router's own commands; the last answer of vtysh stands."""
+    def run(
+        self, argv: list[str], *, check: bool = False, timeout: float = 0, **_: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """In the place of the router's own commands; the last answer of vtysh stands, and one with no code hangs."""
+        if argv[1] == "is-active":
+            return subprocess.CompletedProcess(argv, 0 if self.active else 3)
         if argv[0] != "vtysh":
             self.told.append(argv)
             return subprocess.CompletedProcess(argv, 0)
         code, text = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if code is None:
+            assert timeout, "nobody would end it"
+            raise subprocess.TimeoutExpired(argv, timeout)
+        if check and code:
+            raise subprocess.CalledProcessError(code, argv)
         return subprocess.CompletedProcess(argv, code, stdout=text.encode())
+
+    def before_a_change(self) -> None:
+        """Nothing is kept yet, and the configuration is ours."""
+        self.kept.unlink()
+        self.config.write_text("# Rendered by govcloud\n" + CONFIGURATION)
 
 
 @pytest.fixture
@@ -106,3 +121,42 @@ def test_a_change_that_a_daemon_does_not_survive_is_put_back(router: Router, ans
         router.script.confirm()
     assert router.config.read_text() == "the configuration before"
     assert router.told == [["systemctl", "reload-or-restart", "frr.service"]]
+
+
+SILENT = [(1, ""), (None, ""), (0, ""), (0, "[]")]
+IDS = ["fails", "hangs", "says nothing", "says nonsense"]
+
+
+@pytest.mark.parametrize("answer", SILENT, ids=IDS)
+def test_a_router_that_runs_and_does_not_tell_is_not_changed(router: Router, answer: tuple[int, str]) -> None:
+    """With no sessions kept, a change that cuts the router off would be confirmed."""
+    router.before_a_change()
+    router.answers = [answer]
+    with pytest.raises(SystemExit, match="systemctl stop frr"):
+        router.script.arm()
+    assert not router.kept.exists()
+    assert router.told == [], "no deadline runs"
+
+
+@pytest.mark.parametrize("answer", SILENT, ids=IDS)
+def test_a_router_that_is_off_has_no_session_to_lose(router: Router, answer: tuple[int, str]) -> None:
+    """Or a stopped one could never be repaired."""
+    router.before_a_change()
+    router.answers, router.active = [answer], False
+    router.script.arm()
+    assert router.script.SESSIONS.read_text() == "{}"
+    assert router.told == [["systemctl", "restart", router.script.TIMER]]
+
+
+def test_what_the_deadline_does_is_put_the_armed_configuration_back(router: Router) -> None:
+    """A change that cut the operator off is confirmed by nobody."""
+    router.before_a_change()
+    before = router.config.read_text()
+    router.answers = [(1, ""), (0, said(ONE)), (0, said(OTHER))]
+    router.script.arm()
+    assert json.loads(router.script.SESSIONS.read_text()) == {ONE: UP, OTHER: UP}
+    router.config.write_text("what cuts the router off")
+    router.script.revert()
+    assert router.config.read_text() == before
+    assert not router.kept.exists()
+    assert router.told[-1] == ["systemctl", "reload-or-restart", "frr.service"]

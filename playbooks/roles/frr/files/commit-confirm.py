@@ -5,12 +5,13 @@
     commit-confirm confirm  wait until every session that was up and is still configured is up again; keep the change
     commit-confirm revert   put the kept configuration back; also what the deadline does
 
-Exit code 0: done; 1: not confirmed and put back.
+Exit code 0: done; 1: not armed, or not confirmed and put back; it says which.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,24 +23,42 @@ KEPT = Path("/var/lib/govcloud/router/previous.conf")
 SESSIONS = KEPT.with_name("sessions.json")
 TIMER = "govcloud-router-revert.timer"
 CONFIRM_S = 30
+ANSWER_S = 5
 POLL_S = 0.5
 
 
 def sessions():
-    """State of each BGP session by neighbour, e.g. {"10.64.128.3": "Established"}; none while bgpd does not answer."""
+    """State of each BGP session by neighbour, e.g. {"10.64.128.3": "Established"}; None while bgpd does not answer."""
     found = {}
     for family in ("ipv4", "ipv6"):
-        done = subprocess.run(
-            ["vtysh", "-c", f"show bgp {family} unicast summary json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
         try:
-            peers = json.loads(done.stdout or b"{}").get("peers", {})
-        except ValueError:
-            peers = {}
+            done = subprocess.run(
+                ["vtysh", "-c", f"show bgp {family} unicast summary json"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=ANSWER_S,
+                check=True,
+            )
+            peers = json.loads(done.stdout).get("peers", {})
+        except (subprocess.SubprocessError, ValueError, AttributeError):
+            return None
         found.update({address: peer.get("state", "") for address, peer in peers.items()})
     return found
+
+
+def before_the_change():
+    """Sessions that can be lost: none of a router that is off. One that runs and does not tell is not changed."""
+    deadline = time.monotonic() + CONFIRM_S
+    known = sessions()
+    while known is None and subprocess.run(["systemctl", "is-active", "--quiet", "frr.service"]).returncode == 0:
+        if time.monotonic() > deadline:
+            sys.exit(
+                "not changed: frr.service runs and does not tell its sessions, so nothing could confirm a change"
+                " (see `systemctl status frr`; after `systemctl stop frr` a change is made without being confirmed)"
+            )
+        time.sleep(POLL_S)
+        known = sessions()
+    return known or {}
 
 
 def configured(text):
@@ -58,9 +77,12 @@ def arm():
         return
     KEPT.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not KEPT.exists():
-        SESSIONS.write_text(json.dumps(sessions()))
+        SESSIONS.write_text(json.dumps(before_the_change()))
         new = KEPT.with_suffix(".new")
         shutil.copy2(CONFIG, new)
+        for file in (SESSIONS, new):  # the name says that they are whole, also after a loss of power
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
         new.rename(KEPT)
     subprocess.run(["systemctl", "restart", TIMER], check=True)
 
@@ -70,10 +92,10 @@ def confirm():
         return
     before = json.loads(SESSIONS.read_text())
     wanted, deadline = configured(CONFIG.read_text()), time.monotonic() + CONFIRM_S
-    lost = missing(before, sessions(), wanted)
+    lost = missing(before, sessions() or {}, wanted)
     while lost and time.monotonic() < deadline:
         time.sleep(POLL_S)
-        lost = missing(before, sessions(), wanted)
+        lost = missing(before, sessions() or {}, wanted)
     if lost:
         revert()
         sys.exit(
