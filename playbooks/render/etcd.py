@@ -29,6 +29,8 @@ DIRECTORY = "/etc/govcloud/etcd"
 QUOTA_BYTES = 128 * 1024 * 1024
 """Patroni keeps some kilobytes; a full quota stops writes loudly, long before the disk is full."""
 
+RESTART_S = 2
+
 READY_WAIT_S = 90
 """The first members wait for a majority, so that what comes after them finds a cluster."""
 
@@ -167,7 +169,7 @@ ExecStartPre=+/usr/bin/install -d -o etcd -g etcd -m 0700 {data_directory(host)}
 ExecStartPre={JOIN}
 ExecStart=/usr/local/bin/etcd
 Restart=always
-RestartSec=2
+RestartSec={RESTART_S}
 TimeoutStartSec=120
 TimeoutStopSec=20
 LimitNOFILE=65536

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,17 @@ class Bench:
         for device in ("lo", "lan0"):
             self.net(host.name, "ip", "link", "set", device, "up")
 
-    def silence(self, host: str) -> None:
-        """Cut the host off without a word: nothing goes out or comes in."""
-        self.net(host, "ip", "link", "set", "lan0", "down")
+    @contextmanager
+    def silenced(self, host: str) -> Iterator[None]:
+        """Cut the host off without a word: nothing goes out or comes in. Its carrier and its addresses stay: the kernel
+        forgets IPv6 addresses of an interface that is taken down, and the vote could then not listen on its own.
+        """
+        port = f"p{[own.name for own in self.hosts()].index(host)}"
+        self.net(SWITCH, "bridge", "link", "set", "dev", port, "state", "disabled")
+        try:
+            yield
+        finally:
+            self.net(SWITCH, "bridge", "link", "set", "dev", port, "state", "forwarding")
 
     @contextmanager
     def deaf(self, host: str, to: str) -> Iterator[None]:
@@ -132,13 +141,14 @@ class Bench:
             (self.folder(host.name) / secret.lstrip("/")).chmod(0o600)
 
     def start_etcd(self, host: str) -> None:
-        """The vote of `host`, through the same joining step as its unit."""
+        """The vote of `host`, through the same joining step as its unit, and started again whenever it ends."""
         folder = self.folder(host)
         folder.joinpath("srv/data/etcd").mkdir(exist_ok=True)
         shutil.chown(folder / "srv/data/etcd", "postgres", "postgres")
         folder.joinpath("srv/data/etcd").chmod(0o700)
         names = f"{folder}/etc/govcloud/etcd/etcd.env", f"{folder}/run/govcloud-etcd/join.env"
-        script = f"set -a; . {names[0]}; {folder}{etcd.JOIN} && . {names[1]} && exec etcd"
+        once = f". {names[0]}; {folder}{etcd.JOIN} && . {names[1]} && exec etcd"
+        script = f"set -a; while :; do ({once}); sleep {etcd.RESTART_S}; done"
         self._start(host, "etcd", ["sh", "-c", script])
 
     def start_patroni(self, host: str) -> None:
@@ -240,8 +250,24 @@ class Bench:
         """What the member's commits wait for."""
         return self.sql(host, "SHOW synchronous_standby_names")
 
+    def etcdctl(self, host: str, *arguments: str) -> str:
+        """What `etcdctl` says on the host about the host's own vote; empty where it fails."""
+        script = 'set -a; . "$0"; exec "$@"'
+        own = self.folder(host) / "etc/govcloud/etcd/ctl.env"
+        path = str(paths.cache() / "artifacts" / "etcdctl")
+        done = self.net(host, "sh", "-c", script, str(own), path, *arguments, check=False)
+        return done.stdout if done.returncode == 0 else ""
+
+    def voting(self, host: str) -> bool:
+        """Whether the host's vote answers a read: it then follows the leader and is as far as the majority."""
+        return bool(self.etcdctl(host, "endpoint", "health", "--write-out", "json"))
+
     def steady(self, within_s: float = 60) -> str:
-        """Wait until there is one primary and its commits wait for any one of the two others; its name."""
+        """Wait until all of etcd votes and there is one primary, whose commits wait for any one of the two others; its
+        name.
+        """
+        for vote in self.estate.etcd_members:
+            until(f"a whole vote on {vote.name}", partial(self.voting, vote.name), within_s)
 
         def check() -> str | None:
             name = self.primary()

@@ -37,3 +37,5 @@ def bench(started: data_bench.Bench, request: pytest.FixtureRequest) -> Iterator
     if request.session.testsfailed > began:
         for host in started.members:
             print(f"--- {host}\n{started.log(host)[-6000:]}")
+        for vote in started.estate.etcd_members:
+            print(f"--- etcd on {vote.name}\n{started.log(vote.name, 'etcd')[-2000:]}")
