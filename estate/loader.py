@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from estate.checks import advise, check
-from estate.model import Estate, field_names
+from estate.model import SHAPES, Estate, field_names
 from estate.problems import EstateError, Problem, Source
 
 __all__ = ["DATA", "MAX_BYTES", "EstateError", "Problem", "Source", "advice", "load", "parse"]
@@ -58,6 +58,12 @@ def parse(path: Path | None = None) -> tuple[Estate, Source]:
 def _files(where: Path) -> list[Path]:
     if where.is_dir():
         files = sorted(where.glob("*.yaml"))
+        misnamed = [
+            _problem(file, "", "", f"would not be read; rename it to {file.stem}.yaml")
+            for file in sorted(where.glob("*.yml"))
+        ]
+        if misnamed:
+            raise EstateError(misnamed)
         if not files:
             raise EstateError([_problem(where, "", "", "the folder has no *.yaml file; name an estate's folder")])
         return files
@@ -210,8 +216,6 @@ def _short(value: Any) -> str:
 
 _WAYS_OUT = {
     "missing": "is missing; add it",
-    "string_pattern_mismatch": "must be lower-case letters, digits and hyphens (not first, not last), short enough; "
-    "correct it",
     "bool_type": "must be true or false; correct it",
     "model_type": "must be a mapping with keys and values; correct it",
     "tuple_type": "must be a list; correct it",
@@ -228,5 +232,7 @@ def _reason(item: dict[str, Any]) -> str:
     if item["type"] in ("too_short", "too_long"):
         bound = item["ctx"].get("min_length") or item["ctx"].get("max_length")
         return f"must have {'at least' if item['type'] == 'too_short' else 'at most'} {bound} entries; correct it"
+    if item["type"] == "string_pattern_mismatch":
+        return SHAPES[item["ctx"]["pattern"]] + "; correct it"
     reason = _WAYS_OUT.get(item["type"])
     return reason or str(item["msg"]).removeprefix("Value error, ").replace("Input should", "should") + "; correct it"

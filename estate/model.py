@@ -12,13 +12,29 @@ from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")]
-LinkName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,13}[a-z0-9])?$")]
+NAME = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$"
+Name = Annotated[str, Field(pattern=NAME)]
+LINK_NAME = r"^[a-z]([a-z0-9-]{0,13}[a-z0-9])?$"
+LinkName = Annotated[str, Field(pattern=LINK_NAME)]
 """A link's name is also the interface's name on both routers: Linux allows 15 characters."""
 
 HOST_NAME = r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 """A whole name of the DNS, as browsers ask for it."""
 HostName = Annotated[str, Field(pattern=f"^{HOST_NAME}$", max_length=253)]
+MOUNT, USER, VERSION = r"^/[a-z0-9/_-]+$", r"^[a-z_][a-z0-9_-]{0,31}$", r"^1\.[0-9]{1,3}\.[0-9]{1,3}$"
+
+SHAPES = {
+    NAME: "must be 1 to 31 lower-case letters, digits and hyphens, a letter first and no hyphen last, such as"
+    " futian-kube1",
+    LINK_NAME: "must be 1 to 15 lower-case letters, digits and hyphens, a letter first and no hyphen last, such as"
+    " city-a: it is an interface's name too",
+    f"^{HOST_NAME}$": "must be a whole name of the DNS in lower-case letters, digits, hyphens and dots, such as"
+    " records.planning.govcloud",
+    MOUNT: "must be an absolute path of lower-case letters, digits, _ and -, such as /srv/data",
+    USER: "must be a login name of at most 32 lower-case letters, digits, _ and -, such as operator",
+    VERSION: "must be a version of Kubernetes 1 with its patch, such as 1.37.2",
+}
+"""What a text of each pattern looks like, for whoever has written another."""
 
 Asn = Annotated[int, Field(ge=1, le=4294967294, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -37,6 +53,17 @@ def _ipv4(value: str) -> str:
     IPv4Address(value)
     return value
 
+
+def _visible(value: str) -> str:
+    """Reports, pictures and terminals show titles: what turns the direction of text or hides in it may forge them."""
+    hidden = next((character for character in value if not character.isprintable()), None)
+    if hidden or not value.strip():
+        found = f"holds U+{ord(hidden):04X}, which nobody sees" if hidden else "holds nothing but spaces"
+        raise ValueError(f"{found}; write what people shall read")
+    return value
+
+
+TitleText = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_visible)]
 
 AddressText = Annotated[str, AfterValidator(_ipv4)]
 """An IPv4 address, kept as text."""
@@ -66,8 +93,8 @@ class Kind(StrEnum):
 class Title(Value):
     """A name for people, in both languages."""
 
-    zh: str = Field(min_length=1, max_length=60)
-    en: str = Field(min_length=1, max_length=60)
+    zh: TitleText
+    en: TitleText
 
 
 class Site(Value):
@@ -134,7 +161,7 @@ class Disk(Value):
     """The host's own data disk, of fixed size."""
 
     size_mib: Annotated[int, Field(ge=64, le=16 * 1024 * 1024, strict=True)]
-    mount: Annotated[str, Field(pattern=r"^/[a-z0-9/_-]+$")]
+    mount: Annotated[str, Field(pattern=MOUNT)]
 
 
 class Platform(Value):
@@ -142,7 +169,7 @@ class Platform(Value):
 
     address: AddressText | None = None
     """Management address when it is not the computed one."""
-    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
+    user: Annotated[str, Field(pattern=USER)] = "root"
     nested: Flag = False
     """Shares its kernel with others, as a container does: kernel-wide settings and control groups are not its own."""
     cgroups: Literal["v1", "v2"] | None = None
@@ -307,7 +334,7 @@ class Cluster(Value):
     """The Kubernetes cluster of a site: its first kube host runs the control plane, all of them are nodes."""
 
     site: Name
-    version: Annotated[str, Field(pattern=r"^1\.[0-9]{1,3}\.[0-9]{1,3}$")]
+    version: Annotated[str, Field(pattern=VERSION)]
 
 
 class Kubernetes(Value):

@@ -30,6 +30,7 @@ IDENTITIES: tuple[Rule, ...] = (
     references.shipped,
     references.link_ends,
     references.vantages,
+    references.seen_services,
     references.placements,
     references.pods_by_site,
     references.management_addresses,

@@ -82,6 +82,17 @@ def vantages(estate: Estate) -> Breaches:
                 yield _unknown(nth("vantages", index, vantage.name, f"reaches[{number}]"), service, "service", services)
 
 
+def seen_services(estate: Estate) -> Breaches:
+    """Every service is seen from somewhere: drills, `status` and alerts know from nothing else what citizens see."""
+    reached = {service for vantage in estate.vantages for service in vantage.reaches}
+    for index, service in enumerate(estate.services):
+        if service.name not in reached:
+            way_out = (
+                "is reached from no vantage, so nobody would see that it is down; name it in a vantage's `reaches`"
+            )
+            yield Breach(key=nth("services", index, service.name, "name"), value=service.name, message=way_out)
+
+
 def placements(estate: Estate) -> Breaches:
     """A service is placed on sites of ours that have a cluster to run its pods, each site once."""
     sites = [site.name for site in estate.sites]

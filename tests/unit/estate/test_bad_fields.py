@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from estate.model import SHAPES, Estate
 from tests.unit.estate.documents import SOUND, Document, Refused, named, only
 
 WRONG = "[a list where none belongs]"
@@ -157,3 +158,19 @@ def test_several_problems_are_told_at_once(document: Document, refused: Refused)
     named(document["hosts"], "citizen1")["kind"] = "visitor"
     keys = {problem.key for problem in refused(document)}
     assert {"sites[0](futian).asn", "links[0](city-a).delay_ms", "hosts[15](citizen1).kind"} <= keys
+
+
+def patterns(node: Any) -> set[str]:
+    """All patterns of a JSON schema, those of keys too."""
+    if isinstance(node, list):
+        return set().union(*map(patterns, node))
+    if not isinstance(node, dict):
+        return set()
+    own = {node["pattern"]} if isinstance(node.get("pattern"), str) else set()
+    keys = set(node["patternProperties"]) if isinstance(node.get("patternProperties"), dict) else set()
+    return own | keys | set().union(*map(patterns, node.values()))
+
+
+def test_every_pattern_says_what_fits_it() -> None:
+    """Whoever has written something else reads no regular expression."""
+    assert patterns(Estate.model_json_schema()) == set(SHAPES)

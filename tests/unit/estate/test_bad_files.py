@@ -108,6 +108,14 @@ def test_a_folder_without_estate_files_is_refused(tmp_path: Path) -> None:
     assert "no *.yaml file" in problem(tmp_path).message
 
 
+def test_a_file_that_would_be_passed_over_is_told(tmp_path: Path) -> None:
+    """Half an estate would look like a whole one."""
+    (tmp_path / "sites.yaml").write_text("sites: []", encoding="utf-8")
+    (tmp_path / "links.yml").write_text("links: []", encoding="utf-8")
+    told = problem(tmp_path)
+    assert (told.file, told.message) == (str(tmp_path / "links.yml"), "would not be read; rename it to links.yaml")
+
+
 def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     """`hosts.yaml/` is a folder, whatever its name says."""
     (tmp_path / "hosts.yaml").mkdir()
