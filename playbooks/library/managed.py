@@ -170,6 +170,9 @@ def replace(path, data, mode, uid, gid, validate, accepted=None):
         if accepted:
             accepted()
         os.rename(temporary, path)
+    except OSError as error:  # a write to a full disk names no file
+        os.unlink(temporary)
+        raise Failed("%s: %s; what stood there before stands" % (path, error.strerror or error)) from None
     except BaseException:
         os.unlink(temporary)
         raise

@@ -7,6 +7,7 @@ import grp
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -82,11 +83,25 @@ def test_a_file_that_its_check_refuses_is_not_installed(managed: ModuleType, tmp
 
 
 def test_what_the_system_refuses_is_told_with_path_and_reason(managed: ModuleType, tmp_path: Path) -> None:
-    """Here a file stands where a folder has to be; a full or read-only disk is told the same way."""
+    """Here a file stands where a folder has to be."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/d").write_text("in the way")
     with pytest.raises(managed.Failed, match=r"etc/d.*: (Not a directory|File exists)"):
         ask(managed, tmp_path, "apply", role(file("/etc/d/d.conf", "x\n")))
+
+
+def test_a_write_that_finds_no_room_names_its_file_and_leaves_the_old_one(managed: ModuleType, tmp_path: Path) -> None:
+    """The system's own error names none; here it is the limit of a file's size, which acts as a full disk does."""
+    ask(managed, tmp_path, "apply", role(file("/etc/e.conf", "old\n")))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(managed.Failed, match=r"etc/e\.conf: File too large; what stood there before stands"):
+            ask(managed, tmp_path, "apply", role(file("/etc/e.conf", "x" * 8192)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "etc/e.conf").read_text() == "old\n"
+    assert [path.name for path in (tmp_path / "etc").iterdir()] == ["e.conf"]
 
 
 def test_a_failed_apply_leaves_a_note_that_the_unit_still_has_to_follow(managed: ModuleType, tmp_path: Path) -> None:
