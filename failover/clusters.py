@@ -49,24 +49,27 @@ def _asked(machines: Machines, host: str, words: Sequence[str]) -> dict[str, Any
     return value if isinstance(value, dict) else None
 
 
-def own_deployments(estate: Estate) -> frozenset[tuple[str, str]]:
-    """Namespace and name of what the estate itself puts on every cluster; all others are the bureaus' affair."""
-    services = {(service.bureau, service.name) for service in estate.services}
-    return frozenset(services | {(one.name, one.gateway_name) for one in estate.bureaus if one.gateway})
+def own_deployments(estate: Estate, site: str) -> dict[tuple[str, str], int]:
+    """Pods by namespace and name of what the estate itself puts on the site's cluster; all others are the bureaus'
+    affair."""
+    services = (service for service in estate.services if site in service.placement.sites)
+    pods = {(service.bureau, service.name): service.pods.replicas[site] for service in services}
+    return pods | {(one.name, one.gateway_name): one.gateway.replicas for one in estate.bureaus if one.gateway}
 
 
 def read(estate: Estate, site: str, version: dict[str, Any], objects: dict[str, Any]) -> ClusterView:
     """The API server's answers as a value."""
-    ours = own_deployments(estate)
+    ours = own_deployments(estate, site)
     nodes = [item for item in objects["items"] if item["kind"] == "Node"]
     deployments = [item for item in objects["items"] if item["kind"] == "Deployment"]
-    wanted = [item for item in deployments if _place(item) in ours]
+    found = {_place(item): item for item in deployments if _place(item) in ours}
     return ClusterView(
         site=site,
         version=version["gitVersion"].removeprefix("v"),
         nodes=tuple(_node(item) for item in nodes),
-        pods_ready=sum(_ready(item) for item in wanted),
-        pods_wanted=sum(item["spec"]["replicas"] for item in wanted),
+        pods_ready=sum(min(_ready(item), ours[place]) for place, item in found.items()),
+        pods_wanted=sum(ours.values()),
+        absent=tuple("/".join(place) for place in ours if place not in found),
         others=tuple(
             f"{'/'.join(_place(item))}: {_ready(item)} of {item['spec']['replicas']} pods are ready"
             for item in deployments

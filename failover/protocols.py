@@ -149,13 +149,15 @@ class NodeView:
 @dataclass(frozen=True, kw_only=True)
 class ClusterView:
     """A site's Kubernetes cluster as its API server tells it; `version` is the API server's own, as 1.37.2. Of the pods
-    those are counted that the estate's own Deployments want: its services' and its gateways'."""
+    those are counted that the estate declares there: its services' and its gateways'."""
 
     site: str
     version: str
     nodes: tuple[NodeView, ...]
     pods_ready: int
     pods_wanted: int
+    absent: tuple[str, ...] = ()
+    """Deployments of the estate's own that are not there, as `namespace/name`."""
     others: tuple[str, ...] = ()
     """Deployments of the bureaus' own that are not complete, as `namespace/name: 0 of 2 pods are ready`."""
 

@@ -232,5 +232,7 @@ def _cluster(view: ClusterView, hosts: set[str], version: str) -> Iterator[str]:
             yield f"{node.host}: is not ready"
         if node.version != version:
             yield f"{node.host}: its kubelet runs {node.version}, not {version}"
+    for name in view.absent:
+        yield f"{view.site}: the Deployment {name} is not there, `./govcloud up platform` makes it"
     if view.pods_ready < view.pods_wanted:
         yield f"{view.site}: {view.pods_ready} of {view.pods_wanted} pods are ready"

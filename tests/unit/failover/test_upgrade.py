@@ -106,6 +106,10 @@ def test_never_back_and_never_two_minors_at_once() -> None:
             "futian-kube1: is not ready",
         ),
         (lambda s: replace(s, clusters=(view("futian", OLD, pods_ready=1), *s.clusters[1:])), "1 of 2 pods are ready"),
+        (
+            lambda s: replace(s, clusters=(view("futian", OLD, absent=("bureau/web",)), *s.clusters[1:])),
+            "futian: the Deployment bureau/web is not there, `./govcloud up platform` makes it",
+        ),
     ],
 )
 def test_an_unhealthy_start_is_refused(spoilt: Callable[[Observed], Observed], words: str) -> None:
@@ -241,7 +245,7 @@ class Machines:
             return Answer(json.dumps({"gitVersion": f"v{OLD}"}).encode())
         deployments = [
             deployment(f"{SERVICE.bureau}/{SERVICE.name}", 2, readyReplicas=2, updatedReplicas=2),
-            deployment("bureau/bureau-gateway", 3, readyReplicas=3, updatedReplicas=1),
+            deployment("bureau/bureau-gateway", 2, readyReplicas=2, updatedReplicas=1),
             deployment("bureau/unseen", 1, generation=4, readyReplicas=1, updatedReplicas=1),
             deployment("bureau/crashing", 2),
             deployment("bureau/well", 1, readyReplicas=1, updatedReplicas=1),
@@ -278,7 +282,19 @@ def test_a_cluster_is_read_from_its_own_api_server_and_one_that_is_dark_is_absen
                 NodeView(host="futian-kube2", version=OLD, ready=False),
             ),
             pods_ready=3,
-            pods_wanted=5,
+            pods_wanted=4,
             others=("bureau/unseen: 0 of 1 pods are ready", "bureau/crashing: 0 of 2 pods are ready"),
         ),
     )
+
+
+@pytest.mark.parametrize("scaled", [1, 0])
+def test_what_the_estate_declares_counts_and_not_what_is_left_of_it(scaled: int) -> None:
+    """Somebody has deleted the service's Deployment, or scaled the gateway's: all pods that are there are ready."""
+    estate = with_gateway(estate_at())
+    left = deployment("bureau/bureau-gateway", scaled, readyReplicas=scaled, updatedReplicas=scaled)
+    items = [node("futian-kube1", "True"), left]
+    seen = clusters.read(estate, "futian", {"gitVersion": f"v{OLD}"}, {"items": items})
+    assert (seen.pods_ready, seen.pods_wanted) == (scaled, 4)
+    assert seen.absent == (f"{SERVICE.bureau}/{SERVICE.name}",)
+    assert seen.others == ()
