@@ -162,9 +162,6 @@ def _provider(
         "kubernetes",
         kubeconfig=pulumi.Output.secret(secrets.apply(kubeconfig)),
         cluster_identifier=f"{context.instance}/{site}",
-        # Pods are rolled when what they read changes; without these two it would be taken away for a moment.
-        enable_config_map_mutable=True,
-        enable_secret_mutable=True,
         opts=opts,
     )
 

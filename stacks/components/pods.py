@@ -15,8 +15,6 @@ import pulumi
 Manifest = Any
 """A part of an object in Kubernetes' own words. The SDK takes them, but its types know its own words only."""
 
-CONFIGURED = "govcloud/configured"
-"""Annotation with the fingerprint of what a pod has read."""
 CONTAINER = "main"
 FILES, SECRET_FILES = "files", "secret-files"
 PORT_NAME = "http"
@@ -76,12 +74,15 @@ def pod_spec(
     fields: Mapping[str, str],
     files: tuple[str, ...],
     secret_files: tuple[str, ...],
+    files_from: pulumi.Input[str],
+    secrets_from: pulumi.Input[str],
     writable: tuple[str, ...],
     drain_s: int,
     grace_s: int,
     priority_class: str,
 ) -> Manifest:
-    """The pod of a workload; `secrets` are keys of its Secret, the files paths in its ConfigMap and its Secret."""
+    """The pod of a workload; `secrets` are keys of the Secret `secrets_from`, files paths in it and in the ConfigMap
+    `files_from`."""
     asked = {"readinessProbe": ready, "livenessProbe": alive, "startupProbe": started}
     container: dict[str, Any] = {
         "name": CONTAINER,
@@ -100,7 +101,7 @@ def pod_spec(
         **{field: _probe(probe) for field, probe in asked.items() if probe},
     }
     # The API server leaves out what is empty, which would be found to differ ever after.
-    if told := _environment(name, environment, secrets, fields):
+    if told := _environment(environment, secrets, secrets_from, fields):
         container["env"] = told
     if command:
         container["command"] = list(command)
@@ -127,7 +128,16 @@ def pod_spec(
             }
         ],
         "containers": [container],
-        "volumes": _volumes(name, files, secret_files, writable),
+        "volumes": [
+            *([{"name": FILES, "configMap": {"name": files_from}}] if files else []),
+            # A key is read by the pod's own account.
+            *(
+                [{"name": SECRET_FILES, "secret": {"secretName": secrets_from, "defaultMode": 0o440}}]
+                if secret_files
+                else []
+            ),
+            *({"name": _scratch(index), "emptyDir": {"sizeLimit": "64Mi"}} for index in range(len(writable))),
+        ],
     }
     if priority_class:
         spec["priorityClassName"] = priority_class
@@ -135,12 +145,15 @@ def pod_spec(
 
 
 def _environment(
-    name: str, environment: Mapping[str, pulumi.Input[str]], secrets: tuple[str, ...], fields: Mapping[str, str]
+    environment: Mapping[str, pulumi.Input[str]],
+    secrets: tuple[str, ...],
+    secrets_from: pulumi.Input[str],
+    fields: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """In an order in which plain texts may refer to the others: `$(NAME)` works backwards only."""
     return [
         *({"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}} for key, path in fields.items()),
-        *({"name": key, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}} for key in secrets),
+        *({"name": key, "valueFrom": {"secretKeyRef": {"name": secrets_from, "key": key}}} for key in secrets),
         *({"name": key, "value": text} for key, text in environment.items()),
     ]
 
@@ -171,17 +184,6 @@ def _mounts(files: Mapping[str, tuple[str, ...]], writable: tuple[str, ...]) -> 
             for path in paths
         ),
         *({"name": _scratch(index), "mountPath": path} for index, path in enumerate(writable)),
-    ]
-
-
-def _volumes(
-    name: str, files: tuple[str, ...], secret_files: tuple[str, ...], writable: tuple[str, ...]
-) -> list[dict[str, Any]]:
-    secret = {"secretName": name, "defaultMode": 0o440}  # a key is read by the pod's own account
-    return [
-        *([{"name": FILES, "configMap": {"name": name}}] if files else []),
-        *([{"name": SECRET_FILES, "secret": secret}] if secret_files else []),
-        *({"name": _scratch(index), "emptyDir": {"sizeLimit": "64Mi"}} for index in range(len(writable))),
     ]
 
 

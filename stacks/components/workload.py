@@ -1,9 +1,8 @@
 """A workload on a Kubernetes cluster: its pods and everything that stands around them, under one fixed name.
 
-The names of its objects do not change, so that whoever is called at night finds them. What a pod reads of settings,
-files and secrets it reads when it starts: a changed file reaches no running pod, it rolls them instead. For that the
-provider must have `enable_config_map_mutable` and `enable_secret_mutable`; without them a change would take the object
-away for a moment, and a pod that starts just then would have to wait.
+What a pod reads of files and secrets is part of its version: they stand in objects that never change and are named by
+their content, `NAME-FINGERPRINT`. Another content is another object and other pods, and a version that is rolled back
+finds its own. The provider ends such an object when no version refers to it any more; all carry the workload's label.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import pulumi_kubernetes as k8s
 
 from stacks.components.children import child_options
 from stacks.components.pods import (
-    CONFIGURED,
     PORT_NAME,
     Manifest,
     Probe,
@@ -30,7 +28,7 @@ from stacks.components.pods import (
     labels_of,
     pod_spec,
 )
-from stacks.providers.kubernetes.objects import ROLL_BACK
+from stacks.providers.kubernetes.objects import ROLL_BACK, VERSION_OF
 
 __all__ = ["Front", "Probe", "Resources", "Workload", "WorkloadArgs", "version_of"]
 
@@ -114,17 +112,24 @@ class Workload(pulumi.ComponentResource):
             f"{name}-account", metadata=metadata, automount_service_account_token=False, opts=options()
         )
         before: list[pulumi.Resource] = [self.account]
-        if args.files:
-            data = {file_key(path): text for path, text in args.files.items()}
-            before.append(k8s.core.v1.ConfigMap(f"{name}-files", metadata=metadata, data=data, opts=options()))
-        if args.secrets or args.secret_files:
-            kept = {**args.secrets, **{file_key(path): text for path, text in args.secret_files.items()}}
+        if files := _files(args):
+            before.append(
+                k8s.core.v1.ConfigMap(
+                    f"{name}-files",
+                    metadata=_version(metadata, named_by(name, files)),
+                    immutable=True,
+                    data=files,
+                    opts=options(),
+                )
+            )
+        if secrets := _secrets(args):
             before.append(
                 k8s.core.v1.Secret(
                     f"{name}-secrets",
-                    metadata=metadata,
+                    metadata=_version(metadata, named_by(name, secrets)),
+                    immutable=True,
                     type="Opaque",
-                    string_data=pulumi.Output.secret(kept),
+                    string_data=pulumi.Output.secret(secrets),
                     opts=options(),
                 )
             )
@@ -161,8 +166,6 @@ def version_of(name: str, args: WorkloadArgs) -> pulumi.Output[str]:
 
 def _deployment(name: str, args: WorkloadArgs) -> Manifest:
     """No pod goes before another is ready in its place."""
-    secret_files = (dict(args.secret_files),) if args.secret_files else ()  # nobody's pods change for having none
-    read = pulumi.Output.all(dict(args.files), dict(args.secrets), *secret_files)
     return {
         "replicas": args.replicas,
         "selector": {"matchLabels": labels_of(name)},
@@ -170,7 +173,7 @@ def _deployment(name: str, args: WorkloadArgs) -> Manifest:
         "progressDeadlineSeconds": args.ready_within_s,
         "revisionHistoryLimit": 3,
         "template": {
-            "metadata": {"labels": labels_of(name), "annotations": {CONFIGURED: read.apply(fingerprint)}},
+            "metadata": {"labels": labels_of(name)},
             "spec": pod_spec(
                 name,
                 image=args.image,
@@ -185,6 +188,8 @@ def _deployment(name: str, args: WorkloadArgs) -> Manifest:
                 fields=args.fields,
                 files=tuple(args.files),
                 secret_files=tuple(args.secret_files),
+                files_from=named_by(name, _files(args)),
+                secrets_from=named_by(name, _secrets(args)),
                 writable=args.writable,
                 drain_s=args.drain_s,
                 grace_s=args.grace_s,
@@ -192,6 +197,21 @@ def _deployment(name: str, args: WorkloadArgs) -> Manifest:
             ),
         },
     }
+
+
+def _files(args: WorkloadArgs) -> Mapping[str, pulumi.Input[str]]:
+    """Data of the ConfigMap; empty where none is wanted."""
+    return {file_key(path): text for path, text in args.files.items()}
+
+
+def _secrets(args: WorkloadArgs) -> Mapping[str, pulumi.Input[str]]:
+    """Data of the Secret; empty where none is wanted."""
+    return {**args.secrets, **{file_key(path): text for path, text in args.secret_files.items()}}
+
+
+def _version(metadata: Manifest, name: pulumi.Output[str]) -> Manifest:
+    """Of an object that never changes: which workload it is a version of, its label tells the provider."""
+    return {**metadata, "name": name, "labels": {**metadata["labels"], VERSION_OF: metadata["name"]}}
 
 
 def _budget(name: str, args: WorkloadArgs) -> Manifest:
@@ -212,6 +232,13 @@ def _service(name: str, front: Front) -> Manifest:
         families = [f"IPv{ip_address(address).version}" for address in front.cluster_ips]
         spec |= {"clusterIP": front.cluster_ips[0], "clusterIPs": list(front.cluster_ips), "ipFamilies": families}
     return spec
+
+
+def named_by(name: str, data: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
+    """The name of an object with this content. A fingerprint tells no secret that nobody could guess anyway."""
+    return pulumi.Output.unsecret(
+        pulumi.Output.from_input(dict(data)).apply(lambda kept: f"{name}-{fingerprint(kept)}")
+    )
 
 
 def fingerprint(read: Any) -> str:

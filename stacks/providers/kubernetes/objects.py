@@ -23,6 +23,8 @@ DELETION_PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 REPLACE_UNREADY = "pulumi.com/replaceUnready"
 ROLL_BACK = "govcloud/roll-back"
 """On a Deployment: a version that does not become ready is given up, and the one before is put back."""
+VERSION_OF = "govcloud/version-of"
+"""Label of a ConfigMap or Secret that never changes: the workload whose versions it and its like belong to."""
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REVISION = "deployment.kubernetes.io/revision"

@@ -19,6 +19,7 @@ from stacks.providers.kubernetes import (
     readiness,
     rollback,
     secrecy,
+    versions,
 )
 from stacks.providers.kubernetes.api import ApiError, Cluster, Unreachable
 from stacks.providers.kubernetes.kinds import Kinds
@@ -212,7 +213,8 @@ class Kubernetes(Served):
                 await self._told(sought, request.properties, manager, life.relinquish(sought, manager))
             else:
                 timeout_s = lifecycle.timeout_of(inputs, request.timeout)
-                await self._told(sought, request.properties, manager, life.delete(sought, timeout_s))
+                ending = versions.end if versions.of_versions(sought) else Life.delete
+                await self._told(sought, request.properties, manager, ending(life, sought, timeout_s))
         except Unreachable:
             if not self._settings.delete_unreachable:
                 raise

@@ -12,9 +12,11 @@ from collections.abc import Callable
 import pulumi
 import pulumi_kubernetes as k8s
 
-from stacks.providers.kubernetes.objects import ROLL_BACK
+from stacks.components.workload import Probe, Resources, Workload, WorkloadArgs
+from stacks.providers.kubernetes.objects import ROLL_BACK, VERSION_OF
 from tests.integration.kubernetes.conftest import Declare, Desk, Flight
 
+IMAGE = "registry.invalid/desk@sha256:" + "0" * 64
 Start = Callable[[Declare, str], Flight]
 
 
@@ -102,3 +104,61 @@ def test_a_way_back_that_is_barred_is_told_with_what_stands_there(desk: Desk, in
     assert 'conflict with "scaler"' in failed.faults[0]
     assert "run the same command with the version before" in failed.faults[0]
     assert (deployed(desk), recorded(desk)) == ("2 x5", "2 x1")
+
+
+def workload(desk: Desk, text: str, good: bool = True) -> Declare:
+    """A workload whose pods read the text from a file, and from a secret one."""
+
+    def declare(opts: pulumi.ResourceOptions) -> None:
+        args = WorkloadArgs(
+            namespace=desk.namespace,
+            image=IMAGE,
+            replicas=0 if good else 1,
+            resources=Resources(cpu_millis=1, memory_mib=1),
+            port=80,
+            ready=Probe(path="/"),
+            files={"/etc/desk": text},
+            secrets={"PASSWORD": text},
+            ready_within_s=3,
+        )
+        Workload("desk", args, opts)
+
+    return declare
+
+
+def read_by_pods(desk: Desk) -> str:
+    """The content of the ConfigMap that the deployed version refers to."""
+    path = "jsonpath={.spec.template.spec.volumes[0].configMap.name}"
+    name = desk.kubectl("get", "deployment", "desk", "-o", path)
+    return desk.kubectl("get", "configmap", name, "-o", "jsonpath={.data.etc__desk}")
+
+
+def kept(desk: Desk, kind: str) -> int:
+    """How many contents the cluster holds of the kind."""
+    return len(desk.kubectl("get", kind, "-l", f"{VERSION_OF}=desk", "-o", "name").split())
+
+
+def test_a_version_that_is_rolled_back_finds_the_settings_it_had(desk: Desk) -> None:
+    """Also when the run after it goes back to them: what the state would end is what the version before reads."""
+    assert not desk.up(workload(desk, "first")).failed
+    assert "the version before is back" in desk.up(workload(desk, "second", good=False)).faults[0]
+    assert read_by_pods(desk) == "first"
+    assert desk.drift() == {}
+    back = desk.up(workload(desk, "first"))
+    assert back.faults == []
+    assert back.changed.get("update", 0) == 0, back.diffs
+    assert read_by_pods(desk) == "first"
+    assert (kept(desk, "configmap"), kept(desk, "secret")) == (2, 2)
+    assert set(desk.up(workload(desk, "first")).changed) == {"same"}
+    assert desk.drift() == {}
+
+
+def test_settings_go_with_the_last_version_that_reads_them(desk: Desk) -> None:
+    """And all of them with the workload."""
+    for number in range(7):
+        assert not desk.up(workload(desk, f"version {number}")).failed
+    assert read_by_pods(desk) == "version 6"
+    # Three versions of before in the Deployment's history; its controller ends older ones when it comes to it.
+    assert 4 <= kept(desk, "configmap") == kept(desk, "secret") <= 5
+    assert not desk.up(lambda opts: None).failed
+    assert (kept(desk, "configmap"), kept(desk, "secret")) == (0, 0)

@@ -93,7 +93,7 @@ def test_the_database_password_is_in_a_secret_alone(recorded: Recorded) -> None:
     assert '"app"' not in str(pod(recorded)).replace("'", '"')
     assert recorded.is_secret("approval-secrets", "stringData")
     (entry,) = [one for one in pod(recorded)["env"] if one["name"] == "PGPASSWORD"]
-    assert entry["valueFrom"]["secretKeyRef"]["name"] == "approval"
+    assert entry["valueFrom"]["secretKeyRef"]["name"] == recorded.inputs("approval-secrets")["metadata"]["name"]
 
 
 def test_a_pod_finds_the_database_on_its_own_node_and_knows_the_estates_authority(recorded: Recorded) -> None:

@@ -9,8 +9,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from stacks.components.pods import CONFIGURED
 from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
+from stacks.providers.kubernetes.objects import VERSION_OF
 from tests.unit.stacks.declared import Recorded, declare
 
 ARGS = WorkloadArgs(
@@ -53,7 +53,8 @@ def test_every_object_has_the_workloads_name_namespace_and_provider() -> None:
     assert len(made) == 6
     for name in made:
         metadata = recorded.inputs(name)["metadata"]
-        assert (metadata["name"], metadata["namespace"]) == ("desk", "records")
+        assert (metadata["labels"]["app.kubernetes.io/name"], metadata["namespace"]) == ("desk", "records")
+        assert metadata["name"] == "desk" or name in ("desk-files", "desk-secrets")
         assert "::there::" in recorded.requests[name].provider
 
 
@@ -66,12 +67,27 @@ def test_everything_waits_for_what_the_workload_was_told_to_wait_for() -> None:
     assert "desk-deployment" in recorded.depends_on("desk-service")
 
 
-@pytest.mark.parametrize("changed", [{"files": {"/etc/desk/ca.crt": "another"}}, {"secrets": {"PASSWORD": "another"}}])
-def test_what_pods_read_rolls_them_when_it_changes(changed: dict[str, Any]) -> None:
-    """By an annotation of their template, which is the same for the same content."""
-    marks = [pod(declared(args))["metadata"]["annotations"] for args in (ARGS, ARGS, replace(ARGS, **changed))]
-    assert CONFIGURED in marks[0]
-    assert marks[0] == marks[1] != marks[2]
+@pytest.mark.parametrize(
+    ("changed", "kind"),
+    [({"files": {"/etc/desk/ca.crt": "another"}}, "files"), ({"secrets": {"PASSWORD": "another"}}, "secrets")],
+)
+def test_what_pods_read_is_an_object_of_its_own_for_each_content(changed: dict[str, Any], kind: str) -> None:
+    """So pods are rolled by another content and by nothing else, and those of before still find theirs."""
+    first, again, other = (declared(args) for args in (ARGS, ARGS, replace(ARGS, **changed)))
+    names = [one.inputs(f"desk-{kind}")["metadata"]["name"] for one in (first, again, other)]
+    assert names[0] == names[1] != names[2]
+    assert pod(first) == pod(again) != pod(other)
+    assert [name in str(pod(one)) for name, one in zip(names, (first, again, other), strict=True)] == [True] * 3
+    assert names[0] not in str(pod(other))
+    assert other.inputs(f"desk-{kind}")["immutable"] is True
+
+
+def test_the_objects_that_pods_read_say_whose_versions_they_are() -> None:
+    """By that the provider keeps them as long as one of those may come back; their names are no secret."""
+    recorded = declared()
+    for name in ("desk-files", "desk-secrets"):
+        assert recorded.inputs(name)["metadata"]["labels"][VERSION_OF] == "desk"
+        assert not recorded.is_secret(name, "metadata")
 
 
 def test_no_secret_stands_outside_the_secret() -> None:
