@@ -124,6 +124,7 @@ class Image(pulumi.CustomResource):
         image: Layout,
         url: str,
         host: str,
+        nodes: Mapping[str, str],
         identity: pulumi.Input[Mapping[str, str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -134,6 +135,7 @@ class Image(pulumi.CustomResource):
             "folder": str(image.folder),
             "url": url,
             "host": host,
+            "nodes": dict(nodes),
             "identity": pulumi.Output.secret(identity),
         }
         super().__init__(IMAGE, name, inputs, opts)

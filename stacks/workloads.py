@@ -59,8 +59,9 @@ def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
 
 
 def _images(context: Context, site: str, parent: pulumi.Resource, secrets: pulumi.Output[SecretValues]) -> Images:
-    host = context.estate.nodes_at(site)[0]
-    registry = RegistryArgs(site=site, url=f"https://{address_of(context, host)}:{REGISTRY_PORT}", host=host.name)
+    nodes = {host.name: address_of(context, host) for host in context.estate.nodes_at(site)}
+    host, address = next(iter(nodes.items()))
+    registry = RegistryArgs(site=site, url=f"https://{address}:{REGISTRY_PORT}", host=host, nodes=nodes)
     args = ImagesArgs(images=tuple(context.images.values()), registry=registry, identity=secrets.apply(_identity))
     return Images("images", args, pulumi.ResourceOptions(parent=parent))
 

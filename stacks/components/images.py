@@ -13,11 +13,14 @@ from workstation.oci import Image
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
-    """A site's registry, as the operator reaches it. `host` is the name that it must prove to have."""
+    """A site's registry, as the operator reaches it. `host` is the name that it must prove to have; `nodes` are those
+    that start pods from it, addresses by host.
+    """
 
     site: str
     url: str
     host: str
+    nodes: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,7 @@ class Images(pulumi.ComponentResource):
                 image=image,
                 url=args.registry.url,
                 host=args.registry.host,
+                nodes=args.registry.nodes,
                 identity=args.identity,
                 opts=pulumi.ResourceOptions(parent=self),
             )

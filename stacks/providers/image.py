@@ -7,9 +7,9 @@ brought again. Delete forgets: pods that run may have to be started from it once
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from pulumi.provider.experimental.provider import DiffResponse
 
@@ -28,11 +28,12 @@ UNAME_S = 10.0
 
 class Image(Resource):
     """Inputs: `site`; `name` and `digest` of the image, `folder` with its layout on this workstation; `url` and `host`
-    of the registry, and `identity` with which it is entered, secret: `authority`, `cert` and `key`, PEM.
+    of the registry, and `identity` with which it is entered, secret: `authority`, `cert` and `key`, PEM; `nodes` that
+    start pods from it, addresses by host: a new one is asked whether it can.
     """
 
-    inputs = ("site", "name", "digest", "url", "host", "folder", "identity")
-    compared = ("site", "name", "digest", "url", "host", "identity")
+    inputs = ("site", "name", "digest", "url", "host", "nodes", "folder", "identity")
+    compared = ("site", "name", "digest", "url", "host", "nodes", "identity")
     """Where the layout lies is each workstation's own affair."""
     replaced_by = ("site", "name")
 
@@ -69,7 +70,7 @@ def _push(news: Properties, call: Call) -> None:
     try:
         if manifest_of(layout.folder)[0] != layout.digest:
             raise ResourceFailed(f"{told}: {layout.folder} holds another image now; run the same command again")
-        _refuse_foreign(told, layout, values)
+        _refuse_foreign(told, layout, values["nodes"], call)
         sent = registry.push(_registry(news), layout)
     except GovcloudError as error:
         raise ResourceFailed(_in_a_line(f"{told}: {error.message}", error)) from error
@@ -81,19 +82,42 @@ def _push(news: Properties, call: Call) -> None:
     call.say(f"{told}: {sent} part(s) were sent" if sent else f"{told}: it was there already")
 
 
-def _refuse_foreign(told: str, layout: Layout, values: dict[str, Any]) -> None:
-    """Pods of another architecture's image only say "exec format error". The registry's host is one of the nodes."""
-    address = urlsplit(values["url"]).hostname or ""
-    done = ssh.run(ssh.Access.default(), address, ["uname", "-m"], timeout_s=UNAME_S)
-    machine = done.stdout.decode(errors="replace").strip()
-    if done.returncode or not machine:
-        raise ResourceFailed(f"{told}: {values['host']} does not tell its architecture; look at `uname -m` there")
-    node, own = MACHINES.get(machine, machine), architecture_of(layout.folder)
-    if own != node:
+def _refuse_foreign(told: str, layout: Layout, nodes: Mapping[str, str], call: Call) -> None:
+    """Pods of another architecture's image only say "exec format error". A node that is dead starts none, and one that
+    comes back is what it was: it holds up nobody.
+    """
+    own, access = architecture_of(layout.folder), ssh.Access.default()
+    found = dict(zip(nodes, ssh.on_each(nodes.values(), lambda address: _architecture(access, address)), strict=True))
+    for host, architecture in found.items():
+        if architecture is None:
+            call.say(f"{told}: {host} does not answer, so its architecture is not compared")
+    answered = {host: architecture for host, architecture in found.items() if architecture is not None}
+    if not answered or "" in answered.values():
+        silent = ", ".join(host for host in nodes if not answered.get(host))
+        raise ResourceFailed(f"{told}: {silent} does not tell its architecture; look at `uname -m` there")
+    foreign = {host: architecture for host, architecture in answered.items() if architecture != own}
+    if foreign:
+        theirs = ", ".join(f"{host} is {architecture}" for host, architecture in foreign.items())
+        one = next(iter(foreign.values()))
         raise ResourceFailed(
-            f"{told}: it is for {own}, and {values['host']} is {node}: its pods could not start; "
-            f"run the same command on a workstation that is {node}: images are built for the machine that builds them"
+            f"{told}: it is for {own}, and {theirs}: its pods could not start; " + _way_out(one, set(answered.values()))
         )
+
+
+def _way_out(foreign: str, all_of_them: set[str]) -> str:
+    if len(all_of_them) > 1:
+        return "a site's nodes must be of one architecture: take the others out of the estate"
+    return f"run the same command on a workstation that is {foreign}: images are built for the machine that builds them"
+
+
+def _architecture(access: ssh.Access, address: str) -> str | None:
+    """In the words of OCI; empty where the host does not say, None where it does not answer."""
+    try:
+        done = ssh.run(access, address, ["uname", "-m"], timeout_s=UNAME_S)
+    except ssh.HostUnreachable:
+        return None
+    machine = done.stdout.decode(errors="replace").strip()
+    return MACHINES.get(machine, machine) if done.returncode == 0 else ""
 
 
 def _in_a_line(text: str, error: GovcloudError) -> str:
