@@ -213,11 +213,10 @@ def _verb(verb: str, to: str | None, apply: bool, as_json: bool) -> None:
         need_root(verb)
         into_namespace(estate)
         plan = plans.plan(estate, wiring.observer(estate).snapshot(), plans.Intent(verb=plans.Verb(verb), to=to))
+        plan.require()
         if not apply:
             _show_plan(plan, as_json)
-            plan.require()
             return
-        plan.require()
         machines, observer = wiring.machines(estate), wiring.observer(estate)
         with moving():
             moved = acts.carry_out(plan, estate, machines, observer, paths.home(), on_event=say)
@@ -232,7 +231,7 @@ def _show_plan(plan: object, as_json: bool) -> None:
     if as_json:
         emit(plan.as_json())
         return
-    if not plan.steps and not plan.refusals:
+    if not plan.steps:
         say(f"{plan.intent.to} already has the primary: nothing to do")
     for number, step in enumerate(plan.steps, start=1):
         say(f"  {number}. {step}")

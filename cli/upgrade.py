@@ -55,11 +55,10 @@ def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: 
         plan = upgrade.plan(estate, look(), to)
         for warning in plan.warnings:
             say(f"not waited for: {warning}")
+        plan.require()
         if not apply:
             _show(plan, as_json)
-            plan.require()
             return
-        plan.require()
         done = upgrade.carry_out(plan, estate, look, _bring, paths.home(), on_event=say)
         _hold_bureaus_to_it()
         if as_json:
@@ -108,7 +107,7 @@ def _show(plan: Plan, as_json: bool) -> None:
     if as_json:
         emit(plan.as_json())
         return
-    if not plan.moves and not plan.refusals:
+    if not plan.moves:
         say(f"all clusters run {plan.target}: nothing to do")
     for number, words in enumerate((words for move in plan.moves for words in move.words), start=1):
         say(f"  {number}. {words}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.unit.cli.calling import Call
+from tests.unit.failover.views import HEALTHY, with_member
 
 
 @pytest.fixture
@@ -91,3 +93,14 @@ def test_the_question_is_asked_inside_the_namespace_so_that_it_is_asked_once(
     monkeypatch.setattr("cli.drills._run", lambda *arguments: exit(0))
     call("drill", "run", "site-loss")
     assert order == ["enters", "asks"]
+
+
+def test_a_move_that_is_refused_is_one_object_too(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 6 without --apply as with it: a plan that nobody may carry out is not shown beside its refusal."""
+    ill = with_member(HEALTHY, "nanshan", running=False)
+    monkeypatch.setattr("cli.drills.need_root", lambda what: None)
+    monkeypatch.setattr("cli.drills.into_namespace", lambda estate: None)
+    monkeypatch.setattr("cli.wiring.observer", lambda estate: SimpleNamespace(snapshot=lambda: ill))
+    done = call("switchover", "--to", "nanshan", "--json")
+    assert done.code == done.document["exit_code"] == 6
+    assert "nanshan" in done.document["error"]

@@ -1,0 +1,233 @@
+"""`upgrade`: what it shows, what it does with --apply, and every way in which it ends, on an estate of paper.
+
+Estate, edit, plan, gates, runner and locks are the real ones; what is not there is what they reach: hosts and engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estate import loader
+from estate.edit import set_cluster_version
+from estate.model import Estate
+from failover import lock as moves
+from failover.protocols import Observed
+from failover.upgrade import declared_versions
+from stacks import lock as deployments
+from tests.unit.cli.calling import Call
+from tests.unit.failover.test_journal import Clock
+from tests.unit.failover.test_upgrade import NEW, OLD, ORDER, estate_at, seen_at, view
+from workstation.errors import GovcloudError
+
+COMMAND = ("upgrade", "kubernetes", "--to", NEW)
+
+
+@dataclass
+class World:
+    """Clusters that become what is declared when `up` comes to their site. `acts` are told in their order."""
+
+    home: Path
+    now: dict[str, str] = field(default_factory=lambda: dict.fromkeys(ORDER, OLD))
+    acts: list[str] = field(default_factory=list)
+    sick: str = ""
+    """A site whose pods are not ready once it has been upgraded."""
+    broken: str = ""
+    """A site whose `up` fails."""
+    others: tuple[str, ...] = ()
+
+    @property
+    def declared(self) -> dict[str, str]:
+        """As the estate's file has it."""
+        return declared_versions(loader.load())
+
+    def look(self) -> Observed:
+        """What the clusters run."""
+        ill = {self.sick: view(self.sick, NEW, pods_ready=0)} if self.now.get(self.sick) == NEW else {}
+        odd = {"nanshan": view("nanshan", self.now["nanshan"], others=self.others)} if self.others else {}
+        return seen_at(estate_at(**self.now), **ill, **odd)
+
+    def up(self, estate: Estate, stacks: Sequence[str], **options: Any) -> None:
+        """As `stacks.engine.up`, which takes a lock of its own."""
+        (stack,) = stacks
+        self.acts.append(f"up {stack}")
+        (self.home / "state").mkdir(parents=True, exist_ok=True)
+        with deployments.held("govcloud upgrade"):
+            if stack == self.broken:
+                raise GovcloudError(f"{stack}-kube1: it does not start", "see its journal")
+            self.now |= {stack: declared_versions(estate)[stack]} if stack in self.now else {}
+
+
+@pytest.fixture
+def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """All sites are at the old version, declared and running."""
+    found = World(home)
+    data = tmp_path / "data"
+    shutil.copytree(loader.DATA, data)
+    monkeypatch.setattr(loader, "DATA", data)
+    for site in ORDER:
+        set_cluster_version(site, OLD)
+    monkeypatch.setattr("cli.upgrade.need_root", lambda what: None)
+    monkeypatch.setattr("cli.upgrade.into_namespace", lambda estate: None)
+    monkeypatch.setattr("cli.upgrade.images", lambda estate, stacks: ())
+    for part in ("machines", "observer"):
+        monkeypatch.setattr(f"cli.wiring.{part}", lambda estate: None)
+    monkeypatch.setattr("failover.clusters.snapshot", lambda estate, observer, machines: found.look())
+    monkeypatch.setattr("failover.upgrade.SystemClock", Clock)
+    monkeypatch.setattr("stacks.engine.up", found.up)
+    monkeypatch.setattr("tools.setup.run", lambda groups: found.acts.append("build"))
+    return found
+
+
+def test_without_apply_the_plan_is_shown_and_nothing_is_touched(call: Call, world: World) -> None:
+    """Exit 0. Site by site, in words and as an object."""
+    done = call(*COMMAND)
+    assert done.code == 0
+    at = [done.words.index(f"`./govcloud up {site}`") for site in ORDER]
+    assert at == sorted(at)
+    assert "add --apply to act" in done.words
+    planned = call(*COMMAND, "--json").document
+    assert [move["site"] for move in planned["moves"]] == list(ORDER)
+    assert (planned["target"], planned["refusals"]) == (NEW, [])
+    assert world.acts == []
+    assert set(world.declared.values()) == {OLD}
+
+
+def test_with_apply_each_site_is_declared_and_brought_up_and_the_bureaus_last(call: Call, world: World) -> None:
+    """Exit 0. The version is built before anything is changed; the estate's file is left to be committed."""
+    done = call(*COMMAND, "--apply", "--json")
+    assert done.code == 0
+    assert world.acts == ["build", *(f"up {site}" for site in ORDER), "up platform"]
+    assert set(world.declared.values()) == set(world.now.values()) == {NEW}
+    assert done.document["changed"] is True
+    assert list(done.document["seconds"]) == list(ORDER)
+    assert "commit estate/data/kubernetes.yaml" in done.words
+
+
+def test_at_the_target_there_is_nothing_to_do_but_what_an_interrupted_run_has_left(call: Call, world: World) -> None:
+    """Exit 0, with and without --apply."""
+    for site in ORDER:
+        set_cluster_version(site, NEW)
+        world.now[site] = NEW
+    done = call(*COMMAND)
+    assert (done.code, world.acts) == (0, [])
+    assert f"all clusters run {NEW}: nothing to do" in done.words
+    done = call(*COMMAND, "--apply", "--json")
+    assert (done.code, world.acts) == (0, ["build", "up platform"])
+    assert done.document["changed"] is False
+    assert "commit" not in done.words
+
+
+def test_a_bureaus_own_trouble_is_told_and_not_waited_for(call: Call, world: World) -> None:
+    world.others = ("tax/web: 0 of 2 pods are ready",)
+    done = call(*COMMAND, "--apply")
+    assert done.code == 0
+    assert "not waited for: nanshan: tax/web: 0 of 2 pods are ready" in done.words
+
+
+def test_an_unknown_version_is_wrong_use(call: Call, world: World) -> None:
+    """Exit 2, before anything is built."""
+    done = call("upgrade", "kubernetes", "--to", "1.38.0", "--apply", "--json")
+    assert done.code == done.document["exit_code"] == 2
+    assert OLD in done.words
+    assert world.acts == []
+
+
+def make_sick(world: World) -> None:
+    world.sick, world.now["futian"] = "futian", NEW
+    set_cluster_version("futian", NEW)
+
+
+def make_newer(world: World) -> None:
+    for site in ORDER:
+        set_cluster_version(site, NEW)
+        world.now[site] = NEW
+
+
+@pytest.mark.parametrize("apply", [(), ("--apply",)], ids=["plan", "apply"])
+@pytest.mark.parametrize(
+    ("to", "make", "rule", "way_out"),
+    [
+        (NEW, make_sick, "all sites must be well: futian: 0 of 2 pods are ready", "repair it first"),
+        (OLD, make_newer, "never to an older version", "going back is a decision of its own"),
+    ],
+    ids=["ill", "older"],
+)
+def test_a_refusal_says_why_and_what_to_do(
+    call: Call,
+    world: World,
+    apply: tuple[str, ...],
+    to: str,
+    make: Callable[[World], None],
+    rule: str,
+    way_out: str,
+) -> None:
+    """Exit 6 in both forms, one object on standard output, and nothing is changed."""
+    make(world)
+    before = world.declared
+    done = call("upgrade", "kubernetes", "--to", to, *apply, "--json")
+    assert done.code == done.document["exit_code"] == 6
+    assert rule in done.document["error"]
+    assert way_out in done.document["next_step"]
+    assert not any(act.startswith("up") for act in world.acts)
+    assert world.declared == before
+
+
+def test_a_gate_that_does_not_hold_ends_it_there(call: Call, world: World) -> None:
+    """Exit 1: the site is told with what is not well; those after it are not touched, and nothing is taken back."""
+    world.sick = "futian"
+    done = call(*COMMAND, "--apply", "--json")
+    assert done.code == done.document["exit_code"] == 1
+    assert "futian: 0 of 2 pods are ready" in done.document["error"]
+    assert "`./govcloud up SITE`" in done.document["next_step"]
+    assert world.acts == ["build", "up shaoguan", "up futian"]
+    assert world.declared == {"shaoguan": NEW, "futian": NEW, "nanshan": OLD}
+
+
+def test_an_up_that_fails_ends_it_and_the_same_command_goes_on_once_it_is_mended(call: Call, world: World) -> None:
+    """Exit 1 with what `up` said. The declaration is ahead then: `up` of that site finishes it, as it is told to."""
+    world.broken = "futian"
+    done = call(*COMMAND, "--apply", "--json")
+    assert done.code == done.document["exit_code"] == 1
+    assert "futian-kube1: it does not start" in done.document["error"]
+    assert world.declared["futian"] == NEW != world.now["futian"]
+    assert call(*COMMAND, "--apply").code == 6
+    world.broken = ""
+    world.up(loader.load(), ["futian"])
+    world.acts.clear()
+    assert call(*COMMAND, "--apply").code == 0
+    assert world.acts == ["build", "up nanshan", "up platform"]
+
+
+@pytest.mark.parametrize("holder", ["drill site-loss at futian", "upgrade of Kubernetes to 1.37.2"])
+def test_while_something_else_moves_the_estate_nothing_is_begun(call: Call, world: World, holder: str) -> None:
+    """Exit 8 with the holder's name."""
+    with moves.held(world.home, holder):
+        done = call(*COMMAND, "--apply", "--json")
+    assert done.code == done.document["exit_code"] == 8
+    assert f"{holder}, process {os.getpid()}" in done.words
+    assert world.acts == ["build"]
+    assert set(world.declared.values()) == {OLD}
+
+
+def test_a_deployment_that_is_at_it_stops_it_before_the_first_site(call: Call, world: World) -> None:
+    """Exit 8; the declaration of the site that was its turn is ahead, and `up` of it is what is told."""
+    (world.home / "state").mkdir(parents=True)
+    with deployments.held("govcloud up"):
+        done = call(*COMMAND, "--apply", "--json")
+    assert done.code == 8
+    assert set(world.now.values()) == {OLD}
+
+
+def test_who_is_not_root_is_told_before_anything_is_built(call: Call) -> None:
+    done = call(*COMMAND, "--apply", "--json")
+    assert done.code == 1
+    assert "upgrade needs root; nothing was changed" in done.words
+    assert json.loads(done.output)["next_step"]
