@@ -22,7 +22,7 @@ from pulumi import automation as auto
 from pulumi.automation._cmd import PulumiCommand
 from semver import VersionInfo
 
-from stacks import passphrase
+from stacks import inline, passphrase
 from stacks.checkpoints import PROJECT
 from stacks.checkpoints import checkpoint as checkpoint
 from stacks.checkpoints import state_home as state_home
@@ -147,7 +147,7 @@ def open_stack(name: str, program: Callable[[], None] | None = None) -> Stack:
     workspace = auto.LocalWorkspace(
         work_dir=str(folder),
         pulumi_home=str(engine_home() / "pulumi"),
-        program=program,
+        program=program and inline.thrifty(program),
         env_vars=environment(),
         secrets_provider="passphrase",
         project_settings=auto.ProjectSettings(name=PROJECT, runtime="python", main=str(folder)),

@@ -94,6 +94,18 @@ def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
     assert "govcloud up data" in caught.value.next_step
 
 
+def test_what_fails_in_a_program_is_told_in_its_own_words() -> None:
+    """Also where only an output's value shows it, which the SDK looks at after the program's end."""
+
+    def program() -> None:
+        made = Secrets("secrets", estate_name="test", leaves=LEAVES)
+        pulumi.export("wrong", made.values.apply(lambda values: values["of this name there is none"]))
+
+    with pytest.raises(CommandError, match="of this name there is none"):
+        run(program)
+    assert set(run(declare)) >= {"same"}
+
+
 def test_a_preview_of_nothing_yet_changes_nothing() -> None:
     """It counts what would be made."""
     assert run(declare, "preview")["create"] >= len(LEAVES)

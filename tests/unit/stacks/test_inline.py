@@ -1,0 +1,109 @@
+"""A program run inline: everything is waited for, failures stay with the SDK, and the process is left as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime.settings import SETTINGS
+
+from stacks import inline
+
+
+@pytest.fixture
+def outputs() -> set[asyncio.Task[Any]]:
+    """The SDK's list of outputs that are not known yet, empty; other tests may have left some."""
+    SETTINGS.outputs.clear()
+    return SETTINGS.outputs
+
+
+def starting(outputs: set[asyncio.Task[Any]], *works: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """A program whose outputs become known as the works end. The SDK drops those that have not failed."""
+
+    def program() -> None:
+        for work in works:
+            task = asyncio.ensure_future(work())
+            outputs.add(task)
+            task.add_done_callback(lambda done: None if done.exception() else outputs.discard(done))
+
+    return program
+
+
+def test_all_outputs_are_waited_for_also_those_that_come_late(outputs: set[asyncio.Task[Any]]) -> None:
+    known: list[int] = []
+
+    async def later(number: int) -> None:
+        await asyncio.sleep(0)
+        known.append(number)
+        if number:
+            starting(outputs, lambda: later(number - 1))()
+
+    asyncio.run(inline.thrifty(starting(outputs, lambda: later(3), lambda: later(2)))())
+    assert sorted(known) == [0, 0, 1, 1, 2, 2, 3]
+    assert not outputs
+
+
+def test_a_failure_ends_the_wait_at_once_and_is_left_for_the_sdk_to_tell(outputs: set[asyncio.Task[Any]]) -> None:
+    """Others may take long, or wait for what will never be."""
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    async def fails() -> None:
+        raise ValueError("told by the SDK")
+
+    async def run() -> list[asyncio.Task[Any]]:
+        async with asyncio.timeout(30):
+            await inline.thrifty(starting(outputs, forever, fails))()
+        return [task for task in outputs if task.done()]
+
+    (failed,) = asyncio.run(run())
+    assert str(failed.exception()) == "told by the SDK"
+
+
+def test_each_output_is_looked_at_once_however_many_there_are(
+    outputs: set[asyncio.Task[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK's own wait looks at all that are left each time that one becomes known."""
+    looked: list[int] = []
+    wait = asyncio.wait
+
+    async def counted(tasks: Any, **options: Any) -> Any:
+        looked.append(len(tasks))
+        return await wait(tasks, **options)
+
+    async def after(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(asyncio, "wait", counted)
+    works = [lambda turns=turns: after(turns) for turns in range(1, 101)]
+    asyncio.run(inline.thrifty(starting(outputs, *works))())
+    assert sum(looked) == 100
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_process_is_left_as_it_was(outputs: set[asyncio.Task[Any]], fails: bool) -> None:
+    before = (pulumi.log.debug, gc.get_threshold())
+    during: list[Any] = []
+
+    def program() -> None:
+        during.append((pulumi.log.debug, gc.get_threshold()))
+        if fails:
+            raise KeyError
+
+    async def run() -> None:
+        await inline.thrifty(program)()
+
+    if fails:
+        with pytest.raises(KeyError):
+            asyncio.run(run())
+    else:
+        asyncio.run(run())
+    assert during[0][0] is not before[0]
+    assert during[0][1] != before[1]
+    assert (pulumi.log.debug, gc.get_threshold()) == before
