@@ -6,7 +6,7 @@ Nothing is written, so the engines are children of the command itself, go in any
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -59,11 +59,12 @@ def _read(context: Context, answer: Answer, on_event: OnEvent) -> None:
         if line := events.progress_of(event):
             on_event(line)
 
+    engine_read(stack, note, left_out(context, stack))
+
+
+def engine_read(stack: str, on_event: Callable[[EngineEvent], None], exclude: Sequence[str] = ()) -> None:
+    """One engine reads what the stack's state holds, but for `exclude`. Raises `CommandError` where it cannot."""
     opened = workspace.open_stack(stack, lambda: None)
     opened.refresh(
-        preview_only=True,
-        run_program=False,
-        on_event=note,
-        exclude=left_out(context, stack) or None,
-        **workspace.QUIETLY,
+        preview_only=True, run_program=False, on_event=on_event, exclude=list(exclude) or None, **workspace.QUIETLY
     )
