@@ -8,6 +8,7 @@ import typer
 
 from cli.locks import deploying
 from cli.output import Json, answers, emit, into_namespace, known, load_estate, need_root
+from cli.setup import prepare as prepare_machine
 from workstation.errors import ChangesPending, WrongUse
 from workstation.progress import duration, say
 
@@ -34,8 +35,12 @@ Yes = Annotated[bool, typer.Option("--yes", help="Confirm: without it nothing is
 GO_ON = "the stacks' state is kept; `./govcloud plan` shows what is left, `./govcloud up` goes on"
 
 
-def prepare(names: list[str] | None, without: list[str] | None = None) -> Estate:
-    """The estate, from where its hosts are reached; unknown names are told before anything else."""
+def prepare(names: list[str] | None, without: list[str] | None = None, *, deploys: bool = False) -> Estate:
+    """The estate, from where its hosts are reached; unknown names are told before anything else.
+
+    What `deploys` pods needs this checkout's services in the machines' image, from which the pods' images are taken:
+    a new image is baked first, for which registries must be reached.
+    """
     from stacks.programs import stack_names
 
     estate = load_estate()
@@ -45,15 +50,24 @@ def prepare(names: list[str] | None, without: list[str] | None = None) -> Estate
         known(name, list(stack_names(estate)), "stack")
     for site in without or ():
         known(site, [s.name for s in estate.sites], "site")
+    if deploys and _wants_pods(estate, names):
+        from tools.image import bake
+
+        if not bake.ready():
+            prepare_machine()
     into_namespace(estate)
     return estate
 
 
-def images(estate: Estate, stacks: list[str] | None) -> tuple[Image, ...]:
-    """What the platform's pods are started from, built unless it is there; nothing where no such stack is wanted."""
+def _wants_pods(estate: Estate, stacks: list[str] | None) -> bool:
     from stacks.programs import PLATFORM, stack_names
 
-    if PLATFORM not in [name for name in stack_names(estate) if not stacks or name in stacks]:
+    return PLATFORM in [name for name in stack_names(estate) if not stacks or name in stacks]
+
+
+def images(estate: Estate, stacks: list[str] | None) -> tuple[Image, ...]:
+    """What the platform's pods are started from, built unless it is there; nothing where no such stack is wanted."""
+    if not _wants_pods(estate, stacks):
         return ()
     from stacks.images import needed
     from tools.oci import build
@@ -64,7 +78,7 @@ def images(estate: Estate, stacks: list[str] | None) -> tuple[Image, ...]:
 def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
     """Show what `up` would change, line by line. Changes nothing; exit 10 where there is something to change."""
     with answers(as_json):
-        estate = prepare(stacks, without)
+        estate = prepare(stacks, without, deploys=True)
         from stacks import engine
 
         found = engine.plan(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
@@ -77,7 +91,7 @@ def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) 
 def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
     """Deploy: make every host and cluster as declared, which also repairs what was changed by hand."""
     with answers(as_json, interrupted=GO_ON):
-        estate = prepare(stacks, without)
+        estate = prepare(stacks, without, deploys=True)
         from stacks import engine
 
         with deploying():

@@ -1,4 +1,4 @@
-"""A machine that carries a lab is judged as it was before the lab."""
+"""What commands begin with: a machine that is judged as it was before its lab, and an image of this checkout."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from cli import stacks
 from cli.setup import prepare
+from estate.model import Estate
 from lab import record
 from tools import prerequisites, setup
+from tools.image import bake
 from tools.prerequisites import GIB, Facts
 from workstation.errors import GovcloudError
 
@@ -50,3 +53,30 @@ def test_memory_that_something_else_takes_does_count(before_mib: int | None) -> 
         note(before_mib)
     with pytest.raises(GovcloudError, match="8 GiB of available memory are needed"):
         prepare()
+
+
+@pytest.mark.parametrize(
+    ("ready", "named", "deploys", "bakes"),
+    [
+        (False, None, True, True),
+        (False, ["platform"], True, True),
+        (False, ["network"], True, False),
+        (False, None, False, False),
+        (True, None, True, False),
+    ],
+    ids=["all", "the platform", "no pods", "only read", "baked already"],
+)
+def test_pods_are_of_this_checkout(
+    monkeypatch: pytest.MonkeyPatch, ready: bool, named: list[str] | None, deploys: bool, bakes: bool
+) -> None:
+    """An edited service reaches its pods by `up` alone; the image is baked where registries are still reached."""
+    done: list[str] = []
+
+    def enter(estate: Estate) -> None:
+        done.append("lab's network")
+
+    monkeypatch.setattr(bake, "ready", lambda: ready)
+    monkeypatch.setattr(stacks, "prepare_machine", lambda: done.append("bake"))
+    monkeypatch.setattr(stacks, "into_namespace", enter)
+    stacks.prepare(named, deploys=deploys)
+    assert done == [*(["bake"] if bakes else []), "lab's network"]

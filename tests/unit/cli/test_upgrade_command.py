@@ -82,7 +82,7 @@ def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("failover.clusters.snapshot", lambda estate, observer, machines: found.look())
     monkeypatch.setattr("failover.upgrade.SystemClock", Clock)
     monkeypatch.setattr("stacks.engine.up", found.up)
-    monkeypatch.setattr("tools.setup.run", lambda groups: found.acts.append("build"))
+    monkeypatch.setattr("tools.setup.run", lambda groups, before_lab: found.acts.append("build"))
     return found
 
 
