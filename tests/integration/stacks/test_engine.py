@@ -94,6 +94,14 @@ def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
     assert "govcloud up data" in caught.value.next_step
 
 
+def test_the_state_does_not_tell_where_on_this_machine_it_was_declared() -> None:
+    """It would be most of it: a stack trace for each resource, written again with each other resource."""
+    run(declare)
+    declared = [found for found in state.resources(STACK) if found["type"] != "pulumi:pulumi:Stack"]
+    assert len(declared) > len(LEAVES)
+    assert not [found["urn"] for found in declared if found.keys() & {"stackTrace", "sourcePosition"}]
+
+
 def test_what_fails_in_a_program_is_told_in_its_own_words() -> None:
     """Also where only an output's value shows it, which the SDK looks at after the program's end."""
 

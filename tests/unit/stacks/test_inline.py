@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 import pytest
+from pulumi.runtime import resource as registering
 from pulumi.runtime.settings import SETTINGS
 
 from stacks import inline
@@ -88,11 +89,13 @@ def test_each_output_is_looked_at_once_however_many_there_are(
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_process_is_left_as_it_was(outputs: set[asyncio.Task[Any]], fails: bool) -> None:
-    before = (pulumi.log.debug, gc.get_threshold())
-    during: list[Any] = []
+    def settings() -> tuple[Any, ...]:
+        return pulumi.log.debug, registering._get_stack_trace, gc.get_threshold()
+
+    before, during = settings(), list[Any]()
 
     def program() -> None:
-        during.append((pulumi.log.debug, gc.get_threshold()))
+        during.extend(settings())
         if fails:
             raise KeyError
 
@@ -104,6 +107,5 @@ def test_the_process_is_left_as_it_was(outputs: set[asyncio.Task[Any]], fails: b
             asyncio.run(run())
     else:
         asyncio.run(run())
-    assert during[0][0] is not before[0]
-    assert during[0][1] != before[1]
-    assert (pulumi.log.debug, gc.get_threshold()) == before
+    assert all(one != other for one, other in zip(during, before, strict=True))
+    assert settings() == before
