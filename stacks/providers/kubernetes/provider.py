@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import yaml
 from pulumi.provider.experimental import provider as sdk
+from pulumi.runtime.rpc import UNKNOWN
 
 from stacks.providers.kubernetes import (
     checkpoint,
@@ -18,7 +21,6 @@ from stacks.providers.kubernetes import (
     objects,
     readiness,
     rollback,
-    secrecy,
     versions,
 )
 from stacks.providers.kubernetes.api import ApiError, Cluster, Unreachable
@@ -27,13 +29,13 @@ from stacks.providers.kubernetes.lifecycle import Life
 from stacks.providers.kubernetes.objects import Object
 from stacks.providers.kubernetes.rollback import NotBack, WayBack
 from stacks.providers.kubernetes.settings import Settings, kubeconfig_text, refusals, settings
+from stacks.providers.kubernetes.subject import Subject, manager_of
 from stacks.providers.kubernetes.waiting import NotReady, Stopped
 from stacks.providers.resource import ResourceFailed, Unfinished
 from stacks.providers.server import Served
 from stacks.providers.values import Properties, is_unknown, plain, plain_map, wire, wire_map
 
 CLUSTER_SETTINGS = ("kubeconfig", "context", "cluster")
-CANCELLED = "the run was cancelled while it was waited for; the next one goes on"
 
 
 class Kubernetes(Served):
@@ -101,6 +103,9 @@ class Kubernetes(Served):
         if not any(is_unknown(value) for value in declared.values()):
             obj = objects.normalized(obj)
         failures = []
+        if objects.annotation(obj, objects.DELETION_PROPAGATION).lower() not in ("", UNKNOWN, *lifecycle.PROPAGATIONS):
+            where = f'metadata.annotations["{objects.DELETION_PROPAGATION}"]'
+            failures.append(sdk.CheckFailure(where, f"must be one of {', '.join(lifecycle.PROPAGATIONS)}"))
         if isinstance(obj.get("metadata", {}), Mapping):
             if objects.metadata(obj).get("generateName") and not objects.name_of(obj):
                 reason = "is not possible with server-side apply: leave it out, and a name is made"
@@ -109,7 +114,13 @@ class Kubernetes(Served):
                 failures.append(sdk.CheckFailure("metadata.name", "is needed: it says which object is patched"))
             else:
                 obj = self._named(obj, checkpoint.declared_object(request.old_inputs), request)
-                obj = await self._placed(obj, request)
+                try:
+                    obj = await self._placed(obj, request)
+                except Unreachable as error:
+                    if not (self._settings.skip_unreachable and request.old_inputs):
+                        raise
+                    self.say(request.urn, f"it is left as it is: {error}")
+                    return sdk.CheckResponse(inputs=request.old_inputs, failures=[])
         return sdk.CheckResponse(inputs=checkpoint.checked(obj, declared), failures=failures)
 
     async def diff(self, request: sdk.DiffRequest) -> sdk.DiffResponse:
@@ -126,8 +137,8 @@ class Kubernetes(Served):
             )
         detailed = compare.differences(found, new, former, frozen, tuple(request.ignore_changes))
         replaces = compare.replacing(detailed)
-        if objects.flagged(new, objects.REPLACE_UNREADY) and new.get("kind") == "Job":
-            replaces += [] if isinstance(readiness.judge(live), readiness.Ready) else ["status"]
+        if objects.flagged(new, objects.REPLACE_UNREADY) and await self._unfinished(request.urn, new, live):
+            replaces.append("status")
         same_name = objects.resource_id(new) == objects.resource_id(live)
         return sdk.DiffResponse(
             changes=bool(detailed or replaces),
@@ -137,69 +148,75 @@ class Kubernetes(Served):
             detailed_diff=detailed,
         )
 
+    async def _unfinished(self, urn: str, new: Object, live: Object) -> bool:
+        """Whether it is a Job that has not done its work. The state may be old, so it is looked at."""
+        if new.get("kind") != "Job":
+            self.say(urn, f"{objects.resource_id(new)}: {objects.REPLACE_UNREADY} is for Jobs, so it is passed over")
+            return False
+        with suppress(ApiError, Unreachable):
+            subject = Subject(urn=urn, obj=live, declared={}, manager="")
+            live = await self._life(subject).find(live) or live
+        return not readiness.done(live)
+
     async def create(self, request: sdk.CreateRequest) -> sdk.CreateResponse:
         """Apply it and wait until it is ready."""
-        obj, declared = checkpoint.declared_object(request.properties), request.properties
-        manager, patch = _manager(request.urn, obj), objects.is_patch(request.type, obj)
-        life = self._life(request.urn, obj, manager, declared)
+        subject = _subject(request.urn, request.properties)
+        life, patch = self._life(subject), objects.is_patch(request.type, subject.obj)
         if request.preview:
             shown = None
-            if not patch and not any(is_unknown(value) for value in declared.values()):
-                shown = await self._told(obj, declared, manager, self._preview_create(life, obj))
-            state = self._state(obj, shown, declared, manager) if shown else dict(declared)
-            return sdk.CreateResponse(resource_id="", properties=state)
-        making = life.create(obj, upsert=patch or self._settings.upsert, given_s=request.timeout)
-        live = await self._told(obj, declared, manager, making)
-        live = await self._ready(life, obj, live, declared, manager, request.timeout)
-        return sdk.CreateResponse(
-            resource_id=objects.resource_id(live), properties=self._state(obj, live, declared, manager)
-        )
+            if not patch and not any(is_unknown(value) for value in subject.declared.values()):
+                shown = await subject.told(self._preview_create(life, subject.obj))
+            return sdk.CreateResponse(resource_id="", properties=_shown(subject, shown))
+        making = life.create(subject.obj, upsert=patch or self._settings.upsert, given_s=request.timeout)
+        live = await self._ready(life, subject, await subject.told(making), request.timeout)
+        return sdk.CreateResponse(resource_id=objects.resource_id(live), properties=subject.state(live))
 
     async def update(self, request: sdk.UpdateRequest) -> sdk.UpdateResponse:
         """Apply the new inputs and wait until it is ready again; if it is not, go back where that is asked for."""
-        obj, declared = checkpoint.declared_object(request.news), request.news
-        former = checkpoint.manager_of(request.olds)
-        manager = _manager(request.urn, obj, former)
-        life = self._life(request.urn, obj, manager, declared, request.olds)
+        subject = _subject(request.urn, request.news, request.olds)
+        former, obj, life = checkpoint.manager_of(request.olds), subject.obj, self._life(subject)
         if request.preview:
             shown = None
-            if not any(is_unknown(value) for value in declared.values()):
-                shown = await self._told(obj, declared, manager, self._preview_update(life, obj))
-            return sdk.UpdateResponse(
-                properties=self._state(obj, shown, declared, manager) if shown else dict(declared)
-            )
-        back = await self._told(obj, declared, manager, self._way_back(request, obj, manager))
-        live = await self._told(obj, declared, manager, life.update(obj))
-        if former and former != manager:
-            await self._told(obj, declared, manager, life.relinquish(obj, former))
-        live = await self._ready(life, obj, live, declared, manager, request.timeout, back)
-        return sdk.UpdateResponse(properties=self._state(obj, live, declared, manager))
+            if not any(is_unknown(value) for value in subject.declared.values()):
+                shown = await subject.told(self._preview_update(life, obj))
+            return sdk.UpdateResponse(properties=_shown(subject, shown))
+        back = await subject.told(self._way_back(request, subject))
+        live = await subject.told(life.update(obj))
+        if former and former != subject.manager:
+            await subject.told(life.relinquish(obj, former))
+        live = await self._ready(life, subject, live, request.timeout, back)
+        return sdk.UpdateResponse(properties=subject.state(live))
 
     async def read(self, request: sdk.ReadRequest) -> sdk.ReadResponse:
         """The object as it is: for a refresh, an import, a `get`."""
         inputs, live = checkpoint.declared_object(request.inputs), checkpoint.of_state(request.properties)[1]
         imported = not inputs.get("kind")
         sought = _identity(request, live if imported else inputs)
-        manager = checkpoint.manager_of(request.properties) or _manager(request.urn, inputs)
-        life = self._life(request.urn, sought, manager, request.inputs)
+        manager = manager_of(request.urn, inputs, checkpoint.manager_of(request.properties))
+        subject = Subject(
+            urn=request.urn, obj=sought, declared=request.inputs, manager=manager, former=request.properties
+        )
+        life = self._life(subject)
         try:
-            found = await self._told(sought, request.inputs, manager, life.find(sought))
+            found = await subject.told(life.find(sought))
         except Unreachable as error:
+            if self._settings.delete_unreachable:
+                self.say(request.urn, f"{request.resource_id}: it leaves the state: {error}")
+                return sdk.ReadResponse("")
             if self._settings.skip_unreachable:
                 self.say(request.urn, f"{request.resource_id}: not read: {error}")
                 return sdk.ReadResponse(request.resource_id, request.properties, request.inputs)
-            if self._settings.delete_unreachable:
-                return sdk.ReadResponse("")
             raise
         if found is None:
             return sdk.ReadResponse("")
         shape = objects.as_inputs(found) if imported else objects.prune(found, objects.normalized(inputs))
-        declared = request.inputs or wire_map(shape)
-        version = checkpoint.first_version_of(request.properties, inputs or found)
-        state = checkpoint.outputs(shape, found, declared, version, manager)
-        kept = checkpoint.checked(shape, declared)
+        subject = replace(subject, obj=shape, declared=request.inputs or wire_map(shape))
+        state, kept = subject.state(found), checkpoint.checked(shape, subject.declared)
         if not imported and not objects.is_patch(request.type, inputs):
-            await self._tell_unready(life, inputs, found, request.resource_id, state, kept)
+            reason = await _unready(life, inputs, found)
+            if reason:
+                text = subject.masked(f"{request.resource_id}: not ready: {reason}")
+                raise Unfinished(text, request.resource_id, state, kept)
         return sdk.ReadResponse(request.resource_id or objects.resource_id(found), state, kept)
 
     async def delete(self, request: sdk.DeleteRequest) -> None:
@@ -207,17 +224,18 @@ class Kubernetes(Served):
         inputs, live = checkpoint.of_state(request.properties)
         sought = {**live, "metadata": {**objects.metadata(live)}} if live.get("kind") else _identity(request, inputs)
         manager = checkpoint.manager_of(request.properties)
-        life = self._life(request.urn, sought, manager, request.properties)
+        subject = Subject(urn=request.urn, obj=sought, declared=request.properties, manager=manager)
+        life = self._life(subject)
         try:
             if objects.is_patch(request.type, inputs):
-                await self._told(sought, request.properties, manager, life.relinquish(sought, manager))
+                await subject.told(life.relinquish(sought, manager))
             else:
-                timeout_s = lifecycle.timeout_of(inputs, request.timeout)
                 ending = versions.end if versions.of_versions(sought) else Life.delete
-                await self._told(sought, request.properties, manager, ending(life, sought, timeout_s))
-        except Unreachable:
+                await subject.told(ending(life, sought, lifecycle.timeout_of(inputs, request.timeout)))
+        except Unreachable as error:
             if not self._settings.delete_unreachable:
                 raise
+            self.say(request.urn, f"{request.resource_id}: it leaves the state: {error}")
 
     async def _preview_create(self, life: Life, obj: Object) -> Object | None:
         if await life.place(obj) is None:
@@ -246,87 +264,41 @@ class Kubernetes(Served):
             raise error
 
     async def _ready(
-        self,
-        life: Life,
-        obj: Object,
-        live: Object,
-        declared: Properties,
-        manager: str,
-        timeout_s: float,
-        back: WayBack | None = None,
+        self, life: Life, subject: Subject, live: Object, timeout_s: float, back: WayBack | None = None
     ) -> Object:
-        name = objects.resource_id(live)
         try:
-            return await life.ready(live, lifecycle.timeout_of(obj, timeout_s))
+            return await life.ready(live, lifecycle.timeout_of(subject.obj, timeout_s))
         except NotReady as error:
-            live, reason, next_step = error.live, f"{name}: {error.reason}", "mend it and run the same command again"
+            live, reason, next_step = error.live, error.reason, "mend it and run the same command again"
         except Stopped:
-            reason, next_step = f"{name}: the run was cancelled while it was waited for", "the next one goes on"
+            reason, next_step = "the run was cancelled while it was waited for", "the next one goes on"
         except (ApiError, ResourceFailed) as error:  # this says nothing of the version
-            reason, next_step, back = f"{name}: {error}", "", None
-        secrets = secrecy.texts(declared)
+            reason, next_step, back = str(error), "", None
+        name = objects.resource_id(live)
         if back:
-            secrets += back.secrets
-            life.say(reason.removeprefix(f"{name}: "))
+            life.say(reason)
             try:
                 outcome = await back.go()
             except NotBack as error:
                 next_step = str(error)
             else:
                 # No `Unfinished`: the state keeps the version before, and that is what is there.
-                raise ResourceFailed(secrecy.masked(f"{reason}; {outcome}", secrets))
-        text = f"{reason}; {next_step}" if next_step else reason
-        raise Unfinished(secrecy.masked(text, secrets), name, self._state(obj, live, declared, manager))
+                raise ResourceFailed(subject.masked(f"{name}: {reason}; {outcome}"))
+        text = f"{name}: {reason}; {next_step}" if next_step else f"{name}: {reason}"
+        raise Unfinished(subject.masked(text), name, subject.state(live))
 
-    async def _way_back(self, request: sdk.UpdateRequest, obj: Object, manager: str) -> WayBack | None:
+    async def _way_back(self, request: sdk.UpdateRequest, subject: Subject) -> WayBack | None:
         """Where to go when the update fails. One that hands the object to another manager has no way back."""
-        if not rollback.asked_for(obj) or objects.is_patch(request.type, obj):
+        if not rollback.asked_for(subject.obj) or objects.is_patch(request.type, subject.obj):
             return None
-        if checkpoint.manager_of(request.olds) != manager:
+        if checkpoint.manager_of(request.olds) != subject.manager:
             return None
-        former = checkpoint.of_state(request.olds)[0]
-        life = self._life(request.urn, obj, manager, request.news, request.olds)
-        before = rollback.version_before(obj, former, await life.find(obj))
+        former, live = checkpoint.of_state(request.olds)[0], await self._life(subject).find(subject.obj)
+        before = rollback.version_before(subject.obj, former, live)
         if before is None:
             return None
-        timeout_s = lifecycle.timeout_of(obj, request.timeout)
-        return WayBack(
-            life=self._life(request.urn, before, manager, request.news, request.olds),
-            former=before,
-            timeout_s=timeout_s,
-            secrets=secrecy.texts(request.olds),
-        )
-
-    async def _tell_unready(
-        self, life: Life, inputs: Object, found: Object, name: str, state: Properties, kept: Properties
-    ) -> None:
-        """A refresh that finds an object unwell records it: the next update waits for it again."""
-        if not readiness.waits(inputs):
-            return
-        place = await life.place(found)
-        assert place
-        verdict = await life.waiter(place).verdict(found)
-        if not isinstance(verdict, readiness.Ready):
-            text = secrecy.masked(f"{name}: not ready: {verdict.reason}", secrecy.texts(kept))
-            raise Unfinished(text, name, state, kept)
-
-    async def _told(self, obj: Object, declared: Properties, manager: str, act: Any) -> Any:
-        """Run an act; its failures name the object and hold no secret."""
-        name = objects.resource_id(obj) or str(obj.get("kind"))
-        try:
-            return await act
-        except ApiError as error:
-            text = lifecycle.explained(error, manager)
-            raise ResourceFailed(secrecy.masked(f"{name}: {text}", secrecy.texts(declared))) from error
-        except Unreachable as error:
-            raise Unreachable(f"{name}: {error}", passing=error.passing) from error
-        except NotReady as error:
-            text = secrecy.masked(f"{name}: {error.reason}; run the same command again", secrecy.texts(declared))
-            raise ResourceFailed(text) from error
-        except Stopped as error:
-            raise ResourceFailed(f"{name}: {CANCELLED}") from error
-        except ResourceFailed as error:
-            raise ResourceFailed(f"{name}: {error}") from error
+        timeout_s = lifecycle.timeout_of(subject.obj, request.timeout)
+        return WayBack(life=self._life(replace(subject, obj=before)), former=before, timeout_s=timeout_s)
 
     def _named(self, obj: Object, old: Object, request: sdk.CheckRequest) -> Object:
         if objects.name_of(obj):
@@ -347,24 +319,23 @@ class Kubernetes(Served):
         """
         kind = objects.kind_of(obj) if obj.get("apiVersion") and obj.get("kind") else objects.kind_of_type(request.type)
         kinds = self._connected(objects.resource_id(obj))[1]
-        place = await self._told(obj, request.new_inputs, "", kinds.place(kind))
+        subject = Subject(urn=request.urn, obj=obj, declared=request.new_inputs, manager="")
+        place = await subject.told(kinds.place(kind))
         namespaced = place.namespaced if place else not objects.is_definition(obj)
         if objects.namespace_of(obj) or not namespaced:
             return obj
         assert self._access
         return objects.with_metadata(obj, namespace=self._access.namespace)
 
-    def _life(self, urn: str, obj: Object, manager: str, *declared: Properties) -> Life:
-        """`declared` says what is secret: progress tells what controllers and the server say, and they quote."""
-        cluster, kinds = self._connected(objects.resource_id(obj))
-        name, secrets = objects.resource_id(obj), tuple(text for one in declared for text in secrecy.texts(one))
+    def _life(self, subject: Subject) -> Life:
+        cluster, kinds = self._connected(objects.resource_id(subject.obj))
         return Life(
             cluster=cluster,
             kinds=kinds,
-            say=lambda line: self.say(urn, secrecy.masked(f"{name}: {line}", secrets)),
+            say=lambda line: self.say(subject.urn, subject.masked(f"{subject.name}: {line}")),
             stop=self._stop,
-            manager=manager,
-            force=self._settings.patch_force or objects.flagged(obj, objects.PATCH_FORCE),
+            manager=subject.manager,
+            force=self._settings.patch_force or objects.flagged(subject.obj, objects.PATCH_FORCE),
         )
 
     def _connected(self, name: str = "") -> tuple[Cluster, Kinds]:
@@ -378,12 +349,28 @@ class Kubernetes(Served):
             self._kinds = Kinds(self._cluster)
         return self._cluster, self._kinds
 
-    def _state(self, obj: Object, live: Object, declared: Properties, manager: str) -> Properties:
-        return checkpoint.outputs(obj, live, declared, str(obj.get("apiVersion") or ""), manager)
+
+def _subject(urn: str, declared: Properties, former: Properties | None = None) -> Subject:
+    obj = checkpoint.declared_object(declared)
+    manager = manager_of(urn, obj, checkpoint.manager_of(former or {}))
+    return Subject(urn=urn, obj=obj, declared=declared, manager=manager, former=former or {})
 
 
-def _manager(urn: str, obj: Object, former: str = "") -> str:
-    return objects.annotation(obj, objects.PATCH_FIELD_MANAGER) or former or objects.field_manager(urn)
+def _shown(subject: Subject, live: Object | None) -> Properties:
+    """What a preview answers. No status: it is the run's, and programs that read it would take it for real."""
+    if live is None:
+        return dict(subject.declared)
+    return subject.state({key: value for key, value in live.items() if key != "status"})
+
+
+async def _unready(life: Life, inputs: Object, found: Object) -> str:
+    """Why an object that a refresh has found is not well: recorded, so that the next update waits for it again."""
+    if not readiness.waits(inputs):
+        return ""
+    place = await life.place(found)
+    assert place
+    verdict = await life.waiter(place).verdict(found)
+    return "" if isinstance(verdict, readiness.Ready) else verdict.reason
 
 
 def _same_place(found: Object, live: Object, new: Object) -> tuple[Object, Object]:

@@ -108,6 +108,11 @@ def waits(obj: Object) -> bool:
     return not flagged(obj, SKIP_AWAIT) and bool(annotation(obj, WAIT_FOR) or (kind.group, kind.kind) in _RULES)
 
 
+def done(job: Object) -> bool:
+    """Whether a Job has done its work, whether its author waits for it or not."""
+    return isinstance(_job(job, NOTHING), Ready)
+
+
 def complete(deployment: Object) -> bool:
     """Whether its present version was ready as a whole once; what befalls its pods later does not change that."""
     return _observed(deployment) and _condition(deployment, "Progressing").get("reason") == _COMPLETE

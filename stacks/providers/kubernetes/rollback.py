@@ -40,12 +40,11 @@ class NotBack(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class WayBack:
-    """To the inputs `former`, within `timeout_s`. `secrets` are texts of theirs that no message may hold."""
+    """To the inputs `former`, within `timeout_s`."""
 
     life: Life
     former: Object
     timeout_s: float
-    secrets: tuple[str, ...] = ()
 
     async def go(self) -> str:
         """What became of it, once the old inputs are applied. Raises `NotBack` where they are not.

@@ -30,13 +30,15 @@ def marked(obj: Mapping[str, Any], declared: Properties) -> dict[str, Any]:
     return answer
 
 
-def texts(declared: Properties) -> tuple[str, ...]:
+def texts(*declared: Properties) -> tuple[str, ...]:
     """All texts that are secret, longest first."""
-    found = {text for value in declared.values() for text in _secret_texts(value, False)}
-    kind = declared.get("kind")
-    if kind and kind.value == "Secret":
-        content = (declared[field] for field in ("data", "stringData") if field in declared)
-        found |= {text for value in content for text in _secret_texts(value, True)}
+    found = set[str]()
+    for properties in declared:
+        found |= {text for value in properties.values() for text in _secret_texts(value, False)}
+        kind = properties.get("kind")
+        if kind and kind.value == "Secret":
+            content = (properties[field] for field in ("data", "stringData") if field in properties)
+            found |= {text for value in content for text in _secret_texts(value, True)}
     return tuple(sorted((text for text in found if len(text) >= SHORTEST), key=len, reverse=True))
 
 

@@ -66,9 +66,9 @@ class Desk:
             state.repair(STACK, lambda line: None)
             return self._run("up", declare, refresh=True, run_program=True)
 
-    def preview(self, declare: Declare) -> Run:
-        """As `./govcloud plan`."""
-        return self._run("preview", declare, refresh=True, run_program=True)
+    def preview(self, declare: Declare, *, refresh: bool = True) -> Run:
+        """As `./govcloud plan`; without a refresh as plain `pulumi preview`."""
+        return self._run("preview", declare, refresh=refresh, run_program=True)
 
     def drift(self) -> dict[str, tuple[str, ...]]:
         """As `./govcloud drift`: what a read finds, by object."""

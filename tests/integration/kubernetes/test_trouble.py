@@ -324,3 +324,39 @@ def test_an_api_server_that_dies_is_named_and_the_next_run_goes_on(desk: Desk, i
     again = desk.up(deployment(desk))
     assert not again.failed, again.faults
     assert desk.uid("deployment", "web") == before
+
+
+def test_a_cluster_that_is_away_may_be_skipped(desk: Desk) -> None:
+    """What it has is left as it is, also in the state; what is new waits for it; afterwards all goes on."""
+    desk.settings = {"skip_update_unreachable": True}
+    desk.up(config(desk, {"a": "1"}))
+    before = desk.resources()["settings"]["outputs"]
+
+    def both(opts: pulumi.ResourceOptions) -> None:
+        config(desk, {"a": "2"})(opts)
+        k8s.core.v1.ConfigMap("new", metadata={"name": "new", "namespace": desk.namespace}, data={}, opts=opts)
+
+    desk.cluster.stop_api()
+    skipped = desk.up(config(desk, {"a": "2"}))
+    assert (skipped.faults, set(skipped.changed)) == ([], {"same"})
+    assert any("settings: not read: " in line for line in skipped.said)
+    assert any("it is left as it is: " in line for line in skipped.said)
+    assert desk.resources()["settings"]["outputs"] == before
+    assert f"{desk.namespace}/new: the API server at {desk.cluster.server} does not answer" in desk.up(both).faults[0]
+    desk.cluster.start_api()
+    assert desk.up(both).changed["create"] == 1
+    assert desk.kubectl("get", "configmaps", "-l", "!x", "-o", "jsonpath={.items[*].data.a}").split() == ["2"]
+
+
+def test_a_cluster_that_is_gone_for_good_leaves_the_state(desk: Desk) -> None:
+    """Where the provider says so: by a refresh, and by the end of all. What is left in the cluster is left there."""
+    desk.settings = {"delete_unreachable": True}
+    desk.up(config(desk, {"a": "1"}))
+    desk.cluster.stop_api()
+    assert desk.drift() == {f"ConfigMap {desk.namespace}/settings": ("it is gone",)}
+    destroyed = desk.destroy()
+    assert destroyed.faults == []
+    assert any("settings: it leaves the state: " in line for line in destroyed.said)
+    assert desk.resources() == {}
+    desk.cluster.start_api()
+    assert desk.kubectl("get", "configmap", "settings", "-o", "name") != ""
