@@ -34,6 +34,8 @@ _TRANSPORT = re.compile(r"^((Preview|Update|Refresh) failed: |rpc error: code = 
 _PROVIDER_ENDED = re.compile(r"exited prematurely|error reading from server: EOF")
 _ITS_LAST_WORDS = "STDOUT and STDERR streams of the plugin:"
 _ONLY_THAT_IT_FAILED = ("update failed", "preview failed", "refresh failed")
+_PROGRAM_WAS_CUT_OFF = "Resource monitor has terminated"
+"""What the SDK says when the engine has given up for another reason."""
 _COUNT = re.compile(r"\d+ errors? occurred:")
 _COLOUR = re.compile(r"<\{%[^%]*%\}>")
 
@@ -161,7 +163,11 @@ def faults_of(event: DiagnosticEvent) -> tuple[str, ...]:
         return (": ".join(["the provider was ended before it had answered", *said[-1:]]),)
     parts = _LIST_OF_ERRORS.split(text)
     faults = (_TRANSPORT.sub("", part.strip()) for part in parts)
-    told = (fault for fault in faults if fault and not fault.startswith(_ONLY_THAT_IT_FAILED))
+    told = (
+        fault
+        for fault in faults
+        if fault and not fault.startswith(_ONLY_THAT_IT_FAILED) and _PROGRAM_WAS_CUT_OFF not in fault
+    )
     return tuple(_object_said(event, fault) for fault in told)
 
 

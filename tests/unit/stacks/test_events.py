@@ -97,6 +97,7 @@ def test_faults_read_as_sentences() -> None:
         "futian-edge1: role frr failed",
     )
     assert faults("update failed") == ()
+    assert faults("an unhandled error occurred: Resource monitor has terminated, shutting down") == ()
     many = "2 errors occurred:\n\t* Refresh failed: a: refused\n\t* update failed\n\t* b: refused\n"
     assert faults(many) == ("a: refused", "b: refused")
 
