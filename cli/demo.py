@@ -32,7 +32,7 @@ def demo(
 ) -> None:
     """Set up, start the lab, deploy the estate, take a site away, give it back, and report what citizens saw.
 
-    About 8 minutes with warm caches, up to 30 the first time. Exit 5: nothing was lost, but an objective was missed.
+    4 to 8 minutes with warm caches, up to 30 the first time. Exit 5: nothing was lost, but an objective was missed.
     """
     with answers(as_json, interrupted=GO_ON):
         from lab.memory import Peak
