@@ -27,7 +27,8 @@ def thrifty(program: Program) -> Callable[[], Awaitable[None]]:
     """The same program for the SDK to run. What fails is told by the SDK as ever."""
 
     async def run() -> None:
-        with _unburdened(), rarely_collected():
+        _unburden()
+        with _rarely_collected():
             program()
             await _known()
 
@@ -35,7 +36,7 @@ def thrifty(program: Program) -> Callable[[], Awaitable[None]]:
 
 
 @contextmanager
-def rarely_collected() -> Iterator[None]:
+def _rarely_collected() -> Iterator[None]:
     """Within the block the collector runs rarely, and does not look again at what was there before."""
     former = gc.get_threshold()
     gc.freeze()
@@ -55,17 +56,14 @@ async def _known() -> None:
             return  # the SDK keeps it, and tells it
 
 
-@contextmanager
-def _unburdened() -> Iterator[None]:
-    """Without what nobody reads: debug messages, which the engine throws away unless it is run with `--debug`, and the
-    stack trace of each declaration, which would be more than half of a state that is written whole for each resource.
+def _unburden() -> None:
+    """From now on without what nobody reads: debug messages, which the engine throws away unless it is run with
+    `--debug`, and the stack trace of each declaration, which would be more than half of a state that is written whole
+    for each resource.
+
+    Not for the program's time alone: the SDK also sends them to an engine that has died, and then does not clean up.
     """
-    former = pulumi.log.debug, registering._get_stack_trace
     pulumi.log.debug, registering._get_stack_trace = _unsaid, StackTrace
-    try:
-        yield
-    finally:
-        pulumi.log.debug, registering._get_stack_trace = former
 
 
 def _unsaid(*_: Any, **__: Any) -> None:
