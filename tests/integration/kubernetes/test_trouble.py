@@ -214,7 +214,7 @@ def test_an_api_server_that_is_away_for_long_is_waited_for(desk: Desk, in_flight
 
 def test_a_frozen_api_server_holds_no_run_beyond_its_own_time(desk: Desk, in_flight: Start) -> None:
     """It takes connections and answers none: the resource's time is kept, and what made it is recorded."""
-    flight = in_flight(waiting(desk, 8), "0 of 1")
+    flight = in_flight(waiting(desk, 8), "0 of 1 pods are ready: pod web-")
     before = desk.uid("deployment", "web")
     desk.cluster.freeze_api()
     failed = flight.result(40)
