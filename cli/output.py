@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -68,8 +69,12 @@ def answers(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
     except EstateError as error:
         told = "".join(f"\n  {problem}" for problem in error.problems)
         message = f"the estate cannot be used, {len(error.problems)} problem(s):{told}"
-        next_step = "nothing was changed; mend the files and run `./govcloud estate check`"
-        _fail(as_json, message, next_step, 1, problems=[asdict(problem) for problem in error.problems])
+        if error.waiting:
+            message += f"\n  {error.waiting} rules cannot be checked before these are mended"
+        which = f" --file {shlex.quote(str(error.path))}" if error.path else ""
+        next_step = f"nothing was changed; mend the files and run `./govcloud estate check{which}`"
+        problems = [asdict(problem) for problem in error.problems]
+        _fail(as_json, message, next_step, 1, problems=problems, rules_waiting=error.waiting)
     except GovcloudError as error:
         _fail(as_json, error.message, error.next_step, error.exit_code)
     except KeyboardInterrupt:

@@ -7,69 +7,26 @@ One parse at the door (`estate.loader`), then every part may trust what it holds
 from __future__ import annotations
 
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Annotated, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-NAME = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$"
-Name = Annotated[str, Field(pattern=NAME)]
-LINK_NAME = r"^[a-z]([a-z0-9-]{0,13}[a-z0-9])?$"
-LinkName = Annotated[str, Field(pattern=LINK_NAME)]
-"""A link's name is also the interface's name on both routers: Linux allows 15 characters."""
-
-HOST_NAME = r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
-"""A whole name of the DNS, as browsers ask for it."""
-HostName = Annotated[str, Field(pattern=f"^{HOST_NAME}$", max_length=253)]
-MOUNT, USER, VERSION = r"^/[a-z0-9/_-]+$", r"^[a-z_][a-z0-9_-]{0,31}$", r"^1\.[0-9]{1,3}\.[0-9]{1,3}$"
-
-SHAPES = {
-    NAME: "must be 1 to 31 lower-case letters, digits and hyphens, a letter first and no hyphen last, such as"
-    " futian-kube1",
-    LINK_NAME: "must be 1 to 15 lower-case letters, digits and hyphens, a letter first and no hyphen last, such as"
-    " city-a: it is an interface's name too",
-    f"^{HOST_NAME}$": "must be a whole name of the DNS in lower-case letters, digits, hyphens and dots, such as"
-    " records.planning.govcloud",
-    MOUNT: "must be an absolute path of lower-case letters, digits, _ and -, such as /srv/data",
-    USER: "must be a login name of at most 32 lower-case letters, digits, _ and -, such as operator",
-    VERSION: "must be a version of Kubernetes 1 with its patch, such as 1.37.2",
-}
-"""What a text of each pattern looks like, for whoever has written another."""
-
-Asn = Annotated[int, Field(ge=1, le=4294967294, strict=True)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-
-
-def _text(value: object) -> object:
-    """Addresses are written as text: a number would silently be taken for an address of that value."""
-    if isinstance(value, (str, IPv4Network, IPv6Network)):
-        return value
-    raise ValueError('must be text such as 10.0.0.0/24 or "fd00::/48", in quotes where it holds colons')
-
-
-def _ipv4(value: str) -> str:
-    IPv4Address(value)
-    return value
-
-
-def _visible(value: str) -> str:
-    """Reports, pictures and terminals show titles: what turns the direction of text or hides in it may forge them."""
-    hidden = next((character for character in value if not character.isprintable()), None)
-    if hidden or not value.strip():
-        found = f"holds U+{ord(hidden):04X}, which nobody sees" if hidden else "holds nothing but spaces"
-        raise ValueError(f"{found}; write what people shall read")
-    return value
-
-
-TitleText = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_visible)]
-
-AddressText = Annotated[str, AfterValidator(_ipv4)]
-"""An IPv4 address, kept as text."""
-
-Prefix4 = Annotated[IPv4Network, BeforeValidator(_text)]
-Prefix6 = Annotated[IPv6Network, BeforeValidator(_text)]
+from estate.shapes import (
+    MOUNT,
+    USER,
+    VERSION,
+    AddressText,
+    Asn,
+    Count,
+    Flag,
+    HostName,
+    LinkName,
+    Name,
+    Positive,
+    Prefix4,
+    Prefix6,
+    TitleText,
+)
 
 
 class Value(BaseModel):

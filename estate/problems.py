@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +22,12 @@ class Problem:
 
 
 class EstateError(Exception):
-    """The estate cannot be used. `problems` holds all that was found."""
+    """The estate cannot be used. `problems` holds all that was found; `waiting` rules could not be checked before some
+    of it is mended. `path` is the estate that was asked for, None for the project's own.
+    """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+    def __init__(self, problems: Iterable[Problem], *, waiting: int = 0, path: Path | None = None) -> None:
+        self.problems, self.waiting, self.path = tuple(problems), waiting, path
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from estate.checks import capacity, gateways, names, paths, prefixes, quorum, references
 from estate.checks.breach import Breach, Breaches
 from estate.model import Estate
+from estate.partial import is_unset
 from estate.problems import Problem, Source
 
 Rule = Callable[[Estate], Breaches]
@@ -77,21 +78,35 @@ COMPUTED: tuple[Rule, ...] = (
 ADVICE: tuple[Rule, ...] = (names.advice, prefixes.advice)
 
 
-def check(estate: Estate, source: Source) -> list[Problem]:
-    """Every rule that the estate breaks, in the order of the rules. Empty: it may be deployed."""
-    found = _problems(RULES, estate, source)
-    if not _problems(IDENTITIES, estate, source):
-        found += _problems(COMPUTED, estate, source)
-    return found
+def check(estate: Estate, source: Source) -> tuple[list[Problem], int]:
+    """Every rule that the estate breaks, in the order of the rules, and how many rules have to wait until something
+    else is mended. Nothing and none: it may be deployed. Of an estate that is readable in part (`estate.partial`) all
+    is told that can be seen.
+    """
+    found, waiting = _problems(RULES, estate, source)
+    broken, unread = _problems(IDENTITIES, estate, source)
+    if broken or unread:
+        return found, waiting + len(COMPUTED)
+    computed, unread = _problems(COMPUTED, estate, source)
+    return found + computed, waiting + unread
 
 
 def advise(estate: Estate, source: Source) -> list[Problem]:
     """What is allowed but probably not meant, such as an example's AS number in a real estate."""
-    return _problems(ADVICE, estate, source)
+    return _problems(ADVICE, estate, source)[0]
 
 
-def _problems(rules: Iterable[Rule], estate: Estate, source: Source) -> list[Problem]:
-    return [_problem(breach, source) for rule in rules for breach in rule(estate)]
+def _problems(rules: Iterable[Rule], estate: Estate, source: Source) -> tuple[list[Problem], int]:
+    found, waiting = [], 0
+    for rule in rules:
+        try:
+            for breach in rule(estate):
+                found.append(_problem(breach, source))
+        except AttributeError as error:
+            if not is_unset(error):
+                raise
+            waiting += 1
+    return found, waiting
 
 
 def _problem(breach: Breach, source: Source) -> Problem:

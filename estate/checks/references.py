@@ -66,7 +66,7 @@ def link_ends(estate: Estate) -> Breaches:
 
 
 def vantages(estate: Estate) -> Breaches:
-    """A vantage is seen from an existing host of that kind and reaches existing services."""
+    """A vantage is seen from an existing host of that kind and reaches existing services, each once."""
     hosts = {host.name: host for host in estate.hosts}
     services = [service.name for service in estate.services]
     fitting = [host.name for host in estate.hosts if host.kind is Kind.VANTAGE]
@@ -78,8 +78,11 @@ def vantages(estate: Estate) -> Breaches:
             way_out = f"is of kind {hosts[vantage.host].kind.value}; name a host of kind vantage"
             yield Breach(key=key, value=vantage.host, message=way_out)
         for number, service in enumerate(vantage.reaches):
+            key = nth("vantages", index, vantage.name, f"reaches[{number}]")
             if service not in services:
-                yield _unknown(nth("vantages", index, vantage.name, f"reaches[{number}]"), service, "service", services)
+                yield _unknown(key, service, "service", services)
+            elif service in vantage.reaches[:number]:
+                yield Breach(key=key, value=service, message="stands twice; keep one")
 
 
 def seen_services(estate: Estate) -> Breaches:

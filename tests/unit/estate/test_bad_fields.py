@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from estate.model import SHAPES, Estate
+from estate.model import Estate
+from estate.shapes import SHAPES
 from tests.unit.estate.documents import SOUND, Document, Refused, named, only
 
 WRONG = "[a list where none belongs]"
@@ -174,3 +175,41 @@ def patterns(node: Any) -> set[str]:
 def test_every_pattern_says_what_fits_it() -> None:
     """Whoever has written something else reads no regular expression."""
     assert patterns(Estate.model_json_schema()) == set(SHAPES)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda d: d["hosts"][0].update(cpus=float("nan")), "must be a number, neither infinite nor .nan"),
+        (lambda d: d["hosts"][0].update(cpus=float("inf")), "must be a number, neither"),
+        (lambda d: d["hosts"][0].update(cpus=1025), "must be at most 1024;"),
+        (lambda d: d["hosts"][0].update(cpus=0), "must be greater than 0"),
+        (lambda d: d["hosts"][0].update(cpus="two"), "must be a number without quotes"),
+        (lambda d: d["hosts"][0].update(number=1.5), "must be a whole number without quotes"),
+        (lambda d: d["hosts"][0].update(kind="visitor"), "must be one of 'edge', 'kube'"),
+        (lambda d: d["hosts"][0].update(database=1.0), "must be true or false"),
+        (lambda d: d["hosts"][0].update(platform={"cgroups": "v3"}), "must be 'v1' or 'v2'"),
+        (
+            lambda d: d["hosts"][0].update(platform={"address": "10.0.0.0/8"}),
+            "must be an IPv4 address",
+        ),
+        (lambda d: d["hosts"][0].update(platform="vm"), "must be a mapping with keys and values"),
+        (lambda d: d["sites"][0]["title"].update(en=""), "must have a text that is not empty"),
+        (lambda d: d["sites"][0]["title"].update(en="x" * 61), "must have at most 60 characters"),
+        (lambda d: d["links"][0].update(ends=["futian-edge1"]), "is missing; add it"),
+        (lambda d: d["links"][0].update(ends=["a", "b", "c"]), "must have at most 2 entries"),
+        (lambda d: d["services"][0]["pods"].update(replicas=2), "must be a mapping with keys and values"),
+        (lambda d: d["services"][0]["objectives"].update(availability=1), "must be less than 1"),
+        (lambda d: d["vantages"][0].update(reaches=[]), "must have an entry"),
+        (lambda d: d["peers"][0].update(managed_by="fr"), "must be 'peer'"),
+        (lambda d: d["networks"]["sites"].update(ipv4="10.0.0.1/8"), "is no IPv4 prefix"),
+        (lambda d: d["networks"]["sites"].update(ipv6=1), "must be text such as"),
+    ],
+)
+def test_every_reason_is_in_the_readers_words(document: Document, refused: Refused, spoil: Any, reason: str) -> None:
+    """No word of the library that found it, and a way out."""
+    spoil(document)
+    (told,) = refused(document)
+    assert told.message.startswith(reason), told.message
+    assert told.message.endswith(("correct it", "remove it", "add it")) or ";" in told.message
+    assert not any(word in told.message for word in ("Input", "Value error", "valid", "min_length", "None"))

@@ -110,7 +110,6 @@ def test_a_folder_without_estate_files_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_would_be_passed_over_is_told(tmp_path: Path) -> None:
     """Half an estate would look like a whole one."""
-    (tmp_path / "sites.yaml").write_text("sites: []", encoding="utf-8")
     (tmp_path / "links.yml").write_text("links: []", encoding="utf-8")
     told = problem(tmp_path)
     assert (told.file, told.message) == (str(tmp_path / "links.yml"), "would not be read; rename it to links.yaml")
@@ -121,6 +120,26 @@ def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "hosts.yaml").mkdir()
     told = problem(tmp_path)
     assert told.value == "a folder"
+
+
+@pytest.mark.parametrize("turning", ["\u202e", "\u2067", "\u200f"])
+def test_text_that_turns_its_direction_is_refused(tmp_path: Path, turning: str) -> None:
+    """In a comment too: whoever reviews the file would see another one than is read."""
+    file = tmp_path / "estate.yaml"
+    file.write_text(f"name: a\n# lab: true{turning}\n", encoding="utf-8")
+    told = problem(file)
+    assert (told.key, told.value) == ("line 2", f"U+{ord(turning):04X}")
+    assert "remove it" in told.message
+
+
+def test_a_title_that_turns_its_direction_is_refused_however_it_is_written(tmp_path: Path) -> None:
+    """YAML may write the character by its number."""
+    file = tmp_path / "estate.yaml"
+    file.write_text('title: {zh: 深圳, en: "Shen\\u202Ezhen"}\n', encoding="utf-8")
+    with pytest.raises(EstateError) as caught:
+        load(file)
+    (told,) = (problem for problem in caught.value.problems if problem.key == "title.en")
+    assert "U+202E" in told.message
 
 
 def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
@@ -142,6 +161,15 @@ def no_root() -> Iterator[None]:
     os.seteuid(own or nobody)
     yield
     os.seteuid(own)
+
+
+def test_a_folder_without_rights_is_told(no_root: None) -> None:
+    """It is not the same as an empty one."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0)
+        told = problem(Path(folder))
+        Path(folder).chmod(0o700)
+    assert (told.file, told.message) == (folder, "cannot be read: Permission denied; check the path and its rights")
 
 
 def test_a_file_without_rights_is_told(no_root: None) -> None:

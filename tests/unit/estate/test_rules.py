@@ -98,8 +98,8 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a link's number twice", put("links", "city-b", number=1), "links[1](city-b).number", "1", "change one"),
     ("a host's number twice in a site", put("hosts", "futian-ops1", number=21), "hosts[3](futian-ops1).number", "21", "change one"),
     ("an AS number twice", put("sites", "nanshan", asn=4200000001), "sites[1](nanshan).asn", "4200000001", "another"),
-    ("AS 0", put("sites", "futian", asn=0), "sites[0](futian).asn", "0", "greater than or equal to 1"),
-    ("an AS number of 33 bits", put("sites", "futian", asn=4294967296), "sites[0](futian).asn", "4294967296", "less than"),
+    ("AS 0", put("sites", "futian", asn=0), "sites[0](futian).asn", "0", "must be at least 1"),
+    ("an AS number of 33 bits", put("sites", "futian", asn=4294967296), "sites[0](futian).asn", "4294967296", "must be at most 4294967294"),
     ("the last AS number", put("sites", "futian", asn=65535), "sites[0](futian).asn", "65535", "assigned one"),
     ("AS_TRANS", put("sites", "futian", asn=23456), "sites[0](futian).asn", "23456", "assigned one"),
     ("a link named as an interface", put("links", "city-a", name="lan0"), "links[0](lan0).name", "lan0", "rename it"),
@@ -115,7 +115,6 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a vantage on a server", put("vantages", "citizen", host="futian-kube1"), "vantages[0](citizen).host", "futian-kube1", "kind vantage"),
     ("a vantage of no service", put("vantages", "citizen", reaches=["tea"]), "vantages[0](citizen).reaches[0]", "tea", "known: approval"),
     ("a service that nobody looks at", lambda d: d.update(vantages=[]), "services[0](approval).name", "approval", "from no vantage"),
-    ("a title that turns the text's direction", put("sites", "futian", title={"zh": "福田", "en": "Fu\u202etian"}), "sites[0](futian).title.en", "'Fu\\u202etian'", "U+202E"),
     ("a title with something hidden", put("sites", "futian", title={"zh": "福\u200b田", "en": "Futian"}), "sites[0](futian).title.zh", "'福\\u200b田'", "U+200B"),
     ("a title of nothing", put("sites", "futian", title={"zh": "  ", "en": "Futian"}), "sites[0](futian).title.zh", "'  '", "nothing but spaces"),
     ("a mount point that is no path", put("hosts", "futian-ops1", disk={"size_mib": 512, "mount": "srv"}), "hosts[3](futian-ops1).disk.mount", "'srv'", "such as /srv/data"),
@@ -172,7 +171,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("an unknown database site", database(acknowledging=["shaoguan", "moon"]), "database.acknowledging[1]", "moon", "known:"),
     ("a remote site that may be promoted", database(promotable=["futian", "shaoguan"], acknowledging=["nanshan"]), "database.promotable", "futian, shaoguan", "database.acknowledging"),
     ("timers that overlap", database(retry_timeout_s=10), "database.ttl_s", "20", "is 21"),
-    ("a ttl that Patroni refuses", database(ttl_s=10), "database.ttl_s", "10", "greater than or equal to 20"),
+    ("a ttl that Patroni refuses", database(ttl_s=10), "database.ttl_s", "10", "must be at least 20"),
     ("a city without processors", put("hosts", "futian-kube1", cpus=1.0), "hosts[1](futian-kube1).cpus", "1", "1.5 processors"),
     ("a cluster nowhere", cluster("moon"), "kubernetes.clusters[0].site", "moon", "known: futian"),
     ("two clusters at a site", cluster("shaoguan", "shaoguan"), "kubernetes.clusters[1].site", "shaoguan", "keep one"),
@@ -191,7 +190,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("control groups of another version", put("hosts", "futian-kube1", platform={"cgroups": "v3"}), "hosts[1](futian-kube1).platform.cgroups", "'v3'", "correct it"),
     ("pods without a number at a site", pods(replicas={"futian": 2, "shaoguan": 2}), "services[0](approval).pods.replicas.nanshan", "", "add it"),
     ("pods where the service does not run", pods(replicas={"futian": 2, "nanshan": 2, "shaoguan": 2, "moon": 1}), "services[0](approval).pods.replicas.moon", "1", "does not run at moon"),
-    ("no pods at a site", pods(replicas={"futian": 2, "nanshan": 0, "shaoguan": 2}), "services[0](approval).pods.replicas.nanshan", "0", "greater than or equal to 1"),
+    ("no pods at a site", pods(replicas={"futian": 2, "nanshan": 0, "shaoguan": 2}), "services[0](approval).pods.replicas.nanshan", "0", "must be at least 1"),
     ("one pod in a city", pods(replicas={"futian": 1, "nanshan": 2, "shaoguan": 2}), "services[0](approval).pods.replicas.futian", "1", "at least 2"),
     ("no processors for a new version", lambda d: [pods(cpus=0.5)(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.cpus", "1.5", "at futian ask for while a version changes, 2 processors"),
     ("no memory for a new version", lambda d: [pods(memory_mib=512)(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.memory_mib", "1024", "2048 MiB"),
@@ -204,11 +203,11 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a quota without memory for the service", put("bureaus", "human-resources", quota={"cpus": 1.5, "memory_mib": 512, "pods": 8}), "bureaus[0](human-resources).quota.memory_mib", "512", "1024 MiB"),
     ("quotas beyond a site's processors", lambda d: [another_bureau("planning", cpus=0.75)(d), cluster("shaoguan")(d)], "bureaus[1](planning).quota.cpus", "0.75", "shaoguan have left, 0.5 processors"),
     ("a quota beyond a site's memory", lambda d: [put("bureaus", "human-resources", quota={"cpus": 1.5, "memory_mib": 65536, "pods": 8})(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.memory_mib", "65536", "futian have left"),
-    ("a quota of no pods", another_bureau("planning", pods=0), "bureaus[1](planning).quota.pods", "0", "greater than or equal to 1"),
+    ("a quota of no pods", another_bureau("planning", pods=0), "bureaus[1](planning).quota.pods", "0", "must be at least 1"),
     ("a gateway's host that DNS refuses", gateway({"Records_1.govcloud": HOSTS["records.planning.govcloud"]}), "bureaus[1](planning).gateway.hosts.Records_1.govcloud.[key]", "'Records_1.govcloud'", "lower-case letters"),
     ("a gateway's host that is an address", gateway({"10.64.1.11": HOSTS["records.planning.govcloud"]}), "bureaus[1](planning).gateway.hosts.10.64.1.11.[key]", "'10.64.1.11'", "lower-case letters"),
-    ("a gateway without hosts", gateway({}), "bureaus[1](planning).gateway.hosts", "{}", "at least 1"),
-    ("a gateway to a port of root", gateway({"records.govcloud": {"pods": "records", "port": 80}}), "bureaus[1](planning).gateway.hosts.records.govcloud.port", "80", "greater than or equal to 1024"),
+    ("a gateway without hosts", gateway({}), "bureaus[1](planning).gateway.hosts", "{}", "must have an entry"),
+    ("a gateway to a port of root", gateway({"records.govcloud": {"pods": "records", "port": 80}}), "bureaus[1](planning).gateway.hosts.records.govcloud.port", "80", "must be at least 1024"),
     ("a gateway to another bureau's pods", gateway({"records.govcloud": {"pods": "approval", "port": 8080}}), "bureaus[1](planning).gateway.hosts.records.govcloud.pods", "approval", "a service of human-resources"),
     ("a gateway to itself", gateway({"records.govcloud": {"pods": "planning-gateway", "port": 8443}}), "bureaus[1](planning).gateway.hosts.records.govcloud.pods", "planning-gateway", "name other pods"),
     ("a gateway for a promised service's name", gateway({"approval.govcloud": HOSTS["records.planning.govcloud"]}), "bureaus[1](planning).gateway.hosts", "approval.govcloud", "the service approval already"),
@@ -240,7 +239,7 @@ def test_what_the_platform_ships_lies_in_its_folder() -> None:
 def test_the_projects_own_estate_keeps_every_rule() -> None:
     """And the rules are not run over nothing."""
     estate, source = parse()
-    assert check(estate, source) == []
+    assert check(estate, source) == ([], 0)
     assert len(RULES) == len(set(RULES)) > 25
 
 

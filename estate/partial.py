@@ -1,0 +1,54 @@
+"""An estate of which a part cannot be used: what can be read of it is, so that its rules tell what they see.
+
+A field that is missing, or holds what it cannot hold, is not set. Whoever reads it gets an AttributeError, by which
+`estate.checks` knows that a rule has to wait.
+"""
+
+from __future__ import annotations
+
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from estate.model import Value
+
+Kind = TypeVar("Kind", bound=Value)
+
+
+def readable(kind: type[Kind], data: dict[str, Any]) -> Kind:
+    """The value with those fields of `data` that can be used. Beside an unknown field no default is taken: it may be
+    the misspelt one.
+    """
+    value = kind.model_construct()
+    held, unknown = vars(value), data.keys() - kind.model_fields.keys()
+    for name, field in kind.model_fields.items():
+        if name in data or unknown:
+            held.pop(name, None)
+        if name in data:
+            try:
+                field_type: Any = Annotated[field.annotation, field]
+                held[name] = TypeAdapter(field_type).validate_python(data[name])
+            except ValidationError:
+                for part in _parts(field.annotation, data[name]):
+                    held[name] = part
+    return value
+
+
+def is_unset(error: AttributeError) -> bool:
+    """Whether somebody has read a field that could not be used, and it is no mistake in the reader."""
+    held = error.obj
+    return isinstance(held, Value) and error.name in type(held).model_fields and error.name not in vars(held)
+
+
+def _parts(annotation: Any, data: object) -> list[Any]:
+    """The one value in which something can be used, or nothing where nothing can."""
+    if get_origin(annotation) in (Union, UnionType):
+        (annotation,) = (choice for choice in get_args(annotation) if choice is not NoneType)
+    if isinstance(annotation, type) and issubclass(annotation, Value):
+        return [readable(annotation, data)] if isinstance(data, dict) else []
+    entries = get_args(annotation)
+    if get_origin(annotation) is tuple and entries[1:] == (...,) and isinstance(data, list):
+        found = [part for each in data for part in _parts(entries[0], each)]
+        return [tuple(found)] if found and len(found) == len(data) else []
+    return []

@@ -1,0 +1,110 @@
+"""What pydantic finds in a document, in the reader's words: file, key path, value, and the way out."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import Any
+
+from pydantic import ValidationError
+
+from estate.model import field_names
+from estate.problems import Problem, Source
+from estate.shapes import SHAPES
+
+MAX_TOLD = 200
+"""More problems than a person reads: a file of something else entirely."""
+
+
+def problems(error: ValidationError, source: Source, document: dict[str, Any], *, whole: bool) -> list[Problem]:
+    """All that is wrong, at most `MAX_TOLD` of it. A document that is not `whole` lacks sections for a known reason,
+    which are not told as missing.
+    """
+    items = error.errors(include_url=False)
+    places = {tuple(item["loc"]) for item in items}
+    told = [
+        Problem(
+            file=source.file_of(str(loc[0]) if (loc := tuple(item["loc"])) else ""),
+            key=_path(loc, document),
+            value="" if item["type"] == "missing" else _short(item["input"]),
+            message=_reason(dict(item)),
+        )
+        for item in items
+        if (whole or item["type"] != "missing" or len(item["loc"]) > 1)
+        # A list whose entries are wrong is told to be too short: pydantic counts the sound ones.
+        and not (item["type"] == "too_short" and any(_below(place, tuple(item["loc"])) for place in places))
+    ]
+    if len(told) > MAX_TOLD:
+        more = f"{len(told) - MAX_TOLD} more problems; mend these first, or name an estate's file"
+        told[MAX_TOLD:] = [Problem(file=source.fallback, key="", value="", message=more)]
+    return told
+
+
+def _below(place: tuple[int | str, ...], loc: tuple[int | str, ...]) -> bool:
+    return len(place) > len(loc) and place[: len(loc)] == loc
+
+
+def _path(loc: tuple[int | str, ...], document: Any) -> str:
+    """`hosts[3] (futian-kube1).number`: the index and, where there is one, the name a person looks for."""
+    text, node = "", document
+    for part in loc:
+        if isinstance(part, int):
+            node = node[part] if isinstance(node, list) and part < len(node) else None
+            name = node.get("name") if isinstance(node, dict) else None
+            text += f"[{part}]" + (f"({_plain(name)})" if isinstance(name, str) else "")
+        else:
+            node = node.get(part) if isinstance(node, dict) else None
+            text += ("." if text else "") + _plain(part)
+    return text
+
+
+def _plain(name: str) -> str:
+    """A name from a file as a terminal may show it: printable and short."""
+    text = name if name.isprintable() else repr(name)[1:-1]
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+_WAYS_OUT = {
+    "missing": "is missing; add it",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping with keys and values",
+    "enum": "must be one of {expected}",
+    "finite_number": "must be a number, neither infinite nor .nan",
+    "float_type": "must be a number without quotes",
+    "greater_than": "must be greater than {gt:.15g}",
+    "greater_than_equal": "must be at least {ge:.15g}",
+    "int_type": "must be a whole number without quotes",
+    "ip_v4_network": "is no IPv4 prefix such as 10.0.0.0/24, with nothing set behind its length",
+    "ip_v6_network": "is no IPv6 prefix such as fd00::/48, with nothing set behind its length",
+    "less_than": "must be less than {lt:.15g}",
+    "less_than_equal": "must be at most {le:.15g}",
+    "literal_error": "must be {expected}",
+    "model_type": "must be a mapping with keys and values",
+    "string_pattern_mismatch": "{shape}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have a text of at least {min_length} characters",
+    "string_type": "must be text",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entries",
+    "tuple_type": "must be a list",
+    "value_error": "{error}",
+}
+
+
+def _reason(item: dict[str, Any]) -> str:
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(item["loc"][-1]), field_names(), n=1)
+        return "unknown field; " + (f"did you mean {near[0]!r}? Otherwise remove it" if near else "remove it")
+    context = {"shape": "", **item.get("ctx", {})}
+    if "pattern" in context:
+        context["shape"] = SHAPES[context["pattern"]]
+    no_number = isinstance(item["input"], float) and not math.isfinite(item["input"])
+    kind = "finite_number" if no_number else item["type"]
+    reason = _WAYS_OUT[kind].format(**context) if kind in _WAYS_OUT else str(item["msg"])
+    reason = reason.replace("at least 1 entries", "an entry").replace("of at least 1 characters", "that is not empty")
+    return reason if ";" in reason else f"{reason}; correct it"
