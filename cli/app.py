@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
+from typer._click.core import Context  # typer carries click within itself and gives no other name to these
+from typer._click.exceptions import UsageError
+from typer.core import TyperGroup
 
 from cli import bench, demo, drills, estate, kubeconfig, lab, stacks, state, testing, upgrade
 from cli import setup as setup_command
 from cli import status as status_command
+from cli.output import emit
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed, a bad estate, a lost or duplicated row · 2 wrong use · 5 an objective was missed · "
@@ -25,7 +31,30 @@ BEGIN, ESTATE, FAILURES, LAB = (
     "The lab and measurements",
 )
 
+AS_JSON = "govcloud.json"
+
+
+class Commands(TyperGroup):
+    """All commands: one object with `--json`, whatever ends them, an option that nobody knows too."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the root's own options, and keep whether the whole line asks for an object."""
+        ctx.meta[AS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Context) -> Any:
+        """Run the command. Raises what it raises."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            if ctx.meta[AS_JSON]:
+                where = error.ctx.command_path if error.ctx else ctx.command_path
+                emit({"error": error.format_message(), "next_step": f"see `{where} --help`", "exit_code": 2})
+            raise
+
+
 app = typer.Typer(
+    cls=Commands,
     help=HELP,
     epilog=EPILOG,
     no_args_is_help=True,

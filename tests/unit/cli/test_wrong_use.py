@@ -91,6 +91,15 @@ def test_with_json_an_error_is_one_object(call: Call) -> None:
     assert set(done.document) == {"error", "next_step", "exit_code"}
 
 
+@pytest.mark.parametrize("line", ["estate check --json --nosuch", "status --lang fr --json", "estate nosuch --json"])
+def test_with_json_wrong_use_is_one_object_too(call: Call, line: str) -> None:
+    """Found by the parser, before any command has begun."""
+    done = call(*line.split())
+    assert done.code == done.document["exit_code"] == 2
+    assert ("fr" if "fr" in line else "nosuch") in done.document["error"]
+    assert done.document["next_step"].startswith("see `")
+
+
 def test_help_tells_every_exit_code(call: Call) -> None:
     done = call("--help")
     assert done.code == 0
