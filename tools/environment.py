@@ -108,10 +108,11 @@ def main() -> int:
         return 130
     except OSError as error:
         say(f"govcloud: the Python environment cannot be written: {error.strerror}: {error.filename}")
+        say("  next: mend that, or name a place with 1 GB that you may write: GOVCLOUD_CACHE=DIRECTORY ./govcloud ...")
         return 1
     except subprocess.CalledProcessError as error:
-        say(f"govcloud: the Python environment could not be made ({error.cmd[0]} ended with {error.returncode});")
-        say(f"  is there 1 GB free at {sys.argv[1]}, and does the machine reach its PyPI mirror?")
+        say(f"govcloud: the Python environment could not be made ({error.cmd[0]} ended with {error.returncode})")
+        say(f"  next: is there 1 GB free at {sys.argv[1]}, and does the machine reach its PyPI mirror?")
         return 1
     return 0
 

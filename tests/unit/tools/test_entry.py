@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -99,6 +100,40 @@ def test_places_that_are_named_relative_to_the_callers_folder_are_made_absolute(
     env = {"PATH": "/usr/bin:/bin", "GOVCLOUD_CACHE": "a b/cache", "GOVCLOUD_HOME": "../home"}
     done = subprocess.run([str(ENTRY), "status"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-2:] == [f"{tmp_path}/a b/cache", f"{tmp_path}/../home"]
+
+
+def test_anothers_environment_is_not_used(tmp_path: Path) -> None:
+    """Its programs would run as the caller."""
+    if os.geteuid():
+        pytest.skip("needs root, to give a folder to another user")
+    bin_folder = finished_environment(tmp_path)
+    os.chown(bin_folder.parent, 65534, -1)
+    done = call("status", "--json", cache=tmp_path)
+    assert done.returncode == 1
+    assert "belongs to user 65534, whose programs would run as you" in done.stderr
+    assert json.loads(done.stdout)["next_step"] == "name a place of your own in GOVCLOUD_CACHE"
+
+
+def test_without_a_home_no_common_place_is_used() -> None:
+    """User 4711 of no password file: its cache would be where everybody may write."""
+    if os.geteuid():
+        pytest.skip("needs root, to become another user")
+    argv = ["setpriv", "--reuid=4711", "--clear-groups", "/bin/sh", "govcloud", "estate", "check", "--json"]
+    done = subprocess.run(
+        argv, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False, cwd=paths.repo()
+    )
+    assert done.returncode == 1
+    assert "HOME is not set and user 4711 has no home" in done.stderr
+    assert json.loads(done.stdout)["next_step"] == "name one in GOVCLOUD_CACHE"
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "python").write_text("a file in the place of a folder")
+    done = call("estate", "check", "--json", cache=tmp_path)
+    assert done.returncode == json.loads(done.stdout)["exit_code"] == 1
+    assert "cannot be written" in done.stderr
+    assert "GOVCLOUD_CACHE=DIRECTORY" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_places_are_absolute_whoever_starts_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
