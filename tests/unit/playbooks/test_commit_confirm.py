@@ -59,6 +59,7 @@ class Router:
         (folder / "sessions.json").write_text(json.dumps({ONE: UP, OTHER: UP}))
         self.answers: list[tuple[int | None, str]] = []
         self.active = True
+        self.deaf: tuple[str, ...] = ()
         self.told: list[list[str]] = []
         for name, value in {
             "CONFIG": self.config,
@@ -79,6 +80,9 @@ class Router:
             return subprocess.CompletedProcess(argv, 0 if self.active else 3)
         if argv[0] != "vtysh":
             self.told.append(argv)
+            if argv[1] in self.deaf:
+                assert timeout, "nobody would end it"
+                raise subprocess.TimeoutExpired(argv, timeout)
             return subprocess.CompletedProcess(argv, 0)
         code, text = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if code is None:
@@ -160,3 +164,12 @@ def test_what_the_deadline_does_is_put_the_armed_configuration_back(router: Rout
     assert router.config.read_text() == before
     assert not router.kept.exists()
     assert router.told[-1] == ["systemctl", "reload-or-restart", "frr.service"]
+
+
+def test_daemons_that_do_not_start_with_the_restored_configuration_are_told(router: Router) -> None:
+    """One that hangs is killed first; what is kept stays, so that the deadline after the next boot tries again."""
+    router.deaf = ("reload-or-restart", "restart")
+    with pytest.raises(SystemExit, match="journalctl -u frr"):
+        router.script.revert()
+    assert [argv[1] for argv in router.told] == ["reload-or-restart", "kill", "restart"]
+    assert router.kept.exists()

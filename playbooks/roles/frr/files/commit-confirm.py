@@ -22,7 +22,9 @@ CONFIG = Path("/etc/frr/frr.conf")
 KEPT = Path("/var/lib/govcloud/router/previous.conf")
 SESSIONS = KEPT.with_name("sessions.json")
 TIMER = "govcloud-router-revert.timer"
+DAEMONS = "frr.service"
 CONFIRM_S = 30
+SETTLE_S = 30
 ANSWER_S = 5
 POLL_S = 0.5
 
@@ -50,10 +52,10 @@ def before_the_change():
     """Sessions that can be lost: none of a router that is off. One that runs and does not tell is not changed."""
     deadline = time.monotonic() + CONFIRM_S
     known = sessions()
-    while known is None and subprocess.run(["systemctl", "is-active", "--quiet", "frr.service"]).returncode == 0:
+    while known is None and subprocess.run(["systemctl", "is-active", "--quiet", DAEMONS]).returncode == 0:
         if time.monotonic() > deadline:
             sys.exit(
-                "not changed: frr.service runs and does not tell its sessions, so nothing could confirm a change"
+                f"not changed: {DAEMONS} runs and does not tell its sessions, so nothing could confirm a change"
                 " (see `systemctl status frr`; after `systemctl stop frr` a change is made without being confirmed)"
             )
         time.sleep(POLL_S)
@@ -111,8 +113,17 @@ def revert():
     shutil.copy2(KEPT, restored)
     shutil.chown(restored, "frr", "frr")
     restored.rename(CONFIG)
-    subprocess.run(["systemctl", "reload-or-restart", "frr.service"], check=True)
+    if not (settled("reload-or-restart") or (settled("kill", "--signal=KILL") and settled("restart"))):
+        sys.exit(f"the previous {CONFIG} is restored, but {DAEMONS} does not start: see `journalctl -u {DAEMONS}`")
     KEPT.unlink()
+
+
+def settled(*verb):
+    """Whether the daemons followed. One that hangs follows no reload, and its stop would wait for two minutes."""
+    try:
+        return subprocess.run(["systemctl", *verb, DAEMONS], timeout=SETTLE_S).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 if __name__ == "__main__":
