@@ -22,6 +22,7 @@ import pytest
 from tests.waiting import until
 
 SOURCES = Path(__file__).parents[3] / "services" / "approval" / "src"
+sys.path.insert(0, str(Path(__file__).parent))
 if str(SOURCES) not in sys.path:
     sys.path.insert(0, str(SOURCES))
 
@@ -175,10 +176,11 @@ def start_service(home: Path) -> Iterator[Callable[..., Service]]:
     """Starts instances with the given data sources; all are stopped at the end of the module."""
     started: list[Service] = []
 
-    def start(write_dsn: str, read_dsn: str, **environment: str) -> Service:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    def start(write_dsn: str, read_dsn: str, port: int = 0, **environment: str) -> Service:
+        if not port:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
         log = home / f"service-{port}.log"
         variables = {
             **os.environ,

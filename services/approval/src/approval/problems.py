@@ -36,6 +36,12 @@ EXPLANATIONS: dict[str, Explanation] = {
     "body_malformed": _e(400, "提交的内容不是有效的 JSON。", "The body is not valid JSON."),
     "body_encoding": _e(400, "提交的内容不是有效的 UTF-8 文本。", "The body is not valid UTF-8."),
     "body_too_large": _e(413, "提交的内容过大，最多 16 KB。", "The body is too large; at most 16 KiB."),
+    "content_type": _e(
+        415,
+        "提交的内容类型应为 UTF-8 编码的 application/json。",
+        "The content type must be application/json in UTF-8.",
+    ),
+    "content_encoding": _e(415, "提交的内容不能压缩。", "The body must not be compressed."),
     "key_missing": _e(400, "缺少请求编号（Idempotency-Key）。", "The header Idempotency-Key is missing."),
     "key_invalid": _e(400, "请求编号必须是标准 UUID。", "The key must be a canonical UUID."),
     "key_reused": _e(

@@ -34,6 +34,7 @@ MOST_WRITES = 100
 DRAINED_BYTES = 32 * 1024 * 1024
 """How much of an oversized body is read and thrown away, so that its sender reads the refusal and no reset."""
 BODY_S = 10.0
+JSON_TYPE = r'application/json(\s*;\s*charset="?utf-8"?)?\s*;?'
 GONE = 499
 """In log and metrics, of a client that went away in the middle of its request; nobody is sent it."""
 READY_CACHE_S = 0.25
@@ -158,7 +159,9 @@ def _applications(app: FastAPI, settings: Settings, metrics: Metrics, store: Sto
     async def apply(request: Request) -> Response:
         key = canonical_key(request.headers.get("idempotency-key"))
         request.state.key = key
-        application = parse(await read_body(request), _today())
+        body = await read_body(request)
+        check_content(request.headers.get("content-type"), request.headers.get("content-encoding"))
+        application = parse(body, _today())
         if application.synthetic and not settings.synthetic:
             raise Problem("synthetic_off")
         answer = await store.submit(application, key)
@@ -193,6 +196,15 @@ def canonical_key(text: str | None) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text):
         raise Problem("key_invalid", "Idempotency-Key")
     return str(UUID(text))
+
+
+def check_content(media_type: str | None, encoding: str | None) -> None:
+    """Problem unless it is plain JSON in UTF-8, which it is taken for where nothing is told. Nothing is unpacked: a
+    small body could become a huge one."""
+    if encoding is not None and encoding.strip().lower() != "identity":
+        raise Problem("content_encoding", "Content-Encoding")
+    if media_type is not None and not re.fullmatch(JSON_TYPE, media_type.strip(), re.IGNORECASE):
+        raise Problem("content_type", "Content-Type")
 
 
 async def read_body(request: Request) -> bytes:

@@ -1,0 +1,45 @@
+"""Whatever comes in at the door: 4xx with a code and a reason in Chinese, nothing stored, and never a fault of ours."""
+
+import json
+import uuid
+
+import pytest
+from hostile import HOSTILE, JSON
+
+
+def refused(answer, case):
+    """The answer is that refusal, in words for both readers."""
+    assert (answer.status_code, answer.json()["code"]) == (case.status, case.code), answer.text
+    assert answer.json().get("field", "") == case.field
+    assert any("\u4e00" <= character <= "\u9fff" for character in answer.json()["message"])
+    assert answer.json()["message_en"].isascii() or "·" in answer.json()["message_en"]
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name)
+def test_a_hostile_application_is_refused_with_its_reason(service, primary, next_person, case):
+    """And not a row of it is stored."""
+    key = str(uuid.uuid4())
+    headers = dict(case.headers) | {"Idempotency-Key": key}
+    refused(service.client.post("/v1/applications", content=case.make(next_person()), headers=headers), case)
+    assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (key,)) == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "media_type", [JSON, "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"', None]
+)
+def test_json_is_taken_however_it_is_spelt(service, next_person, media_type):
+    """Also without a content type: what is not told can only be tried."""
+    more = {"Content-Type": media_type} if media_type else {}
+    answer = service.client.post(
+        "/v1/applications",
+        content=json.dumps(next_person()).encode(),
+        headers={"Idempotency-Key": str(uuid.uuid4())} | more,
+    )
+    assert answer.status_code == 201, answer.text
+
+
+def test_none_of_it_was_a_fault(service):
+    """Neither in the log nor in the figures that the alerts read."""
+    assert "request failed" not in service.log.read_text()
+    figures = service.client.get("/metrics").text
+    assert [line for line in figures.splitlines() if 'code="internal"' in line or 'status="500"' in line] == []
