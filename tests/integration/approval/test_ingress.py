@@ -7,11 +7,13 @@ import ssl
 import subprocess
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import psycopg
 import pytest
+from hostile import HOSTILE
 
 from estate.addressing import plan
 from estate.loader import load
@@ -231,3 +233,41 @@ def test_plaintext_is_refused_on_the_citizens_port(proxy):
 def test_the_metrics_port_serves_nothing_else(proxy):
     """Applications do not come in by the monitors' door."""
     assert httpx.post(f"http://127.0.0.1:{proxy['metrics']}/v1/applications").status_code == 404
+
+
+@pytest.fixture(scope="module")
+def behind(proxy, primary, start_service):
+    """An instance at the end of the citizens' way; the proxy has found it."""
+    dsn_of_app = primary.dsn("approval_app")
+    return start_service(dsn_of_app, dsn_of_app, port=proxy["service"], APPROVAL_REQUIRE_SYNC="0")
+
+
+@pytest.fixture(scope="module")
+def citizen(proxy, certificates, behind):
+    """Whose requests come over TLS and through the proxy."""
+    context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
+    context.check_hostname = False
+    with httpx.Client(base_url=f"https://127.0.0.1:{proxy['citizens']}", verify=context, timeout=15) as client:
+        until("the proxy has found the instance", lambda: client.get("/readyz").status_code == 200, 30)
+        yield client
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name)
+def test_a_hostile_application_reads_its_reason_through_the_proxy(citizen, next_person, case):
+    """The service's own refusal, not an error page of the proxy and no reset in the middle of ten megabytes."""
+    headers = dict(case.headers) | {"Idempotency-Key": str(uuid.uuid4())}
+    answer = citizen.post("/v1/applications", content=case.make(next_person()), headers=headers)
+    assert (answer.status_code, answer.json()["code"], answer.json().get("field", "")) == (
+        case.status,
+        case.code,
+        case.field,
+    )
+
+
+def test_a_key_that_is_used_again_with_another_body_is_refused_through_the_proxy(citizen, next_person):
+    """The first answer stands."""
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    first = citizen.post("/v1/applications", json=next_person(), headers=key)
+    assert first.status_code == 201, first.text
+    again = citizen.post("/v1/applications", json=next_person(), headers=key)
+    assert (again.status_code, again.json()["code"]) == (409, "key_reused")
