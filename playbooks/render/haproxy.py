@@ -9,7 +9,14 @@ TLS = """\
 """
 """In `global`. The estate's keys are all of elliptic curves, so no other ciphers are of use."""
 
-DEFAULTS = """\
+
+def saying(status: int, code: str, zh: str, en: str) -> str:
+    """The rest of a line `http-request return` or `http-error` that answers with a reason."""
+    body = f'{{"code":"{code}","message":"{zh}","message_en":"{en}"}}'
+    return f"status {status} content-type \"application/json; charset=utf-8\" string '{body}'"
+
+
+DEFAULTS = f"""\
 defaults
     log global
     option dontlognull
@@ -28,6 +35,8 @@ defaults
     timeout http-keep-alive 60s
     timeout client 60s
     timeout server 10s
+    # A body that does not come. What is no HTTP at all gets the proxy's own page, which no setting changes.
+    http-error {saying(408, "too_slow", "提交超时，请重试。", "The request came too slowly. Retry.")}
 """
 
 ENDED_HERE = """\
@@ -46,9 +55,3 @@ RETRY = """\
 
 A pod that has died is among those that the address leads to for up to two seconds. Of two pods every second connection
 then meets it, so it takes many short tries, not a few long ones, to have an answer before the citizen gives up."""
-
-
-def saying(status: int, code: str, zh: str, en: str) -> str:
-    """The rest of a line `http-request return` or `http-error` that answers with a reason."""
-    body = f'{{"code":"{code}","message":"{zh}","message_en":"{en}"}}'
-    return f"status {status} content-type \"application/json; charset=utf-8\" string '{body}'"
