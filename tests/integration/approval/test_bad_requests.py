@@ -1,9 +1,11 @@
 """Whatever comes in at the door: 4xx with a code and a reason in Chinese, nothing stored, and never a fault of ours."""
 
 import json
+import socket
 import uuid
 
 import pytest
+from by_hand import BY_HAND, ENDLESS, STALLED, answer, explained, sent
 from hostile import HOSTILE, JSON
 
 
@@ -36,6 +38,46 @@ def test_json_is_taken_however_it_is_spelt(service, next_person, media_type):
         headers={"Idempotency-Key": str(uuid.uuid4())} | more,
     )
     assert answer.status_code == 201, answer.text
+
+
+def connected(service):
+    """A connection without a library."""
+    url = service.client.base_url
+    return socket.create_connection((url.host, url.port), timeout=20)
+
+
+@pytest.mark.parametrize("case", BY_HAND, ids=lambda case: case.name)
+def test_a_crooked_request_is_refused_with_its_reason(service, case):
+    """Also where it cannot be read as a request."""
+    with connected(service) as crooked:
+        sent(crooked, case.data)
+        status, body = answer(crooked)
+    assert (status, explained(body)) == (case.status, case.code)
+
+
+def test_who_does_not_go_on_is_told_and_let_go(service):
+    """No connection is kept for what does not come, neither of a head nor of a body."""
+    waiting = [(case, connected(service)) for case in STALLED]
+    for case, stalled in waiting:
+        stalled.sendall(case.data)
+    for case, stalled in waiting:
+        with stalled:
+            status, body = answer(stalled)
+            assert (status, explained(body)) == (case.status, case.code), case.name
+            assert stalled.recv(1) == b"", case.name
+
+
+def test_who_never_ends_is_told_and_let_go(service):
+    """A connection that goes on and on is read for a while only."""
+    with connected(service) as endless, pytest.raises(ConnectionError):
+        endless.sendall(ENDLESS)
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/healthz", f"/v1/applications/{uuid.UUID(int=1)}"])
+def test_a_question_for_the_head_alone_is_answered_without_a_body(service, path):
+    """By its status, like the one for all of it."""
+    status = service.client.head(path).status_code
+    assert status in (service.client.get(path).status_code, 405)
 
 
 def test_none_of_it_was_a_fault(service):

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import psycopg
 import pytest
+from by_hand import BY_HAND, STALLED, answer, explained, sent
 from hostile import HOSTILE
 
 from estate.addressing import plan
@@ -271,3 +272,32 @@ def test_a_key_that_is_used_again_with_another_body_is_refused_through_the_proxy
     assert first.status_code == 201, first.text
     again = citizen.post("/v1/applications", json=next_person(), headers=key)
     assert (again.status_code, again.json()["code"]) == (409, "key_reused")
+
+
+def unverified(proxy):
+    """A connection to the citizens' port, without a library."""
+    context = ssl._create_unverified_context()
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", proxy["citizens"]), timeout=20))
+
+
+@pytest.mark.parametrize("case", BY_HAND, ids=lambda case: case.name)
+def test_a_crooked_request_is_refused_through_the_proxy(citizen, proxy, case):
+    """As by the service itself; what is no HTTP goes no further than the proxy, which has one page for it."""
+    with unverified(proxy) as crooked:
+        sent(crooked, case.data)
+        status, body = answer(crooked)
+    if case.is_http:
+        assert (status, explained(body)) == (case.status, case.code)
+    else:
+        assert (status, body[:6]) == (400, b"<html>")
+
+
+def test_who_does_not_go_on_is_told_by_the_proxy(citizen, proxy):
+    """The service is not held up by it."""
+    waiting = [(case, unverified(proxy)) for case in STALLED if case.is_http]
+    for case, stalled in waiting:
+        stalled.sendall(case.data)
+    for case, stalled in waiting:
+        with stalled:
+            status, body = answer(stalled)
+            assert (status, explained(body)) == (case.status, case.code), case.name

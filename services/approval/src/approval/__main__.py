@@ -8,6 +8,7 @@ import uvicorn
 from approval.observe import log_json
 from approval.settings import SettingsError, from_environment
 from approval.web import create_app
+from approval.wire import Wire
 
 
 def main() -> int:
@@ -26,7 +27,8 @@ def main() -> int:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=32 * 1024,
+        http=Wire,
+        ws="none",
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )

@@ -36,6 +36,10 @@ EXPLANATIONS: dict[str, Explanation] = {
     "body_malformed": _e(400, "提交的内容不是有效的 JSON。", "The body is not valid JSON."),
     "body_encoding": _e(400, "提交的内容不是有效的 UTF-8 文本。", "The body is not valid UTF-8."),
     "body_too_large": _e(413, "提交的内容过大，最多 16 KB。", "The body is too large; at most 16 KiB."),
+    "head_too_large": _e(431, "请求头过大。", "The request's head is too large; at most 32 KiB."),
+    "too_slow": _e(
+        408, "提交超时，请用同一编号重试，不会重复办理。", "The request came too slowly. Retry with the same key."
+    ),
     "content_type": _e(
         415,
         "提交的内容类型应为 UTF-8 编码的 application/json。",

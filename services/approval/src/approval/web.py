@@ -34,6 +34,8 @@ MOST_WRITES = 100
 DRAINED_BYTES = 32 * 1024 * 1024
 """How much of an oversized body is read and thrown away, so that its sender reads the refusal and no reset."""
 BODY_S = 10.0
+CUT_SHORT = ("body_too_large", "too_slow")
+"""Refusals that may be given before the whole body has come; what follows would be read for ever."""
 JSON_TYPE = r'application/json(\s*;\s*charset="?utf-8"?)?\s*;?'
 GONE = 499
 """In log and metrics, of a client that went away in the middle of its request; nobody is sent it."""
@@ -89,7 +91,7 @@ def create_app(settings: Settings) -> ASGIApp:
             task.cancel()
         await store.close()
 
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan)
     _refusals(app)
     _pages(app, settings, metrics, store, condition)
     _applications(app, settings, metrics, store, condition)
@@ -117,6 +119,8 @@ def problem_response(problem: Problem, scope: Scope, headers: object = None) -> 
     response = JSONResponse(problem.body(), status_code=problem.explanation.status)
     if problem.explanation.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.explanation.retry_after_s)
+    if problem.code in CUT_SHORT:
+        response.headers["Connection"] = "close"
     if isinstance(headers, dict) and "Allow" in headers:
         response.headers["Allow"] = headers["Allow"]
     return response
@@ -157,7 +161,8 @@ def _pages(app: FastAPI, settings: Settings, metrics: Metrics, store: Store, con
 
 def _applications(app: FastAPI, settings: Settings, metrics: Metrics, store: Store, condition: Condition) -> None:
     async def apply(request: Request) -> Response:
-        key = canonical_key(request.headers.get("idempotency-key"))
+        # Two keys are none: two readers could each take another one.
+        key = canonical_key(", ".join(request.headers.getlist("idempotency-key")))
         request.state.key = key
         body = await read_body(request)
         check_content(request.headers.get("content-type"), request.headers.get("content-encoding"))
@@ -220,7 +225,7 @@ async def read_body(request: Request) -> bytes:
                 if length <= MAX_BODY_BYTES:
                     body += chunk
     except TimeoutError:
-        raise Problem("request_refused") from None
+        raise Problem("too_slow") from None
     if length > MAX_BODY_BYTES:
         raise Problem("body_too_large")
     return bytes(body)
@@ -337,6 +342,7 @@ class Envelope:
                 await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = GONE
+            scope["state"].pop("code", None)  # the framework has taken it for a fault on its way here
         except Exception:
             log.exception("request failed", extra={"told": {"path": scope["path"][:80]}})
             if not status:
