@@ -9,20 +9,25 @@ import typer
 from cli.output import Json, answers, known, need_root
 from cli.setup import prepare
 
-NAMES = ("approvals", "provider", "unchanged")
+NAMES = ("approvals", "provider", "rollout", "unchanged")
 
 
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(NAMES)}.", show_default=False)],
     runs: Annotated[int, typer.Option("--runs", min=1, max=20, help="Append that many runs to the raw values.")] = 1,
-    rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="approvals: writes per second.")] = 50.0,
+    rate: Annotated[
+        float, typer.Option("--rate", min=1, max=500, help="approvals, rollout: writes per second.")
+    ] = 50.0,
     seconds: Annotated[float, typer.Option("--seconds", min=5, max=600, help="approvals: how long.")] = 120.0,
-    reads: Annotated[bool, typer.Option("--reads", help="approvals: as many reads beside the writes.")] = False,
+    reads: Annotated[
+        bool, typer.Option("--reads", help="approvals, rollout: as many reads beside the writes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure approvals, an unchanged `up` or the Kubernetes provider, and report over all runs so far.
+    """Measure approvals, a rollout, an unchanged `up` or the Kubernetes provider, and report over all runs so far.
 
-    approvals: at a fixed rate; unchanged: `up` where nothing is to do; provider: Kubernetes objects beside kubectl.
+    approvals: at a fixed rate; rollout: a new version to all sites under that rate, and back; unchanged: `up` where
+    nothing is to do; provider: Kubernetes objects beside kubectl.
 
     Raw values are kept under the home directory, so an interrupted bench goes on.
     """

@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.histogram import Buckets, bound, buckets
 from cli.output import emit, into_namespace, load_estate
+from cli.rollout import rollout
 from workstation import paths
 from workstation.progress import say
 
 if TYPE_CHECKING:
     from estate.model import Estate
-    from failover.protocols import Machines
+    from failover.protocols import Clock, Machines
+    from failover.vantage import RemoteApplicant
 
 
-BESIDE = ("conditions", "peers")
+BESIDE = ("conditions", "failures", "peers")
 """Keys of a raw value that are no figures of ours."""
 
 
@@ -41,6 +41,8 @@ def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_js
         return
     for figure, seen in result["ours"].items():
         print(f"{figure:24} min {seen['min']:g}  median {seen['median']:g}  max {seen['max']:g}")
+    for failed in result["failures"]:
+        print("failed at first: " + ", ".join(f"{key} {value}" for key, value in failed.items()))
     print(f"{result['conditions']['runs']} run(s); raw values: {raw}")
 
 
@@ -53,15 +55,20 @@ def document(name: str, values: list[dict[str, Any]], raw: Path) -> dict[str, An
         "ours": ours,
         "peers": peers,
         "ratio": ratio(ours, peers),
+        "failures": values[-1].get("failures", []),
         "conditions": {**values[-1]["conditions"], "runs": len(values), "raw": str(raw)},
     }
 
 
-def on_estate(name: str, *, rate: float, seconds: float, reads: bool) -> dict[str, float]:
+def on_estate(name: str, *, rate: float, seconds: float, reads: bool) -> dict[str, Any]:
     """A bench that needs the estate."""
     estate = load_estate()
     into_namespace(estate)
-    return approvals(estate, rate, seconds, reads=reads) if name == "approvals" else unchanged(estate)
+    if name == "unchanged":
+        return unchanged(estate)
+    if name == "rollout":
+        return rollout(estate, rate, reads=reads)
+    return approvals(estate, rate, seconds, reads=reads)
 
 
 def provider() -> dict[str, Any]:
@@ -80,42 +87,22 @@ def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
     return round(float(best / sum(ours[figure]["median"] for figure in timed)), 2)
 
 
-def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, float]:
-    """Applicants at a fixed rate from the citizens' vantage, no fault injected; latency in ms as they see it."""
-    from cli import wiring
-    from failover.drills.runner import front_of
-    from failover.drills.stage import ROWS, ROWS_ARGV
-    from failover.ledger import compare, figures, parse, parse_rows
-    from failover.protocols import SystemClock
-    from failover.vantage import Pace, RemoteApplicant
+def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, Any]:
+    """Applicants at a fixed rate from the citizens' vantage, no fault injected."""
+    from cli import load, wiring
+    from failover.vantage import Pace
 
-    machines, clock, service = wiring.machines(estate), SystemClock(), estate.services[0]
-    host = next(vantage.host for vantage in estate.vantages if service.name in vantage.reaches)
-    applicant = RemoteApplicant(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
-    pace = Pace(rate_per_s=rate, reads=reads, limit_s=seconds)
+    machines, pace = wiring.machines(estate), Pace(rate_per_s=rate, reads=reads, limit_s=seconds)
     before = _decisions(estate, machines)
-    applicant.start(
-        estate=estate, front=front_of(estate, service, machines), pace=pace, seed=time.time_ns() // 1_000_000
-    )
-    end = clock.monotonic() + seconds + pace.drain_s
-    while applicant.running() and clock.monotonic() < end:
-        clock.wait(1.0)
-    applicant.stop(within_s=pace.drain_s)
+
+    def last(applicant: RemoteApplicant, clock: Clock) -> None:
+        end = clock.monotonic() + seconds + pace.drain_s
+        while applicant.running() and clock.monotonic() < end:
+            clock.wait(1.0)
+
+    seen = load.measured(estate, pace, last)
     decided = bound(before, _decisions(estate, machines), 0.99)
-    ledger = parse(applicant.ledger())
-    applicant.remove()
-    primary = wiring.observer(estate).snapshot().primary
-    rows = machines.run(primary.host, ROWS_ARGV, stdin=ROWS.encode(), timeout_s=60).stdout.decode() if primary else ""
-    found, seen = compare(ledger, parse_rows(rows)), figures(ledger)
-    latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}
-    latency |= {"decision_p99_at_most_ms": decided * 1000} if decided is not None else {}
-    latency |= {f"read_{key}": value for key, value in asdict(seen.read_latency).items() if value is not None}
-    return {
-        "rate_per_s": rate, "reads_per_s": rate if reads else 0.0,
-        "seconds": seen.duration_s, "acknowledged": seen.acknowledged, "refused": seen.refused,
-        "unknown": seen.unknown, "lost": len(found.lost), "duplicated": len(found.duplicated),
-        "lateness_p99_ms": seen.lateness_p99_ms, **latency,
-    }  # fmt: skip
+    return seen | ({"decision_p99_at_most_ms": decided * 1000} if decided is not None else {})
 
 
 ASK_PODS = """

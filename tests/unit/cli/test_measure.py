@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cli.load import failure
 from cli.measure import conditions, document
+from failover.ledger import Attempt, Entry
 
 
 def test_figures_are_over_all_runs_and_the_conditions_are_the_newest() -> None:
@@ -15,7 +17,7 @@ def test_figures_are_over_all_runs_and_the_conditions_are_the_newest() -> None:
         {"seconds": 28.0, "changes": 0, "hosts": 12, "conditions": {"load_1min": 1.0}},
     ]
     found = document("unchanged", runs, Path("/raw.jsonl"))
-    assert set(found) == {"bench", "ours", "peers", "ratio", "conditions"}
+    assert set(found) == {"bench", "ours", "peers", "ratio", "failures", "conditions"}
     assert found["ours"] == {
         "seconds": {"min": 20.0, "median": 28.0, "max": 30.0},
         "changes": {"min": 0, "median": 0, "max": 0},
@@ -30,3 +32,29 @@ def test_conditions_name_what_figures_depend_on() -> None:
     assert found["cores"] >= 1
     assert found["memory_mib"] > 100
     assert found["kernel"]
+
+
+def entry(*attempts: Attempt) -> Entry:
+    """A write that was sent so often."""
+    return Entry(n=1, kind="write", family=4, key="k", digest="d", scheduled_s=1.0, attempts=attempts)
+
+
+def test_a_failure_tells_its_first_answer_and_how_often_it_was_sent() -> None:
+    refused = Attempt(sent_s=1.0, answered_s=1.5, status=503, code="overloaded", site="futian")
+    told = failure(entry(refused, Attempt(sent_s=2.0, answered_s=2.1, status=200)))
+    assert told == {
+        "sent_s": 1.0, "answered_s": 1.5, "status": 503, "code": "overloaded", "site": "futian", "attempts": 2,
+    }  # fmt: skip
+    assert failure(entry(Attempt(sent_s=1.0, error="timeout"))) == {"sent_s": 1.0, "error": "timeout", "attempts": 1}
+    assert failure(entry()) == {"scheduled_s": 1.0, "attempts": 0}
+
+
+def test_failures_are_those_of_the_newest_run_and_no_figure() -> None:
+    failed = {"status": 503, "attempts": 2}
+    runs = [
+        {"failed": 2, "failures": [{"status": 500}], "conditions": {"cores": 2}},
+        {"failed": 1, "failures": [failed], "conditions": {"cores": 2}},
+    ]
+    found = document("rollout", runs, Path("/raw.jsonl"))
+    assert found["failures"] == [failed]
+    assert set(found["ours"]) == {"failed"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from playbooks.onhost import pause_image
-from tools.oci import contents, layout
+from tools.oci import contents, layout, stamp
 from workstation import oci
 
 STATUS = """\
@@ -135,3 +136,22 @@ def test_the_pause_image_is_one_program_and_always_the_same() -> None:
     layer = blobs["blobs/" + manifest["layers"][0]["digest"].replace(":", "/")]
     with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
         assert [(member.name, member.mode) for member in tar] == [("pause", 0o755)]
+
+
+def test_a_stamped_image_is_another_version_of_the_same_content(tmp_path: Path) -> None:
+    """Another digest for each stamp, whole by itself, and the layers that the original has."""
+    digest = built(tmp_path / "one", tree(tmp_path / "a", at=1_000_000_000))
+    original = oci.Image(name="approval", folder=tmp_path / "one", digest=digest)
+    made = [stamp.stamped(original, tmp_path / text, text) for text in ("first", "second")]
+    assert len({digest, *(one.digest for one in made)}) == 3
+    before = oci.manifest_of(original.folder)[1]
+    for one in made:
+        found, manifest = oci.manifest_of(one.folder)
+        assert found == one.digest
+        assert manifest["layers"] == before["layers"]
+        for blob in (manifest["config"], *manifest["layers"]):
+            raw = oci.blob_path(one.folder, blob["digest"]).read_bytes()
+            assert f"sha256:{hashlib.sha256(raw).hexdigest()}" == blob["digest"]
+        config = json.loads(oci.blob_path(one.folder, manifest["config"]["digest"]).read_bytes())
+        assert config["config"] == {"User": "65532:65532", "Labels": {stamp.LABEL: one.folder.name}}
+    assert oci.manifest_of(original.folder) == (digest, before)

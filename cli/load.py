@@ -1,0 +1,70 @@
+"""Citizens who apply at a fixed rate while something is done to the estate, and what became of every request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from estate.model import Estate
+    from failover.ledger import Entry
+    from failover.protocols import Clock
+    from failover.vantage import Pace, RemoteApplicant
+
+    Act = Callable[[RemoteApplicant, Clock], None]
+    """What is done meanwhile; the load ends when it returns, or raises."""
+
+
+FAILURES_TOLD = 20
+
+
+def measured(estate: Estate, pace: Pace, act: Act) -> dict[str, Any]:
+    """From the citizens' vantage, latency in ms as they see it. Rows are compared with the database at the end.
+
+    `failed` counts requests that were not acknowledged when first sent, whatever became of them later; `failures` says
+    what the first `FAILURES_TOLD` of them were answered.
+    """
+    from cli import wiring
+    from failover.drills.runner import front_of
+    from failover.drills.stage import ROWS, ROWS_ARGV
+    from failover.ledger import compare, figures, parse, parse_rows
+    from failover.protocols import SystemClock
+    from failover.vantage import RemoteApplicant
+
+    machines, clock, service = wiring.machines(estate), SystemClock(), estate.services[0]
+    host = next(vantage.host for vantage in estate.vantages if service.name in vantage.reaches)
+    applicant = RemoteApplicant(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
+    front = front_of(estate, service, machines)
+    try:
+        applicant.start(estate=estate, front=front, pace=pace, seed=time.time_ns() // 1_000_000)
+        act(applicant, clock)
+        applicant.stop(within_s=pace.drain_s)
+        ledger = parse(applicant.ledger())
+    finally:
+        applicant.end()
+        applicant.remove()
+    primary = wiring.observer(estate).snapshot().primary
+    rows = machines.run(primary.host, ROWS_ARGV, stdin=ROWS.encode(), timeout_s=60).stdout.decode() if primary else ""
+    failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
+    found, seen = compare(ledger, parse_rows(rows)), figures(ledger)
+    latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}
+    latency |= {f"read_{key}": value for key, value in asdict(seen.read_latency).items() if value is not None}
+    return {
+        "rate_per_s": pace.rate_per_s, "reads_per_s": pace.rate_per_s if pace.reads else 0.0,
+        "seconds": seen.duration_s, "acknowledged": seen.acknowledged, "refused": seen.refused,
+        "unknown": seen.unknown, "failed": len(failed),
+        "failures": [failure(entry) for entry in failed[:FAILURES_TOLD]],
+        "lost": len(found.lost), "duplicated": len(found.duplicated),
+        "lateness_p99_ms": seen.lateness_p99_ms, **latency,
+    }  # fmt: skip
+
+
+def failure(entry: Entry) -> dict[str, Any]:
+    """When it was first sent, what came of that, and how often it was sent in all."""
+    if not entry.attempts:
+        return {"scheduled_s": entry.scheduled_s, "attempts": 0}
+    first = entry.attempts[0]
+    told = {key: getattr(first, key) for key in ("sent_s", "answered_s", "status", "code", "error", "site")}
+    return {key: value for key, value in told.items() if value is not None} | {"attempts": len(entry.attempts)}

@@ -1,0 +1,79 @@
+"""`bench rollout`: another version of the service and the way back, each by `up`, while citizens apply.
+
+The other version is the service's own image with another label: it has another digest, which every site's registry and
+every node must get, and it must behave as before, so that whatever citizens notice is the roll-out's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workstation.errors import GovcloudError
+from workstation.progress import say
+
+if TYPE_CHECKING:
+    from estate.model import Estate
+    from failover.protocols import Clock
+    from failover.vantage import RemoteApplicant
+    from workstation.oci import Image
+
+STEADY_S = 10.0
+"""Load before, between and after, so that a roll-out's begin and end are under it."""
+LIMIT_S = 1800.0
+LEFT = "`./govcloud up platform` brings the declared version back to all sites"
+
+
+def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
+    """Raises GovcloudError where `up` does, and where it has not replaced the pods of every site."""
+    from cli import load
+    from cli.locks import deploying
+    from cli.stacks import images
+    from failover.vantage import Pace
+    from playbooks.render.approval import SERVICE
+    from stacks.programs import PLATFORM
+    from tools.oci.stamp import stamped
+
+    with deploying(), tempfile.TemporaryDirectory(prefix="govcloud-rollout-") as folder:
+        declared = images(estate, [PLATFORM])
+        stamp = str(time.time_ns())
+        other = [
+            stamped(image, Path(folder) / SERVICE, stamp) if image.name == SERVICE else image for image in declared
+        ]
+        _up(estate, declared)  # so that nothing but the version changes under load
+        took: dict[str, float] = {}
+
+        def act(applicant: RemoteApplicant, clock: Clock) -> None:
+            clock.wait(STEADY_S)
+            for name, version in (("there_s", other), ("back_s", declared)):
+                begun = clock.monotonic()
+                replaced(estate, _up(estate, version))
+                took[name] = round(clock.monotonic() - begun, 2)
+                clock.wait(STEADY_S)
+
+        try:
+            seen = load.measured(estate, Pace(rate_per_s=rate, reads=reads, limit_s=LIMIT_S), act)
+        except BaseException:
+            say(LEFT)
+            raise
+    return {**seen, **took}
+
+
+def replaced(estate: Estate, changed: Sequence[str]) -> None:
+    """Raises GovcloudError unless the service's Deployment of every site is among the changed objects."""
+    from playbooks.render.approval import SERVICE
+
+    service = estate.service(SERVICE)
+    wanted = {f"{cluster.site}: Deployment {service.bureau}/{SERVICE}" for cluster in estate.clusters}
+    if missing := sorted(wanted - set(changed)):
+        raise GovcloudError(f"no new version was rolled out: {', '.join(missing)} did not change", LEFT)
+
+
+def _up(estate: Estate, made: Sequence[Image]) -> tuple[str, ...]:
+    from stacks import engine
+    from stacks.programs import PLATFORM
+
+    return engine.up(estate, [PLATFORM], on_event=say, made=made).objects_changed
