@@ -9,7 +9,7 @@ Rules (both families alike):
 - a router's loopback, also its router id, is the site's number times 10 plus the host's number in `networks.loopbacks`;
   peers' numbers follow after 100;
 - `mgmt0` has the host's place in the declared list, from 11 on, in `networks.management`; .1 is the operator;
-- a service's anycast address has the service's number in `networks.services`;
+- a service's anycast address has the service's number in `networks.services`, a bureau's gateway 200 and its number;
 - a cluster's pods are in the site's `number`-th /16 and /56 of `kubernetes.pods`, a node's in its own number-th /24 and
   /64 of that; its Services in the site's `number`-th /20 and /112 of `kubernetes.cluster_ips`, of which the API has
   the first, and a service of ours the one that comes its number after that, a bureau's gateway 200 later: among the
@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
-from estate.model import Estate, Host, Kind, Link, Pool, Site
+from estate.model import Estate, Gateway, Host, Kind, Link, Pool, Site
 
 MANAGEMENT_FIRST = 11
 OPERATOR = 1
@@ -120,6 +120,9 @@ class AddressPlan:
     hosts: dict[str, HostAddresses]
     segments: dict[str, Segment]
     anycast: dict[str, Dual]
+    """Where citizens reach a service, by service."""
+    gateways: dict[str, Dual]
+    """Where citizens reach a bureau's gateway, at whichever site, by bureau."""
     clusters: dict[str, ClusterNetworks]
     """By site, where it has a Kubernetes cluster."""
     operator: Interface
@@ -151,6 +154,7 @@ def plan(estate: Estate) -> AddressPlan:
         hosts=hosts,
         segments=segments,
         anycast={s.name: _nth(estate.networks.services, s.number, "networks.services") for s in estate.services},
+        gateways={b.name: _gateway(estate, b.gateway) for b in estate.bureaus if b.gateway},
         clusters={cluster.site: _cluster(estate, cluster.site) for cluster in estate.clusters},
         operator=_interface("mgmt0", _nth(management, OPERATOR, "networks.management"), management),
     )
@@ -186,6 +190,10 @@ def shortfalls(estate: Estate) -> list[AddressError]:
     for service in estate.services:
         with _noting(found):
             _nth(estate.networks.services, service.number, "networks.services")
+    for bureau in estate.bureaus:
+        with _noting(found):
+            if bureau.gateway:
+                _gateway(estate, bureau.gateway)
     for cluster in estate.clusters:
         with _noting(found):
             _cluster(estate, cluster.site)
@@ -258,6 +266,10 @@ def _circuit(estate: Estate, link: Link, host: str) -> Interface:
         ipv6=IPv6Interface((int(v6.network_address) + end, 127)),
         link=link.name,
     )
+
+
+def _gateway(estate: Estate, gateway: Gateway) -> Dual:
+    return _nth(estate.networks.services, GATEWAYS + gateway.number, "networks.services")
 
 
 def _cluster(estate: Estate, site: str) -> ClusterNetworks:

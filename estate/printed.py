@@ -55,7 +55,8 @@ def _prefixes(estate: Estate, computed: AddressPlan) -> list[tuple[str, ...]]:
 
 
 def _anycast(computed: AddressPlan) -> list[tuple[str, ...]]:
-    return [(name, str(dual.ipv4), str(dual.ipv6)) for name, dual in computed.anycast.items()]
+    gateways = {f"{name}'s gateway": dual for name, dual in computed.gateways.items()}
+    return [(name, str(dual.ipv4), str(dual.ipv6)) for name, dual in (computed.anycast | gateways).items()]
 
 
 def _machines(computed: AddressPlan) -> list[tuple[str, ...]]:

@@ -51,7 +51,7 @@ def tables(estate: Estate, lang: Language) -> tuple[Table, ...]:
         hosts(estate, computed, lang),
         links(estate, lang),
         services(estate, computed, lang),
-        bureaus(estate, lang),
+        bureaus(estate, computed, lang),
         database(estate, lang),
         clusters(estate, computed, lang),
         vantages(estate, lang),
@@ -136,13 +136,13 @@ def services(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
     return Table(title={"zh": "服务与目标", "en": "Services and objectives"}[lang], columns=heads[lang], rows=rows)
 
 
-def bureaus(estate: Estate, lang: Language) -> Table:
+def bureaus(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
     """What each bureau may use at every site with a cluster, what that takes in all, and its share of the smallest."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("名称", "中文", "服务", "每中心处理器", "每中心内存 MiB", "每中心 Pod", "合计处理器",
-               "合计内存 MiB", "占容量", "网关"),
+               "合计内存 MiB", "占容量", "网关", "任播地址"),
         "en": ("name", "title", "services", "CPUs at each site", "MiB at each site", "pods at each site", "CPUs in all",
-               "MiB in all", "of the capacity", "gateway"),
+               "MiB in all", "of the capacity", "gateway", "anycast"),
     }  # fmt: skip
     rows = tuple(
         (
@@ -156,11 +156,21 @@ def bureaus(estate: Estate, lang: Language) -> Table:
             str(bureau.quota.memory_mib * len(estate.clusters)),
             f"{max(shares(estate, bureau).values(), default=0):.0%}",
             listed(list(bureau.gateway.hosts), lang) if bureau.gateway else "",
+            both(computed.gateways[bureau.name]) if bureau.gateway else "",
         )
         for bureau in estate.bureaus
     )
     title: Both = {"zh": "委办局（命名空间与配额）", "en": "Bureaus: a namespace and a quota on every cluster"}
     return Table(title=title[lang], columns=heads[lang], rows=rows)
+
+
+def gateway_of(bureau: Bureau, computed: AddressPlan) -> dict[str, object] | None:
+    """For JSON, where host names would be no keys that a reader could write without quotes."""
+    if not bureau.gateway:
+        return None
+    hosts = [{"host": host, "pods": one.pods, "port": one.port} for host, one in bureau.gateway.hosts.items()]
+    anycast = family(computed.gateways[bureau.name])
+    return {**bureau.gateway.model_dump(mode="json"), "hosts": hosts, "anycast": anycast}
 
 
 def shares(estate: Estate, bureau: Bureau) -> dict[str, float]:
@@ -256,7 +266,8 @@ def to_json(estate: Estate) -> dict[str, object]:
             for service in estate.services
         ],
         "bureaus": [
-            {**bureau.model_dump(mode="json"), "namespace": bureau.name, "group": bureau.group,
+            {**bureau.model_dump(mode="json"), "gateway": gateway_of(bureau, computed), "namespace": bureau.name,
+             "group": bureau.group,
              "services": [service.name for service in estate.services_of(bureau.name)],
              "sites": [{"site": site, "share": round(share, 4)} for site, share in shares(estate, bureau).items()]}
             for bureau in estate.bureaus

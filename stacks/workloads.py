@@ -16,7 +16,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from estate.model import Bureau
-from playbooks.render import approval, gateway, ingress, pki
+from playbooks.render import approval, gateway, ingress, kubernetes_node, pki
 from playbooks.render.kubernetes import REGISTRY_PORT, image_reference, operator_kubeconfig
 from playbooks.secrets import OPERATOR
 from playbooks.secrets import Secrets as SecretValues
@@ -143,6 +143,7 @@ def _gateway(
         image=image_reference(image.name, image.digest),
         bundle=secrets.apply(bundle),
         cluster_ips=(str(address.ipv4), str(address.ipv6)),
+        ingress=kubernetes_node.seen_by_pods(context.estate, context.plan, site),
         opts=opts,
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from estate.addressing import AddressPlan
+from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, Kind
 from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.render.ingress import gateway_path, gateways
 from playbooks.render.text import banner, lines
 
 INTERVAL_S, TIMEOUT_S = 0.5, 1.0
@@ -42,19 +43,13 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
 def _settings(estate: Estate, plan: AddressPlan, host: Host) -> dict[str, object]:
     ingress = estate.hosts_at(host.at, Kind.KUBE)
     placed = [s for s in estate.services if host.at in (*s.placement.active, *s.placement.ready)] if ingress else []
-    services = []
-    for service in placed:
-        via, address = plan.lan(ingress[0].name), plan.anycast[service.name]
-        services.append(
-            {
-                "name": service.name,
-                "check": {"address": str(via.ipv4), "port": PORT, "host": service.name, "path": "/readyz"},
-                "routes": [
-                    {"prefix": f"{address.ipv4}/32", "via": str(via.ipv4)},
-                    {"prefix": f"{address.ipv6}/128", "via": str(via.ipv6)},
-                ],
-            }
-        )
+    services = [
+        _announced(service.name, "/readyz", plan.anycast[service.name], plan.lan(ingress[0].name)) for service in placed
+    ]
+    services += [
+        _announced(bureau.gateway_name, gateway_path(bureau), plan.gateways[bureau.name], plan.lan(ingress[0].name))
+        for bureau in (gateways(estate, ingress[0]) if ingress else ())
+    ]
     pool = estate.networks.services
     return {
         "rendered_by": f"govcloud for {host.name}; do not edit",
@@ -67,6 +62,17 @@ def _settings(estate: Estate, plan: AddressPlan, host: Host) -> dict[str, object
         "metrics": {"announced": HEALTHY_METRIC, "last-resort": LAST_RESORT_METRIC},
         "aggregates": [str(pool.ipv4), str(pool.ipv6)],
         "services": services,
+    }
+
+
+def _announced(name: str, path: str, address: Dual, via: Dual) -> dict[str, object]:
+    return {
+        "name": name,
+        "check": {"address": str(via.ipv4), "port": PORT, "host": name, "path": path},
+        "routes": [
+            {"prefix": f"{address.ipv4}/32", "via": str(via.ipv4)},
+            {"prefix": f"{address.ipv6}/128", "via": str(via.ipv6)},
+        ],
     }
 
 

@@ -20,9 +20,10 @@ IMAGE = "haproxy"
 CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
 BUNDLE_FILE = "/etc/haproxy/host.pem"
 COMMAND = ("/usr/sbin/haproxy", "-db", "-f", CONFIG_FILE)
-PORT, OBSERVED_PORT = 8443, 8405
-"""For requests, and for the kubelet's probes and the figures."""
-HEALTH = "/healthz"
+PORT, PROXIED_PORT, OBSERVED_PORT = 8443, 8444, 8405
+"""For requests; for those that a site's ingress hands on, with the citizen's address before them; for observers."""
+HEALTH, READY = "/healthz", "/readyz"
+"""Whether a pod can end TLS, and whether it also has somewhere to lead requests on to."""
 CONNECTIONS = 400
 """Of one pod at once: each takes 50 KiB, and as much again of what the kernel counts as the pod's memory."""
 ENDS_WITHIN_S = 10
@@ -48,10 +49,14 @@ def refuse_hosts(hosts: Iterable[str]) -> None:
             raise ValueError(f"there are {count} routes of {host}; keep one")
 
 
-def config_text(name: str, ways: Sequence[Way]) -> str:
-    """The whole configuration. Raises ValueError for host names that cannot be."""
+def config_text(name: str, ways: Sequence[Way], ingress: Sequence[str] = ()) -> str:
+    """The whole configuration. `ingress`: the addresses from which a site's ingress hands requests on, if one does.
+
+    Raises ValueError for host names that cannot be.
+    """
     refuse_hosts(way.host for way in ways)
-    return "\n".join([_head(name), haproxy.DEFAULTS, _requests(), _observed(), *map(_backend, ways), _unknown()])
+    parts = [_head(name), haproxy.DEFAULTS, _requests(ingress), _observed(ways), *map(_backend, ways), _unknown()]
+    return "\n".join([*parts, *map(_watched, ways)])
 
 
 def _head(name: str) -> str:
@@ -65,11 +70,22 @@ global
 {haproxy.TLS}"""
 
 
-def _requests() -> str:
+def _requests(ingress: Sequence[str]) -> str:
+    tls = f"v4v6 ssl crt {BUNDLE_FILE} alpn h2,http/1.1"
+    proxied = (
+        f"""\
+    # From a site's ingress, which says who the citizen is (PROXY protocol); whoever else says so is not believed.
+    bind :::{PROXIED_PORT} {tls} accept-proxy
+    tcp-request connection reject if {{ dst_port {PROXIED_PORT} }} !{{ src {" ".join(ingress)} }}
+"""
+        if ingress
+        else ""
+    )
     return f"""\
 frontend requests
     mode http
-    bind :::{PORT} v4v6 ssl crt {BUNDLE_FILE} alpn h2,http/1.1
+    bind :::{PORT} {tls}
+{proxied}\
     # A pod that ends says so in its answers; whoever is idle is not cut off in the moment in which they ask again.
     option idle-close-on-response
     timeout http-keep-alive 5s
@@ -83,12 +99,18 @@ frontend requests
 """
 
 
-def _observed() -> str:
+def _observed(ways: Sequence[Way]) -> str:
+    leads = "\n".join(
+        f"    http-request return status 200 if {{ path {READY} }} {{ nbsrv({_watch(way)}) ge 1 }}" for way in ways
+    )
     return f"""\
 frontend observed
     mode http
     bind :::{OBSERVED_PORT} v4v6
     monitor-uri {HEALTH}
+    # Ready where any host has pods that take a connection; the others' callers are told.
+{leads}
+    http-request deny deny_status 503 if {{ path {READY} }}
     http-request use-service prometheus-exporter if {{ path /metrics }}
     http-request deny deny_status 404
 """
@@ -110,6 +132,20 @@ backend {way.host}
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
 {haproxy.RETRY}{down}\
     server {way.service} {_socket(way.address, way.port)}
+"""
+
+
+def _watch(way: Way) -> str:
+    """In capitals, so that no request has its name: a host is looked up in small letters."""
+    return f"WATCH-{way.host}"
+
+
+def _watched(way: Way) -> str:
+    """Beside the way of the requests, which stays open whatever a look at it finds."""
+    return f"""\
+backend {_watch(way)}
+    mode tcp
+    server {way.service} {_socket(way.address, way.port)} check inter 1s fall 3 rise 1
 """
 
 

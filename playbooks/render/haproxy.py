@@ -45,11 +45,14 @@ ENDED_HERE = """\
 """
 """In the frontend at which TLS ends."""
 
-RETRY = """\
+CONNECT_AGAIN = """\
     retries 20
-    retry-on conn-failure empty-response
     # On this very host; also the pause before a connection is tried again.
     timeout connect 100ms
+"""
+RETRY = f"""\
+{CONNECT_AGAIN}\
+    retry-on conn-failure empty-response
 """
 """In a backend whose one server is a service's address in the cluster: the next connection leads to another pod.
 

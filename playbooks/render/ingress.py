@@ -2,6 +2,7 @@
 
 Towards citizens it answers at the services' anycast addresses and at its own, and hands their requests to the service's
 pods at its fixed address in the cluster. A pod may end in the middle of a request: then another one is asked.
+A bureau's gateway has an anycast address of its own, from which connections are handed on as they are.
 
 Towards the database it keeps two ports, for its own node's pods: one to whoever Patroni says is primary, and one to the
 members of its own site, whatever Patroni says: reads go on when every Patroni is down. When the primary loses its role,
@@ -14,9 +15,9 @@ import hashlib
 from ipaddress import IPv4Address, IPv6Address
 
 from estate.addressing import AddressPlan, Dual
-from estate.model import Estate, Host
+from estate.model import Bureau, Estate, Host
 from playbooks.hostplan import File, RoleInput, Unit
-from playbooks.render import approval, haproxy, kubernetes_node, nftables
+from playbooks.render import approval, gateway, haproxy, kubernetes_node, nftables
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.render.text import banner, lines
 from playbooks.secrets import Secrets
@@ -33,6 +34,8 @@ MOST_WRITES, MOST_READS = 32, 32
 """Requests that the service works on at once. More wait for at most a second, then get 503: what is begun too late
 takes the processor from what could still be in time. Each kind has its own, so that writes that wait for a primary
 hold up no read."""
+MOST_AT_A_GATEWAY = 800
+"""Connections of all citizens to one bureau's gateway: what two of its pods take."""
 PROBED_PATHS = "/metrics /healthz /readyz /writez"
 
 SYSCTLS = {
@@ -60,6 +63,7 @@ CITIZENS_RULES = f"""\
     option http-buffer-request
     http-request return {haproxy.saying(404, "path_unknown", "没有这个页面。", "There is no such page.")} \
 if {{ path -m beg /metrics }}
+%(gateways)s\
 {haproxy.ENDED_HERE}\
     http-response set-header X-Govcloud-Site %(site)s
     use_backend probes if {{ path /healthz /readyz /writez }}
@@ -118,6 +122,7 @@ def filter_text(plan: AddressPlan, host: Host) -> str:
 def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """The whole configuration of one host."""
     parts = [HEAD, _citizens(estate, plan, host), _service(estate, plan, host), _observation(plan, host)]
+    parts += [_gateway(plan, host, bureau) for bureau in gateways(estate, host)]
     parts += [_primary(estate, plan, host), _local(estate, plan, host)]
     return "\n".join(parts)
 
@@ -127,7 +132,42 @@ def _citizens(estate: Estate, plan: AddressPlan, host: Host) -> str:
     binds = "".join(
         f"    bind {_socket(address, CITIZENS_PORT)} ssl crt {BUNDLE_FILE} alpn h2,http/1.1\n" for address in addresses
     )
-    return f"frontend citizens\n{binds}{CITIZENS_RULES % {'site': host.at}}    default_backend approval\n"
+    asked = "".join(_asked(bureau) for bureau in gateways(estate, host))
+    rules = CITIZENS_RULES % {"site": host.at, "gateways": asked}
+    return f"frontend citizens\n{binds}{rules}    default_backend approval\n"
+
+
+def gateways(estate: Estate, host: Host) -> tuple[Bureau, ...]:
+    """The bureaus whose gateway the host leads to: one at every site with a cluster."""
+    return tuple(bureau for bureau in estate.bureaus if bureau.gateway and host in estate.nodes_at(host.at))
+
+
+def gateway_path(bureau: Bureau) -> str:
+    """Where the ingress says whether it can lead to the bureau's gateway, as the site's router asks."""
+    return f"/gateways/{bureau.name}/readyz"
+
+
+def _asked(bureau: Bureau) -> str:
+    path, name = gateway_path(bureau), bureau.gateway_name
+    return (
+        f"    http-request return status 200 if {{ path {path} }} {{ nbsrv({name}) ge 1 }}\n"
+        f"    http-request return status 503 if {{ path {path} }}\n"
+    )
+
+
+def _gateway(plan: AddressPlan, host: Host, bureau: Bureau) -> str:
+    """At an address of its own, so that whatever a bureau does stays apart from the services of all citizens."""
+    inside = plan.clusters[host.at].gateways[bureau.name].ipv4
+    binds = "".join(f"    bind {_socket(address, CITIZENS_PORT)}\n" for address in _both(plan.gateways[bureau.name]))
+    return (
+        f"# TLS ends in the bureau's own pods, which are told who the citizen is (PROXY protocol).\n"
+        f"frontend {bureau.gateway_name}\n    mode tcp\n{binds}    maxconn {MOST_AT_A_GATEWAY}\n"
+        f"    timeout client 1h\n    default_backend {bureau.gateway_name}\n\n"
+        f"backend {bureau.gateway_name}\n    mode tcp\n    timeout server 1h\n{haproxy.CONNECT_AGAIN}"
+        f"    option httpchk GET {gateway.READY}\n    http-check expect status 200\n"
+        f"    server pods {_socket(inside, gateway.PROXIED_PORT)} send-proxy-v2"
+        f" check port {gateway.OBSERVED_PORT} inter 1s fall 3 rise 1\n"
+    )
 
 
 def _service(estate: Estate, plan: AddressPlan, host: Host) -> str:

@@ -91,6 +91,17 @@ def pod_network(plan: AddressPlan, host: Host) -> str:
     return json.dumps(settings, indent=2) + "\n"
 
 
+def seen_by_pods(estate: Estate, plan: AddressPlan, site: str) -> tuple[str, ...]:
+    """From where a connection of one of the site's nodes itself comes, as a pod sees it: by way of the bridge of the
+    pod's own node, or from the address of another node.
+    """
+    found: list[str] = []
+    for node in estate.nodes_at(site):
+        pods, lan = plan.clusters[site].nodes[node.name], plan.lan(node.name)
+        found += [str(lan.ipv4), str(lan.ipv6), str(pods.ipv4[1]), str(pods.ipv6[1])]
+    return tuple(found)
+
+
 def routes(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """The way to the pods of the site's other nodes."""
     parts = []

@@ -6,7 +6,7 @@ left alone by networkd, also when it restarts.
 
 from __future__ import annotations
 
-from estate.addressing import AddressPlan, Interface
+from estate.addressing import AddressPlan, Dual, Interface
 from estate.model import Estate, Host, Kind
 from playbooks.hostplan import File
 from playbooks.render.text import banner, lines
@@ -25,15 +25,22 @@ def files(estate: Estate, plan: AddressPlan, host: Host) -> tuple[File, ...]:
 
 
 def loopbacks(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
-    """Addresses on lo: a router's own, and on the hosts that serve them the services' anycast addresses."""
+    """Addresses on lo: a router's own, and on the hosts that serve them the anycast addresses."""
     found = []
     if own := plan.hosts[host.name].loopback:
         found += [f"{own.ipv4}/32", f"{own.ipv6}/128"]
     if host.kind is Kind.KUBE:
         for service in estate.services:
             if host.at in (*service.placement.active, *service.placement.ready):
-                found += [f"{plan.anycast[service.name].ipv4}/32", f"{plan.anycast[service.name].ipv6}/128"]
+                found += _single(plan.anycast[service.name])
+    if host in estate.nodes_at(host.at):
+        for gateway in plan.gateways.values():
+            found += _single(gateway)
     return tuple(found)
+
+
+def _single(address: Dual) -> list[str]:
+    return [f"{address.ipv4}/32", f"{address.ipv6}/128"]
 
 
 def _segment(host: Host, lan: Interface) -> File:

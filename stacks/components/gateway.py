@@ -47,6 +47,8 @@ class GatewayArgs:
     resources: Resources = field(default_factory=lambda: Resources(cpu_millis=100, memory_mib=64))
     cluster_ips: tuple[str, ...] = ()
     """Fixed addresses, where others must know them."""
+    ingress: tuple[str, ...] = ()
+    """Addresses of the nodes, as pods see them, from which the site's ingress hands connections on."""
 
     def __post_init__(self) -> None:
         gateway.refuse_hosts(route.host for route in self.routes)
@@ -69,10 +71,14 @@ class Gateway(pulumi.ComponentResource):
             port=gateway.PORT,
             ready=Probe(path=gateway.HEALTH, port=gateway.OBSERVED_PORT, period_s=1, failures=3),
             alive=Probe(path=gateway.HEALTH, port=gateway.OBSERVED_PORT, period_s=5, timeout_s=5, failures=6),
-            files={gateway.CONFIG_FILE: ways.apply(lambda found: gateway.config_text(name, found))},
+            files={gateway.CONFIG_FILE: ways.apply(lambda found: gateway.config_text(name, found, args.ingress))},
             secret_files={gateway.BUNDLE_FILE: pulumi.Output.secret(args.bundle)},
             writable=(),
-            front=Front(port=CITIZENS_PORT, cluster_ips=args.cluster_ips),
+            front=Front(
+                port=CITIZENS_PORT,
+                cluster_ips=args.cluster_ips,
+                more=(gateway.PROXIED_PORT, gateway.OBSERVED_PORT) if args.ingress else (),
+            ),
         )
         self.workload = Workload(name, wanted, child_options(self, opts)())
         self.register_outputs({})
@@ -84,6 +90,7 @@ def gateway_of(
     image: str,
     bundle: pulumi.Output[str],
     cluster_ips: tuple[str, ...],
+    ingress: tuple[str, ...],
     opts: pulumi.ResourceOptions,
 ) -> Gateway:
     """The gateway that the estate declares for the bureau, on the cluster to which `opts` lead."""
@@ -100,6 +107,7 @@ def gateway_of(
         replicas=wanted.replicas,
         resources=Resources(cpu_millis=round(wanted.cpus * 1000), memory_mib=wanted.memory_mib),
         cluster_ips=cluster_ips,
+        ingress=ingress,
     )
     return Gateway(bureau.gateway_name, args, opts)
 

@@ -41,6 +41,8 @@ class Front:
 
     port: int
     cluster_ips: tuple[str, ...] = ()
+    more: tuple[int, ...] = ()
+    """Other ports of the pods, which the Service has under the same numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +227,10 @@ def _budget(name: str, args: WorkloadArgs) -> Manifest:
 def _service(name: str, front: Front) -> Manifest:
     spec: dict[str, Any] = {
         "selector": labels_of(name),
-        "ports": [{"name": PORT_NAME, "port": front.port, "targetPort": PORT_NAME, "protocol": "TCP"}],
+        "ports": [
+            {"name": PORT_NAME, "port": front.port, "targetPort": PORT_NAME, "protocol": "TCP"},
+            *({"name": f"port-{port}", "port": port, "targetPort": port, "protocol": "TCP"} for port in front.more),
+        ],
         "ipFamilyPolicy": "RequireDualStack" if len(front.cluster_ips) > 1 else "PreferDualStack",
     }
     if front.cluster_ips:

@@ -22,7 +22,9 @@ ORDER = (
     "test_protections.py",
     "test_pods.py",
     "test_drills.py",
-    "test_again.py",  # takes the deployed estate away and builds it anew
+    "test_again.py",  # takes the deployed estate away and builds it anew, with a gateway
+    "test_gateways.py",
+    "test_destroy.py",
     "test_tree.py",
 )
 """The story: bare machines first, then the deployed estate, then the loss of its sites."""

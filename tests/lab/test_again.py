@@ -1,4 +1,5 @@
-"""A deployed estate goes without a trace, whatever became of its processes, and comes back whole from its code."""
+"""A deployed estate goes without a trace, whatever became of its processes, and comes back whole from its code, here
+with a gateway more (test_gateways.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from lab.api import Lab
 from stacks import state
 from stacks.programs import stack_names
 from tests.lab import traces
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, until_well
+from tests.lab.estate_on_lab import until_well
+from tests.onboarding import write_the_entry
 from workstation import paths
 
 pytestmark = pytest.mark.lab
@@ -21,9 +23,10 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Another clone of the project, as another operator has it."""
+    """Another clone of the project, as another operator has it, in which a bureau has got a gateway."""
     folder = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(paths.repo()), str(folder)], check=True)
+    write_the_entry(folder)
     return folder
 
 
@@ -42,35 +45,6 @@ def test_killed_taken_down_and_deployed_again_by_another_clone(
     done = entry(clone, "up", "--json")
     assert all(done["stacks"][stack] > 0 for stack in stack_names(lab.estate)), done["stacks"]
     until_well(120)
-
-
-def test_destroy_forgets_the_estate_and_takes_nothing_from_it(lab: Lab) -> None:
-    """It asks first. Afterwards no stack has a resource; every row and every daemon is still there."""
-    hosts = Hosts(lab)
-    until_well(120)
-    rows = (
-        "runuser",
-        "-u",
-        "postgres",
-        "--",
-        "psql",
-        "-XAtq",
-        "-d",
-        "approval",
-        "-c",
-        "select (select count(*) from public_security.resident), (select count(*) from approval.application)",
-    )
-    before = hosts.run("shaoguan-data1", *rows)
-    assert int(before.split("|")[0]) > 0, "registers are filled by a deployment, so there are rows to lose"
-    asked = govcloud("destroy")
-    assert asked.code == 2
-    assert "--yes" in asked.stderr
-    done = govcloud("destroy", "--yes", "--json")
-    assert done.code == 0, done.stderr
-    assert sorted(done.report["destroyed"]) == sorted(stack_names(lab.estate))
-    assert all(not state.resources(stack) for stack in stack_names(lab.estate))
-    assert hosts.run("shaoguan-data1", *rows) == before
-    assert healthy()
 
 
 def entry(clone: Path, *argv: str) -> dict[str, Any]:

@@ -76,12 +76,12 @@ def workloads():
 
 
 class Gate:
-    """The gateway and its authority."""
+    """The gateway and its authority. `ingress`: from where it believes who the citizen is."""
 
-    def __init__(self, folder, workloads):
+    def __init__(self, folder, workloads, ingress=("127.0.0.1", "::1")):
         key, cert = pki.new_authority("estate", 2)
         self.authority, self.folder = pki.Authority(key=key, cert=cert), folder
-        self.port, self.observed = free_port(), free_port()
+        self.port, self.proxied, self.observed = free_port(), free_port(), free_port()
         own_key, own = pki.issue(self.authority, "planning-gateway", [RECORDS, MAPS], 2, ["server"])
         (folder / "host.pem").write_text(own + own_key)
         hosts = {RECORDS: "records", MAPS: "maps"}
@@ -89,9 +89,11 @@ class Gate:
             gateway.Way(host=host, service=name, address="127.0.0.1", port=workloads[name].port)
             for host, name in hosts.items()
         ]
-        text = gateway.config_text("planning-gateway", ways)
+        text = gateway.config_text("planning-gateway", ways, ingress)
         for old, new in (
             (f":::{gateway.PORT} v4v6", f"127.0.0.1:{self.port}"),
+            (f":::{gateway.PROXIED_PORT} v4v6", f"127.0.0.1:{self.proxied}"),
+            (f"dst_port {gateway.PROXIED_PORT}", f"dst_port {self.proxied}"),
             (f":::{gateway.OBSERVED_PORT} v4v6", f"127.0.0.1:{self.observed}"),
             (gateway.BUNDLE_FILE, str(folder / "host.pem")),
         ):
@@ -108,12 +110,22 @@ class Gate:
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until("the gateway is ready", self.ready, 10)
 
-    def ready(self):
-        """As the kubelet asks."""
+    def ready(self, path=gateway.HEALTH):
+        """As the kubelet asks, and as a site's ingress does by another path."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.observed}{gateway.HEALTH}").status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.observed}{path}").status_code == 200
         except httpx.TransportError:
             return False
+
+    def handed_on(self, words):
+        """The first line of the answer to a citizen whose connection begins with `words`, as an ingress would."""
+        with socket.create_connection(("127.0.0.1", self.proxied), timeout=5) as raw:
+            raw.sendall(words)
+            wrapped = self.trust().wrap_socket(raw, server_hostname=RECORDS, do_handshake_on_connect=False)
+            with wrapped as secured:
+                secured.do_handshake()
+                secured.sendall(f"GET / HTTP/1.1\r\nHost: {RECORDS}\r\nConnection: close\r\n\r\n".encode())
+                return secured.recv(4096).split(b"\r\n")[0].decode()
 
     def trust(self, authority=None):
         """Of the estate's authority, unless of another."""
@@ -155,6 +167,53 @@ def test_each_host_name_leads_to_its_own_workload(gate, workloads):
     assert answer.headers["strict-transport-security"]
     seen = workloads["records"].taken[-1][1]
     assert (seen["x-forwarded-proto"], seen["x-forwarded-for"]) == ("https", "127.0.0.1")
+
+
+CITIZEN = b"PROXY TCP4 198.51.100.7 203.0.113.210 40000 443\r\n"
+
+
+def test_the_sites_ingress_says_who_the_citizen_is(gate, workloads):
+    """And nobody comes in by that door without saying it."""
+    assert gate.handed_on(CITIZEN).split()[1] == "200"
+    assert workloads["records"].taken[-1][1]["x-forwarded-for"] == "198.51.100.7"
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        gate.handed_on(b"")
+    assert len(workloads["records"].taken) == 1
+
+
+def test_whoever_else_says_who_the_citizen_is_is_not_believed(tmp_path, workloads):
+    """Any pod of the cluster reaches that door."""
+    made = Gate(tmp_path, workloads, ingress=("192.0.2.1", "2001:db8::1"))
+    made.start()
+    try:
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            made.handed_on(CITIZEN)
+        with made.citizen() as ask:
+            assert ask(RECORDS).text == "records"
+    finally:
+        made.process.terminate()
+        made.process.wait(15)
+    assert [headers["x-forwarded-for"] for _, headers in workloads["records"].taken] == ["127.0.0.1"]
+
+
+def test_it_is_ready_while_it_has_somewhere_to_lead_to(gate, workloads):
+    """One of its hosts is enough; that a pod can end TLS is another question."""
+    until("it has seen the workloads", lambda: gate.ready(gateway.READY), 5)
+    workloads["records"].close()
+    with gate.citizen() as ask:
+        until("one is seen to be gone", lambda: watched(gate) == 1, 10)
+        assert gate.ready(gateway.READY)
+        workloads["maps"].close()
+        until("both are", lambda: not gate.ready(gateway.READY), 10)
+        assert gate.ready()
+        assert ask("WATCH-" + MAPS, sni=MAPS).json()["code"] == "host_unknown"
+
+
+def watched(gate):
+    """How many of the hosts have somewhere to lead to, as the figures tell it."""
+    text = httpx.get(f"http://127.0.0.1:{gate.observed}/metrics").text
+    name = 'haproxy_backend_active_servers{proxy="WATCH-'
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
 def test_an_unknown_host_is_told_so_in_both_languages(gate):

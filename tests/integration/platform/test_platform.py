@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+import json
+from pathlib import Path
+from typing import Any
 
+from estate.addressing import plan
+from estate.loader import load
 from estate.model import Estate
 from stacks import engine, workspace
 from tests.integration.platform.two_sites import (
     CITY,
     DEPLOYMENT,
+    GATEWAY,
+    NAMESPACE,
     PASSWORD,
     REMOTE,
     SERVICE,
     STACK,
     Built,
+    Site,
+    at_two_sites,
+    image,
     kubelets,
     password_in,
     reference,
     up,
 )
+from tests.onboarding import with_the_entry
 from workstation.oci import Image
-
-
-def unfingered(names: Iterable[str]) -> set[str]:
-    """Without the fingerprint of what an object holds: keys are made between a first plan and its `up`."""
-    return {re.sub("-[0-9a-f]{16}$", "", name) for name in names}
 
 
 def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
     built: Built, estate: Estate, first: Image
 ) -> None:
-    """Without secrets, without clusters, and then with both; what stands is left alone, and no secret is shown."""
+    """Without secrets, without clusters, and then with both; what stands is left alone, and no secret is shown. What
+    pods read is named by its content, so its names are known when the secrets are.
+    """
     planned = engine.plan(estate, STACK, made=[first])
     names = {change.resource for change in planned.changes}
     assert {f"{site}: image {SERVICE}" for site in (REMOTE, CITY)} < names
@@ -39,12 +45,13 @@ def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
     built.data()
     assert len(engine.plan(estate, STACK, made=[first]).changes) == len(planned.changes)
     built.clusters()
-    assert len(engine.plan(estate, STACK, made=[first]).changes) == len(planned.changes)
+    known = engine.plan(estate, STACK, made=[first])
+    assert len(known.changes) == len(planned.changes)
     assert not built.sites[0].holds(first)
     with kubelets(built.sites, first):
         done, said = up(estate, first)
     assert done.changes == len(planned.changes)
-    assert unfingered(done.objects_changed) == unfingered(names)
+    assert set(done.objects_changed) == {change.resource for change in known.changes}
     assert all(site.holds(first) and site.deployed() == reference(first) for site in built.sites)
     assert f"{CITY}: {DEPLOYMENT}: create" in said
     again, said = up(estate, first)
@@ -52,7 +59,7 @@ def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
     assert engine.plan(estate, STACK, made=[first]).changes == ()
     assert engine.drift(estate, STACK).differences == {}
     assert password_in(workspace.state_home()) == []
-    assert PASSWORD not in "\n".join([*said, planned.as_text()])
+    assert PASSWORD not in "\n".join([*said, planned.as_text(), known.as_text()])
 
 
 def test_a_site_that_is_dead_from_the_first_build_on_follows_later(built: Built, estate: Estate, first: Image) -> None:
@@ -65,3 +72,37 @@ def test_a_site_that_is_dead_from_the_first_build_on_follows_later(built: Built,
         later, _ = up(estate, first)
     assert all(name.startswith(REMOTE) for name in later.objects_changed)
     assert all(site.deployed() == reference(first) for site in built.sites)
+
+
+def test_a_bureaus_gateway_stands_at_every_site_and_leads_to_the_service(
+    built: Built, first: Image, tmp_path: Path
+) -> None:
+    """As declared, planned before anything is there; at its fixed address, leading to the service's pods by theirs."""
+    estate, haproxy = at_two_sites(with_the_entry(load())), image(tmp_path, "1", "haproxy")
+    door = f"Deployment {NAMESPACE}/{GATEWAY}"
+    planned = engine.plan(estate, STACK, made=[first, haproxy])
+    assert {f"{site}: {door}" for site in (REMOTE, CITY)} < {change.resource for change in planned.changes}
+    built.data()
+    built.clusters()
+    with kubelets(built.sites, first, haproxy):
+        done, said = up(estate, first, haproxy)
+        assert {f"{site}: {door}" for site in (REMOTE, CITY)} < set(done.objects_changed)
+        assert up(estate, first, haproxy)[0].changes == 0
+    assert engine.drift(estate, STACK).differences == {}
+    for site in built.sites:
+
+        def found(kind: str, name: str, site: Site = site) -> Any:
+            return json.loads(site.cluster.kubectl("-n", NAMESPACE, "get", kind, name, "-o", "json"))
+
+        pod = found("deployment", GATEWAY)["spec"]["template"]["spec"]
+        assert pod["containers"][0]["image"] == reference(haproxy)
+        fixed = plan(estate).clusters[site.name].gateways[NAMESPACE]
+        assert found("service", GATEWAY)["spec"]["clusterIPs"] == [str(fixed.ipv4), str(fixed.ipv6)]
+        route = found("service", f"gateway-to-{SERVICE}-8080")["spec"]
+        assert route["selector"] == {"app.kubernetes.io/name": SERVICE}
+        files = next(volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume)
+        config = found("configmap", files)["data"]["etc__haproxy__haproxy.cfg"]
+        assert "backend desk.human-resources.govcloud\n" in config
+        assert f"server gateway-to-{SERVICE}-8080 {route['clusterIP']}:8080\n" in config
+    assert "PRIVATE KEY" not in "\n".join([*said, planned.as_text()])
+    assert "PRIVATE KEY" not in workspace.checkpoint("platform").read_text()

@@ -24,6 +24,7 @@ from estate.loader import load
 from estate.model import Cluster, Estate, Kind
 from playbooks import pki
 from playbooks.render.kubernetes import API_PORT, REGISTRY_PORT, image_reference
+from playbooks.render.pki import gateway_certificate
 from playbooks.secrets import OPERATOR, Passwords
 from stacks import engine, workspace
 from stacks.programs import DATA
@@ -46,13 +47,19 @@ DAYS = 2
 LOOK_S = 0.2
 SERVICE = "approval"
 NAMESPACE = load().service(SERVICE).bureau
+GATEWAY = load().bureau(NAMESPACE).gateway_name
+GATEWAYS_CERTIFICATE = gateway_certificate(NAMESPACE)
 STACK = ["platform"]
 DEPLOYMENT = f"Deployment {NAMESPACE}/{SERVICE}"
 
 
 def estate() -> Estate:
     """The project's own, with clusters at the two sites, and real: no lab need be up."""
-    declared = load()
+    return at_two_sites(load())
+
+
+def at_two_sites(declared: Estate) -> Estate:
+    """With clusters there and nowhere else."""
     hosts = tuple(
         host.model_copy(update={"platform": host.platform.model_copy(update={"address": SITES[host.at]})})
         if host.kind is Kind.KUBE and host.at in SITES
@@ -230,9 +237,14 @@ class Built:
     def data(self) -> None:
         """The data stack with its secrets."""
         key, cert = self.authority.operator
+        door_key, door_cert = self.authority.issue(GATEWAYS_CERTIFICATE, ["server"])
+        certificates = {
+            OPERATOR: {"cert": cert, "key": key},
+            GATEWAYS_CERTIFICATE: {"cert": door_cert, "key": door_key},
+        }
         values = {
             "authority": self.authority.authority.cert,
-            "certificates": {OPERATOR: {"cert": cert, "key": key}},
+            "certificates": certificates,
             "passwords": dict.fromkeys(Passwords.names(), PASSWORD),
             "clusters": {site.name: site.secrets() for site in self.sites},
         }
@@ -253,14 +265,14 @@ class Built:
 PASSWORD = "hunter2hunter2hunter2hunter2"
 
 
-def image(folder: Path, version: str) -> Image:
+def image(folder: Path, version: str, name: str = SERVICE) -> Image:
     """A small one: its pods are never really started."""
-    tree, made = folder / f"tree-{version}", folder / f"image-{version}"
+    tree, made = folder / f"tree-{name}-{version}", folder / f"image-{name}-{version}"
     tree.mkdir(parents=True)
     made.mkdir()
-    (tree / "version").write_text(version)
+    (tree / "version").write_text(f"{name} {version}")
     digest = layout.finish(made, [layout.layer(made, tree, lambda path: True)], {"User": "65532"})
-    return Image(name=SERVICE, folder=made, digest=digest)
+    return Image(name=name, folder=made, digest=digest)
 
 
 def up(estate: Estate, *images: Image, without: tuple[str, ...] = ()) -> tuple[engine.UpResult, list[str]]:

@@ -96,10 +96,10 @@ def test_a_bureau_is_shown_with_what_it_costs(lang: Language) -> None:
     """What it may use at each site and at all of them, and the larger of its shares of processors and memory."""
     estate = switched_on(load())
     shown = next(table for table in tables(estate, lang) if any(row[0] == "human-resources" for row in table.rows))
-    assert shown.rows[0][2:] == ("approval", "1.5", "1024", "8", "4.5", "3072", "100%", "")
+    assert shown.rows[0][2:] == ("approval", "1.5", "1024", "8", "4.5", "3072", "80%", "", "")
     bureau = to_json(estate)["bureaus"][0]  # type: ignore[index]
     assert (bureau["namespace"], bureau["group"]) == ("human-resources", "bureau:human-resources")
-    assert bureau["sites"] == [{"site": site.name, "share": 1.0} for site in estate.sites]
+    assert bureau["sites"] == [{"site": site.name, "share": 0.8} for site in estate.sites]
 
 
 def keys(value: Any) -> Iterator[str]:

@@ -152,6 +152,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("no room for loopbacks", network("loopbacks", ipv4="10.64.192.0/28"), "networks.loopbacks.ipv4", "10.64.192.0/28", "wider prefix"),
     ("no room for IPv6 sites", network("sites", ipv6="fd64:c10d::/64"), "networks.sites.ipv6", "fd64:c10d::/64", "wider prefix"),
     ("no room at a peer", put("peers", "internet", prefix4="198.51.100.0/29"), "peers[1](internet).prefix4", "198.51.100.0/29", "wider prefix"),
+    ("no room for a gateway", lambda d: [gateway(HOSTS)(d), network("services", ipv4="203.0.113.0/26")(d)], "networks.services.ipv4", "203.0.113.0/26", "address number 201 does not fit"),
     ("an unannounceable service", network("services", ipv4="203.0.113.0/25"), "networks.services.ipv4", "203.0.113.0/25", "widen it"),
     ("a loopback prefix", network("sites", ipv4="127.0.0.0/18"), "networks.sites.ipv4", "127.0.0.0/18", "cannot be routed"),
     ("a multicast prefix", network("sites", ipv6="ff02::/48"), "networks.sites.ipv6", "ff02::/48", "cannot be routed"),

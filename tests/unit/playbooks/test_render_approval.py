@@ -17,7 +17,7 @@ from playbooks.render import approval, ingress, postgresql
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.secrets import Certificate, Passwords, Secrets
 from tests import baked, golden
-from tests.unit.playbooks.clusters import files_of, switched_on, with_second_node
+from tests.unit.playbooks.clusters import files_of, switched_on, with_gateway, with_second_node
 
 ROLES = Path(__file__).parents[3] / "playbooks" / "roles"
 SECRETS = Secrets(
@@ -59,10 +59,10 @@ def test_only_a_nodes_own_pods_find_the_database_on_its_address(on: Estate) -> N
 
 
 def test_haproxy_itself_accepts_the_ingress_with_and_without_pods(on: Estate, tmp_path: Path) -> None:
-    """A site without a cluster has no server behind it, and says so to whoever asks."""
-    for name, estate in (("with", on), ("without", switched_on(on, "shaoguan"))):
+    """A site without a cluster has no server behind it, and says so to whoever asks. A bureau's gateway is one more."""
+    for name, estate in (("with", on), ("without", switched_on(on, "shaoguan")), ("gateway", with_gateway(on))):
         text = ingress.config_text(estate, plan(estate), estate.host("futian-kube1"))
-        assert text.count("    server pods ") == (3 if name == "with" else 0)
+        assert text.count("    server pods ") == {"with": 3, "without": 0, "gateway": 4}[name]
         for old, new in (
             (f" ssl crt {BUNDLE_FILE} alpn h2,http/1.1", ""),
             (f"ca-file {AUTHORITY_FILE}", "ca-file /etc/ssl/certs/ca-certificates.crt"),

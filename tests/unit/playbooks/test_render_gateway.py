@@ -11,11 +11,11 @@ import pytest
 
 from estate.addressing import AddressPlan, plan
 from estate.model import Estate
-from playbooks.render import gateway, haproxy, ingress
+from playbooks.render import announcer, gateway, haproxy, ingress
 from playbooks.render.gateway import Way
 from playbooks.render.pki import gateway_certificate, leaves
 from tests import baked, golden
-from tests.unit.playbooks.clusters import switched_on, with_gateway
+from tests.unit.playbooks.clusters import files_of, switched_on, with_gateway
 
 WAYS = (
     Way(host="records.planning.govcloud", service="gateway-to-records-8080", address="10.192.20.7", port=8080),
@@ -24,7 +24,35 @@ WAYS = (
 
 
 def test_the_gateway_is_the_golden_one() -> None:
-    golden.same(gateway.config_text("planning-gateway", WAYS), "gateway/planning.haproxy.cfg")
+    text = gateway.config_text("planning-gateway", WAYS, ("10.64.1.11", "fd64:c10d:0:1::11", "10.129.11.1"))
+    golden.same(text, "gateway/planning.haproxy.cfg")
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "name"),
+    [
+        ("futian-kube1", ingress.CONFIG_FILE, "ingress.haproxy.cfg"),
+        ("futian-kube1", "/etc/systemd/network/30-lo.network", "30-lo.network"),
+        ("shaoguan-edge1", announcer.SETTINGS, "announcer.json"),
+    ],
+)
+def test_the_way_from_the_citizens_to_it_is_the_golden_one(estate: Estate, host: str, path: str, name: str) -> None:
+    """At the site's ingress, at an address of its own, which the edge announces while the ingress finds it ready."""
+    golden.same(files_of(with_gateway(switched_on(estate)), host)[path].text, f"gateway/{name}")
+
+
+def test_a_site_without_a_cluster_has_no_way_to_it(estate: Estate) -> None:
+    """Nor does it announce one."""
+    declared = with_gateway(switched_on(estate, "shaoguan"))
+    assert "planning" not in files_of(declared, "futian-kube1")[ingress.CONFIG_FILE].text
+    assert "planning" not in files_of(declared, "futian-edge1")[announcer.SETTINGS].text
+
+
+def test_without_an_ingress_nobody_may_say_who_the_citizen_is() -> None:
+    """A component's user outside the estate has none."""
+    text = gateway.config_text("planning-gateway", WAYS)
+    assert "accept-proxy" not in text
+    assert str(gateway.PROXIED_PORT) not in text
 
 
 def test_haproxy_itself_accepts_it(tmp_path: Path) -> None:
