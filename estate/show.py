@@ -104,7 +104,7 @@ def hosts(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
 def links(estate: Estate, lang: Language) -> Table:
     """Circuits with the path they lie in. Delay is one way."""
     heads: dict[Language, tuple[str, ...]] = {
-        "zh": ("名称", "一端", "另一端", "路由（管道）", "单向时延 ms", "带宽 Mbit/s"),
+        "zh": ("名称", "一端", "另一端", "光缆路由", "单向时延 ms", "带宽 Mbit/s"),
         "en": ("name", "one end", "other end", "path", "delay ms", "Mbit/s"),
     }
     rows = tuple(

@@ -31,8 +31,8 @@ _SHAPES = {
 }
 
 WORDS = {
-    Kind.EDGE: ("边界路由", "edge router"),
-    Kind.PEER_ROUTER: ("对端路由", "peer router"),
+    Kind.EDGE: ("边界路由器", "edge router"),
+    Kind.PEER_ROUTER: ("对端路由器", "peer router"),
     Kind.KUBE: ("应用", "applications"),
     Kind.DATA: ("数据", "data"),
     Kind.OPS: ("运维", "operations"),

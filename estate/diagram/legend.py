@@ -18,8 +18,8 @@ def heading(estate: Estate, layout: Layout) -> str:
         (str(cities), "城市 cities"),
         (str(len(estate.hosts)), "主机 machines"),
         (str(len(estate.links)), "线路 links"),
-        (str(len({link.path for link in estate.links})), "路由 paths"),
-        (str(len(estate.etcd_members)), "票 votes"),
+        (str(len({link.path for link in estate.links})), "光缆路由 paths"),
+        (str(len(estate.etcd_members)), "仲裁票 votes"),
     )
     parts = [
         text(MARGIN, 72, estate.title.zh, size=44, bold=True),
@@ -61,7 +61,7 @@ def _title(x: float, y: float, zh: str, en: str) -> str:
 
 
 def _kinds(x: float, y: float, w: float) -> str:
-    parts = [_title(x, y, "图例", "Machines")]
+    parts = [_title(x, y, "主机", "Machines")]
     for index, kind in enumerate((Kind.EDGE, Kind.KUBE, Kind.DATA, Kind.OPS, Kind.VANTAGE, Kind.PEER_SERVER)):
         column, row = divmod(index, 3)
         left, top = x + column * (w / 2 - 10), y + 54 + row * 46
@@ -82,7 +82,7 @@ def _links(x: float, y: float, layout: Layout) -> str:
         parts.append(text(x + 54, top + 5, f"{zh}  {en}", size=13, room=400))
     top = y + 178
     note = "Delays are one way; links that share a path fail together and are marked ⚠."
-    parts.append(text(x, top, "毫秒为单程时延；共用一条路由的线路同时中断，以 ⚠ 标出。", size=11.5, fill=SOFT))
+    parts.append(text(x, top, "毫秒为单程时延；共用一条光缆路由的线路同时中断，以 ⚠ 标出。", size=11.5, fill=SOFT))
     parts.append(text(x, top + 16, note, size=11, fill=SOFT))
     return "".join(parts)
 
@@ -103,7 +103,7 @@ def _promises(estate: Estate, x: float, y: float, w: float) -> str:
     notes = (
         f"每笔提交由两个中心确认；{promotable} 可提升，{only} 只确认。",
         "Every commit is acknowledged in two sites.",
-        f"仲裁票 votes：{votes}；任失一中心，多数犹在。",
+        f"仲裁票 votes：{votes}；任一中心失效，其余仍占多数。",
         "Whichever site is lost, a majority remains.",
     )
     first = y + 66 + 62 * len(estate.services[:2])

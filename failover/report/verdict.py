@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from estate.model import Estate
 from failover.report.words import problem_text, say, site_titles
-from failover.result import DrillResult
+from failover.result import DrillResult, Verdict
 
 NOTICEABLE_S = 1.0
 SLOW_REJOIN_S = 60.0
@@ -39,7 +39,14 @@ def sentence(result: DrillResult, estate: Estate, lang: str) -> str:
         "sentence", "safe" if c.clean else "unsafe", lang, count=number(f.acknowledged), lost=len(c.lost),
         duplicated=len(c.duplicated), appeared=len(c.appeared),
     )  # fmt: skip
-    return felt + data + say("sentence", result.verdict.value, lang)
+    code = "pass_slow" if result.verdict is Verdict.PASS and _slow(result) else result.verdict.value
+    return felt + data + say("sentence", code, lang)
+
+
+def _slow(result: DrillResult) -> bool:
+    """Latency decides nothing, since the failover's own waits are in it; nor is it passed over."""
+    p99 = result.evidence.figures.write_latency.p99_ms
+    return p99 is not None and p99 > result.objectives.latency_p99_ms
 
 
 def findings(result: DrillResult, estate: Estate, lang: str) -> tuple[Finding, ...]:
@@ -89,8 +96,8 @@ def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
         yield "late", {"late": number(f.lateness_p99_ms)}
     if f.unknown:
         yield "unknown", {"count": number(f.unknown), "present": number(c.unknown_present)}
-    if f.write_latency.p99_ms is not None and f.write_latency.p99_ms > o.latency_p99_ms:
-        yield "latency", {"p99": number(f.write_latency.p99_ms), "promised": number(o.latency_p99_ms)}
+    if _slow(result):
+        yield "latency", {"p99": number(f.write_latency.p99_ms or 0), "promised": number(o.latency_p99_ms)}
     if result.restored_wall and result.healthy_wall:
         took = result.healthy_wall - result.restored_wall
         if took > SLOW_REJOIN_S:

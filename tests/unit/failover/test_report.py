@@ -121,6 +121,19 @@ def test_the_sentence_tells_outage_promise_and_data() -> None:
     assert "申办中断 21.3 秒（承诺不超过 40 秒）" in sentence(DRILLS["pass"], sample.ESTATE, "zh")
 
 
+@pytest.mark.parametrize(("promised_ms", "slow"), [(10.0, True), (60_000.0, False)])
+def test_a_drill_that_passed_and_was_slow_is_not_said_to_have_kept_every_promise(
+    promised_ms: float, slow: bool
+) -> None:
+    """Latency decides nothing, since the failover's own waits are in it; the sentence stands above the figure."""
+    promised = DRILLS["pass"].objectives.model_copy(update={"latency_p99_ms": promised_ms})
+    result = replace(DRILLS["pass"], objectives=promised)
+    assert result.verdict is Verdict.PASS
+    assert ("every promise was kept" in sentence(result, sample.ESTATE, "en")) is not slow
+    assert ("全部达到承诺。" in sentence(result, sample.ESTATE, "zh")) is not slow
+    assert ("was above its promise" in sentence(result, sample.ESTATE, "en")) is slow
+
+
 def test_lost_rows_come_first_among_what_to_mend() -> None:
     found = findings(DRILLS["data-violated"], sample.ESTATE, "en")
     assert found[0].grave
