@@ -162,6 +162,11 @@ def _tags(estate: Estate, host: Host) -> list[tuple[str, str, str]]:
     if host.kind is Kind.KUBE:
         placed = (s for s in estate.services if host.at in (*s.placement.active, *s.placement.ready))
         tags += [(f"{service.title.zh} {service.name}", "#d9eeee", "#14565c") for service in placed]
+    nodes = estate.nodes_at(host.at)
+    if (cluster := estate.cluster_at(host.at)) and host in nodes:
+        tags.append((f"Kubernetes {cluster.version}", "#dfeae4", "#1d5138"))
+        if host == nodes[0]:
+            tags.append(("镜像仓库 registry", "#dfeae4", "#1d5138"))
     if host.database:
         tags.append(("PostgreSQL", "#dde6f0", NAVY))
         if host.at in estate.database.promotable:

@@ -108,3 +108,11 @@ def keys(value: Any) -> Iterator[str]:
         yield from value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from keys(item)
+
+
+def test_the_picture_tells_where_kubernetes_runs_and_which_version(estate: Estate) -> None:
+    """On every node, and the site's registry on its first one."""
+    texts = [element.text for element in ElementTree.fromstring(draw(estate)).iter() if element.text]
+    versions = [f"Kubernetes {cluster.version}" for cluster in estate.clusters]
+    assert [text for text in texts if text.startswith("Kubernetes ")] == versions
+    assert texts.count("镜像仓库 registry") == len(versions)
