@@ -40,9 +40,10 @@ GO_ON = "the next `drill run` first takes back what is still open; `./govcloud l
 
 @app.command("list")
 def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
-    """The drills that there are."""
+    """The drills that there are, and those that have been finished here, the newest last."""
     with answers(as_json):
         from failover.drills.registry import DRILLS
+        from failover.report.words import page_words
 
         rows = [
             {
@@ -53,11 +54,15 @@ def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
             }
             for drill in DRILLS
         ]
+        finished = [{"id": name, **_outcome(name)} for name in _finished()]
         if as_json:
-            emit({"drills": rows})
+            emit({"drills": rows, "finished": finished})
             return
         for row in rows:
             print(f"{row['name']}  {row['title']} ({duration(row['expected_s'])})\n    {row['summary']}")
+        words = page_words(lang.value)
+        for one in finished:
+            print(f"{one['id']}  {words.get(str(one['verdict']), one['verdict'])}")
 
 
 @app.command()
@@ -74,11 +79,11 @@ def show(
         estate = load_estate()
         drill = registry.get(name)
         known(site, [s.name for s in estate.sites], "site")
-        text = blast.text(blast.of_site(estate, site), lang.value)
+        radius = blast.of_site(estate, site)
         if as_json:
-            emit({"drill": drill.name, "site": site, "expected_s": drill.expected_s, "blast_radius": text})
+            emit({"drill": drill.name, "expected_s": drill.expected_s, "blast_radius": radius.as_json()})
             return
-        print(f"{getattr(drill.title, lang.value)}\n{drill.summary[lang.value]}\n\n{text}")
+        print(f"{getattr(drill.title, lang.value)}\n{drill.summary[lang.value]}\n\n{blast.text(radius, lang.value)}")
 
 
 @app.command()
@@ -177,11 +182,25 @@ def _document(file: Path) -> dict[str, Any]:
 
 
 def _folder(run_id: str | None) -> Path:
-    drills = paths.home() / "drills"
-    finished = sorted(p.parent.name for p in drills.glob("*/report.json")) if drills.is_dir() else []
+    finished = _finished()
     if not finished:
         raise GovcloudError("no drill has been finished here", "run `./govcloud drill run site-loss`")
-    return drills / (finished[-1] if run_id is None else known(run_id, finished, "drill report"))
+    return paths.home() / "drills" / (finished[-1] if run_id is None else known(run_id, finished, "drill report"))
+
+
+def _finished() -> list[str]:
+    """Names of the folders of finished drills, the oldest first."""
+    drills = paths.home() / "drills"
+    return sorted(p.parent.name for p in drills.glob("*/report.json")) if drills.is_dir() else []
+
+
+def _outcome(run_id: str) -> dict[str, Any]:
+    """The verdict of a finished drill and the site that was lost; `damaged` where its report cannot be read."""
+    try:
+        document = _document(paths.home() / "drills" / run_id / "report.json")
+    except GovcloudError:
+        return {"site": None, "verdict": "damaged"}
+    return {"site": document.get("site"), "verdict": document.get("verdict")}
 
 
 def switchover(to: Target, apply: Apply = False, as_json: Json = False) -> None:

@@ -24,11 +24,13 @@ def check(file: EstateFile = None, as_json: Json = False) -> None:
         estate = load_estate(file)
         advised = advice(file)
         counts = {"sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)}
-        if as_json:
-            emit({"estate": estate.name, "problems": [], "advice": [asdict(each) for each in advised], **counts})
         for each in advised:
             say(f"advice: {each}")
-        say(f"estate {estate.name}: {', '.join(f'{n} {what}' for what, n in counts.items())}; no problem found")
+        if as_json:
+            emit({"estate": estate.name, "problems": [], "advice": [asdict(each) for each in advised], **counts})
+        else:
+            told = ", ".join(f"{count} {what}" for what, count in counts.items())
+            print(f"estate {estate.name}: {told}; no problem found")
 
 
 @app.command()

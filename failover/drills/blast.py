@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from estate.model import Estate, Title
 from failover.report.words import say
@@ -29,6 +30,11 @@ class Blast:
         """Whether the votes that stay are a majority of all."""
         gone, total = self.votes
         return (total - gone) * 2 > total
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        gone, total = self.votes
+        return {**asdict(self), "title": self.title.model_dump(), "votes": {"lost": gone, "of": total}}
 
 
 def of_site(estate: Estate, site: str) -> Blast:

@@ -40,6 +40,15 @@ def test_an_alert_has_its_runbook(alert: str) -> None:
         assert len(body.strip()) > 40, part
 
 
+def test_the_index_leads_to_every_runbook_with_its_words_in_chinese() -> None:
+    index = (RUNBOOKS.parent / "alerts.md").read_text(encoding="utf-8")
+    for runbook in RUNBOOKS.glob("*.md"):
+        words = re.search(r"^> (.+)$", runbook.read_text(encoding="utf-8"), re.MULTILINE)
+        assert words
+        assert f"| [{runbook.stem}](runbooks/{runbook.name}) | {words[1]} |\n" in index
+    assert index.count("](runbooks/") == len(list(RUNBOOKS.glob("*.md")))
+
+
 def test_no_runbook_is_without_its_alert() -> None:
     """What cannot fire is not read."""
     assert {file.stem for file in RUNBOOKS.glob("*.md")} == set(alerts())

@@ -24,8 +24,28 @@ def finished(home: Path) -> Path:
 
 
 def test_the_list_is_one_object(call: Call) -> None:
-    (drill,) = call("drill", "list", "--json").document["drills"]
+    found = call("drill", "list", "--json").document
+    (drill,) = found["drills"]
     assert set(drill) == {"name", "title", "summary", "expected_s"}
+    assert found["finished"] == []
+
+
+def test_the_list_tells_what_became_of_the_drills_that_were_finished(call: Call, finished: Path) -> None:
+    """One whose report is damaged is told as that."""
+    broken = finished.with_name("20260102T000000-site-loss-nanshan")
+    broken.mkdir()
+    (broken / "report.json").write_text("{", encoding="utf-8")
+    told = call("drill", "list", "--json").document["finished"]
+    assert [(one["id"], one["verdict"]) for one in told] == [(finished.name, "pass"), (broken.name, "damaged")]
+    assert f"{finished.name}  通过\n" in call("drill", "list", "--lang", "zh").output
+
+
+def test_show_is_an_object_for_programs(call: Call) -> None:
+    radius = call("drill", "show", "site-loss", "--site", "nanshan", "--json").document["blast_radius"]
+    assert radius["site"] == "nanshan"
+    assert "nanshan-data1" in radius["hosts"]
+    assert radius["votes"] == {"lost": 2, "of": 5}
+    assert radius["title"]["zh"] == "南山中心"
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
