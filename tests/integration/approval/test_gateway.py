@@ -121,11 +121,18 @@ class Gate:
         """The first line of the answer to a citizen whose connection begins with `words`, as an ingress would."""
         with socket.create_connection(("127.0.0.1", self.proxied), timeout=5) as raw:
             raw.sendall(words)
-            wrapped = self.trust().wrap_socket(raw, server_hostname=RECORDS, do_handshake_on_connect=False)
-            with wrapped as secured:
-                secured.do_handshake()
+            with self.trust().wrap_socket(raw, server_hostname=RECORDS) as secured:
                 secured.sendall(f"GET / HTTP/1.1\r\nHost: {RECORDS}\r\nConnection: close\r\n\r\n".encode())
                 return secured.recv(4096).split(b"\r\n")[0].decode()
+
+    def refuses(self, words):
+        """Whether a connection that begins so ends at once; one that is let in is waited for, to say more."""
+        with socket.create_connection(("127.0.0.1", self.proxied), timeout=5) as raw:
+            try:
+                raw.sendall(words)
+                return raw.recv(1) == b""
+            except ConnectionError:
+                return True
 
     def trust(self, authority=None):
         """Of the estate's authority, unless of another."""
@@ -176,8 +183,7 @@ def test_the_sites_ingress_says_who_the_citizen_is(gate, workloads):
     """And nobody comes in by that door without saying it."""
     assert gate.handed_on(CITIZEN).split()[1] == "200"
     assert workloads["records"].taken[-1][1]["x-forwarded-for"] == "198.51.100.7"
-    with pytest.raises((ConnectionError, ssl.SSLError)):
-        gate.handed_on(b"")
+    assert gate.refuses(b"GET / HTTP/1.1\r\n\r\n")
     assert len(workloads["records"].taken) == 1
 
 
@@ -186,8 +192,7 @@ def test_whoever_else_says_who_the_citizen_is_is_not_believed(tmp_path, workload
     made = Gate(tmp_path, workloads, ingress=("192.0.2.1", "2001:db8::1"))
     made.start()
     try:
-        with pytest.raises((ConnectionError, ssl.SSLError)):
-            made.handed_on(CITIZEN)
+        assert made.refuses(CITIZEN)
         with made.citizen() as ask:
             assert ask(RECORDS).text == "records"
     finally:

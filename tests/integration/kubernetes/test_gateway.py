@@ -22,6 +22,7 @@ from tools.scratch import ScratchCluster
 CLUSTER = Cluster(site="futian", version="1.37.2")
 IMAGE = "registry.govcloud/haproxy@sha256:" + "0" * 64
 ADDRESS = "10.96.0.78"
+INGRESS = ("10.64.1.11", "10.129.11.1")
 ESTATE = with_gateway(load())
 BUREAU = ESTATE.bureau("planning")
 NAME = BUREAU.gateway_name
@@ -53,7 +54,7 @@ def declared(certificate: str, estate: Estate = ESTATE) -> Declare:
         own = pulumi.ResourceOptions(depends_on=[tenancy], transformations=[unawaited])
         bundle = pulumi.Output.secret(f"{certificate}\n{KEY}\n")
         inside = pulumi.ResourceOptions.merge(opts, own)
-        gateway_of(BUREAU, image=IMAGE, bundle=bundle, cluster_ips=(ADDRESS,), opts=inside)
+        gateway_of(BUREAU, image=IMAGE, bundle=bundle, cluster_ips=(ADDRESS,), ingress=INGRESS, opts=inside)
 
     return declare
 
@@ -89,10 +90,11 @@ def test_a_gateway_stands_within_its_bureaus_rules_and_another_certificate_rolls
     until("two pods were let in", lambda: len(pods_of(city)) == 2, 60)
     assert KEY not in city.checkpoint()
     assert told(city, "service", NAME, ".spec.clusterIP") == ADDRESS
-    assert told(city, "service", NAME, ".spec.ports[0].port") == "443"
+    assert told(city, "service", NAME, ".spec.ports[*].port") == "443 8444 8405"
     config = json.loads(city.kubectl("get", "configmap", told(city, "deployment", NAME, files), "-o", "json"))["data"][
         "etc__haproxy__haproxy.cfg"
     ]
+    assert f"!{{ src {' '.join(INGRESS)} }}\n" in config
     for pods, port in (("records", 8080), ("maps", 9000)):
         name = f"gateway-to-{pods}-{port}"
         assert f"server {name} {told(city, 'service', name, '.spec.clusterIP')}:{port}\n" in config
