@@ -127,12 +127,12 @@ class Gate:
 
     def refuses(self, words):
         """Whether a connection that begins so ends at once; one that is let in is waited for, to say more."""
-        with socket.create_connection(("127.0.0.1", self.proxied), timeout=5) as raw:
-            try:
+        try:
+            with socket.create_connection(("127.0.0.1", self.proxied), timeout=5) as raw:
                 raw.sendall(words)
                 return raw.recv(1) == b""
-            except ConnectionError:
-                return True
+        except ConnectionError:
+            return True
 
     def trust(self, authority=None):
         """Of the estate's authority, unless of another."""
