@@ -20,10 +20,10 @@ FIN, RST = 0x01, 0x04
 IPV6, IPV4, TCP = 0x86DD, 0x0800, 6
 
 SPEAK = """
-import socket, sys, time
+import signal, socket, sys
 s = socket.create_connection((sys.argv[1], 22))
 print(s.recv(100), flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPResponse
 
@@ -119,6 +120,18 @@ def sent(connection: socket.socket, data: bytes) -> None:
         connection.sendall(data)
     except OSError:
         return
+
+
+def waited_for(
+    cases: Iterable[ByHand], connect: Callable[[], socket.socket]
+) -> Iterator[tuple[ByHand, socket.socket, tuple[int, bytes]]]:
+    """Begin all of them, so that patience ends for all at once; each with its connection and the answer on it."""
+    waiting = [(case, connect()) for case in cases]
+    for case, stalled in waiting:
+        stalled.sendall(case.data)
+    for case, stalled in waiting:
+        with stalled:
+            yield case, stalled, answer(stalled)
 
 
 def explained(body: bytes) -> str:

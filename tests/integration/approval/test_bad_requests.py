@@ -5,7 +5,7 @@ import socket
 import uuid
 
 import pytest
-from by_hand import BY_HAND, ENDLESS, STALLED, answer, explained, sent
+from by_hand import BY_HAND, ENDLESS, STALLED, answer, explained, sent, waited_for
 from hostile import HOSTILE, JSON
 
 
@@ -57,14 +57,9 @@ def test_a_crooked_request_is_refused_with_its_reason(service, case):
 
 def test_who_does_not_go_on_is_told_and_let_go(service):
     """No connection is kept for what does not come, neither of a head nor of a body."""
-    waiting = [(case, connected(service)) for case in STALLED]
-    for case, stalled in waiting:
-        stalled.sendall(case.data)
-    for case, stalled in waiting:
-        with stalled:
-            status, body = answer(stalled)
-            assert (status, explained(body)) == (case.status, case.code), case.name
-            assert stalled.recv(1) == b"", case.name
+    for case, stalled, (status, body) in waited_for(STALLED, lambda: connected(service)):
+        assert (status, explained(body)) == (case.status, case.code), case.name
+        assert stalled.recv(1) == b"", case.name
 
 
 def test_who_never_ends_is_told_and_let_go(service):

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import psycopg
 import pytest
-from by_hand import BY_HAND, STALLED, answer, explained, sent
+from by_hand import BY_HAND, STALLED, answer, explained, sent, waited_for
 from hostile import HOSTILE
 
 from estate.addressing import plan
@@ -294,10 +294,6 @@ def test_a_crooked_request_is_refused_through_the_proxy(citizen, proxy, case):
 
 def test_who_does_not_go_on_is_told_by_the_proxy(citizen, proxy):
     """The service is not held up by it."""
-    waiting = [(case, unverified(proxy)) for case in STALLED if case.is_http]
-    for case, stalled in waiting:
-        stalled.sendall(case.data)
-    for case, stalled in waiting:
-        with stalled:
-            status, body = answer(stalled)
-            assert (status, explained(body)) == (case.status, case.code), case.name
+    cases = [case for case in STALLED if case.is_http]
+    for case, _, (status, body) in waited_for(cases, lambda: unverified(proxy)):
+        assert (status, explained(body)) == (case.status, case.code), case.name
