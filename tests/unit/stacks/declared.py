@@ -93,23 +93,26 @@ def declare(program: Callable[[], None], stack: str) -> Recorded:
 def closing_loops() -> Iterator[None]:
     """Close what Pulumi leaves open: it makes an event loop in each thread that has none.
 
-    The engine may be done while the thread that ran the program still cleans up: its loop is waited for, since one
-    that is collected unclosed fails whatever test happens to run then.
+    The engine may be done while the thread that ran the program still cleans up. That thread closes its loop itself,
+    and a loop cannot be closed by two at once: it is waited for, since one that is collected unclosed fails whatever
+    test happens to run then.
     """
-    made: list[asyncio.AbstractEventLoop] = []
-    original = asyncio.new_event_loop
+    own: list[asyncio.AbstractEventLoop] = []
+    others: list[asyncio.AbstractEventLoop] = []
+    original, here = asyncio.new_event_loop, threading.current_thread()
 
     def noted() -> asyncio.AbstractEventLoop:
-        made.append(original())
-        return made[-1]
+        loop = original()
+        (own if threading.current_thread() is here else others).append(loop)
+        return loop
 
     asyncio.new_event_loop = noted
     try:
         yield
     finally:
         asyncio.new_event_loop = original
-        for loop in made:
-            deadline = time.monotonic() + 10
-            while loop.is_running() and time.monotonic() < deadline:
-                threading.Event().wait(0.01)
+        for loop in own:
             loop.close()
+        deadline = time.monotonic() + 10
+        while not all(loop.is_closed() for loop in others) and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
