@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from enum import StrEnum
 from typing import Annotated
 
@@ -51,8 +52,12 @@ TAKES = {Scope.UNIT: "three minutes", Scope.RULES: "a minute", Scope.LAB: "45 mi
 
 BEFORE = "GOVCLOUD_TESTS_TREE"
 """Environment variable with the checkout's state before the first test."""
-NONE_COLLECTED = 5
-"""pytest's exit code."""
+FAILED = "GOVCLOUD_TESTS_FAILED"
+"""Environment variable with the file that takes the names of tests that failed, one a line."""
+A_FEW = 3
+"""Tests at most that get a second attempt: more have another cause than a processor that others had."""
+SOME_FAILED, NONE_COLLECTED = 1, 5
+"""pytest's exit codes."""
 NO_MATCH = "choose another -k: it goes by the names of files and functions"
 INCOMPLETE = "the checkout is incomplete: compare it with `git status`"
 
@@ -93,13 +98,28 @@ def run_tests(
         env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", BEFORE: tree(), **prepared}
         codes = []
         for arguments in parts(FOLDERS[scope]):
-            argv = interpreter.module("pytest", *arguments, *(["-k", only] if only else []))
-            code, _ = run_to_its_end(argv, cwd=paths.repo(), env=env)
-            if code not in (0, NONE_COLLECTED):
+            codes.append(run_part([*arguments, *(["-k", only] if only else [])], env))
+            if codes[-1] not in (0, NONE_COLLECTED):
                 raise typer.Exit(1)
-            codes.append(code)
         if all(codes):
             raise GovcloudError("no test was collected", NO_MATCH if only else INCOMPLETE)
+
+
+def run_part(arguments: list[str], env: dict[str, str]) -> int:
+    """pytest's exit code. A few tests that failed beside others are told, and get a second attempt alone, which counts:
+    see decision 0023."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as file:
+        code, _ = run_to_its_end(
+            interpreter.module("pytest", *arguments), cwd=paths.repo(), env={**env, FAILED: file.name}
+        )
+        names = file.read().splitlines()
+    if code != SOME_FAILED or "-n" not in arguments or not 0 < len(names) <= A_FEW:
+        return code
+    say(f"▸ a second attempt, with nothing beside: {', '.join(names)}")
+    code, _ = run_to_its_end(interpreter.module("pytest", *names), cwd=paths.repo(), env=env)
+    for name in names if code == 0 else ():
+        say(f"! unsteady: {name} failed beside others and passed alone; look for the cause before it does so again")
+    return code
 
 
 def tree() -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from cli.testing import BEFORE, tree
+from cli.testing import BEFORE, FAILED, tree
 from tests.interrupted import Interrupted
 from tests.tree import TREE
 
@@ -34,6 +35,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """The checkout's state, as it was before the first of several runs."""
     before = os.environ.get(BEFORE)
     session.config.stash[TREE] = tree() if before is None else before
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Names what failed, for a second attempt; in a run of several processes, the one that hands tests out does."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if (file := os.environ.get(FAILED)) and reporter and not hasattr(session.config, "workerinput"):
+        reports = [*reporter.stats.get("failed", ()), *reporter.stats.get("error", ())]
+        Path(file).write_text("".join(f"{name}\n" for name in dict.fromkeys(one.nodeid for one in reports)), "utf-8")
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cli.testing import ALONE, FOLDERS, Scope, parts, tree
+from cli.testing import A_FEW, ALONE, FOLDERS, Scope, parts, run_part, tree
 from tests.conftest import ONE_AT_A_TIME, share_of
 from workstation import paths
 
@@ -80,3 +81,54 @@ def test_a_file_that_git_ignores_is_seen_in_the_checkout(tmp_path: Path, monkeyp
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "left.pyc").write_bytes(b"")
     assert tree() != before
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
+    """Runs one file of tests as `test unit` does: beside others, then what failed alone."""
+    (tmp_path / "conftest.py").write_text(
+        "from tests.conftest import pytest_sessionfinish, pytest_xdist_make_scheduler\n", encoding="utf-8"
+    )
+    for name in [name for name in os.environ if name.startswith(("PYTEST", "GOVCLOUD_TESTS"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("cli.testing.paths.repo", lambda: tmp_path)
+    monkeypatch.setattr("cli.testing.interpreter.module", lambda *words: [sys.executable, "-m", *words])
+
+    def run(text: str) -> int:
+        (tmp_path / "test_it.py").write_text(text, encoding="utf-8")
+        here = ["--rootdir", str(tmp_path), "-p", "no:cacheprovider", "-n", "2", "--dist", "loadscope", "test_it.py"]
+        return run_part(here, {**os.environ, "PYTHONPATH": str(paths_of_the_project)})
+
+    paths_of_the_project = Path(__file__).parents[3]
+    return run
+
+
+BESIDE_OTHERS_ONLY = """
+import os, pytest
+
+@pytest.mark.parametrize("n", range({failing}))
+def test_that_wants_the_machine(n):
+    assert "PYTEST_XDIST_WORKER" not in os.environ
+
+def test_that_passes():
+    pass
+"""
+
+
+def test_what_failed_beside_others_and_passes_alone_is_told(
+    suite: Callable[[str], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By name, as unsteady: the run is green, but nobody shall believe that nothing was amiss."""
+    assert suite(BESIDE_OTHERS_ONLY.format(failing=2)) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "unsteady" in line]
+    assert [f"test_that_wants_the_machine[{n}] failed" in line for n, line in enumerate(told)] == [True, True]
+
+
+def test_what_fails_alone_too_fails_the_run(suite: Callable[[str], int]) -> None:
+    """A second attempt hides no fault."""
+    assert suite("def test_fault():\n    assert False\n") == 1
+
+
+def test_many_failures_get_no_second_attempt(suite: Callable[[str], int]) -> None:
+    """They are no starved processor."""
+    assert suite(BESIDE_OTHERS_ONLY.format(failing=A_FEW + 1)) == 1
