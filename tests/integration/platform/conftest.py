@@ -11,8 +11,9 @@ import pytest
 
 from estate.model import Estate
 from stacks import state, workspace
+from tests.image_registry import Authority, docker_registry
 from tests.integration.platform import two_sites
-from tests.integration.platform.two_sites import Authority, Built, Site
+from tests.integration.platform.two_sites import Built, Site
 from tests.integration.stacks.machines import Machines
 from tools.scratch import missing
 from workstation import paths
@@ -22,7 +23,7 @@ from workstation.oci import Image
 @pytest.fixture(scope="session")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """Running."""
-    if absent := (*missing(), *(() if two_sites.docker_registry() else ("docker-registry",))):
+    if absent := (*missing(), *(() if docker_registry() else ("docker-registry",))):
         pytest.skip(f"not built: {', '.join(absent)}")
     authority = Authority()
     made = [Site(name, tmp_path_factory.mktemp(name), authority) for name in two_sites.SITES]
@@ -54,7 +55,7 @@ def operator(sites: Built, folder: Path) -> Iterator[None]:
                 (folder / "machines" / site.address).mkdir()
                 two_sites.answers(folder, site)
                 site.cluster.kubectl(*gone)
-                site.empty_registry()
+                site.registry.empty()
         yield
 
 

@@ -32,7 +32,7 @@ def test_what_was_changed_behind_its_back_is_named_and_repaired(running: Running
     remote, city = running.sites
     city.cluster.kubectl("-n", NAMESPACE, "scale", "deployment", SERVICE, "--replicas=1")
     remote.cluster.kubectl("-n", NAMESPACE, "delete", "service", SERVICE)
-    remote.empty_registry()
+    remote.registry.empty()
     found = engine.drift(estate, STACK).differences
     assert set(found) == {
         f"{CITY}: {DEPLOYMENT}",

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,27 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Cluster, Estate, Kind
 from playbooks import pki
-from playbooks.render.kubernetes import API_PORT, REGISTRY_PORT, image_reference
+from playbooks.render.kubernetes import API_PORT, image_reference
 from playbooks.render.pki import gateway_certificate
 from playbooks.secrets import OPERATOR, Passwords
 from stacks import engine, workspace
 from stacks.programs import DATA
 from stacks.providers import registry
 from stacks.resources import PLAYBOOK
+from tests.image_registry import Authority, ImageRegistry
 from tests.integration.platform.kubelet import Kubelet
 from tests.unit.stacks.declared import closing_loops
-from tests.waiting import until
-from tools import command
-from tools.image import bake
 from tools.oci import layout
 from tools.scratch import ScratchCluster
-from workstation.errors import GovcloudError
 from workstation.oci import Image
 
 REMOTE, CITY = "shaoguan", "futian"
@@ -72,35 +66,11 @@ def at_two_sites(declared: Estate) -> Estate:
     return declared.model_copy(update={"lab": False, "hosts": hosts, "kubernetes": kubernetes})
 
 
-def docker_registry() -> str | None:
-    """The registry's program: this machine's, or that of the baked base image."""
-    if found := shutil.which("docker-registry"):
-        return found
-    try:
-        baked = bake.current() / "usr/bin/docker-registry"
-    except GovcloudError:
-        return None
-    return str(baked) if baked.exists() else None
-
-
-class Authority:
-    """The estate's own, with the operator's certificate."""
-
-    def __init__(self) -> None:
-        key, cert = pki.new_authority("estate", DAYS)
-        self.authority = pki.Authority(key=key, cert=cert)
-        self.operator = self.issue(OPERATOR, ["client"])
-
-    def issue(self, name: str, usages: list[str]) -> tuple[str, str]:
-        """Key and certificate."""
-        return pki.issue(self.authority, name, [name], DAYS, usages)
-
-
 class Site:
     """One site's daemons, in a folder."""
 
     def __init__(self, name: str, folder: Path, authority: Authority) -> None:
-        self.name, self._folder, self._authority = name, folder, authority
+        self.name = name
         self.address, self.host = SITES[name], f"{name}-kube1"
         networks = plan(estate()).clusters[name].cluster_ips
         self.cluster = ScratchCluster(
@@ -109,75 +79,21 @@ class Site:
             port=API_PORT,
             cluster_ips=f"{networks.ipv4},{networks.ipv6}",
         )
-        self._registry: subprocess.Popen[bytes] | None = None
+        self.registry = ImageRegistry(folder / "registry", self.address, self.host, authority)
 
     def start(self) -> None:
         """Everything, until it answers."""
         self.cluster.start()
-        self.start_registry()
+        self.registry.start()
 
     def stop(self) -> None:
         """Everything."""
-        self.stop_registry()
+        self.registry.stop()
         self.cluster.stop()
-
-    def start_registry(self) -> None:
-        """With what it held before."""
-        program, folder = docker_registry(), self._folder / "registry"
-        assert program
-        folder.mkdir(exist_ok=True)
-        key, cert = self._authority.issue(self.host, ["server"])
-        for name, text in (("key", key), ("cert", cert), ("authority", self._authority.authority.cert)):
-            (folder / name).write_text(text)
-        tls = {
-            "certificate": str(folder / "cert"),
-            "key": str(folder / "key"),
-            "clientcas": [str(folder / "authority")],
-        }
-        config = {
-            "version": 0.1,
-            "log": {"level": "warn", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-            "http": {"addr": f"{self.address}:{REGISTRY_PORT}", "tls": tls},
-        }
-        (folder / "config.yml").write_text(yaml.safe_dump(config))
-        with (folder / "log").open("ab") as log:
-            self._registry = subprocess.Popen(
-                [*command.BOUND, program, "serve", str(folder / "config.yml")], stdout=log, stderr=log
-            )
-        until(f"the registry of {self.name} answers", self._registry_answers, 30)
-
-    def stop_registry(self) -> None:
-        """As a crash would."""
-        if self._registry:
-            self._registry.kill()
-            self._registry.wait()
-            self._registry = None
-
-    def empty_registry(self) -> None:
-        """Its disk is lost."""
-        self.stop_registry()
-        shutil.rmtree(self._folder / "registry" / "data", ignore_errors=True)
-        self.start_registry()
 
     def holds(self, image: Image) -> bool:
         """Whether the registry has the image."""
-        key, cert = self._authority.operator
-        there = registry.Registry(
-            url=f"https://{self.address}:{REGISTRY_PORT}",
-            host=self.host,
-            authority=self._authority.authority.cert,
-            cert=cert,
-            key=key,
-        )
-        return registry.holds(there, image.name, image.digest)
-
-    def _registry_answers(self) -> bool:
-        try:
-            self.holds(Image(name="none", folder=self._folder, digest=f"sha256:{0:064}"))
-        except GovcloudError:
-            return False
-        return True
+        return registry.holds(self.registry.there, image.name, image.digest)
 
     def secrets(self) -> dict[str, Any]:
         """As the data stack keeps those of a cluster."""
