@@ -106,9 +106,9 @@ def _trust(registry: Registry) -> ssl.SSLContext:
 
 def _push(repository: _Repository, folder: Path) -> int:
     digest, manifest = manifest_of(folder)
-    if repository.holds(digest):
-        return 0
-    sent = sum(_blob(repository, folder, blob) for blob in (manifest["config"], *manifest["layers"]))
+    blobs = () if repository.holds(digest) else (manifest["config"], *manifest["layers"])
+    sent = sum(_blob(repository, folder, blob) for blob in blobs)
+    # Also one that is there: the clean-up keeps what was pushed lately, because its pods may not be declared yet.
     raw, place = blob_path(folder, digest).read_bytes(), f"{repository.path}/manifests/{digest}"
     repository.must(201, f"manifest {digest}", "PUT", place, content=raw, headers={"Content-Type": MANIFEST})
     return sent
