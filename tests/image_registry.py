@@ -87,6 +87,13 @@ class ImageRegistry:
             )
         until(f"the registry of {self._host} answers", self._answers, 30)
 
+    def start_again(self) -> None:
+        """As its unit does: blobs to which no manifest leads are collected before."""
+        self.stop()
+        collect = [str(docker_registry()), *role.COLLECT.split()[1:-1], str(self.config)]
+        subprocess.run(collect, check=True, stdout=subprocess.DEVNULL)
+        self.start()
+
     def stop(self) -> None:
         """As a crash would."""
         if self._running:

@@ -14,6 +14,12 @@ from playbooks.secrets import ClusterSecrets
 
 ACCESS_UNIT = "kubernetes-access.service"
 ADMIN_CONFIG = f"{DIRECTORY}/admin.conf"
+IMAGES_NAMED_BY = {
+    "": ("pods", "replicationcontrollers"),
+    "apps": ("controllerrevisions", "daemonsets", "deployments", "replicasets", "statefulsets"),
+    "batch": ("cronjobs", "jobs"),
+}
+"""All kinds of object from which pods are made, by group, and those that keep what a workload can go back to."""
 
 
 def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
@@ -29,7 +35,7 @@ def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets
 
 
 def access() -> str:
-    """The operators' rights, the API server's towards kubelets, and the watchers'."""
+    """The operators' rights, the API server's towards kubelets, the watchers' and the registry's clean-up's."""
     return document(
         _binding("govcloud:operators", "cluster-admin", "Group", kubernetes.OPERATORS_GROUP),
         _binding(kubernetes_pki.KUBELET_CLIENT, "system:kubelet-api-admin", "User", kubernetes_pki.KUBELET_CLIENT),
@@ -43,6 +49,16 @@ def access() -> str:
             ],
         },
         _binding(kubernetes_pki.WATCHERS_USER, kubernetes_pki.WATCHERS_USER, "User", kubernetes_pki.WATCHERS_USER),
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": kubernetes_pki.CLEANER_USER},
+            "rules": [
+                {"apiGroups": [group], "resources": list(kinds), "verbs": ["list"]}
+                for group, kinds in IMAGES_NAMED_BY.items()
+            ],
+        },
+        _binding(kubernetes_pki.CLEANER_USER, kubernetes_pki.CLEANER_USER, "User", kubernetes_pki.CLEANER_USER),
     )
 
 

@@ -15,7 +15,7 @@ from playbooks.secrets import OPERATOR
 
 API, API_TO_KUBELET, API_TO_ETCD, ETCD = "apiserver", "apiserver-kubelet", "apiserver-etcd", "etcd"
 CONTROLLERS, SCHEDULER, PROXY = "controller-manager", "scheduler", "proxy"
-ACCOUNTS, ADMIN, WATCHERS = "service-accounts", "admin", "watchers"
+ACCOUNTS, ADMIN, WATCHERS, CLEANER = "service-accounts", "admin", "watchers", "registry-clean"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 KUBELET_CLIENT = "govcloud:apiserver"
@@ -24,6 +24,9 @@ KUBELET_CLIENT = "govcloud:apiserver"
 
 WATCHERS_USER = "govcloud:watchers"
 """Asks whether the API server and its nodes are ready, and sees nothing else."""
+
+CLEANER_USER = "govcloud:registry-clean"
+"""Lists whatever names images, so that the registry keeps those."""
 
 
 def node(host: Host) -> str:
@@ -47,6 +50,7 @@ def leaves(estate: Estate, plan: AddressPlan, site: str) -> tuple[Leaf, ...]:
         Leaf(name=PROXY, subject="system:kube-proxy", sans=(), usages=client),
         Leaf(name=ACCOUNTS, subject="service accounts", sans=(), usages=()),
         Leaf(name=WATCHERS, subject=WATCHERS_USER, sans=(), usages=client),
+        Leaf(name=CLEANER, subject=CLEANER_USER, sans=(), usages=client),
         Leaf(name=ADMIN, subject="break-glass", organizations=("system:masters",), sans=(), usages=client),
         Leaf(name=OPERATOR, subject=OPERATOR, organizations=(kubernetes.OPERATORS_GROUP,), sans=(), usages=client),
         *(

@@ -1,7 +1,8 @@
 """Role registry: the site's image registry, on the node with the control plane.
 
 Whoever asks shows a certificate of the estate's authority; the firewall admits the site's nodes and the operator. What
-runs does not hang on that: images are referred to by the digest of their content.
+runs does not hang on that: images are referred to by the digest of their content. What no pod can be started from any
+more is removed at night (`playbooks/onhost/registry_clean.py`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import hashlib
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks.hostplan import Account, File, RoleInput, Unit
-from playbooks.render import kubernetes, pki
+from playbooks.render import kubernetes, pki, registry_clean
 from playbooks.render.text import banner
 from playbooks.secrets import Secrets
 
 UNIT = "docker-registry.service"
 ACCOUNT = "docker-registry"
 CONFIG_FILE = "/etc/docker/registry/config.yml"
+COLLECT = f"/usr/bin/docker-registry garbage-collect {CONFIG_FILE}"
 
 
 def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
@@ -36,8 +38,9 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
                 notify=restart,
             ),
             File(path=f"/etc/systemd/system/{UNIT}.d/60-govcloud.conf", text=drop_in(host), notify=restart),
+            *registry_clean.files(estate, plan, host, secrets.clusters[host.at], UNIT, ACCOUNT),
         ),
-        units=(Unit(name=UNIT),),
+        units=(Unit(name=UNIT), Unit(name=registry_clean.TIMER)),
         accounts=(Account(name=ACCOUNT, groups=(pki.GROUP,), home="/var/lib/docker-registry"),),
     )
 
@@ -68,7 +71,12 @@ def config(host: Host) -> str:
 
 
 def drop_in(host: Host) -> str:
-    """What Debian's unit lacks: the data disk, and confinement."""
+    """What Debian's unit lacks: the data disk, confinement, and the collection of blobs.
+
+    Only while nobody can push may blobs go to which no manifest leads: a push brings its manifest last. Manifests stay
+    (that would take `--delete-untagged`; none of ours has a tag). A collection that fails, as on an empty disk, removes
+    nothing and holds up nobody.
+    """
     directory = kubernetes.data_directory(host, "registry")
     return f"""{banner("Image registry", host.name)}[Unit]
 After=network.target
@@ -76,6 +84,8 @@ After=network.target
 
 [Service]
 ExecStartPre=+/usr/bin/install -d -o {ACCOUNT} -g {ACCOUNT} -m 0750 {directory}
+ExecStartPre=-{COLLECT}
+TimeoutStartSec=600
 Restart=always
 RestartSec=1
 CapabilityBoundingSet=

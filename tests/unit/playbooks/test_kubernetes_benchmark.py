@@ -6,6 +6,7 @@ cluster can answer are in tests/integration/clusters.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -195,6 +196,17 @@ def test_5_1_1_who_only_watches_may_only_see_that_all_is_well(files: Files) -> N
     rights = roles["govcloud:watchers"]
     assert {verb for rule in rights for verb in rule["verbs"]} == {"get"}
     assert [rule.get("resources") or rule["nonResourceURLs"] for rule in rights] == [["/readyz"], ["nodes"]]
+
+
+def test_5_1_1_the_clean_up_of_images_may_only_list_what_it_asks_for(files: Files) -> None:
+    objects = list(yaml.safe_load_all(files["/etc/kubernetes/access.yaml"].text))
+    roles = {one["metadata"]["name"]: one["rules"] for one in objects if one["kind"] == "ClusterRole"}
+    rights = roles["govcloud:registry-clean"]
+    assert {verb for rule in rights for verb in rule["verbs"]} == {"list"}
+    asked = json.loads(files["/etc/govcloud/registry-clean.json"].text)["lists"]
+    kinds = {(rule["apiGroups"][0], kind) for rule in rights for kind in rule["resources"]}
+    assert {(path.split("/")[2] if path.startswith("/apis/") else "", path.split("/")[-1]) for path in asked} == kinds
+    assert not {"secrets", "configmaps"} & {kind for _, kind in kinds}
 
 
 def test_1_3_3_each_controller_has_rights_of_its_own(controllers: Flags) -> None:

@@ -65,6 +65,9 @@ def two(on: Estate) -> Estate:
         f"{UNITS}/containerd.service",
         "/etc/docker/registry/config.yml",
         f"{UNITS}/docker-registry.service.d/60-govcloud.conf",
+        "/etc/govcloud/registry-clean.json",
+        f"{UNITS}/govcloud-registry-clean.service",
+        f"{UNITS}/govcloud-registry-clean.timer",
         f"{UNITS}/kubernetes-etcd.service",
         f"{UNITS}/kube-apiserver.service",
         f"{UNITS}/kube-controller-manager.service",
@@ -216,6 +219,15 @@ def test_data_lies_on_the_hosts_data_disk_and_waits_for_it(on: Estate) -> None:
     assert document["storage"]["filesystem"]["rootdirectory"] == "/srv/data/registry"
     for unit in ("containerd.service", "kubernetes-etcd.service", "kubelet.service"):
         assert "AssertPathIsMountPoint=/srv/data\n" in files[f"{UNITS}/{unit}"].text
+
+
+def test_blobs_are_collected_before_the_registry_takes_a_push_and_manifests_without_a_tag_stay(on: Estate) -> None:
+    """Ours have no tag; beside a push it would take what the push has just brought."""
+    text = files_of(on, "futian-kube1")[f"{UNITS}/docker-registry.service.d/60-govcloud.conf"].text
+    lines = [line for line in text.splitlines() if "garbage-collect" in line]
+    assert lines == ["ExecStartPre=-/usr/bin/docker-registry garbage-collect /etc/docker/registry/config.yml"]
+    units = {unit.name for unit in roles_of(on, "futian-kube1")["registry"].units}
+    assert units == {"docker-registry.service", "govcloud-registry-clean.timer"}
 
 
 def test_pods_have_both_families_out_of_their_nodes_own_prefix(two: Estate) -> None:

@@ -1,0 +1,97 @@
+"""What keeps a site's image registry from filling its disk: a program, the right to look, and a timer for the night."""
+
+from __future__ import annotations
+
+import json
+
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host
+from playbooks import onhost
+from playbooks.hostplan import File
+from playbooks.render import kubernetes, kubernetes_access, kubernetes_pki, pki
+from playbooks.render.confinement import CONFINED
+from playbooks.render.kubernetes_api import API_UNIT
+from playbooks.render.kubernetes_daemon import identity
+from playbooks.render.text import banner
+from playbooks.secrets import ClusterSecrets
+
+NAME = "govcloud-registry-clean"
+TIMER = f"{NAME}.timer"
+PROGRAM = f"{onhost.LIBRARY}/registry-clean"
+SETTINGS_FILE = "/etc/govcloud/registry-clean.json"
+
+
+def files(
+    estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets, registry_unit: str, group: str
+) -> tuple[File, ...]:
+    """All of it. `group` may read what the registry stores."""
+    settings = json.dumps(_settings(estate, plan, host, registry_unit), indent=2) + "\n"
+    units = "/etc/systemd/system"
+    return (
+        File(path=PROGRAM, text=onhost.text("registry_clean"), mode="0755"),
+        File(path=SETTINGS_FILE, text=settings),
+        *identity(kubernetes_pki.CLEANER, cluster, "root", ()),
+        File(path=f"{units}/{NAME}.service", text=service(host, registry_unit, group)),
+        File(path=f"{units}/{TIMER}", text=timer(host), notify=(f"restart:{TIMER}",)),
+    )
+
+
+def _settings(estate: Estate, plan: AddressPlan, host: Host, registry_unit: str) -> dict[str, object]:
+    own = f"{kubernetes.PKI}/{kubernetes_pki.CLEANER}"
+    return {
+        "storage": kubernetes.data_directory(host, "registry"),
+        "registry": {
+            "url": f"https://{plan.lan(host.name).ipv4}:{kubernetes.REGISTRY_PORT}",
+            "authority": pki.AUTHORITY_FILE,
+            "cert": pki.CERT_FILE,
+            "key": pki.KEY_FILE,
+        },
+        "cluster": {
+            "url": kubernetes.api_url(estate, plan, host.at),
+            "authority": kubernetes.AUTHORITY_FILE,
+            "cert": f"{own}.crt",
+            "key": f"{own}.key",
+        },
+        "lists": lists(),
+        "collect": ["/usr/bin/systemctl", "try-restart", registry_unit],
+    }
+
+
+def lists() -> list[str]:
+    """Where the API server lists whatever names images."""
+    return [
+        f"/{'apis/' + group if group else 'api'}/v1/{kind}"
+        for group, kinds in kubernetes_access.IMAGES_NAMED_BY.items()
+        for kind in kinds
+    ]
+
+
+def service(host: Host, registry_unit: str, group: str) -> str:
+    """As root without its powers: it reads keys that are root's, and may ask systemd for a restart."""
+    return f"""{banner("Clean-up of the image registry", host.name)}[Unit]
+Description=Remove images from which no pod can be started any more
+After={registry_unit} {API_UNIT}
+
+[Service]
+Type=oneshot
+ExecStart={PROGRAM} {SETTINGS_FILE}
+SupplementaryGroups={group}
+TimeoutStartSec=900
+{CONFINED}
+"""
+
+
+def timer(host: Host) -> str:
+    """Once a night, half past three in the city. One that was missed is not made up for: after a loss of power
+    other things come first.
+    """
+    return f"""{banner("Clean-up of the image registry", host.name)}[Unit]
+Description=When images are removed from the registry
+
+[Timer]
+OnCalendar=*-*-* 19:30:00 UTC
+RandomizedDelaySec=30min
+
+[Install]
+WantedBy=timers.target
+"""
