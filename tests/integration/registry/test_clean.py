@@ -72,11 +72,11 @@ def is_whole(room: Room, image: Image) -> bool:
 
 
 def deployed(room: Room, image: Image) -> None:
-    """A Deployment has it, and its ReplicaSet is there."""
+    """A Deployment has it, and its ReplicaSet is there. No pod is: a version before it is named by the history alone."""
     reference = image_reference(image.name, image.digest)
     labels = {"app": "records"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": reference}]}}
-    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
     declared = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "records"}, "spec": spec}
     room.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(declared))
     until("its ReplicaSet is there", lambda: reference in room.cluster.kubectl("get", "rs", "-o", "wide"), 30)
