@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ import yaml
 from lab.command import network_of
 from playbooks.render.kubernetes import image_reference, operator_kubeconfig
 from stacks.components.pods import LAST_WORDS
+from stacks.providers import registry
 from stacks.providers.kubernetes import kubeconfig
 from stacks.providers.kubernetes.api import Cluster
 from stacks.providers.kubernetes.kinds import Kinds, Place
 from stacks.providers.kubernetes.objects import ROLL_BACK
 from stacks.providers.kubernetes.waiting import NotReady, Waiter
 from tests.waiting import until
+from tools.oci import layout
+from workstation.errors import GovcloudError
 from workstation.oci import Image
 
 BACK_S = 60
@@ -216,6 +220,44 @@ def test_a_container_that_crashes_is_told_with_its_last_words(
     _, said = waited_for(cluster, "crashing", CRASHING_S)
     assert any("last with exit code 1 and the words: no such setting" in line for line in said), said
     cluster.kubectl("delete", "-n", "bureau", "deployment/crashing")
+
+
+def small_image(folder: Path, version: str) -> Image:
+    """Nothing starts from it."""
+    tree, made = folder / f"tree-{version}", folder / f"image-{version}"
+    for path in (tree, made):
+        path.mkdir()
+    (tree / "version").write_text(version)
+    digest = layout.finish(made, [layout.layer(made, tree, lambda path: True)], {"User": "65532"})
+    return Image(name="records", folder=made, digest=digest)
+
+
+def test_the_clean_up_at_night_leaves_the_image_of_pods_and_takes_one_that_nothing_names(
+    cluster: machine_room.Room, image: Image, running: list[str], tmp_path: Path
+) -> None:
+    """By its unit, as confined as it is; the registry starts anew and collects."""
+    there, stale, last = pods.registry_of(cluster), small_image(tmp_path, "1"), small_image(tmp_path, "2")
+    value = stale.digest.removeprefix("sha256:")
+    top = "/srv/data/registry/docker/registry/v2"
+    link, blob = (
+        f"{top}/repositories/records/_manifests/revisions/sha256/{value}/link",
+        f"{top}/blobs/sha256/{value[:2]}",
+    )
+    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+        for one in (stale, last):
+            registry.push(there, one)
+    cluster.text(cluster.first, "touch", "-d", "2 days ago", link)
+    assert cluster.text(cluster.first, "systemctl", "is-active", "govcloud-registry-clean.timer").strip() == "active"
+    cluster.text(cluster.first, "systemctl", "start", "govcloud-registry-clean.service")
+
+    def held() -> list[bool]:
+        with suppress(GovcloudError):
+            return [registry.holds(there, one.name, one.digest) for one in (stale, last, image)]
+        return []
+
+    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+        assert until("the registry answers again", held, 20) == [False, True, True]
+    assert cluster.run(cluster.first, "test", "-e", f"{blob}/{value}/data").returncode == 1
 
 
 def pulled_anew(room: machine_room.Room, reference: str) -> None:

@@ -16,17 +16,21 @@ from workstation.oci import Image
 PORT = 8080
 
 
-def push(room: machine_room.Room) -> tuple[Image, int, int]:
-    """The approval service's image, and how many layers travelled to the registry the first and the second time."""
-    made = build.build("approval")
+def registry_of(room: machine_room.Room) -> registry.Registry:
+    """The site's, as the operator reaches it."""
     operator = room.secrets.certificates["operator"]
-    there = registry.Registry(
+    return registry.Registry(
         url=f"https://{room.plan.management(room.first.name)}:{REGISTRY_PORT}",
         host=room.first.name,
         authority=room.secrets.authority,
         cert=operator.cert,
         key=operator.key,
     )
+
+
+def push(room: machine_room.Room) -> tuple[Image, int, int]:
+    """The approval service's image, and how many layers travelled to the registry the first and the second time."""
+    made, there = build.build("approval"), registry_of(room)
     with network_of(Path("/run/netns") / machine_room.OPERATOR):
         assert not registry.holds(there, made.name, made.digest)
         counts = registry.push(there, made), registry.push(there, made)

@@ -72,7 +72,7 @@ def is_whole(room: Room, image: Image) -> bool:
 
 
 def deployed(room: Room, image: Image) -> None:
-    """A Deployment has it, and its ReplicaSet is there. No pod is: a version before it is named by the history alone."""
+    """A Deployment has it, and its ReplicaSet is there; no pod is, so the history alone names the version before."""
     reference = image_reference(image.name, image.digest)
     labels = {"app": "records"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": reference}]}}
