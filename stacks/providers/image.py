@@ -1,7 +1,8 @@
 """`govcloud:index:Image`: a service's image in the registry of one site, by its digest.
 
 Create and update bring it there, if the site's nodes can run it. Read asks the registry, so that one that is gone is
-brought again. Delete forgets: pods that run may have to be started from it once more.
+brought again. Delete forgets: pods that run may have to be started from it once more, and the registry
+itself loses what nothing names any more.
 """
 
 from __future__ import annotations
