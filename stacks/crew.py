@@ -27,6 +27,8 @@ from workstation import interpreter, paths
 from workstation.oci import Image
 
 OnEvent = Callable[[str], None]
+YIELDING = ("nice", "-n", "10")
+"""Engines come after whatever serves citizens. On the one machine of a lab they would take its processors."""
 LAST_LINES = 12
 """Of a worker that ended without a word."""
 
@@ -137,7 +139,7 @@ class Crew:
                         os.killpg(process.pid, signal.SIGINT)
 
     def _work(self, answer: Answer) -> None:
-        command = interpreter.module("stacks.worker", self._operation, answer.stack)
+        command = [*YIELDING, *interpreter.module("stacks.worker", self._operation, answer.stack)]
         begun = time.monotonic()
         with self._lock:
             if self.stopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -40,17 +41,24 @@ def test_an_answer_gathers_what_its_worker_tells() -> None:
 WORKER = """#!/bin/sh
 read -r request
 case "$5" in futian) sleep 0.6 ;; esac
+echo "{\\"say\\": \\"$(nice)\\"}"
 echo '{"ended": "done"}'
 """
 """Is started as `python -P -m stacks.worker OPERATION STACK`; Futian takes longer."""
 
 
 @pytest.fixture
-def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Crew:
+def said() -> list[str]:
+    """What workers said."""
+    return []
+
+
+@pytest.fixture
+def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Crew:
     """Its workers do nothing but take time."""
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
     workspace.prepare()
-    made = Crew("up", load(), (), lambda line: None)
+    made = Crew("up", load(), (), said.append)
     worker = tmp_path / "worker"
     worker.write_text(WORKER, encoding="utf-8")
     worker.chmod(0o755)
@@ -68,6 +76,12 @@ def test_each_stack_tells_how_long_its_own_worker_took(crew: Crew) -> None:
     assert took["shaoguan"] is not None
     assert 0.6 <= took["futian"] <= whole
     assert 0 < took["shaoguan"] < took["futian"]
+
+
+def test_engines_come_after_what_serves_citizens(crew: Crew, said: list[str]) -> None:
+    """In a lab both have the same processors."""
+    assert crew.run(["shaoguan"])
+    assert [int(niceness) for niceness in said] == [min(os.nice(0) + 10, 19)]
 
 
 def test_a_stack_whose_worker_was_not_started_took_no_time(crew: Crew) -> None:
