@@ -12,8 +12,13 @@ from typing import Any
 
 import pulumi
 from pulumi.runtime import mocks, rpc, settings
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS as CHANNEL_OPTIONS
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
+
+# One process of tests outlives many engines, and gRPC shares what it knows of an address among all channels: an engine
+# that is given the port of one that has ended would be taken for dead until gRPC tries again.
+CHANNEL_OPTIONS.append(("grpc.use_local_subchannel_pool", 1))
 
 CLUSTER_IP = "10.192.20.7"
 """Of every Service that asks for no other."""
