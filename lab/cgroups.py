@@ -16,13 +16,14 @@ CONTROLLERS = ("memory", "pids")
 CONTROLLED, HANDED_DOWN = "cgroup.controllers", "cgroup.subtree_control"
 """Version 2: what a group has of its parent, and what its children have of it."""
 PROCESSORS = "cpu"
-"""Each machine has as much of the processors as any other when all want them: one that boots, with dozens of processes
-at once, takes none from those that serve, which in a real city have processors of their own. The wires get no group
-there: a child group has no real-time budget, which they need. Figures are those of version 1."""
+"""When all want the processors, each machine has as much of them as its number in the estate says: one that boots, with
+dozens of processes at once, takes none from those that serve, which in a real city have processors of their own. The
+wires get no group there: a child group has no real-time budget, which they need. Figures are those of version 1."""
 TOGETHER = 2048
 """All machines together. Each of the host's sessions counts 1024 and so does each kernel thread: far more for the
 machines starves those that write their disks and carry their packets."""
 ORDINARY = 1024
+"""One processor of a machine."""
 OUTSIDE = 8192
 """A machine of the world outside, which is no part of what a drill measures: the one that measures must not be short of
 processors because a site boots."""
@@ -79,6 +80,12 @@ def create(layout: Layout, host: str, *, weight: int = ORDINARY) -> list[Path]:
             file, text = setting(shares, unified=layout.unified)
             (group / file).write_text(text)
     return groups
+
+
+def weight(cpus: float) -> int:
+    """A machine's part, by its processors in the estate: between a quarter of one and half of what the world outside
+    has, so that an estate of very unequal machines starves none."""
+    return round(min(max(cpus, 0.25) * ORDINARY, OUTSIDE / 2))
 
 
 def setting(shares: int, *, unified: bool) -> tuple[str, str]:

@@ -58,9 +58,7 @@ class Machines:
         """Switch on. Returns at once; the machine boots on its own and outlives this process."""
         launch.detached(
             self._nspawn(machine),
-            groups=cgroups.create(
-                self.layout, machine.name, weight=cgroups.OUTSIDE if machine.fixture else cgroups.ORDINARY
-            ),
+            groups=cgroups.create(self.layout, machine.name, weight=_weight(machine)),
             log=self.where.console(machine.name),
             environment={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
         )
@@ -108,6 +106,10 @@ class Machines:
         for where in (self.where.data(machine.name), self.where.root(machine.name)):
             if where in mounted:
                 wait_for(f"{where} is free", partial(mounts.unmount, where), deadline_s=15)
+
+
+def _weight(machine: Machine) -> int:
+    return cgroups.OUTSIDE if machine.fixture else cgroups.weight(machine.cpus)
 
 
 def _directories(upper: Path, wanted: Path, image: Path) -> None:

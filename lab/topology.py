@@ -42,7 +42,8 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A machine with its interfaces. `fixture`: at a peer, configured by the lab and not by a stack."""
+    """A machine with its interfaces. `cpus` is what it weighs where all want processors; `fixture`: at a peer,
+    configured by the lab and not by a stack."""
 
     name: str
     place: str
@@ -51,6 +52,7 @@ class Machine:
     ports: tuple[Port, ...]
     management: Interface
     disk: Disk | None
+    cpus: float
     fixture: bool
 
 
@@ -115,6 +117,7 @@ def topology(estate: Estate, plan: AddressPlan) -> Topology:
                 ports=_ports(estate, plan, host, index, bridges[host.at]),
                 management=plan.hosts[host.name].management,
                 disk=host.disk,
+                cpus=host.cpus,
                 fixture=host.name not in own,
             )
             for index, host in enumerate(estate.hosts, start=1)

@@ -32,7 +32,7 @@ def unified(root: Path, root_hands_down: str) -> cgroups.Layout:
 
 
 def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
-    """Machines share the processors as equals, the world outside has more than enough of them; what needs a real-time
+    """Machines share the processors, the world outside has more than enough of them; what needs a real-time
     budget stays out of that hierarchy."""
     hierarchy(tmp_path, "systemd", "unified", "cpu", "memory", "pids")
     layout = cgroups.detect(tmp_path)
@@ -65,7 +65,13 @@ def test_a_machines_part_of_the_processors_is_the_same_in_both_versions(shares: 
     assert cgroups.setting(shares, unified=True) == ("cpu.weight", weight)
 
 
-def test_v2_machines_share_the_processors_as_equals(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cpus", "shares"), [(0.01, 256), (1, 1024), (2, 2048), (64, 4096)])
+def test_a_machine_weighs_as_many_processors_as_it_has_in_the_estate(cpus: float, shares: int) -> None:
+    """Within bounds: the applicant, outside, is never short of them."""
+    assert cgroups.weight(cpus) == shares
+
+
+def test_v2_machines_share_the_processors(tmp_path: Path) -> None:
     """Where the root does not share them yet it is told to, and that is taken back with the lab."""
     layout = unified(tmp_path, root_hands_down="memory pids")
     assert not cgroups.hands_down(layout)
