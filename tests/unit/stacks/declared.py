@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -98,17 +99,18 @@ def declare(program: Callable[[], None], stack: str) -> Recorded:
 def closing_loops() -> Iterator[None]:
     """Close what Pulumi leaves open: it makes an event loop in each thread that has none.
 
-    The engine may be done while the thread that ran the program still cleans up. That thread closes its loop itself,
+    The engine may be done while the thread that ran its program still cleans up. That thread closes its loop itself,
     and a loop cannot be closed by two at once: it is waited for, since one that is collected unclosed fails whatever
     test happens to run then.
     """
-    own: list[asyncio.AbstractEventLoop] = []
-    others: list[asyncio.AbstractEventLoop] = []
-    original, here = asyncio.new_event_loop, threading.current_thread()
+    left: list[asyncio.AbstractEventLoop] = []
+    cleaned_up: list[asyncio.AbstractEventLoop] = []
+    original = asyncio.new_event_loop
 
     def noted() -> asyncio.AbstractEventLoop:
         loop = original()
-        (own if threading.current_thread() is here else others).append(loop)
+        runs_a_program = sys._getframe(1).f_globals["__name__"] == "pulumi.automation._server"
+        (cleaned_up if runs_a_program else left).append(loop)
         return loop
 
     asyncio.new_event_loop = noted
@@ -116,8 +118,8 @@ def closing_loops() -> Iterator[None]:
         yield
     finally:
         asyncio.new_event_loop = original
-        for loop in own:
+        for loop in left:
             loop.close()
         deadline = time.monotonic() + 10
-        while not all(loop.is_closed() for loop in others) and time.monotonic() < deadline:
+        while not all(loop.is_closed() for loop in cleaned_up) and time.monotonic() < deadline:
             threading.Event().wait(0.01)
