@@ -82,11 +82,12 @@ def _roles(
 def _network(
     estate: Estate, addresses: AddressPlan, host: Host, keys: tuple[str, ...], passwords: Mapping[str, str]
 ) -> tuple[RoleInput, ...]:
-    from playbooks.render import announcer, base, frr, nftables
+    from playbooks.render import announcer, base, frr, nftables, node_exporter
 
     common = (
         base.role_input(estate, addresses, host, operator_keys=keys),
         nftables.role_input(estate, addresses, host),
+        *((node_exporter.role_input(addresses, host),) if host.disk else ()),
     )
     if host.kind is not Kind.EDGE:
         return common

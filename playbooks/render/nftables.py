@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from estate.addressing import AddressPlan, is_router
 from estate.model import Estate, Host, Kind
 from playbooks.hostplan import File, RoleInput, Unit
-from playbooks.render import bgp, kubernetes
+from playbooks.render import bgp, kubernetes, node_exporter
 from playbooks.render.text import banner
 
 TABLE = "inet govcloud"
@@ -47,10 +47,12 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
 
 
 def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
-    """Who may connect to what on a host that is no router."""
+    """Who may connect to what on a host, besides a router's neighbours."""
     kube, data, ops = (_names(estate, kind) for kind in (Kind.KUBE, Kind.DATA, Kind.OPS))
     votes = tuple(member.name for member in estate.etcd_members)
     found = []
+    if host.disk:
+        found.append(Opening(why="figures of the data disk", ports=(node_exporter.PORT,), sources=ops))
     if host.kind is Kind.KUBE:
         found += [
             Opening(why="ingress: everyone's", ports=(443,)),
@@ -83,11 +85,10 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
 
 def server(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """nftables.conf of a host that is no router."""
-    rules = [line for opening in openings(estate, host) for line in _opening(plan, opening)]
     managed = [22]
     if kubernetes.is_control_plane(estate, host):
         managed += [kubernetes.REGISTRY_PORT, kubernetes.API_PORT]
-    return _file(host, [*_input(estate, rules, managed), *_extra("input_extra")])
+    return _file(host, [*_input(estate, _opened(estate, plan, host), managed), *_extra("input_extra")])
 
 
 def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
@@ -96,7 +97,8 @@ def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
     sites = {site.name for site in estate.sites}
     inside = ["lan0", *(n.link for n in near if n.place in sites)]
     outside = [n.link for n in near if n.place not in sites]
-    rules = [_neighbour(n.link, family, str(address)) for n in near for family, address in n.addresses]
+    neighbours = (_neighbour(n.link, family, str(address)) for n in near for family, address in n.addresses)
+    rules = [*_opened(estate, plan, host), *neighbours]
     chains = [
         _chain("neighbour", ["tcp dport 179 accept", "tcp sport 179 accept", f"udp dport {_set(BFD_PORTS)} accept"]),
         _chain(
@@ -187,6 +189,10 @@ def _input(estate: Estate, rules: Iterable[str], managed: Iterable[int] = (22,))
         "counter drop",
     ]
     return [*_chain("management", access), *_chain("input", [*head, *rules, *tail])]
+
+
+def _opened(estate: Estate, plan: AddressPlan, host: Host) -> list[str]:
+    return [line for opening in openings(estate, host) for line in _opening(plan, opening)]
 
 
 def _opening(plan: AddressPlan, opening: Opening) -> list[str]:

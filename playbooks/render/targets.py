@@ -8,7 +8,7 @@ from typing import Any
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
-from playbooks.render import blackbox, etcd, ingress, kubernetes, pki, postgresql
+from playbooks.render import blackbox, etcd, ingress, kubernetes, node_exporter, pki, postgresql
 
 PROMETHEUS_PORT = 9090
 PROBE_INTERVAL = "5s"
@@ -29,6 +29,8 @@ KEPT_OF_INGRESS = (
 )
 """HAProxy offers about 700 series an ingress."""
 
+KEPT_OF_DISKS = "node_filesystem_(avail_bytes|size_bytes|readonly|device_error)|up"
+
 Address = IPv4Address | IPv6Address
 
 
@@ -44,6 +46,7 @@ def scrapes(estate: Estate, plan: AddressPlan, watcher: Host) -> list[dict[str, 
         _direct("approval", plan, kube, ingress.SERVICE_METRICS_PORT),
         _direct("patroni", plan, estate.database_members, postgresql.REST_PORT, tls=_tls(client=False)),
         _kept(_direct("etcd", plan, estate.etcd_members, etcd.CLIENT_PORT, tls=_tls(client=True)), KEPT_OF_ETCD),
+        _kept(_direct("disks", plan, [h for h in estate.own_hosts if h.disk], node_exporter.PORT), KEPT_OF_DISKS),
         _direct("prometheus", plan, ops, PROMETHEUS_PORT),
         _direct("blackbox", plan, ops, blackbox.PORT),
     ]
