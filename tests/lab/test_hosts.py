@@ -16,7 +16,7 @@ from estate.addressing import plan
 from lab import names
 from lab.api import Lab
 from lab.command import network_of
-from playbooks.render import targets
+from playbooks.render import node_exporter, targets
 from tests.lab.estate_on_lab import Hosts
 from tests.waiting import until
 from workstation import paths
@@ -41,9 +41,17 @@ def host_of(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[obje
 
 UNITS = {
     "futian-edge1": ("frr", "nftables", "govcloud-announcer", "systemd-networkd"),
-    "futian-kube1": ("haproxy", "nftables", "containerd", "kubelet", "kube-proxy", "kube-apiserver"),
-    "futian-data1": ("etcd", "patroni", "nftables"),
-    "futian-ops1": ("etcd", "prometheus", "prometheus-blackbox-exporter"),
+    "futian-kube1": (
+        "haproxy",
+        "nftables",
+        "containerd",
+        "kubelet",
+        "kube-proxy",
+        "kube-apiserver",
+        "prometheus-node-exporter",
+    ),
+    "futian-data1": ("etcd", "patroni", "nftables", "prometheus-node-exporter"),
+    "futian-ops1": ("etcd", "prometheus", "prometheus-blackbox-exporter", "prometheus-node-exporter"),
     "shaoguan-data1": ("etcd", "patroni"),
     "internet-edge1": ("frr", "systemd-networkd"),
     "province-cloud1": ("systemd-networkd",),
@@ -92,6 +100,7 @@ LISTENING = {
         "tcp://10.64.1.21:2380",
         "tcp://10.64.1.21:5432",
         "tcp://10.64.1.21:8008",
+        "tcp://10.64.1.21:9100",
     ),
     "futian-ops1": ("tcp://10.64.1.31:9090",),
 }
@@ -126,6 +135,62 @@ def test_the_watcher_reaches_all_it_watches_and_has_every_rule(lab: Lab, site: s
         lambda: [one["value"][1] for one in ask(f"query?query={quote(query)}")["result"]] == ["1"],
         60,
     )
+
+
+def test_the_watcher_knows_the_room_of_every_data_disk(lab: Lab) -> None:
+    """Of that disk and no other mount, with about the size that is declared, and it can be written."""
+    hosts, host = Hosts(lab), "shaoguan-ops1"
+    base = f"http://{plan(lab.estate).lan(host).ipv4}:{targets.PROMETHEUS_PORT}/api/v1"
+    query = '{__name__=~"node_filesystem_.*"}'
+
+    def told() -> dict[tuple[str, str], dict[str, float]]:
+        said = json.loads(hosts.run(host, "curl", "-sg", "-m", "5", f"{base}/query?query={quote(query)}"))
+        found: dict[tuple[str, str], dict[str, float]] = {}
+        for one in said["data"]["result"]:
+            labels = one["metric"]
+            name = labels["__name__"].removeprefix("node_filesystem_")
+            found.setdefault((labels["host"], labels["mountpoint"]), {})[name] = float(one["value"][1])
+        return found
+
+    disks = {(one.name, one.disk.mount): one.disk for one in lab.estate.own_hosts if one.disk}
+    until("every data disk is told", lambda: told().keys() == disks.keys(), 60)
+    for place, figures in told().items():
+        declared = disks[place].size_mib * 1024 * 1024
+        assert declared * 0.85 < figures["size_bytes"] <= declared, place
+        assert declared * 0.15 < figures["avail_bytes"] <= figures["size_bytes"], place
+        assert (figures["readonly"], figures["device_error"]) == (0, 0), place
+
+
+def test_a_disks_figures_are_for_the_watchers_alone(lab: Lab) -> None:
+    """The site's router is in the same segment, so nothing but the host's own filter stands between."""
+    hosts, addresses = Hosts(lab), plan(lab.estate)
+    for host in lab.estate.own_hosts:
+        if host.disk:
+            argv = ["python3", "-c", KNOCK, str(addresses.lan(host.name).ipv4), str(node_exporter.PORT)]
+            assert hosts.run("nanshan-ops1", *argv) == "connected", host.name
+            assert hosts.run(lab.estate.router_of(host.at).name, *argv) == "TimeoutError", host.name
+
+
+KNOCK = """
+import socket, sys
+try:
+    socket.create_connection(sys.argv[1:3], 2).close()
+    print('connected', end='')
+except OSError as error:
+    print(type(error).__name__, end='')
+"""
+
+
+@pytest.mark.parametrize("name", ["futian-data1", "futian-ops1"])
+def test_the_disks_exporter_is_nobody_who_may_read_keys(host_of: object, name: str) -> None:
+    """Debian's account for it is the watcher's too."""
+    host: Host = host_of(name)  # type: ignore[operator]
+    process = host.run(f"systemctl show --value --property=MainPID {node_exporter.UNIT}").stdout.strip()
+    lines = host.file(f"/proc/{process}/status").content_string.splitlines()
+    status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    user = status["Uid"][0]
+    assert f":x:{user}:" not in host.file("/etc/passwd").content_string
+    assert set(status["Groups"]) <= {user}
 
 
 def test_the_registers_hold_the_people_that_the_estate_declares(lab: Lab) -> None:

@@ -179,7 +179,7 @@ def test_the_exporter_tells_of_the_data_disk_only_and_the_segment_only(machine: 
     with network_of(net(machine.first)):
         socket.create_connection((str(machine.plan.lan(HOST).ipv4), node_exporter.PORT), 5).close()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", node_exporter.PORT), 5)
+            socket.create_connection(("127.0.0.1", node_exporter.PORT), 5).close()
 
 
 def test_each_trouble_is_told_and_is_over_when_it_is_mended(machine: Machine) -> None:
