@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from markupsafe import Markup
 from estate.model import Estate
 from failover.ledger import Figures
 from failover.ledger.figures import Gap, percentile
-from failover.report import svg
+from failover.report import svg, tiles
 from failover.report.verdict import findings, number, sentence
 from failover.report.words import LANGUAGES, Titles, event_text, page_words, site_titles, source_name
 from failover.result import DrillResult, Event
@@ -45,7 +44,9 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
     return environment.get_template("report.html.j2").render(
         w=words, lang=lang, result=result, number=number, f=result.evidence.figures, c=result.evidence.comparison,
         estate_title=getattr(estate.title, lang), site=site, sentence=sentence(result, estate, lang),
-        verdict=words[result.verdict.value], findings=findings(result, estate, lang), tiles=tiles(result, words),
+        verdict=words[result.verdict.value], findings=findings(result, estate, lang),
+        groups=[(code, words[code], told(result, words))
+                for code, told in (("counted", tiles.counted), ("beside", tiles.beside))],
         timeline=Markup(_timeline(result, events, words, lang, titles)),
         availability=Markup(svg.availability(result.evidence.figures.windows, result.injected_s)),
         latency=Markup(_latency(result, words)),
@@ -55,54 +56,6 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
         method=words["method"].format(**_conditions(result, estate)), table=ledger_table(result, words),
         bad_windows=sum(not w.succeeded for w in result.evidence.figures.windows),
     )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tile:
-    """One promise beside what was measured. `share` is the part of the promise that was used, in percent up to 100;
-    None where nothing is promised: then `promised` tells from when it counts. `kept` is None where there is nothing to
-    keep."""
-
-    name: str
-    measured: str
-    promised: str
-    share: float | None
-    kept: bool | None
-
-
-def tiles(result: DrillResult, words: dict[str, str]) -> tuple[Tile, ...]:
-    """The promises, and what has none and is told for its own sake."""
-    f, o = result.evidence.figures, result.objectives
-    lost = len(result.evidence.comparison.lost)
-
-    def seconds(name: str, measured: float, promised: float) -> Tile:
-        return Tile(
-            name=words[name], measured=words["second"].format(value=number(round(measured, 2))),
-            promised=words["at_most"].format(value=words["second"].format(value=number(promised))),
-            share=min(100.0, 100 * measured / promised), kept=measured <= promised,
-        )  # fmt: skip
-
-    dark = number(round((result.restored_wall or result.injected_wall) - result.injected_wall))
-    recovery = result.recovery_s
-    return (
-        seconds("write_outage", f.write_outage_s, o.rto_s),
-        seconds("read_outage", f.read_outage_s, o.read_outage_s),
-        Tile(name=words["lost_rows"], measured=number(lost), promised=words["at_most"].format(value=o.rpo_records),
-             share=100.0 if lost else 0.0, kept=lost <= o.rpo_records),
-        *_pods_tile(result, words),
-        Tile(name=words["recovery"],
-             measured=words["never"] if recovery is None else words["second"].format(value=number(round(recovery, 1))),
-             promised=words["recovery_note"].format(dark=dark), share=None, kept=recovery is not None),
-    )  # fmt: skip
-
-
-def _pods_tile(result: DrillResult, words: dict[str, str]) -> tuple[Tile, ...]:
-    """None where the site has no pods, or they did not answer while the drill lasted: then it is not whole either."""
-    took = result.pods_serving_s
-    if took is None:
-        return ()
-    measured = words["second"].format(value=number(round(took, 1)))
-    return (Tile(name=words["pods_serving"], measured=measured, promised=words["pods_note"], share=None, kept=None),)
 
 
 def ledger_table(result: DrillResult, words: dict[str, str]) -> list[tuple[str, int, str, str]]:
