@@ -29,8 +29,8 @@ WORDS: dict[str, Both] = {
     "peer": {"zh": "对端", "en": "peer"},
     "database": {"zh": "数据库", "en": "database"},
     "vote": {"zh": "仲裁票", "en": "etcd vote"},
-    "promotable": {"zh": "可提升", "en": "promotable"},
-    "acknowledging": {"zh": "只确认", "en": "acknowledging"},
+    "promotable": {"zh": "可升为主库", "en": "promotable"},
+    "acknowledging": {"zh": "仅确认提交", "en": "acknowledging"},
 }
 
 
@@ -104,7 +104,7 @@ def hosts(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
 def links(estate: Estate, lang: Language) -> Table:
     """Circuits with the path they lie in. Delay is one way."""
     heads: dict[Language, tuple[str, ...]] = {
-        "zh": ("名称", "一端", "另一端", "光缆路由", "单向时延 ms", "带宽 Mbit/s"),
+        "zh": ("名称", "一端", "另一端", "路径", "单向时延 ms", "带宽 Mbit/s"),
         "en": ("name", "one end", "other end", "path", "delay ms", "Mbit/s"),
     }
     rows = tuple(
@@ -140,7 +140,7 @@ def bureaus(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
     """What each bureau may use at every site with a cluster, what that takes in all, and its share of the smallest."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("名称", "中文", "服务", "每中心处理器", "每中心内存 MiB", "每中心 Pod", "合计处理器",
-               "合计内存 MiB", "占容量", "网关", "任播地址"),
+               "合计内存 MiB", "占集群容量", "网关", "任播地址"),
         "en": ("name", "title", "services", "CPUs at each site", "MiB at each site", "pods at each site", "CPUs in all",
                "MiB in all", "of the capacity", "gateway", "anycast"),
     }  # fmt: skip

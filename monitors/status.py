@@ -15,7 +15,7 @@ TITLES = {
     "sites": {"zh": "中心", "en": "Sites"},
     "links": {"zh": "线路", "en": "Links"},
     "database": {"zh": "数据库", "en": "Database"},
-    "service": {"zh": "服务，自各观测点", "en": "Services, from each vantage"},
+    "service": {"zh": "服务（从各观测点访问）", "en": "Services, from each vantage"},
     "findings": {"zh": "问题", "en": "Findings"},
 }
 UP, DOWN, PARTLY, UNSEEN = "●", "✗", "◐", "·"
@@ -61,7 +61,7 @@ def _headline(estate: Estate, observed: Observed, findings: Sequence[Finding], l
 
 def _sites(estate: Estate, observed: Observed, lang: Language) -> list[list[str]]:
     heads = {
-        "zh": ["", "中心", "主机", "BGP", "BFD", "票", "节点", "Pod", "就绪", "写入", "宣告 v4/v6"],
+        "zh": ["", "中心", "主机", "BGP", "BFD", "仲裁票", "节点", "Pod", "就绪", "写入", "宣告 v4/v6"],
         "en": ["", "site", "hosts", "BGP", "BFD", "votes", "nodes", "pods", "ready", "writes", "announced v4/v6"],
     }
     rows = [heads[lang]]
@@ -98,7 +98,7 @@ def _cluster(seen: Cluster | None) -> tuple[str, str]:
 def _announced(observed: Observed, site: str, lang: Language) -> str:
     words = {
         Announcement.ANNOUNCED: {"zh": "是", "en": "yes"},
-        Announcement.LAST_RESORT: {"zh": "最后手段", "en": "last resort"},
+        Announcement.LAST_RESORT: {"zh": "兜底", "en": "last resort"},
         Announcement.WITHDRAWN: {"zh": "否", "en": "no"},
         Announcement.UNKNOWN: {"zh": "?", "en": "?"},
     }
@@ -121,7 +121,7 @@ def _link(observed: Observed, link: Link) -> list[str]:
 
 def _database(estate: Estate, observed: Observed, lang: Language) -> list[list[str]]:
     heads = {
-        "zh": ["", "成员", "角色", "状态", "时间线", "落后", "计入确认"],
+        "zh": ["", "成员", "角色", "状态", "时间线", "落后量", "同步确认"],
         "en": ["", "member", "role", "state", "timeline", "lag", "counted"],
     }
     rows = [heads[lang], *(_member(member, lang) for member in observed.members)]
@@ -140,8 +140,8 @@ def _forks(member: Member, lang: Language) -> str:
 
 def _member(member: Member, lang: Language) -> list[str]:
     roles = {
-        Role.PRIMARY: {"zh": "主", "en": "primary"},
-        Role.STANDBY: {"zh": "备", "en": "standby"},
+        Role.PRIMARY: {"zh": "主库", "en": "primary"},
+        Role.STANDBY: {"zh": "备库", "en": "standby"},
         Role.UNKNOWN: {"zh": "未知", "en": "unknown"},
     }
     primary = member.role is Role.PRIMARY
@@ -152,7 +152,7 @@ def _member(member: Member, lang: Language) -> list[str]:
 
 
 def _vantages(estate: Estate, observed: Observed, lang: Language) -> list[list[str]]:
-    heads = {"zh": ["", "观测点", "服务", "", "应答自", "用时"], "en": ["", "vantage", "service", "", "from", "took"]}
+    heads = {"zh": ["", "观测点", "服务", "", "应答中心", "用时"], "en": ["", "vantage", "service", "", "from", "took"]}
     rows = [heads[lang] + ["healthz", "readyz", "writez"]]
     for vantage in estate.vantages:
         for service in vantage.reaches:

@@ -33,9 +33,9 @@ _SHAPES = {
 WORDS = {
     Kind.EDGE: ("边界路由器", "edge router"),
     Kind.PEER_ROUTER: ("对端路由器", "peer router"),
-    Kind.KUBE: ("应用", "applications"),
-    Kind.DATA: ("数据", "data"),
-    Kind.OPS: ("运维", "operations"),
+    Kind.KUBE: ("应用服务器", "applications"),
+    Kind.DATA: ("数据服务器", "data"),
+    Kind.OPS: ("运维服务器", "operations"),
     Kind.VANTAGE: ("观测点", "vantage"),
     Kind.PEER_SERVER: ("对端服务器", "peer server"),
 }
