@@ -34,7 +34,9 @@ WORDS: dict[str, tuple[Severity, str, str]] = {
         Severity.CRITICAL, "已成为主库，而它须经人工确认才可升为主库",
         "is primary and may be so only by a person's word",
     ),
-    "no_second_copy": (Severity.CRITICAL, "没有备库确认提交，写入处于等待状态", "no standby acknowledges: writes wait"),
+    "no_second_copy": (
+        Severity.CRITICAL, "没有备库确认提交，写入处于等待状态", "no standby acknowledges: writes wait",
+    ),
     "votes_below_majority": (Severity.CRITICAL, "应答的仲裁票不足多数", "fewer votes answer than a majority"),
     "service_unreachable": (Severity.CRITICAL, "对用户无应答", "does not answer its users"),
     "writes_refused": (Severity.CRITICAL, "用户无法提交", "takes no applications"),

@@ -6,7 +6,9 @@ from estate.addressing import plan
 from estate.diagram import legend, places, wires
 from estate.diagram.layout import arrange
 from estate.diagram.shapes import CARD, PAPER, SANS, box
+from estate.diagram.tongue import Tongue
 from estate.model import Estate
+from estate.show import Language
 
 _SHADE = (
     '<defs><filter id="shade" x="-5%" y="-5%" width="110%" height="115%">'
@@ -14,9 +16,12 @@ _SHADE = (
 )
 
 
-def draw(estate: Estate) -> str:
-    """The whole picture. Needs an estate that keeps the rules: every place has a router and every name is known."""
-    layout, computed = arrange(estate), plan(estate)
+def draw(estate: Estate, lang: Language | None = None) -> str:
+    """The whole picture, in one language or in both.
+
+    Needs an estate that keeps the rules: every place has a router and every name is known.
+    """
+    layout, computed = arrange(estate, Tongue(lang)), plan(estate)
     parts = [
         box(0, 0, layout.width, layout.height, fill=PAPER, radius=0),
         legend.heading(estate, layout),
@@ -25,7 +30,7 @@ def draw(estate: Estate) -> str:
         *(places.peer(estate, computed, layout, one) for one in layout.peers),
         *(places.site(estate, computed, layout, one) for one in layout.sites),
         wires.trunk_wires(estate, layout),
-        legend.legend(estate, layout),
+        legend.legend(estate, computed, layout),
     ]
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {layout.width:.0f} {layout.height:.0f}" '

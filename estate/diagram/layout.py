@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from estate.diagram.tags import parts
+from estate.diagram.tongue import Tongue
 from estate.model import Estate, Host, Link, Peer, Site
 
 MARGIN, COLUMN, GAP = 90.0, 470.0, 156.0
 PEER_TOP, PEER_HEIGHT = 150.0, 168.0
 SITE_TOP, EDGE_HEIGHT = 620.0, 60.0
-MACHINE, MACHINE_HEIGHT, MACHINES_IN_ROW = 138.0, 194.0, 3
+MACHINE, MACHINES_IN_ROW = 138.0, 3
+CLUSTER_HEIGHT = 92.0
+TAGS_TOP, TAG_HEIGHT = 110.0, 24.0
+PANEL_HEIGHT, PANEL_GAP, WIDE = 380.0, 30.0, 1600.0
 LANE = 34.0
 
 PALETTE = ("#2563a8", "#2e7d5b", "#7a4fa3", "#a3612a", "#3a7f8c", "#8c3a5e")
@@ -26,6 +31,8 @@ class Layout:
     left_of_site: dict[str, float]
     left_of_peer: dict[str, float]
     peer_width: float
+    machine_height: float
+    tongue: Tongue
     site_height: float
     lanes: tuple[Link, ...]
     """Links between columns that are not neighbours: they run below the sites."""
@@ -42,6 +49,21 @@ class Layout:
         """Where the legend begins."""
         return self.lanes_top + LANE * len(self.lanes) + 14
 
+    @property
+    def panels(self) -> tuple[tuple[float, float, float], ...]:
+        """Left, top and width of the legend's four panels: in one row where the sheet is wide, otherwise in two."""
+        room, top = self.width - MARGIN * 2, self.legend_top + 10
+        if self.width < WIDE:
+            half = (room - PANEL_GAP) / 2
+            lefts = (MARGIN, MARGIN + half + PANEL_GAP)
+            return tuple((x, top + row * (PANEL_HEIGHT + PANEL_GAP), half) for row in range(2) for x in lefts)
+        found, x = [], MARGIN
+        for share in (0.15, 0.25, 0.32, 0.28):
+            wide = (room - PANEL_GAP * 3) * share
+            found.append((x, top, wide))
+            x += wide + PANEL_GAP
+        return tuple(found)
+
     def colour(self, peer: str) -> str:
         """The peer's colour."""
         return PALETTE[[p.name for p in self.peers].index(peer) % len(PALETTE)]
@@ -51,7 +73,7 @@ class Layout:
         return [s.name for s in self.sites].index(site)
 
 
-def arrange(estate: Estate) -> Layout:
+def arrange(estate: Estate, tongue: Tongue) -> Layout:
     """The layout of any estate; most beautiful with three sites and three peers."""
     cities = list(dict.fromkeys(site.city for site in estate.sites))
     sites = tuple(sorted(estate.sites, key=lambda site: cities.index(site.city)))
@@ -64,7 +86,9 @@ def arrange(estate: Estate) -> Layout:
     rows = max(-(-len(machines(estate, site.name)) // MACHINES_IN_ROW) for site in sites)
     order = [site.name for site in sites]
     lanes = tuple(link for link in own_links(estate) if _distance(estate, link, order) > 1)
-    site_height = 204 + rows * (MACHINE_HEIGHT + 14)
+    tags = max(len(parts(estate, host, tongue)) for host in estate.hosts)
+    machine_height = TAGS_TOP + TAG_HEIGHT * max(tags, 3) + 6
+    site_height = 204 + rows * (machine_height + 14) + (CLUSTER_HEIGHT + 14 if estate.clusters else 0)
     below = SITE_TOP + site_height + 62 + LANE * len(lanes) + 14
     return Layout(
         sites=sites,
@@ -72,10 +96,12 @@ def arrange(estate: Estate) -> Layout:
         left_of_site={site.name: MARGIN + index * (COLUMN + GAP) for index, site in enumerate(sites)},
         left_of_peer={peer.name: first + share * index for index, peer in enumerate(estate.peers)},
         peer_width=peer_width,
+        machine_height=machine_height,
+        tongue=tongue,
         site_height=site_height,
         lanes=lanes,
         width=width,
-        height=below + 270,
+        height=below + 10 + (1 if width >= WIDE else 2) * (PANEL_HEIGHT + PANEL_GAP) + 24,
     )
 
 

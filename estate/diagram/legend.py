@@ -1,112 +1,154 @@
-"""Heading and legend: what the marks mean, what is promised, how much there is."""
+"""Heading and legend: every glyph, line and mark that is drawn, what is promised, how much there is."""
 
 from __future__ import annotations
 
+from estate.addressing import AddressPlan
 from estate.diagram.glyphs import WORDS, glyph
-from estate.diagram.layout import MARGIN, TRUNK, Layout
-from estate.diagram.shapes import CARD, FAINT, INK, SOFT, box, line, text
-from estate.model import Estate, Kind
+from estate.diagram.layout import MARGIN, PALETTE, PANEL_HEIGHT, TRUNK, Layout
+from estate.diagram.marks import marks
+from estate.diagram.shapes import CARD, FAINT, INK, SOFT, box, dot, group, line, text
+from estate.model import Estate, Kind, Service
 
 NAVY = "#22384f"
+COUNTED = {1: ("一", "one"), 2: ("两", "two"), 3: ("三", "three"), 4: ("四", "four"), 5: ("五", "five")}
+ROW = 26.0
+TOP = 66.0
+INSET = 24.0
 
 
 def heading(estate: Estate, layout: Layout) -> str:
-    """The estate's name in both languages, and its figures."""
-    sites, cities = len(estate.sites), len({site.city for site in estate.sites})
+    """The estate's name, its motto, and its figures."""
+    say, sites, cities = layout.tongue.line, len(estate.sites), len({site.city for site in estate.sites})
+    large, small = layout.tongue.pair(estate.title.zh, estate.title.en)
     figures = (
-        (str(sites), "中心 sites"),
-        (str(cities), "城市 cities"),
-        (str(len(estate.hosts)), "主机 machines"),
-        (str(len(estate.links)), "线路 links"),
-        (str(len({link.path for link in estate.links})), "光缆路由 paths"),
-        (str(len(estate.etcd_members)), "仲裁票 votes"),
+        (sites, say("中心", "sites")),
+        (cities, say("城市", "cities")),
+        (len(estate.hosts), say("主机", "machines")),
+        (len(estate.links), say("线路", "links")),
+        (len({link.path for link in estate.links}), say("路径", "paths")),
+        (len(estate.clusters), say("集群", "clusters")),
+        (len(estate.etcd_members), say("仲裁票", "votes")),
     )
     parts = [
-        text(MARGIN, 72, estate.title.zh, size=44, bold=True),
-        text(MARGIN, 106, f"{estate.title.en} · 一网 · 两地 · 三中心", size=19, fill=SOFT),
+        text(MARGIN, 72, large, size=44, bold=True),
+        text(MARGIN, 106, f"{small} · {_motto(layout, cities, sites)}".removeprefix(" · "), size=19, fill=SOFT),
         box(MARGIN, 20, 64, 6, fill=TRUNK, radius=3),
     ]
     for index, (figure, words) in enumerate(reversed(figures)):
         x = layout.width - MARGIN - index * 108
-        parts.append(text(x, 76, figure, size=38, bold=True, anchor="end", fill=NAVY))
-        parts.append(text(x, 102, words, size=13, fill=SOFT, anchor="end"))
+        parts.append(text(x, 76, str(figure), size=38, bold=True, anchor="end", fill=NAVY))
+        parts.append(text(x, 102, words, size=13, fill=SOFT, anchor="end", room=100))
     return "".join(parts)
 
 
-def legend(estate: Estate, layout: Layout) -> str:
-    """Three panels: machines, links, promises."""
-    y, h = layout.legend_top + 10, 206.0
-    third = (layout.width - MARGIN * 2 - 60) / 3
-    lefts = [MARGIN + index * (third + 30) for index in range(3)]
-    panels = "".join(box(x, y, third, h, fill=CARD, stroke=FAINT, radius=14) for x in lefts)
-    footer = text(
-        layout.width - MARGIN,
-        layout.height - 14,
-        "由 estate/data 生成 · drawn from estate/data by ./govcloud estate diagram",
-        size=11,
-        fill=SOFT,
-        anchor="end",
-    )
-    return (
-        panels
-        + _kinds(lefts[0] + 24, y, third)
-        + _links(lefts[1] + 24, y, layout)
-        + _promises(estate, lefts[2] + 24, y, third)
-        + footer
-    )
+def _motto(layout: Layout, cities: int, sites: int) -> str:
+    """一网两地三中心, by this estate's own numbers."""
+    (city_zh, city_en), (site_zh, site_en) = (COUNTED.get(n, (str(n), str(n))) for n in (cities, sites))
+    english = f"one network, {city_en} cities, {site_en} sites"
+    return layout.tongue.pair(f"一网 · {city_zh}地 · {site_zh}中心", english)[0]
 
 
-def _title(x: float, y: float, zh: str, en: str) -> str:
-    return text(x, y + 34, f"{zh}  {en}", size=16, bold=True)
+def legend(estate: Estate, computed: AddressPlan, layout: Layout) -> str:
+    """Four panels: machines, links, marks, services with their promises."""
+    panels = (_kinds, _links, marks, _services)
+    titles = (("主机", "Machines"), ("线路", "Links"), ("标记", "Marks"), ("服务与目标", "Services and objectives"))
+    parts = []
+    for (x, y, w), title, panel in zip(layout.panels, titles, panels, strict=True):
+        parts.append(box(x, y, w, PANEL_HEIGHT, fill=CARD, stroke=FAINT, radius=14))
+        parts.append(text(x + INSET, y + 36, layout.tongue.line(*title, between="  "), size=16, bold=True))
+        parts.append(panel(estate, computed, layout, (x + INSET, y, w - INSET * 2)))
+    drawn = layout.tongue.line("由 estate/data 生成", "drawn from estate/data", between=" · ")
+    footer = f"{drawn} · ./govcloud estate diagram"
+    parts.append(text(layout.width - MARGIN, layout.height - 16, footer, size=11, fill=SOFT, anchor="end"))
+    return group("legend", *parts)
 
 
-def _kinds(x: float, y: float, w: float) -> str:
-    parts = [_title(x, y, "主机", "Machines")]
-    for index, kind in enumerate((Kind.EDGE, Kind.KUBE, Kind.DATA, Kind.OPS, Kind.VANTAGE, Kind.PEER_SERVER)):
-        column, row = divmod(index, 3)
-        left, top = x + column * (w / 2 - 10), y + 54 + row * 46
-        zh, en = WORDS[kind]
-        parts.append(glyph(kind, left, top, NAVY, 30))
-        parts.append(text(left + 44, top + 14, zh, size=14, bold=True))
-        parts.append(text(left + 44, top + 30, en, size=12, fill=SOFT))
+Frame = tuple[float, float, float]
+"""Left edge of what stands in a panel, the panel's top, and the room across."""
+
+
+def _kinds(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) -> str:
+    x, y, w = frame
+    parts = []
+    for index, kind in enumerate(dict.fromkeys(sorted((host.kind for host in estate.hosts), key=list(Kind).index))):
+        top, (large, small) = y + 54 + index * 41, layout.tongue.pair(*WORDS[kind])
+        peer = kind in (Kind.PEER_ROUTER, Kind.PEER_SERVER, Kind.VANTAGE)
+        parts.append(glyph(kind, x, top, PALETTE[0] if peer else NAVY, 30))
+        parts.append(text(x + 44, top + (14 if small else 20), large, size=14, bold=True, room=w - 44))
+        parts.append(text(x + 44, top + 30, small, size=12, fill=SOFT, room=w - 44))
     return "".join(parts)
 
 
-def _links(x: float, y: float, layout: Layout) -> str:
-    parts = [_title(x, y, "线路", "Links")]
-    rows = [(TRUNK, "中心之间", "between sites")]
-    rows += [(layout.colour(peer.name), f"至{peer.title.zh}", f"to {peer.title.en}") for peer in layout.peers[:3]]
-    for index, (colour, zh, en) in enumerate(rows):
-        top = y + 66 + index * 26
-        parts.append(line(f"M{x:.1f} {top:.1f}h40", stroke=colour, wide=4))
-        parts.append(text(x + 54, top + 5, f"{zh}  {en}", size=13, room=400))
-    top = y + 178
-    note = "Delays are one way; links that share a path fail together and are marked ⚠."
-    parts.append(text(x, top, "毫秒为单程时延；共用一条光缆路由的线路同时中断，以 ⚠ 标出。", size=11.5, fill=SOFT))
-    parts.append(text(x, top + 16, note, size=11, fill=SOFT))
-    return "".join(parts)
-
-
-def _promises(estate: Estate, x: float, y: float, w: float) -> str:
-    parts = [_title(x, y, "承诺", "Objectives")]
-    for index, service in enumerate(estate.services[:2]):
-        goal, top = service.objectives, y + 66 + index * 62
-        parts.append(text(x, top, f"{service.title.zh} {service.title.en}", size=14, bold=True))
-        words = (
-            f"RTO {goal.rto_s:g} s · RPO {goal.rpo_records} · 读中断 read outage {goal.read_outage_s:g} s · "
-            f"{goal.availability:.2%} · p99 {goal.latency_p99_ms:g} ms"
-        )
-        parts.append(text(x, top + 22, words, size=12.5, fill=INK, room=w - 48))
-    votes = ", ".join(f"{site.title.zh} {sum(h.at == site.name for h in estate.etcd_members)}" for site in estate.sites)
-    promotable = " / ".join(estate.site(name).title.zh for name in estate.database.promotable)
-    only = " / ".join(estate.site(name).title.zh for name in estate.database.acknowledging)
+def _links(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) -> str:
+    (x, y, w), say = frame, layout.tongue.line
+    rows = [(TRUNK, 4.0, say("中心之间", "between sites"))]
+    rows += [(layout.colour(peer.name), 4.0, say(f"至{peer.title.zh}", f"to {peer.title.en}")) for peer in layout.peers]
+    rows += [
+        (SOFT, 4.0, say("中心内的网段", "a site's own segment")),
+        (SOFT, 2.5, say("主机接入网段", "a machine on it")),
+    ]
+    parts = []
+    for index, (colour, wide, words) in enumerate(rows):
+        top = y + TOP + index * ROW
+        parts.append(line(f"M{x:.1f} {top:.1f}h40", stroke=colour, wide=wide))
+        parts.append(text(x + 54, top + 5, words, size=13, room=w - 54))
+    top = y + TOP + len(rows) * ROW
+    parts.append(dot(x + 20, top, 6, TRUNK))
+    parts.append(text(x + 54, top + 5, say("路由器上的端口", "a port on a router"), size=13, room=w - 54))
     notes = (
-        f"每笔提交由两个中心确认；{promotable} 可提升，{only} 只确认。",
-        "Every commit is acknowledged in two sites.",
-        f"仲裁票 votes：{votes}；任一中心失效，其余仍占多数。",
-        "Whichever site is lost, a majority remains.",
+        ("线路标签：名称、单向时延、路径、带宽。", "On a link: its name, delay one way, path, bandwidth."),
+        (
+            "线越粗，带宽越大。⚠ 路径与其他线路共用，同时中断。",
+            "Thicker: more bandwidth. ⚠ Shares its path, fails with it.",
+        ),
     )
-    first = y + 66 + 62 * len(estate.services[:2])
-    for index, note in enumerate(notes):
-        parts.append(text(x, first + index * 20, note, size=13 if index % 2 == 0 else 12, fill=SOFT, room=w - 48))
+    below = [each for note in notes for each in layout.tongue.pair(*note) if each]
+    for index, note in enumerate(below):
+        parts.append(text(x, top + 32 + index * 17, note, size=11.5, fill=SOFT, room=w))
     return "".join(parts)
+
+
+def _services(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) -> str:
+    (x, y, w), parts = frame, []
+    for index, service in enumerate(estate.services[:2]):
+        for row, (words, size, bold) in enumerate(_promise(service, computed, layout)):
+            top = y + TOP + index * 104 + row * 23
+            parts.append(text(x, top, words, size=size, fill=INK, bold=bold, room=w))
+    names = {site.name: layout.tongue.pair(site.title.zh, site.title.en)[0] for site in estate.sites}
+    votes = " · ".join(
+        f"{names[site.name]} {sum(h.at == site.name for h in estate.etcd_members)}" for site in estate.sites
+    )
+    notes = (
+        _database(estate),
+        ("每笔提交由两个中心确认。", "Every commit is acknowledged in two sites."),
+        ("任一中心失效，仲裁票仍有多数：", "Whichever site is lost, a majority of votes remains:"),
+    )
+    told = [each for note in notes for each in layout.tongue.pair(*note) if each] + [votes]
+    first = y + TOP + 104 * len(estate.services[:2])
+    return "".join(parts) + "".join(
+        text(x, first + index * 21, note, size=13, fill=SOFT, room=w) for index, note in enumerate(told)
+    )
+
+
+def _database(estate: Estate) -> tuple[str, str]:
+    """Which sites may have the primary, zh and en."""
+    titles = [[estate.site(name).title for name in names]
+              for names in (estate.database.promotable, estate.database.acknowledging)]  # fmt: skip
+    zh, en = ([" / ".join(getattr(t, lang) for t in group) for group in titles] for lang in ("zh", "en"))
+    return f"{zh[0]}可升为主库，{zh[1]}仅确认提交。", f"Primary: {en[0]}; acknowledging only: {en[1]}."
+
+
+def _promise(service: Service, computed: AddressPlan, layout: Layout) -> tuple[tuple[str, float, bool], ...]:
+    """A service's name, where it is reached, and what is promised: words, size and whether they are bold."""
+    goal, address, say = service.objectives, computed.anycast[service.name], layout.tongue.line
+    reads = say("查询中断", "read outage")
+    return (
+        (layout.tongue.title(service.title), 16, True),
+        (f"{say('任播地址', 'anycast')} {address.ipv4} · {address.ipv6}", 13.5, False),
+        (
+            f"RTO {goal.rto_s:g} s · RPO {goal.rpo_records} · {reads} ≤ {goal.read_outage_s:g} s",
+            13.5,
+            False,
+        ),
+        (f"{say('可用率', 'availability')} {goal.availability:.2%} · p99 {goal.latency_p99_ms:g} ms", 13.5, False),
+    )

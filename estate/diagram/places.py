@@ -7,21 +7,30 @@ from itertools import groupby
 from estate.addressing import AddressPlan
 from estate.diagram.glyphs import WORDS, glyph
 from estate.diagram.layout import (
+    CLUSTER_HEIGHT,
     COLUMN,
     EDGE_HEIGHT,
     MACHINE,
-    MACHINE_HEIGHT,
     MACHINES_IN_ROW,
     PEER_HEIGHT,
     PEER_TOP,
     SITE_TOP,
+    TAG_HEIGHT,
+    TAGS_TOP,
     Layout,
     machines,
 )
 from estate.diagram.shapes import CARD, FAINT, INK, SOFT, box, group, line, tag, text
+from estate.diagram.tags import parts as parts_of
 from estate.model import Estate, Host, Kind, Peer, Site
 
-NAVY, GOLD, TEAL, ROSE = "#22384f", "#b8862b", "#2f7f86", "#a8435a"
+NAVY, GOLD, TEAL = "#22384f", "#b8862b", "#2f7f86"
+CITY, REMOTE, ANYCAST, CLUSTER = "#ece7db", "#e6ebe9", "#fdf3dc", "#eef7f7"
+ANNOUNCED, ANNOUNCED_LAST = ("任播", "anycast"), ("任播（兜底）", "anycast, last")
+CLUSTER_WORDS = ("自成一体，不依赖其他中心", "stands alone, needs no other site")
+CITY_WORDS = ("同城双活", "one city, active-active")
+REMOTE_WORDS = ("异地灾备与仲裁", "remote backup and witness")
+PEER_DASH, LAST_DASH = "2 5", "5 4"
 KIND_COLOURS = {Kind.KUBE: TEAL, Kind.DATA: NAVY, Kind.OPS: "#7b6a3a", Kind.EDGE: NAVY}
 
 
@@ -29,10 +38,11 @@ def peer(estate: Estate, computed: AddressPlan, layout: Layout, one: Peer) -> st
     """A peer's card: title and prefixes, its machines, and its router along the lower edge."""
     x, w, colour = layout.left_of_peer[one.name], layout.peer_width, layout.colour(one.name)
     y, router = PEER_TOP, estate.router_of(one.name)
+    large, small = layout.tongue.pair(one.title.zh, one.title.en)
     parts = [
-        box(x, y, w, PEER_HEIGHT, stroke=colour, shadow=True, radius=14, dash="2 5"),
-        text(x + 22, y + 36, one.title.zh, size=22, bold=True, room=w * 0.46),
-        text(x + 22, y + 58, one.title.en, size=13, fill=SOFT, room=w * 0.5),
+        box(x, y, w, PEER_HEIGHT, stroke=colour, shadow=True, radius=14, dash=PEER_DASH),
+        text(x + 22, y + 36, large, size=22, bold=True, room=w * 0.53),
+        text(x + 22, y + 58, small, size=13, fill=SOFT, room=w * 0.5),
         text(x + 22, y + 84, str(one.prefix4), size=12, fill=SOFT, mono=True),
         text(x + 22, y + 101, str(one.prefix6), size=12, fill=SOFT, mono=True),
         box(x, y + PEER_HEIGHT - 46, w, 46, fill=colour, radius=14),
@@ -43,18 +53,17 @@ def peer(estate: Estate, computed: AddressPlan, layout: Layout, one: Peer) -> st
     ]
     others = machines(estate, one.name)
     for index, host in enumerate(others):
-        parts.append(_peer_machine(x + w - 178 * (len(others) - index) - 14, y + 18, host, colour, computed))
+        parts.append(_peer_machine(layout, computed, host, x + w - 178 * (len(others) - index) - 14, y + 18, colour))
     return group(one.name, *parts)
 
 
-def _peer_machine(x: float, y: float, host: Host, colour: str, computed: AddressPlan) -> str:
-    zh, en = WORDS[host.kind]
+def _peer_machine(layout: Layout, computed: AddressPlan, host: Host, x: float, y: float, colour: str) -> str:
     return group(
         host.name,
         box(x, y, 170, 84, fill="#fafafa", stroke=FAINT, radius=10),
         glyph(host.kind, x + 12, y + 12, colour, 28),
         text(x + 50, y + 25, host.name, size=14, bold=True, room=112),
-        text(x + 50, y + 42, f"{zh} {en}", size=11, fill=SOFT, room=112),
+        text(x + 50, y + 42, layout.tongue.line(*WORDS[host.kind]), size=11, fill=SOFT, room=112),
         text(x + 12, y + 70, str(computed.lan(host.name).ipv4), size=12, fill=SOFT, mono=True),
     )
 
@@ -67,9 +76,9 @@ def cities(layout: Layout) -> str:
         x = layout.left_of_site[names[0]] - 26
         w = layout.left_of_site[names[-1]] + COLUMN + 26 - x
         near = len(names) > 1
-        words = "同城双活  one city, active-active" if near else "异地灾备与仲裁  remote backup and witness"
+        words = layout.tongue.line(*(CITY_WORDS if near else REMOTE_WORDS), between="  ")
         parts.append(
-            box(x, SITE_TOP - 24, w, layout.site_height + 66, fill="#ece7db" if near else "#e6ebe9", radius=22)
+            box(x, SITE_TOP - 24, w, layout.site_height + 66, fill=CITY if near else REMOTE, radius=22)
             + text(
                 x + w / 2,
                 SITE_TOP + layout.site_height + 28,
@@ -87,22 +96,26 @@ def site(estate: Estate, computed: AddressPlan, layout: Layout, one: Site) -> st
     """A site's card: its edge router along the upper edge, what it announces, its segment and the machines on it."""
     x, y = layout.left_of_site[one.name], SITE_TOP
     segment = computed.segments[one.name]
+    large, small = layout.tongue.pair(one.title.zh, one.title.en)
     parts = [
         box(x, y, COLUMN, layout.site_height, shadow=True, radius=16),
         _edge(estate, computed, one, x, y),
-        text(x + 24, y + EDGE_HEIGHT + 44, one.title.zh, size=28, bold=True, room=COLUMN * 0.5),
-        text(x + 24, y + EDGE_HEIGHT + 68, one.title.en, size=15, fill=SOFT),
-        _announced(estate, computed, one, x + COLUMN - 20, y + EDGE_HEIGHT + 16),
+        text(x + 24, y + EDGE_HEIGHT + 44, large, size=28, bold=True, room=COLUMN * 0.45),
+        text(x + 24, y + EDGE_HEIGHT + 68, small, size=15, fill=SOFT, room=COLUMN * 0.45),
+        _announced(estate, computed, layout, one, x + COLUMN - 20, y + EDGE_HEIGHT + 16),
         line(f"M{x + 24:.1f} {y + 166:.1f}H{x + COLUMN - 24:.1f}", stroke=SOFT, wide=4),
         text(x + 26, y + 156, f"{segment.ipv4}  ·  {segment.ipv6}", size=11.5, fill=SOFT, mono=True),
     ]
-    for index, host in enumerate(machines(estate, one.name)):
+    inside = machines(estate, one.name)
+    for index, host in enumerate(inside):
         row, place = divmod(index, MACHINES_IN_ROW)
         left = x + 18 + place * (MACHINE + 10)
-        top = y + 190 + row * (MACHINE_HEIGHT + 14)
+        top = y + 190 + row * (layout.machine_height + 14)
         if row == 0:
             parts.append(line(f"M{left + MACHINE / 2:.1f} {y + 166:.1f}V{top:.1f}", stroke=SOFT, wide=2.5))
-        parts.append(_machine(estate, computed, host, left, top))
+        parts.append(_machine(estate, computed, layout, host, left, top))
+    below = y + 190 + -(-len(inside) // MACHINES_IN_ROW) * (layout.machine_height + 14)
+    parts.append(_cluster(estate, computed, layout, one, x + 18, below))
     return group(one.name, *parts)
 
 
@@ -120,7 +133,7 @@ def _edge(estate: Estate, computed: AddressPlan, one: Site, x: float, y: float) 
     )
 
 
-def _announced(estate: Estate, computed: AddressPlan, one: Site, right: float, y: float) -> str:
+def _announced(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, right: float, y: float) -> str:
     parts = []
     for service in estate.services:
         active = one.name in service.placement.active
@@ -128,53 +141,56 @@ def _announced(estate: Estate, computed: AddressPlan, one: Site, right: float, y
             continue
         address = computed.anycast[service.name]
         w, x = 218.0, right - 218.0
-        label = "任播 anycast" if active else "任播，末位 anycast, last"
+        label = layout.tongue.line(*(ANNOUNCED if active else ANNOUNCED_LAST))
+        name = layout.tongue.pair(service.title.zh, service.title.en)[0]
         parts.append(
-            box(x, y, w, 54, fill="#fdf3dc" if active else CARD, stroke=GOLD, radius=10, dash="" if active else "5 4")
-            + text(x + 12, y + 21, f"{service.title.zh} · {label}", size=12, bold=True, fill="#7a5512", room=w - 22)
+            box(x, y, w, 54, fill=ANYCAST if active else CARD, stroke=GOLD, radius=10, dash="" if active else LAST_DASH)
+            + text(x + 12, y + 21, f"{name} · {label}", size=12, bold=True, fill="#7a5512", room=w - 22)
             + text(x + 12, y + 41, f"{address.ipv4} · {address.ipv6}", size=11, fill="#7a5512", mono=True, room=w - 22)
         )
         y += 60
     return "".join(parts)
 
 
-def _machine(estate: Estate, computed: AddressPlan, host: Host, x: float, y: float) -> str:
+def _machine(estate: Estate, computed: AddressPlan, layout: Layout, host: Host, x: float, y: float) -> str:
     colour = KIND_COLOURS.get(host.kind, INK)
-    zh, en = WORDS[host.kind]
+    large, small = layout.tongue.pair(*WORDS[host.kind])
     address = computed.lan(host.name)
     parts = [
-        box(x, y, MACHINE, MACHINE_HEIGHT, fill="#fbfbf9", stroke=FAINT, radius=10),
+        box(x, y, MACHINE, layout.machine_height, fill="#fbfbf9", stroke=FAINT, radius=10),
         box(x, y, MACHINE, 5, fill=colour, radius=2.5),
         glyph(host.kind, x + 12, y + 16, colour, 28),
-        text(x + 48, y + 28, zh, size=14, bold=True),
-        text(x + 48, y + 44, en, size=11, fill=SOFT, room=MACHINE - 56),
+        text(x + 48, y + (28 if small else 35), large, size=14, bold=True, room=MACHINE - 56),
+        text(x + 48, y + 44, small, size=11, fill=SOFT, room=MACHINE - 56),
         text(x + 12, y + 68, host.name, size=13, bold=True, room=MACHINE - 22),
         text(x + 12, y + 85, str(address.ipv4), size=11, fill=SOFT, mono=True, room=MACHINE - 22),
         text(x + 12, y + 100, str(address.ipv6), size=11, fill=SOFT, mono=True, room=MACHINE - 22),
     ]
-    for index, (label, fill, ink) in enumerate(_tags(estate, host)):
-        parts.append(tag(x + 10, y + 110 + index * 24, label, fill=fill, ink=ink, room=MACHINE - 20))
+    for index, (part, words) in enumerate(parts_of(estate, host, layout.tongue)):
+        top = y + TAGS_TOP + index * TAG_HEIGHT
+        parts.append(tag(x + 10, top, words, fill=part.value.fill, ink=part.value.ink, room=MACHINE - 20))
     return group(host.name, *parts)
 
 
-def _tags(estate: Estate, host: Host) -> list[tuple[str, str, str]]:
-    tags = []
-    if host.kind is Kind.KUBE:
-        placed = (s for s in estate.services if host.at in (*s.placement.active, *s.placement.ready))
-        tags += [(f"{service.title.zh} {service.name}", "#d9eeee", "#14565c") for service in placed]
-    nodes = estate.nodes_at(host.at)
-    if (cluster := estate.cluster_at(host.at)) and host in nodes:
-        tags.append((f"Kubernetes {cluster.version}", "#dfeae4", "#1d5138"))
-        if host == nodes[0]:
-            tags.append(("镜像仓库 registry", "#dfeae4", "#1d5138"))
-    if host.database:
-        tags.append(("PostgreSQL", "#dde6f0", NAVY))
-        if host.at in estate.database.promotable:
-            tags.append(("可提升 promotable", "#dde6f0", NAVY))
-        else:
-            tags.append(("只确认 acknowledges", CARD, NAVY))
-    if host.etcd_votes:
-        tags.append(("etcd 一票 one vote", "#f5dfe4", ROSE))
-    if host.kind is Kind.OPS:
-        tags.append(("监控 monitors", "#efe9d5", "#5d4f24"))
-    return tags
+def _cluster(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, x: float, y: float) -> str:
+    """The site's Kubernetes below its machines; nothing where it has none."""
+    found = next((cluster for cluster in estate.clusters if cluster.site == one.name), None)
+    if found is None:
+        return ""
+    prefixes, say, room = computed.clusters[one.name], layout.tongue.line, COLUMN - 36
+    nodes = ", ".join(host.name for host in estate.nodes_at(one.name))
+    rows = (
+        (say("Pod 网段", "pods"), f"{prefixes.pods.ipv4} · {prefixes.pods.ipv6}"),
+        (say("服务网段", "Services"), f"{prefixes.cluster_ips.ipv4} · {prefixes.cluster_ips.ipv6}"),
+    )
+    parts = [
+        box(x, y, room, CLUSTER_HEIGHT, fill=CLUSTER, stroke=TEAL, radius=10),
+        glyph(Kind.KUBE, x + 12, y + 9, TEAL, 24),
+        text(x + 46, y + 26, f"Kubernetes {found.version}", size=14, bold=True),
+        text(x + room - 12, y + 26, f"{say('节点', 'nodes')}: {nodes}", size=11, fill=SOFT, anchor="end", room=230),
+        text(x + 12, y + 46, say(*CLUSTER_WORDS, between="  "), size=11.5, fill=SOFT, room=room - 24),
+    ]
+    for index, (name, value) in enumerate(rows):
+        parts.append(text(x + 12, y + 65 + index * 16, name, size=11, fill=SOFT))
+        parts.append(text(x + 112, y + 65 + index * 16, value, size=11, fill=SOFT, mono=True, room=room - 124))
+    return group(f"{one.name} kubernetes", *parts)

@@ -15,7 +15,7 @@ from estate.diagram.layout import (
     own_links,
     uplinks,
 )
-from estate.diagram.shapes import CARD, INK, SOFT, box, dot, group, line, text
+from estate.diagram.shapes import CARD, INK, SOFT, box, dot, group, line, text, width
 from estate.model import Estate, Link
 
 LABEL, LABEL_HEIGHT, LABEL_RISE = 138.0, 42.0, 92.0
@@ -57,7 +57,7 @@ def trunk_wires(estate: Estate, layout: Layout) -> str:
             curve = f"M{x:.1f} {y:.1f}C{x + 40:.1f} {bent:.1f} {x + GAP - 40:.1f} {bent:.1f} {x + GAP:.1f} {y:.1f}"
             wire = line(curve, stroke=TRUNK, wide=thickness(link) + 1)
             parts.append(group(link.name, wire, dot(x, y, 6, TRUNK), dot(x + GAP, y, 6, TRUNK)))
-            parts.append(label(estate, link, x + GAP / 2, y + bow * 0.75, TRUNK, 124))
+            parts.append(label(estate, link, x + GAP / 2, y + bow * 0.75, TRUNK, LABEL))
     for index, link in enumerate(layout.lanes):
         parts.append(_lane(estate, layout, link, index))
     return "".join(parts)
@@ -84,13 +84,14 @@ def label(estate: Estate, link: Link, x: float, y: float, colour: str, w: float)
     """Name and delay, below them the path; a path that carries several links is marked."""
     shared = sum(other.path == link.path for other in estate.links) > 1
     top, left = y - LABEL_HEIGHT / 2, x - w / 2
+    bandwidth = _bandwidth(link.bandwidth_mbit)
     path = f"⚠ {link.path}" if shared else link.path
     return (
         box(left, top, w, LABEL_HEIGHT, fill=CARD, stroke=colour, radius=9, line=1.5)
         + text(left + 10, top + 17, link.name, size=12.5, bold=True, fill=INK, room=w - 62)
         + text(left + w - 9, top + 17, f"{link.delay_ms:g} ms", size=12, bold=True, fill=colour, anchor="end")
-        + text(left + 10, top + 32, path, size=10.5, fill=TRUNK if shared else SOFT, room=w - 66)
-        + text(left + w - 9, top + 32, _bandwidth(link.bandwidth_mbit), size=10, fill=SOFT, anchor="end")
+        + text(left + 10, top + 32, path, size=10.5, fill=TRUNK if shared else SOFT, room=w - 26 - width(bandwidth, 10))
+        + text(left + w - 9, top + 32, bandwidth, size=10, fill=SOFT, anchor="end")
     )
 
 
@@ -100,4 +101,4 @@ def thickness(link: Link) -> float:
 
 
 def _bandwidth(mbit: float) -> str:
-    return f"{mbit / 1000:g} Gbit" if mbit >= 1000 else f"{mbit:g} Mbit"
+    return f"{mbit / 1000:g} Gbit/s" if mbit >= 1000 else f"{mbit:g} Mbit/s"

@@ -1,0 +1,71 @@
+"""The legend's panel of marks: frames, grounds and pills, each as it is drawn and what it means."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from estate.addressing import AddressPlan
+from estate.diagram.layout import PALETTE, Layout
+from estate.diagram.places import (
+    ANNOUNCED,
+    ANNOUNCED_LAST,
+    ANYCAST,
+    CITY,
+    CITY_WORDS,
+    CLUSTER,
+    GOLD,
+    LAST_DASH,
+    PEER_DASH,
+    REMOTE,
+    REMOTE_WORDS,
+    TEAL,
+)
+from estate.diagram.shapes import box, tag, text
+from estate.diagram.tags import Part, words
+from estate.model import Estate
+
+FIRST, ROW, SAMPLE = 52.0, 22.4, 118.0
+
+
+class Frame(TypedDict, total=False):
+    """How a frame or a ground is drawn."""
+
+    fill: str
+    stroke: str
+    dash: str
+
+
+def marks(estate: Estate, computed: AddressPlan, layout: Layout, frame: tuple[float, float, float]) -> str:
+    """One row for each mark that this picture may have."""
+    x, y, w = frame
+    say, parts = layout.tongue.line, []
+    frames: tuple[tuple[Frame, str, tuple[str, str]], ...] = (
+        (
+            {"fill": ANYCAST, "stroke": GOLD},
+            say(*ANNOUNCED),
+            ("此中心宣告该服务的地址", "this site announces the service"),
+        ),
+        (
+            {"stroke": GOLD, "dash": LAST_DASH},
+            layout.tongue.pair(*ANNOUNCED_LAST)[0],
+            ("无其他中心宣告时才用到", "used where nobody else announces"),
+        ),
+        ({"fill": CLUSTER, "stroke": TEAL}, "Kubernetes", ("本中心的集群", "the site's cluster")),
+        (
+            {"stroke": PALETTE[0], "dash": PEER_DASH},
+            say("对端", "peer"),
+            ("由他方运行的网络", "a network run by someone else"),
+        ),
+        ({"fill": CITY}, "", CITY_WORDS),
+        ({"fill": REMOTE}, "", REMOTE_WORDS),
+    )
+    for index, (style, label, meaning) in enumerate(frames):
+        top = y + FIRST + index * ROW
+        parts.append(box(x, top, SAMPLE, 18, radius=5, **style))
+        parts.append(text(x + SAMPLE / 2, top + 13, label, size=11, anchor="middle", room=SAMPLE - 10))
+        parts.append(text(x + SAMPLE + 14, top + 13, say(*meaning), size=12, room=w - SAMPLE - 14))
+    for index, part in enumerate(Part, start=len(frames)):
+        top, pill = y + FIRST + index * ROW, part.value
+        parts.append(tag(x, top, words(part, layout.tongue), fill=pill.fill, ink=pill.ink, room=SAMPLE))
+        parts.append(text(x + SAMPLE + 14, top + 14, say(*pill.meaning), size=12, room=w - SAMPLE - 14))
+    return "".join(parts)
