@@ -16,7 +16,9 @@ from cli.output import emit
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed, a bad estate, a lost or duplicated row · 2 wrong use · 5 an objective was missed · "
-    "6 refused by a safety rule · 7 rolled back · 8 locked · 10 changes pending or drift · 130 interrupted"
+    "6 refused by a safety rule · 7 rolled back · 8 locked · 10 changes pending or drift · 130 interrupted\n\n"
+    "Languages: `--lang zh` (or GOVCLOUD_LANG=zh) speaks Chinese in `status`, `demo`, `estate` and `drill`, and in the "
+    "reports; all other commands, every `--help` and all error messages exist in English only."
 )
 
 HELP = (

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import webbrowser
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli import drill_words
 from cli.locks import moving
 from cli.output import Json, Lang, Language, answers, emit, into_namespace, known, load_estate, need_root
 from workstation import paths
 from workstation.errors import GovcloudError, WrongUse
-from workstation.progress import duration, say
+from workstation.progress import say
 
 if TYPE_CHECKING:
     from estate.model import Estate
@@ -40,12 +42,12 @@ GO_ON = "the next `drill run` first takes back what is still open; `./govcloud l
 
 @app.command("list")
 def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
-    """The drills that there are, and those that have been finished here, the newest last."""
+    """The drills that there are, and those that were run here: verdict and where the report lies."""
     with answers(as_json):
+        from failover.drills.past import runs
         from failover.drills.registry import DRILLS
-        from failover.report.words import page_words
 
-        rows = [
+        drills = [
             {
                 "name": drill.name,
                 "title": getattr(drill.title, lang.value),
@@ -54,15 +56,11 @@ def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
             }
             for drill in DRILLS
         ]
-        finished = [{"id": name, **_outcome(name)} for name in _finished()]
+        past = runs(paths.home() / "drills", lang.value)
         if as_json:
-            emit({"drills": rows, "finished": finished})
+            emit({"drills": drills, "runs": [asdict(each) for each in past]})
             return
-        for row in rows:
-            print(f"{row['name']}  {row['title']} ({duration(row['expected_s'])})\n    {row['summary']}")
-        words = page_words(lang.value)
-        for one in finished:
-            print(f"{one['id']}  {words.get(str(one['verdict']), one['verdict'])}")
+        print(drill_words.listed(drills, past, lang.value))
 
 
 @app.command()
@@ -79,11 +77,12 @@ def show(
         estate = load_estate()
         drill = registry.get(name)
         known(site, [s.name for s in estate.sites], "site")
-        radius = blast.of_site(estate, site)
+        taken, summary = blast.of_site(estate, site), drill.summary[lang.value]
         if as_json:
-            emit({"drill": drill.name, "expected_s": drill.expected_s, "blast_radius": radius.as_json()})
+            named = {"drill": drill.name, "title": getattr(drill.title, lang.value), "summary": summary, "site": site}
+            emit({**named, "expected_s": drill.expected_s, "blast_radius": blast.as_json(taken)})
             return
-        print(f"{getattr(drill.title, lang.value)}\n{drill.summary[lang.value]}\n\n{blast.text(radius, lang.value)}")
+        print(f"{getattr(drill.title, lang.value)}\n{summary}\n\n{blast.text(taken, lang.value)}")
 
 
 @app.command()
@@ -192,15 +191,6 @@ def _finished() -> list[str]:
     """Names of the folders of finished drills, the oldest first."""
     drills = paths.home() / "drills"
     return sorted(p.parent.name for p in drills.glob("*/report.json")) if drills.is_dir() else []
-
-
-def _outcome(run_id: str) -> dict[str, Any]:
-    """The verdict of a finished drill and the site that was lost; `damaged` where its report cannot be read."""
-    try:
-        document = _document(paths.home() / "drills" / run_id / "report.json")
-    except GovcloudError:
-        return {"site": None, "verdict": "damaged"}
-    return {"site": document.get("site"), "verdict": document.get("verdict")}
 
 
 def switchover(to: Target, apply: Apply = False, as_json: Json = False) -> None:

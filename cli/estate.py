@@ -14,9 +14,18 @@ from workstation.progress import say
 
 app = typer.Typer(help="What the city declares: validate, print, draw.", no_args_is_help=True)
 
+ResultLanguage = Annotated[
+    Lang,
+    typer.Option("--lang", envvar="GOVCLOUD_LANG", help="Language of the result; problems and advice are in English."),
+]
+PictureLanguage = Annotated[
+    Lang | None,
+    typer.Option("--lang", envvar="GOVCLOUD_LANG", help="Language of the picture.", show_default="both, side by side"),
+]
+
 
 @app.command()
-def check(file: EstateFile = None, as_json: Json = False) -> None:
+def check(file: EstateFile = None, as_json: Json = False, lang: ResultLanguage = Lang.EN) -> None:
     """Check every rule and tell all problems at once; exit 1 where there is one. Advice is told and forbids nothing."""
     with answers(as_json):
         from estate.loader import advice
@@ -24,13 +33,19 @@ def check(file: EstateFile = None, as_json: Json = False) -> None:
         estate = load_estate(file)
         advised = advice(file)
         counts = {"sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)}
-        for each in advised:
-            say(f"advice: {each}")
         if as_json:
             emit({"estate": estate.name, "problems": [], "advice": [asdict(each) for each in advised], **counts})
-        else:
-            told = ", ".join(f"{count} {what}" for what, count in counts.items())
-            print(f"estate {estate.name}: {told}; no problem found")
+        for each in advised:
+            say(f"advice: {each}")
+        told = _sound(estate.name, counts, lang)
+        say(told) if as_json else print(told)
+
+
+def _sound(name: str, counts: dict[str, int], lang: Lang) -> str:
+    if lang is Lang.ZH:
+        titles = {"sites": "个中心", "hosts": "台主机", "links": "条线路"}
+        return f"全域 {name}：{'、'.join(f'{n} {titles[what]}' for what, n in counts.items())}；未发现问题"
+    return f"estate {name}: {', '.join(f'{n} {what}' for what, n in counts.items())}; no problem found"
 
 
 @app.command()
@@ -69,12 +84,12 @@ Picture = Annotated[
 
 
 @app.command()
-def diagram(file: EstateFile = None, output: Picture = None) -> None:
-    """Draw sites, hosts and links as one SVG picture."""
+def diagram(file: EstateFile = None, output: Picture = None, lang: PictureLanguage = None) -> None:
+    """Draw sites, clusters, hosts and links as one SVG picture."""
     with answers():
         from estate.diagram import draw
 
-        picture = draw(load_estate(file))
+        picture = draw(load_estate(file), lang.value if lang else None)
         if output is None:
             print(picture, end="")
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from estate.model import Estate, Title
@@ -31,11 +31,6 @@ class Blast:
         gone, total = self.votes
         return (total - gone) * 2 > total
 
-    def as_json(self) -> dict[str, Any]:
-        """For programs."""
-        gone, total = self.votes
-        return {**asdict(self), "title": self.title.model_dump(), "votes": {"lost": gone, "of": total}}
-
 
 def of_site(estate: Estate, site: str) -> Blast:
     """For the loss of a whole site. KeyError for an unknown one."""
@@ -55,6 +50,19 @@ def of_site(estate: Estate, site: str) -> Blast:
         read_outage_s=max(o.read_outage_s for o in promised),
         rpo_records=max(o.rpo_records for o in promised),
     )
+
+
+def as_json(blast: Blast) -> dict[str, Any]:
+    """The same for programs; units are in the keys."""
+    gone, total = blast.votes
+    return {
+        "site": blast.site, "title": blast.title.model_dump(), "hosts": blast.hosts, "links": blast.links,
+        "votes": {"lost": gone, "total": total, "majority_stays": blast.majority_stays},
+        "database_members": blast.database_members, "services_active": blast.services_active, "lab": blast.lab,
+        "objectives": {
+            "rto_s": blast.rto_s, "read_outage_s": blast.read_outage_s, "rpo_records": blast.rpo_records,
+        },
+    }  # fmt: skip
 
 
 def text(blast: Blast, lang: str) -> str:

@@ -24,28 +24,60 @@ def finished(home: Path) -> Path:
 
 
 def test_the_list_is_one_object(call: Call) -> None:
-    found = call("drill", "list", "--json").document
-    (drill,) = found["drills"]
+    document = call("drill", "list", "--json").document
+    (drill,) = document["drills"]
     assert set(drill) == {"name", "title", "summary", "expected_s"}
-    assert found["finished"] == []
+    assert document["runs"] == []
+    assert "No drill was run here yet" in call("drill", "list").output
 
 
-def test_the_list_tells_what_became_of_the_drills_that_were_finished(call: Call, finished: Path) -> None:
-    """One whose report is damaged is told as that."""
-    broken = finished.with_name("20260102T000000-site-loss-nanshan")
-    broken.mkdir()
-    (broken / "report.json").write_text("{", encoding="utf-8")
-    told = call("drill", "list", "--json").document["finished"]
-    assert [(one["id"], one["verdict"]) for one in told] == [(finished.name, "pass"), (broken.name, "damaged")]
-    assert f"{finished.name}  通过\n" in call("drill", "list", "--lang", "zh").output
+def left_by(home: Path, name: str, **files: str) -> Path:
+    """The folder of a run with what it left; `__` in a file's name stands for the dot."""
+    folder = home / "drills" / name
+    folder.mkdir(parents=True)
+    for file, content in files.items():
+        (folder / file.replace("__", ".")).write_text(content, encoding="utf-8")
+    return folder
 
 
-def test_show_is_an_object_for_programs(call: Call) -> None:
-    radius = call("drill", "show", "site-loss", "--site", "nanshan", "--json").document["blast_radius"]
-    assert radius["site"] == "nanshan"
-    assert "nanshan-data1" in radius["hosts"]
-    assert radius["votes"] == {"lost": 2, "of": 5}
-    assert radius["title"]["zh"] == "南山中心"
+def test_past_runs_are_listed_with_their_verdict_and_where_the_report_is(call: Call, home: Path) -> None:
+    """The newest first; a run that was killed has a journal only, and a damaged report tells no verdict."""
+    missed = {"scenario": "site-loss", "site": "futian", "verdict": "objective-missed",
+              "measured": {"write_outage_s": 41.5}}  # fmt: skip
+    old = left_by(home, "20260101T000000-site-loss-futian", report__json=json.dumps(missed), report__zh__html="<p>",
+                  report__en__html="<p>", journal__jsonl="")  # fmt: skip
+    killed = left_by(home, "20260102T000000-site-loss-nanshan", journal__jsonl="")
+    broken = left_by(home, "20260103T000000-site-loss-nanshan", report__json="[" * 100_000)
+    runs = call("drill", "list", "--json").document["runs"]
+    assert [run["id"] for run in runs] == [broken.name, killed.name, old.name]
+    assert [run["verdict"] for run in runs] == [None, None, "objective-missed"]
+    assert [run["damaged"] for run in runs] == [True, False, False]
+    assert runs[2] == {
+        "id": old.name, "folder": str(old), "scenario": "site-loss", "site": "futian", "verdict": "objective-missed",
+        "damaged": False, "write_outage_s": 41.5, "report": str(old / "report.en.html"),
+    }  # fmt: skip
+    told = call("drill", "list", "--lang", "zh").output
+    assert f"{old.name}  未达目标 · 申办中断 41.5 秒\n    {old / 'report.zh.html'}" in told
+    assert f"{killed.name}  没有结束" in told
+    assert f"{broken.name}  报告已损坏" in told
+
+
+def test_a_screen_of_runs_is_shown_and_the_rest_is_counted(call: Call, home: Path) -> None:
+    for day in range(1, 26):
+        left_by(home, f"202601{day:02}T000000-site-loss-futian", journal__jsonl="")
+    done = call("drill", "list")
+    assert "20260125T" in done.output
+    assert "20260105T" not in done.output
+    assert "5 older ones" in done.output
+    assert len(call("drill", "list", "--json").document["runs"]) == 25
+
+
+def test_what_a_drill_takes_away_is_told_in_fields_to_programs(call: Call) -> None:
+    taken = call("drill", "show", "site-loss", "--site", "nanshan", "--json").document["blast_radius"]
+    assert (taken["site"], taken["title"]["zh"]) == ("nanshan", "南山中心")
+    assert taken["database_members"] == ["nanshan-data1"]
+    assert taken["votes"] == {"lost": 2, "total": 5, "majority_stays": True}
+    assert taken["objectives"] == {"rto_s": 40, "read_outage_s": 2, "rpo_records": 0}
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])

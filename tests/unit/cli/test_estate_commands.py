@@ -27,6 +27,22 @@ def test_the_projects_estate_is_sound(call: Call) -> None:
     assert call("estate", "check").output == "estate shenzhen: 3 sites, 18 hosts, 13 links; no problem found\n"
 
 
+@pytest.mark.parametrize(("lang", "said"), [("en", "no problem found"), ("zh", "未发现问题")])
+def test_the_result_of_a_check_is_on_standard_output(call: Call, lang: str, said: str) -> None:
+    """So that it can be piped; advice and progress are not part of it."""
+    done = call("estate", "check", "--lang", lang)
+    assert (done.code, done.words) == (0, "")
+    assert said in done.output
+
+
+def test_a_picture_speaks_both_languages_unless_one_is_asked_for(call: Call) -> None:
+    chinese, english = "主机", "Machines"
+    drawn = {lang: call("estate", "diagram", *lang).output for lang in ((), ("--lang", "zh"), ("--lang", "en"))}
+    assert [(chinese in picture, english in picture) for picture in drawn.values()] == [
+        (True, True), (True, False), (False, True),
+    ]  # fmt: skip
+
+
 def test_advice_is_told_and_forbids_nothing(call: Call, tmp_path: Path) -> None:
     """The lab's prefixes are kept for examples: on a real estate that is told, and left to the person."""
     document = call("estate", "show", "--yaml").output.replace("lab: true", "lab: false")

@@ -189,6 +189,7 @@ def test_every_word_exists_in_both_languages() -> None:
         "sentence",
         "findings",
         "blast",
+        "runs",
         "drills",
         "problems",
         "measurement",

@@ -1,0 +1,38 @@
+"""What `drill list` prints: the drills that there are, and the runs that there were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from failover.drills.past import PastRun
+
+SHOWN = 20
+"""So many runs fit on a screen; `--json` has all."""
+
+
+def listed(drills: Sequence[dict[str, Any]], past: Sequence[PastRun], lang: str) -> str:
+    """The drills, a blank line, the newest runs. `lang` is zh or en."""
+    from failover.report.words import say
+
+    lines = []
+    for drill in drills:
+        takes = say("runs", "expected", lang, minutes=f"{drill['expected_s'] / 60:.2g}")
+        lines += [f"{drill['name']}  {drill['title']} ({takes})", f"    {drill['summary']}"]
+    lines += ["", say("runs", "head" if past else "none", lang)]
+    for run in past[:SHOWN]:
+        lines += _run(run, lang)
+    if len(past) > SHOWN:
+        lines.append(f"  {say('runs', 'older', lang, count=len(past) - SHOWN)}")
+    return "\n".join(lines)
+
+
+def _run(run: PastRun, lang: str) -> list[str]:
+    from failover.report.words import page_words, say
+
+    without = say("runs", "damaged" if run.damaged else "unfinished", lang)
+    verdict = page_words(lang)[run.verdict.value] if run.verdict else without
+    outage = say("runs", "outage", lang, seconds=f"{run.write_outage_s:g}") if run.write_outage_s is not None else ""
+    where = str(run.report) if run.report else say("runs", "no_report", lang, folder=run.folder)
+    return [f"  {run.id}  {verdict}" + (f" · {outage}" if outage else ""), f"    {where}"]
