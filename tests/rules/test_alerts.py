@@ -22,6 +22,13 @@ def alerts() -> list[str]:
     return [rule["alert"] for document in documents for group in document["groups"] for rule in group["rules"]]
 
 
+def severities() -> dict[str, str]:
+    """By alert."""
+    documents = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(RULES.glob("*.yml"))]
+    rules = [rule for document in documents for group in document["groups"] for rule in group["rules"]]
+    return {rule["alert"]: rule["labels"]["severity"] for rule in rules}
+
+
 def test_there_are_alerts_and_none_stands_twice() -> None:
     """A name is a runbook's name too."""
     assert len(alerts()) == len(set(alerts())) > 20
@@ -40,13 +47,16 @@ def test_an_alert_has_its_runbook(alert: str) -> None:
         assert len(body.strip()) > 40, part
 
 
-def test_the_index_leads_to_every_runbook_with_its_words_in_chinese() -> None:
-    index = (RUNBOOKS.parent / "alerts.md").read_text(encoding="utf-8")
-    for runbook in RUNBOOKS.glob("*.md"):
-        words = re.search(r"^> (.+)$", runbook.read_text(encoding="utf-8"), re.MULTILINE)
-        assert words
-        assert f"| [{runbook.stem}](runbooks/{runbook.name}) | {words[1]} |\n" in index
-    assert index.count("](runbooks/") == len(list(RUNBOOKS.glob("*.md")))
+def test_the_index_has_every_alert_once_with_its_severity_and_its_runbooks_words_in_chinese() -> None:
+    """In `docs/alerts.md`, from which the README leads on."""
+    index = (paths.repo() / "docs" / "alerts.md").read_text(encoding="utf-8")
+    row = r"^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \| (\w+) \| [^|]+ \| ([^|]+) \|$"
+    listed = re.findall(row, index, re.MULTILINE)
+    assert all(name == page for name, page, _, _ in listed)
+    assert sorted((name, severity) for name, _, severity, _ in listed) == sorted(severities().items())
+    for name, _, _, words in listed:
+        assert f"\n> {words}\n" in (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
+    assert "](docs/alerts.md)" in (paths.repo() / "README.md").read_text(encoding="utf-8")
 
 
 def test_no_runbook_is_without_its_alert() -> None:
