@@ -70,7 +70,8 @@ def test_a_data_disk_is_full_at_its_declared_size(powered: Lab) -> None:
     try:
         assert "No space left on device" in on(powered, host, "sh", "-c", f"LC_ALL=C; export LC_ALL; {fill} || true")
     finally:
-        on(powered, host, "rm", "-f", "/srv/data/fill", "/srv/data/more")
+        # Synced, for the next test cuts this site's power, and a removal the disk has not seen would be undone by it.
+        on(powered, host, "sh", "-c", "rm -f /srv/data/fill /srv/data/more && sync /srv/data")
 
 
 def test_a_neighbour_sees_nothing_but_silence(powered: Lab) -> None:
