@@ -7,6 +7,10 @@ whoever needs a connection opens it, tries again every 50 ms until its own deadl
 A slot stays taken while anything on its connection is unfinished, also when the request that began it has been
 answered: commits that hang on an isolated primary therefore use up the slots, and further writes fail fast instead of
 piling up backends on the server.
+
+A server that is short of processors must not be kept so. To open a connection costs it several times as much as to
+answer on one, so a pool that gives up slow ones and opens others takes from it what it would need to recover. Hence
+only a few are opened at a time, and one that comes after its requester's deadline is kept for the next.
 """
 
 import asyncio
@@ -18,8 +22,10 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 RETRY_S = 0.05
+OPENED_AT_A_TIME = 3
+"""Connections of a pool that are opened side by side: a server that is well opens a hundred a second through these."""
 CONNECT_DEFAULTS = {
-    "connect_timeout": "2",
+    "connect_timeout": "3",
     "tcp_user_timeout": "2000",
     "keepalives": "1",
     "keepalives_idle": "2",
@@ -53,7 +59,9 @@ class Pool:
         self._parameters = CONNECT_DEFAULTS | given | {"application_name": name}
         self._parameters["options"] = f"{given.get('options') or ''} {SESSION_OPTIONS}".strip()
         self._slots = asyncio.Semaphore(size)
+        self._doors = asyncio.Semaphore(OPENED_AT_A_TIME)
         self._idle: list[Connection] = []
+        self._late: set[asyncio.Task[Connection]] = set()
         self.size = size
         self.taken = 0
 
@@ -74,8 +82,19 @@ class Pool:
         except TimeoutError:
             raise NoConnection("all connections are in use", busy=True) from None
         self.taken += 1
+        if connection := self._pop():
+            return connection
+        opening = asyncio.create_task(self._open(deadline))
         try:
-            return self._pop() or await self._connect(deadline, loop)
+            done, _ = await asyncio.wait({opening}, timeout=deadline - loop.time())
+        except BaseException:
+            self._leave(opening)
+            raise
+        if not done:
+            self._leave(opening)
+            raise NoConnection("it takes too long to connect", busy=False)
+        try:
+            return opening.result()
         except BaseException:
             self._free()
             raise
@@ -87,18 +106,35 @@ class Pool:
                 return connection
         return None
 
-    async def _connect(self, deadline: float, loop: asyncio.AbstractEventLoop) -> Connection:
-        reason = "no attempt was possible"
+    async def _open(self, deadline: float) -> Connection:
+        """A new connection, or one that has become free while it was this one's turn. What is begun before `deadline`
+        may take until `connect_timeout`."""
+        loop, reason = asyncio.get_running_loop(), "no attempt was possible"
         while loop.time() < deadline:
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters)  # type: ignore[arg-type]
+                    await self._doors.acquire()
             except TimeoutError:
                 break
+            try:
+                return self._pop() or await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters)  # type: ignore[arg-type]
             except psycopg.Error as fault:
                 reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+            finally:
+                self._doors.release()
             await asyncio.sleep(min(RETRY_S, max(0.0, deadline - loop.time())))
         raise NoConnection(reason, busy=False)
+
+    def _leave(self, opening: asyncio.Task[Connection]) -> None:
+        """Whoever wanted it has gone: its slot is free once it is decided, and the connection idle if there is one."""
+        self._late.add(opening)
+        opening.add_done_callback(self._decided)
+
+    def _decided(self, opening: asyncio.Task[Connection]) -> None:
+        self._late.discard(opening)
+        if not opening.cancelled() and opening.exception() is None:
+            self._idle.append(opening.result())
+        self._free()
 
     async def release(self, connection: Connection) -> None:
         """Gives a connection back; one that is broken or in the middle of something is closed."""
@@ -122,6 +158,8 @@ class Pool:
 
     async def close(self) -> None:
         """Closes what is idle; what is in use closes with the process."""
+        for opening in self._late:
+            opening.cancel()
         await self.discard_idle()
         if self.taken:
             logging.getLogger(__name__).warning("connections in use at shutdown: %d", self.taken)

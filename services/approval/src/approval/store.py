@@ -30,9 +30,15 @@ from approval.settings import Settings
 
 log = logging.getLogger("approval.store")
 
+OVERLOADED = "overloaded"
+"""Code of what fails because the server has too much to do; its connection is as good as before."""
+
 WARM, WARM_WITHIN_S = 4, 3.0
 """Connections of each kind that are opened before the first request, and the time for it: without a database the
 service starts all the same."""
+ENDING_S = 1.5
+"""How much longer a statement may take that nobody waits for any more: the server ends it after `statement_timeout`
+itself. To break it off would cost the server two connections, one to be told of it and one in place of this."""
 
 FACTS = """
 SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '',
@@ -167,7 +173,7 @@ class Store:
         if attempt.committing:
             raise Problem("commit_unknown")
         attempt.abandoned = True
-        task.cancel()
+        _let_end(task)
         raise Problem("no_primary")
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
@@ -182,7 +188,7 @@ class Store:
             try:
                 connection = await self.writers.acquire(deadline)
             except NoConnection as fault:
-                raise Problem("overloaded" if fault.busy else "no_primary") from fault
+                raise Problem(OVERLOADED if fault.busy else "no_primary") from fault
             try:
                 return await self._one_attempt(attempt, connection, application, key)
             except errors.UniqueViolation:
@@ -199,7 +205,8 @@ class Store:
     async def _after_fault(self, connection: Connection, fault: psycopg.Error) -> None:
         """Returns if another attempt makes sense (the server went away or cannot write), else raises Problem."""
         problem = classify(fault.sqlstate, connection.closed)
-        await connection.close()
+        if problem != OVERLOADED:
+            await connection.close()
         if problem is not None:
             log.error("write refused", extra={"told": {"sqlstate": fault.sqlstate, "reason": str(fault)[:200]}})
             raise Problem(problem) from fault
@@ -268,8 +275,9 @@ class Store:
         connection = await self._pulse.acquire(deadline)
         try:
             await _write(_Attempt(), connection, PULSE, (self._settings.site,))
-        except psycopg.Error:
-            await connection.close()
+        except psycopg.Error as fault:
+            if classify(fault.sqlstate, connection.closed) != OVERLOADED:
+                await connection.close()
             raise
         finally:
             await self._pulse.release(connection)
@@ -281,7 +289,7 @@ class Store:
         done, _ = await asyncio.wait({task}, timeout=self._settings.read.total_seconds() + 0.05)
         if done:
             return task.result()
-        task.cancel()
+        _let_end(task)
         raise Problem("no_read")
 
     async def _look_up(self, key: str | None) -> LocalView:
@@ -297,7 +305,8 @@ class Store:
                 return _local_view(row)
             except psycopg.Error as fault:
                 lost = connection.closed
-                await connection.close()
+                if classify(fault.sqlstate, lost) != OVERLOADED:
+                    await connection.close()
                 if not lost:
                     raise Problem("no_read") from fault
                 await self.readers.discard_idle()
@@ -313,8 +322,13 @@ def classify(sqlstate: str | None, lost: bool) -> str | None:
     if sqlstate is None or lost or (sqlstate[:2] in ("08", "25", "40", "57") and sqlstate != "57014"):
         return None
     if sqlstate in ("57014", "55P03") or sqlstate[:2] == "53":
-        return "overloaded"
+        return OVERLOADED
     return "internal"
+
+
+def _let_end(task: asyncio.Task[Any]) -> None:
+    """For one that nobody waits for any more."""
+    asyncio.get_running_loop().call_later(ENDING_S, task.cancel)
 
 
 def facts_from(
