@@ -154,7 +154,8 @@ def test_an_upgrade_under_load_fails_no_request_and_restarts_no_pod(room_at_old:
     assert {unit: started(room, unit) for unit in UNTOUCHED} == kept
     new = {unit: started(room, unit) for unit in UNITS}
     assert all(new[unit] > old[unit] for unit in UNITS)
-    assert sorted(UNITS, key=lambda unit: new[unit]) == list(UNITS), "the API server first, its clients after it"
+    # Among each other they have no order: one that loses its lease while the API server restarts is started again.
+    assert min(UNITS, key=lambda unit: new[unit]) == UNITS[0], "the API server first, its clients after it"
 
 
 def test_a_second_apply_changes_nothing(room_at_old: machine_room.Room) -> None:
