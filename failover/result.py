@@ -10,7 +10,7 @@ from typing import Any
 from estate.model import Objectives
 from failover.health import Problem
 from failover.ledger import Comparison, Figures, Ledger
-from failover.ledger.figures import Latency
+from failover.ledger.figures import Latency, Stretch, stretch
 
 
 class Verdict(StrEnum):
@@ -119,6 +119,15 @@ class DrillResult:
         return round(self.pods_wall - self.restored_wall, 2)
 
     @property
+    def return_of_power(self) -> Stretch | None:
+        """Writes from the return of power on: whether those that are served feel that a site comes back. None where it
+        did not. No objective of its own; the outages of the whole drill count in the verdict."""
+        if self.restored_wall is None:
+            return None
+        ledger = self.evidence.ledger
+        return stretch(ledger.of("write"), ledger.interval_s, self.restored_wall - ledger.started_wall_s)
+
+    @property
     def injected_s(self) -> float:
         """The injection in the ledger's time."""
         return self.injected_wall - self.evidence.ledger.started_wall_s
@@ -145,6 +154,7 @@ class DrillResult:
             "reads": f.reads, "reads_failed": f.reads_failed, "reads_stale": f.reads_stale, "retried": f.retried,
             "not_sent": f.not_sent, "duration_s": f.duration_s, "write_latency_ms": _latency(f.write_latency),
             "read_latency_ms": _latency(f.read_latency), "lateness_p99_ms": f.lateness_p99_ms,
+            "return_of_power": _stretch(self.return_of_power),
         }  # fmt: skip
         promised = self.objectives
         return {
@@ -164,6 +174,12 @@ class DrillResult:
 
 def _latency(latency: Latency) -> dict[str, float | None]:
     return {"p50": latency.p50_ms, "p95": latency.p95_ms, "p99": latency.p99_ms, "max": latency.max_ms}
+
+
+def _stretch(writes: Stretch | None) -> dict[str, float] | None:
+    if writes is None:
+        return None
+    return {"writes": writes.due, "writes_failed_at_first": writes.failed, "write_outage_s": writes.outage_s}
 
 
 LATE_MS = 1000.0

@@ -106,6 +106,26 @@ class Figures:
         return self.read_gap.length_s
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Requests of one kind that were due from a moment on: how many, how many of them failed at their first attempt,
+    and the longest outage in seconds that began within it."""
+
+    due: int
+    failed: int
+    outage_s: float
+
+
+def stretch(entries: Sequence[Entry], interval_s: float, start_s: float) -> Stretch:
+    """From `start_s` after the run's start to its end. An outage that was there already began before, and is not
+    counted again."""
+    own = [entry for entry in entries if entry.scheduled_s >= start_s]
+    begun = (gap.length_s for gap in gaps(entries, interval_s) if gap.start_s >= start_s)
+    return Stretch(
+        due=len(own), failed=sum(not entry.first_acknowledged for entry in own), outage_s=max(begun, default=0.0)
+    )
+
+
 def figures(ledger: Ledger) -> Figures:
     """Everything that the ledger alone can tell."""
     writes, reads = ledger.of("write"), ledger.of("read")

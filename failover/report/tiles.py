@@ -55,6 +55,9 @@ def beside(result: DrillResult, words: Words) -> tuple[Tile, ...]:
     # None where the site has no pods, or they did not answer while the drill lasted: then it is not whole either.
     if result.pods_serving_s is not None:
         found.append(_time("pods_serving", result.pods_serving_s, words["pods_note"], words))
+    if back := result.return_of_power:
+        note = words["return_note"].format(due=number(back.due))
+        found.append(Tile(name=words["return_tile"], measured=number(back.failed), note=note))
     if result.recovery_s is not None:
         found.append(_time("recovery", result.recovery_s, words["recovery_note"].format(dark=dark), words))
     return tuple(found)

@@ -108,5 +108,10 @@ def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
         took = result.healthy_wall - result.restored_wall
         if took > SLOW_REJOIN_S:
             yield "rejoin", {"took": number(round(took, 1))}
+    back = result.return_of_power
+    if back and back.failed:
+        share = f"{back.failed / back.due:.1%}"
+        yield "return", {"failed": number(back.failed), "due": number(back.due), "share": share,
+                         "outage": number(round(back.outage_s, 2))}  # fmt: skip
     if NOTICEABLE_S < f.write_outage_s <= o.rto_s:
         yield "margin", {"share": f"{f.write_outage_s / o.rto_s:.0%}"}

@@ -84,6 +84,28 @@ def test_a_site_without_pods_or_a_drill_that_ended_before_has_no_such_time(chang
     assert "<h3>Pods serve again</h3>" not in render(result, sample.ESTATE, "en")
 
 
+@pytest.mark.parametrize(
+    ("since_s", "failed", "outage_s"), [(sample.LOST_AT - 1, 426, 21.3), (10.0, 386, 0.0), (40.0, 0, 0.0)]
+)
+def test_what_those_who_are_served_feel_of_a_sites_return(since_s: float, failed: int, outage_s: float) -> None:
+    """Writes that failed at first from the return of power on, and the longest outage that began then: one that was
+    there before is counted as the loss's, and not again."""
+    result = sample.result(restored_wall=sample.START + since_s)
+    due = round((sample.END - since_s) * 20)
+    told = {"writes": due, "writes_failed_at_first": failed, "write_outage_s": pytest.approx(outage_s)}
+    assert result.as_json()["measured"]["return_of_power"] == told
+    page = render(result, sample.ESTATE, "en")
+    assert f"of {due:,} from the return of power on" in page
+    assert (f"{failed:,} of {due:,} writes" in page) == bool(failed), "something to mend, where there is something"
+    assert result.verdict is Verdict.PASS, "no part of the verdict"
+
+
+def test_where_no_power_returned_nobody_felt_it() -> None:
+    result = sample.result(restored_wall=None)
+    assert result.as_json()["measured"]["return_of_power"] is None
+    assert "failed at return" not in render(result, sample.ESTATE, "en")
+
+
 def tiles_in(page: str, group: str) -> list[str]:
     """The tiles of one group of the page."""
     part = re.search(rf'<div class="tiles {group}">(.*?)\n  </div>', page, flags=re.S)
@@ -101,7 +123,7 @@ def test_what_the_verdict_counts_stands_apart_from_what_is_only_measured(lang: s
     page = render(slow, sample.ESTATE, lang)
     assert ['class="tile kept"' in tile for tile in tiles_in(page, "counted")] == [True] * 4
     beside = tiles_in(page, "beside")
-    assert len(beside) == 4
+    assert len(beside) == 5
     assert all('class="tile"' in tile and "bar" not in tile for tile in beside)
     assert "p99" in beside[0]
     said = {"zh": "不计入判定", "en": "no part of the verdict"}[lang]
