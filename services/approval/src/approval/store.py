@@ -204,9 +204,7 @@ class Store:
 
     async def _after_fault(self, connection: Connection, fault: psycopg.Error) -> None:
         """Returns if another attempt makes sense (the server went away or cannot write), else raises Problem."""
-        problem = classify(fault.sqlstate, connection.closed)
-        if problem != OVERLOADED:
-            await connection.close()
+        problem = await _judged(connection, fault)
         if problem is not None:
             log.error("write refused", extra={"told": {"sqlstate": fault.sqlstate, "reason": str(fault)[:200]}})
             raise Problem(problem) from fault
@@ -276,8 +274,7 @@ class Store:
         try:
             await _write(_Attempt(), connection, PULSE, (self._settings.site,))
         except psycopg.Error as fault:
-            if classify(fault.sqlstate, connection.closed) != OVERLOADED:
-                await connection.close()
+            await _judged(connection, fault)
             raise
         finally:
             await self._pulse.release(connection)
@@ -305,8 +302,7 @@ class Store:
                 return _local_view(row)
             except psycopg.Error as fault:
                 lost = connection.closed
-                if classify(fault.sqlstate, lost) != OVERLOADED:
-                    await connection.close()
+                await _judged(connection, fault)
                 if not lost:
                     raise Problem("no_read") from fault
                 await self.readers.discard_idle()
@@ -324,6 +320,14 @@ def classify(sqlstate: str | None, lost: bool) -> str | None:
     if sqlstate in ("57014", "55P03") or sqlstate[:2] == "53":
         return OVERLOADED
     return "internal"
+
+
+async def _judged(connection: Connection, fault: psycopg.Error) -> str | None:
+    """What `classify` says of a fault; the connection is closed unless it is as good as before."""
+    problem = classify(fault.sqlstate, connection.closed)
+    if problem != OVERLOADED:
+        await connection.close()
+    return problem
 
 
 def _let_end(task: asyncio.Task[Any]) -> None:
