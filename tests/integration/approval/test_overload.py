@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -19,7 +19,7 @@ WRITERS, READERS = ("approval-write",), ("approval-read",)
 
 
 class SlowDoor:
-    """Takes connections for a server at once, and hands them on only when it is opened; counts both ends' sessions."""
+    """Takes connections for a server at once and counts them, and hands them on only when it is opened."""
 
     def __init__(self, server: Any) -> None:
         self._socket = f"{server.home}/.s.PGSQL.{server.port}"
@@ -61,87 +61,85 @@ async def slow_door(server: Any) -> AsyncIterator[SlowDoor]:
     await asyncio.gather(*left, return_exceptions=True)
 
 
-def pool_behind(door: SlowDoor, size: int) -> Any:
-    """A pool that connects through it."""
+def behind_a_slow_door(server: Any, size: int, scenario: Callable[[SlowDoor, Any], Awaitable[None]]) -> None:
+    """Carries out a scenario with a pool of that size, whose connections go through such a door."""
     from approval.pool import Pool
 
-    where = f"host=127.0.0.1 port={door.port} user=approval_app dbname=approval sslmode=disable"
-    return Pool(dsn=where, size=size, name="approval-test")
+    async def carried_out() -> None:
+        async with slow_door(server) as door:
+            where = f"host=127.0.0.1 port={door.port} user=approval_app dbname=approval sslmode=disable"
+            pool = Pool(dsn=where, size=size, name="approval-test")
+            await scenario(door, pool)
+            await pool.close()
+
+    asyncio.run(carried_out())
 
 
-async def soon(what: str, holds: Any) -> None:
-    """Wait within the loop until it holds."""
-    for _ in range(400):
-        if holds():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"not within 4 s: {what}")
+def acquire(pool: Any, within_s: float) -> Coroutine[Any, Any, Any]:
+    """A connection in that time."""
+    return pool.acquire(asyncio.get_running_loop().time() + within_s)
 
 
-def run(test: Coroutine[Any, Any, None]) -> None:
-    """In a loop of its own."""
-    asyncio.run(test)
+async def soon(what: str, holds: Callable[[], bool]) -> None:
+    """Wait within the loop until it holds; longer than a connection may take to open."""
+    try:
+        async with asyncio.timeout(5):
+            while not holds():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"not within 5 s: {what}") from None
 
 
 def test_a_connection_that_comes_too_late_is_there_for_the_next(primary):
     """The server has paid for it: whoever comes next pays nothing, and the server is not asked again."""
     from approval.pool import NoConnection
 
-    async def test() -> None:
-        async with slow_door(primary) as door:
-            pool, loop = pool_behind(door, 4), asyncio.get_running_loop()
-            with pytest.raises(NoConnection) as refused:
-                await pool.acquire(loop.time() + 0.2)
-            assert (refused.value.busy, pool.taken) == (False, 1), "its slot is taken while it is being opened"
-            door.opened.set()
-            await soon("the late connection", lambda: pool.taken == 0)
-            connection = await pool.acquire(loop.time() + 5)
-            assert (await (await connection.execute("SELECT 1")).fetchone(), door.taken) == ((1,), 1)
-            await pool.release(connection)
-            await pool.close()
+    async def scenario(door: SlowDoor, pool: Any) -> None:
+        with pytest.raises(NoConnection) as refused:
+            await acquire(pool, 0.2)
+        assert (refused.value.busy, pool.taken) == (False, 1), "its slot is taken while it is being opened"
+        door.opened.set()
+        await soon("the late connection", lambda: pool.taken == 0)
+        connection = await acquire(pool, 5)
+        assert (await (await connection.execute("SELECT 1")).fetchone(), door.taken) == ((1,), 1)
+        await pool.release(connection)
 
-    run(test())
+    behind_a_slow_door(primary, 4, scenario)
 
 
 def test_a_server_that_is_slow_to_open_gets_three_at_a_time(primary):
     """Twelve requests at once knock three times, not twelve; each is told in time, and no slot is lost."""
     from approval.pool import OPENED_AT_A_TIME, NoConnection
 
-    async def test() -> None:
-        async with slow_door(primary) as door:
-            pool, loop = pool_behind(door, 12), asyncio.get_running_loop()
-            until = loop.time() + 0.3
-            answers = await asyncio.gather(*(pool.acquire(until) for _ in range(12)), return_exceptions=True)
-            assert loop.time() < until + 0.2
-            assert {type(answer) for answer in answers} == {NoConnection}
-            assert door.taken == OPENED_AT_A_TIME
-            door.opened.set()
-            await soon("all slots", lambda: pool.taken == 0)
-            got = await asyncio.gather(*(pool.acquire(loop.time() + 5) for _ in range(12)))
-            assert (len(got), pool.taken) == (12, 12)
-            for connection in got:
-                await pool.release(connection)
-            await pool.close()
+    async def scenario(door: SlowDoor, pool: Any) -> None:
+        answers = await asyncio.wait_for(
+            asyncio.gather(*(acquire(pool, 0.3) for _ in range(12)), return_exceptions=True), 0.5
+        )
+        assert {type(answer) for answer in answers} == {NoConnection}
+        assert door.taken == OPENED_AT_A_TIME
+        door.opened.set()
+        await soon("all slots", lambda: pool.taken == 0)
+        got = await asyncio.gather(*(acquire(pool, 5) for _ in range(12)))
+        assert (len(got), pool.taken) == (12, 12)
+        for connection in got:
+            await pool.release(connection)
 
-    run(test())
+    behind_a_slow_door(primary, 12, scenario)
 
 
 def test_a_door_that_never_opens_gives_its_slot_back(primary):
     """After the time for connecting, and not for ever: then the next one may try."""
     from approval.pool import NoConnection
 
-    async def test() -> None:
-        async with slow_door(primary) as door:
-            pool, loop = pool_behind(door, 1), asyncio.get_running_loop()
-            with pytest.raises(NoConnection):
-                await pool.acquire(loop.time() + 0.1)
-            await soon("the slot", lambda: pool.taken == 0)
-            with pytest.raises(NoConnection) as refused:
-                await pool.acquire(loop.time() + 0.1)
-            assert not refused.value.busy
-            await pool.close()
+    async def scenario(_: SlowDoor, pool: Any) -> None:
+        with pytest.raises(NoConnection):
+            await acquire(pool, 0.1)
+        await soon("the slot", lambda: pool.taken == 0)
+        with pytest.raises(NoConnection) as refused:
+            await acquire(pool, 0.1)
+        assert not refused.value.busy
 
-    run(test())
+    behind_a_slow_door(primary, 1, scenario)
 
 
 def broken_off(server: Any) -> bool:
