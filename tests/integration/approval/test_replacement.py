@@ -229,7 +229,7 @@ def test_an_instance_that_is_killed_costs_no_application(node, proxy, start, pri
     with applying(node, primary, next_person) as crowd:
         victim.killed = True
         victim.process.send_signal(signal.SIGKILL)
-        time.sleep(NOTICED_S)
+        time.sleep(NOTICED_S)  # the length is what this test is about: after a few refusals the proxy asks no more
         node.lead_to(other)
         crowd.answered(more=40)
     assert retries(proxy) > before, "nothing was under way: the test has proven nothing"
