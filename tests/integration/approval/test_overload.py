@@ -142,9 +142,14 @@ def test_a_door_that_never_opens_gives_its_slot_back(primary):
     behind_a_slow_door(primary, 1, scenario)
 
 
+def log_of(server: Any) -> str:
+    """What it has logged."""
+    return (server.home / f"{server.name}.log").read_text()
+
+
 def broken_off(server: Any) -> bool:
     """Whether the server was asked to break a statement off: each such request is a connection of its own."""
-    return "due to user request" in (server.home / f"{server.name}.log").read_text()
+    return "due to user request" in log_of(server)
 
 
 def test_writes_that_come_too_late_keep_their_connections(primary, standby, service, next_person):
@@ -182,6 +187,7 @@ def test_reads_that_come_too_late_keep_their_connections(primary, standby, servi
         until("the copy is locked too", lambda: standby.sql(locks, ("approval.application",)) == [(1,)], 20)
         with ThreadPoolExecutor(6) as threads:
             assert set(threads.map(look, range(6))) == {503}
+        until("the server has given up too", lambda: "due to lock timeout" in log_of(standby), 10)
         blocker.rollback()
     until("reads", lambda: look() == 404, 20)
     assert set(before) <= set(standby.sql(BACKENDS, READERS))
