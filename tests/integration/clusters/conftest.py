@@ -9,7 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import room as machine_room
+import kubernetes_nodes
+from kubernetes_nodes import KubernetesNodes
 
 from estate.loader import load
 
@@ -18,14 +19,14 @@ collect_ignore_glob = [] if load().clusters else ["test_*.py"]
 
 
 @pytest.fixture(scope="module")
-def room(request: pytest.FixtureRequest) -> Iterator[machine_room.Room]:
+def nodes(request: pytest.FixtureRequest) -> Iterator[KubernetesNodes]:
     """A site's nodes, on and reachable, with nothing configured yet; of the version that the module's `STARTS` names,
     and as many as its `NODES`, or one."""
-    version = getattr(request.module, "STARTS", machine_room.VERSION)
-    if reason := machine_room.missing(version):
+    version = getattr(request.module, "STARTS", kubernetes_nodes.VERSION)
+    if reason := kubernetes_nodes.missing(version):
         pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="govcloud-room-", dir="/var/tmp"))
-    made = machine_room.Room(folder, nodes=getattr(request.module, "NODES", 1), version=version)
+    folder = Path(tempfile.mkdtemp(prefix="govcloud-nodes-", dir="/var/tmp"))
+    made = KubernetesNodes(folder, nodes=getattr(request.module, "NODES", 1), version=version)
     try:
         made.open()
         yield made

@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import kubernetes_nodes
 import pytest
-import room as machine_room
 import workload as pods
 import yaml
+from kubernetes_nodes import KubernetesNodes
 
 from lab.command import network_of
 from playbooks.render.kubernetes import image_reference, operator_kubeconfig
@@ -33,14 +34,14 @@ CRASHING_S = 15
 
 
 @pytest.fixture(scope="module")
-def cluster(room: machine_room.Room) -> machine_room.Room:
-    """The room with its roles applied."""
-    room.apply(room.first)
-    return room
+def cluster(nodes: KubernetesNodes) -> KubernetesNodes:
+    """The nodes with their roles applied."""
+    nodes.apply(nodes.first)
+    return nodes
 
 
 @pytest.fixture(scope="module")
-def image(cluster: machine_room.Room) -> Image:
+def image(cluster: KubernetesNodes) -> Image:
     """The approval service's image in the site's registry."""
     made, layers, again = pods.push(cluster)
     assert (layers, again) == (3, 0)
@@ -48,7 +49,7 @@ def image(cluster: machine_room.Room) -> Image:
 
 
 @pytest.fixture(scope="module")
-def running(cluster: machine_room.Room, image: Image) -> list[str]:
+def running(cluster: KubernetesNodes, image: Image) -> list[str]:
     """The service's addresses in the cluster, one of each family, behind which pods are ready."""
     cluster.kubectl("apply", "-f", "-", stdin=pods.workload(image_reference(image.name, image.digest)))
     cluster.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=90s")
@@ -56,34 +57,34 @@ def running(cluster: machine_room.Room, image: Image) -> list[str]:
     return list(spec["clusterIPs"])
 
 
-def answers(room: machine_room.Room, address: str, path: str = "/healthz") -> bool:
+def answers(nodes: KubernetesNodes, address: str, path: str = "/healthz") -> bool:
     """Whether somebody answers there, asked from the node."""
     host = f"[{address}]" if ":" in address else address
-    return room.run(room.first, "curl", "-fsS", "-m", "2", f"http://{host}{path}").returncode == 0
+    return nodes.run(nodes.first, "curl", "-fsS", "-m", "2", f"http://{host}{path}").returncode == 0
 
 
-def test_the_node_is_ready_and_a_second_apply_changes_nothing(cluster: machine_room.Room) -> None:
+def test_the_node_is_ready_and_a_second_apply_changes_nothing(cluster: KubernetesNodes) -> None:
     nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
     assert [node["metadata"]["name"] for node in nodes] == [cluster.first.name]
     info = nodes[0]["status"]["nodeInfo"]
-    assert info["kubeletVersion"] == f"v{machine_room.VERSION}"
+    assert info["kubeletVersion"] == f"v{kubernetes_nodes.VERSION}"
     assert info["containerRuntimeVersion"].startswith("containerd://2.")
     assert cluster.apply(cluster.first).changes == ()
 
 
-def test_pods_of_our_own_image_answer_in_both_families(cluster: machine_room.Room, running: list[str]) -> None:
+def test_pods_of_our_own_image_answer_in_both_families(cluster: KubernetesNodes, running: list[str]) -> None:
     assert {":" in address for address in running} == {True, False}
     for address in running:
         until(f"{address} answers", lambda at=address: answers(cluster, at), 20)
     pods = json.loads(cluster.kubectl("get", "pods", "-n", "bureau", "-o", "json"))["items"]
-    own = cluster.plan.clusters[machine_room.SITE].nodes[cluster.first.name]
+    own = cluster.plan.clusters[kubernetes_nodes.SITE].nodes[cluster.first.name]
     for pod in pods:
         addresses = [entry["ip"] for entry in pod["status"]["podIPs"]]
         assert len(addresses) == 2
         assert addresses[0].rsplit(".", 1)[0] == str(own.ipv4).rsplit(".", 1)[0]
 
 
-def test_a_pod_reaches_its_neighbour_through_the_service(cluster: machine_room.Room, running: list[str]) -> None:
+def test_a_pod_reaches_its_neighbour_through_the_service(cluster: KubernetesNodes, running: list[str]) -> None:
     """Both lie on one bridge: without the filter on bridged packets the answer would come from a stranger."""
     ask = "import sys,urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).status)"
     for address in running:
@@ -96,7 +97,7 @@ def test_a_pod_reaches_its_neighbour_through_the_service(cluster: machine_room.R
             assert said.strip() == "200"
 
 
-def test_a_secret_is_not_readable_in_etcd(cluster: machine_room.Room, running: list[str]) -> None:
+def test_a_secret_is_not_readable_in_etcd(cluster: KubernetesNodes, running: list[str]) -> None:
     cluster.kubectl("create", "secret", "generic", "-n", "bureau", "word", "--from-literal=word=opensesame")
     flags = [f"--{part}=/etc/kubernetes/pki/{file}" for part, file in
              (("cacert", "etcd-ca.crt"), ("cert", "apiserver-etcd.crt"), ("key", "apiserver-etcd.key"))]  # fmt: skip
@@ -108,7 +109,7 @@ def test_a_secret_is_not_readable_in_etcd(cluster: machine_room.Room, running: l
     assert "b3BlbnNlc2FtZQ==" in cluster.kubectl("get", "secret", "-n", "bureau", "word", "-o", "yaml")
 
 
-def test_nobody_gets_in_without_a_certificate_of_this_cluster(cluster: machine_room.Room) -> None:
+def test_nobody_gets_in_without_a_certificate_of_this_cluster(cluster: KubernetesNodes) -> None:
     """Neither anonymous nor with a certificate of the estate, neither to the API server nor to the kubelet."""
     lan = cluster.plan.lan(cluster.first.name).ipv4
     estate = ["--cert", "/etc/govcloud/pki/host.crt", "--key", "/etc/govcloud/pki/host.key"]
@@ -123,16 +124,16 @@ def test_nobody_gets_in_without_a_certificate_of_this_cluster(cluster: machine_r
     assert refused.returncode != 0
 
 
-def test_the_operator_enters_over_the_management_network(cluster: machine_room.Room, tmp_path: Path) -> None:
+def test_the_operator_enters_over_the_management_network(cluster: KubernetesNodes, tmp_path: Path) -> None:
     import subprocess
 
     from tools import scratch
 
     config = tmp_path / "config"
-    secrets = cluster.secrets.clusters[machine_room.SITE]
-    config.write_text(operator_kubeconfig(cluster.estate, cluster.plan, machine_room.SITE, secrets))
+    secrets = cluster.secrets.clusters[kubernetes_nodes.SITE]
+    config.write_text(operator_kubeconfig(cluster.estate, cluster.plan, kubernetes_nodes.SITE, secrets))
     kubectl = [str(scratch.program("kubectl")), f"--kubeconfig={config}"]
-    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+    with network_of(Path("/run/netns") / kubernetes_nodes.OPERATOR):
         done = subprocess.run([*kubectl, "auth", "whoami", "-o", "json"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"]["userInfo"]["groups"][0] == "govcloud:operators"
@@ -147,7 +148,7 @@ def test_the_operator_enters_over_the_management_network(cluster: machine_room.R
     ],
 )  # fmt: skip
 def test_a_pod_that_reaches_for_the_host_is_refused(
-    cluster: machine_room.Room, namespace: str, change: dict[str, object], words: str
+    cluster: KubernetesNodes, namespace: str, change: dict[str, object], words: str
 ) -> None:
     spec = {"containers": [{"name": "a", "image": "a"}], **change}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bad", "namespace": namespace}, "spec": spec}
@@ -160,7 +161,7 @@ def test_a_pod_that_reaches_for_the_host_is_refused(
 
 
 def test_what_was_changed_is_on_record_and_secrets_contents_are_not(
-    cluster: machine_room.Room, running: list[str]
+    cluster: KubernetesNodes, running: list[str]
 ) -> None:
     log = cluster.text(cluster.first, "cat", "/var/log/kubernetes/audit.log")
     entries = [json.loads(line) for line in log.splitlines()]
@@ -170,10 +171,12 @@ def test_what_was_changed_is_on_record_and_secrets_contents_are_not(
     assert "b3BlbnNlc2FtZQ" not in log
 
 
-def waited_for(room: machine_room.Room, name: str, seconds: float) -> tuple[str, list[str]]:
+def waited_for(nodes: KubernetesNodes, name: str, seconds: float) -> tuple[str, list[str]]:
     """Why the Deployment is not ready, and what the operator was told meanwhile, by the provider's own waiting."""
     said: list[str] = []
-    text = operator_kubeconfig(room.estate, room.plan, machine_room.SITE, room.secrets.clusters[machine_room.SITE])
+    text = operator_kubeconfig(
+        nodes.estate, nodes.plan, kubernetes_nodes.SITE, nodes.secrets.clusters[kubernetes_nodes.SITE]
+    )
 
     async def wait() -> str:
         cluster = Cluster(kubeconfig.access({"kubeconfig": text}))
@@ -186,12 +189,12 @@ def waited_for(room: machine_room.Room, name: str, seconds: float) -> tuple[str,
             await cluster.close()
         return failed.value.reason
 
-    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+    with network_of(Path("/run/netns") / kubernetes_nodes.OPERATOR):
         return asyncio.run(wait()), said
 
 
 def test_an_image_that_is_not_in_the_registry_is_named_and_given_up(
-    cluster: machine_room.Room, running: list[str]
+    cluster: KubernetesNodes, running: list[str]
 ) -> None:
     """By the words of the real kubelet, containerd and registry; long before the time is over."""
     absent = image_reference("approval", f"sha256:{'0' * 64}")
@@ -208,7 +211,7 @@ def test_an_image_that_is_not_in_the_registry_is_named_and_given_up(
 
 
 def test_a_container_that_crashes_is_told_with_its_last_words(
-    cluster: machine_room.Room, image: Image, running: list[str]
+    cluster: KubernetesNodes, image: Image, running: list[str]
 ) -> None:
     """As every workload asks of the kubelet; without that there is only an exit code."""
     reference = image_reference(image.name, image.digest)
@@ -233,7 +236,7 @@ def small_image(folder: Path, version: str) -> Image:
 
 
 def test_the_clean_up_at_night_leaves_the_image_of_pods_and_takes_one_that_nothing_names(
-    cluster: machine_room.Room, image: Image, running: list[str], tmp_path: Path
+    cluster: KubernetesNodes, image: Image, running: list[str], tmp_path: Path
 ) -> None:
     """By its unit, as confined as it is; the registry starts anew and collects."""
     there, stale, last = pods.registry_of(cluster), small_image(tmp_path, "1"), small_image(tmp_path, "2")
@@ -243,7 +246,7 @@ def test_the_clean_up_at_night_leaves_the_image_of_pods_and_takes_one_that_nothi
         f"{top}/repositories/records/_manifests/revisions/sha256/{value}/link",
         f"{top}/blobs/sha256/{value[:2]}",
     )
-    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+    with network_of(Path("/run/netns") / kubernetes_nodes.OPERATOR):
         for one in (stale, last):
             registry.push(there, one)
     cluster.text(cluster.first, "touch", "-d", "2 days ago", link)
@@ -255,25 +258,25 @@ def test_the_clean_up_at_night_leaves_the_image_of_pods_and_takes_one_that_nothi
             return [registry.holds(there, one.name, one.digest) for one in (stale, last, image)]
         return []
 
-    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+    with network_of(Path("/run/netns") / kubernetes_nodes.OPERATOR):
         assert until("the registry answers again", held, 20) == [False, True, True]
     assert cluster.run(cluster.first, "test", "-e", f"{blob}/{value}/data").returncode == 1
 
 
-def pulled_anew(room: machine_room.Room, reference: str) -> None:
+def pulled_anew(nodes: KubernetesNodes, reference: str) -> None:
     """The pods run on layers that were unpacked a moment ago."""
     scale = ("scale", "-n", "bureau", "deployment/approval")
-    room.kubectl(*scale, "--replicas=0")
-    room.kubectl("wait", "-n", "bureau", "pods", "--all", "--for=delete", "--timeout=50s")
-    known = room.text(room.first, "ctr", "-n", "k8s.io", "images", "ls", "-q").split()
-    room.text(room.first, "ctr", "-n", "k8s.io", "images", "rm", "--sync", *(n for n in known if "pause" not in n))
-    assert reference not in room.text(room.first, "ctr", "-n", "k8s.io", "images", "ls", "-q")
-    room.kubectl(*scale, "--replicas=2")
-    room.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=50s")
+    nodes.kubectl(*scale, "--replicas=0")
+    nodes.kubectl("wait", "-n", "bureau", "pods", "--all", "--for=delete", "--timeout=50s")
+    known = nodes.text(nodes.first, "ctr", "-n", "k8s.io", "images", "ls", "-q").split()
+    nodes.text(nodes.first, "ctr", "-n", "k8s.io", "images", "rm", "--sync", *(n for n in known if "pause" not in n))
+    assert reference not in nodes.text(nodes.first, "ctr", "-n", "k8s.io", "images", "ls", "-q")
+    nodes.kubectl(*scale, "--replicas=2")
+    nodes.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=50s")
 
 
 def test_after_a_loss_of_power_right_after_a_pull_the_pods_are_back_by_themselves(
-    cluster: machine_room.Room, image: Image, running: list[str]
+    cluster: KubernetesNodes, image: Image, running: list[str]
 ) -> None:
     """An image's files reach the disk before it counts as pulled; nothing from outside is needed."""
     pulled_anew(cluster, image_reference(image.name, image.digest))

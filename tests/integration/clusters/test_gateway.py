@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import kubernetes_nodes
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
-import room as machine_room
+from kubernetes_nodes import KubernetesNodes
 from pulumi.runtime.rpc import is_rpc_secret
 
 from lab.command import network_of
@@ -35,19 +36,19 @@ done
 
 
 @pytest.fixture(scope="module")
-def references(room: machine_room.Room) -> dict[str, str]:
+def references(nodes: KubernetesNodes) -> dict[str, str]:
     """The node's cluster is up, and its registry has the images of a workload and of HAProxy."""
-    room.apply(room.first)
-    operator = room.secrets.certificates["operator"]
+    nodes.apply(nodes.first)
+    operator = nodes.secrets.certificates["operator"]
     there = registry.Registry(
-        url=f"https://{room.plan.management(room.first.name)}:{REGISTRY_PORT}",
-        host=room.first.name,
-        authority=room.secrets.authority,
+        url=f"https://{nodes.plan.management(nodes.first.name)}:{REGISTRY_PORT}",
+        host=nodes.first.name,
+        authority=nodes.secrets.authority,
         cert=operator.cert,
         key=operator.key,
     )
     made = [build.build(name) for name in ("approval", "haproxy")]
-    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+    with network_of(Path("/run/netns") / kubernetes_nodes.OPERATOR):
         for image in made:
             registry.push(there, image)
     return {image.name: image_reference(image.name, image.digest) for image in made}
@@ -80,65 +81,65 @@ def objects(reference: str, bundle: str, behind: str, front: tuple[str, str]) ->
 class Gate:
     """On the node, with certificates of its own authority."""
 
-    def __init__(self, room: machine_room.Room, references: dict[str, str]) -> None:
-        self.room, self.references = room, references
-        own = room.plan.clusters[machine_room.SITE].cluster_ips
+    def __init__(self, nodes: KubernetesNodes, references: dict[str, str]) -> None:
+        self.nodes, self.references = nodes, references
+        own = nodes.plan.clusters[kubernetes_nodes.SITE].cluster_ips
         self.behind, self.address = str(own.ipv4[210]), str(own.ipv4[202])
         self.front = (self.address, str(own.ipv6[202]))
         key, cert = pki.new_authority("estate", 2)
         self.authority = pki.Authority(key=key, cert=cert)
-        room.text(room.first, "tee", "/tmp/ca.crt", stdin=cert.encode())
+        nodes.text(nodes.first, "tee", "/tmp/ca.crt", stdin=cert.encode())
 
     def renew(self) -> None:
         """Apply it with another certificate, and wait until its pods serve with that."""
         key, cert = pki.issue(self.authority, NAME, [HOST], 1, ["server"])
         made = objects(self.references["haproxy"], cert + key, self.behind, self.front)
-        self.room.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, made)))
-        self.room.kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{NAME}", "--timeout=90s")
+        self.nodes.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, made)))
+        self.nodes.kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{NAME}", "--timeout=90s")
 
     def ask(self, host: str) -> str:
         """Status and body, as a citizen on the node gets them."""
-        return self.room.run(
-            self.room.first, "curl", "-s", "-m", "5", "-w", "%{http_code}", "--cacert", "/tmp/ca.crt", "-H",
+        return self.nodes.run(
+            self.nodes.first, "curl", "-s", "-m", "5", "-w", "%{http_code}", "--cacert", "/tmp/ca.crt", "-H",
             f"Host: {host}", "--resolve", f"{HOST}:443:{self.address}", f"https://{HOST}/healthz",
         ).stdout.decode()  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def gate(room: machine_room.Room, references: dict[str, str]) -> Iterator[Gate]:
+def gate(nodes: KubernetesNodes, references: dict[str, str]) -> Iterator[Gate]:
     """Ready, in front of a workload of two pods."""
-    made = Gate(room, references)
-    room.kubectl("apply", "-f", "-", stdin=workload(references["approval"]))
+    made = Gate(nodes, references)
+    nodes.kubectl("apply", "-f", "-", stdin=workload(references["approval"]))
     made.renew()
-    room.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/approval", "--timeout=90s")
+    nodes.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/approval", "--timeout=90s")
     yield made
-    print(room.kubectl("logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=" + NAME, "--tail=20"))
+    print(nodes.kubectl("logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=" + NAME, "--tail=20"))
 
 
 def test_a_citizen_comes_in_by_its_name_and_by_no_other(gate: Gate) -> None:
     until("the workload answers through it", lambda: gate.ask(HOST).endswith("200"), 20)
     assert "host_unknown" in gate.ask("tea.planning.govcloud")
-    used = gate.room.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json", "-l", f"app.kubernetes.io/name={NAME}")
+    used = gate.nodes.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json", "-l", f"app.kubernetes.io/name={NAME}")
     assert labels_of(NAME)["app.kubernetes.io/name"] in used
-    assert gate.room.run(gate.room.first, "curl", "-s", f"http://{gate.address}:443/").returncode != 0
+    assert gate.nodes.run(gate.nodes.first, "curl", "-s", f"http://{gate.address}:443/").returncode != 0
 
 
 def test_another_certificate_and_a_pod_that_is_killed_cost_no_request(gate: Gate) -> None:
     """Pods of the gateway roll one by one, and one of the workload's goes without a word."""
-    room = gate.room
+    nodes = gate.nodes
     asking = CITIZENS.format(host=HOST, address=gate.address)
-    room.text(room.first, "rm", "-f", "/tmp/enough")
+    nodes.text(nodes.first, "rm", "-f", "/tmp/enough")
     with ThreadPoolExecutor(2) as pool:
-        citizens = [pool.submit(room.run, room.first, "sh", "-c", asking, timeout_s=120) for _ in range(2)]
+        citizens = [pool.submit(nodes.run, nodes.first, "sh", "-c", asking, timeout_s=120) for _ in range(2)]
         try:
             gate.renew()
-            gone = room.kubectl("get", "pods", "-n", NAMESPACE, "-l", "app=approval", "-o", "name").split()[0]
-            room.kubectl("delete", "-n", NAMESPACE, gone, "--force", "--grace-period=0")
-            room.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/approval", "--timeout=90s")
+            gone = nodes.kubectl("get", "pods", "-n", NAMESPACE, "-l", "app=approval", "-o", "name").split()[0]
+            nodes.kubectl("delete", "-n", NAMESPACE, gone, "--force", "--grace-period=0")
+            nodes.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/approval", "--timeout=90s")
             serving = ("get", "pods", "-n", NAMESPACE, "-l", f"app.kubernetes.io/name={NAME}", "-o", "name")
-            until("the pods of before are gone", lambda: len(room.kubectl(*serving).split()) == 2, 40)
+            until("the pods of before are gone", lambda: len(nodes.kubectl(*serving).split()) == 2, 40)
         finally:
-            room.text(room.first, "touch", "/tmp/enough")
+            nodes.text(nodes.first, "touch", "/tmp/enough")
         answers = [line for one in citizens for line in one.result().stdout.decode().split()]
     print(f"{len(answers)} requests")
     assert len(answers) > 50

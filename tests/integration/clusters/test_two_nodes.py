@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-import room as machine_room
 import workload as pods
+from kubernetes_nodes import KubernetesNodes
 
 from playbooks.render.kubernetes import image_reference
 
@@ -15,14 +15,14 @@ ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], tim
 
 
 @pytest.fixture(scope="module")
-def both(room: machine_room.Room) -> machine_room.Room:
+def both(nodes: KubernetesNodes) -> KubernetesNodes:
     """Both nodes' roles are applied, the control plane's host first: the other one joins it."""
-    for host in room.hosts:
-        room.apply(host)
-    return room
+    for host in nodes.hosts:
+        nodes.apply(host)
+    return nodes
 
 
-def test_both_nodes_take_pods_and_each_reaches_the_others_through_the_service(both: machine_room.Room) -> None:
+def test_both_nodes_take_pods_and_each_reaches_the_others_through_the_service(both: KubernetesNodes) -> None:
     """In both families, and pod by pod: what goes through the service may stay on the node by chance."""
     both.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=60s")
     nodes = json.loads(both.kubectl("get", "nodes", "-o", "json"))["items"]

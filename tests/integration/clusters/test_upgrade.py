@@ -8,16 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import kubernetes_nodes
 import pytest
-import room as machine_room
 import workload as pods
+from kubernetes_nodes import KubernetesNodes
 
 from failover import clusters
 from playbooks.render.kubernetes import image_reference
 from tests.waiting import until
 from workstation.ssh import Result
 
-STARTS = machine_room.OLD
+STARTS = kubernetes_nodes.OLD
 RATE_PER_S = 20
 LOAD = "govcloud-load"
 LEDGER = f"/run/{LOAD}.json"
@@ -58,107 +59,107 @@ with open(ledger, "w") as out:
 
 @dataclass(frozen=True)
 class Hands:
-    """The room's machines, as failover reaches them."""
+    """The nodes, as failover reaches them."""
 
-    room: machine_room.Room
+    nodes: KubernetesNodes
 
     def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Result:
-        return self.room.run(self.room.estate.host(host), *argv, stdin=stdin, timeout_s=timeout_s)
+        return self.nodes.run(self.nodes.estate.host(host), *argv, stdin=stdin, timeout_s=timeout_s)
 
 
 @pytest.fixture(scope="module")
-def room_at_old(room: machine_room.Room) -> machine_room.Room:
+def old_nodes(nodes: KubernetesNodes) -> KubernetesNodes:
     """The old version's cluster with two pods that answer."""
-    room.apply(room.first)
-    image, *_ = pods.push(room)
-    room.kubectl("apply", "-f", "-", stdin=pods.workload(image_reference(image.name, image.digest)))
-    room.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=90s")
-    return room
+    nodes.apply(nodes.first)
+    image, *_ = pods.push(nodes)
+    nodes.kubectl("apply", "-f", "-", stdin=pods.workload(image_reference(image.name, image.digest)))
+    nodes.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=90s")
+    return nodes
 
 
 @pytest.fixture
-def addresses(room_at_old: machine_room.Room) -> list[str]:
+def addresses(old_nodes: KubernetesNodes) -> list[str]:
     """The service and each pod, in both families."""
-    spec = json.loads(room_at_old.kubectl("get", "service", "-n", "bureau", "approval", "-o", "json"))["spec"]
-    of_pods = [(entry["ip"], pods.PORT) for pod in running(room_at_old) for entry in pod["status"]["podIPs"]]
+    spec = json.loads(old_nodes.kubectl("get", "service", "-n", "bureau", "approval", "-o", "json"))["spec"]
+    of_pods = [(entry["ip"], pods.PORT) for pod in running(old_nodes) for entry in pod["status"]["podIPs"]]
     named = [*((ip, 80) for ip in spec["clusterIPs"]), *of_pods]
     urls = [f"http://{f'[{ip}]' if ':' in ip else ip}:{port}/healthz" for ip, port in named]
     for url in urls:
         until(
             f"{url} answers",
-            lambda at=url: room_at_old.run(room_at_old.first, "curl", "-fsS", "-m", "2", at).returncode == 0,
+            lambda at=url: old_nodes.run(old_nodes.first, "curl", "-fsS", "-m", "2", at).returncode == 0,
             20,
         )
     return urls
 
 
 @pytest.fixture
-def load(room_at_old: machine_room.Room, addresses: list[str]) -> Iterator[None]:
+def load(old_nodes: KubernetesNodes, addresses: list[str]) -> Iterator[None]:
     """Requests at a fixed rate, from now on."""
-    room, first = room_at_old, room_at_old.first
-    room.text(
+    nodes, first = old_nodes, old_nodes.first
+    nodes.text(
         first, "systemd-run", f"--unit={LOAD}", "--quiet", "python3", "-c", ASK, str(RATE_PER_S), LEDGER, *addresses
     )
     yield
-    room.run(first, "systemctl", "stop", LOAD)
+    nodes.run(first, "systemctl", "stop", LOAD)
 
 
-def ended_load(room: machine_room.Room) -> dict[str, Any]:
+def ended_load(nodes: KubernetesNodes) -> dict[str, Any]:
     """What the requests came to."""
-    room.text(room.first, "systemctl", "stop", LOAD)
-    return dict(json.loads(room.text(room.first, "cat", LEDGER)))
+    nodes.text(nodes.first, "systemctl", "stop", LOAD)
+    return dict(json.loads(nodes.text(nodes.first, "cat", LEDGER)))
 
 
-def running(room: machine_room.Room) -> list[dict[str, Any]]:
+def running(nodes: KubernetesNodes) -> list[dict[str, Any]]:
     """The service's pods."""
-    return list(json.loads(room.kubectl("get", "pods", "-n", "bureau", "-o", "json"))["items"])
+    return list(json.loads(nodes.kubectl("get", "pods", "-n", "bureau", "-o", "json"))["items"])
 
 
-def containers(room: machine_room.Room) -> set[tuple[str, str, int]]:
+def containers(nodes: KubernetesNodes) -> set[tuple[str, str, int]]:
     """Which containers there are: one that was restarted has another ID."""
     return {
         (pod["metadata"]["uid"], status["containerID"], status["restartCount"])
-        for pod in running(room)
+        for pod in running(nodes)
         for status in pod["status"]["containerStatuses"]
     }
 
 
-def started(room: machine_room.Room, unit: str) -> int:
+def started(nodes: KubernetesNodes, unit: str) -> int:
     """When a unit was started last, in microseconds since the machine's start."""
-    return int(room.text(room.first, "systemctl", "show", "-P", "ExecMainStartTimestampMonotonic", f"{unit}.service"))
+    return int(nodes.text(nodes.first, "systemctl", "show", "-P", "ExecMainStartTimestampMonotonic", f"{unit}.service"))
 
 
-def versions_of(room: machine_room.Room) -> set[str]:
+def versions_of(nodes: KubernetesNodes) -> set[str]:
     """As failover's plan sees them: the API server's and each kubelet's."""
-    (view,) = clusters.look(room.estate, Hands(room))
+    (view,) = clusters.look(nodes.estate, Hands(nodes))
     assert [node.ready for node in view.nodes] == [True]
     assert view.others == ()  # the workload here is a bureau's own, and all of it is ready
     return {view.version, *(node.version for node in view.nodes)}
 
 
-def test_an_upgrade_under_load_fails_no_request_and_restarts_no_pod(room_at_old: machine_room.Room, load: None) -> None:
-    room = room_at_old
-    assert versions_of(room) == {machine_room.OLD}
-    before, kept = containers(room), {unit: started(room, unit) for unit in UNTOUCHED}
-    old = {unit: started(room, unit) for unit in UNITS}
-    room.upgrade(machine_room.VERSION)
+def test_an_upgrade_under_load_fails_no_request_and_restarts_no_pod(old_nodes: KubernetesNodes, load: None) -> None:
+    nodes = old_nodes
+    assert versions_of(nodes) == {kubernetes_nodes.OLD}
+    before, kept = containers(nodes), {unit: started(nodes, unit) for unit in UNTOUCHED}
+    old = {unit: started(nodes, unit) for unit in UNITS}
+    nodes.upgrade(kubernetes_nodes.VERSION)
     began = time.monotonic()
-    room.apply(room.first)
+    nodes.apply(nodes.first)
     took = time.monotonic() - began
-    assert versions_of(room) == {machine_room.VERSION}
-    result = ended_load(room)
+    assert versions_of(nodes) == {kubernetes_nodes.VERSION}
+    result = ended_load(nodes)
     print(f"upgraded in {took:.1f} s under {result['asked']} requests in {result['seconds']:.1f} s")
     assert result["failed"] == []
     assert result["asked"] >= took * RATE_PER_S * 0.9
-    assert containers(room) == before
-    assert {unit: started(room, unit) for unit in UNTOUCHED} == kept
-    new = {unit: started(room, unit) for unit in UNITS}
+    assert containers(nodes) == before
+    assert {unit: started(nodes, unit) for unit in UNTOUCHED} == kept
+    new = {unit: started(nodes, unit) for unit in UNITS}
     assert all(new[unit] > old[unit] for unit in UNITS)
     # Among each other they have no order: one that loses its lease while the API server restarts is started again.
     assert min(UNITS, key=lambda unit: new[unit]) == UNITS[0], "the API server first, its clients after it"
 
 
-def test_a_second_apply_changes_nothing(room_at_old: machine_room.Room) -> None:
-    before = {unit: started(room_at_old, unit) for unit in UNITS}
-    assert room_at_old.apply(room_at_old.first).changes == ()
-    assert {unit: started(room_at_old, unit) for unit in UNITS} == before
+def test_a_second_apply_changes_nothing(old_nodes: KubernetesNodes) -> None:
+    before = {unit: started(old_nodes, unit) for unit in UNITS}
+    assert old_nodes.apply(old_nodes.first).changes == ()
+    assert {unit: started(old_nodes, unit) for unit in UNITS} == before

@@ -1,11 +1,12 @@
-"""What runs on the room's cluster: the approval service's image in the site's registry, and pods of it."""
+"""What runs on the cluster of these nodes: the approval service's image in the site's registry, and pods of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import room as machine_room
+import kubernetes_nodes
 import yaml
+from kubernetes_nodes import KubernetesNodes
 
 from lab.command import network_of
 from playbooks.render.kubernetes import REGISTRY_PORT
@@ -16,22 +17,22 @@ from workstation.oci import Image
 PORT = 8080
 
 
-def registry_of(room: machine_room.Room) -> registry.Registry:
+def registry_of(nodes: KubernetesNodes) -> registry.Registry:
     """The site's, as the operator reaches it."""
-    operator = room.secrets.certificates["operator"]
+    operator = nodes.secrets.certificates["operator"]
     return registry.Registry(
-        url=f"https://{room.plan.management(room.first.name)}:{REGISTRY_PORT}",
-        host=room.first.name,
-        authority=room.secrets.authority,
+        url=f"https://{nodes.plan.management(nodes.first.name)}:{REGISTRY_PORT}",
+        host=nodes.first.name,
+        authority=nodes.secrets.authority,
         cert=operator.cert,
         key=operator.key,
     )
 
 
-def push(room: machine_room.Room) -> tuple[Image, int, int]:
+def push(nodes: KubernetesNodes) -> tuple[Image, int, int]:
     """The approval service's image, and how many layers travelled to the registry the first and the second time."""
-    made, there = build.build("approval"), registry_of(room)
-    with network_of(Path("/run/netns") / machine_room.OPERATOR):
+    made, there = build.build("approval"), registry_of(nodes)
+    with network_of(Path("/run/netns") / kubernetes_nodes.OPERATOR):
         assert not registry.holds(there, made.name, made.digest)
         counts = registry.push(there, made), registry.push(there, made)
         assert registry.holds(there, made.name, made.digest)

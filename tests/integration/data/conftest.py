@@ -9,27 +9,28 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import bench as data_bench
+import database_cluster
+from database_cluster import DatabaseCluster
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[data_bench.Bench]:
+def started() -> Iterator[DatabaseCluster]:
     """The running data tier, founded anew."""
-    if reason := data_bench.missing():
+    if reason := database_cluster.missing():
         pytest.skip(reason)
-    folder = data_bench.new_folder()
-    bench = data_bench.Bench(folder, data_bench.patroni_environment(folder))
+    folder = database_cluster.new_folder()
+    cluster = DatabaseCluster(folder, database_cluster.patroni_environment(folder))
     try:
-        bench.start()
-        bench.steady(120)
-        yield bench
+        cluster.start()
+        cluster.steady(120)
+        yield cluster
     finally:
-        bench.close()
+        cluster.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
-def bench(started: data_bench.Bench, request: pytest.FixtureRequest) -> Iterator[data_bench.Bench]:
+def cluster(started: DatabaseCluster, request: pytest.FixtureRequest) -> Iterator[DatabaseCluster]:
     """The data tier, whole; a failed test shows what its daemons said."""
     started.steady(120)
     began = request.session.testsfailed

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bench import Bench
+from database_cluster import DatabaseCluster
 
 from playbooks.render import database
 from playbooks.render import pki as render_pki
@@ -24,32 +24,32 @@ TAKEOVER_S = 60
 WHOLE_S = 100
 
 
-def other_city(bench: Bench, host: str) -> str:
+def other_city(cluster: DatabaseCluster, host: str) -> str:
     """The promotable member that is not `host`."""
-    return next(member for member in bench.members if member not in (host, REMOTE))
+    return next(member for member in cluster.members if member not in (host, REMOTE))
 
 
 @contextmanager
-def writing(bench: Bench, primary: str) -> Iterator[Path]:
+def writing(cluster: DatabaseCluster, primary: str) -> Iterator[Path]:
     """A client that writes all the time; its file of acknowledged rows."""
-    bench.sql(
+    cluster.sql(
         primary,
         "DROP TABLE IF EXISTS public.row; CREATE TABLE public.row (number bigint PRIMARY KEY);"
         f"GRANT USAGE ON SCHEMA public TO {database.APP}; GRANT SELECT, INSERT ON public.row TO {database.APP}",
         database.DATABASE,
     )
-    hosts = ",".join(str(bench.plan.lan(member).ipv4) for member in bench.members)
+    hosts = ",".join(str(cluster.plan.lan(member).ipv4) for member in cluster.members)
     dsn = (
         f"host={hosts} port=5432 dbname={database.DATABASE} user={database.APP} target_session_attrs=read-write "
-        f"password={bench.secrets.passwords.approval_app} sslmode=verify-full tcp_user_timeout=3000 "
-        f"sslrootcert={bench.folder(bench.client)}{render_pki.AUTHORITY_FILE}"
+        f"password={cluster.secrets.passwords.approval_app} sslmode=verify-full tcp_user_timeout=3000 "
+        f"sslrootcert={cluster.folder(cluster.client)}{render_pki.AUTHORITY_FILE}"
     )
-    path = bench.root / f"acknowledged-{time.monotonic_ns()}"
+    path = cluster.root / f"acknowledged-{time.monotonic_ns()}"
     path.touch()
     program = Path(__file__).with_name("writer.py")
     argv = [
         "nsenter",
-        f"--net=/proc/{bench.networks[bench.client].pid}/ns/net",
+        f"--net=/proc/{cluster.networks[cluster.client].pid}/ns/net",
         sys.executable,
         str(program),
         dsn,
@@ -69,34 +69,34 @@ def rows(path: Path) -> list[int]:
     return [int(line) for line in path.read_text().split("\n")[:-1]]
 
 
-def lost(bench: Bench, primary: str, path: Path) -> list[int]:
+def lost(cluster: DatabaseCluster, primary: str, path: Path) -> list[int]:
     """Acknowledged rows that the primary does not hold."""
-    held = {int(line) for line in bench.sql(primary, "SELECT number FROM public.row", database.DATABASE).split()}
+    held = {int(line) for line in cluster.sql(primary, "SELECT number FROM public.row", database.DATABASE).split()}
     return sorted(set(rows(path)) - held)
 
 
-def taken_over(bench: Bench, path: Path, by: str, within_s: float = TAKEOVER_S) -> float:
+def taken_over(cluster: DatabaseCluster, path: Path, by: str, within_s: float = TAKEOVER_S) -> float:
     """Wait until `by` is primary and rows are acknowledged again; the seconds it took."""
     start = time.monotonic()
-    until(f"{by} as primary", lambda: bench.primary() == by, within_s)
+    until(f"{by} as primary", lambda: cluster.primary() == by, within_s)
     before = len(rows(path))
     until("rows acknowledged by the new primary", lambda: len(rows(path)) > before + 5, 30)
     return time.monotonic() - start
 
 
-def test_commits_wait_for_any_one_member_outside_the_primarys_site(bench: Bench) -> None:
-    primary = bench.primary()
+def test_commits_wait_for_any_one_member_outside_the_primarys_site(cluster: DatabaseCluster) -> None:
+    primary = cluster.primary()
     assert primary is not None
-    others = ",".join(f'"{member}"' for member in sorted(bench.members) if member != primary)
-    assert bench.synchronous_names(primary) == f"ANY 1 ({others})"
+    others = ",".join(f'"{member}"' for member in sorted(cluster.members) if member != primary)
+    assert cluster.synchronous_names(primary) == f"ANY 1 ({others})"
 
 
-def test_without_any_standby_nothing_is_acknowledged(bench: Bench) -> None:
+def test_without_any_standby_nothing_is_acknowledged(cluster: DatabaseCluster) -> None:
     """The stalled client ends with the server's word that the commit is not replicated, or not at all."""
-    primary = bench.steady()
-    with writing(bench, primary) as path:
-        standbys = [member for member in bench.members if member != primary]
-        with bench.stopped(standbys[0], "walreceiver"), bench.stopped(standbys[1], "walreceiver"):
+    primary = cluster.steady()
+    with writing(cluster, primary) as path:
+        standbys = [member for member in cluster.members if member != primary]
+        with cluster.stopped(standbys[0], "walreceiver"), cluster.stopped(standbys[1], "walreceiver"):
             before = until("the stall", lambda: (len(rows(path)),), 2)[0]
             time_to_see = time.monotonic() + 3
             until("three seconds", lambda: time.monotonic() > time_to_see, 10)
@@ -105,25 +105,25 @@ def test_without_any_standby_nothing_is_acknowledged(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("mode", ["disable", "foreign"])
-def test_plaintext_and_foreign_authorities_are_refused(bench: Bench, mode: str) -> None:
-    primary = bench.steady()
-    own = bench.folder(bench.client) / render_pki.AUTHORITY_FILE.lstrip("/")
-    foreign = bench.root / "foreign.crt"
+def test_plaintext_and_foreign_authorities_are_refused(cluster: DatabaseCluster, mode: str) -> None:
+    primary = cluster.steady()
+    own = cluster.folder(cluster.client) / render_pki.AUTHORITY_FILE.lstrip("/")
+    foreign = cluster.root / "foreign.crt"
     foreign.write_text(render_pki_foreign())
     tls = "sslmode=disable" if mode == "disable" else f"sslmode=verify-ca sslrootcert={foreign}"
     dsn = (
-        f"host={bench.plan.lan(primary).ipv4} dbname={database.DATABASE} user={database.APP} {tls} "
-        f"password={bench.secrets.passwords.approval_app}"
+        f"host={cluster.plan.lan(primary).ipv4} dbname={database.DATABASE} user={database.APP} {tls} "
+        f"password={cluster.secrets.passwords.approval_app}"
     )
-    assert bench.net(bench.client, "psql", dsn, "-c", "SELECT 1", check=False).returncode != 0
+    assert cluster.net(cluster.client, "psql", dsn, "-c", "SELECT 1", check=False).returncode != 0
     good = dsn.replace(tls, f"sslmode=verify-full sslrootcert={own}")
-    assert bench.net(bench.client, "psql", good, "-Atc", "SELECT 1").stdout.strip() == "1"
+    assert cluster.net(cluster.client, "psql", good, "-Atc", "SELECT 1").stdout.strip() == "1"
     for port in (2379, 2380, 8008):
-        url = f"//{bench.plan.lan(primary).ipv4}:{port}/"
-        plain = bench.net(bench.client, "curl", "-s", "-m", "3", f"http:{url}", check=False)
+        url = f"//{cluster.plan.lan(primary).ipv4}:{port}/"
+        plain = cluster.net(cluster.client, "curl", "-s", "-m", "3", f"http:{url}", check=False)
         assert plain.returncode != 0 or plain.stdout.startswith("Client sent an HTTP request to an HTTPS server"), plain
         stranger = ("curl", "-s", "-m", "3", "--cacert", str(foreign), f"https:{url}")
-        assert bench.net(bench.client, *stranger, check=False).returncode == 60
+        assert cluster.net(cluster.client, *stranger, check=False).returncode == 60
     for port in (2379, 2380):
         without = (
             "curl",
@@ -132,9 +132,9 @@ def test_plaintext_and_foreign_authorities_are_refused(bench: Bench, mode: str) 
             "3",
             "--cacert",
             str(own),
-            f"https://{bench.plan.lan(primary).ipv4}:{port}/version",
+            f"https://{cluster.plan.lan(primary).ipv4}:{port}/version",
         )
-        assert bench.net(bench.client, *without, check=False).returncode != 0
+        assert cluster.net(cluster.client, *without, check=False).returncode != 0
 
 
 def render_pki_foreign() -> str:
@@ -144,16 +144,16 @@ def render_pki_foreign() -> str:
     return pki.new_authority("somebody else", 1)[1]
 
 
-def test_patronis_unsafe_calls_need_a_certificate(bench: Bench) -> None:
-    primary = bench.steady()
-    url = f"https://{bench.plan.lan(primary).ipv4}:8008/config"
+def test_patronis_unsafe_calls_need_a_certificate(cluster: DatabaseCluster) -> None:
+    primary = cluster.steady()
+    url = f"https://{cluster.plan.lan(primary).ipv4}:8008/config"
     argv = [
         "curl",
         "-s",
         "-m",
         "3",
         "--cacert",
-        f"{bench.folder(bench.client)}{render_pki.AUTHORITY_FILE}",
+        f"{cluster.folder(cluster.client)}{render_pki.AUTHORITY_FILE}",
         "-o",
         "/dev/null",
         "-w",
@@ -164,122 +164,122 @@ def test_patronis_unsafe_calls_need_a_certificate(bench: Bench) -> None:
         '{"ttl": 30}',
         url,
     ]
-    assert bench.net(bench.client, *argv).stdout == "403"
-    assert bench.get(primary, "/config")[1]["ttl"] == 20
+    assert cluster.net(cluster.client, *argv).stdout == "403"
+    assert cluster.get(primary, "/config")[1]["ttl"] == 20
 
 
-def test_the_other_city_takes_over_and_the_lost_site_comes_back_by_itself(bench: Bench) -> None:
-    old = bench.steady()
-    new, site = other_city(bench, old), bench.estate.host(old).at
-    with writing(bench, old) as path:
-        bench.lose_site(site)
-        took = taken_over(bench, path, new)
-        bench.start_site(site)
-        assert bench.steady(WHOLE_S) == new
-    assert lost(bench, new, path) == []
-    assert bench.sql(old, "SELECT count(*) FROM public.row", database.DATABASE) != "0"
+def test_the_other_city_takes_over_and_the_lost_site_comes_back_by_itself(cluster: DatabaseCluster) -> None:
+    old = cluster.steady()
+    new, site = other_city(cluster, old), cluster.estate.host(old).at
+    with writing(cluster, old) as path:
+        cluster.lose_site(site)
+        took = taken_over(cluster, path, new)
+        cluster.start_site(site)
+        assert cluster.steady(WHOLE_S) == new
+    assert lost(cluster, new, path) == []
+    assert cluster.sql(old, "SELECT count(*) FROM public.row", database.DATABASE) != "0"
     print(f"write outage about {took:.1f} s")
 
 
-def test_what_only_the_remote_member_has_is_not_lost(bench: Bench) -> None:
+def test_what_only_the_remote_member_has_is_not_lost(cluster: DatabaseCluster) -> None:
     """The other city is behind: the remote takes the key, lets it catch up, and gives the key back."""
-    old = bench.steady()
-    new, site = other_city(bench, old), bench.estate.host(old).at
-    with writing(bench, old) as path:
-        with bench.deaf(new, to=old):
+    old = cluster.steady()
+    new, site = other_city(cluster, old), cluster.estate.host(old).at
+    with writing(cluster, old) as path:
+        with cluster.deaf(new, to=old):
             behind = len(rows(path))
             until("rows that only the remote has", lambda: len(rows(path)) > behind + 20, 30)
-            bench.lose_site(site)
-        taken_over(bench, path, new, within_s=2 * TAKEOVER_S)
-        bench.start_site(site)
-        assert bench.steady(WHOLE_S) == new
-    assert lost(bench, new, path) == []
-    assert "promotion guard:" in bench.log(REMOTE)
+            cluster.lose_site(site)
+        taken_over(cluster, path, new, within_s=2 * TAKEOVER_S)
+        cluster.start_site(site)
+        assert cluster.steady(WHOLE_S) == new
+    assert lost(cluster, new, path) == []
+    assert "promotion guard:" in cluster.log(REMOTE)
 
 
-def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(bench: Bench) -> None:
-    old = bench.steady()
-    new, site = other_city(bench, old), bench.estate.host(old).at
-    with writing(bench, old) as path:
-        with bench.silenced(old):
+def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(cluster: DatabaseCluster) -> None:
+    old = cluster.steady()
+    new, site = other_city(cluster, old), cluster.estate.host(old).at
+    with writing(cluster, old) as path:
+        with cluster.silenced(old):
             for number in range(1, 4):
                 insert = f"INSERT INTO public.row VALUES ({-number})"
-                bench.sql(old, insert, database.DATABASE, "-c synchronous_commit=local")
-            bench.lose_site(site)
-            taken_over(bench, path, new)
-        bench.start_site(site)
-        assert bench.steady(WHOLE_S) == new
-    assert lost(bench, new, path) == []
-    assert bench.sql(old, "SELECT count(*) FROM public.row WHERE number < 0", database.DATABASE) == "0"
-    reports = sorted((bench.folder(old) / "srv/data/diverged").glob("*/report.json"))
-    assert reports, bench.log(old)[-3000:]
+                cluster.sql(old, insert, database.DATABASE, "-c synchronous_commit=local")
+            cluster.lose_site(site)
+            taken_over(cluster, path, new)
+        cluster.start_site(site)
+        assert cluster.steady(WHOLE_S) == new
+    assert lost(cluster, new, path) == []
+    assert cluster.sql(old, "SELECT count(*) FROM public.row WHERE number < 0", database.DATABASE) == "0"
+    reports = sorted((cluster.folder(old) / "srv/data/diverged").glob("*/report.json"))
+    assert reports, cluster.log(old)[-3000:]
     report = json.loads(reports[-1].read_text())
     assert report["commits"] >= 3
     assert all((reports[-1].parent / name).exists() for name in report["files"])
-    assert not list((bench.folder(old) / "srv/data/postgresql/aside").iterdir())
+    assert not list((cluster.folder(old) / "srv/data/postgresql/aside").iterdir())
 
 
-def test_with_both_cities_gone_the_remote_stays_what_it_is(bench: Bench) -> None:
-    old = bench.steady()
-    cities = bench.estate.database.promotable
-    with writing(bench, old) as path:
+def test_with_both_cities_gone_the_remote_stays_what_it_is(cluster: DatabaseCluster) -> None:
+    old = cluster.steady()
+    cities = cluster.estate.database.promotable
+    with writing(cluster, old) as path:
         for site in cities:
-            bench.lose_site(site)
+            cluster.lose_site(site)
         seen = time.monotonic() + 35
         until(
             "thirty-five seconds as a standby",
-            lambda: (bench.role(REMOTE).get("role") == "replica" and time.monotonic() > seen) or None,
+            lambda: (cluster.role(REMOTE).get("role") == "replica" and time.monotonic() > seen) or None,
             60,
         )
-        assert bench.sql(REMOTE, "SELECT pg_is_in_recovery()") == "t"
+        assert cluster.sql(REMOTE, "SELECT pg_is_in_recovery()") == "t"
         for site in cities:
-            bench.start_site(site)
-        new = bench.steady(WHOLE_S)
+            cluster.start_site(site)
+        new = cluster.steady(WHOLE_S)
         assert new != REMOTE
-    assert lost(bench, new, path) == []
+    assert lost(cluster, new, path) == []
 
 
-def leader_id(bench: Bench) -> int:
+def leader_id(cluster: DatabaseCluster) -> int:
     """ID of etcd's leader as the witness sees it, 0 where there is none."""
-    answer = bench.etcdctl(REMOTE, "endpoint", "status", "--write-out", "json")
+    answer = cluster.etcdctl(REMOTE, "endpoint", "status", "--write-out", "json")
     return int(json.loads(answer)[0]["Status"]["leader"]) if answer else 0
 
 
-def member_ids(bench: Bench) -> dict[str, int]:
+def member_ids(cluster: DatabaseCluster) -> dict[str, int]:
     """IDs of the started members by name."""
-    answer = bench.etcdctl(REMOTE, "member", "list", "--write-out", "json")
+    answer = cluster.etcdctl(REMOTE, "member", "list", "--write-out", "json")
     members = json.loads(answer)["members"] if answer else []
     return {entry["name"]: entry["ID"] for entry in members if entry.get("name")}  # one not yet started has none
 
 
-def led_by(bench: Bench, host: str) -> bool:
+def led_by(cluster: DatabaseCluster, host: str) -> bool:
     """Whether the leader hands leadership to the vote on `host`, which may be its own, when it is told to."""
-    ids, leader = member_ids(bench), leader_id(bench)
+    ids, leader = member_ids(cluster), leader_id(cluster)
     names = [name for name, number in ids.items() if number == leader]
-    return bool(names and bench.etcdctl(names[0], "move-leader", f"{ids[host]:x}"))
+    return bool(names and cluster.etcdctl(names[0], "move-leader", f"{ids[host]:x}"))
 
 
-def test_leadership_of_etcd_comes_to_the_witness_at_the_second_look(bench: Bench) -> None:
-    ids, city = member_ids(bench), bench.members[0]
-    until(f"{city} as the leader", lambda: led_by(bench, city), 10)
-    own = bench.folder(REMOTE)
+def test_leadership_of_etcd_comes_to_the_witness_at_the_second_look(cluster: DatabaseCluster) -> None:
+    ids, city = member_ids(cluster), cluster.members[0]
+    until(f"{city} as the leader", lambda: led_by(cluster, city), 10)
+    own = cluster.folder(REMOTE)
     script = f'set -a; . {own}/etc/govcloud/etcd/ctl.env; PATH="$0:$PATH"; exec {own}{PREFER}'
-    looks = [bench.net(REMOTE, "sh", "-c", script, str(paths.cache() / "artifacts")).stdout for _ in range(3)]
+    looks = [cluster.net(REMOTE, "sh", "-c", script, str(paths.cache() / "artifacts")).stdout for _ in range(3)]
     assert looks[0] == looks[2] == ""
     assert looks[1].startswith("leadership moved here")
-    until("leadership at the witness", lambda: leader_id(bench) == ids[REMOTE], 10)
+    until("leadership at the witness", lambda: leader_id(cluster) == ids[REMOTE], 10)
 
 
-def test_a_vote_whose_disk_was_lost_joins_as_a_new_member(bench: Bench) -> None:
+def test_a_vote_whose_disk_was_lost_joins_as_a_new_member(cluster: DatabaseCluster) -> None:
     host = "nanshan-ops1"
-    before = member_ids(bench)
-    bench.lose(host)
-    shutil.rmtree(bench.folder(host) / "srv/data/etcd")
-    bench.start_etcd(host)
+    before = member_ids(cluster)
+    cluster.lose(host)
+    shutil.rmtree(cluster.folder(host) / "srv/data/etcd")
+    cluster.start_etcd(host)
     after = until(
         "the member under a new ID",
-        lambda: (now := member_ids(bench)).get(host, before[host]) != before[host] and now,
+        lambda: (now := member_ids(cluster)).get(host, before[host]) != before[host] and now,
         60,
     )
     assert {**after, host: 0} == {**before, host: 0}
-    assert "joining as a new member" in bench.log(host, "etcd")
+    assert "joining as a new member" in cluster.log(host, "etcd")

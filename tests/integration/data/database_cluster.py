@@ -56,7 +56,7 @@ def secrets_of(estate: Estate, addresses: AddressPlan) -> Secrets:
     return Secrets(authority=cert, certificates=certificates, passwords=Passwords(**words))
 
 
-class Bench:
+class DatabaseCluster:
     """The hosts of the data tier. `members` are the database's, in declared order."""
 
     def __init__(self, root: Path, venv: Path) -> None:

@@ -62,14 +62,14 @@ def estate_with(nodes: int, version: str) -> Estate:
     estate = load()
     declared_here = estate.hosts_at(SITE, Kind.KUBE)
     first = declared_here[0]
-    rooms = tuple(
-        first.model_copy(update={"name": f"room-kube{n}", "number": first.number + n - 1}) for n in range(1, nodes + 1)
+    own = tuple(
+        first.model_copy(update={"name": f"node-kube{n}", "number": first.number + n - 1}) for n in range(1, nodes + 1)
     )
     others = tuple(host for host in estate.hosts if host not in declared_here)
     assert estate.kubernetes
     clusters = (Cluster(site=SITE, version=version),)
     declared = estate.kubernetes.model_copy(update={"clusters": clusters})
-    return estate.model_copy(update={"hosts": (*others, *rooms), "kubernetes": declared})
+    return estate.model_copy(update={"hosts": (*others, *own), "kubernetes": declared})
 
 
 def _issued(authority: pki.Authority, leaves: Iterable[Leaf]) -> dict[str, Certificate]:
@@ -85,7 +85,7 @@ def _authority(name: str) -> pki.Authority:
     return pki.Authority(key=key, cert=cert)
 
 
-class Room:
+class KubernetesNodes:
     """The machines of the site's nodes. `close` leaves nothing behind."""
 
     def __init__(self, folder: Path, nodes: int, version: str = VERSION) -> None:
@@ -186,7 +186,7 @@ class Room:
         options = f"lowerdir={self.image},upperdir={where / 'upper'},workdir={where / 'work'}"
         subprocess.run(["mount", "-t", "overlay", "-o", options, f"{PREFIX}root", str(root)], check=True)
         disks.mount(self._disk(host), data)
-        groups = [hierarchy / f"{PREFIX}room" / host.name for hierarchy in self.layout.hierarchies]
+        groups = [hierarchy / f"{PREFIX}nodes" / host.name for hierarchy in self.layout.hierarchies]
         for group in groups:
             group.mkdir(parents=True, exist_ok=True)
         self.leaders[host.name] = self._start(host, root, data, groups)
@@ -271,11 +271,11 @@ class Room:
 
     def _remove_groups(self) -> bool:
         """False while the kernel still buries processes in one of them."""
-        for top in (hierarchy / f"{PREFIX}room" for hierarchy in self.layout.hierarchies):
+        for top in (hierarchy / f"{PREFIX}nodes" for hierarchy in self.layout.hierarchies):
             for path, _, _ in os.walk(top, topdown=False):
                 with suppress(OSError):
                     Path(path).rmdir()
-        return not any((hierarchy / f"{PREFIX}room").exists() for hierarchy in self.layout.hierarchies)
+        return not any((hierarchy / f"{PREFIX}nodes").exists() for hierarchy in self.layout.hierarchies)
 
     # What is done there --------------------------------------------------------------------------------------------
 
