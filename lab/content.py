@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.identity import KeyPair
 from lab.topology import Machine
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 
 FileOnDisk = tuple[bytes, int, int, int]
 """Content, mode, user id, group id."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from playbooks.hostplan import HostInput, RoleInput
+from playbooks.host_spec import HostSpec, RoleSpec
 from workstation import ssh
 from workstation.errors import GovcloudError
 
@@ -59,32 +59,32 @@ class Difference:
 
 
 def compare(
-    host_input: HostInput, access: ssh.Access, *, timeout_s: float, installs: Mapping[str, str] | None = None
+    host_spec: HostSpec, access: ssh.Access, *, timeout_s: float, installs: Mapping[str, str] | None = None
 ) -> tuple[Difference, ...]:
     """Differences of the host, in its roles' order; empty where it is as declared.
 
     `installs` are hashes by role (`playbooks.installs.install_hash`) where install parts shall be compared too.
     Raises `workstation.ssh.HostUnreachable` and `CompareFailed`.
     """
-    message = SCRIPT.read_bytes() + b"\0" + json.dumps(request(host_input, installs or {})).encode()
+    message = SCRIPT.read_bytes() + b"\0" + json.dumps(request(host_spec, installs or {})).encode()
     argv = ["/usr/bin/python3", "-I", "-c", _LOADER]
     if access.user != "root":
         argv = ["sudo", "-n", *argv]
-    done = ssh.run(access, host_input.address, argv, stdin=message, timeout_s=timeout_s)
+    done = ssh.run(access, host_spec.address, argv, stdin=message, timeout_s=timeout_s)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
-        raise CompareFailed(f"{host_input.host}: {reason[-1] if reason else f'ended with {done.returncode}'}")
-    return differences(host_input, json.loads(done.stdout))
+        raise CompareFailed(f"{host_spec.host}: {reason[-1] if reason else f'ended with {done.returncode}'}")
+    return differences(host_spec, json.loads(done.stdout))
 
 
-def request(host_input: HostInput, installs: Mapping[str, str]) -> dict[str, Any]:
+def request(host_spec: HostSpec, installs: Mapping[str, str]) -> dict[str, Any]:
     """What the script is asked. Texts do not travel, their hashes do."""
-    return {"mode": "compare", "root": "/", "roles": [_role(role, installs) for role in host_input.roles]}
+    return {"mode": "compare", "root": "/", "roles": [_role(role, installs) for role in host_spec.roles]}
 
 
-def differences(host_input: HostInput, answer: Mapping[str, Any]) -> tuple[Difference, ...]:
+def differences(host_spec: HostSpec, answer: Mapping[str, Any]) -> tuple[Difference, ...]:
     """The script's answer as values, with the wanted texts put in place of their hashes."""
-    texts = {file.path: file.text for role in host_input.roles for file in role.files if not file.secret}
+    texts = {file.path: file.text for role in host_spec.roles for file in role.files if not file.secret}
     return tuple(_difference(found, texts) for found in answer["differences"])
 
 
@@ -95,7 +95,7 @@ def _difference(found: Mapping[str, Any], texts: Mapping[str, str]) -> Differenc
     return value
 
 
-def _role(role: RoleInput, installs: Mapping[str, str]) -> dict[str, Any]:
+def _role(role: RoleSpec, installs: Mapping[str, str]) -> dict[str, Any]:
     files = [
         asdict(file) | {"text": "", "sha256": hashlib.sha256(file.text.encode()).hexdigest()} for file in role.files
     ]

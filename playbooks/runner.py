@@ -1,6 +1,6 @@
 """The only caller of ansible-runner: one host, its roles in order, one Ansible process.
 
-What a host shall be arrives as a `HostInput`. It becomes the host's variables, every string marked as literal text, so
+What a host shall be arrives as a `HostSpec`. It becomes the host's variables, every string marked as literal text, so
 that braces in a configuration are never taken for a template. Texts of secret files travel apart from the files and are
 never logged. Everything Ansible writes lies in a temporary directory that is gone afterwards.
 """
@@ -19,7 +19,7 @@ import yaml
 from ansible_runner.interface import init_command_config
 
 from playbooks import installs
-from playbooks.hostplan import HostInput, RoleInput
+from playbooks.host_spec import HostSpec, RoleSpec
 from playbooks.workplace import workplace
 from workstation.errors import GovcloudError
 from workstation.ssh import Access
@@ -92,26 +92,26 @@ class _Record:
 
 
 def apply(
-    host_input: HostInput,
+    host_spec: HostSpec,
     access: Access,
     *,
     artifacts: Path,
     on_event: Callable[[Event], None] | None = None,
     timeout_s: float,
 ) -> Applied:
-    """Bring the host to what `host_input` says.
+    """Bring the host to what `host_spec` says.
 
     `artifacts` holds the binaries and wheels that install parts copy. Raises `PlaybookFailed` with the first failure,
     also when `timeout_s` is over, and `installs.ArtifactMissing` before anything is done.
     """
     connection = {
-        "ansible_host": host_input.address,
+        "ansible_host": host_spec.address,
         "ansible_user": access.user,
         "ansible_become": access.user != "root",
     }
-    variables = connection | role_variables(host_input, artifacts)
+    variables = connection | role_variables(host_spec, artifacts)
     return _play(
-        host_input.host, "site.yml", variables, ssh_arguments=access.options(), on_event=on_event, timeout_s=timeout_s
+        host_spec.host, "site.yml", variables, ssh_arguments=access.options(), on_event=on_event, timeout_s=timeout_s
     )
 
 
@@ -131,21 +131,21 @@ def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: floa
     return _play(root.name, "bake.yml", variables, ssh_arguments=[], on_event=None, timeout_s=timeout_s)
 
 
-def role_variables(host_input: HostInput, artifacts: Path) -> dict[str, Any]:
+def role_variables(host_spec: HostSpec, artifacts: Path) -> dict[str, Any]:
     """The variables that the playbook and each role get."""
-    versions = {role.role: installs.version_of(role.settings) for role in host_input.roles}
+    versions = {role.role: installs.version_of(role.settings) for role in host_spec.roles}
     variables: dict[str, Any] = {
-        "govcloud_roles": [role.role for role in host_input.roles],
+        "govcloud_roles": [role.role for role in host_spec.roles],
         "govcloud_artifacts": str(artifacts),
         "govcloud_install": {name: installs.install_hash(name, artifacts, of) for name, of in versions.items()},
         "govcloud_programs": {name: list(installs.artifacts(name, of)) for name, of in versions.items()},
     }
-    for role in host_input.roles:
+    for role in host_spec.roles:
         variables |= _one_role(role)
     return variables
 
 
-def _one_role(role: RoleInput) -> dict[str, Any]:
+def _one_role(role: RoleSpec) -> dict[str, Any]:
     files = [asdict(file) | ({"text": ""} if file.secret else {}) for file in role.files]
     return {
         f"{role.role}_settings": dict(role.settings),

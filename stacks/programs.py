@@ -13,7 +13,7 @@ import pulumi
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import HostInput
+from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets as SecretValues
 from stacks import images
 from stacks.checkpoints import PROJECT as PROJECT
@@ -62,20 +62,20 @@ def stages(estate: Estate) -> tuple[tuple[str, ...], ...]:
     return ((NETWORK,), (DATA,), (*(site.name for site in estate.sites), PROVINCE), *platform)
 
 
-def layer_of(estate: Estate, stack: str) -> str:
-    """The layer that rendering knows: a site's stack is the layer `site`."""
+def stack_kind(estate: Estate, stack: str) -> str:
+    """The stack's kind, as `playbooks.role_assignment` names it: a site's stack is of the kind `site`."""
     return SITE if stack in {site.name for site in estate.sites} else stack
 
 
 def stack_hosts(estate: Estate, stack: str) -> tuple[Host, ...]:
     """The hosts that a stack configures, in the order of a change to a live estate; the platform's are those through
     which it reaches the clusters."""
-    from playbooks.plan import layer_hosts
+    from playbooks.role_assignment import hosts_of
 
     if stack == PLATFORM:
         return in_order(estate, (estate.nodes_at(cluster.site)[0] for cluster in estate.clusters))
-    layer = layer_of(estate, stack)
-    return in_order(estate, (host for host in layer_hosts(estate, layer) if layer != SITE or host.at == stack))
+    kind = stack_kind(estate, stack)
+    return in_order(estate, (host for host in hosts_of(estate, kind) if kind != SITE or host.at == stack))
 
 
 def left_out(context: Context, stack: str) -> list[str]:
@@ -147,11 +147,11 @@ def address_of(context: Context, host: Host) -> str:
     return str(host.platform.address or context.plan.management(host.name))
 
 
-def _render(context: Context, stack: str, host: Host, secrets: SecretValues | None) -> HostInput:
-    from playbooks.plan import host_input
+def _render(context: Context, stack: str, host: Host, secrets: SecretValues | None) -> HostSpec:
+    from playbooks.role_assignment import host_spec
 
-    layer = layer_of(context.estate, stack)
-    return host_input(context.estate, host.name, layer, secrets, operator_keys=context.operator_keys)
+    kind = stack_kind(context.estate, stack)
+    return host_spec(context.estate, host.name, kind, secrets, operator_keys=context.operator_keys)
 
 
 def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]:

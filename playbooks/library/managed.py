@@ -6,7 +6,7 @@
 - as a plain script: `answer(request)` on one JSON object, which is how a whole host is compared in one call.
 
 Only the standard library of Python 3.9, because it runs on hosts. The request is `{"mode", "root", "roles": [...]}`,
-each role holding `role, files, units, sysctls, accounts` as in `playbooks.hostplan`; to compare, a file's text may be
+each role holding `role, files, units, sysctls, accounts` as in `playbooks.host_spec`; to compare, a file's text may be
 given as `sha256` only. A file that notifies units leaves a note under /var/lib/govcloud before it is written: an apply
 that dies between writing a file and restarting its unit is finished by the next one.
 """

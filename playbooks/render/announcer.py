@@ -7,7 +7,7 @@ from pathlib import Path
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.ingress import gateway_path, gateways
 from playbooks.render.text import banner, lines
 
@@ -25,11 +25,11 @@ PORT = 443
 _SCRIPT = Path(__file__).resolve().parent.parent / "roles" / "announcer" / "files" / "announcer.py"
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
     """The role on an edge."""
     restart = ("restart:govcloud-announcer.service",)
     settings = json.dumps(_settings(estate, plan, host), indent=2) + "\n"
-    return RoleInput(
+    return RoleSpec(
         role="announcer",
         files=(
             File(path=PROGRAM, text=_SCRIPT.read_text(encoding="utf-8"), mode="0755", notify=restart),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.pki import AUTHORITY_FILE, PRIMARY_NAME, STANDBY_NAME
 from playbooks.secrets import Secrets
 
@@ -38,7 +38,7 @@ NODE, POD, PASSWORD = "NODE_IP", "APPROVAL_INSTANCE", "PGPASSWORD"
 FIELDS = {NODE: "status.hostIP", POD: "metadata.name"}
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """On the preparing host the schema and the registers; elsewhere nothing but the tools for an officer."""
     prepares = host.name == preparing_host(estate)
     files = []
@@ -51,7 +51,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
         "seed": estate.registers.seed,
     }
     gone = Unit(name=FORMER_UNIT, enabled=False, active=False)
-    return RoleInput(role="approval", settings=settings, files=tuple(files), units=(gone,))
+    return RoleSpec(role="approval", settings=settings, files=tuple(files), units=(gone,))
 
 
 def preparing_host(estate: Estate) -> str:

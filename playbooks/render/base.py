@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks.hostplan import Account, File, RoleInput, Unit
+from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import networkd, sysctls
 from playbooks.render.text import banner, lines
 
@@ -12,7 +12,7 @@ OPERATORS = "ops"
 """Account, and its group, of the people who operate the estate."""
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, *, operator_keys: tuple[str, ...] = ()) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, *, operator_keys: tuple[str, ...] = ()) -> RoleSpec:
     """The role on that host.
 
     `operator_keys` are the operators' public SSH keys, complete for root and `ops`: any other key is removed. Without
@@ -23,7 +23,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, *, operator_keys: 
     ]
     if operator_keys:
         people.append(Account(name="root", shell="/bin/bash", home="/root", keys=operator_keys))
-    return RoleInput(
+    return RoleSpec(
         role="base",
         files=(
             *networkd.files(estate, plan, host),

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Pool
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from playbooks.render.text import banner, lines
 
 BFD_INTERVAL_MS = 300

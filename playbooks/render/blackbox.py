@@ -13,7 +13,7 @@ import yaml
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Service
-from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import kubernetes, kubernetes_pki
 from playbooks.render.pki import AUTHORITY_FILE
 from playbooks.render.text import banner
@@ -32,10 +32,10 @@ NODE_READY = '"type":"Ready","status":"True"'
 """As the API server writes it to clients that are no person's."""
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The prober on `host`."""
     restart = (f"restart:{UNIT}",)
-    return RoleInput(
+    return RoleSpec(
         role="blackbox",
         files=(
             File(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks import onhost
-from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import kubernetes
 from playbooks.render.pki import AUTHORITY_FILE, CERT_FILE, KEY_FILE
 from playbooks.render.text import banner, lines
@@ -26,11 +26,11 @@ PAUSE_IMAGE = "localhost/govcloud/pause:1"
 """Made on the host from Debian's catatonit; never pulled."""
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
     """The runtime of a node. Raises ValueError where the host is none."""
     kubernetes.cluster_of(estate, host)
     restart = (f"restart:{kubernetes.CONTAINERD}",)
-    return RoleInput(
+    return RoleSpec(
         role="containerd",
         files=(
             File(path=CONFIG_FILE, text=config(host), validate=f"{PROGRAM} --config %s config dump", notify=restart),

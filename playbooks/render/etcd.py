@@ -13,7 +13,7 @@ from __future__ import annotations
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks import onhost
-from playbooks.hostplan import Account, File, RoleInput, Unit
+from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki
 from playbooks.render.confinement import CONFINED
 from playbooks.render.text import banner
@@ -58,7 +58,7 @@ def is_witness(estate: Estate, host: Host) -> bool:
     return host.etcd_votes > 0 and host.at not in estate.database.promotable
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The member on `host`. Raises ValueError for a host without a vote. Certificates are the role pki's."""
     if not host.etcd_votes:
         raise ValueError(f"{host.name} has no etcd vote")
@@ -78,7 +78,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
             File(path=f"/etc/systemd/system/{PREFER_TIMER}", text=_PREFER_TIMER, notify=(f"restart:{PREFER_TIMER}",)),
         ]
         units.append(Unit(name=PREFER_TIMER))
-    return RoleInput(
+    return RoleSpec(
         role="etcd",
         settings={"ready_wait_s": READY_WAIT_S},
         files=tuple(files),

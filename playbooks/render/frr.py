@@ -22,7 +22,7 @@ from pathlib import Path
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind, Peer, Pool
-from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import bgp
 from playbooks.render.announcer import LAST_RESORT_METRIC
 from playbooks.render.bgp import Entry, Neighbour
@@ -42,13 +42,11 @@ _BOGONS = (
 _SCRIPT = Path(__file__).resolve().parent.parent / "roles" / "frr" / "files" / "commit-confirm.py"
 
 
-def role_input(
-    estate: Estate, plan: AddressPlan, host: Host, *, passwords: Mapping[str, str] | None = None
-) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, *, passwords: Mapping[str, str] | None = None) -> RoleSpec:
     """The role on an edge. `passwords` are TCP-MD5 secrets by link; with any, frr.conf as a whole is secret."""
     known = passwords or {}
     config = edge_config(estate, plan, host, known)
-    return RoleInput(
+    return RoleSpec(
         role="frr",
         files=(*_guard(host), *bgp.files(host, config, secret=bool(known))),
         units=(Unit(name="frr.service"), Unit(name="govcloud-router-revert.timer")),

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Bureau, Estate, Host
-from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import approval, gateway, haproxy, kubernetes_node, nftables
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.render.text import banner, lines
@@ -79,7 +79,7 @@ RETRIES = f"""\
 {haproxy.RETRY}"""
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """HAProxy on `host`. Its certificate is the role pki's; a new one changes the configuration, so it is loaded."""
     certificate = hashlib.sha256(secrets.certificates[host.name].cert.encode()).hexdigest()
     config = File(
@@ -89,7 +89,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
         notify=(f"reload:{UNIT}",),
     )
     files = (*_filter(estate, plan, host), config)
-    return RoleInput(role="ingress", files=files, units=(Unit(name=UNIT),), sysctls=SYSCTLS)
+    return RoleSpec(role="ingress", files=files, units=(Unit(name=UNIT),), sysctls=SYSCTLS)
 
 
 def _filter(estate: Estate, plan: AddressPlan, host: Host) -> tuple[File, ...]:

@@ -12,7 +12,7 @@ import yaml
 
 from estate.addressing import AddressPlan
 from estate.model import Cluster, Estate, Host
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets
 
 DIRECTORY = "/etc/kubernetes"

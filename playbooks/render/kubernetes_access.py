@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from playbooks.render import kubernetes, kubernetes_pki
 from playbooks.render.kubernetes import DIRECTORY, document
 from playbooks.render.kubernetes_api import API_UNIT

@@ -7,7 +7,7 @@ import hashlib
 
 from estate.addressing import AddressPlan, DualNetwork
 from estate.model import Estate, Host
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from playbooks.render import kubernetes, kubernetes_pki
 from playbooks.render.kubernetes import DIRECTORY, PKI, document, secret_file
 from playbooks.render.kubernetes_daemon import identity, unit

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks.hostplan import Account, RoleInput, Unit
+from playbooks.host_spec import Account, RoleSpec, Unit
 from playbooks.render import kubernetes, kubernetes_access, kubernetes_api, kubernetes_etcd
 from playbooks.render.kubernetes_access import ACCESS_UNIT, ADMIN_CONFIG
 from playbooks.render.kubernetes_api import API_ACCOUNT, API_UNIT
@@ -27,12 +27,12 @@ from playbooks.secrets import Secrets
 READY_WAIT_S = 90
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The control plane on `host`. Raises ValueError where the estate does not place one there."""
     if not kubernetes.is_control_plane(estate, host):
         raise ValueError(f"{host.name} has no control plane")
     cluster = secrets.clusters[host.at]
-    return RoleInput(
+    return RoleSpec(
         role="kubernetes_control_plane",
         settings={
             "version": kubernetes.cluster_of(estate, host).version,

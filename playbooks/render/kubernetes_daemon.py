@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from playbooks.render import kubernetes
 from playbooks.render.confinement import CONFINED
 from playbooks.render.kubernetes import PKI, secret_file

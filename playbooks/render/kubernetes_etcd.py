@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estate.model import Host
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from playbooks.render import kubernetes, kubernetes_pki
 from playbooks.render.kubernetes import PKI
 from playbooks.render.kubernetes_daemon import identity, unit

@@ -12,7 +12,7 @@ import json
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks import onhost
-from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import kubernetes, kubernetes_pki, networkd, nftables
 from playbooks.render.containerd import CNI_SETTINGS, SOCKET
 from playbooks.render.kubernetes import DIRECTORY, document, secret_file
@@ -33,10 +33,10 @@ KERNEL = {"kernel.panic": "10", "kernel.panic_on_oops": "1", "vm.overcommit_memo
 """What a kubelet demands of the kernel. A nested host cannot set them: who runs its kernel does."""
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The node. Raises ValueError where the host is none."""
     wanted, cluster = kubernetes.cluster_of(estate, host), secrets.clusters[host.at]
-    return RoleInput(
+    return RoleSpec(
         role="kubernetes_node",
         settings={
             "version": wanted.version,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan, Dual, Interface
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from playbooks.render.text import banner, lines
 
 FOLDER = "/etc/systemd/network"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, is_router
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import bgp, kubernetes, node_exporter
 from playbooks.render.text import banner
 
@@ -34,10 +34,10 @@ class Opening:
     sources: tuple[str, ...] = ()
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
     """The role on one of our hosts."""
     text = (router if is_router(host) else server)(estate, plan, host)
-    return RoleInput(
+    return RoleSpec(
         role="nftables",
         files=(
             File(path="/etc/nftables.conf", text=text, mode="0755", validate="/usr/sbin/nft -c -f %s", notify=RELOAD),

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from estate.addressing import AddressPlan
 from estate.model import Disk, Host
-from playbooks.hostplan import File, RoleInput, Unit
+from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.confinement import CONFINED
 from playbooks.render.text import banner
 
@@ -20,12 +20,12 @@ DEFAULTS_FILE = "/etc/default/prometheus-node-exporter"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/govcloud.conf"
 
 
-def role_input(plan: AddressPlan, host: Host) -> RoleInput:
+def role_spec(plan: AddressPlan, host: Host) -> RoleSpec:
     """The exporter on `host`. Raises ValueError for a host without a data disk."""
     if host.disk is None:
         raise ValueError(f"{host.name} has no data disk, so there is nothing to tell")
     restart = (f"restart:{UNIT}",)
-    return RoleInput(
+    return RoleSpec(
         role="node_exporter",
         files=(
             File(path=DEFAULTS_FILE, text=defaults_text(plan, host, host.disk), notify=restart),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan, is_router, plan
 from estate.model import Estate, Host, Peer
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from playbooks.render import bgp, frr, networkd, sysctls
 from playbooks.render.bgp import Entry
 from playbooks.render.text import banner, lines

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import File, RoleInput
+from playbooks.host_spec import File, RoleSpec
 from playbooks.secrets import OPERATOR, Secrets
 
 DIRECTORY = "/etc/govcloud/pki"
@@ -67,9 +67,7 @@ def gateway_certificate(bureau: str) -> str:
     return f"gateway-of-{bureau}"
 
 
-def role_input(
-    estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets, notify: Sequence[str] = ()
-) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets, notify: Sequence[str] = ()) -> RoleSpec:
     """The authority, the host's certificate and its key, readable by `GROUP`.
 
     `notify` are units to reload at renewal, besides Patroni, which tells PostgreSQL; etcd reads them at each handshake.
@@ -77,7 +75,7 @@ def role_input(
     """
     own = secrets.certificates[host.name]
     told = (*notify, *(("reload:patroni.service",) if host.database else ()))
-    return RoleInput(
+    return RoleSpec(
         role="pki",
         files=(
             File(path=AUTHORITY_FILE, text=secrets.authority, notify=told),

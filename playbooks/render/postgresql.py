@@ -16,7 +16,7 @@ import yaml
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, Kind
 from playbooks import onhost
-from playbooks.hostplan import Account, File, RoleInput, Unit
+from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import database, etcd, pki
 from playbooks.render.text import banner
 from playbooks.secrets import Passwords, Secrets
@@ -48,7 +48,7 @@ PROMOTABLE_PRIORITY, ACKNOWLEDGING_PRIORITY = 100, 1
 _MIB = 1024 * 1024
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The member on `host`. Raises ValueError for a host without a database. Certificates are the role pki's."""
     if not host.database:
         raise ValueError(f"{host.name} has no member of the database")
@@ -69,7 +69,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
         _secret("patroni.yml", patroni(estate, plan, host, secrets.passwords), notify=reload),
         File(path=f"/etc/systemd/system/{UNIT}", text=unit(host), notify=restart),
     ]
-    return RoleInput(
+    return RoleSpec(
         role="postgresql",
         settings={"ready_wait_s": READY_WAIT_S},
         files=tuple(files),

@@ -13,7 +13,7 @@ import yaml
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import Account, File, RoleInput, Unit
+from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki, targets
 from playbooks.render.text import banner
 from playbooks.secrets import Secrets
@@ -33,7 +33,7 @@ SHARE_OF_DISK = 0.25
 SMALLEST_STORE_MIB = 64
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The watcher on `host`. It reads the host's key, with which it may ask etcd."""
     restart, reload = (f"restart:{UNIT}",), (f"reload:{UNIT}",)
     check = "promtool check rules %s"
@@ -41,7 +41,7 @@ def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) 
         File(path=f"{RULES}/{name}", text=text, validate=check, notify=reload)
         for name, text in rule_texts(estate, host).items()
     )
-    return RoleInput(
+    return RoleSpec(
         role="prometheus",
         files=(
             *rules,

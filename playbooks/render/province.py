@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import File, RoleInput
+from playbooks.host_spec import File, RoleSpec
 from playbooks.render import bgp, nftables
 from playbooks.render.text import banner, lines
 
@@ -12,12 +12,12 @@ PEER = "province"
 CALLED_PORT = 443
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
     """The role on an edge that has a link to the province."""
     links = [n.link for n in bgp.neighbours(estate, plan, host) if n.place == PEER]
     path = f"{nftables.FRAGMENTS}/50-province.nft"
     text = _fragment(estate, plan, host, links) if links else banner("No link to the province", host.name)
-    return RoleInput(
+    return RoleSpec(
         role="province",
         files=(File(path=path, text=text, validate="/usr/sbin/nft -c -f %s", notify=nftables.RELOAD),),
     )

@@ -11,7 +11,7 @@ import hashlib
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks.hostplan import Account, File, RoleInput, Unit
+from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import kubernetes, pki, registry_clean
 from playbooks.render.text import banner
 from playbooks.secrets import Secrets
@@ -22,13 +22,13 @@ CONFIG_FILE = "/etc/docker/registry/config.yml"
 COLLECT = f"/usr/bin/docker-registry garbage-collect {CONFIG_FILE}"
 
 
-def role_input(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleInput:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The registry. Raises ValueError for a host other than the one with the control plane."""
     if not kubernetes.is_control_plane(estate, host):
         raise ValueError(f"{host.name} has no control plane, so it has no registry")
     certificate = hashlib.sha256(secrets.certificates[host.name].cert.encode()).hexdigest()
     restart = (f"restart:{UNIT}",)
-    return RoleInput(
+    return RoleSpec(
         role="registry",
         files=(
             File(

@@ -7,7 +7,7 @@ import json
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks import onhost
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from playbooks.render import kubernetes, kubernetes_access, kubernetes_pki, pki
 from playbooks.render.confinement import CONFINED
 from playbooks.render.kubernetes_api import API_UNIT

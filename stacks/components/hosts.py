@@ -1,4 +1,4 @@
-"""The hosts of one layer: a `Playbook` for each, in the order in which a live estate is changed.
+"""The hosts of one stack: a `Playbook` for each, in the order in which a live estate is changed.
 
 Hosts that are not yet managed go side by side, also after a first build that failed half-way: a vote cannot be ready
 before the others have begun. Each managed host waits for the one before it, so that a bad change stops at the first:
@@ -13,13 +13,13 @@ from typing import Any
 import pulumi
 
 from estate.model import Estate, Host, Kind
-from playbooks.hostplan import HostInput
+from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets
 from stacks import resources
 from stacks.components.secrets import texts
 from stacks.providers.shape import properties
 
-Render = Callable[[Host, Secrets | None], HostInput]
+Render = Callable[[Host, Secrets | None], HostSpec]
 
 
 class Hosts(pulumi.ComponentResource):

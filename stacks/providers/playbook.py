@@ -141,7 +141,7 @@ def _apply(values: dict[str, Any], call: Call) -> None:
     try:
         with waves.alone(host, call.say):
             apply(
-                shape.host_input(values),
+                shape.host_spec(values),
                 Access.default(),
                 artifacts=paths.cache() / "artifacts",
                 on_event=on_event,
@@ -156,7 +156,7 @@ def _compare(values: dict[str, Any]) -> tuple[Difference, ...]:
     from workstation.ssh import Access
 
     try:
-        return compare(shape.host_input(values), Access.default(), timeout_s=READ_TIMEOUT_S, installs=_installs(values))
+        return compare(shape.host_spec(values), Access.default(), timeout_s=READ_TIMEOUT_S, installs=_installs(values))
     except GovcloudError as error:
         raise ResourceFailed(f"{values['host']}: cannot be compared: {error.message}") from error
 

@@ -1,6 +1,6 @@
 """A host's input as resource properties, and back.
 
-`HostInput` holds lists; properties hold maps by path and name, so that one inserted file is one difference and not a
+`HostSpec` holds lists; properties hold maps by path and name, so that one inserted file is one difference and not a
 shift of all that follow. Each role keeps the order of its own things.
 
     host, address, instance
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from playbooks.hostplan import HostInput
+from playbooks.host_spec import HostSpec
 
 SECRETS = "secrets"
 KINDS = ("files", "units", "sysctls", "accounts")
@@ -31,24 +31,24 @@ class Contradiction(ValueError):
     """Two roles of one host want the same thing differently."""
 
 
-def properties(host_input: HostInput, *, instance: str, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
+def properties(host_spec: HostSpec, *, instance: str, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The resource's inputs. `instance` is the estate's instance that the host belongs to, `secret` known secret texts.
 
     Raises `Contradiction`.
     """
     shaped: dict[str, Any] = {kind: {} for kind in KINDS}
     roles = []
-    for role in host_input.as_dict()["roles"]:
+    for role in host_spec.as_dict()["roles"]:
         named = {kind: _by_name(kind, role[kind]) for kind in KINDS}
         for kind, things in named.items():
-            _merge(shaped[kind], things, f"{host_input.host}: {kind} of role {role['role']}")
+            _merge(shaped[kind], things, f"{host_spec.host}: {kind} of role {role['role']}")
         live = {"live": list(role["live"])} if role["live"] else {}
         things_of = {kind: list(named[kind]) for kind in KINDS}
         roles.append({"role": role["role"], "settings": role["settings"], **things_of, **live})
     hidden = _hide_files(shaped["files"], secret) | _hide_settings(roles, secret)
     return {
-        "host": host_input.host,
-        "address": str(host_input.address),
+        "host": host_spec.host,
+        "address": str(host_spec.address),
         "instance": instance,
         "roles": roles,
         **shaped,
@@ -56,7 +56,7 @@ def properties(host_input: HostInput, *, instance: str, secret: frozenset[str] =
     }
 
 
-def host_input(values: Mapping[str, Any]) -> HostInput:
+def host_spec(values: Mapping[str, Any]) -> HostSpec:
     """The inverse of `properties`, from plain values."""
     hidden = values.get(SECRETS) or {}
     roles = [
@@ -71,7 +71,7 @@ def host_input(values: Mapping[str, Any]) -> HostInput:
         }
         for role in values["roles"]
     ]
-    return HostInput.from_dict({"host": values["host"], "address": values["address"], "roles": roles})
+    return HostSpec.from_dict({"host": values["host"], "address": values["address"], "roles": roles})
 
 
 def _file(path: str, file: Mapping[str, Any], hidden: Mapping[str, Any]) -> dict[str, Any]:

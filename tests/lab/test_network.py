@@ -17,8 +17,8 @@ from lab import names
 from lab.api import Lab
 from lab.command import network_of
 from playbooks import compare, runner
-from playbooks.hostplan import HostInput
-from playbooks.plan import Layer, host_input, layer_hosts
+from playbooks.host_spec import HostSpec
+from playbooks.role_assignment import Stack, host_spec, hosts_of
 from tests.waiting import until
 from workstation import paths, ssh
 
@@ -29,19 +29,19 @@ SETTLE_S = 60.0
 
 
 class Network:
-    """The lab with the layer network applied."""
+    """The lab with the stack network applied."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab, self.estate, self.plan = lab, lab.estate, plan(lab.estate)
 
-    def wanted(self, host: str) -> HostInput:
-        return host_input(self.estate, host, Layer.NETWORK)
+    def wanted(self, host: str) -> HostSpec:
+        return host_spec(self.estate, host, Stack.NETWORK)
 
-    def apply(self, wanted: HostInput) -> runner.Applied:
+    def apply(self, wanted: HostSpec) -> runner.Applied:
         with network_of(names.NETNS_DIR / names.OPERATOR):
             return runner.apply(wanted, self.lab.access, artifacts=paths.cache() / "artifacts", timeout_s=300)
 
-    def compare(self, wanted: HostInput) -> tuple[compare.Difference, ...]:
+    def compare(self, wanted: HostSpec) -> tuple[compare.Difference, ...]:
         with network_of(names.NETNS_DIR / names.OPERATOR):
             return compare.compare(wanted, self.lab.access, timeout_s=60)
 
@@ -70,9 +70,9 @@ class Network:
 
 @pytest.fixture(scope="module")
 def network(lab: Lab) -> Iterator[Network]:
-    """All own hosts as the layer network wants them, sessions up."""
+    """All own hosts as the stack network wants them, sessions up."""
     found = Network(lab)
-    hosts = [found.wanted(host.name) for host in layer_hosts(lab.estate, Layer.NETWORK)]
+    hosts = [found.wanted(host.name) for host in hosts_of(lab.estate, Stack.NETWORK)]
     ssh.on_each(hosts, found.apply, at_once=4)
     for host in edges(found):
         wanted = ["Established"] * 2 * len(lab.estate.links_of(host.name))
@@ -88,7 +88,7 @@ def edges(network: Network) -> list[Host]:
 
 def test_a_second_apply_changes_nothing_on_any_host(network: Network) -> None:
     """And the comparison agrees, host by host."""
-    for host in layer_hosts(network.estate, Layer.NETWORK):
+    for host in hosts_of(network.estate, Stack.NETWORK):
         assert network.compare(network.wanted(host.name)) == (), host.name
     for host in ("futian-edge1", "nanshan-kube1", "shaoguan-data1", "shaoguan-ops1"):
         assert network.apply(network.wanted(host)).changes == ()
@@ -173,7 +173,7 @@ def test_a_configuration_that_frr_refuses_never_reaches_the_router(network: Netw
     assert network.compare(wanted) == ()
 
 
-def with_frr(wanted: HostInput, change: Callable[[str], str]) -> HostInput:
+def with_frr(wanted: HostSpec, change: Callable[[str], str]) -> HostSpec:
     """The host's input with another frr.conf."""
 
     def changed(path: str, text: str) -> str:

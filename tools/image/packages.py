@@ -5,7 +5,7 @@ from __future__ import annotations
 from estate import versions
 from estate.loader import load
 from playbooks import installs
-from playbooks.plan import CLUSTER_ROLES
+from playbooks.role_assignment import CLUSTER_ROLES
 
 SUITE = "bookworm"
 

@@ -26,11 +26,11 @@ from lab import cgroups, disks, mounts, processes, record, sysctls
 from lab.command import network_of
 from lab.machines import DROPPED
 from playbooks import pki, runner
-from playbooks.hostplan import HostInput
-from playbooks.plan import host_input
+from playbooks.host_spec import HostSpec
 from playbooks.render import kubernetes_pki
 from playbooks.render import pki as render_pki
 from playbooks.render.pki import Leaf
+from playbooks.role_assignment import host_spec
 from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets
 from tests.waiting import until
 from tools import golang
@@ -296,12 +296,12 @@ class KubernetesNodes:
         """As the host's own administrator."""
         return self.text(self.first, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *argv, stdin=stdin.encode())
 
-    def inputs(self, host: Host) -> HostInput:
-        """The network layer, and of the site's layer what the cluster consists of."""
-        network = host_input(self.estate, host.name, "network", operator_keys=(self.key,))
-        site = host_input(self.estate, host.name, "site", self.secrets)
+    def inputs(self, host: Host) -> HostSpec:
+        """The network stack, and of the site's stack what the cluster consists of."""
+        network = host_spec(self.estate, host.name, "network", operator_keys=(self.key,))
+        site = host_spec(self.estate, host.name, "site", self.secrets)
         kept = [role for role in site.roles if role.role not in ("approval", "ingress")]
-        return HostInput(host=host.name, address=network.address, roles=(*network.roles, *kept))
+        return HostSpec(host=host.name, address=network.address, roles=(*network.roles, *kept))
 
     def upgrade(self, version: str) -> None:
         """Declare another version; `apply` brings it."""

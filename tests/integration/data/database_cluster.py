@@ -25,7 +25,7 @@ from estate.addressing import AddressPlan, plan
 from estate.loader import load
 from estate.model import Estate, Host, Kind
 from playbooks import onhost, pki
-from playbooks.hostplan import File, RoleInput
+from playbooks.host_spec import File, RoleSpec
 from playbooks.render import etcd, postgresql
 from playbooks.render import pki as render_pki
 from playbooks.secrets import Certificate, Passwords, Secrets
@@ -126,10 +126,10 @@ class DatabaseCluster:
         return text
 
     def install(self, host: Host) -> None:
-        """Write what the roles of the layer would write."""
-        roles: list[RoleInput] = [render_pki.role_input(self.estate, self.plan, host, self.secrets)]
-        roles += [etcd.role_input(self.estate, self.plan, host, self.secrets)] if host.etcd_votes else []
-        roles += [postgresql.role_input(self.estate, self.plan, host, self.secrets)] if host.database else []
+        """Write what the roles of the stack would write."""
+        roles: list[RoleSpec] = [render_pki.role_spec(self.estate, self.plan, host, self.secrets)]
+        roles += [etcd.role_spec(self.estate, self.plan, host, self.secrets)] if host.etcd_votes else []
+        roles += [postgresql.role_spec(self.estate, self.plan, host, self.secrets)] if host.database else []
         for path in MOVED[:-1]:
             (self.folder(host.name) / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
         for role in roles:

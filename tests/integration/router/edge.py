@@ -143,7 +143,7 @@ def install(router: Router) -> None:
     """The role's files, the far router, and both started."""
     estate = load()
     host = estate.router_of(estate.sites[0].name)
-    for file in frr.role_input(estate, plan(estate), host).files:
+    for file in frr.role_spec(estate, plan(estate), host).files:
         if file.path != "/etc/frr/frr.conf":
             router.write(file.path, file.text, int(file.mode, 8))
     router.write("/usr/bin/systemctl", SYSTEMCTL, 0o755)

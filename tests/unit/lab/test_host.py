@@ -10,7 +10,7 @@ import pytest
 
 from lab import cgroups, identity, mounts, record, sysctls
 from lab.content import on_disk
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from workstation.errors import Locked
 from workstation.ssh import Access
 

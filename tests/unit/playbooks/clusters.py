@@ -5,10 +5,10 @@ from __future__ import annotations
 from estate import versions
 from estate.addressing import plan
 from estate.model import Backend, Bureau, Cluster, Estate, Gateway, Quota, Title
-from playbooks.hostplan import File, RoleInput
-from playbooks.plan import host_input
+from playbooks.host_spec import File, RoleSpec
 from playbooks.render import kubernetes_pki
 from playbooks.render.pki import gateway_certificate
+from playbooks.role_assignment import host_spec
 from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets, Passwords, Secrets
 
 OLD, VERSION = versions.KUBERNETES
@@ -69,10 +69,10 @@ def _cluster(estate: Estate, site: str) -> ClusterSecrets:
     )
 
 
-def roles_of(estate: Estate, host: str) -> dict[str, RoleInput]:
-    """The layers network and site on one host, by role."""
+def roles_of(estate: Estate, host: str) -> dict[str, RoleSpec]:
+    """The stacks network and site on one host, by role."""
     secrets = secrets_of(estate)
-    parts = [host_input(estate, host, layer, secrets) for layer in ("network", "site")]
+    parts = [host_spec(estate, host, stack, secrets) for stack in ("network", "site")]
     return {role.role: role for part in parts for role in part.roles}
 
 

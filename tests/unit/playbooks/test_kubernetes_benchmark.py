@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from estate.model import Estate
-from playbooks.hostplan import File
+from playbooks.host_spec import File
 from tests.unit.playbooks.clusters import files_of, flags_of, switched_on
 
 UNITS = "/etc/systemd/system"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from playbooks import compare
-from playbooks.hostplan import File, HostInput, RoleInput
+from playbooks.host_spec import File, HostSpec, RoleSpec
 from tests import scripts
 
 SCRIPT = scripts.PLAYBOOKS / "library" / "managed.py"
@@ -226,10 +226,10 @@ def test_a_whole_host_is_compared_in_one_process_that_gets_hashes_only(tmp_path:
     path = tmp_path / "etc" / "g.conf"
     path.parent.mkdir()
     path.write_text("on the host\n")
-    wanted = HostInput(
+    wanted = HostSpec(
         host="here",
         address="127.0.0.1",
-        roles=(RoleInput(role="g", files=(File(path="/etc/g.conf", text="wanted\n"),)),),
+        roles=(RoleSpec(role="g", files=(File(path="/etc/g.conf", text="wanted\n"),)),),
     )
     request = compare.request(wanted, {})
     assert "wanted\\n" not in json.dumps(request)

@@ -105,7 +105,7 @@ def test_all_pods_of_all_sites_leave_the_database_connections_for_others(estate:
 
 def test_a_host_that_ran_the_service_as_a_unit_stops_it(estate: Estate, addresses: AddressPlan) -> None:
     """It would go on writing beside the pods."""
-    role = approval.role_input(estate, addresses, estate.host("nanshan-kube1"), SECRETS)
+    role = approval.role_spec(estate, addresses, estate.host("nanshan-kube1"), SECRETS)
     assert [(unit.name, unit.enabled, unit.active) for unit in role.units] == [
         ("govcloud-approval.service", False, False)
     ]
@@ -116,7 +116,7 @@ def test_exactly_one_host_prepares_the_database_and_only_it_holds_the_owners_pas
 ) -> None:
     """And no password is in a file whose text may be shown."""
     hosts = [host for host in estate.own_hosts if host.kind is Kind.KUBE]
-    inputs = {host.name: approval.role_input(estate, addresses, host, SECRETS) for host in hosts}
+    inputs = {host.name: approval.role_spec(estate, addresses, host, SECRETS) for host in hosts}
     assert [name for name, role in inputs.items() if role.settings["prepare"]] == ["futian-kube1"]
     for name, role in inputs.items():
         held = any("OWNERPASSWORD" in file.text for file in role.files)
@@ -130,15 +130,15 @@ def test_an_estate_that_is_no_lab_gets_no_synthetic_people(estate: Estate, addre
     """Neither in the registers nor at the door."""
     real = estate.model_copy(update={"lab": False})
     host = real.host("futian-kube1")
-    assert approval.role_input(real, addresses, host, SECRETS).settings["people"] == 0
+    assert approval.role_spec(real, addresses, host, SECRETS).settings["people"] == 0
     assert approval.pod_environment(real, "futian")["APPROVAL_SYNTHETIC"] == "0"
     assert approval.pod_environment(estate, "futian")["APPROVAL_SYNTHETIC"] == "1"
-    assert approval.role_input(estate, addresses, host, SECRETS).settings["people"] == estate.registers.people
+    assert approval.role_spec(estate, addresses, host, SECRETS).settings["people"] == estate.registers.people
 
 
 def test_the_ingress_is_checked_before_it_is_installed(estate: Estate, addresses: AddressPlan) -> None:
     """And reloaded, not restarted: citizens' connections stay."""
-    role = ingress.role_input(estate, addresses, estate.host("futian-kube1"), SECRETS)
+    role = ingress.role_spec(estate, addresses, estate.host("futian-kube1"), SECRETS)
     file = next(file for file in role.files if file.path == ingress.CONFIG_FILE)
     assert file.validate == "haproxy -c -f %s"
     assert file.notify == ("reload:haproxy.service",)
@@ -148,7 +148,7 @@ def test_a_renewed_certificate_reloads_the_ingress(estate: Estate, addresses: Ad
     """The configuration names the certificate it was loaded with, and never holds its key."""
     host = estate.host("futian-kube1")
     renewed = replace(SECRETS, certificates={host.name: Certificate(cert="RENEWED", key="KEY")})
-    before, after = (ingress.role_input(estate, addresses, host, each).files[-1] for each in (SECRETS, renewed))
+    before, after = (ingress.role_spec(estate, addresses, host, each).files[-1] for each in (SECRETS, renewed))
     assert before.path == after.path == ingress.CONFIG_FILE
     assert before.text != after.text
     assert "KEY" not in after.text
@@ -161,8 +161,8 @@ def test_settings_are_those_the_role_declares(estate: Estate, addresses: Address
     declared = specs["argument_specs"]["main"]["options"][f"{role}_settings"].get("options", {})
     host = estate.host("futian-kube1")
     given = (
-        approval.role_input(estate, addresses, host, SECRETS)
+        approval.role_spec(estate, addresses, host, SECRETS)
         if role == "approval"
-        else ingress.role_input(estate, addresses, host, SECRETS)
+        else ingress.role_spec(estate, addresses, host, SECRETS)
     )
     assert set(given.settings) == set(declared)

@@ -14,7 +14,7 @@ import yaml
 
 from estate.addressing import plan
 from estate.model import Estate, Host
-from playbooks.hostplan import File, RoleInput
+from playbooks.host_spec import File, RoleSpec
 from playbooks.render import database, etcd, pki, postgresql
 from playbooks.secrets import OPERATOR, Certificate, Passwords, Secrets
 from tests import golden
@@ -30,12 +30,12 @@ def secrets_of(estate: Estate) -> Secrets:
     return Secrets(authority="authority\n", certificates=certificates, passwords=PASSWORDS)
 
 
-def roles_of(estate: Estate, host: Host) -> list[RoleInput]:
-    """The layer's roles on one host."""
+def roles_of(estate: Estate, host: Host) -> list[RoleSpec]:
+    """The stack's roles on one host."""
     addresses, secrets = plan(estate), secrets_of(estate)
-    roles = [pki.role_input(estate, addresses, host, secrets)]
-    roles += [etcd.role_input(estate, addresses, host, secrets)] if host.etcd_votes else []
-    roles += [postgresql.role_input(estate, addresses, host, secrets)] if host.database else []
+    roles = [pki.role_spec(estate, addresses, host, secrets)]
+    roles += [etcd.role_spec(estate, addresses, host, secrets)] if host.etcd_votes else []
+    roles += [postgresql.role_spec(estate, addresses, host, secrets)] if host.database else []
     return roles
 
 
@@ -166,7 +166,7 @@ def test_hosts_without_a_vote_or_a_database_are_refused(estate: Estate) -> None:
     host = estate.host("shaoguan-ops1")
     for role in (etcd, postgresql):
         with pytest.raises(ValueError, match="shaoguan-ops1"):
-            role.role_input(estate, plan(estate), host, secrets_of(estate))
+            role.role_spec(estate, plan(estate), host, secrets_of(estate))
 
 
 def test_a_verifier_proves_the_password_and_does_not_hold_it() -> None:

@@ -18,7 +18,6 @@ import yaml
 from estate.addressing import plan
 from estate.model import Estate, Platform
 from playbooks import pki
-from playbooks.plan import CLUSTER_ROLES, host_input
 from playbooks.render import (
     containerd,
     kubernetes,
@@ -28,6 +27,7 @@ from playbooks.render import (
     registry,
     sysctls,
 )
+from playbooks.role_assignment import CLUSTER_ROLES, host_spec
 from playbooks.secrets import OPERATOR
 from stacks.providers.shape import properties
 from tests import golden
@@ -131,8 +131,8 @@ def test_the_first_kube_host_has_the_control_plane_and_the_others_are_nodes(two:
 def test_all_roles_of_a_host_agree(two: Estate) -> None:
     """One thing wanted in two ways would be changed back and forth at every update."""
     for host in ("futian-kube1", "futian-kube2", "shaoguan-kube1"):
-        for layer in ("network", "site"):
-            properties(host_input(two, host, layer, secrets_of(two)), instance="x")
+        for stack in ("network", "site"):
+            properties(host_spec(two, host, stack, secrets_of(two)), instance="x")
         paths = [file.path for role in roles_of(two, host).values() for file in role.files]
         assert len(paths) == len(set(paths))
 
@@ -141,10 +141,10 @@ def test_hosts_that_are_no_nodes_are_refused(on: Estate) -> None:
     addresses, secrets = plan(on), secrets_of(on)
     for host in (on.host("futian-data1"), on.host("futian-edge1")):
         with pytest.raises(ValueError, match=host.name):
-            containerd.role_input(on, addresses, host)
+            containerd.role_spec(on, addresses, host)
         for role in (registry, kubernetes_control_plane, kubernetes_node):
             with pytest.raises(ValueError, match=host.name):
-                role.role_input(on, addresses, host, secrets)
+                role.role_spec(on, addresses, host, secrets)
 
 
 def test_no_sites_certificate_or_key_is_on_another_sites_host(on: Estate) -> None:

@@ -12,15 +12,15 @@ import pytest
 
 from estate.addressing import plan
 from estate.model import Estate
-from playbooks.hostplan import File, HostInput
-from playbooks.plan import Layer, host_input, layer_hosts
+from playbooks.host_spec import File, HostSpec
 from playbooks.render import fixture_files, fixture_units, frr, nftables, sysctls
+from playbooks.role_assignment import Stack, host_spec, hosts_of
 from tests import baked, golden
 
 NETWORKD = "/etc/systemd/network"
 
 
-def files_of(wanted: HostInput) -> dict[str, File]:
+def files_of(wanted: HostSpec) -> dict[str, File]:
     """All files of a host by path."""
     return {file.path: file for role in wanted.roles for file in role.files}
 
@@ -43,7 +43,7 @@ def files_of(wanted: HostInput) -> dict[str, File]:
 )
 def test_own_host_is_rendered_as_written_down(estate: Estate, host: str, path: str) -> None:
     """The very text that is installed on our hosts."""
-    compare(files_of(host_input(estate, host, Layer.NETWORK))[path].text, host, path)
+    compare(files_of(host_spec(estate, host, Stack.NETWORK))[path].text, host, path)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_fixture_is_rendered_as_written_down(estate: Estate, host: str, path: st
 def test_link_to_the_province_is_rendered_as_written_down(estate: Estate) -> None:
     """What may cross it."""
     path = "/etc/nftables.d/50-province.nft"
-    compare(files_of(host_input(estate, "futian-edge1", Layer.PROVINCE))[path].text, "futian-edge1", path)
+    compare(files_of(host_spec(estate, "futian-edge1", Stack.PROVINCE))[path].text, "futian-edge1", path)
 
 
 def compare(text: str, host: str, path: str) -> None:
@@ -73,7 +73,7 @@ def compare(text: str, host: str, path: str) -> None:
 def test_no_file_names_the_management_interface_outside_the_filter(estate: Estate) -> None:
     """mgmt0 belongs to the machine room: a role that touched it could lock everyone out."""
     for host in estate.own_hosts:
-        for path, file in files_of(host_input(estate, host.name, Layer.NETWORK)).items():
+        for path, file in files_of(host_spec(estate, host.name, Stack.NETWORK)).items():
             if path != "/etc/nftables.conf":
                 assert "mgmt0" not in file.text.replace("room's mgmt0", ""), path
 
@@ -130,17 +130,17 @@ def test_a_bogon_range_gives_way_to_a_peers_declared_prefix(estate: Estate) -> N
 
 def test_a_password_makes_the_whole_configuration_secret(estate: Estate) -> None:
     """It must never be shown in a preview."""
-    wanted = files_of(host_input(estate, "futian-edge1", Layer.NETWORK, bgp_passwords={"city-a": "hidden"}))
+    wanted = files_of(host_spec(estate, "futian-edge1", Stack.NETWORK, bgp_passwords={"city-a": "hidden"}))
     assert wanted["/etc/frr/frr.conf"].secret
     assert wanted["/etc/frr/frr.conf"].text.count("password hidden") == 2
-    assert not files_of(host_input(estate, "futian-edge1", Layer.NETWORK))["/etc/frr/frr.conf"].secret
+    assert not files_of(host_spec(estate, "futian-edge1", Stack.NETWORK))["/etc/frr/frr.conf"].secret
 
 
 def test_without_operators_keys_roots_keys_are_not_managed(estate: Estate) -> None:
     """An empty list must not lock everyone out."""
 
     def names(keys: tuple[str, ...]) -> set[str]:
-        return {a.name for a in host_input(estate, "futian-ops1", "network", operator_keys=keys).roles[0].accounts}
+        return {a.name for a in host_spec(estate, "futian-ops1", "network", operator_keys=keys).roles[0].accounts}
 
     assert names(()) == {"ops"}
     assert names(("ssh-ed25519 AAAA",)) == {"ops", "root"}
@@ -167,18 +167,18 @@ def test_fixtures_are_the_peers_hosts_only(estate: Estate) -> None:
     with pytest.raises(ValueError, match="our own"):
         fixture_files(estate, "futian-edge1")
     with pytest.raises(ValueError, match="not ours"):
-        host_input(estate, "citizen1", Layer.NETWORK)
+        host_spec(estate, "citizen1", Stack.NETWORK)
     assert fixture_units(estate, "internet-edge1") == ("systemd-networkd.service", "frr.service")
     assert fixture_units(estate, "citizen1") == ("systemd-networkd.service",)
 
 
 def test_layers_name_the_hosts_they_work_on(estate: Estate) -> None:
-    """Every host of a layer gets at least one role."""
-    assert len(layer_hosts(estate, Layer.NETWORK)) == 12
-    assert {h.name for h in layer_hosts(estate, Layer.PROVINCE)} == {"futian-edge1", "nanshan-edge1", "shaoguan-edge1"}
-    assert "shaoguan-ops1" not in {h.name for h in layer_hosts(estate, Layer.DATA)}
-    for layer in (Layer.NETWORK, Layer.PROVINCE):
-        assert all(host_input(estate, host.name, layer).roles for host in layer_hosts(estate, layer))
+    """Every host of a stack gets at least one role."""
+    assert len(hosts_of(estate, Stack.NETWORK)) == 12
+    assert {h.name for h in hosts_of(estate, Stack.PROVINCE)} == {"futian-edge1", "nanshan-edge1", "shaoguan-edge1"}
+    assert "shaoguan-ops1" not in {h.name for h in hosts_of(estate, Stack.DATA)}
+    for stack in (Stack.NETWORK, Stack.PROVINCE):
+        assert all(host_spec(estate, host.name, stack).roles for host in hosts_of(estate, stack))
 
 
 def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) 
 
 def frr_text(estate: Estate, host: str) -> str:
     """The host's frr.conf."""
-    return files_of(host_input(estate, host, Layer.NETWORK))["/etc/frr/frr.conf"].text
+    return files_of(host_spec(estate, host, Stack.NETWORK))["/etc/frr/frr.conf"].text
 
 
 def permitted(config: str, route_map: str) -> set[str]:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from estate.addressing import AddressPlan, plan
 from estate.model import Disk, Estate
 from estate.shapes import MOUNT
-from playbooks.hostplan import HostInput
-from playbooks.plan import Layer, host_input
+from playbooks.host_spec import HostSpec
 from playbooks.render import nftables, node_exporter, prometheus, targets
+from playbooks.role_assignment import Stack, host_spec
 from tests import golden
 
 MOUNTS = st.from_regex(r"/(srv|mnt)(/{1,2}[a-z0-9_-]+){1,3}/?", fullmatch=True)
@@ -25,7 +25,7 @@ MOUNTS = st.from_regex(r"/(srv|mnt)(/{1,2}[a-z0-9_-]+){1,3}/?", fullmatch=True)
 
 def test_its_files_are_the_golden_ones(estate: Estate, addresses: AddressPlan) -> None:
     """The options of Debian's unit, and what its unit lacks."""
-    files = {file.path: file for file in node_exporter.role_input(addresses, estate.host("futian-data1")).files}
+    files = {file.path: file for file in node_exporter.role_spec(addresses, estate.host("futian-data1")).files}
     golden.same(files[node_exporter.DEFAULTS_FILE].text, "disks/futian-data1.node-exporter.default")
     golden.same(files[node_exporter.DROP_IN].text, "disks/futian-data1.node-exporter.conf")
 
@@ -35,13 +35,13 @@ def test_it_runs_where_there_is_a_disk_and_nowhere_else(estate: Estate, addresse
     told = {
         host.name
         for host in estate.own_hosts
-        for role in host_input(estate, host.name, Layer.NETWORK).roles
+        for role in host_spec(estate, host.name, Stack.NETWORK).roles
         if role.role == "node_exporter"
     }
     assert told == {host.name for host in estate.own_hosts if host.disk}
     assert 0 < len(told) < len(estate.own_hosts)
     with pytest.raises(ValueError, match="futian-edge1 has no data disk"):
-        node_exporter.role_input(addresses, estate.host("futian-edge1"))
+        node_exporter.role_spec(addresses, estate.host("futian-edge1"))
 
 
 def test_every_watcher_asks_each_of_them_at_the_address_where_it_listens(
@@ -74,7 +74,7 @@ def test_the_watchers_alone_are_admitted_by_a_router_too(estate: Estate, name: s
     (opening,) = (one for one in nftables.openings(estate, host) if node_exporter.PORT in one.ports)
     assert (opening.ports, opening.sources) == ((9100,), watchers)
     (filter_,) = (
-        file.text for file in nftables.role_input(estate, addresses, host).files if file.path == "/etc/nftables.conf"
+        file.text for file in nftables.role_spec(estate, addresses, host).files if file.path == "/etc/nftables.conf"
     )
     of_four = ", ".join(str(addresses.lan(watcher).ipv4) for watcher in watchers)
     assert f"        ip saddr {{ {of_four} }} tcp dport {{ 9100 }} accept\n" in filter_
@@ -92,6 +92,6 @@ def test_the_exporter_leaves_out_every_other_mount(mount: str, path: str) -> Non
 
 def test_its_input_survives_the_way_through_json(estate: Estate, addresses: AddressPlan) -> None:
     """It is a resource's input."""
-    roles = (node_exporter.role_input(addresses, estate.host("futian-ops1")),)
-    value = HostInput(host="futian-ops1", address="10.127.0.14", roles=roles)
-    assert HostInput.from_dict(value.as_dict()) == value
+    roles = (node_exporter.role_spec(addresses, estate.host("futian-ops1")),)
+    value = HostSpec(host="futian-ops1", address="10.127.0.14", roles=roles)
+    assert HostSpec.from_dict(value.as_dict()) == value

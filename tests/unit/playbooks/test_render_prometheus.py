@@ -11,7 +11,7 @@ import yaml
 
 from estate.addressing import AddressPlan, plan
 from estate.model import Estate, Kind
-from playbooks.hostplan import HostInput
+from playbooks.host_spec import HostSpec
 from playbooks.render import blackbox, pki, prometheus, targets
 from tests import baked, golden
 from tests.unit.playbooks.clusters import secrets_of
@@ -69,7 +69,7 @@ def test_each_watcher_shows_each_cluster_a_certificate_that_only_its_prober_read
     assert estate.clusters
     secrets = secrets_of(estate)
     for host in prometheus.watchers(estate):
-        files = {file.path: file for file in blackbox.role_input(estate, addresses, host, secrets).files}
+        files = {file.path: file for file in blackbox.role_spec(estate, addresses, host, secrets).files}
         modules = yaml.safe_load(files[blackbox.CONFIG_FILE].text)["modules"]
         for cluster in estate.clusters:
             module = modules[blackbox.cluster_module(cluster.site)]["http"]["tls_config"]
@@ -107,11 +107,11 @@ def test_the_role_inputs_survive_the_way_through_json(estate: Estate, addresses:
     host = estate.host("futian-ops1")
     assert host.kind is Kind.OPS
     roles = (
-        prometheus.role_input(estate, addresses, host, secrets_of(estate)),
-        blackbox.role_input(estate, addresses, host, secrets_of(estate)),
+        prometheus.role_spec(estate, addresses, host, secrets_of(estate)),
+        blackbox.role_spec(estate, addresses, host, secrets_of(estate)),
     )
-    value = HostInput(host=host.name, address="10.127.0.14", roles=roles)
-    assert HostInput.from_dict(value.as_dict()) == value
+    value = HostSpec(host=host.name, address="10.127.0.14", roles=roles)
+    assert HostSpec.from_dict(value.as_dict()) == value
     assert roles[0].accounts[0].groups == (pki.GROUP,)
     order = [file.path for file in roles[0].files]
     assert order.index("/etc/prometheus/rules/approval.yml") < order.index(prometheus.CONFIG_FILE)

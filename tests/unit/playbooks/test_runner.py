@@ -10,17 +10,15 @@ import pytest
 import yaml
 
 from playbooks import installs, runner, workplace
-from playbooks.hostplan import Account, File, HostInput, RoleInput, Unit
+from playbooks.host_spec import Account, File, HostSpec, RoleSpec, Unit
 from workstation.ssh import Access
 
 SECRET = File(path="/etc/key", text="do not tell", secret=True)
-WANTED = HostInput(
+WANTED = HostSpec(
     host="futian-ops1",
     address="192.0.2.1",
     roles=(
-        RoleInput(
-            role="base", files=(File(path="/etc/a", text="a {{ b }}\n"), SECRET), units=(Unit(name="a.service"),)
-        ),
+        RoleSpec(role="base", files=(File(path="/etc/a", text="a {{ b }}\n"), SECRET), units=(Unit(name="a.service"),)),
     ),
 )
 
@@ -61,7 +59,7 @@ def test_changes_are_told_in_the_modules_words() -> None:
 def test_a_host_that_does_not_answer_is_told_by_name(tmp_path: Path) -> None:
     """Really through Ansible and ssh, to an address where nothing listens."""
     access = Access(key=tmp_path / "key", known_hosts=tmp_path / "known_hosts")
-    wanted = HostInput(host="futian-ops1", address="127.0.0.2", roles=())
+    wanted = HostSpec(host="futian-ops1", address="127.0.0.2", roles=())
     with pytest.raises(runner.PlaybookFailed, match="futian-ops1") as caught:
         runner.apply(wanted, access, artifacts=tmp_path, timeout_s=60)
     assert caught.value.task == "Read what is installed"
@@ -93,7 +91,7 @@ def test_a_run_that_reached_no_host_is_a_failure(monkeypatch: pytest.MonkeyPatch
     """Ansible itself is content where its inventory has vanished."""
     monkeypatch.setattr(runner, "_literal", lambda _: {})
     access = Access(key=tmp_path / "key", known_hosts=tmp_path / "known_hosts")
-    wanted = HostInput(host="futian-ops1", address="127.0.0.2", roles=())
+    wanted = HostSpec(host="futian-ops1", address="127.0.0.2", roles=())
     with pytest.raises(runner.PlaybookFailed, match="carried out nothing"):
         runner.apply(wanted, access, artifacts=tmp_path, timeout_s=60)
 
@@ -120,8 +118,8 @@ def test_the_version_in_a_roles_settings_chooses_its_programs(tmp_path: Path) ->
             assert f"/v{version}/" in name
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text("program")
-        role = RoleInput(role="kubernetes_node", settings={"version": version})
-        wanted = HostInput(host="futian-kube1", address="127.0.0.2", roles=(role,))
+        role = RoleSpec(role="kubernetes_node", settings={"version": version})
+        wanted = HostSpec(host="futian-kube1", address="127.0.0.2", roles=(role,))
         variables = runner.role_variables(wanted, tmp_path)
         assert f"kubernetes/v{version}/kubelet" in variables["govcloud_programs"]["kubernetes_node"]
         found.append(variables["govcloud_install"]["kubernetes_node"])
@@ -136,11 +134,11 @@ def test_the_install_hash_follows_packages_and_artifacts() -> None:
     assert "frr" in installs.packages("frr")
 
 
-def test_a_host_input_survives_its_way_through_json() -> None:
+def test_a_host_spec_survives_its_way_through_json() -> None:
     """It is a Pulumi resource's input."""
     account = Account(name="ops", groups=("adm",), keys=("k",))
-    role = RoleInput(
+    role = RoleSpec(
         role="base", files=(SECRET,), units=(Unit(name="u"),), sysctls={"a": "1"}, accounts=(account,), settings={}
     )
-    wanted = HostInput(host="h", address="a", roles=(role,))
-    assert HostInput.from_dict(wanted.as_dict()) == wanted
+    wanted = HostSpec(host="h", address="a", roles=(role,))
+    assert HostSpec.from_dict(wanted.as_dict()) == wanted

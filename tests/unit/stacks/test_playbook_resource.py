@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from playbooks.compare import Difference
-from playbooks.hostplan import File, HostInput, RoleInput, Unit
+from playbooks.host_spec import File, HostSpec, RoleSpec, Unit
 from stacks.providers.playbook import FOUND, Playbook, actual_state
 from stacks.providers.resource import Call, ResourceFailed
 from stacks.providers.shape import properties
@@ -17,13 +17,13 @@ from stacks.providers.values import Hidden, Properties, plain_map, wire, wire_ma
 
 def inputs(**changed: Any) -> Properties:
     """Inputs of a host with a plain file, a secret one and a unit."""
-    role = RoleInput(
+    role = RoleSpec(
         role="frr",
         files=(File(path="/etc/frr/frr.conf", text="router bgp 1\n"), File(path="/etc/key", text="k\n", secret=True)),
         units=(Unit(name="frr.service"),),
         sysctls={"net.ipv4.ip_forward": "1"},
     )
-    shaped = properties(HostInput(host="futian-edge1", address="10.127.0.11", roles=(role,)), instance="lab-1")
+    shaped = properties(HostSpec(host="futian-edge1", address="10.127.0.11", roles=(role,)), instance="lab-1")
     return wire_map({**shaped, "gate": {}, "secrets": Hidden(shaped["secrets"]), **changed})
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from playbooks.hostplan import Account, File, HostInput, RoleInput, Unit
-from stacks.providers.shape import Contradiction, host_input, properties
+from playbooks.host_spec import Account, File, HostSpec, RoleSpec, Unit
+from stacks.providers.shape import Contradiction, host_spec, properties
 from stacks.providers.values import Hidden, plain_map, wire_map
 
-FULL = HostInput(
+FULL = HostSpec(
     host="futian-edge1",
     address="10.127.0.11",
     roles=(
-        RoleInput(
+        RoleSpec(
             role="frr",
             settings={"asn": 4200000001, "restart": False, "peers": ["a", "b"]},
             files=(
@@ -29,7 +29,7 @@ FULL = HostInput(
             sysctls={"net.ipv4.ip_forward": "1"},
             accounts=(Account(name="operator", groups=("adm",), keys=("ssh-ed25519 AAAA",)),),
         ),
-        RoleInput(role="nftables", files=(File(path="/etc/nftables.conf", text="flush ruleset\n", secret=True),)),
+        RoleSpec(role="nftables", files=(File(path="/etc/nftables.conf", text="flush ruleset\n", secret=True),)),
     ),
 )
 
@@ -37,7 +37,7 @@ FULL = HostInput(
 def test_an_input_survives_the_way_through_the_engine() -> None:
     """Order of roles and of each role's own things, types and texts come back as they were."""
     there = wire_map(properties(FULL, instance="lab-1"))
-    assert host_input(plain_map(there)) == FULL
+    assert host_spec(plain_map(there)) == FULL
 
 
 def test_an_inserted_file_is_one_difference() -> None:
@@ -48,12 +48,12 @@ def test_an_inserted_file_is_one_difference() -> None:
 
 def test_two_roles_that_want_one_file_differently_are_refused() -> None:
     """The message names host, role and file."""
-    twice = HostInput(
+    twice = HostSpec(
         host="h",
         address="10.0.0.1",
         roles=(
-            RoleInput(role="one", files=(File(path="/etc/x", text="1"),)),
-            RoleInput(role="two", files=(File(path="/etc/x", text="2"),)),
+            RoleSpec(role="one", files=(File(path="/etc/x", text="1"),)),
+            RoleSpec(role="two", files=(File(path="/etc/x", text="2"),)),
         ),
     )
     with pytest.raises(Contradiction, match="h: files of role two: /etc/x"):
@@ -62,25 +62,25 @@ def test_two_roles_that_want_one_file_differently_are_refused() -> None:
 
 def test_secret_texts_stand_only_among_the_secrets() -> None:
     """A file that says it is secret, and settings in which a known secret stands, though nobody marked them."""
-    role = RoleInput(
+    role = RoleSpec(
         role="postgresql",
         settings={"dsn": ["user=app password=hunter2"]},
         files=(File(path="/etc/key", text="PRIVATE", secret=True), File(path="/etc/conf", text="pass: hunter2\n")),
     )
     shaped = properties(
-        HostInput(host="h", address="10.0.0.1", roles=(role,)), instance="x", secret=frozenset({"hunter2"})
+        HostSpec(host="h", address="10.0.0.1", roles=(role,)), instance="x", secret=frozenset({"hunter2"})
     )
     hidden = shaped.pop("secrets")
     assert set(hidden) == {"file /etc/key", "file /etc/conf", "settings postgresql"}
     assert not any(text in str(shaped) for text in ("hunter2", "PRIVATE"))
-    again = host_input({**shaped, "secrets": hidden}).roles[0]
+    again = host_spec({**shaped, "secrets": hidden}).roles[0]
     assert (again.settings, again.files[0].text, again.files[1].text) == (role.settings, "PRIVATE", "pass: hunter2\n")
 
 
 def test_the_same_unit_in_two_roles_is_one_unit() -> None:
     """Agreeing is no contradiction."""
-    roles = tuple(RoleInput(role=name, units=(Unit(name="nftables.service"),)) for name in ("one", "two"))
-    shaped = properties(HostInput(host="h", address="10.0.0.1", roles=roles), instance="lab-1")
+    roles = tuple(RoleSpec(role=name, units=(Unit(name="nftables.service"),)) for name in ("one", "two"))
+    shaped = properties(HostSpec(host="h", address="10.0.0.1", roles=roles), instance="lab-1")
     assert list(shaped["units"]) == ["nftables.service"]
 
 

@@ -50,7 +50,7 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoleInput:
+class RoleSpec:
     """One role on one host: typed settings for its own steps, and the managed things that each read compares."""
 
     role: str
@@ -66,25 +66,25 @@ class RoleInput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostInput:
+class HostSpec:
     """All that one stack wants of one host. `address` is where the operator reaches it."""
 
     host: str
     address: str
-    roles: tuple[RoleInput, ...]
+    roles: tuple[RoleSpec, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the resource's input."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> HostInput:
+    def from_dict(cls, value: Mapping[str, Any]) -> HostSpec:
         """Back from JSON values."""
         return cls(host=value["host"], address=value["address"], roles=tuple(_role(role) for role in value["roles"]))
 
 
-def _role(value: Mapping[str, Any]) -> RoleInput:
-    return RoleInput(
+def _role(value: Mapping[str, Any]) -> RoleSpec:
+    return RoleSpec(
         role=value["role"],
         settings=dict(value.get("settings", {})),
         files=tuple(File(**{**f, "notify": tuple(f.get("notify", ()))}) for f in value.get("files", ())),

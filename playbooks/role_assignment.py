@@ -1,0 +1,150 @@
+"""Which roles a host has in which stack, and what each shall do there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import assert_never
+
+from estate.addressing import AddressPlan, plan
+from estate.model import Estate, Host, Kind
+from playbooks.host_spec import HostSpec, RoleSpec
+from playbooks.secrets import Secrets
+
+CLUSTER_ROLES = frozenset({"containerd", "registry", "kubernetes_control_plane", "kubernetes_node"})
+"""Needed only where the estate has Kubernetes clusters."""
+
+
+class Stack(StrEnum):
+    """A pass over the estate, in the order in which one builds on the other."""
+
+    NETWORK = "network"
+    DATA = "data"
+    SITE = "site"
+    PROVINCE = "province"
+
+
+def host_spec(
+    estate: Estate,
+    host_name: str,
+    stack: Stack | str,
+    secrets: Secrets | None = None,
+    *,
+    operator_keys: tuple[str, ...] = (),
+    bgp_passwords: Mapping[str, str] | None = None,
+) -> HostSpec:
+    """What one stack wants of one of our hosts; a stack that has nothing there gives no roles.
+
+    `secrets` are needed by the stacks data and site (ValueError without). `operator_keys` are public SSH keys,
+    complete; `bgp_passwords` TCP-MD5 secrets by link.
+    """
+    host = estate.host(host_name)
+    if host not in estate.own_hosts:
+        raise ValueError(f"{host_name} is not ours: {host.at} runs it")
+    addresses = plan(estate)
+    roles = _roles(estate, addresses, host, Stack(stack), secrets, operator_keys, bgp_passwords or {})
+    return HostSpec(host=host_name, address=host.platform.address or str(addresses.management(host_name)), roles=roles)
+
+
+def hosts_of(estate: Estate, stack: Stack | str) -> tuple[Host, ...]:
+    """Our hosts on which the stack has roles, in declared order."""
+    kinds = {
+        Stack.NETWORK: tuple(Kind),
+        Stack.DATA: (Kind.DATA, Kind.OPS),
+        Stack.SITE: (Kind.KUBE, Kind.OPS),
+        Stack.PROVINCE: (Kind.EDGE,),
+    }[Stack(stack)]
+    found = [host for host in estate.own_hosts if host.kind in kinds]
+    return tuple(host for host in found if stack != Stack.DATA or host.etcd_votes or host.database)
+
+
+def _roles(
+    estate: Estate,
+    addresses: AddressPlan,
+    host: Host,
+    stack: Stack,
+    secrets: Secrets | None,
+    operator_keys: tuple[str, ...],
+    passwords: Mapping[str, str],
+) -> tuple[RoleSpec, ...]:
+    match stack:
+        case Stack.NETWORK:
+            return _network(estate, addresses, host, operator_keys, passwords)
+        case Stack.PROVINCE:
+            return _province(estate, addresses, host)
+        case Stack.DATA | Stack.SITE:
+            if secrets is None:
+                raise ValueError(f"stack {stack} needs secrets")
+            return (_data if stack is Stack.DATA else _site)(estate, addresses, host, secrets)
+    assert_never(stack)
+
+
+def _network(
+    estate: Estate, addresses: AddressPlan, host: Host, keys: tuple[str, ...], passwords: Mapping[str, str]
+) -> tuple[RoleSpec, ...]:
+    from playbooks.render import announcer, base, frr, nftables, node_exporter
+
+    common = (
+        base.role_spec(estate, addresses, host, operator_keys=keys),
+        nftables.role_spec(estate, addresses, host),
+        *((node_exporter.role_spec(addresses, host),) if host.disk else ()),
+    )
+    if host.kind is not Kind.EDGE:
+        return common
+    return (
+        *common,
+        frr.role_spec(estate, addresses, host, passwords=passwords),
+        announcer.role_spec(estate, addresses, host),
+    )
+
+
+def _province(estate: Estate, addresses: AddressPlan, host: Host) -> tuple[RoleSpec, ...]:
+    from playbooks.render import province
+
+    return (province.role_spec(estate, addresses, host),) if host.kind is Kind.EDGE else ()
+
+
+def _data(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) -> tuple[RoleSpec, ...]:
+    from playbooks.render import etcd, pki, postgresql
+
+    roles: list[RoleSpec] = []
+    if host.etcd_votes or host.database:
+        roles.append(pki.role_spec(estate, addresses, host, secrets))
+    if host.etcd_votes:
+        roles.append(etcd.role_spec(estate, addresses, host, secrets))
+    if host.database:
+        roles.append(postgresql.role_spec(estate, addresses, host, secrets))
+    return tuple(roles)
+
+
+def _site(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) -> tuple[RoleSpec, ...]:
+    from playbooks.render import approval, blackbox, ingress, pki, prometheus
+
+    certificates = pki.role_spec(estate, addresses, host, secrets)
+    if host.kind is Kind.KUBE:
+        return (
+            certificates,
+            approval.role_spec(estate, addresses, host, secrets),
+            ingress.role_spec(estate, addresses, host, secrets),
+            *_cluster(estate, addresses, host, secrets),
+        )
+    if host.kind is Kind.OPS:
+        return (
+            certificates,
+            prometheus.role_spec(estate, addresses, host, secrets),
+            blackbox.role_spec(estate, addresses, host, secrets),
+        )
+    return ()
+
+
+def _cluster(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) -> tuple[RoleSpec, ...]:
+    """Kubernetes, on the nodes of a site that has a cluster."""
+    from playbooks.render import containerd, kubernetes, kubernetes_control_plane, kubernetes_node, registry
+
+    if host not in estate.nodes_at(host.at):
+        return ()
+    roles = [containerd.role_spec(estate, addresses, host)]
+    if kubernetes.is_control_plane(estate, host):
+        roles.append(registry.role_spec(estate, addresses, host, secrets))
+        roles.append(kubernetes_control_plane.role_spec(estate, addresses, host, secrets))
+    return (*roles, kubernetes_node.role_spec(estate, addresses, host, secrets))
