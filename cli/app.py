@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from cli import bench, demo, drills, estate, kubeconfig, lab, stacks, state, testing, upgrade
 from cli import setup as setup_command
 from cli import status as status_command
-from cli.output import emit
+from cli.output import print_json
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed, a bad estate, a lost or duplicated row · 2 wrong use · 5 an objective was missed · "
@@ -51,7 +51,7 @@ class Commands(TyperGroup):
         except UsageError as error:
             if ctx.meta[AS_JSON]:
                 where = error.ctx.command_path if error.ctx else ctx.command_path
-                emit({"error": error.format_message(), "next_step": f"see `{where} --help`", "exit_code": 2})
+                print_json({"error": error.format_message(), "next_step": f"see `{where} --help`", "exit_code": 2})
             raise
 
 

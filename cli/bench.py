@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import Json, answers, known, need_root
+from cli.output import Json, error_boundary, need_root, validated_choice
 from cli.setup import prepare
 
 NAMES = ("approvals", "provider", "rollout", "unchanged")
@@ -31,13 +31,13 @@ def bench(
 
     Raw values are kept under the home directory, so an interrupted bench goes on.
     """
-    with answers(as_json, interrupted="finished runs are kept; the same command adds more"):
-        from cli import measure
+    with error_boundary(as_json, interrupted="finished runs are kept; the same command adds more"):
+        from cli import benchmarks
 
-        known(name, NAMES, "bench")
+        validated_choice(name, NAMES, "bench")
         if name == "provider":
             _prepare_kubernetes()
-        measure.run(name, runs=runs, rate=rate, seconds=seconds, reads=reads, as_json=as_json)
+        benchmarks.run(name, runs=runs, rate=rate, seconds=seconds, reads=reads, as_json=as_json)
 
 
 def _prepare_kubernetes() -> None:

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.output import Json, Lang, Language, answers, emit, known, load_estate
-from cli.waiting import run_to_its_end
+from cli.output import Json, Lang, Language, error_boundary, load_estate, print_json, validated_choice
+from cli.subprocesses import run_to_completion
 from workstation import interpreter, paths
 from workstation.errors import GovcloudError, ObjectiveMissed
 from workstation.progress import duration, say
 
-SEEN_WITHIN_S, LOOK_AGAIN_S = 60.0, 0.5
+PRIMARY_SEEN_WITHIN_S, PRIMARY_POLL_S = 60.0, 0.5
 """On a machine that has only just deployed an estate, a single look may miss the primary."""
 GO_ON = "what is finished is kept; run `./govcloud demo` again to go on, or `./govcloud lab down` to remove the lab"
 
@@ -34,11 +34,11 @@ def demo(
 
     4 to 8 minutes with warm caches, up to 30 the first time. Exit 5: nothing was lost, but an objective was missed.
     """
-    with answers(as_json, interrupted=GO_ON):
+    with error_boundary(as_json, interrupted=GO_ON):
         from lab.memory import Peak
 
         if site is not None:
-            known(site, [one.name for one in load_estate().sites], "site")
+            validated_choice(site, [one.name for one in load_estate().sites], "site")
         start = time.monotonic()
         say("demo: four steps; about 8 minutes with warm caches, up to 30 minutes the first time")
         with Peak() as peak:
@@ -46,7 +46,7 @@ def demo(
         took, used_mib = time.monotonic() - start, peak.used_mib()
         if report:
             which = report.get("demo", {})
-            emit({**report, "demo": {**which, "seconds": round(took, 1), "memory_peak_mib": used_mib}})
+            print_json({**report, "demo": {**which, "seconds": round(took, 1), "memory_peak_mib": used_mib}})
         if used_mib is not None:
             say(f"memory: at most {used_mib} MiB less available than before the lab (page cache excluded)")
         if code in (0, ObjectiveMissed.exit_code):
@@ -72,7 +72,7 @@ def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[s
             argv = [*argv, "--site", site or _site_of_the_primary()]
         say(f"═ {number}/4 {words}")
         asked = [*argv, "--json"] if as_json else argv
-        code, output = run_to_its_end(interpreter.module("cli", *asked), keep=as_json)
+        code, output = run_to_completion(interpreter.module("cli", *asked), keep=as_json)
         if code and not (drill and code == ObjectiveMissed.exit_code):
             command = f"./govcloud {' '.join(argv)}"
             say(f"demo: stopped at step {number} (`{command}`), exit {code}")
@@ -94,16 +94,16 @@ def _failed(number: int, command: str, code: int, output: bytes) -> dict[str, An
 
 def _site_of_the_primary() -> str:
     """Losing this one is the hardest: the database must move. Asked of the estate, since nobody stores it."""
-    end = time.monotonic() + SEEN_WITHIN_S
-    while (site := _look_for_the_primary()) is None:
+    end = time.monotonic() + PRIMARY_SEEN_WITHIN_S
+    while (site := _find_primary_site()) is None:
         if time.monotonic() >= end:
-            why = f"no primary is seen for {duration(SEEN_WITHIN_S)}, so the drill does not begin"
+            why = f"no primary is seen for {duration(PRIMARY_SEEN_WITHIN_S)}, so the drill does not begin"
             raise GovcloudError(why, "see `./govcloud status`")
-        time.sleep(LOOK_AGAIN_S)
+        time.sleep(PRIMARY_POLL_S)
     return site
 
 
-def _look_for_the_primary() -> str | None:
+def _find_primary_site() -> str | None:
     """Its site, where this look sees one."""
     argv = interpreter.module("cli", "status", "--json")
     answer = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout

@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import drill_words
+from cli import drill_messages
 from cli.locks import moving
-from cli.output import Json, Lang, Language, answers, emit, into_namespace, known, load_estate, need_root
+from cli.output import (
+    Json,
+    Lang,
+    Language,
+    error_boundary,
+    into_namespace,
+    load_estate,
+    need_root,
+    print_json,
+    validated_choice,
+)
 from workstation import paths
 from workstation.errors import GovcloudError, WrongUse
 from workstation.progress import say
@@ -43,7 +53,7 @@ GO_ON = "the next `drill run` first takes back what is still open; `./govcloud l
 @app.command("list")
 def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
     """The drills that there are, and those that were run here: verdict and where the report lies."""
-    with answers(as_json):
+    with error_boundary(as_json):
         from failover.drills.past import runs
         from failover.drills.registry import DRILLS
 
@@ -58,9 +68,9 @@ def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
         ]
         past = runs(paths.home() / "drills", lang.value)
         if as_json:
-            emit({"drills": drills, "runs": [asdict(each) for each in past]})
+            print_json({"drills": drills, "runs": [asdict(each) for each in past]})
             return
-        print(drill_words.listed(drills, past, lang.value))
+        print(drill_messages.drill_list(drills, past, lang.value))
 
 
 @app.command()
@@ -71,16 +81,16 @@ def show(
     lang: Language = Lang.EN,
 ) -> None:
     """What a drill takes away and what citizens should notice. Changes nothing."""
-    with answers(as_json):
+    with error_boundary(as_json):
         from failover.drills import blast, registry
 
         estate = load_estate()
         drill = registry.get(name)
-        known(site, [s.name for s in estate.sites], "site")
+        validated_choice(site, [s.name for s in estate.sites], "site")
         taken, summary = blast.of_site(estate, site), drill.summary[lang.value]
         if as_json:
             named = {"drill": drill.name, "title": getattr(drill.title, lang.value), "summary": summary, "site": site}
-            emit({**named, "expected_s": drill.expected_s, "blast_radius": blast.as_json(taken)})
+            print_json({**named, "expected_s": drill.expected_s, "blast_radius": blast.as_json(taken)})
             return
         print(f"{getattr(drill.title, lang.value)}\n{summary}\n\n{blast.text(taken, lang.value)}")
 
@@ -98,25 +108,25 @@ def run(
 
     Exit 0: passed. 5: an objective was missed. 7: it was broken off and everything was taken back. 1: anything worse.
     """
-    with answers(as_json, interrupted=GO_ON):
+    with error_boundary(as_json, interrupted=GO_ON):
         from failover.drills import blast, registry
 
         estate = load_estate()
         registry.get(name)
-        known(site, [s.name for s in estate.sites], "site")
+        validated_choice(site, [s.name for s in estate.sites], "site")
         into_namespace(estate)  # starts this command anew on a lab, so nothing may be asked before
         if not yes:
             say(blast.text(blast.of_site(estate, site), lang.value))
             _confirm(lang)
         result = _run(name, estate, site, rate, lang)
         if as_json:
-            emit(result.as_json())
+            print_json(result.as_json())
         say(_verdict(result, estate, lang))
         raise typer.Exit(result.exit_code)
 
 
 def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> DrillResult:
-    from cli import wiring
+    from cli import adapters
     from failover import drills
     from failover.report.words import event_text, site_titles
 
@@ -125,7 +135,7 @@ def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> Drill
     with moving():
         return drills.run(
             name, estate, site=site, rate_per_s=rate, lang=lang.value, home=paths.home(),
-            machines=wiring.machines(estate), power=wiring.power(estate), observe=wiring.observer(estate),
+            machines=adapters.machines(estate), power=adapters.power(estate), observe=adapters.observer(estate),
             on_event=lambda event: say(f"  {event_text(event, lang.value, titles)}"),
         )  # fmt: skip
 
@@ -157,11 +167,11 @@ def report(
     lang: Language = Lang.EN,
 ) -> None:
     """Where the report of a drill lies; with `--json` the report itself."""
-    with answers(as_json):
+    with error_boundary(as_json):
         folder = _folder(run_id)
         page = folder / f"report.{lang.value}.html"
         if as_json:
-            emit(_document(folder / "report.json"))
+            print_json(_document(folder / "report.json"))
             return
         if not page.is_file():
             raise GovcloudError(f"{page} is missing", "name another report, or run the drill again")
@@ -184,7 +194,8 @@ def _folder(run_id: str | None) -> Path:
     finished = _finished()
     if not finished:
         raise GovcloudError("no drill has been finished here", "run `./govcloud drill run site-loss`")
-    return paths.home() / "drills" / (finished[-1] if run_id is None else known(run_id, finished, "drill report"))
+    chosen = finished[-1] if run_id is None else validated_choice(run_id, finished, "drill report")
+    return paths.home() / "drills" / chosen
 
 
 def _finished() -> list[str]:
@@ -195,7 +206,7 @@ def _finished() -> list[str]:
 
 def switchover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
     """Move the database's primary to another site while it is alive. Shows the plan; acts with --apply."""
-    _verb("switchover", to, apply, as_json)
+    _run_operation("switchover", to, apply, as_json)
 
 
 def failover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
@@ -203,34 +214,35 @@ def failover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
 
     Shows the plan; acts with --apply.
     """
-    _verb("failover", to, apply, as_json)
+    _run_operation("failover", to, apply, as_json)
 
 
 def failback(to: Home = None, apply: Apply = False, as_json: Json = False) -> None:
     """Bring the primary back to the site where it belongs; otherwise like a switchover."""
-    _verb("failback", to, apply, as_json)
+    _run_operation("failback", to, apply, as_json)
 
 
-def _verb(verb: str, to: str | None, apply: bool, as_json: bool) -> None:
-    with answers(as_json, interrupted="`./govcloud status` shows where the primary is; the same command goes on"):
-        from cli import wiring
+def _run_operation(verb: str, to: str | None, apply: bool, as_json: bool) -> None:
+    interrupted = "`./govcloud status` shows where the primary is; the same command goes on"
+    with error_boundary(as_json, interrupted):
+        from cli import adapters
         from failover import plans
         from failover import switchover as acts
 
         estate = load_estate()
-        to = known(plans.home(estate) if to is None else to, [s.name for s in estate.sites], "site")
+        to = validated_choice(plans.home(estate) if to is None else to, [s.name for s in estate.sites], "site")
         need_root(verb)
         into_namespace(estate)
-        plan = plans.plan(estate, wiring.observer(estate).snapshot(), plans.Intent(verb=plans.Verb(verb), to=to))
+        plan = plans.plan(estate, adapters.observer(estate).snapshot(), plans.Intent(verb=plans.Verb(verb), to=to))
         plan.require()
         if not apply:
             _show_plan(plan, as_json)
             return
-        machines, observer = wiring.machines(estate), wiring.observer(estate)
+        machines, observer = adapters.machines(estate), adapters.observer(estate)
         with moving():
             moved = acts.carry_out(plan, estate, machines, observer, paths.home(), on_event=say)
         if as_json:
-            emit(moved.as_json())
+            print_json(moved.as_json())
 
 
 def _show_plan(plan: object, as_json: bool) -> None:
@@ -238,7 +250,7 @@ def _show_plan(plan: object, as_json: bool) -> None:
 
     assert isinstance(plan, Plan)
     if as_json:
-        emit(plan.as_json())
+        print_json(plan.as_json())
         return
     if not plan.steps:
         say(f"{plan.intent.to} already has the primary: nothing to do")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import EstateFile, Json, Lang, Language, answers, emit, load_estate, named_path
+from cli.output import EstateFile, Json, Lang, Language, error_boundary, load_estate, named_path, print_json
 from workstation.errors import WrongUse
 from workstation.progress import say
 
@@ -27,14 +27,14 @@ PictureLanguage = Annotated[
 @app.command()
 def check(file: EstateFile = None, as_json: Json = False, lang: ResultLanguage = Lang.EN) -> None:
     """Check every rule and tell all problems at once; exit 1 where there is one. Advice is told and forbids nothing."""
-    with answers(as_json):
+    with error_boundary(as_json):
         from estate.loader import advice
 
         estate = load_estate(file)
         advised = advice(file)
         counts = {"sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)}
         if as_json:
-            emit({"estate": estate.name, "problems": [], "advice": [asdict(each) for each in advised], **counts})
+            print_json({"estate": estate.name, "problems": [], "advice": [asdict(each) for each in advised], **counts})
         for each in advised:
             say(f"advice: {each}")
         told = _sound(estate.name, counts, lang)
@@ -56,7 +56,7 @@ def show(
     lang: Language = Lang.EN,
 ) -> None:
     """Print sites, hosts with their addresses, links and services."""
-    with answers(as_json):
+    with error_boundary(as_json):
         from estate import show as view
 
         if yaml and as_json:
@@ -65,7 +65,7 @@ def show(
         if yaml:
             print(view.to_yaml(estate), end="")
         elif as_json:
-            emit(view.to_json(estate))
+            print_json(view.to_json(estate))
         else:
             print(view.to_text(estate, lang.value), end="")
 
@@ -86,7 +86,7 @@ Picture = Annotated[
 @app.command()
 def diagram(file: EstateFile = None, output: Picture = None, lang: PictureLanguage = None) -> None:
     """Draw sites, clusters, hosts and links as one SVG picture."""
-    with answers():
+    with error_boundary():
         from estate.diagram import draw
 
         picture = draw(load_estate(file), lang.value if lang else None)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import answers, known, load_estate, need_root
+from cli.output import error_boundary, load_estate, need_root, validated_choice
 from workstation.errors import GovcloudError
 
 
@@ -23,11 +23,11 @@ def kubeconfig(
 
     It holds a key: hand it over by a way that nobody else reads.
     """
-    with answers():
+    with error_boundary():
         estate = load_estate()
-        known(site, [each.name for each in estate.sites], "site")
+        validated_choice(site, [each.name for each in estate.sites], "site")
         if bureau is not None:
-            known(bureau, [each.name for each in estate.bureaus], "bureau")
+            validated_choice(bureau, [each.name for each in estate.bureaus], "bureau")
         if estate.cluster_at(site) is None:
             clusters = ", ".join(cluster.site for cluster in estate.clusters) or "none"
             raise GovcloudError(f"{site} has no Kubernetes cluster", f"sites with one: {clusters}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.output import Json, answers, emit, known, load_estate, need_root
+from cli.output import Json, error_boundary, load_estate, need_root, print_json, validated_choice
 from cli.setup import prepare
 from workstation.progress import say
 
@@ -45,29 +45,31 @@ def up(as_json: Json = False) -> None:
 
     The machines are bare: `./govcloud up` makes them what the estate declares.
     """
-    with answers(as_json, interrupted="what had started is still there; `lab up` starts anew, `lab down` removes it"):
+    with error_boundary(
+        as_json, interrupted="what had started is still there; `lab up` starts anew, `lab down` removes it"
+    ):
         lab = open_lab()
         prepare()
         lab.up(on_event=say)
         if as_json:
-            emit(lab.status().as_json())
+            print_json(lab.status().as_json())
 
 
 @app.command()
 def down(as_json: Json = False) -> None:
     """Remove all machines and wires, whatever state they are in. Keys and drill reports stay."""
-    with answers(as_json, interrupted="some of the lab is still there; run `./govcloud lab down` again"):
+    with error_boundary(as_json, interrupted="some of the lab is still there; run `./govcloud lab down` again"):
         open_lab().down(on_event=say)
         if as_json:
-            emit({"down": True})
+            print_json({"down": True})
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
     """Which machines have power, which links carry, and what memory they take."""
-    with answers(as_json):
+    with error_boundary(as_json):
         found = open_lab().status()
-        emit(found.as_json()) if as_json else print(found.as_text())
+        print_json(found.as_json()) if as_json else print(found.as_text())
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -78,8 +80,8 @@ def shell(
     ] = None,
 ) -> None:
     """Open a shell on a host, or run one command there: `lab shell futian-edge1 vtysh -c "show bgp summary"`."""
-    with answers():
-        known(host, [h.name for h in load_estate().hosts], "host")
+    with error_boundary():
+        validated_choice(host, [h.name for h in load_estate().hosts], "host")
         argv = open_lab().shell_argv(host, command or [])
         os.execvp(argv[0], argv)
 
@@ -91,16 +93,16 @@ def power(
     as_json: Json = False,
 ) -> None:
     """Cut a host's power, or give it back: no shutdown, what was not synced is lost."""
-    with answers(as_json, interrupted="`./govcloud lab status` shows which hosts have power"):
+    with error_boundary(as_json, interrupted="`./govcloud lab status` shows which hosts have power"):
         estate = load_estate()
         places = {site.name: [h.name for h in estate.hosts_at(site.name)] for site in estate.sites}
-        known(host, [*(h.name for h in estate.hosts), *places], "host or site")
+        validated_choice(host, [*(h.name for h in estate.hosts), *places], "host or site")
         lab = open_lab()
         names = places.get(host, [host])
         lab.power_on(names) if state is Switch.ON else lab.power_off(names)
         say(f"power {state}: {', '.join(names)}")
         if as_json:
-            emit({"power": state, "hosts": names})
+            print_json({"power": state, "hosts": names})
 
 
 @app.command()
@@ -116,9 +118,9 @@ def heal(link: LinkName, as_json: Json = False) -> None:
 
 
 def _wire(act: str, link: str, as_json: bool) -> None:
-    with answers(as_json):
-        known(link, [one.name for one in load_estate().links], "link")
+    with error_boundary(as_json):
+        validated_choice(link, [one.name for one in load_estate().links], "link")
         getattr(open_lab(), act)(link)
         say(f"{act}: {link}")
         if as_json:
-            emit({act: link})
+            print_json({act: link})

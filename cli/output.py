@@ -54,13 +54,13 @@ EstateFile = Annotated[
 ]  # fmt: skip
 
 
-def emit(value: dict[str, Any]) -> None:
+def print_json(value: dict[str, Any]) -> None:
     """The one object of a `--json` command."""
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
 @contextmanager
-def answers(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
+def error_boundary(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
     """Turn errors into words and exit codes. `interrupted` tells what Ctrl-C leaves and how to go on."""
     from estate.loader import EstateError
 
@@ -90,7 +90,7 @@ def answers(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
 def _fail(as_json: bool, message: str, next_step: str, code: int, **more: Any) -> NoReturn:
     if as_json:
         with suppress(OSError):  # a full disk behind standard output may be the very error
-            emit({"error": message, "next_step": next_step, "exit_code": code, **more})
+            print_json({"error": message, "next_step": next_step, "exit_code": code, **more})
     say(f"govcloud: {message}")
     if next_step:
         say(f"  next: {next_step}")
@@ -123,7 +123,7 @@ def into_namespace(estate: Estate) -> None:
     os.execvp(argv[0], argv)
 
 
-def known(name: str, names: Iterator[str] | tuple[str, ...] | list[str], what: str) -> str:
+def validated_choice(name: str, names: Iterator[str] | tuple[str, ...] | list[str], what: str) -> str:
     """`name` if it is one of `names`, otherwise `WrongUse` that lists them."""
     listed = list(names)
     if name not in listed:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from cli.output import Json, answers, emit
+from cli.output import Json, error_boundary, print_json
 
 if TYPE_CHECKING:
     from tools.golang import Group
@@ -29,8 +29,8 @@ def setup(as_json: Json = False) -> None:
     """
     from tools import setup as installer
 
-    with answers(as_json, interrupted="what is finished is kept; run `./govcloud setup` again to go on"):
+    with error_boundary(as_json, interrupted="what is finished is kept; run `./govcloud setup` again to go on"):
         start = time.monotonic()
         prepare()
         if as_json:
-            emit({"seconds": round(time.monotonic() - start, 1), "image": str(installer.image_root())})
+            print_json({"seconds": round(time.monotonic() - start, 1), "image": str(installer.image_root())})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.locks import deploying
-from cli.output import Json, answers, emit, into_namespace, known, load_estate, need_root
+from cli.output import Json, error_boundary, into_namespace, load_estate, need_root, print_json, validated_choice
 from cli.setup import prepare as prepare_machine
 from workstation.errors import ChangesPending, WrongUse
 from workstation.progress import duration, say
@@ -47,9 +47,9 @@ def prepare(names: list[str] | None, without: list[str] | None = None, *, deploy
     if not estate.lab:
         need_root("writing the operator's state")
     for name in names or ():
-        known(name, list(stack_names(estate)), "stack")
+        validated_choice(name, list(stack_names(estate)), "stack")
     for site in without or ():
-        known(site, [s.name for s in estate.sites], "site")
+        validated_choice(site, [s.name for s in estate.sites], "site")
     if deploys and _wants_pods(estate, names):
         from tools.image import bake
 
@@ -77,12 +77,12 @@ def images(estate: Estate, stacks: list[str] | None) -> tuple[Image, ...]:
 
 def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
     """Show what `up` would change, line by line. Changes nothing; exit 10 where there is something to change."""
-    with answers(as_json):
+    with error_boundary(as_json):
         estate = prepare(stacks, without, deploys=True)
         from stacks import engine
 
         found = engine.plan(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
-        emit(found.as_json()) if as_json else print(found.as_text())
+        print_json(found.as_json()) if as_json else print(found.as_text())
         _tell_deferred(found.deferred, "nothing is planned there")
         if found.changes:
             raise typer.Exit(ChangesPending.exit_code)
@@ -90,26 +90,26 @@ def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) 
 
 def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
     """Deploy: make every host and cluster as declared, which also repairs what was changed by hand."""
-    with answers(as_json, interrupted=GO_ON):
+    with error_boundary(as_json, interrupted=GO_ON):
         estate = prepare(stacks, without, deploys=True)
         from stacks import engine
 
         with deploying():
             done = engine.up(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
         if as_json:
-            emit(done.as_json())
+            print_json(done.as_json())
         say(f"up: {done.changes} change(s) in {duration(done.seconds)}")
         _tell_deferred(done.deferred, "`up` after its return catches up")
 
 
 def drift(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
     """Compare every host and cluster with what was applied; exit 10 where one differs."""
-    with answers(as_json):
+    with error_boundary(as_json):
         estate = prepare(stacks, without)
         from stacks import engine
 
         found = engine.drift(estate, stacks or (), without or (), on_event=say)
-        emit(found.as_json()) if as_json else print(found.as_text())
+        print_json(found.as_json()) if as_json else print(found.as_text())
         _tell_deferred(found.deferred, "not compared")
         if found.differences:
             raise typer.Exit(ChangesPending.exit_code)
@@ -117,7 +117,7 @@ def drift(stacks: Stacks = None, without: Without = None, as_json: Json = False)
 
 def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> None:
     """Forget a lab's hosts, so that the next `up` begins anew. Removes nothing from them; refused on a real estate."""
-    with answers(as_json, interrupted=GO_ON):
+    with error_boundary(as_json, interrupted=GO_ON):
         estate = prepare(stacks)
         from stacks import engine
 
@@ -128,7 +128,7 @@ def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> N
         with deploying():
             done = engine.destroy(estate, stacks or (), on_event=say)
         if as_json:
-            emit(done.as_json())
+            print_json(done.as_json())
 
 
 def _tell_deferred(hosts: tuple[str, ...], what: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.output import Json, answers, emit, known, load_estate
+from cli.output import Json, error_boundary, load_estate, print_json, validated_choice
 from cli.stacks import prepare
 from workstation.errors import GovcloudError, Refused, WrongUse
 from workstation.progress import say
@@ -34,7 +34,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Restore without asking; needed
 @app.command("list")
 def list_copies(as_json: Json = False) -> None:
     """What is here and on each operations host: serial, time, where it was made. Exit 0 whatever it finds."""
-    with answers(as_json):
+    with error_boundary(as_json):
         estate = prepare(None)
         from stacks import copies, state
         from workstation.ssh import Access
@@ -42,7 +42,7 @@ def list_copies(as_json: Json = False) -> None:
         mine, current = copies.here(estate), state.instance(estate)
         rows = copies.summary(copies.survey(estate, Access.default()), mine, current)
         if as_json:
-            emit({"instance": current, "here": mine.as_json() if mine else None, "copies": rows, "keep": _keep()})
+            print_json({"instance": current, "here": mine.as_json() if mine else None, "copies": rows, "keep": _keep()})
             return
         print(f"here: {mine.as_text() if mine else 'no state'}")
         for row in rows:
@@ -55,12 +55,12 @@ def list_copies(as_json: Json = False) -> None:
 @app.command()
 def copy(replace_newer: ReplaceNewer = False, as_json: Json = False) -> None:
     """Copy the state to every reachable operations host that lacks it; `up` does so by itself."""
-    with answers(as_json, interrupted="a copy is written whole or not at all; run the same command again"):
+    with error_boundary(as_json, interrupted="a copy is written whole or not at all; run the same command again"):
         estate = prepare(None)
         from stacks import engine
 
         holders = engine.copy(estate, say, replace_newer=replace_newer)
-        emit({"holders": list(holders)}) if as_json else print("held by " + (", ".join(holders) or "no host"))
+        print_json({"holders": list(holders)}) if as_json else print("held by " + (", ".join(holders) or "no host"))
         if not holders:
             raise typer.Exit(1)
 
@@ -74,8 +74,10 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Bring the state back from an operations host. Shows what it would do, and asks; what was here is kept beside."""
-    with answers(as_json, interrupted="run the same command again: it goes on, and what was here is kept beside"):
-        known(host, _operations_hosts(load_estate()), "operations host")
+    with error_boundary(
+        as_json, interrupted="run the same command again: it goes on, and what was here is kept beside"
+    ):
+        validated_choice(host, _operations_hosts(load_estate()), "operations host")
         estate = prepare(None)
         from stacks import copies, engine, state
         from stacks import restore as way
@@ -107,7 +109,7 @@ def restore(
 
 def _answer(as_json: bool, host: str, about: dict[str, Any], former: Path | None) -> None:
     if as_json:
-        emit({"from": host, "state": about, "former": str(former) if former else None})
+        print_json({"from": host, "state": about, "former": str(former) if former else None})
 
 
 def _operations_hosts(estate: Estate) -> list[str]:

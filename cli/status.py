@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.output import Json, Lang, Language, answers, emit, into_namespace, load_estate
+from cli.output import Json, Lang, Language, error_boundary, into_namespace, load_estate, print_json
 
 
 def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
@@ -12,7 +12,7 @@ def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
 
     Exit 1 if something is not.
     """
-    with answers(as_json):
+    with error_boundary(as_json):
         estate = load_estate()
         into_namespace(estate)
         from monitors import health, observe
@@ -22,7 +22,7 @@ def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
         observed = observe.snapshot(estate, Access.default(), timeout_s=8)
         findings = health.problems(estate, observed)
         if as_json:
-            emit(screen.as_json(estate, observed, findings))
+            print_json(screen.as_json(estate, observed, findings))
         else:
             print(screen.as_text(estate, observed, findings, lang.value))
         if findings:

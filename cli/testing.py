@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from cli.output import answers, need_root
+from cli.output import error_boundary, need_root
 from cli.setup import prepare
-from cli.waiting import run_to_its_end
+from cli.subprocesses import run_to_completion
 from workstation import interpreter, paths
 from workstation.errors import GovcloudError
 from workstation.progress import say
@@ -85,7 +85,7 @@ def run_tests(
 
     unit takes about three minutes, rules one, lab and all 45 minutes with warm caches.
     """
-    with answers(interrupted="the tests were told to end and took down what they had started"):
+    with error_boundary(interrupted="the tests were told to end and took down what they had started"):
         prepared = {}
         if scope in (Scope.LAB, Scope.ALL):
             need_root(f"test {scope}")
@@ -109,14 +109,14 @@ def run_part(arguments: list[str], env: dict[str, str]) -> int:
     """pytest's exit code. A few tests that failed beside others are told, and get a second attempt alone, which counts:
     see decision 0023."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as file:
-        code, _ = run_to_its_end(
+        code, _ = run_to_completion(
             interpreter.module("pytest", *arguments), cwd=paths.repo(), env={**env, FAILED: file.name}
         )
         names = file.read().splitlines()
     if code != SOME_FAILED or "-n" not in arguments or not 0 < len(names) <= A_FEW:
         return code
     say(f"▸ a second attempt, with nothing beside: {', '.join(names)}")
-    code, _ = run_to_its_end(interpreter.module("pytest", *names), cwd=paths.repo(), env=env)
+    code, _ = run_to_completion(interpreter.module("pytest", *names), cwd=paths.repo(), env=env)
     for name in names if code == 0 else ():
         say(f"! unsteady: {name} failed beside others and passed alone; look for the cause before it does so again")
     return code

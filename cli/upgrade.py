@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.output import Json, answers, emit, into_namespace, known, load_estate, need_root
+from cli.output import Json, error_boundary, into_namespace, load_estate, need_root, print_json, validated_choice
 from cli.setup import prepare
 from cli.stacks import images
 from estate import versions
@@ -42,27 +42,27 @@ def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: 
 
     Exit 1: a gate did not hold, or `up` failed; sites before keep the new version. 6: refused, nothing was changed.
     """
-    with answers(as_json, interrupted=GO_ON):
+    with error_boundary(as_json, interrupted=GO_ON):
         from failover import upgrade
 
-        known(to, versions.KUBERNETES, "version")
+        validated_choice(to, versions.KUBERNETES, "version")
         estate = load_estate()
         need_root("upgrade")
         if apply:
             _build(to)
         into_namespace(estate)
-        look = _eyes(estate)
-        plan = upgrade.plan(estate, look(), to)
+        observe = _observer(estate)
+        plan = upgrade.plan(estate, observe(), to)
         for warning in plan.warnings:
             say(f"not waited for: {warning}")
         plan.require()
         if not apply:
             _show(plan, as_json)
             return
-        done = upgrade.carry_out(plan, estate, look, _bring, paths.home(), on_event=say)
-        _hold_bureaus_to_it()
+        done = upgrade.carry_out(plan, estate, observe, _deploy_site, paths.home(), on_event=say)
+        _update_bureau_policies()
         if as_json:
-            emit(done.as_json())
+            print_json(done.as_json())
         changed = f"commit {upgrade.FILE}: it declares {to} for every site" if plan.moves else "nothing to do"
         say(f"upgrade: all clusters run {to}; {changed}")
 
@@ -76,15 +76,15 @@ def _build(version: str) -> None:
     prepare(setup.declared() | golang.kubernetes([version]))
 
 
-def _eyes(estate: Estate) -> Callable[[], Observed]:
-    from cli import wiring
+def _observer(estate: Estate) -> Callable[[], Observed]:
+    from cli import adapters
     from failover import clusters
 
-    observer, machines = wiring.observer(estate), wiring.machines(estate)
+    observer, machines = adapters.observer(estate), adapters.machines(estate)
     return lambda: clusters.snapshot(estate, observer, machines)
 
 
-def _bring(site: str, version: str) -> None:
+def _deploy_site(site: str, version: str) -> None:
     """The declaration first: what `up` does is what the estate says, also for whoever finishes it after a failure."""
     from estate.edit import set_cluster_version
     from stacks import engine
@@ -93,7 +93,7 @@ def _bring(site: str, version: str) -> None:
     engine.up(load_estate(), [site], on_event=say)
 
 
-def _hold_bureaus_to_it() -> None:
+def _update_bureau_policies() -> None:
     """Their namespaces follow the security policy of the version. Also where no site was left: the run that brought
     the last one may have been interrupted here."""
     from stacks import engine
@@ -105,7 +105,7 @@ def _hold_bureaus_to_it() -> None:
 
 def _show(plan: Plan, as_json: bool) -> None:
     if as_json:
-        emit(plan.as_json())
+        print_json(plan.as_json())
         return
     if not plan.moves:
         say(f"all clusters run {plan.target}: nothing to do")

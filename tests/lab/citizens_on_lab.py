@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cli import wiring
+from cli import adapters
 from failover.drills.runner import front_of
 from failover.ledger import Ledger, parse
 from failover.protocols import SystemClock
@@ -23,7 +23,7 @@ STEADY = 100
 def applying(hosts: Hosts) -> Iterator[None]:
     """Twenty writes and twenty reads a second from the internet; at the end each was answered when first sent."""
     estate = hosts.lab.estate
-    machines, clock, service = wiring.machines(estate), SystemClock(), estate.service(SERVICE)
+    machines, clock, service = adapters.machines(estate), SystemClock(), estate.service(SERVICE)
     applicant = RemoteApplicant(machines, clock, host="citizen1", run_id=f"lab-{int(time.time())}")
     front = front_of(estate, service, machines)
     applicant.start(estate=estate, front=front, pace=Pace(drain_s=10), seed=time.time_ns() // 1_000_000)

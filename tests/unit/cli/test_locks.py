@@ -33,8 +33,8 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("failover.drills.run", act("drill"))
     monkeypatch.setattr("failover.switchover.carry_out", act("move"))
     for part in ("machines", "power"):
-        monkeypatch.setattr(f"cli.wiring.{part}", lambda estate: None)
-    monkeypatch.setattr("cli.wiring.observer", lambda estate: SimpleNamespace(snapshot=lambda: None))
+        monkeypatch.setattr(f"cli.adapters.{part}", lambda estate: None)
+    monkeypatch.setattr("cli.adapters.observer", lambda estate: SimpleNamespace(snapshot=lambda: None))
     plan = SimpleNamespace(require=lambda: None)
     monkeypatch.setattr("failover.plans.plan", lambda estate, seen, intent: plan)
     return begun

@@ -78,7 +78,7 @@ def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("cli.upgrade.into_namespace", lambda estate: None)
     monkeypatch.setattr("cli.upgrade.images", lambda estate, stacks: ())
     for part in ("machines", "observer"):
-        monkeypatch.setattr(f"cli.wiring.{part}", lambda estate: None)
+        monkeypatch.setattr(f"cli.adapters.{part}", lambda estate: None)
     monkeypatch.setattr("failover.clusters.snapshot", lambda estate, observer, machines: found.look())
     monkeypatch.setattr("failover.upgrade.SystemClock", Clock)
     monkeypatch.setattr("stacks.engine.up", found.up)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli import rollout as bench
+from cli import bench_rollout as bench
 from estate.loader import load
 from failover import lock as moves
 from failover.vantage import Pace
@@ -56,7 +56,7 @@ def brought(home: Path, declared: list[Image], monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("stacks.engine.up", up)
     monkeypatch.setattr("cli.stacks.images", lambda estate, stacks: tuple(declared))
-    monkeypatch.setattr("cli.load.measured", measured)
+    monkeypatch.setattr("cli.load_test.run_load_test", measured)
     return found
 
 
@@ -87,7 +87,7 @@ def test_what_is_left_of_a_roll_out_that_fails_is_told(
     def measured(*given: object) -> None:
         raise GovcloudError("the applicant did not start")
 
-    monkeypatch.setattr("cli.load.measured", measured)
+    monkeypatch.setattr("cli.load_test.run_load_test", measured)
     with pytest.raises(GovcloudError, match="did not start"):
         bench.rollout(ESTATE, 50.0, reads=False)
     assert bench.LEFT in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import bench_provider, measure
+from cli import bench_provider, benchmarks
 
 OURS = {"objects": {"median": 1050}, "create_s": {"median": 10.0}, "unchanged_s": {"median": 5.0}}
 
@@ -16,8 +16,8 @@ def test_the_ratio_is_the_best_peers_time_over_ours() -> None:
     """Above 1 we are quicker; numbers of things do not count."""
     slow = {"create_s": {"median": 60.0}, "unchanged_s": {"median": 60.0}}
     best = {"create_s": {"median": 20.0}, "unchanged_s": {"median": 10.0}}
-    assert measure.ratio(OURS, {"slow": slow, "best": best}) == 2.0
-    assert measure.ratio(OURS, {}) is None
+    assert benchmarks.ratio(OURS, {"slow": slow, "best": best}) == 2.0
+    assert benchmarks.ratio(OURS, {}) is None
 
 
 def test_both_sides_declare_the_same_objects() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def run_to_its_end(
+def run_to_completion(
     argv: list[str], *, keep: bool = False, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> tuple[int, bytes]:
     """A command's exit code and, where it shall be kept, its standard output.

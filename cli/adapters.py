@@ -58,6 +58,6 @@ def power(estate: Estate) -> Power:
 
 def observer(estate: Estate) -> Observe:
     """The monitors' view, in failover's words."""
-    from cli.sight import Sight
+    from cli.observation_adapter import MonitorObserver
 
-    return Sight(estate, ssh.Access.default())
+    return MonitorObserver(estate, ssh.Access.default())

@@ -12,7 +12,7 @@ SHOWN = 20
 """So many runs fit on a screen; `--json` has all."""
 
 
-def listed(drills: Sequence[dict[str, Any]], past: Sequence[PastRun], lang: str) -> str:
+def drill_list(drills: Sequence[dict[str, Any]], past: Sequence[PastRun], lang: str) -> str:
     """The drills, a blank line, the newest runs. `lang` is zh or en."""
     from failover.report.words import say
 

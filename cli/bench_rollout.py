@@ -29,7 +29,7 @@ LEFT = "`./govcloud up platform` brings the declared version back to all sites"
 
 def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
     """Raises GovcloudError where `up` does, and where it has not replaced the pods of every site."""
-    from cli import load
+    from cli import load_test
     from cli.locks import deploying
     from cli.stacks import images
     from failover.vantage import Pace
@@ -55,7 +55,7 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
                 clock.wait(STEADY_S)
 
         try:
-            seen = load.measured(estate, Pace(rate_per_s=rate, reads=reads, limit_s=LIMIT_S), act)
+            seen = load_test.run_load_test(estate, Pace(rate_per_s=rate, reads=reads, limit_s=LIMIT_S), act)
         except BaseException:
             say(LEFT)
             raise

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     """What is done meanwhile; the load ends when it returns, or raises."""
 
 
-FAILURES_TOLD = 20
+FAILURES_REPORTED = 20
 
 
-def measured(estate: Estate, pace: Pace, act: Act) -> dict[str, Any]:
+def run_load_test(estate: Estate, pace: Pace, act: Act) -> dict[str, Any]:
     """From the citizens' vantage, latency in ms as they see it. Rows are compared with the database at the end.
 
     `failed` counts requests that were not acknowledged when first sent, whatever became of them later; `failures` says
-    what the first `FAILURES_TOLD` of them were answered.
+    what the first `FAILURES_REPORTED` of them were answered.
     """
-    from cli import wiring
+    from cli import adapters
     from failover.drills.runner import front_of
     from failover.drills.stage import ROWS, ROWS_ARGV
     from failover.ledger import compare, figures, parse, parse_rows
     from failover.protocols import SystemClock
     from failover.vantage import RemoteApplicant
 
-    machines, clock, service = wiring.machines(estate), SystemClock(), estate.services[0]
+    machines, clock, service = adapters.machines(estate), SystemClock(), estate.services[0]
     host = next(vantage.host for vantage in estate.vantages if service.name in vantage.reaches)
     applicant = RemoteApplicant(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
     front = front_of(estate, service, machines)
@@ -45,7 +45,7 @@ def measured(estate: Estate, pace: Pace, act: Act) -> dict[str, Any]:
     finally:
         applicant.end()
         applicant.remove()
-    primary = wiring.observer(estate).snapshot().primary
+    primary = adapters.observer(estate).snapshot().primary
     rows = machines.run(primary.host, ROWS_ARGV, stdin=ROWS.encode(), timeout_s=60).stdout.decode() if primary else ""
     failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
     found, seen = compare(ledger, parse_rows(rows)), figures(ledger)
@@ -55,7 +55,7 @@ def measured(estate: Estate, pace: Pace, act: Act) -> dict[str, Any]:
         "rate_per_s": pace.rate_per_s, "reads_per_s": pace.rate_per_s if pace.reads else 0.0,
         "seconds": seen.duration_s, "acknowledged": seen.acknowledged, "refused": seen.refused,
         "unknown": seen.unknown, "failed": len(failed),
-        "failures": [failure(entry) for entry in failed[:FAILURES_TOLD]],
+        "failures": [failure(entry) for entry in failed[:FAILURES_REPORTED]],
         "lost": len(found.lost), "duplicated": len(found.duplicated),
         "lateness_p99_ms": seen.lateness_p99_ms, **latency,
     }  # fmt: skip

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.bench_rollout import rollout
 from cli.histogram import Buckets, bound, buckets
-from cli.output import emit, into_namespace, load_estate
-from cli.rollout import rollout
+from cli.output import into_namespace, load_estate, print_json
 from workstation import paths
 from workstation.progress import say
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from failover.vantage import RemoteApplicant
 
 
-BESIDE = ("conditions", "failures", "peers")
+EXCLUDED_KEYS = ("conditions", "failures", "peers")
 """Keys of a raw value that are no figures of ours."""
 
 
@@ -37,7 +37,7 @@ def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_js
             stream.write(json.dumps({**value, "conditions": conditions()}) + "\n")
     result = document(name, [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()], raw)
     if as_json:
-        emit(result)
+        print_json(result)
         return
     for figure, seen in result["ours"].items():
         print(f"{figure:24} min {seen['min']:g}  median {seen['median']:g}  max {seen['max']:g}")
@@ -48,7 +48,7 @@ def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_js
 
 def document(name: str, values: list[dict[str, Any]], raw: Path) -> dict[str, Any]:
     """Pure: the object of `--json` over all raw values, the newest run's last."""
-    ours = spread([{k: v for k, v in value.items() if k not in BESIDE} for value in values])
+    ours = spread([{k: v for k, v in value.items() if k not in EXCLUDED_KEYS} for value in values])
     peers = {peer: spread([value["peers"][peer] for value in values]) for peer in values[-1].get("peers", {})}
     return {
         "bench": name,
@@ -89,10 +89,10 @@ def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
 
 def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, Any]:
     """Applicants at a fixed rate from the citizens' vantage, no fault injected."""
-    from cli import load, wiring
+    from cli import adapters, load_test
     from failover.vantage import Pace
 
-    machines, pace = wiring.machines(estate), Pace(rate_per_s=rate, reads=reads, limit_s=seconds)
+    machines, pace = adapters.machines(estate), Pace(rate_per_s=rate, reads=reads, limit_s=seconds)
     before = _decisions(estate, machines)
 
     def last(applicant: RemoteApplicant, clock: Clock) -> None:
@@ -100,7 +100,7 @@ def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> di
         while applicant.running() and clock.monotonic() < end:
             clock.wait(1.0)
 
-    seen = load.measured(estate, pace, last)
+    seen = load_test.run_load_test(estate, pace, last)
     decided = bound(before, _decisions(estate, machines), 0.99)
     return seen | ({"decision_p99_at_most_ms": decided * 1000} if decided is not None else {})
 

@@ -13,12 +13,12 @@ from monitors import health, observe
 from monitors.observe import model as seen
 from workstation.ssh import Access
 
-LOOK_S = 8.0
+OBSERVE_TIMEOUT_S = 8.0
 """A dark site's hosts never answer: a look must not wait for them longer than this."""
 
 
 @dataclass(frozen=True)
-class Sight:
+class MonitorObserver:
     """The eyes of drills and verbs, on the whole estate."""
 
     estate: Estate
@@ -26,17 +26,17 @@ class Sight:
 
     def snapshot(self) -> protocols.Observed:
         """Look once, at everything in parallel."""
-        return translate(self.estate, observe.snapshot(self.estate, self.access, timeout_s=LOOK_S))
+        return translate(self.estate, observe.snapshot(self.estate, self.access, timeout_s=OBSERVE_TIMEOUT_S))
 
     @contextmanager
-    def watch(self) -> Iterator[Open]:
+    def watch(self) -> Iterator[MonitorWatch]:
         """Look all the time."""
         with observe.Watch(self.estate, self.access) as watch:
-            yield Open(self.estate, watch)
+            yield MonitorWatch(self.estate, watch)
 
 
 @dataclass(frozen=True)
-class Open:
+class MonitorWatch:
     """Eyes that are open."""
 
     estate: Estate

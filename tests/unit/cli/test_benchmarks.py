@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.load import failure
-from cli.measure import conditions, document
+from cli.benchmarks import conditions, document
+from cli.load_test import failure
 from failover.ledger import Attempt, Entry
 
 
