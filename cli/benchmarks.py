@@ -132,7 +132,7 @@ def unchanged(estate: Estate) -> dict[str, float]:
     from stacks import engine
 
     done = engine.up(estate, made=images(estate, None))
-    return {"seconds": round(done.seconds, 2), "changes": done.changes, "hosts": len(estate.own_hosts)}
+    return {"seconds": round(done.seconds, 2), "changes": done.changes, "hosts": len(estate.managed_hosts)}
 
 
 def spread(values: list[dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -113,9 +113,9 @@ def _answer(as_json: bool, host: str, about: dict[str, Any], former: Path | None
 
 
 def _operations_hosts(estate: Estate) -> list[str]:
-    from estate.model import Kind
+    from estate.model import HostRole
 
-    return [host.name for host in estate.own_hosts if host.kind is Kind.OPS]
+    return [host.name for host in estate.managed_hosts if host.kind is HostRole.OPS]
 
 
 def _keep() -> list[str]:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
-from estate.model import Estate, Gateway, Host, Kind, Link, Pool, Site
+from estate.model import Estate, Gateway, Host, HostRole, Link, Pool, Site
 
 MANAGEMENT_FIRST = 11
 OPERATOR = 1
@@ -246,7 +246,7 @@ def _lan(estate: Estate, host: Host, segment: Segment) -> Interface:
 
 def is_router(host: Host) -> bool:
     """Whether the host forwards packets and speaks BGP."""
-    return host.kind in (Kind.EDGE, Kind.PEER_ROUTER)
+    return host.kind in (HostRole.EDGE, HostRole.PEER_ROUTER)
 
 
 def _loopback(estate: Estate, host: Host) -> Dual:

@@ -35,7 +35,7 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_strip_whitespace=False)
 
 
-class Kind(StrEnum):
+class HostRole(StrEnum):
     """What a host is for. The first four are ours; the others stand at a peer."""
 
     EDGE = "edge"
@@ -138,7 +138,7 @@ class Host(Value):
 
     name: Name
     at: Name
-    kind: Kind
+    kind: HostRole
     number: Annotated[int, Field(ge=1, le=199, strict=True)]
     """Place in the site's prefix: the last octet of its IPv4 address."""
     cpus: Annotated[float, Field(gt=0, le=1024, strict=True)] = 1.0
@@ -362,21 +362,21 @@ class Estate(Value):
 
     def nodes_at(self, site: str) -> tuple[Host, ...]:
         """Nodes of the site's cluster, the one with the control plane first; empty where there is no cluster."""
-        return self.hosts_at(site, Kind.KUBE) if self.cluster_at(site) else ()
+        return self.hosts_at(site, HostRole.KUBE) if self.cluster_at(site) else ()
 
     @property
-    def own_hosts(self) -> tuple[Host, ...]:
+    def managed_hosts(self) -> tuple[Host, ...]:
         """Hosts at our sites, in declared order: what the stacks deploy."""
         names = {site.name for site in self.sites}
         return tuple(host for host in self.hosts if host.at in names)
 
     @property
-    def fixture_hosts(self) -> tuple[Host, ...]:
+    def peer_hosts(self) -> tuple[Host, ...]:
         """Hosts at peers: never deployed by us; the lab imitates them."""
         names = {peer.name for peer in self.peers}
         return tuple(host for host in self.hosts if host.at in names)
 
-    def hosts_at(self, place: str, kind: Kind | None = None) -> tuple[Host, ...]:
+    def hosts_at(self, place: str, kind: HostRole | None = None) -> tuple[Host, ...]:
         """Hosts of a site or peer, of one kind where given."""
         return tuple(h for h in self.hosts if h.at == place and (kind is None or h.kind is kind))
 
@@ -387,7 +387,7 @@ class Estate(Value):
     def router_of(self, place: str) -> Host:
         """The first router of a site or peer: the default gateway of its segment."""
         for host in self.hosts:
-            if host.at == place and host.kind in (Kind.EDGE, Kind.PEER_ROUTER):
+            if host.at == place and host.kind in (HostRole.EDGE, HostRole.PEER_ROUTER):
                 return host
         raise KeyError(f"no router at {place}")
 

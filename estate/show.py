@@ -10,19 +10,19 @@ import yaml
 
 from estate.addressing import AddressPlan, Dual, DualNetwork, Segment, plan
 from estate.checks.capacity import room
-from estate.model import Bureau, Estate, Kind
+from estate.model import Bureau, Estate, HostRole
 
 Language = Literal["zh", "en"]
 Both = dict[Language, str]
 
-KINDS: dict[Kind, Both] = {
-    Kind.EDGE: {"zh": "边界路由器", "en": "edge"},
-    Kind.KUBE: {"zh": "应用服务器", "en": "kube"},
-    Kind.DATA: {"zh": "数据服务器", "en": "data"},
-    Kind.OPS: {"zh": "运维服务器", "en": "ops"},
-    Kind.PEER_ROUTER: {"zh": "对端路由器", "en": "peer-router"},
-    Kind.PEER_SERVER: {"zh": "对端服务器", "en": "peer-server"},
-    Kind.VANTAGE: {"zh": "观测点", "en": "vantage"},
+KINDS: dict[HostRole, Both] = {
+    HostRole.EDGE: {"zh": "边界路由器", "en": "edge"},
+    HostRole.KUBE: {"zh": "应用服务器", "en": "kube"},
+    HostRole.DATA: {"zh": "数据服务器", "en": "data"},
+    HostRole.OPS: {"zh": "运维服务器", "en": "ops"},
+    HostRole.PEER_ROUTER: {"zh": "对端路由器", "en": "peer-router"},
+    HostRole.PEER_SERVER: {"zh": "对端服务器", "en": "peer-server"},
+    HostRole.VANTAGE: {"zh": "观测点", "en": "vantage"},
 }
 WORDS: dict[str, Both] = {
     "us": {"zh": "本市", "en": "us"},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from estate.addressing import AddressPlan, Interface
-from estate.model import Disk, Estate, Host, Kind
+from estate.model import Disk, Estate, Host, HostRole
 from lab import names
 
 MANAGEMENT_BRIDGE = "mgmt0"
@@ -47,7 +47,7 @@ class Machine:
 
     name: str
     place: str
-    kind: Kind
+    kind: HostRole
     netns: str
     ports: tuple[Port, ...]
     management: Interface
@@ -106,7 +106,7 @@ def topology(estate: Estate, plan: AddressPlan) -> Topology:
         Segment(place=place.name, bridge=f"seg{index}") for index, place in enumerate(estate.places, start=1)
     )
     bridges = {segment.place: segment.bridge for segment in segments}
-    own = {host.name for host in estate.own_hosts}
+    own = {host.name for host in estate.managed_hosts}
     return Topology(
         machines=tuple(
             Machine(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from estate.addressing import AddressPlan, plan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import HostSpec, RoleSpec
 from playbooks.secrets import Secrets
 
@@ -39,7 +39,7 @@ def host_spec(
     complete; `bgp_passwords` TCP-MD5 secrets by link.
     """
     host = estate.host(host_name)
-    if host not in estate.own_hosts:
+    if host not in estate.managed_hosts:
         raise ValueError(f"{host_name} is not ours: {host.at} runs it")
     addresses = plan(estate)
     roles = _roles(estate, addresses, host, Stack(stack), secrets, operator_keys, bgp_passwords or {})
@@ -49,12 +49,12 @@ def host_spec(
 def hosts_of(estate: Estate, stack: Stack | str) -> tuple[Host, ...]:
     """Our hosts on which the stack has roles, in declared order."""
     kinds = {
-        Stack.NETWORK: tuple(Kind),
-        Stack.DATA: (Kind.DATA, Kind.OPS),
-        Stack.SITE: (Kind.KUBE, Kind.OPS),
-        Stack.PROVINCE: (Kind.EDGE,),
+        Stack.NETWORK: tuple(HostRole),
+        Stack.DATA: (HostRole.DATA, HostRole.OPS),
+        Stack.SITE: (HostRole.KUBE, HostRole.OPS),
+        Stack.PROVINCE: (HostRole.EDGE,),
     }[Stack(stack)]
-    found = [host for host in estate.own_hosts if host.kind in kinds]
+    found = [host for host in estate.managed_hosts if host.kind in kinds]
     return tuple(host for host in found if stack != Stack.DATA or host.etcd_votes or host.database)
 
 
@@ -89,7 +89,7 @@ def _network(
         nftables.role_spec(estate, addresses, host),
         *((node_exporter.role_spec(addresses, host),) if host.disk else ()),
     )
-    if host.kind is not Kind.EDGE:
+    if host.kind is not HostRole.EDGE:
         return common
     return (
         *common,
@@ -101,7 +101,7 @@ def _network(
 def _province(estate: Estate, addresses: AddressPlan, host: Host) -> tuple[RoleSpec, ...]:
     from playbooks.render import province
 
-    return (province.role_spec(estate, addresses, host),) if host.kind is Kind.EDGE else ()
+    return (province.role_spec(estate, addresses, host),) if host.kind is HostRole.EDGE else ()
 
 
 def _data(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) -> tuple[RoleSpec, ...]:
@@ -121,14 +121,14 @@ def _site(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) 
     from playbooks.render import approval, blackbox, ingress, pki, prometheus
 
     certificates = pki.role_spec(estate, addresses, host, secrets)
-    if host.kind is Kind.KUBE:
+    if host.kind is HostRole.KUBE:
         return (
             certificates,
             approval.role_spec(estate, addresses, host, secrets),
             ingress.role_spec(estate, addresses, host, secrets),
             *_cluster(estate, addresses, host, secrets),
         )
-    if host.kind is Kind.OPS:
+    if host.kind is HostRole.OPS:
         return (
             certificates,
             prometheus.role_spec(estate, addresses, host, secrets),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from estate.addressing import plan as address_plan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from stacks import checkpoints, state, workspace
 from stacks.lineage import About, Relation, behind, relation
 from stacks.programs import stack_names
@@ -66,7 +66,7 @@ def here(estate: Estate) -> About | None:
 def survey(estate: Estate, access: ssh.Access, without: Iterable[str] = ()) -> tuple[Found, ...]:
     """What each operations host holds, but those at the sites `without`."""
     dead = set(without)
-    hosts = [host for host in estate.own_hosts if host.kind is Kind.OPS and host.at not in dead]
+    hosts = [host for host in estate.managed_hosts if host.kind is HostRole.OPS and host.at not in dead]
     return tuple(ssh.on_each(hosts, lambda host: _ask(estate, access, host)))
 
 

@@ -171,7 +171,7 @@ def _ready(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> Non
     """Whether a run may begin: known names, hosts that answer, and no newer state elsewhere. Changes nothing."""
     chosen = [name for stage in _selected(estate, stacks, without, staged=True) for name in stage]
     wanted = {host.name for name in chosen for host in stack_hosts(estate, name) if host.at not in set(without)}
-    reach.check(estate, [host for host in estate.own_hosts if host.name in wanted], Access.default())
+    reach.check(estate, [host for host in estate.managed_hosts if host.name in wanted], Access.default())
     copies.refuse_if_behind(estate, Access.default(), without)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pulumi
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets as SecretValues
 from stacks import images
@@ -80,7 +80,7 @@ def stack_hosts(estate: Estate, stack: str) -> tuple[Host, ...]:
 
 def left_out(context: Context, stack: str) -> list[str]:
     """Patterns of the URNs at dead sites, for the engine: what is there is neither read nor changed."""
-    dead = [host for host in context.estate.own_hosts if host.at in context.without]
+    dead = [host for host in context.estate.managed_hosts if host.at in context.without]
     hosts = [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead]
     return hosts + [below_site(stack, site) for site in sorted(context.without)]
 
@@ -108,7 +108,7 @@ def program(context: Context, stack: str) -> Callable[[], None]:
         Hosts(
             stack,
             hosts=stack_hosts(context.estate, stack),
-            addresses={host.name: address_of(context, host) for host in context.estate.own_hosts},
+            addresses={host.name: address_of(context, host) for host in context.estate.managed_hosts},
             instance=context.instance,
             render=lambda host, secrets: _render(context, stack, host, secrets),
             secrets=_secrets(context, stack),
@@ -134,7 +134,7 @@ def gates(context: Context) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for service in context.estate.services:
         sites = [site for site in service.placement.active if site not in context.without]
-        fronts = {site: context.estate.hosts_at(site, Kind.KUBE)[0] for site in sites}
+        fronts = {site: context.estate.hosts_at(site, HostRole.KUBE)[0] for site in sites}
         argv = ["/usr/bin/python3", "-c", PROBE, f"https://{service.name}.govcloud/readyz"]
         asked = {site: address_of(context, host) for site, host in fronts.items()}
         for site in sites:

@@ -25,7 +25,7 @@ IDENTITIES: tuple[Rule, ...] = (
     names.free_interface_names,
     names.free_namespaces,
     references.known_places,
-    references.fitting_kinds,
+    references.roles_fit_places,
     references.router_at_every_place,
     references.owners,
     references.shipped,

@@ -6,7 +6,7 @@ import operator
 from dataclasses import dataclass
 
 from estate.checks.breach import Breach, Breaches, at, nth
-from estate.model import Estate, Kind, Service
+from estate.model import Estate, HostRole, Service
 
 CLUSTER_MIB = 1024
 """What Kubernetes itself takes on the node with the control plane: docs/measurements.md."""
@@ -30,7 +30,7 @@ class Room:
 
 def room(estate: Estate, site: str) -> Room:
     """After what Kubernetes takes itself."""
-    hosts = estate.hosts_at(site, Kind.KUBE)
+    hosts = estate.hosts_at(site, HostRole.KUBE)
     memory = sum(host.memory_mib for host in hosts) - cluster_mib(estate, site)
     return Room(cpus=sum(host.cpus for host in hosts), memory_mib=max(memory, 0))
 
@@ -46,7 +46,7 @@ def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
     sites = {site.name for site in estate.sites}
     for site in sorted({s for service in estate.services for s in service.placement.active} & sites):
         services = [service for service in estate.services if site in service.placement.active]
-        hosts = estate.hosts_at(site, Kind.KUBE)
+        hosts = estate.hosts_at(site, HostRole.KUBE)
         if not hosts:
             continue
         first = hosts[0].name

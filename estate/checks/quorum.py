@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from estate.checks.breach import Breach, Breaches, at
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 
 FEWEST_VOTES = 3
 
@@ -33,10 +33,10 @@ def votes_at_own_sites(estate: Estate) -> Breaches:
     """Votes and database members stand at sites of ours, on hosts made for it."""
     sites = {site.name for site in estate.sites}
     for host in estate.hosts:
-        if host.etcd_votes and (host.at not in sites or host.kind not in (Kind.DATA, Kind.OPS)):
+        if host.etcd_votes and (host.at not in sites or host.kind not in (HostRole.DATA, HostRole.OPS)):
             way_out = "a vote stands on a data or ops host of our own; move it"
             yield Breach(key=at(estate, "hosts", host.name, "etcd_votes"), value=host.name, message=way_out)
-        if host.database and (host.at not in sites or host.kind is not Kind.DATA):
+        if host.database and (host.at not in sites or host.kind is not HostRole.DATA):
             way_out = "a database member stands on a data host of our own; move it"
             yield Breach(key=at(estate, "hosts", host.name, "database"), value=host.name, message=way_out)
 

@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 from estate import versions
 from estate.addressing import is_router
 from estate.checks.breach import Breach, Breaches, nth
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 
 SHIPPED = ("approval",)
 """The workloads that the platform ships, each a folder of `services/`: it can deploy no others yet."""
-OWN_KINDS = (Kind.EDGE, Kind.KUBE, Kind.DATA, Kind.OPS)
+MANAGED_ROLES = (HostRole.EDGE, HostRole.KUBE, HostRole.DATA, HostRole.OPS)
 
 
 def known_places(estate: Estate) -> Breaches:
@@ -23,14 +23,14 @@ def known_places(estate: Estate) -> Breaches:
             yield _unknown(nth("hosts", index, host.name, "at"), host.at, "site or peer", known)
 
 
-def fitting_kinds(estate: Estate) -> Breaches:
+def roles_fit_places(estate: Estate) -> Breaches:
     """Our kinds of hosts stand at sites, the others' at peers."""
     sites = {site.name for site in estate.sites}
     peers = {peer.name for peer in estate.peers}
     for index, host in enumerate(estate.hosts):
-        own = host.kind in OWN_KINDS
+        own = host.kind in MANAGED_ROLES
         if (host.at in sites and not own) or (host.at in peers and own):
-            fitting = [kind.value for kind in Kind if (kind in OWN_KINDS) != own]
+            fitting = [kind.value for kind in HostRole if (kind in MANAGED_ROLES) != own]
             way_out = f"does not stand at {host.at}; use one of {', '.join(fitting)}, or correct `at`"
             yield Breach(key=nth("hosts", index, host.name, "kind"), value=host.kind.value, message=way_out)
 
@@ -69,12 +69,12 @@ def vantages(estate: Estate) -> Breaches:
     """A vantage is seen from an existing host of that kind and reaches existing services, each once."""
     hosts = {host.name: host for host in estate.hosts}
     services = [service.name for service in estate.services]
-    fitting = [host.name for host in estate.hosts if host.kind is Kind.VANTAGE]
+    fitting = [host.name for host in estate.hosts if host.kind is HostRole.VANTAGE]
     for index, vantage in enumerate(estate.vantages):
         key = nth("vantages", index, vantage.name, "host")
         if vantage.host not in hosts:
             yield _unknown(key, vantage.host, "host", fitting)
-        elif hosts[vantage.host].kind is not Kind.VANTAGE:
+        elif hosts[vantage.host].kind is not HostRole.VANTAGE:
             way_out = f"is of kind {hosts[vantage.host].kind.value}; name a host of kind vantage"
             yield Breach(key=key, value=vantage.host, message=way_out)
         for number, service in enumerate(vantage.reaches):
@@ -106,7 +106,7 @@ def placements(estate: Estate) -> Breaches:
                 key = nth("services", index, service.name, f"placement.{field}[{number}]")
                 if site not in sites:
                     yield _unknown(key, site, "site", sites)
-                elif not estate.hosts_at(site, Kind.KUBE):
+                elif not estate.hosts_at(site, HostRole.KUBE):
                     way_out = "has no host of kind kube to run the service; add one or place the service elsewhere"
                     yield Breach(key=key, value=site, message=way_out)
                 elif not estate.nodes_at(site):
@@ -167,7 +167,7 @@ def clusters(estate: Estate) -> Breaches:
         key = f"kubernetes.clusters[{index}].site"
         if cluster.site not in sites:
             yield _unknown(key, cluster.site, "site", sites)
-        elif not estate.hosts_at(cluster.site, Kind.KUBE):
+        elif not estate.hosts_at(cluster.site, HostRole.KUBE):
             way_out = "has no host of kind kube to be a node; add one or remove the cluster"
             yield Breach(key=key, value=cluster.site, message=way_out)
         if cluster.site in seen:
@@ -215,7 +215,7 @@ def _why_disk(host: Host) -> str:
         return "a database member keeps its data on a disk of its own"
     if host.etcd_votes:
         return "an etcd vote keeps its log on a disk of its own"
-    return "a data host keeps data" if host.kind is Kind.DATA else ""
+    return "a data host keeps data" if host.kind is HostRole.DATA else ""
 
 
 def _unknown(key: str, value: str, what: str, known: Collection[str]) -> Breach:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estate.model import Kind
+from estate.model import HostRole
 
 _ROUTER = (
     '<circle cx="15" cy="15" r="13"/><path d="M15 11V4M12 7l3-3 3 3M15 19v7M12 23l3 3 3-3'
@@ -21,28 +21,28 @@ _OPS = '<rect x="3" y="4" width="24" height="17" rx="2"/><path d="M11 26h8M15 21
 _EYE = '<path d="M2 15s5-8.5 13-8.5S28 15 28 15s-5 8.5-13 8.5S2 15 2 15z"/><circle cx="15" cy="15" r="4"/>'
 
 _SHAPES = {
-    Kind.EDGE: _ROUTER,
-    Kind.PEER_ROUTER: _ROUTER,
-    Kind.KUBE: _CLUSTER,
-    Kind.DATA: _DATA,
-    Kind.OPS: _OPS,
-    Kind.VANTAGE: _EYE,
-    Kind.PEER_SERVER: _SERVER,
+    HostRole.EDGE: _ROUTER,
+    HostRole.PEER_ROUTER: _ROUTER,
+    HostRole.KUBE: _CLUSTER,
+    HostRole.DATA: _DATA,
+    HostRole.OPS: _OPS,
+    HostRole.VANTAGE: _EYE,
+    HostRole.PEER_SERVER: _SERVER,
 }
 
 WORDS = {
-    Kind.EDGE: ("边界路由器", "edge router"),
-    Kind.PEER_ROUTER: ("对端路由器", "peer router"),
-    Kind.KUBE: ("应用服务器", "applications"),
-    Kind.DATA: ("数据服务器", "data"),
-    Kind.OPS: ("运维服务器", "operations"),
-    Kind.VANTAGE: ("观测点", "vantage"),
-    Kind.PEER_SERVER: ("对端服务器", "peer server"),
+    HostRole.EDGE: ("边界路由器", "edge router"),
+    HostRole.PEER_ROUTER: ("对端路由器", "peer router"),
+    HostRole.KUBE: ("应用服务器", "applications"),
+    HostRole.DATA: ("数据服务器", "data"),
+    HostRole.OPS: ("运维服务器", "operations"),
+    HostRole.VANTAGE: ("观测点", "vantage"),
+    HostRole.PEER_SERVER: ("对端服务器", "peer server"),
 }
 """What people call each kind, zh and en."""
 
 
-def glyph(kind: Kind, x: float, y: float, colour: str, size: float = 30) -> str:
+def glyph(kind: HostRole, x: float, y: float, colour: str, size: float = 30) -> str:
     """The picture of `kind` with its top left corner at (x, y)."""
     return (
         f'<g transform="translate({x:.1f} {y:.1f}) scale({size / 30:.3f})" fill="none" stroke="{colour}" '

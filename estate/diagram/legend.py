@@ -7,7 +7,7 @@ from estate.diagram.glyphs import WORDS, glyph
 from estate.diagram.layout import MARGIN, PALETTE, PANEL_HEIGHT, TRUNK, Layout
 from estate.diagram.marks import marks
 from estate.diagram.shapes import CARD, FAINT, INK, SOFT, box, dot, group, line, text
-from estate.model import Estate, Kind, Service
+from estate.model import Estate, HostRole, Service
 
 NAVY = "#22384f"
 COUNTED = {1: ("一", "one"), 2: ("两", "two"), 3: ("三", "three"), 4: ("四", "four"), 5: ("五", "five")}
@@ -70,9 +70,9 @@ Frame = tuple[float, float, float]
 def _kinds(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) -> str:
     x, y, w = frame
     parts = []
-    for index, kind in enumerate(dict.fromkeys(sorted((host.kind for host in estate.hosts), key=list(Kind).index))):
+    for index, kind in enumerate(dict.fromkeys(sorted((host.kind for host in estate.hosts), key=list(HostRole).index))):
         top, (large, small) = y + 54 + index * 41, layout.tongue.pair(*WORDS[kind])
-        peer = kind in (Kind.PEER_ROUTER, Kind.PEER_SERVER, Kind.VANTAGE)
+        peer = kind in (HostRole.PEER_ROUTER, HostRole.PEER_SERVER, HostRole.VANTAGE)
         parts.append(glyph(kind, x, top, PALETTE[0] if peer else NAVY, 30))
         parts.append(text(x + 44, top + (14 if small else 20), large, size=14, bold=True, room=w - 44))
         parts.append(text(x + 44, top + 30, small, size=12, fill=SOFT, room=w - 44))

@@ -22,7 +22,7 @@ from estate.diagram.layout import (
 )
 from estate.diagram.shapes import CARD, FAINT, INK, SOFT, box, group, line, tag, text
 from estate.diagram.tags import parts as parts_of
-from estate.model import Estate, Host, Kind, Peer, Site
+from estate.model import Estate, Host, HostRole, Peer, Site
 
 NAVY, GOLD, TEAL = "#22384f", "#b8862b", "#2f7f86"
 CITY, REMOTE, ANYCAST, CLUSTER = "#ece7db", "#e6ebe9", "#fdf3dc", "#eef7f7"
@@ -31,7 +31,7 @@ CLUSTER_WORDS = ("自成一体，不依赖其他中心", "stands alone, needs no
 CITY_WORDS = ("同城双活", "one city, active-active")
 REMOTE_WORDS = ("异地灾备与仲裁", "remote backup and witness")
 PEER_DASH, LAST_DASH = "2 5", "5 4"
-KIND_COLOURS = {Kind.KUBE: TEAL, Kind.DATA: NAVY, Kind.OPS: "#7b6a3a", Kind.EDGE: NAVY}
+ROLE_COLOURS = {HostRole.KUBE: TEAL, HostRole.DATA: NAVY, HostRole.OPS: "#7b6a3a", HostRole.EDGE: NAVY}
 
 
 def peer(estate: Estate, computed: AddressPlan, layout: Layout, one: Peer) -> str:
@@ -126,7 +126,7 @@ def _edge(estate: Estate, computed: AddressPlan, one: Site, x: float, y: float) 
         router.name,
         box(x, y, COLUMN, EDGE_HEIGHT, fill=NAVY, radius=16),
         box(x, y + 30, COLUMN, EDGE_HEIGHT - 30, fill=NAVY, radius=0),
-        glyph(Kind.EDGE, x + 20, y + 14, CARD, 30),
+        glyph(HostRole.EDGE, x + 20, y + 14, CARD, 30),
         text(x + 62, y + 27, router.name, size=16, fill=CARD, bold=True),
         text(x + 62, y + 45, f"lo {loopback.ipv4}" if loopback else "", size=11.5, fill="#b9c7d6", mono=True),
         text(x + COLUMN - 22, y + 36, f"AS {one.asn}", size=14, fill=CARD, anchor="end", mono=True),
@@ -153,7 +153,7 @@ def _announced(estate: Estate, computed: AddressPlan, layout: Layout, one: Site,
 
 
 def _machine(estate: Estate, computed: AddressPlan, layout: Layout, host: Host, x: float, y: float) -> str:
-    colour = KIND_COLOURS.get(host.kind, INK)
+    colour = ROLE_COLOURS.get(host.kind, INK)
     large, small = layout.tongue.pair(*WORDS[host.kind])
     address = computed.lan(host.name)
     parts = [
@@ -185,7 +185,7 @@ def _cluster(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, x
     )
     parts = [
         box(x, y, room, CLUSTER_HEIGHT, fill=CLUSTER, stroke=TEAL, radius=10),
-        glyph(Kind.KUBE, x + 12, y + 9, TEAL, 24),
+        glyph(HostRole.KUBE, x + 12, y + 9, TEAL, 24),
         text(x + 46, y + 26, f"Kubernetes {found.version}", size=14, bold=True),
         text(x + room - 12, y + 26, f"{say('节点', 'nodes')}: {nodes}", size=11, fill=SOFT, anchor="end", room=230),
         text(x + 12, y + 46, say(*CLUSTER_WORDS, between="  "), size=11.5, fill=SOFT, room=room - 24),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from estate.diagram.tongue import Tongue
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def parts(estate: Estate, host: Host, tongue: Tongue) -> list[tuple[Part, str]]:
     """The pills of a machine from top to bottom, with the words on each."""
     found: list[tuple[Part, str]] = []
     nodes = estate.nodes_at(host.at)
-    if host.kind is Kind.KUBE:
+    if host.kind is HostRole.KUBE:
         placed = (s for s in estate.services if host.at in s.placement.sites)
         found += [(Part.SERVICE, tongue.line(service.title.zh, service.name)) for service in placed]
     marks = {
@@ -83,7 +83,7 @@ def parts(estate: Estate, host: Host, tongue: Tongue) -> list[tuple[Part, str]]:
         Part.PROMOTABLE: host.database and host.at in estate.database.promotable,
         Part.ACKNOWLEDGING: host.database and host.at not in estate.database.promotable,
         Part.VOTE: bool(host.etcd_votes),
-        Part.MONITORS: host.kind is Kind.OPS,
+        Part.MONITORS: host.kind is HostRole.OPS,
     }
     return found + [(part, words(part, tongue)) for part, on in marks.items() if on]
 

@@ -107,7 +107,7 @@ def front_of(estate: Estate, service: Service, machines: Machines) -> Front:
     """Where citizens reach the service. The CA certificate is fetched from the first host that has it."""
     addresses = address_plan(estate).anycast[service.name]
     reason = "no host was asked"
-    for host in estate.own_hosts:
+    for host in estate.managed_hosts:
         try:
             found = machines.run(host.name, ["cat", AUTHORITY_FILE], timeout_s=10)
         except GovcloudError as error:

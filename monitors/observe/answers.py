@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from monitors.observe.model import (
     Announced,
     Announcement,
@@ -62,7 +62,7 @@ def observed(estate: Estate, plan: AddressPlan, replies: Mapping[str, Reply], *,
     hosts = [host for host in estate.hosts if host.name in replies]
     pairs = [(host, replies[host.name]) for host in hosts]
     members = _compared([_member(host, reply) for host, reply in pairs if host.database], _standbys(pairs))
-    edges = [(host, reply) for host, reply in pairs if host.kind is Kind.EDGE]
+    edges = [(host, reply) for host, reply in pairs if host.kind is HostRole.EDGE]
     return Observed(
         at=at,
         took_s=took_s,
@@ -73,8 +73,10 @@ def observed(estate: Estate, plan: AddressPlan, replies: Mapping[str, Reply], *,
         synchronous_standby_names=_sync_names(pairs),
         paused=_paused(pairs),
         votes=tuple(_vote(host, reply) for host, reply in pairs if host.etcd_votes),
-        sites=tuple(h for host, reply in pairs if host.kind is Kind.KUBE for h in _health(estate, host, reply)),
-        vantages=tuple(h for host, reply in pairs if host.kind is Kind.VANTAGE for h in _health(estate, host, reply)),
+        sites=tuple(h for host, reply in pairs if host.kind is HostRole.KUBE for h in _health(estate, host, reply)),
+        vantages=tuple(
+            h for host, reply in pairs if host.kind is HostRole.VANTAGE for h in _health(estate, host, reply)
+        ),
         clusters=tuple(_cluster(host, reply) for host, reply in pairs if host in estate.nodes_at(host.at)[:1]),
     )
 
@@ -266,7 +268,7 @@ def _health(estate: Estate, host: Host, reply: Reply) -> Iterator[Health]:
             seconds=answer.get("seconds"),
             reason=str(answer.get("error", "")),
         )
-    if not reply.reachable and host.kind is Kind.KUBE:
+    if not reply.reachable and host.kind is HostRole.KUBE:
         for placed in estate.services:
             if host.at in (*placed.placement.active, *placed.placement.ready):
                 for path in ("healthz", "readyz", "writez"):

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind, Service
+from estate.model import Estate, Host, HostRole, Service
 
 Question = dict[str, Any]
 Questions = dict[str, Question]
@@ -41,12 +41,12 @@ def hosts_asked(estate: Estate, hosts: Collection[str] | None = None) -> tuple[H
 
     Where a vantage is asked, so are the services' hosts: they hold the certificate that it needs.
     """
-    own = {host.name for host in estate.own_hosts}
-    found = tuple(host for host in estate.hosts if host.name in own or host.kind is Kind.VANTAGE)
+    own = {host.name for host in estate.managed_hosts}
+    found = tuple(host for host in estate.hosts if host.name in own or host.kind is HostRole.VANTAGE)
     if hosts is None:
         return found
-    vantage = any(host.kind is Kind.VANTAGE and host.name in hosts for host in found)
-    return tuple(host for host in found if host.name in hosts or (vantage and host.kind is Kind.KUBE))
+    vantage = any(host.kind is HostRole.VANTAGE and host.name in hosts for host in found)
+    return tuple(host for host in found if host.name in hosts or (vantage and host.kind is HostRole.KUBE))
 
 
 def of(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
@@ -55,17 +55,17 @@ def of(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
         "failed": _command("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"),
         "uptime": {"kind": "text", "path": "/proc/uptime"},
     }
-    if host.kind is Kind.EDGE:
+    if host.kind is HostRole.EDGE:
         asked |= _edge()
     if host.database:
         asked |= _database(plan, host)
     if host.etcd_votes:
         asked |= _etcd(plan, host)
-    if host.kind is Kind.KUBE:
+    if host.kind is HostRole.KUBE:
         asked |= _site(estate, plan, host)
     if host in estate.nodes_at(host.at)[:1]:
         asked |= _cluster(estate, host)
-    if host.kind is Kind.VANTAGE:
+    if host.kind is HostRole.VANTAGE:
         asked |= _vantage(estate, plan, host)
     return asked
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 from estate.addressing import plan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from monitors.observe import questions
 from monitors.observe.answers import Reply, observed
 from monitors.observe.authority import Authority
@@ -80,7 +80,7 @@ class Watch:
         self._estate, self._access, self._pace = estate, access, pace or Pace()
         self._plan = plan(estate)
         self._hosts = questions.hosts_asked(estate, hosts)
-        self._authority = Authority(host.name for host in self._hosts if host.kind is Kind.KUBE)
+        self._authority = Authority(host.name for host in self._hosts if host.kind is HostRole.KUBE)
         self._lock, self._all_spoke = threading.Lock(), threading.Event()
         self._words: dict[str, Word] = {}
         self._threads: list[threading.Thread] = []
@@ -156,12 +156,12 @@ class Watch:
 
     def _heard(self, host: Host, reply: Reply) -> None:
         self._note(host, Word(reply=reply, heard_at=time.monotonic()))
-        if host.kind is Kind.KUBE:
+        if host.kind is HostRole.KUBE:
             self._authority.tell(host.name, reply.answers.get("authority", {}).get("text"))
 
     def _missed(self, host: Host, reason: str) -> None:
         self._note(host, replace(self._words.get(host.name, Word()), missed=reason))
-        if host.kind is Kind.KUBE:
+        if host.kind is HostRole.KUBE:
             self._authority.tell(host.name, None)
 
     def _note(self, host: Host, word: Word) -> None:

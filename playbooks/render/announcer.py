@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from estate.addressing import AddressPlan, Dual
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.ingress import gateway_path, gateways
 from playbooks.render.text import banner, lines
@@ -41,7 +41,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
 
 
 def _settings(estate: Estate, plan: AddressPlan, host: Host) -> dict[str, object]:
-    ingress = estate.hosts_at(host.at, Kind.KUBE)
+    ingress = estate.hosts_at(host.at, HostRole.KUBE)
     placed = [s for s in estate.services if host.at in (*s.placement.active, *s.placement.ready)] if ingress else []
     services = [
         _announced(service.name, "/readyz", plan.anycast[service.name], plan.lan(ingress[0].name)) for service in placed

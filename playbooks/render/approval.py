@@ -11,7 +11,7 @@ for the primary among all members itself.
 from __future__ import annotations
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.pki import AUTHORITY_FILE, PRIMARY_NAME, STANDBY_NAME
 from playbooks.secrets import Secrets
@@ -57,7 +57,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 def preparing_host(estate: Estate) -> str:
     """Name of the one host that applies the schema and fills the registers."""
     for site in estate.service(SERVICE).placement.active:
-        for host in estate.hosts_at(site, Kind.KUBE):
+        for host in estate.hosts_at(site, HostRole.KUBE):
             return host.name
     raise LookupError("no host of an active site runs the approval service")
 

@@ -21,7 +21,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind, Peer, Pool
+from estate.model import Estate, Host, HostRole, Peer, Pool
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import bgp
 from playbooks.render.announcer import LAST_RESORT_METRIC
@@ -160,7 +160,7 @@ def _with_peer(estate: Estate, asn: int, peer: Neighbour, ready: bool) -> list[s
 
 def called_by_us(estate: Estate, peer: str) -> bool:
     """Whether our hosts open connections to servers of that peer, which so needs routes to our segments."""
-    return bool(estate.hosts_at(peer, Kind.PEER_SERVER))
+    return bool(estate.hosts_at(peer, HostRole.PEER_SERVER))
 
 
 def _prepend(asn: int, times: int) -> str:

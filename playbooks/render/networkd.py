@@ -7,7 +7,7 @@ left alone by networkd, also when it restarts.
 from __future__ import annotations
 
 from estate.addressing import AddressPlan, Dual, Interface
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File
 from playbooks.render.text import banner, lines
 
@@ -29,7 +29,7 @@ def loopbacks(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
     found = []
     if own := plan.hosts[host.name].loopback:
         found += [f"{own.ipv4}/32", f"{own.ipv6}/128"]
-    if host.kind is Kind.KUBE:
+    if host.kind is HostRole.KUBE:
         for service in estate.services:
             if host.at in (*service.placement.active, *service.placement.ready):
                 found += _single(plan.anycast[service.name])

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, is_router
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import bgp, kubernetes, node_exporter
 from playbooks.render.text import banner
@@ -48,17 +48,17 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
 
 def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
     """Who may connect to what on a host, besides a router's neighbours."""
-    kube, data, ops = (_names(estate, kind) for kind in (Kind.KUBE, Kind.DATA, Kind.OPS))
+    kube, data, ops = (_names(estate, kind) for kind in (HostRole.KUBE, HostRole.DATA, HostRole.OPS))
     votes = tuple(member.name for member in estate.etcd_members)
     found = []
     if host.disk:
         found.append(Opening(why="figures of the data disk", ports=(node_exporter.PORT,), sources=ops))
-    if host.kind is Kind.KUBE:
+    if host.kind is HostRole.KUBE:
         found += [
             Opening(why="ingress: everyone's", ports=(443,)),
             Opening(why="metrics of ingress and service", ports=(8080, 8405), sources=ops),
         ]
-    if nodes := tuple(node.name for node in estate.nodes_at(host.at) if host.kind is Kind.KUBE):
+    if nodes := tuple(node.name for node in estate.nodes_at(host.at) if host.kind is HostRole.KUBE):
         if kubernetes.is_control_plane(estate, host):
             ports = (kubernetes.API_PORT, kubernetes.REGISTRY_PORT)
             found.append(
@@ -76,7 +76,7 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
             Opening(why="etcd clients: Patroni, arbiter, collectors", ports=(2379,), sources=(*data, *ops)),
             Opening(why="etcd members among themselves", ports=(2380,), sources=votes),
         ]
-    if host.kind is Kind.OPS:
+    if host.kind is HostRole.OPS:
         found.append(
             Opening(why="Prometheus and its prober, for the other sites' watchers", ports=(9090, 9115), sources=ops)
         )
@@ -206,8 +206,8 @@ def _opening(plan: AddressPlan, opening: Opening) -> list[str]:
     return found
 
 
-def _names(estate: Estate, kind: Kind) -> tuple[str, ...]:
-    return tuple(host.name for host in estate.own_hosts if host.kind is kind)
+def _names(estate: Estate, kind: HostRole) -> tuple[str, ...]:
+    return tuple(host.name for host in estate.managed_hosts if host.kind is kind)
 
 
 def _set(items: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from playbooks.render.text import banner, lines
 def fixture_files(estate: Estate, host_name: str) -> tuple[File, ...]:
     """All files of a host at a peer. Raises ValueError for a host of ours."""
     host = estate.host(host_name)
-    if host not in estate.fixture_hosts:
+    if host not in estate.peer_hosts:
         raise ValueError(f"{host_name} is one of our own hosts; roles configure it")
     addresses = plan(estate)
     found = [*networkd.files(estate, addresses, host), _sysctls(estate, host)]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, Dual
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File, RoleSpec
 from playbooks.secrets import OPERATOR, Secrets
 
@@ -46,7 +46,7 @@ def leaves(estate: Estate, plan: AddressPlan) -> tuple[Leaf, ...]:
     """One for each host of ours, in declared order, the operator's, and one for each bureau's gateway."""
     hosts = (
         Leaf(name=host.name, subject=host.name, sans=_sans(estate, plan, host), usages=("server", "client"))
-        for host in estate.own_hosts
+        for host in estate.managed_hosts
     )
     operator = Leaf(name=OPERATOR, subject=OPERATOR, sans=(OPERATOR,), usages=("client",))
     gateways = (
@@ -92,11 +92,11 @@ def _sans(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
         names += [PRIMARY_NAME, STANDBY_NAME]
     if host.etcd_votes:
         names.append(ETCD_NAME)
-    if host.kind is Kind.KUBE:
+    if host.kind is HostRole.KUBE:
         for service in estate.services:
             names += [service.name, f"{service.name}.govcloud"]
             addresses += _pair(plan.anycast[service.name])
-    if host.etcd_votes or host.database or host.kind is Kind.KUBE:
+    if host.etcd_votes or host.database or host.kind is HostRole.KUBE:
         names.append("localhost")
         addresses += ["127.0.0.1", "::1"]
     return (*names, *addresses)

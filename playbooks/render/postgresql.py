@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from estate.addressing import AddressPlan, Dual
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks import onhost
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import database, etcd, pki
@@ -217,7 +217,7 @@ def parameters(host: Host) -> dict[str, Any]:
 def access_rules(estate: Estate, plan: AddressPlan) -> list[str]:
     """pg_hba: the own machine by its users, members for streaming, hosts of services for their database; no others."""
     members = [plan.lan(member.name) for member in estate.database_members]
-    services = [plan.lan(host.name) for host in estate.own_hosts if host.kind is Kind.KUBE]
+    services = [plan.lan(host.name) for host in estate.managed_hosts if host.kind is HostRole.KUBE]
     name, logins = database.REPLICATOR, f"{database.OWNER},{database.APP}"
     return [
         "local all postgres peer",

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki, targets
 from playbooks.render.text import banner
@@ -150,7 +150,7 @@ def drop_in(host: Host) -> str:
 
 def watchers(estate: Estate) -> tuple[Host, ...]:
     """Every host that watches."""
-    return tuple(host for host in estate.own_hosts if host.kind is Kind.OPS)
+    return tuple(host for host in estate.managed_hosts if host.kind is HostRole.OPS)
 
 
 def _constant(name: str, value: float, **labels: str) -> dict[str, Any]:

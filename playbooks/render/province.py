@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File, RoleSpec
 from playbooks.render import bgp, nftables
 from playbooks.render.text import banner, lines
@@ -25,7 +25,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
 
 def _fragment(estate: Estate, plan: AddressPlan, host: Host, links: list[str]) -> str:
     """Watchers and services of ours may call the province's servers; only answers come back."""
-    callers = [plan.lan(h.name) for h in estate.own_hosts if h.kind in (Kind.OPS, Kind.KUBE)]
+    callers = [plan.lan(h.name) for h in estate.managed_hosts if h.kind in (HostRole.OPS, HostRole.KUBE)]
     peer = estate.peer(PEER)
     link = "{ " + ", ".join(f'"{name}"' for name in links) + " }"
     rules = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estate.addressing import is_router
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 
 _COMMON = {
     "net.ipv4.conf.all.accept_redirects": "0",
@@ -43,7 +43,7 @@ _ANYCAST = {
 
 def of(estate: Estate, host: Host) -> dict[str, str]:
     """The settings of the host, by key in order."""
-    wanted = _COMMON | (_ROUTER if is_router(host) else _HOST) | (_ANYCAST if host.kind is Kind.KUBE else {})
+    wanted = _COMMON | (_ROUTER if is_router(host) else _HOST) | (_ANYCAST if host.kind is HostRole.KUBE else {})
     if host in estate.nodes_at(host.at):
         wanted |= _NODE
     return dict(sorted(wanted.items()))

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.render import blackbox, etcd, ingress, kubernetes, node_exporter, pki, postgresql
 
 PROMETHEUS_PORT = 9090
@@ -36,7 +36,9 @@ Address = IPv4Address | IPv6Address
 
 def scrapes(estate: Estate, plan: AddressPlan, watcher: Host) -> list[dict[str, Any]]:
     """`scrape_configs` of the watcher on that host, service first."""
-    ops, kube = (tuple(host for host in estate.own_hosts if host.kind is kind) for kind in (Kind.OPS, Kind.KUBE))
+    ops, kube = (
+        tuple(host for host in estate.managed_hosts if host.kind is kind) for kind in (HostRole.OPS, HostRole.KUBE)
+    )
     return [
         *_anycast(estate, plan, watcher),
         *_sites(estate, plan, watcher),
@@ -46,7 +48,7 @@ def scrapes(estate: Estate, plan: AddressPlan, watcher: Host) -> list[dict[str, 
         _direct("approval", plan, kube, ingress.SERVICE_METRICS_PORT),
         _direct("patroni", plan, estate.database_members, postgresql.REST_PORT, tls=_tls(client=False)),
         _kept(_direct("etcd", plan, estate.etcd_members, etcd.CLIENT_PORT, tls=_tls(client=True)), KEPT_OF_ETCD),
-        _kept(_direct("disks", plan, [h for h in estate.own_hosts if h.disk], node_exporter.PORT), KEPT_OF_DISKS),
+        _kept(_direct("disks", plan, [h for h in estate.managed_hosts if h.disk], node_exporter.PORT), KEPT_OF_DISKS),
         _direct("prometheus", plan, ops, PROMETHEUS_PORT),
         _direct("blackbox", plan, ops, blackbox.PORT),
     ]
@@ -72,8 +74,8 @@ def _sites(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict[st
     for service in estate.services:
         placed = (*service.placement.active, *service.placement.ready)
         static = []
-        for host in estate.own_hosts:
-            if host.kind is not Kind.KUBE or host.at not in placed:
+        for host in estate.managed_hosts:
+            if host.kind is not HostRole.KUBE or host.at not in placed:
                 continue
             lan = plan.lan(host.name)
             for address in (lan.ipv4, lan.ipv6):
@@ -90,10 +92,10 @@ def _places(estate: Estate, plan: AddressPlan, watcher: Host) -> dict[str, Any]:
     static = []
     for host in estate.hosts:
         loopback = plan.hosts[host.name].loopback
-        if host.kind is Kind.EDGE and loopback:
+        if host.kind is HostRole.EDGE and loopback:
             labels = {"place": host.at, "host": host.name, "kind": "site"}
             static.append({"targets": [str(loopback.ipv4)], "labels": labels})
-        elif host.kind is Kind.PEER_SERVER:
+        elif host.kind is HostRole.PEER_SERVER:
             labels = {"place": host.at, "host": host.name, "kind": "peer"}
             static.append({"targets": [str(plan.lan(host.name).ipv4)], "labels": labels})
     return _probe("places", blackbox.PING, static, plan, watcher)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pulumi
 
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets
 from stacks import resources
@@ -80,7 +80,7 @@ def in_order(estate: Estate, hosts: Iterable[Host]) -> tuple[Host, ...]:
     cities = set(estate.database.promotable)
     sites = sorted(estate.sites, key=lambda site: (site.name in cities, site.number))
     place = {site.name: index for index, site in enumerate(sites)}
-    return tuple(sorted(hosts, key=lambda host: (place[host.at], host.kind is not Kind.EDGE, host.number)))
+    return tuple(sorted(hosts, key=lambda host: (place[host.at], host.kind is not HostRole.EDGE, host.number)))
 
 
 def _wanted(

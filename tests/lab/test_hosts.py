@@ -152,7 +152,7 @@ def test_the_watcher_knows_the_room_of_every_data_disk(lab: Lab) -> None:
             found.setdefault((labels["host"], labels["mountpoint"]), {})[name] = float(one["value"][1])
         return found
 
-    disks = {(one.name, one.disk.mount): one.disk for one in lab.estate.own_hosts if one.disk}
+    disks = {(one.name, one.disk.mount): one.disk for one in lab.estate.managed_hosts if one.disk}
     until("every data disk is told", lambda: told().keys() == disks.keys(), 60)
     for place, figures in told().items():
         declared = disks[place].size_mib * 1024 * 1024
@@ -164,7 +164,7 @@ def test_the_watcher_knows_the_room_of_every_data_disk(lab: Lab) -> None:
 def test_a_disks_figures_are_for_the_watchers_alone(lab: Lab) -> None:
     """The site's router is in the same segment, so nothing but the host's own filter stands between."""
     hosts, addresses = Hosts(lab), plan(lab.estate)
-    for host in lab.estate.own_hosts:
+    for host in lab.estate.managed_hosts:
         if host.disk:
             argv = ["python3", "-c", KNOCK, str(addresses.lan(host.name).ipv4), str(node_exporter.PORT)]
             assert hosts.run("nanshan-ops1", *argv) == "connected", host.name

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from estate.addressing import plan
-from estate.model import Host, Kind
+from estate.model import Host, HostRole
 from lab import names
 from lab.api import Lab
 from lab.command import network_of
@@ -83,7 +83,7 @@ def network(lab: Lab) -> Iterator[Network]:
 
 
 def edges(network: Network) -> list[Host]:
-    return [host for host in network.estate.own_hosts if host.kind is Kind.EDGE]
+    return [host for host in network.estate.managed_hosts if host.kind is HostRole.EDGE]
 
 
 def test_a_second_apply_changes_nothing_on_any_host(network: Network) -> None:
@@ -104,7 +104,7 @@ def test_every_session_is_watched_by_bfd(network: Network) -> None:
 
 def test_every_host_reaches_every_other_in_both_families(network: Network) -> None:
     """One network: what may be connected to is decided by the hosts."""
-    own = [host.name for host in network.estate.own_hosts]
+    own = [host.name for host in network.estate.managed_hosts]
     for host in own:
         for family in (4, 6):
             rows = [network.plan.lan(other) for other in own if other != host]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from estate.addressing import plan
-from estate.model import Kind
+from estate.model import HostRole
 from lab.api import Lab
 from playbooks.render import kubernetes
 from tests import scripts
@@ -178,22 +178,22 @@ def test_without_pods_in_either_city_the_third_site_answers(hosts: Hosts) -> Non
 
 
 TLS_PORTS = (
-    ("etcd client", Kind.DATA, 2379),
-    ("etcd peer", Kind.DATA, 2380),
-    ("Patroni", Kind.DATA, 8008),
-    ("ingress", Kind.KUBE, 443),
+    ("etcd client", HostRole.DATA, 2379),
+    ("etcd peer", HostRole.DATA, 2380),
+    ("Patroni", HostRole.DATA, 8008),
+    ("ingress", HostRole.KUBE, 443),
 )
 
 
 @pytest.mark.parametrize(("what", "kind", "port"), TLS_PORTS, ids=[what for what, _, _ in TLS_PORTS])
-def test_plain_text_and_a_foreign_authority_are_refused(asked: Hosts, what: str, kind: Kind, port: int) -> None:
+def test_plain_text_and_a_foreign_authority_are_refused(asked: Hosts, what: str, kind: HostRole, port: int) -> None:
     """On every TLS port: HTTP without TLS gets no answer, and the estate's CA is needed to trust the certificate."""
     estate = asked.lab.estate
     target = estate.hosts_at("nanshan", kind)[0]
     address = plan(estate).lan(target.name).ipv4
-    asker = "futian-data1" if kind is Kind.DATA else "citizen1"
-    target_name = target.name if kind is Kind.DATA else "approval.govcloud"
-    if kind is Kind.KUBE:
+    asker = "futian-data1" if kind is HostRole.DATA else "citizen1"
+    target_name = target.name if kind is HostRole.DATA else "approval.govcloud"
+    if kind is HostRole.KUBE:
         address = plan(estate).anycast["approval"].ipv4
     curl = ["curl", "-s", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}"]
     plain = asked.run(asker, *curl, f"http://{address}:{port}/", check=False)

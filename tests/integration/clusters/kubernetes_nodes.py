@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from estate import versions
 from estate.addressing import plan
 from estate.loader import load
-from estate.model import Cluster, Estate, Host, Kind
+from estate.model import Cluster, Estate, Host, HostRole
 from lab import cgroups, disks, mounts, processes, record, sysctls
 from lab.command import network_of
 from lab.machines import DROPPED
@@ -60,7 +60,7 @@ def missing(version: str) -> str:
 def estate_with(nodes: int, version: str) -> Estate:
     """The project's own estate with a cluster at one site, of so many nodes, under names that no lab has."""
     estate = load()
-    declared_here = estate.hosts_at(SITE, Kind.KUBE)
+    declared_here = estate.hosts_at(SITE, HostRole.KUBE)
     first = declared_here[0]
     own = tuple(
         first.model_copy(update={"name": f"node-kube{n}", "number": first.number + n - 1}) for n in range(1, nodes + 1)

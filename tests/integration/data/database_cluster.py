@@ -23,7 +23,7 @@ from typing import Any
 
 from estate.addressing import AddressPlan, plan
 from estate.loader import load
-from estate.model import Estate, Host, Kind
+from estate.model import Estate, Host, HostRole
 from playbooks import onhost, pki
 from playbooks.host_spec import File, RoleSpec
 from playbooks.render import etcd, postgresql
@@ -65,7 +65,7 @@ class DatabaseCluster:
         self.plan = plan(self.estate)
         self.secrets = secrets_of(self.estate, self.plan)
         self.members = [host.name for host in self.estate.database_members]
-        self.client = next(host.name for host in self.estate.own_hosts if host.kind is Kind.KUBE)
+        self.client = next(host.name for host in self.estate.managed_hosts if host.kind is HostRole.KUBE)
         self.running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
         self.networks = {SWITCH: _network()}
         self.net(SWITCH, "ip", "link", "add", "switch", "type", "bridge")
@@ -76,7 +76,7 @@ class DatabaseCluster:
 
     def hosts(self) -> list[Host]:
         """Hosts with a vote or a member, and a client's."""
-        own = self.estate.own_hosts
+        own = self.estate.managed_hosts
         return [host for host in own if host.etcd_votes or host.database or host.name == self.client]
 
     def connect(self, host: Host, number: int) -> None:

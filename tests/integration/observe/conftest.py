@@ -21,7 +21,7 @@ import pytest
 
 from estate.addressing import AddressPlan, plan
 from estate.loader import load
-from estate.model import Estate, Kind
+from estate.model import Estate, HostRole
 from lab.command import network_of
 from monitors.observe import questions
 from monitors.observe.channel import SERVE
@@ -170,7 +170,7 @@ def _keys(world: World) -> None:
 
 def _addresses(world: World) -> None:
     hosts = [host.name for host in questions.hosts_asked(world.estate)]
-    kubes = [host.name for host in world.estate.hosts if host.kind is Kind.KUBE]
+    kubes = [host.name for host in world.estate.hosts if host.kind is HostRole.KUBE]
     four = {str(world.plan.management(host)) for host in hosts} | {str(world.plan.lan(kube).ipv4) for kube in kubes}
     six = set()
     for service in world.plan.anycast.values():

@@ -18,7 +18,7 @@ import pulumi
 
 from estate.addressing import plan
 from estate.loader import load
-from estate.model import Cluster, Estate, Kind
+from estate.model import Cluster, Estate, HostRole
 from playbooks import pki
 from playbooks.render.kubernetes import API_PORT, image_reference
 from playbooks.render.pki import gateway_certificate
@@ -56,7 +56,7 @@ def at_two_sites(declared: Estate) -> Estate:
     """With clusters there and nowhere else."""
     hosts = tuple(
         host.model_copy(update={"platform": host.platform.model_copy(update={"address": SITES[host.at]})})
-        if host.kind is Kind.KUBE and host.at in SITES
+        if host.kind is HostRole.KUBE and host.at in SITES
         else host
         for host in declared.hosts
     )

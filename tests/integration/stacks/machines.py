@@ -39,7 +39,7 @@ class Machines:
         (binaries / "ssh").chmod(0o755)
         patch.setenv("PATH", f"{binaries}:{os.environ['PATH']}")
         patch.setenv("GOVCLOUD_TEST_MACHINES", str(folder))
-        for host in ESTATE.own_hosts:
+        for host in ESTATE.managed_hosts:
             self.disk(host.name).mkdir()
 
     def disk(self, host: str) -> Path:
@@ -48,7 +48,7 @@ class Machines:
 
     def hold(self, disks: Path) -> None:
         """What other machines have on theirs."""
-        for host in ESTATE.own_hosts:
+        for host in ESTATE.managed_hosts:
             shutil.copytree(disks / self.disk(host.name).name, self.disk(host.name), dirs_exist_ok=True)
 
     def copy_of(self, host: str) -> Path:

@@ -159,7 +159,7 @@ def test_a_killed_command_is_waited_for_and_the_next_goes_on(machines: Machines,
         assert "was killed" in words
     until("the workers end", lock_is_free, LONG_S)
     assert len(log(tmp_path)) == 2 * AT_ONCE
-    assert f"done {len(ESTATE.own_hosts) - AT_ONCE}" in finished("network")
+    assert f"done {len(ESTATE.managed_hosts) - AT_ONCE}" in finished("network")
     assert_nothing_twice_at_once(log(tmp_path))
 
 

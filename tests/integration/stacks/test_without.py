@@ -71,7 +71,7 @@ def test_a_site_of_several_hosts_is_deferred_once_each_has_been_changed_in_its_t
         assert not compared(tmp_path) & deferred
     machines.power_on(dead)
     assert engine.up(REAL, ["network"]).changes == 0
-    assert compared(tmp_path) == {host.name for host in REAL.own_hosts}
+    assert compared(tmp_path) == {host.name for host in REAL.managed_hosts}
 
 
 @pytest.mark.parametrize(

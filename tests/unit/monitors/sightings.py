@@ -8,7 +8,7 @@ from typing import Any
 
 from estate.addressing import plan
 from estate.loader import load
-from estate.model import Host, Kind
+from estate.model import Host, HostRole
 from monitors.observe import questions
 from monitors.observe.answers import Reply, observed
 from monitors.observe.model import Observed
@@ -35,15 +35,15 @@ def body(value: object, status: int = 200, **headers: str) -> dict[str, Any]:
 
 def healthy() -> Replies:
     """Every host that is asked, all well."""
-    own = {host.name for host in ESTATE.own_hosts}
-    hosts = [host for host in ESTATE.hosts if host.name in own or host.kind is Kind.VANTAGE]
+    own = {host.name for host in ESTATE.managed_hosts}
+    hosts = [host for host in ESTATE.hosts if host.name in own or host.kind is HostRole.VANTAGE]
     return {host.name: reply(host) for host in hosts}
 
 
 def reply(host: Host) -> Reply:
     """What a healthy host of that kind says."""
     answers: dict[str, Any] = {"failed": {"code": 0, "out": "", "err": ""}, "uptime": {"text": "3601.65 7100.10\n"}}
-    if host.kind is Kind.EDGE:
+    if host.kind is HostRole.EDGE:
         answers |= edge(host)
     if host.database:
         answers |= database(host)
@@ -53,7 +53,7 @@ def reply(host: Host) -> Reply:
         answers |= cluster()
     for name in questions.of(ESTATE, PLAN, host):
         if name.startswith("health "):
-            answers[name] = body({}, **{"x-govcloud-site": host.at if host.kind is Kind.KUBE else "futian"})
+            answers[name] = body({}, **{"x-govcloud-site": host.at if host.kind is HostRole.KUBE else "futian"})
     return Reply(host=host.name, reachable=True, now=1000.4, asked_at=1000.0, took_s=0.5, answers=answers)
 
 
@@ -126,7 +126,7 @@ def with_answers(replies: Replies, host: str, **answers: Any) -> Replies:
 def dark(replies: Replies, site: str) -> Replies:
     """A site without power: its hosts are not reached, and its neighbours' sessions with it are down."""
     found = dict(replies)
-    for edge_of in ESTATE.hosts_at(site, Kind.EDGE):
+    for edge_of in ESTATE.hosts_at(site, HostRole.EDGE):
         for link in ESTATE.links_of(edge_of.name):
             far = next(end for end in link.ends if end != edge_of.name)
             if far in found:

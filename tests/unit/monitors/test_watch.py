@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from estate.model import Kind
+from estate.model import HostRole
 from monitors.observe.answers import Reply
 from monitors.observe.authority import Authority
 from monitors.observe.questions import hosts_asked, needs_authority, of, with_authority
@@ -95,7 +95,7 @@ def test_a_new_authority_replaces_the_old_and_silence_does_not() -> None:
 
 def test_a_vantage_asks_by_the_newest_authority() -> None:
     """Its questions are made once and asked again and again."""
-    vantage = next(host for host in ESTATE.hosts if host.kind is Kind.VANTAGE)
+    vantage = next(host for host in ESTATE.hosts if host.kind is HostRole.VANTAGE)
     asked = with_authority(with_authority(of(ESTATE, PLAN, vantage), "old"), "new")
     assert needs_authority(asked)
     assert {question["ca_text"] for question in asked.values() if question["kind"] == "https"} == {"new"}
@@ -103,8 +103,8 @@ def test_a_vantage_asks_by_the_newest_authority() -> None:
 
 def test_who_asks_a_vantage_asks_the_holders_of_the_authority_too() -> None:
     """It can only be asked with their word."""
-    vantage = next(host.name for host in ESTATE.hosts if host.kind is Kind.VANTAGE)
+    vantage = next(host.name for host in ESTATE.hosts if host.kind is HostRole.VANTAGE)
     kinds = {host.kind for host in hosts_asked(ESTATE, [vantage])}
-    assert kinds == {Kind.VANTAGE, Kind.KUBE}
+    assert kinds == {HostRole.VANTAGE, HostRole.KUBE}
     assert [host.name for host in hosts_asked(ESTATE, ["futian-edge1"])] == ["futian-edge1"]
     assert len(hosts_asked(ESTATE)) == 14

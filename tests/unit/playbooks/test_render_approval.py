@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from estate.addressing import AddressPlan, plan
-from estate.model import Estate, Kind
+from estate.model import Estate, HostRole
 from playbooks.render import approval, ingress, postgresql
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.secrets import Certificate, Passwords, Secrets
@@ -115,7 +115,7 @@ def test_exactly_one_host_prepares_the_database_and_only_it_holds_the_owners_pas
     estate: Estate, addresses: AddressPlan
 ) -> None:
     """And no password is in a file whose text may be shown."""
-    hosts = [host for host in estate.own_hosts if host.kind is Kind.KUBE]
+    hosts = [host for host in estate.managed_hosts if host.kind is HostRole.KUBE]
     inputs = {host.name: approval.role_spec(estate, addresses, host, SECRETS) for host in hosts}
     assert [name for name, role in inputs.items() if role.settings["prepare"]] == ["futian-kube1"]
     for name, role in inputs.items():

@@ -73,7 +73,7 @@ def test_own_host_is_rendered_as_written_down(estate: Estate, host: str, path: s
 
 def test_every_own_host_and_the_operator_get_a_certificate_with_their_names(estate: Estate) -> None:
     leaves = {leaf.name: leaf for leaf in pki.leaves(estate, plan(estate))}
-    assert set(leaves) == {host.name for host in estate.own_hosts} | {OPERATOR}
+    assert set(leaves) == {host.name for host in estate.managed_hosts} | {OPERATOR}
     assert {"primary.postgresql.govcloud", "10.64.1.21", "fd64:c10d:0:1::21"} <= set(leaves["futian-data1"].sans)
     assert {"approval.govcloud", "203.0.113.10", "2001:db8:113::10"} <= set(leaves["nanshan-kube1"].sans)
     assert leaves[OPERATOR].usages == ("client",)

@@ -72,7 +72,7 @@ def compare(text: str, host: str, path: str) -> None:
 
 def test_no_file_names_the_management_interface_outside_the_filter(estate: Estate) -> None:
     """mgmt0 belongs to the machine room: a role that touched it could lock everyone out."""
-    for host in estate.own_hosts:
+    for host in estate.managed_hosts:
         for path, file in files_of(host_spec(estate, host.name, Stack.NETWORK)).items():
             if path != "/etc/nftables.conf":
                 assert "mgmt0" not in file.text.replace("room's mgmt0", ""), path
@@ -88,7 +88,7 @@ def test_peers_hear_only_the_aggregate_and_the_province_also_our_segments(estate
 
 def test_each_session_has_policies_both_ways_a_limit_and_an_unbroken_ttl(estate: Estate) -> None:
     """A neighbour without them would be a hole in the border."""
-    for host in estate.own_hosts:
+    for host in estate.managed_hosts:
         if not estate.links_of(host.name):
             continue
         lines = frr_text(estate, host.name).splitlines()
@@ -148,7 +148,7 @@ def test_without_operators_keys_roots_keys_are_not_managed(estate: Estate) -> No
 
 def test_only_members_reach_etcd_and_only_named_hosts_the_database(estate: Estate) -> None:
     """Ports of the data tier are never open to everyone."""
-    for host in estate.own_hosts:
+    for host in estate.managed_hosts:
         for opening in nftables.openings(estate, host):
             assert opening.sources or opening.ports == (443,)
     peers = next(o for o in nftables.openings(estate, estate.host("futian-data1")) if 2380 in o.ports)
@@ -183,8 +183,8 @@ def test_layers_name_the_hosts_they_work_on(estate: Estate) -> None:
 
 def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) -> None:
     """The check that also guards the installation."""
-    configs = {host.name: frr_text(estate, host.name) for host in estate.own_hosts if estate.links_of(host.name)}
-    for host in estate.fixture_hosts:
+    configs = {host.name: frr_text(estate, host.name) for host in estate.managed_hosts if estate.links_of(host.name)}
+    for host in estate.peer_hosts:
         configs |= {f"{host.name}": f.text for f in fixture_files(estate, host.name) if f.path == "/etc/frr/frr.conf"}
     assert len(configs) == 6
     for name, text in configs.items():

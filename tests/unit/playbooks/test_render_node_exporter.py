@@ -34,12 +34,12 @@ def test_it_runs_where_there_is_a_disk_and_nowhere_else(estate: Estate, addresse
     """A host without one has nothing to tell."""
     told = {
         host.name
-        for host in estate.own_hosts
+        for host in estate.managed_hosts
         for role in host_spec(estate, host.name, Stack.NETWORK).roles
         if role.role == "node_exporter"
     }
-    assert told == {host.name for host in estate.own_hosts if host.disk}
-    assert 0 < len(told) < len(estate.own_hosts)
+    assert told == {host.name for host in estate.managed_hosts if host.disk}
+    assert 0 < len(told) < len(estate.managed_hosts)
     with pytest.raises(ValueError, match="futian-edge1 has no data disk"):
         node_exporter.role_spec(addresses, estate.host("futian-edge1"))
 
@@ -49,7 +49,7 @@ def test_every_watcher_asks_each_of_them_at_the_address_where_it_listens(
 ) -> None:
     """What one site cannot see, the other two still can."""
     listening = set()
-    for host in estate.own_hosts:
+    for host in estate.managed_hosts:
         if host.disk:
             text = node_exporter.defaults_text(addresses, host, host.disk)
             listening |= set(re.findall(r"--web\.listen-address=(\S+)", text))

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from estate.addressing import AddressPlan, plan
-from estate.model import Estate, Kind
+from estate.model import Estate, HostRole
 from playbooks.host_spec import HostSpec
 from playbooks.render import blackbox, pki, prometheus, targets
 from tests import baked, golden
@@ -105,7 +105,7 @@ def test_every_alert_has_its_runbook_and_both_languages(estate: Estate) -> None:
 def test_the_role_inputs_survive_the_way_through_json(estate: Estate, addresses: AddressPlan) -> None:
     """They are a resource's inputs."""
     host = estate.host("futian-ops1")
-    assert host.kind is Kind.OPS
+    assert host.kind is HostRole.OPS
     roles = (
         prometheus.role_spec(estate, addresses, host, secrets_of(estate)),
         blackbox.role_spec(estate, addresses, host, secrets_of(estate)),

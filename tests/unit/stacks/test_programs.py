@@ -33,7 +33,7 @@ def test_an_unknown_stack_is_named_with_the_known_ones() -> None:
 
 def test_a_live_estate_changes_remote_first_and_routers_before_what_stands_behind_them() -> None:
     """The order of a wave."""
-    names = [host.name for host in in_order(ESTATE, ESTATE.own_hosts)]
+    names = [host.name for host in in_order(ESTATE, ESTATE.managed_hosts)]
     assert names[0] == "shaoguan-edge1"
     assert names[4] == "futian-edge1"
     assert [name.split("-")[0] for name in names] == ["shaoguan"] * 4 + ["futian"] * 4 + ["nanshan"] * 4
@@ -43,7 +43,7 @@ def test_the_network_reaches_every_host_of_ours_and_none_of_the_peers() -> None:
     """One Playbook each."""
     recorded = declare(program(CONTEXT, "network"), "network")
     hosts = {recorded.inputs(name)["host"] for name in recorded.names("Playbook")}
-    assert hosts == {host.name for host in ESTATE.own_hosts}
+    assert hosts == {host.name for host in ESTATE.managed_hosts}
 
 
 def built(*sites: str) -> Context:
@@ -94,7 +94,7 @@ def test_what_holds_data_is_protected_and_kept() -> None:
 def test_every_host_every_cluster_and_the_operator_get_certificates() -> None:
     """By name."""
     recorded = declare(program(CONTEXT, "data"), "data")
-    wanted = {f"certificate-{host.name}" for host in ESTATE.own_hosts} | {"certificate-operator"}
+    wanted = {f"certificate-{host.name}" for host in ESTATE.managed_hosts} | {"certificate-operator"}
     for site in (cluster.site for cluster in ESTATE.clusters):
         leaves = (*kubernetes_pki.leaves(ESTATE, CONTEXT.plan, site), *kubernetes_pki.etcd_leaves())
         wanted |= {f"kubernetes-{site}-{leaf.name}" for leaf in leaves}
