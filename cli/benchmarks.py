@@ -115,14 +115,14 @@ kubectl --kubeconfig="$1" get pods --namespace="$2" --selector="$3" --field-sele
 def _decisions(estate: Estate, machines: Machines) -> Buckets:
     """Times of all decisions so far, as the service's pods tell them."""
     from playbooks.render.approval import PORT, SERVICE
-    from playbooks.render.kubernetes import control_plane
-    from playbooks.render.kubernetes_access import ADMIN_CONFIG
+    from playbooks.render.kubernetes.cluster import control_plane_host
+    from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
     from stacks.components.pods import labels_of
 
     service = estate.service(SERVICE)
     selector = ",".join(f"{key}={value}" for key, value in labels_of(SERVICE).items())
     argv = ["sh", "-c", ASK_PODS, "sh", ADMIN_CONFIG, service.bureau, selector, str(PORT)]
-    hosts = [control_plane(estate, site) for site in service.placement.sites]
+    hosts = [control_plane_host(estate, site) for site in service.placement.sites]
     return buckets((machines.run(host.name, argv).stdout.decode() for host in hosts), "approval_decision_seconds")
 
 

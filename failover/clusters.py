@@ -13,7 +13,7 @@ from typing import Any
 
 from estate.model import Estate
 from failover.protocols import ClusterView, Machines, NodeView, Observe, Observed
-from playbooks.render.kubernetes_access import ADMIN_CONFIG
+from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
 from workstation.errors import GovcloudError
 
 KUBECTL = ("/usr/local/bin/kubectl", f"--kubeconfig={ADMIN_CONFIG}", "--request-timeout=5s")

@@ -139,12 +139,14 @@ def _site(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) 
 
 def _cluster(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) -> tuple[RoleSpec, ...]:
     """Kubernetes, on the nodes of a site that has a cluster."""
-    from playbooks.render import containerd, kubernetes, kubernetes_control_plane, kubernetes_node, registry
+    from playbooks.render import containerd, registry
+    from playbooks.render.kubernetes import control_plane, node
+    from playbooks.render.kubernetes.cluster import is_control_plane
 
     if host not in estate.nodes_at(host.at):
         return ()
     roles = [containerd.role_spec(estate, addresses, host)]
-    if kubernetes.is_control_plane(estate, host):
+    if is_control_plane(estate, host):
         roles.append(registry.role_spec(estate, addresses, host, secrets))
-        roles.append(kubernetes_control_plane.role_spec(estate, addresses, host, secrets))
-    return (*roles, kubernetes_node.role_spec(estate, addresses, host, secrets))
+        roles.append(control_plane.role_spec(estate, addresses, host, secrets))
+    return (*roles, node.role_spec(estate, addresses, host, secrets))

@@ -46,7 +46,7 @@ class ClusterSecrets:
     etcd_authority: str
     """The authority of the cluster's etcd alone, PEM: nobody else's certificate opens it."""
     certificates: Mapping[str, Certificate]
-    """By the names of `playbooks.render.kubernetes_pki`."""
+    """By the names of `playbooks.render.kubernetes.pki`."""
     encryption: str = field(repr=False)
     """A password from which the key is made that encrypts Secrets at rest."""
 

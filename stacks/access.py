@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from estate.addressing import plan
 from estate.model import Estate
-from playbooks.render import kubernetes, kubernetes_pki
+from playbooks.render.kubernetes import pki as kubernetes_pki
+from playbooks.render.kubernetes.kubeconfig import bureau_kubeconfig, operator_kubeconfig
 from playbooks.secrets import Secrets
 from stacks import workspace
 from stacks.components.secrets import as_secrets
@@ -20,11 +21,11 @@ def kubeconfig(estate: Estate, site: str, bureau: str = "") -> str:
     if secrets is None:
         raise GovcloudError(f"the cluster of {site} has no certificates yet", UP)
     if not bureau:
-        return kubernetes.operator_kubeconfig(estate, plan(estate), site, secrets)
+        return operator_kubeconfig(estate, plan(estate), site, secrets)
     own = secrets.certificates.get(kubernetes_pki.bureau(bureau))
     if own is None:
         raise GovcloudError(f"{bureau} has no certificate for the cluster of {site} yet", UP)
-    return kubernetes.bureau_kubeconfig(estate, plan(estate), site, bureau, secrets.authority, own)
+    return bureau_kubeconfig(estate, plan(estate), site, bureau, secrets.authority, own)
 
 
 def kept() -> Secrets:

@@ -185,7 +185,7 @@ def _with_unmade(found: SecretValues, missing: SecretValues) -> SecretValues:
 
 
 def _cluster_leaves(context: Context) -> dict[str, ClusterLeaves]:
-    from playbooks.render import kubernetes_pki
+    from playbooks.render.kubernetes import pki as kubernetes_pki
 
     return {
         cluster.site: ClusterLeaves(

@@ -16,8 +16,10 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from estate.model import Bureau
-from playbooks.render import approval, gateway, ingress, kubernetes_node, pki
-from playbooks.render.kubernetes import REGISTRY_PORT, image_reference, operator_kubeconfig
+from playbooks.render import approval, gateway, ingress, pki
+from playbooks.render.kubernetes import node as kubernetes_node
+from playbooks.render.kubernetes.cluster import REGISTRY_PORT, image_reference
+from playbooks.render.kubernetes.kubeconfig import operator_kubeconfig
 from playbooks.secrets import OPERATOR
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.approval import Approval, ApprovalArgs, workload_args

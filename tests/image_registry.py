@@ -12,7 +12,7 @@ import yaml
 from estate.loader import load
 from playbooks import pki
 from playbooks.render import registry as role
-from playbooks.render.kubernetes import REGISTRY_PORT
+from playbooks.render.kubernetes.cluster import REGISTRY_PORT
 from playbooks.secrets import OPERATOR
 from stacks.providers import registry
 from tests.waiting import until

@@ -14,7 +14,8 @@ import yaml
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Service
 from playbooks.host_spec import File, RoleSpec, Unit
-from playbooks.render import kubernetes, kubernetes_pki
+from playbooks.render.kubernetes import pki as kubernetes_pki
+from playbooks.render.kubernetes.cluster import key_pair, secret_file
 from playbooks.render.pki import AUTHORITY_FILE
 from playbooks.render.text import banner
 from playbooks.secrets import Secrets
@@ -55,11 +56,11 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 def _identity(site: str, secrets: Secrets) -> tuple[File, File, File]:
     """What the prober shows to a site's API server, and what it knows that by. It reads them at each question."""
     cluster = secrets.clusters[site]
-    own = kubernetes.pair(cluster, kubernetes_pki.WATCHERS)
+    own = key_pair(cluster, kubernetes_pki.WATCHERS)
     return (
         File(path=f"{CLUSTERS}/{site}-ca.crt", text=cluster.authority),
         File(path=f"{CLUSTERS}/{site}.crt", text=own.cert),
-        kubernetes.secret_file(f"{CLUSTERS}/{site}.key", own.key, owner="prometheus"),
+        secret_file(f"{CLUSTERS}/{site}.key", own.key, owner="prometheus"),
     )
 
 

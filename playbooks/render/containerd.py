@@ -10,7 +10,15 @@ from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks import onhost
 from playbooks.host_spec import File, RoleSpec, Unit
-from playbooks.render import kubernetes
+from playbooks.render.kubernetes.cluster import (
+    CONTAINERD,
+    REGISTRY,
+    REGISTRY_PORT,
+    cluster_of,
+    control_plane_host,
+    data_directory,
+    on_disk,
+)
 from playbooks.render.pki import AUTHORITY_FILE, CERT_FILE, KEY_FILE
 from playbooks.render.text import banner, lines
 
@@ -20,7 +28,7 @@ SOCKET = "/run/containerd/containerd.sock"
 PROGRAM = "/usr/local/bin/containerd"
 CNI_PROGRAMS = "/opt/cni/bin"
 CNI_SETTINGS = "/etc/cni/net.d"
-UNIT_FILE = f"/etc/systemd/system/{kubernetes.CONTAINERD}"
+UNIT_FILE = f"/etc/systemd/system/{CONTAINERD}"
 PAUSE = f"{onhost.LIBRARY}/pause-image"
 PAUSE_IMAGE = "localhost/govcloud/pause:1"
 """Made on the host from Debian's catatonit; never pulled."""
@@ -28,17 +36,17 @@ PAUSE_IMAGE = "localhost/govcloud/pause:1"
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
     """The runtime of a node. Raises ValueError where the host is none."""
-    kubernetes.cluster_of(estate, host)
-    restart = (f"restart:{kubernetes.CONTAINERD}",)
+    cluster_of(estate, host)
+    restart = (f"restart:{CONTAINERD}",)
     return RoleSpec(
         role="containerd",
         files=(
             File(path=CONFIG_FILE, text=config(host), validate=f"{PROGRAM} --config %s config dump", notify=restart),
-            File(path=f"{MIRRORS}/{kubernetes.REGISTRY}/hosts.toml", text=mirror(estate, plan, host)),
+            File(path=f"{MIRRORS}/{REGISTRY}/hosts.toml", text=mirror(estate, plan, host)),
             File(path=PAUSE, text=onhost.text("pause_image"), mode="0755", notify=restart),
             File(path=UNIT_FILE, text=unit(host), notify=restart),
         ),
-        units=(Unit(name=kubernetes.CONTAINERD),),
+        units=(Unit(name=CONTAINERD),),
     )
 
 
@@ -47,7 +55,7 @@ def config(host: Host) -> str:
     nested = str(host.platform.nested).lower()
     return banner("containerd", host.name) + lines(
         "version = 4",
-        f'root = "{kubernetes.data_directory(host, "containerd")}"',
+        f'root = "{data_directory(host, "containerd")}"',
         'state = "/run/containerd"',
         # Both only serve other container engines.
         'disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]',
@@ -88,8 +96,8 @@ def config(host: Host) -> str:
 
 def mirror(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """Where the images' name leads at this site. Both sides show certificates of the estate's authority."""
-    address = plan.lan(kubernetes.control_plane(estate, host.at).name).ipv4
-    url = f"https://{address}:{kubernetes.REGISTRY_PORT}"
+    address = plan.lan(control_plane_host(estate, host.at).name).ipv4
+    url = f"https://{address}:{REGISTRY_PORT}"
     return banner("The site's image registry", host.name) + lines(
         f'server = "{url}"',
         "",
@@ -105,7 +113,7 @@ def unit(host: Host) -> str:
     return f"""{banner("containerd", host.name)}[Unit]
 Description=Container runtime
 After=network.target
-{kubernetes.on_disk(host)}StartLimitIntervalSec=0
+{on_disk(host)}StartLimitIntervalSec=0
 
 [Service]
 Type=notify

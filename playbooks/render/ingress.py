@@ -17,7 +17,8 @@ from ipaddress import IPv4Address, IPv6Address
 from estate.addressing import AddressPlan, Dual
 from estate.model import Bureau, Estate, Host
 from playbooks.host_spec import File, RoleSpec, Unit
-from playbooks.render import approval, gateway, haproxy, kubernetes_node, nftables
+from playbooks.render import approval, gateway, haproxy, nftables
+from playbooks.render.kubernetes import node as kubernetes_node
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.render.text import banner, lines
 from playbooks.secrets import Secrets

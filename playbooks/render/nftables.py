@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from estate.addressing import AddressPlan, is_router
 from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File, RoleSpec, Unit
-from playbooks.render import bgp, kubernetes, node_exporter
+from playbooks.render import bgp, node_exporter
+from playbooks.render.kubernetes.cluster import API_PORT, KUBELET_PORT, REGISTRY_PORT, is_control_plane
 from playbooks.render.text import banner
 
 TABLE = "inet govcloud"
@@ -59,13 +60,13 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
             Opening(why="metrics of ingress and service", ports=(8080, 8405), sources=ops),
         ]
     if nodes := tuple(node.name for node in estate.nodes_at(host.at) if host.kind is HostRole.KUBE):
-        if kubernetes.is_control_plane(estate, host):
-            ports = (kubernetes.API_PORT, kubernetes.REGISTRY_PORT)
+        if is_control_plane(estate, host):
+            ports = (API_PORT, REGISTRY_PORT)
             found.append(
                 Opening(why="Kubernetes' API and the image registry: the site's nodes", ports=ports, sources=nodes)
             )
             found.append(Opening(why="Kubernetes' API: the watchers", ports=ports[:1], sources=ops))
-        found.append(Opening(why="kubelet: the API server", ports=(kubernetes.KUBELET_PORT,), sources=nodes[:1]))
+        found.append(Opening(why="kubelet: the API server", ports=(KUBELET_PORT,), sources=nodes[:1]))
     if host.database:
         found += [
             Opening(why="PostgreSQL: services, members, collectors", ports=(5432,), sources=(*kube, *data, *ops)),
@@ -86,8 +87,8 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
 def server(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """nftables.conf of a host that is no router."""
     managed = [22]
-    if kubernetes.is_control_plane(estate, host):
-        managed += [kubernetes.REGISTRY_PORT, kubernetes.API_PORT]
+    if is_control_plane(estate, host):
+        managed += [REGISTRY_PORT, API_PORT]
     return _file(host, [*_input(estate, _opened(estate, plan, host), managed), *_extra("input_extra")])
 
 

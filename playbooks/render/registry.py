@@ -12,7 +12,8 @@ import hashlib
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks.host_spec import Account, File, RoleSpec, Unit
-from playbooks.render import kubernetes, pki, registry_clean
+from playbooks.render import pki, registry_clean
+from playbooks.render.kubernetes.cluster import REGISTRY_PORT, data_directory, document, is_control_plane, on_disk
 from playbooks.render.text import banner
 from playbooks.secrets import Secrets
 
@@ -24,7 +25,7 @@ COLLECT = f"/usr/bin/docker-registry garbage-collect {CONFIG_FILE}"
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The registry. Raises ValueError for a host other than the one with the control plane."""
-    if not kubernetes.is_control_plane(estate, host):
+    if not is_control_plane(estate, host):
         raise ValueError(f"{host.name} has no control plane, so it has no registry")
     certificate = hashlib.sha256(secrets.certificates[host.name].cert.encode()).hexdigest()
     restart = (f"restart:{UNIT}",)
@@ -47,17 +48,17 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 
 def config(host: Host) -> str:
     """The registry's settings."""
-    return banner("Image registry", host.name) + kubernetes.document(
+    return banner("Image registry", host.name) + document(
         {
             "version": 0.1,
             "log": {"level": "warn", "formatter": "text", "accesslog": {"disabled": True}},
             "storage": {
-                "filesystem": {"rootdirectory": kubernetes.data_directory(host, "registry"), "maxthreads": 32},
+                "filesystem": {"rootdirectory": data_directory(host, "registry"), "maxthreads": 32},
                 "delete": {"enabled": True},
                 "cache": {"blobdescriptor": "inmemory"},
             },
             "http": {
-                "addr": f":{kubernetes.REGISTRY_PORT}",
+                "addr": f":{REGISTRY_PORT}",
                 "tls": {
                     "certificate": pki.CERT_FILE,
                     "key": pki.KEY_FILE,
@@ -77,10 +78,10 @@ def drop_in(host: Host) -> str:
     (that would take `--delete-untagged`; none of ours has a tag). A collection that fails, as on an empty disk, removes
     nothing and holds up nobody.
     """
-    directory = kubernetes.data_directory(host, "registry")
+    directory = data_directory(host, "registry")
     return f"""{banner("Image registry", host.name)}[Unit]
 After=network.target
-{kubernetes.on_disk(host)}StartLimitIntervalSec=0
+{on_disk(host)}StartLimitIntervalSec=0
 
 [Service]
 ExecStartPre=+/usr/bin/install -d -o {ACCOUNT} -g {ACCOUNT} -m 0750 {directory}

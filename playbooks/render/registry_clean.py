@@ -8,10 +8,13 @@ from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks import onhost
 from playbooks.host_spec import File
-from playbooks.render import kubernetes, kubernetes_access, kubernetes_pki, pki
+from playbooks.render import pki
 from playbooks.render.confinement import CONFINED
-from playbooks.render.kubernetes_api import API_UNIT
-from playbooks.render.kubernetes_daemon import identity
+from playbooks.render.kubernetes import pki as kubernetes_pki
+from playbooks.render.kubernetes import rbac
+from playbooks.render.kubernetes.api_server import API_UNIT
+from playbooks.render.kubernetes.cluster import CLUSTER_CA_FILE, PKI, REGISTRY_PORT, api_url, data_directory
+from playbooks.render.kubernetes.daemon import identity
 from playbooks.render.text import banner
 from playbooks.secrets import ClusterSecrets
 
@@ -37,18 +40,18 @@ def files(
 
 
 def _settings(estate: Estate, plan: AddressPlan, host: Host, registry_unit: str) -> dict[str, object]:
-    own = f"{kubernetes.PKI}/{kubernetes_pki.CLEANER}"
+    own = f"{PKI}/{kubernetes_pki.CLEANER}"
     return {
-        "storage": kubernetes.data_directory(host, "registry"),
+        "storage": data_directory(host, "registry"),
         "registry": {
-            "url": f"https://{plan.lan(host.name).ipv4}:{kubernetes.REGISTRY_PORT}",
+            "url": f"https://{plan.lan(host.name).ipv4}:{REGISTRY_PORT}",
             "authority": pki.AUTHORITY_FILE,
             "cert": pki.CERT_FILE,
             "key": pki.KEY_FILE,
         },
         "cluster": {
-            "url": kubernetes.api_url(estate, plan, host.at),
-            "authority": kubernetes.AUTHORITY_FILE,
+            "url": api_url(estate, plan, host.at),
+            "authority": CLUSTER_CA_FILE,
             "cert": f"{own}.crt",
             "key": f"{own}.key",
         },
@@ -61,7 +64,7 @@ def lists() -> list[str]:
     """Where the API server lists whatever names images."""
     return [
         f"/{'apis/' + group if group else 'api'}/v1/{kind}"
-        for group, kinds in kubernetes_access.IMAGES_NAMED_BY.items()
+        for group, kinds in rbac.IMAGES_NAMED_BY.items()
         for kind in kinds
     ]
 

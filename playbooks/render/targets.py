@@ -8,7 +8,8 @@ from typing import Any
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, HostRole
-from playbooks.render import blackbox, etcd, ingress, kubernetes, node_exporter, pki, postgresql
+from playbooks.render import blackbox, etcd, ingress, node_exporter, pki, postgresql
+from playbooks.render.kubernetes.cluster import api_url
 
 PROMETHEUS_PORT = 9090
 PROBE_INTERVAL = "5s"
@@ -105,7 +106,7 @@ def _clusters(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict
     """Each cluster's API server, which answers for its etcd too, and by its word each node."""
     for cluster in estate.clusters:
         site, nodes = cluster.site, estate.nodes_at(cluster.site)
-        url = kubernetes.api_url(estate, plan, site)
+        url = api_url(estate, plan, site)
         ready = [{"targets": [f"{url}/readyz"], "labels": {"site": site, "host": nodes[0].name, "part": "api"}}]
         each = [
             {

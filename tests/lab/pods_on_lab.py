@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playbooks.render.kubernetes_access import ADMIN_CONFIG
+from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
 from tests.lab.estate_on_lab import Hosts
 from tests.waiting import until
 

@@ -15,7 +15,7 @@ import pytest
 from estate.addressing import plan
 from estate.model import HostRole
 from lab.api import Lab
-from playbooks.render import kubernetes
+from playbooks.render.kubernetes.cluster import API_PORT, KUBELET_PORT, REGISTRY_PORT
 from tests import scripts
 from tests.lab import pods_on_lab
 from tests.lab.estate_on_lab import Hosts, resolve, until_well
@@ -206,9 +206,9 @@ def test_plain_text_and_a_foreign_authority_are_refused(asked: Hosts, what: str,
 @pytest.mark.parametrize(
     ("what", "port", "path"),
     [
-        ("API server", kubernetes.API_PORT, "api"),
-        ("kubelet", kubernetes.KUBELET_PORT, "pods"),
-        ("registry", kubernetes.REGISTRY_PORT, "v2/"),
+        ("API server", API_PORT, "api"),
+        ("kubelet", KUBELET_PORT, "pods"),
+        ("registry", REGISTRY_PORT, "v2/"),
     ],
 )
 def test_a_cluster_refuses_plain_text_and_whoever_is_nobody(asked: Hosts, what: str, port: int, path: str) -> None:
@@ -251,13 +251,13 @@ CLUSTER = "/etc/kubernetes/pki"
         ("futian-data1", "nanshan-data1", 2379, "version", OWN),
         ("futian-data1", "nanshan-data1", 2380, "version", OWN),
         ("futian-data1", "nanshan-data1", 8008, "patroni", OWN),
-        ("nanshan-kube1", "nanshan-kube1", kubernetes.REGISTRY_PORT, "v2/", OWN),
+        ("nanshan-kube1", "nanshan-kube1", REGISTRY_PORT, "v2/", OWN),
         (
-            "nanshan-kube1", "nanshan-kube1", kubernetes.API_PORT, "api",
+            "nanshan-kube1", "nanshan-kube1", API_PORT, "api",
             (f"{CLUSTER}/ca.crt", f"{CLUSTER}/admin.crt", f"{CLUSTER}/admin.key"),
         ),
         (
-            "nanshan-kube1", "nanshan-kube1", kubernetes.KUBELET_PORT, "pods",
+            "nanshan-kube1", "nanshan-kube1", KUBELET_PORT, "pods",
             (f"{CLUSTER}/ca.crt", f"{CLUSTER}/apiserver-kubelet.crt", f"{CLUSTER}/apiserver-kubelet.key"),
         ),
     ],

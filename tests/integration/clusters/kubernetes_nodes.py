@@ -27,8 +27,8 @@ from lab.command import network_of
 from lab.machines import DROPPED
 from playbooks import pki, runner
 from playbooks.host_spec import HostSpec
-from playbooks.render import kubernetes_pki
 from playbooks.render import pki as render_pki
+from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import Leaf
 from playbooks.role_assignment import host_spec
 from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets

@@ -15,7 +15,8 @@ import yaml
 from kubernetes_nodes import KubernetesNodes
 
 from lab.command import network_of
-from playbooks.render.kubernetes import image_reference, operator_kubeconfig
+from playbooks.render.kubernetes.cluster import image_reference
+from playbooks.render.kubernetes.kubeconfig import operator_kubeconfig
 from stacks.components.pods import LAST_WORDS
 from stacks.providers import registry
 from stacks.providers.kubernetes import kubeconfig

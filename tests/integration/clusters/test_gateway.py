@@ -17,7 +17,7 @@ from pulumi.runtime.rpc import is_rpc_secret
 
 from lab.command import network_of
 from playbooks import pki
-from playbooks.render.kubernetes import REGISTRY_PORT, image_reference
+from playbooks.render.kubernetes.cluster import REGISTRY_PORT, image_reference
 from stacks.components.gateway import Gateway, GatewayArgs, Route
 from stacks.components.pods import labels_of
 from stacks.providers import registry

@@ -8,7 +8,7 @@ import pytest
 import workload as pods
 from kubernetes_nodes import KubernetesNodes
 
-from playbooks.render.kubernetes import image_reference
+from playbooks.render.kubernetes.cluster import image_reference
 
 NODES = 2
 ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).status)"

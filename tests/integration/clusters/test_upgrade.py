@@ -14,7 +14,7 @@ import workload as pods
 from kubernetes_nodes import KubernetesNodes
 
 from failover import clusters
-from playbooks.render.kubernetes import image_reference
+from playbooks.render.kubernetes.cluster import image_reference
 from tests.waiting import until
 from workstation.ssh import Result
 

@@ -9,7 +9,7 @@ import yaml
 from kubernetes_nodes import KubernetesNodes
 
 from lab.command import network_of
-from playbooks.render.kubernetes import REGISTRY_PORT
+from playbooks.render.kubernetes.cluster import REGISTRY_PORT
 from stacks.providers import registry
 from tools.oci import build
 from workstation.oci import Image

@@ -20,7 +20,7 @@ from estate.addressing import plan
 from estate.loader import load
 from estate.model import Cluster, Estate, HostRole
 from playbooks import pki
-from playbooks.render.kubernetes import API_PORT, image_reference
+from playbooks.render.kubernetes.cluster import API_PORT, image_reference
 from playbooks.render.pki import gateway_certificate
 from playbooks.secrets import OPERATOR, Passwords
 from stacks import engine, workspace

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from playbooks import onhost, pki
-from playbooks.render import kubernetes_access, kubernetes_pki, registry_clean
+from playbooks.render import registry_clean
+from playbooks.render.kubernetes import pki as kubernetes_pki
+from playbooks.render.kubernetes import rbac
 from tests.image_registry import DAYS, Authority, ImageRegistry, docker_registry
 from tools.scratch import ScratchCluster, missing
 
@@ -66,7 +68,7 @@ def own_identity(room: Room, authority: Authority) -> None:
         "collect": ["touch", str(room.folder / COLLECTED)],
     }
     (room.folder / "settings.json").write_text(json.dumps(settings))
-    room.cluster.kubectl("apply", "-f", "-", stdin=kubernetes_access.access())
+    room.cluster.kubectl("apply", "-f", "-", stdin=rbac.access())
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import yaml
 
 from playbooks import pki
 from playbooks.onhost.registry_clean import FRESH_S
-from playbooks.render import kubernetes_pki
-from playbooks.render.kubernetes import image_reference
+from playbooks.render.kubernetes import pki as kubernetes_pki
+from playbooks.render.kubernetes.cluster import image_reference
 from stacks.providers import registry
 from tests.image_registry import DAYS
 from tests.integration.registry.conftest import Room

@@ -17,7 +17,7 @@ from pulumi.automation.events import EngineEvent
 
 from estate.addressing import plan
 from estate.loader import load
-from playbooks.render import kubernetes_pki
+from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import leaves
 from playbooks.secrets import Passwords
 from stacks import access, checkpoints, state, workspace

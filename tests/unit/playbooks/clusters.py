@@ -6,7 +6,7 @@ from estate import versions
 from estate.addressing import plan
 from estate.model import Backend, Bureau, Cluster, Estate, Gateway, Quota, Title
 from playbooks.host_spec import File, RoleSpec
-from playbooks.render import kubernetes_pki
+from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import gateway_certificate
 from playbooks.role_assignment import host_spec
 from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets, Passwords, Secrets

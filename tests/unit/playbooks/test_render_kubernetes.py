@@ -18,15 +18,11 @@ import yaml
 from estate.addressing import plan
 from estate.model import Estate, Platform
 from playbooks import pki
-from playbooks.render import (
-    containerd,
-    kubernetes,
-    kubernetes_control_plane,
-    kubernetes_node,
-    kubernetes_pki,
-    registry,
-    sysctls,
-)
+from playbooks.render import containerd, registry, sysctls
+from playbooks.render.kubernetes import control_plane
+from playbooks.render.kubernetes import node as kubernetes_node
+from playbooks.render.kubernetes import pki as kubernetes_pki
+from playbooks.render.kubernetes.kubeconfig import bureau_kubeconfig, operator_kubeconfig
 from playbooks.role_assignment import CLUSTER_ROLES, host_spec
 from playbooks.secrets import OPERATOR
 from stacks.providers.shape import properties
@@ -142,7 +138,7 @@ def test_hosts_that_are_no_nodes_are_refused(on: Estate) -> None:
     for host in (on.host("futian-data1"), on.host("futian-edge1")):
         with pytest.raises(ValueError, match=host.name):
             containerd.role_spec(on, addresses, host)
-        for role in (registry, kubernetes_control_plane, kubernetes_node):
+        for role in (registry, control_plane, kubernetes_node):
             with pytest.raises(ValueError, match=host.name):
                 role.role_spec(on, addresses, host, secrets)
 
@@ -273,9 +269,7 @@ def test_a_host_with_a_kernel_of_its_own_uses_what_a_nested_one_may_not(on: Esta
 
 
 def test_the_operators_configuration_reaches_the_api_over_the_management_network(on: Estate) -> None:
-    document = yaml.safe_load(
-        kubernetes.operator_kubeconfig(on, plan(on), "nanshan", secrets_of(on).clusters["nanshan"])
-    )
+    document = yaml.safe_load(operator_kubeconfig(on, plan(on), "nanshan", secrets_of(on).clusters["nanshan"]))
     assert document["clusters"][0]["cluster"]["server"] == f"https://{plan(on).management('nanshan-kube1')}:6443"
     assert base64.b64decode(document["users"][0]["user"]["client-key-data"]) == b"key of nanshan operator\n"
     assert document["current-context"] == "nanshan"
@@ -289,7 +283,7 @@ def test_a_bureaus_people_are_their_group_and_nothing_else(on: Estate) -> None:
         assert (leaf.organizations, leaf.usages, leaf.sans) == ((bureau.group,), ("client",), ())
     secrets = secrets_of(on).clusters["nanshan"]
     own = secrets.certificates[kubernetes_pki.bureau("human-resources")]
-    text = kubernetes.bureau_kubeconfig(on, plan(on), "nanshan", "human-resources", secrets.authority, own)
+    text = bureau_kubeconfig(on, plan(on), "nanshan", "human-resources", secrets.authority, own)
     document = yaml.safe_load(text)
     assert document["contexts"][0]["context"]["namespace"] == "human-resources"
     assert base64.b64decode(document["users"][0]["user"]["client-key-data"]).endswith(b"bureau-human-resources\n")

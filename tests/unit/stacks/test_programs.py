@@ -8,7 +8,7 @@ import pytest
 
 from estate.addressing import plan
 from estate.loader import load
-from playbooks.render import kubernetes_pki
+from playbooks.render.kubernetes import pki as kubernetes_pki
 from stacks import programs
 from stacks.components.hosts import in_order
 from stacks.programs import Context, program

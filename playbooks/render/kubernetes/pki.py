@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks.render import kubernetes
+from playbooks.render.kubernetes.cluster import OPERATORS_GROUP, control_plane_host
 from playbooks.render.pki import Leaf
 from playbooks.secrets import OPERATOR
 
@@ -41,7 +41,7 @@ def bureau(name: str) -> str:
 
 def leaves(estate: Estate, plan: AddressPlan, site: str) -> tuple[Leaf, ...]:
     """What the cluster's authority signs, nodes last. Raises ValueError for a site without a cluster."""
-    first, client = kubernetes.control_plane(estate, site), ("client",)
+    first, client = control_plane_host(estate, site), ("client",)
     return (
         Leaf(name=API, subject="kube-apiserver", sans=_api_names(plan, first, site), usages=("server",)),
         Leaf(name=API_TO_KUBELET, subject=KUBELET_CLIENT, sans=(), usages=client),
@@ -52,7 +52,7 @@ def leaves(estate: Estate, plan: AddressPlan, site: str) -> tuple[Leaf, ...]:
         Leaf(name=WATCHERS, subject=WATCHERS_USER, sans=(), usages=client),
         Leaf(name=CLEANER, subject=CLEANER_USER, sans=(), usages=client),
         Leaf(name=ADMIN, subject="break-glass", organizations=("system:masters",), sans=(), usages=client),
-        Leaf(name=OPERATOR, subject=OPERATOR, organizations=(kubernetes.OPERATORS_GROUP,), sans=(), usages=client),
+        Leaf(name=OPERATOR, subject=OPERATOR, organizations=(OPERATORS_GROUP,), sans=(), usages=client),
         *(
             Leaf(name=bureau(one.name), subject=one.name, organizations=(one.group,), sans=(), usages=client)
             for one in estate.bureaus

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from estate.model import Host
 from playbooks.host_spec import File
-from playbooks.render import kubernetes, kubernetes_pki
-from playbooks.render.kubernetes import PKI
-from playbooks.render.kubernetes_daemon import identity, unit
+from playbooks.render.kubernetes import pki
+from playbooks.render.kubernetes.cluster import PKI, data_directory, on_disk
+from playbooks.render.kubernetes.daemon import identity, unit
 from playbooks.secrets import ClusterSecrets
 
 ETCD_UNIT = "kubernetes-etcd.service"
@@ -20,7 +20,7 @@ def files(host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
     restart = (f"restart:{ETCD_UNIT}",)
     return (
         File(path=f"{PKI}/etcd-ca.crt", text=cluster.etcd_authority, notify=restart),
-        *identity(kubernetes_pki.ETCD, cluster, ETCD_ACCOUNT, restart),
+        *identity(pki.ETCD, cluster, ETCD_ACCOUNT, restart),
         File(path=f"/etc/systemd/system/{ETCD_UNIT}", text=etcd_unit(host), notify=restart),
     )
 
@@ -40,7 +40,7 @@ def etcd_flags(host: Host) -> tuple[str, ...]:
     ]
     return (
         f"--name={host.name}",
-        f"--data-dir={kubernetes.data_directory(host, 'kubernetes-etcd')}",
+        f"--data-dir={data_directory(host, 'kubernetes-etcd')}",
         f"--listen-client-urls={client}",
         f"--advertise-client-urls={client}",
         f"--listen-peer-urls={peer}",
@@ -58,7 +58,7 @@ def etcd_flags(host: Host) -> tuple[str, ...]:
 
 def etcd_unit(host: Host) -> str:
     """The cluster's own etcd."""
-    directory = kubernetes.data_directory(host, "kubernetes-etcd")
+    directory = data_directory(host, "kubernetes-etcd")
     return unit(
         host,
         "etcd of the site's Kubernetes cluster",
@@ -66,7 +66,7 @@ def etcd_unit(host: Host) -> str:
         etcd_flags(host),
         ETCD_ACCOUNT,
         kind="notify",
-        section=kubernetes.on_disk(host),
+        section=on_disk(host),
         service=(
             f"ExecStartPre=+/usr/bin/install -d -o {ETCD_ACCOUNT} -g {ETCD_ACCOUNT} -m 0700 {directory}",
             f"ReadWritePaths={host.disk.mount if host.disk else '/var/lib'}",

@@ -13,9 +13,24 @@ from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks import onhost
 from playbooks.host_spec import File, RoleSpec, Unit
-from playbooks.render import kubernetes, kubernetes_pki, networkd, nftables
+from playbooks.render import networkd, nftables
 from playbooks.render.containerd import CNI_SETTINGS, SOCKET
-from playbooks.render.kubernetes import DIRECTORY, document, secret_file
+from playbooks.render.kubernetes import pki
+from playbooks.render.kubernetes.cluster import (
+    API_PORT,
+    CONTAINERD,
+    DIRECTORY,
+    TLS_CIPHERS,
+    api_url,
+    cluster_of,
+    data_directory,
+    document,
+    is_control_plane,
+    key_pair,
+    on_disk,
+    secret_file,
+)
+from playbooks.render.kubernetes.kubeconfig import host_kubeconfig
 from playbooks.render.text import banner, lines
 from playbooks.secrets import ClusterSecrets, Secrets
 
@@ -35,7 +50,7 @@ KERNEL = {"kernel.panic": "10", "kernel.panic_on_oops": "1", "vm.overcommit_memo
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The node. Raises ValueError where the host is none."""
-    wanted, cluster = kubernetes.cluster_of(estate, host), secrets.clusters[host.at]
+    wanted, cluster = cluster_of(estate, host), secrets.clusters[host.at]
     return RoleSpec(
         role="kubernetes_node",
         settings={
@@ -119,10 +134,10 @@ def fragment(estate: Estate, plan: AddressPlan, host: Host) -> str:
     nodes = [plan.lan(node.name) for node in estate.nodes_at(host.at)]
     nodes4, nodes6 = (", ".join(str(a) for a in found) for found in ([n.ipv4 for n in nodes], [n.ipv6 for n in nodes]))
     inwards = []
-    if kubernetes.is_control_plane(estate, host):
+    if is_control_plane(estate, host):
         inwards = [
-            f"ip saddr {pods.ipv4} tcp dport {kubernetes.API_PORT} accept",
-            f"ip6 saddr {pods.ipv6} tcp dport {kubernetes.API_PORT} accept",
+            f"ip saddr {pods.ipv4} tcp dport {API_PORT} accept",
+            f"ip6 saddr {pods.ipv6} tcp dport {API_PORT} accept",
         ]
     forward = [
         "type filter hook forward priority filter; policy drop;",
@@ -145,7 +160,7 @@ def _chain(name: str, rules: list[str]) -> list[str]:
 
 
 def _identity(name: str, path: str, cluster: ClusterSecrets, notify: tuple[str, ...]) -> tuple[File, File]:
-    made = kubernetes.pair(cluster, name)
+    made = key_pair(cluster, name)
     return (
         File(path=f"{PKI}/{path}.crt", text=made.cert, notify=notify),
         secret_file(f"{PKI}/{path}.key", made.key, notify=notify),
@@ -153,8 +168,8 @@ def _identity(name: str, path: str, cluster: ClusterSecrets, notify: tuple[str, 
 
 
 def _client(estate: Estate, plan: AddressPlan, host: Host, name: str, path: str, notify: tuple[str, ...]) -> File:
-    text = kubernetes.kubeconfig(
-        kubernetes.api_url(estate, plan, host.at),
+    text = host_kubeconfig(
+        api_url(estate, plan, host.at),
         host.at,
         name,
         authority=AUTHORITY_FILE,
@@ -168,7 +183,7 @@ def _kubelet(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecr
     restart = (f"restart:{KUBELET_UNIT}",)
     found = (
         File(path=AUTHORITY_FILE, text=cluster.authority, notify=restart),
-        *_identity(kubernetes_pki.node(host), "kubelet", cluster, restart),
+        *_identity(pki.node(host), "kubelet", cluster, restart),
         _client(estate, plan, host, "kubelet", KUBELET_CLIENT, restart),
         File(path=KUBELET_CONFIG, text=kubelet(host), mode="0600", notify=restart),
         File(path=f"/etc/systemd/system/{KUBELET_UNIT}", text=kubelet_unit(plan, host), notify=restart),
@@ -202,7 +217,7 @@ def kubelet(host: Host) -> str:
             "tlsCertFile": f"{PKI}/kubelet.crt",
             "tlsPrivateKeyFile": f"{PKI}/kubelet.key",
             "tlsMinVersion": "VersionTLS12",
-            "tlsCipherSuites": list(kubernetes.TLS_CIPHERS),
+            "tlsCipherSuites": list(TLS_CIPHERS),
             # Certificates are the stacks': they are renewed there, long before they end.
             "rotateCertificates": False,
             "serverTLSBootstrap": False,
@@ -241,9 +256,9 @@ def kubelet_unit(plan: AddressPlan, host: Host) -> str:
     prepare = f"ExecStartPre={PREPARE_CGROUPS} {cgroup_root(host)}\n" if host.platform.nested else ""
     return f"""{banner("kubelet", host.name)}[Unit]
 Description=Kubernetes node agent
-Wants={kubernetes.CONTAINERD}
-After=network-online.target {kubernetes.CONTAINERD}
-{kubernetes.on_disk(host)}StartLimitIntervalSec=0
+Wants={CONTAINERD}
+After=network-online.target {CONTAINERD}
+{on_disk(host)}StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -252,7 +267,7 @@ Type=notify
     --kubeconfig={KUBELET_CLIENT} \\
     --hostname-override={host.name} \\
     --node-ip={lan.ipv4},{lan.ipv6} \\
-    --root-dir={kubernetes.data_directory(host, "kubelet")}
+    --root-dir={data_directory(host, "kubelet")}
 Restart=always
 RestartSec=1
 KillMode=process
@@ -269,7 +284,7 @@ WantedBy=multi-user.target
 def _proxy(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
     restart = (f"restart:{PROXY_UNIT}",)
     return (
-        *_identity(kubernetes_pki.PROXY, "proxy", cluster, restart),
+        *_identity(pki.PROXY, "proxy", cluster, restart),
         _client(estate, plan, host, "proxy", PROXY_CLIENT, restart),
         File(path=PROXY_CONFIG, text=proxy(plan, host), mode="0600", notify=restart),
         File(path=f"/etc/systemd/system/{PROXY_UNIT}", text=proxy_unit(host), notify=restart),

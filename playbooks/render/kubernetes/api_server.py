@@ -8,10 +8,19 @@ import hashlib
 from estate.addressing import AddressPlan, DualNetwork
 from estate.model import Estate, Host
 from playbooks.host_spec import File
-from playbooks.render import kubernetes, kubernetes_pki
-from playbooks.render.kubernetes import DIRECTORY, PKI, document, secret_file
-from playbooks.render.kubernetes_daemon import identity, unit
-from playbooks.render.kubernetes_etcd import CLIENT_PORT, ETCD_UNIT
+from playbooks.render.kubernetes import pki
+from playbooks.render.kubernetes.cluster import (
+    API_PORT,
+    CLUSTER_CA_FILE,
+    DIRECTORY,
+    PKI,
+    TLS_CIPHERS,
+    document,
+    key_pair,
+    secret_file,
+)
+from playbooks.render.kubernetes.daemon import identity, unit
+from playbooks.render.kubernetes.etcd import CLIENT_PORT, ETCD_UNIT
 from playbooks.secrets import ClusterSecrets
 
 API_UNIT = "kube-apiserver.service"
@@ -22,12 +31,12 @@ AUDIT_LOG = "/var/log/kubernetes/audit.log"
 
 def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
     restart = (f"restart:{API_UNIT}",)
-    accounts = kubernetes.pair(cluster, kubernetes_pki.ACCOUNTS)
+    accounts = key_pair(cluster, pki.ACCOUNTS)
     return (
-        File(path=kubernetes.AUTHORITY_FILE, text=cluster.authority, notify=restart),
-        *identity(kubernetes_pki.API, cluster, API_ACCOUNT, restart),
-        *identity(kubernetes_pki.API_TO_KUBELET, cluster, API_ACCOUNT, restart),
-        *identity(kubernetes_pki.API_TO_ETCD, cluster, API_ACCOUNT, restart),
+        File(path=CLUSTER_CA_FILE, text=cluster.authority, notify=restart),
+        *identity(pki.API, cluster, API_ACCOUNT, restart),
+        *identity(pki.API_TO_KUBELET, cluster, API_ACCOUNT, restart),
+        *identity(pki.API_TO_ETCD, cluster, API_ACCOUNT, restart),
         File(path=f"{PKI}/service-accounts.crt", text=accounts.cert, notify=restart),
         secret_file(f"{PKI}/service-accounts.key", accounts.key, owner=API_ACCOUNT, notify=restart),
         secret_file(f"{DIRECTORY}/encryption.yaml", encryption(cluster), owner=API_ACCOUNT, notify=restart),
@@ -43,24 +52,24 @@ def api_flags(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
     return (
         f"--advertise-address={plan.lan(host.name).ipv4}",
         "--bind-address=::",
-        f"--secure-port={kubernetes.API_PORT}",
+        f"--secure-port={API_PORT}",
         f"--service-cluster-ip-range={_both(own.cluster_ips)}",
         f"--etcd-servers=https://127.0.0.1:{CLIENT_PORT}",
         f"--etcd-cafile={PKI}/etcd-ca.crt",
-        f"--etcd-certfile={PKI}/{kubernetes_pki.API_TO_ETCD}.crt",
-        f"--etcd-keyfile={PKI}/{kubernetes_pki.API_TO_ETCD}.key",
-        f"--tls-cert-file={PKI}/{kubernetes_pki.API}.crt",
-        f"--tls-private-key-file={PKI}/{kubernetes_pki.API}.key",
+        f"--etcd-certfile={PKI}/{pki.API_TO_ETCD}.crt",
+        f"--etcd-keyfile={PKI}/{pki.API_TO_ETCD}.key",
+        f"--tls-cert-file={PKI}/{pki.API}.crt",
+        f"--tls-private-key-file={PKI}/{pki.API}.key",
         "--tls-min-version=VersionTLS12",
-        f"--tls-cipher-suites={','.join(kubernetes.TLS_CIPHERS)}",
-        f"--client-ca-file={kubernetes.AUTHORITY_FILE}",
+        f"--tls-cipher-suites={','.join(TLS_CIPHERS)}",
+        f"--client-ca-file={CLUSTER_CA_FILE}",
         "--anonymous-auth=false",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction,EventRateLimit,DenyServiceExternalIPs",
         f"--admission-control-config-file={DIRECTORY}/admission.yaml",
-        f"--kubelet-certificate-authority={kubernetes.AUTHORITY_FILE}",
-        f"--kubelet-client-certificate={PKI}/{kubernetes_pki.API_TO_KUBELET}.crt",
-        f"--kubelet-client-key={PKI}/{kubernetes_pki.API_TO_KUBELET}.key",
+        f"--kubelet-certificate-authority={CLUSTER_CA_FILE}",
+        f"--kubelet-client-certificate={PKI}/{pki.API_TO_KUBELET}.crt",
+        f"--kubelet-client-key={PKI}/{pki.API_TO_KUBELET}.key",
         "--kubelet-preferred-address-types=InternalIP",
         f"--service-account-issuer={ISSUER}",
         f"--service-account-key-file={PKI}/service-accounts.crt",

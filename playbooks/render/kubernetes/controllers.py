@@ -5,10 +5,10 @@ from __future__ import annotations
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks.host_spec import File
-from playbooks.render import kubernetes, kubernetes_pki
-from playbooks.render.kubernetes import DIRECTORY, PKI, secret_file
-from playbooks.render.kubernetes_api import API_UNIT
-from playbooks.render.kubernetes_daemon import client, identity, unit
+from playbooks.render.kubernetes import pki
+from playbooks.render.kubernetes.api_server import API_UNIT
+from playbooks.render.kubernetes.cluster import CLUSTER_CA_FILE, DIRECTORY, PKI, key_pair, secret_file
+from playbooks.render.kubernetes.daemon import client, identity, unit
 from playbooks.secrets import ClusterSecrets
 
 CONTROLLERS_UNIT = "kube-controller-manager.service"
@@ -19,10 +19,10 @@ CONTROLLERS_ACCOUNT, SCHEDULER_ACCOUNT = "kube-controller-manager", "kube-schedu
 def controllers(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
     restart, name, config = (
         (f"restart:{CONTROLLERS_UNIT}",),
-        kubernetes_pki.CONTROLLERS,
+        pki.CONTROLLERS,
         f"{DIRECTORY}/controllers.conf",
     )
-    key = kubernetes.pair(cluster, kubernetes_pki.ACCOUNTS).key
+    key = key_pair(cluster, pki.ACCOUNTS).key
     return (
         *identity(name, cluster, CONTROLLERS_ACCOUNT, restart),
         secret_file(f"{PKI}/service-accounts-controllers.key", key, owner=CONTROLLERS_ACCOUNT, notify=restart),
@@ -48,17 +48,17 @@ def controller_flags(config: str) -> tuple[str, ...]:
         f"--kubeconfig={config}",
         f"--authentication-kubeconfig={config}",
         f"--authorization-kubeconfig={config}",
-        *_local_serving(kubernetes_pki.CONTROLLERS),
+        *_local_serving(pki.CONTROLLERS),
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={PKI}/service-accounts-controllers.key",
-        f"--root-ca-file={kubernetes.AUTHORITY_FILE}",
+        f"--root-ca-file={CLUSTER_CA_FILE}",
         "--allocate-node-cidrs=false",
         "--terminated-pod-gc-threshold=100",
     )
 
 
 def scheduler(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
-    restart, name, config = (f"restart:{SCHEDULER_UNIT}",), kubernetes_pki.SCHEDULER, f"{DIRECTORY}/scheduler.conf"
+    restart, name, config = (f"restart:{SCHEDULER_UNIT}",), pki.SCHEDULER, f"{DIRECTORY}/scheduler.conf"
     return (
         *identity(name, cluster, SCHEDULER_ACCOUNT, restart),
         client(estate, plan, host, name, SCHEDULER_ACCOUNT, config, restart),
@@ -83,7 +83,7 @@ def scheduler_flags(config: str) -> tuple[str, ...]:
         f"--kubeconfig={config}",
         f"--authentication-kubeconfig={config}",
         f"--authorization-kubeconfig={config}",
-        *_local_serving(kubernetes_pki.SCHEDULER),
+        *_local_serving(pki.SCHEDULER),
     )
 
 
@@ -93,7 +93,7 @@ def _local_serving(name: str) -> tuple[str, ...]:
         f"--tls-cert-file={PKI}/{name}.crt",
         f"--tls-private-key-file={PKI}/{name}.key",
         "--tls-min-version=VersionTLS12",
-        f"--client-ca-file={kubernetes.AUTHORITY_FILE}",
+        f"--client-ca-file={CLUSTER_CA_FILE}",
         "--leader-elect=false",
         "--profiling=false",
     )

@@ -6,18 +6,16 @@ stands alone: own etcd, own authorities, own registry, so that no site needs ano
 
 from __future__ import annotations
 
-import base64
-
 import yaml
 
 from estate.addressing import AddressPlan
 from estate.model import Cluster, Estate, Host
 from playbooks.host_spec import File
-from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets
+from playbooks.secrets import Certificate, ClusterSecrets
 
 DIRECTORY = "/etc/kubernetes"
 PKI = f"{DIRECTORY}/pki"
-AUTHORITY_FILE = f"{PKI}/ca.crt"
+CLUSTER_CA_FILE = f"{PKI}/ca.crt"
 
 API_PORT = 6443
 KUBELET_PORT = 10250
@@ -44,7 +42,7 @@ def cluster_of(estate: Estate, host: Host) -> Cluster:
     return cluster
 
 
-def control_plane(estate: Estate, site: str) -> Host:
+def control_plane_host(estate: Estate, site: str) -> Host:
     """The node that runs the control plane and the registry. Raises ValueError for a site without a cluster."""
     nodes = estate.nodes_at(site)
     if not nodes:
@@ -64,7 +62,7 @@ def image_reference(name: str, digest: str) -> str:
 
 def api_url(estate: Estate, plan: AddressPlan, site: str) -> str:
     """Where the nodes reach the API server."""
-    return f"https://{plan.lan(control_plane(estate, site).name).ipv4}:{API_PORT}"
+    return f"https://{plan.lan(control_plane_host(estate, site).name).ipv4}:{API_PORT}"
 
 
 def data_directory(host: Host, name: str) -> str:
@@ -84,67 +82,11 @@ def secret_file(path: str, text: str, *, owner: str = "root", notify: tuple[str,
     return File(path=path, text=text, owner=owner, group=owner, mode="0400", secret=True, notify=notify)
 
 
-def kubeconfig(server: str, cluster: str, user: str, *, authority: str, cert: str, key: str) -> str:
-    """A client's configuration that names files on the host."""
-    return _kubeconfig(
-        server,
-        cluster,
-        user,
-        {"certificate-authority": authority},
-        {"client-certificate": cert, "client-key": key},
-    )
-
-
-def operator_kubeconfig(estate: Estate, plan: AddressPlan, site: str, secrets: ClusterSecrets) -> str:
-    """The operator's, complete in itself, over the management network. Secret."""
-    return _complete(estate, plan, site, OPERATOR, secrets.authority, secrets.certificates[OPERATOR])
-
-
-def bureau_kubeconfig(
-    estate: Estate, plan: AddressPlan, site: str, bureau: str, authority: str, own: Certificate
-) -> str:
-    """As the operator's, for a bureau's people, in their namespace. `own` is their certificate. Secret."""
-    return _complete(estate, plan, site, bureau, authority, own, namespace=bureau)
-
-
-def _complete(
-    estate: Estate, plan: AddressPlan, site: str, user: str, authority: str, own: Certificate, **context: str
-) -> str:
-    address = plan.management(control_plane(estate, site).name)
-    return _kubeconfig(
-        f"https://{address}:{API_PORT}",
-        site,
-        user,
-        {"certificate-authority-data": _encoded(authority)},
-        {"client-certificate-data": _encoded(own.cert), "client-key-data": _encoded(own.key)},
-        **context,
-    )
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def _kubeconfig(
-    server: str, cluster: str, user: str, trust: dict[str, str], identity: dict[str, str], **context: str
-) -> str:
-    return document(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": cluster, "cluster": {"server": server, **trust}}],
-            "users": [{"name": user, "user": identity}],
-            "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user, **context}}],
-            "current-context": cluster,
-        }
-    )
-
-
 def document(*values: object) -> str:
     """YAML as Kubernetes reads it, in the order in which it was written."""
     return yaml.safe_dump_all(values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=False)
 
 
-def pair(secrets: ClusterSecrets, name: str) -> Certificate:
+def key_pair(secrets: ClusterSecrets, name: str) -> Certificate:
     """A certificate and its key. Raises KeyError where the cluster has none of that name."""
     return secrets.certificates[name]

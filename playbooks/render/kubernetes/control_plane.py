@@ -10,10 +10,10 @@ from __future__ import annotations
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks.host_spec import Account, RoleSpec, Unit
-from playbooks.render import kubernetes, kubernetes_access, kubernetes_api, kubernetes_etcd
-from playbooks.render.kubernetes_access import ACCESS_UNIT, ADMIN_CONFIG
-from playbooks.render.kubernetes_api import API_ACCOUNT, API_UNIT
-from playbooks.render.kubernetes_controllers import (
+from playbooks.render.kubernetes import api_server, etcd, rbac
+from playbooks.render.kubernetes.api_server import API_ACCOUNT, API_UNIT
+from playbooks.render.kubernetes.cluster import cluster_of, is_control_plane
+from playbooks.render.kubernetes.controllers import (
     CONTROLLERS_ACCOUNT,
     CONTROLLERS_UNIT,
     SCHEDULER_ACCOUNT,
@@ -21,7 +21,8 @@ from playbooks.render.kubernetes_controllers import (
     controllers,
     scheduler,
 )
-from playbooks.render.kubernetes_etcd import ETCD_ACCOUNT, ETCD_UNIT
+from playbooks.render.kubernetes.etcd import ETCD_ACCOUNT, ETCD_UNIT
+from playbooks.render.kubernetes.rbac import ACCESS_UNIT, ADMIN_CONFIG
 from playbooks.secrets import Secrets
 
 READY_WAIT_S = 90
@@ -29,22 +30,22 @@ READY_WAIT_S = 90
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """The control plane on `host`. Raises ValueError where the estate does not place one there."""
-    if not kubernetes.is_control_plane(estate, host):
+    if not is_control_plane(estate, host):
         raise ValueError(f"{host.name} has no control plane")
     cluster = secrets.clusters[host.at]
     return RoleSpec(
         role="kubernetes_control_plane",
         settings={
-            "version": kubernetes.cluster_of(estate, host).version,
+            "version": cluster_of(estate, host).version,
             "kubeconfig": ADMIN_CONFIG,
             "ready_wait_s": READY_WAIT_S,
         },
         files=(
-            *kubernetes_etcd.files(host, cluster),
-            *kubernetes_api.files(estate, plan, host, cluster),
+            *etcd.files(host, cluster),
+            *api_server.files(estate, plan, host, cluster),
             *controllers(estate, plan, host, cluster),
             *scheduler(estate, plan, host, cluster),
-            *kubernetes_access.files(estate, plan, host, cluster),
+            *rbac.files(estate, plan, host, cluster),
         ),
         units=tuple(Unit(name=n) for n in (ETCD_UNIT, API_UNIT, CONTROLLERS_UNIT, SCHEDULER_UNIT, ACCESS_UNIT)),
         accounts=tuple(

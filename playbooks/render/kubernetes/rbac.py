@@ -5,10 +5,10 @@ from __future__ import annotations
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks.host_spec import File
-from playbooks.render import kubernetes, kubernetes_pki
-from playbooks.render.kubernetes import DIRECTORY, document
-from playbooks.render.kubernetes_api import API_UNIT
-from playbooks.render.kubernetes_daemon import client, identity
+from playbooks.render.kubernetes import pki
+from playbooks.render.kubernetes.api_server import API_UNIT
+from playbooks.render.kubernetes.cluster import DIRECTORY, OPERATORS_GROUP, document
+from playbooks.render.kubernetes.daemon import client, identity
 from playbooks.render.text import banner
 from playbooks.secrets import ClusterSecrets
 
@@ -24,7 +24,7 @@ IMAGES_NAMED_BY = {
 
 def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
     """Who may do what in a new cluster, put there by the host's root, who owns the cluster's etcd anyway."""
-    name, rules = kubernetes_pki.ADMIN, f"{DIRECTORY}/access.yaml"
+    name, rules = pki.ADMIN, f"{DIRECTORY}/access.yaml"
     restart = (f"restart:{ACCESS_UNIT}",)
     return (
         *identity(name, cluster, "root", ()),
@@ -37,28 +37,28 @@ def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets
 def access() -> str:
     """The operators' rights, the API server's towards kubelets, the watchers' and the registry's clean-up's."""
     return document(
-        _binding("govcloud:operators", "cluster-admin", "Group", kubernetes.OPERATORS_GROUP),
-        _binding(kubernetes_pki.KUBELET_CLIENT, "system:kubelet-api-admin", "User", kubernetes_pki.KUBELET_CLIENT),
+        _binding("govcloud:operators", "cluster-admin", "Group", OPERATORS_GROUP),
+        _binding(pki.KUBELET_CLIENT, "system:kubelet-api-admin", "User", pki.KUBELET_CLIENT),
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
-            "metadata": {"name": kubernetes_pki.WATCHERS_USER},
+            "metadata": {"name": pki.WATCHERS_USER},
             "rules": [
                 {"nonResourceURLs": ["/readyz"], "verbs": ["get"]},
                 {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
             ],
         },
-        _binding(kubernetes_pki.WATCHERS_USER, kubernetes_pki.WATCHERS_USER, "User", kubernetes_pki.WATCHERS_USER),
+        _binding(pki.WATCHERS_USER, pki.WATCHERS_USER, "User", pki.WATCHERS_USER),
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
-            "metadata": {"name": kubernetes_pki.CLEANER_USER},
+            "metadata": {"name": pki.CLEANER_USER},
             "rules": [
                 {"apiGroups": [group], "resources": list(kinds), "verbs": ["list"]}
                 for group, kinds in IMAGES_NAMED_BY.items()
             ],
         },
-        _binding(kubernetes_pki.CLEANER_USER, kubernetes_pki.CLEANER_USER, "User", kubernetes_pki.CLEANER_USER),
+        _binding(pki.CLEANER_USER, pki.CLEANER_USER, "User", pki.CLEANER_USER),
     )
 
 

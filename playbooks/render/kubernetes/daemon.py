@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks.host_spec import File
-from playbooks.render import kubernetes
 from playbooks.render.confinement import CONFINED
-from playbooks.render.kubernetes import PKI, secret_file
+from playbooks.render.kubernetes.cluster import CLUSTER_CA_FILE, PKI, api_url, key_pair, secret_file
+from playbooks.render.kubernetes.kubeconfig import host_kubeconfig
 from playbooks.render.text import banner
 from playbooks.secrets import ClusterSecrets
 
 
 def identity(name: str, cluster: ClusterSecrets, owner: str, notify: tuple[str, ...]) -> tuple[File, File]:
     """A certificate and its key, both their owner's."""
-    made = kubernetes.pair(cluster, name)
+    made = key_pair(cluster, name)
     return (
         File(path=f"{PKI}/{name}.crt", text=made.cert, notify=notify),
         secret_file(f"{PKI}/{name}.key", made.key, owner=owner, notify=notify),
@@ -26,11 +26,11 @@ def identity(name: str, cluster: ClusterSecrets, owner: str, notify: tuple[str, 
 def client(
     estate: Estate, plan: AddressPlan, host: Host, name: str, owner: str, path: str, notify: tuple[str, ...]
 ) -> File:
-    text = kubernetes.kubeconfig(
-        kubernetes.api_url(estate, plan, host.at),
+    text = host_kubeconfig(
+        api_url(estate, plan, host.at),
         host.at,
         name,
-        authority=kubernetes.AUTHORITY_FILE,
+        authority=CLUSTER_CA_FILE,
         cert=f"{PKI}/{name}.crt",
         key=f"{PKI}/{name}.key",
     )
