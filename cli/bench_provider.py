@@ -69,7 +69,7 @@ def _ours(cluster: ScratchCluster) -> dict[str, float]:
     import pulumi
     import pulumi_kubernetes as k8s
 
-    from stacks import reading, workspace
+    from stacks.runs import refresh, workspace
 
     cluster.kubectl("create", "namespace", "ours")
     workspace.prepare()
@@ -87,7 +87,7 @@ def _ours(cluster: ScratchCluster) -> dict[str, float]:
         return _counted(lambda note: getattr(stack, operation)(on_event=note, **workspace.QUIETLY, **options))
 
     def read() -> dict[str, int]:
-        return _counted(lambda note: reading.engine_read(STACK, note))
+        return _counted(lambda note: refresh.engine_read(STACK, note))
 
     every = CONFIG_MAPS + DEPLOYMENTS + 2  # with the provider and the stack itself
     return {

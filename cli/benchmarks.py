@@ -129,7 +129,7 @@ def _decisions(estate: Estate, machines: Machines) -> Buckets:
 def unchanged(estate: Estate) -> dict[str, float]:
     """`up` of an estate that is as declared; every host is compared."""
     from cli.stacks import images
-    from stacks import engine
+    from stacks.runs import engine
 
     done = engine.up(estate, made=images(estate, None))
     return {"seconds": round(done.seconds, 2), "changes": done.changes, "hosts": len(estate.managed_hosts)}

@@ -32,6 +32,6 @@ def kubeconfig(
             clusters = ", ".join(cluster.site for cluster in estate.clusters) or "none"
             raise GovcloudError(f"{site} has no Kubernetes cluster", f"sites with one: {clusters}")
         need_root("reading the estate's secrets")
-        from stacks import access
+        from stacks import kubeconfig
 
-        print(access.kubeconfig(estate, site, bureau or ""), end="")
+        print(kubeconfig.kubeconfig(estate, site, bureau or ""), end="")

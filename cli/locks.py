@@ -19,7 +19,7 @@ from workstation import paths
 def deploying() -> Iterator[None]:
     """No drill and no move of the database begins meanwhile. Raises `Locked` (8) with the holder's name and start."""
     from failover import lock
-    from stacks.lock import own_command
+    from stacks.state.lock import own_command
 
     with lock.held(paths.home(), own_command()):
         yield
@@ -33,8 +33,8 @@ def moving() -> Iterator[None]:
     first, or whoever is about to be refused could hold the other just when it is wanted.
     """
     from failover import lock as moves
-    from stacks import lock
-    from stacks.checkpoints import state_home
+    from stacks.state import lock
+    from stacks.state.checkpoints import state_home
 
     with moves.held(paths.home(), lock.own_command()):
         pass

@@ -41,7 +41,7 @@ def prepare(names: list[str] | None, without: list[str] | None = None, *, deploy
     What `deploys` pods needs this checkout's services in the machines' image, from which the pods' images are taken:
     a new image is baked first, for which registries must be reached.
     """
-    from stacks.programs import stack_names
+    from stacks.programs.programs import stack_names
 
     estate = load_estate()
     if not estate.lab:
@@ -60,7 +60,7 @@ def prepare(names: list[str] | None, without: list[str] | None = None, *, deploy
 
 
 def _wants_pods(estate: Estate, stacks: list[str] | None) -> bool:
-    from stacks.programs import PLATFORM, stack_names
+    from stacks.programs.programs import PLATFORM, stack_names
 
     return PLATFORM in [name for name in stack_names(estate) if not stacks or name in stacks]
 
@@ -69,7 +69,7 @@ def images(estate: Estate, stacks: list[str] | None) -> tuple[Image, ...]:
     """What the platform's pods are started from, built unless it is there; nothing where no such stack is wanted."""
     if not _wants_pods(estate, stacks):
         return ()
-    from stacks.images import needed
+    from stacks.programs.pod_images import needed
     from tools.oci import build
 
     return tuple(build.build(name, say) for name in needed(estate))
@@ -79,7 +79,7 @@ def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) 
     """Show what `up` would change, line by line. Changes nothing; exit 10 where there is something to change."""
     with error_boundary(as_json):
         estate = prepare(stacks, without, deploys=True)
-        from stacks import engine
+        from stacks.runs import engine
 
         found = engine.plan(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
         print_json(found.as_json()) if as_json else print(found.as_text())
@@ -92,7 +92,7 @@ def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) ->
     """Deploy: make every host and cluster as declared, which also repairs what was changed by hand."""
     with error_boundary(as_json, interrupted=GO_ON):
         estate = prepare(stacks, without, deploys=True)
-        from stacks import engine
+        from stacks.runs import engine
 
         with deploying():
             done = engine.up(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
@@ -106,7 +106,7 @@ def drift(stacks: Stacks = None, without: Without = None, as_json: Json = False)
     """Compare every host and cluster with what was applied; exit 10 where one differs."""
     with error_boundary(as_json):
         estate = prepare(stacks, without)
-        from stacks import engine
+        from stacks.runs import engine
 
         found = engine.drift(estate, stacks or (), without or (), on_event=say)
         print_json(found.as_json()) if as_json else print(found.as_text())
@@ -119,7 +119,7 @@ def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> N
     """Forget a lab's hosts, so that the next `up` begins anew. Removes nothing from them; refused on a real estate."""
     with error_boundary(as_json, interrupted=GO_ON):
         estate = prepare(stacks)
-        from stacks import engine
+        from stacks.runs import engine
 
         engine.guard_destroy(estate)
         if not yes:

@@ -36,11 +36,11 @@ def list_copies(as_json: Json = False) -> None:
     """What is here and on each operations host: serial, time, where it was made. Exit 0 whatever it finds."""
     with error_boundary(as_json):
         estate = prepare(None)
-        from stacks import copies, state
+        from stacks.state import state_backup, store
         from workstation.ssh import Access
 
-        mine, current = copies.here(estate), state.instance(estate)
-        rows = copies.summary(copies.survey(estate, Access.default()), mine, current)
+        mine, current = state_backup.here(estate), store.instance(estate)
+        rows = state_backup.summary(state_backup.survey(estate, Access.default()), mine, current)
         if as_json:
             print_json({"instance": current, "here": mine.as_json() if mine else None, "copies": rows, "keep": _keep()})
             return
@@ -57,7 +57,7 @@ def copy(replace_newer: ReplaceNewer = False, as_json: Json = False) -> None:
     """Copy the state to every reachable operations host that lacks it; `up` does so by itself."""
     with error_boundary(as_json, interrupted="a copy is written whole or not at all; run the same command again"):
         estate = prepare(None)
-        from stacks import engine
+        from stacks.runs import engine
 
         holders = engine.copy(estate, say, replace_newer=replace_newer)
         print_json({"holders": list(holders)}) if as_json else print("held by " + (", ".join(holders) or "no host"))
@@ -79,14 +79,15 @@ def restore(
     ):
         validated_choice(host, _operations_hosts(load_estate()), "operations host")
         estate = prepare(None)
-        from stacks import copies, engine, state
-        from stacks import restore as way
-        from stacks.lineage import Relation, relation
+        from stacks.runs import engine
+        from stacks.state import restore as way
+        from stacks.state import state_backup, store
+        from stacks.state.lineage import Relation, relation
         from workstation.ssh import Access
 
-        about, bundle = copies.fetch(estate, Access.default(), host)
-        mine = copies.here(estate)
-        if why := way.refusal(host, about, mine, state.instance(estate), replace_newer=replace_newer):
+        about, bundle = state_backup.fetch(estate, Access.default(), host)
+        mine = state_backup.here(estate)
+        if why := way.refusal(host, about, mine, store.instance(estate), replace_newer=replace_newer):
             raise why
         passphrase = way.opener(bundle)
         if passphrase and mine and relation(about, mine) is Relation.SAME:
@@ -120,7 +121,7 @@ def _operations_hosts(estate: Estate) -> list[str]:
 
 def _keep() -> list[str]:
     """What a new workstation needs and no copy holds."""
-    from stacks import workspace
+    from stacks.runs import workspace
     from workstation.ssh import Access
 
     access = Access.default()

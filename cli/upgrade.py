@@ -87,7 +87,7 @@ def _observer(estate: Estate) -> Callable[[], Observed]:
 def _deploy_site(site: str, version: str) -> None:
     """The declaration first: what `up` does is what the estate says, also for whoever finishes it after a failure."""
     from estate.edit import set_cluster_version
-    from stacks import engine
+    from stacks.runs import engine
 
     set_cluster_version(site, version)
     engine.up(load_estate(), [site], on_event=say)
@@ -96,8 +96,8 @@ def _deploy_site(site: str, version: str) -> None:
 def _update_bureau_policies() -> None:
     """Their namespaces follow the security policy of the version. Also where no site was left: the run that brought
     the last one may have been interrupted here."""
-    from stacks import engine
-    from stacks.programs import PLATFORM
+    from stacks.programs.programs import PLATFORM
+    from stacks.runs import engine
 
     estate = load_estate()
     engine.up(estate, [PLATFORM], on_event=say, made=images(estate, [PLATFORM]))

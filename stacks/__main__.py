@@ -5,8 +5,9 @@ from __future__ import annotations
 import pulumi
 
 from estate.loader import EstateError, load
-from stacks import images, state
-from stacks.programs import program
+from stacks.programs import pod_images
+from stacks.programs.programs import program
+from stacks.state import store
 from workstation.errors import GovcloudError
 
 
@@ -15,7 +16,7 @@ def main() -> None:
     stack = pulumi.get_stack()
     without = (pulumi.Config("govcloud").get("without") or "").replace(",", " ").split()
     try:
-        declare = program(state.context(load(), stack, without, images.remembered()), stack)
+        declare = program(store.context(load(), stack, without, pod_images.remembered()), stack)
     except (GovcloudError, EstateError) as error:
         raise pulumi.RunError(str(error)) from None
     except KeyError as error:

@@ -15,7 +15,7 @@ import pulumi
 from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets
-from stacks import resources
+from stacks.components import resources
 from stacks.components.secrets import texts
 from stacks.providers.shape import properties
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from stacks import resources
+from stacks.components import resources
 from workstation.oci import Image
 
 

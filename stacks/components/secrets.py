@@ -16,7 +16,7 @@ from playbooks.secrets import Certificate as IssuedCertificate
 from playbooks.secrets import ClusterSecrets as ClusterValues
 from playbooks.secrets import Passwords
 from playbooks.secrets import Secrets as SecretValues
-from stacks import resources
+from stacks.components import resources
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
 
-from stacks import checkpoints
 from stacks.providers import gate, shape, waves
 from stacks.providers.resource import Call, Resource, ResourceFailed, differences
 from stacks.providers.values import Properties, is_unknown, plain, plain_map, wire
+from stacks.state import checkpoints
 from workstation import paths
 from workstation.errors import GovcloudError
 

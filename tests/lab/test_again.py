@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lab.api import Lab
-from stacks import state
-from stacks.programs import stack_names
+from stacks.programs.programs import stack_names
+from stacks.state import store
 from tests.lab import traces
 from tests.lab.estate_on_lab import until_well
 from tests.onboarding import write_the_entry
@@ -36,7 +36,7 @@ def test_killed_taken_down_and_deployed_again_by_another_clone(
     """Every process of the lab is killed under the running estate. Another clone's `lab down` leaves the host as it was
     before; its `lab up` and `up` find nothing of the former instance in the way and deploy every stack. Comes before
     what destroys the stacks: only where their state is there can it be in the way."""
-    assert all(state.resources(stack) for stack in stack_names(lab.estate))
+    assert all(store.resources(stack) for stack in stack_names(lab.estate))
     traces.kill_everything()
     entry(clone, "lab", "down")
     if bare_host:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lab.api import Lab
-from stacks import state
-from stacks.programs import stack_names
+from stacks.programs.programs import stack_names
+from stacks.state import store
 from tests.lab.estate_on_lab import Hosts, govcloud, healthy, until_well
 
 pytestmark = pytest.mark.lab
@@ -36,6 +36,6 @@ def test_destroy_forgets_the_estate_and_takes_nothing_from_it(lab: Lab) -> None:
     done = govcloud("destroy", "--yes", "--json")
     assert done.code == 0, done.stderr
     assert sorted(done.report["destroyed"]) == sorted(stack_names(lab.estate))
-    assert all(not state.resources(stack) for stack in stack_names(lab.estate))
+    assert all(not store.resources(stack) for stack in stack_names(lab.estate))
     assert hosts.run("shaoguan-data1", *rows) == before
     assert healthy()

@@ -17,7 +17,8 @@ import pytest
 from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
-from stacks import events, lock, state, workspace
+from stacks.runs import events, workspace
+from stacks.state import lock, store
 from tests.unit.stacks.declared import closing_loops
 from tools.scratch import ScratchCluster, missing
 from workstation import paths
@@ -63,7 +64,7 @@ class Desk:
     def up(self, declare: Declare) -> Run:
         """As `./govcloud up`: refreshed, then brought to what is declared."""
         with lock.held("test"):
-            state.repair(STACK, lambda line: None)
+            store.repair(STACK, lambda line: None)
             return self._run("up", declare, refresh=True, run_program=True)
 
     def preview(self, declare: Declare, *, refresh: bool = True) -> Run:
@@ -97,7 +98,7 @@ class Desk:
 
     def resources(self) -> dict[str, dict[str, Any]]:
         """The state's resources by name."""
-        return {str(item["urn"]).rsplit("::", 1)[-1]: item for item in state.resources(STACK)}
+        return {str(item["urn"]).rsplit("::", 1)[-1]: item for item in store.resources(STACK)}
 
     def checkpoint(self) -> str:
         """The state as it lies on the disk."""

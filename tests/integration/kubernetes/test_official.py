@@ -22,7 +22,7 @@ import pulumi_kubernetes as k8s
 import pytest
 from pulumi import automation as auto
 
-from stacks import workspace
+from stacks.runs import workspace
 from tests.integration.kubernetes.conftest import STACK, Declare, Desk
 from tests.unit.stacks.declared import closing_loops
 

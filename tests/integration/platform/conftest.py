@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from estate.model import Estate
-from stacks import state, workspace
+from stacks.runs import workspace
+from stacks.state import store
 from tests.image_registry import Authority, docker_registry
 from tests.integration.platform import two_sites
 from tests.integration.platform.two_sites import Built, Site
@@ -118,6 +119,6 @@ def platform(sites: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def running(platform: Running) -> Running:
     """As the test before should have left it; what one that failed has left is put right."""
     there = {site.deployed() for site in platform.sites}
-    if there != {two_sites.reference(platform.image)} or not state.resources("platform"):
+    if there != {two_sites.reference(platform.image)} or not store.resources("platform"):
         platform.put_right()
     return platform

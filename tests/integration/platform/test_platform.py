@@ -9,7 +9,7 @@ from typing import Any
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Estate
-from stacks import engine, workspace
+from stacks.runs import engine, workspace
 from tests.integration.platform.two_sites import (
     CITY,
     DEPLOYMENT,

@@ -10,7 +10,8 @@ import json
 import pytest
 
 from estate.model import Estate
-from stacks import engine, state, workspace
+from stacks.runs import engine, workspace
+from stacks.state import store
 from tests.integration.platform.conftest import Running
 from tests.integration.platform.two_sites import (
     CITY,
@@ -119,7 +120,7 @@ def test_a_dead_site_is_told_left_out_and_caught_up_with(running: Running, estat
     """Its host answers, its cluster does not: nobody waits for it, and nothing of it is forgotten."""
     remote, city = running.sites
     present, new = running.image, running.another()
-    before = {one["urn"] for one in state.resources("platform")}
+    before = {one["urn"] for one in store.resources("platform")}
     remote.cluster.stop_api()
     try:
         with pytest.raises(engine.StacksFailed, match=f"--without {REMOTE}") as refused:
@@ -134,7 +135,7 @@ def test_a_dead_site_is_told_left_out_and_caught_up_with(running: Running, estat
         assert all(name.startswith(CITY) for name in done.objects_changed)
         assert done.deferred == (remote.host,)
         assert city.deployed() == reference(new)
-        assert {one["urn"] for one in state.resources("platform")} == before
+        assert {one["urn"] for one in store.resources("platform")} == before
     finally:
         remote.cluster.start_api()
     running.image = new
@@ -154,7 +155,7 @@ def test_a_lab_is_forgotten_even_with_dead_clusters(running: Running, estate: Es
             # It would ask for a lab that is up; that it lets nothing else through is tested on its own.
             patch.setattr(engine, "guard_destroy", lambda found: None)
             engine.destroy(estate, STACK)
-        assert state.resources("platform") == []
+        assert store.resources("platform") == []
     finally:
         remote.cluster.start_api()
     with kubelets(running.sites, running.image):

@@ -23,10 +23,10 @@ from playbooks import pki
 from playbooks.render.kubernetes.cluster import API_PORT, image_reference
 from playbooks.render.pki import gateway_certificate
 from playbooks.secrets import OPERATOR, Passwords
-from stacks import engine, workspace
-from stacks.programs import DATA
+from stacks.components.resources import PLAYBOOK
+from stacks.programs.programs import DATA
 from stacks.providers import registry
-from stacks.resources import PLAYBOOK
+from stacks.runs import engine, workspace
 from tests.image_registry import Authority, ImageRegistry
 from tests.integration.platform.kubelet import Kubelet
 from tests.unit.stacks.declared import closing_loops

@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from stacks import copies, engine, state, workspace
+from stacks.runs import engine, workspace
+from stacks.state import state_backup, store
 from tests.integration.stacks.machines import ESTATE, Machines
 from tests.integration.stacks.test_engine import declare, run
 from tests.unit.cli.calling import Done
@@ -43,7 +44,7 @@ class Workstation:
 def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
     """All with power."""
     monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
-    monkeypatch.setattr(state, "instance", lambda estate: "lab-1")
+    monkeypatch.setattr(store, "instance", lambda estate: "lab-1")
     return Machines(tmp_path / "machines", monkeypatch)
 
 
@@ -54,10 +55,10 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
         patch.setenv("GOVCLOUD_HOME", str(folder / "home"))
-        patch.setattr(state, "instance", lambda estate: "lab-1")
+        patch.setattr(store, "instance", lambda estate: "lab-1")
         Machines(folder / "machines", patch)
         workspace.prepare()
-        state.claim("lab-1", lambda line: None)
+        store.claim("lab-1", lambda line: None)
         run(declare)
         assert engine.copy(ESTATE, lambda line: None) == HOLDERS
         shutil.copy(workspace.passphrase_file(), folder / "safe")
@@ -99,7 +100,7 @@ def change() -> None:
 
 def secret_of_the_authority() -> Any:
     """As encrypted; None without a state."""
-    return next((item["outputs"] for item in state.resources("data") if item["type"].endswith(":Authority")), None)
+    return next((item["outputs"] for item in store.resources("data") if item["type"].endswith(":Authority")), None)
 
 
 def test_a_lost_workstation_comes_back_from_an_operations_host(here: Workstation, call: Call) -> None:
@@ -121,7 +122,7 @@ def test_a_lost_workstation_comes_back_from_an_operations_host(here: Workstation
     assert workspace.passphrase_file().read_text() == here.safe.read_text()
     assert workspace.passphrase_file().stat().st_mode & 0o777 == 0o600
     assert set(run(declare)) == {"same"}
-    copies.refuse_if_behind(ESTATE, Access.default())
+    state_backup.refuse_if_behind(ESTATE, Access.default())
     again = call("state", "restore", "--from", HOST)
     assert (again.code, "nothing to restore" in again.words) == (0, True)
 
@@ -195,8 +196,8 @@ def test_a_second_workstation_makes_the_first_one_old(
     with pytest.raises(Refused, match="changed apart"):
         engine.up(ESTATE)
     assert engine.copy(ESTATE, said.append, replace_newer=True) == HOLDERS
-    copies.refuse_if_behind(ESTATE, Access.default())
-    assert copies.here(ESTATE).serial == 3  # type: ignore[union-attr]
+    state_backup.refuse_if_behind(ESTATE, Access.default())
+    assert state_backup.here(ESTATE).serial == 3  # type: ignore[union-attr]
 
 
 def test_a_host_that_was_away_or_lost_its_disk_gets_the_next_copy(here: Workstation, machines: Machines) -> None:

@@ -20,8 +20,10 @@ from estate.loader import load
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import leaves
 from playbooks.secrets import Passwords
-from stacks import access, checkpoints, state, workspace
+from stacks import kubeconfig
 from stacks.components.secrets import ClusterLeaves, Secrets
+from stacks.runs import workspace
+from stacks.state import checkpoints, store
 from tests.unit.playbooks.clusters import switched_on
 from tests.unit.stacks.declared import closing_loops
 from workstation import paths
@@ -77,7 +79,7 @@ def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
     estate = switched_on(ESTATE, "nanshan")
     computed, site = plan(estate), "nanshan"
     with pytest.raises(GovcloudError, match="no secrets yet"):
-        access.kubeconfig(estate, site)
+        kubeconfig.kubeconfig(estate, site)
     wanted = ClusterLeaves(cluster=kubernetes_pki.leaves(estate, computed, site), etcd=kubernetes_pki.etcd_leaves())
 
     def program() -> None:
@@ -85,19 +87,19 @@ def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
         pulumi.export("secrets", made.values)
 
     run(program)
-    user = yaml.safe_load(access.kubeconfig(estate, site, "human-resources"))["users"][0]["user"]
+    user = yaml.safe_load(kubeconfig.kubeconfig(estate, site, "human-resources"))["users"][0]["user"]
     cert = base64.b64decode(user["client-certificate-data"]).decode()
     assert cert == _outputs("kubernetes-nanshan-bureau-human-resources")["cert"]
-    assert access.kubeconfig(estate, site) != access.kubeconfig(estate, site, "human-resources")
+    assert kubeconfig.kubeconfig(estate, site) != kubeconfig.kubeconfig(estate, site, "human-resources")
     with pytest.raises(GovcloudError, match="planning has no certificate") as caught:
-        access.kubeconfig(estate, site, "planning")
+        kubeconfig.kubeconfig(estate, site, "planning")
     assert "govcloud up data" in caught.value.next_step
 
 
 def test_the_state_does_not_tell_where_on_this_machine_it_was_declared() -> None:
     """It would be most of it: a stack trace for each resource, written again with each other resource."""
     run(declare)
-    declared = [found for found in state.resources(STACK) if found["type"] != "pulumi:pulumi:Stack"]
+    declared = [found for found in store.resources(STACK) if found["type"] != "pulumi:pulumi:Stack"]
     assert len(declared) > len(LEAVES)
     assert not [found["urn"] for found in declared if found.keys() & {"stackTrace", "sourcePosition"}]
 
@@ -117,7 +119,7 @@ def test_what_fails_in_a_program_is_told_in_its_own_words() -> None:
 def test_a_preview_of_nothing_yet_changes_nothing() -> None:
     """It counts what would be made."""
     assert run(declare, "preview")["create"] >= len(LEAVES)
-    assert not [resource for resource in state.resources(STACK) if "Certificate" in resource["type"]]
+    assert not [resource for resource in store.resources(STACK) if "Certificate" in resource["type"]]
 
 
 def test_passwords_and_the_authority_are_not_deleted() -> None:
@@ -125,7 +127,7 @@ def test_passwords_and_the_authority_are_not_deleted() -> None:
     run(declare)
     with pytest.raises(CommandError, match="protect"):
         run(lambda: None)
-    kept = [resource["type"] for resource in state.resources(STACK)]
+    kept = [resource["type"] for resource in store.resources(STACK)]
     assert "govcloud:index:Authority" in kept
     assert kept.count("govcloud:index:Password") == len(Passwords.names())
 
@@ -149,9 +151,9 @@ def test_an_interrupted_operation_is_repaired() -> None:
     latest["pending_operations"] = [{"resource": resource, "type": "updating"}]
     workspace.checkpoint(STACK).write_text(json.dumps(checkpoint))
     said: list[str] = []
-    state.repair(STACK, said.append)
+    store.repair(STACK, said.append)
     assert "password-" in said[0]
-    assert state.pending(STACK) == []
+    assert store.pending(STACK) == []
     assert set(run(declare)) == {"same"}
 
 
@@ -193,7 +195,7 @@ def _renamed(leaf: Any) -> Any:
 
 
 def _outputs(name: str) -> dict[str, Any]:
-    found = next(item for item in state.resources(STACK) if str(item["urn"]).endswith(f"::{name}"))
+    found = next(item for item in store.resources(STACK) if str(item["urn"]).endswith(f"::{name}"))
     return dict(json.loads(json.dumps(found["outputs"])))
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from stacks import lock, room, state, workspace
-from stacks.workspace import AT_ONCE
+from stacks.runs import workspace
+from stacks.runs.workspace import AT_ONCE
+from stacks.state import disk_reserve, lock, store
 from tests.integration.stacks.machines import ESTATE, Machines
 from tests.waiting import until
 from workstation import paths
@@ -25,12 +26,13 @@ UP = """
 import os, sys
 from contextlib import nullcontext
 from estate.loader import load
-from stacks import engine, room, workspace
+from stacks.runs import engine, workspace
+from stacks.state import disk_reserve
 from workstation.errors import GovcloudError
 workspace._plugin = lambda name, module: None
 estate = load().model_copy(update={"lab": False})
 if "GOVCLOUD_TEST_NO_RESERVE" in os.environ:
-    room.reserved = lambda on_full: nullcontext()
+    disk_reserve.reserved = lambda on_full: nullcontext()
 try:
     done = engine.up(estate, [sys.argv[1]], on_event=lambda line: print(line, flush=True))
     print("done", done.changes)
@@ -42,7 +44,7 @@ ROUTERS = len(ESTATE.sites)
 """Hosts of the stack `province`."""
 LONG_S = 300.0
 """A full machine is slow; a hang is for ever."""
-VICTIMS = {"worker": "-m stacks.worker", "engine": "--exec-kind auto.inline", "provider": "held_provider.py"}
+VICTIMS = {"worker": "-m stacks.runs.worker", "engine": "--exec-kind auto.inline", "provider": "held_provider.py"}
 """By what stands in their command lines."""
 
 
@@ -184,7 +186,7 @@ def test_what_is_killed_below_the_command_is_told_and_the_next_goes_on(
     until("the engine ends", lock_is_free, LONG_S)
     finished("province")
     assert "done 0" in finished("province")
-    assert state.pending("province") == []
+    assert store.pending("province") == []
     if victim != "provider":
         assert_nothing_twice_at_once(log(tmp_path))
 
@@ -198,7 +200,7 @@ def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(
     Nothing begins before there is room again.
     """
     unreserved = () if reserve else ("env", "GOVCLOUD_TEST_NO_RESERVE=")
-    folder, size = workspace.state_home(), 3 * room.LEAST
+    folder, size = workspace.state_home(), 3 * disk_reserve.LEAST
     mount = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(str(folder))} && echo mounted && exec cat"
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as small:

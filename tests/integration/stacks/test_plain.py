@@ -13,7 +13,8 @@ import pytest
 from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
-from stacks import engine, state, workspace
+from stacks.runs import engine, workspace
+from stacks.state import store
 from tests.integration.stacks.machines import Machines
 from tests.integration.stacks.test_interrupted import prepared
 from tests.integration.stacks.test_without import REAL
@@ -44,9 +45,9 @@ def test_it_finds_nothing_to_change_after_our_own_up(tmp_path: Path, monkeypatch
     Machines(tmp_path / "machines", monkeypatch)
     engine.up(REAL, ["province"])
     with monkeypatch.context() as patch:
-        patch.setattr(state, "instance", lambda estate: REAL.name)
+        patch.setattr(store, "instance", lambda estate: REAL.name)
         assert preview("province") == {"same"}
-    monkeypatch.setattr(state, "LAB_RECORD", tmp_path / "none")
+    monkeypatch.setattr(store, "LAB_RECORD", tmp_path / "none")
     with pytest.raises(CommandError, match="no lab is up") as failed:
         preview("province")
     assert "Traceback" not in str(failed.value)
@@ -74,7 +75,7 @@ sys.stdin.read()
 """
 """In the place of the official distribution's language host, which is a program of its own too: it runs what the
 engine tells it to, where Pulumi.yaml says that the program is."""
-PREPARE = "from stacks import workspace; workspace.prepare(); workspace.open_stack('province')"
+PREPARE = "from stacks.runs import workspace; workspace.prepare(); workspace.open_stack('province')"
 
 
 class Clone:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks import engine, workspace
+from stacks.runs import engine, workspace
 from tests.integration.stacks.machines import ESTATE, Machines
 from tests.integration.stacks.test_interrupted import log, prepared
 from tests.integration.stacks.test_without import compared

@@ -54,7 +54,7 @@ def brought(home: Path, declared: list[Image], monkeypatch: pytest.MonkeyPatch) 
         act(None, Clock())
         return {"failed": 0, "rate_per_s": pace.rate_per_s}
 
-    monkeypatch.setattr("stacks.engine.up", up)
+    monkeypatch.setattr("stacks.runs.engine.up", up)
     monkeypatch.setattr("cli.stacks.images", lambda estate, stacks: tuple(declared))
     monkeypatch.setattr("cli.load_test.run_load_test", measured)
     return found

@@ -11,7 +11,7 @@ import pytest
 
 from cli.locks import deploying, moving
 from failover import lock as moves
-from stacks import lock as deployments
+from stacks.state import lock as deployments
 from tests.unit.cli.calling import Call
 from workstation.errors import Locked
 
@@ -28,8 +28,8 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(f"cli.{module}.into_namespace", lambda estate: None)
         monkeypatch.setattr(f"cli.{module}.need_root", lambda what: None)
     monkeypatch.setattr("cli.stacks.images", lambda estate, stacks: ())
-    monkeypatch.setattr("stacks.engine.up", act("up"))
-    monkeypatch.setattr("stacks.engine.destroy", act("destroy"))
+    monkeypatch.setattr("stacks.runs.engine.up", act("up"))
+    monkeypatch.setattr("stacks.runs.engine.destroy", act("destroy"))
     monkeypatch.setattr("failover.drills.run", act("drill"))
     monkeypatch.setattr("failover.switchover.carry_out", act("move"))
     for part in ("machines", "power"):

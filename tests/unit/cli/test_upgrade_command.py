@@ -21,7 +21,7 @@ from estate.model import Estate
 from failover import lock as moves
 from failover.protocols import Observed
 from failover.upgrade import declared_versions
-from stacks import lock as deployments
+from stacks.state import lock as deployments
 from tests.unit.cli.calling import Call
 from tests.unit.failover.test_journal import Clock
 from tests.unit.failover.test_upgrade import NEW, OLD, ORDER, estate_at, seen_at, view
@@ -55,7 +55,7 @@ class World:
         return seen_at(estate_at(**self.now), **ill, **odd)
 
     def up(self, estate: Estate, stacks: Sequence[str], **options: Any) -> None:
-        """As `stacks.engine.up`, which takes a lock of its own."""
+        """As `stacks.runs.engine.up`, which takes a lock of its own."""
         (stack,) = stacks
         self.acts.append(f"up {stack}")
         (self.home / "state").mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(f"cli.adapters.{part}", lambda estate: None)
     monkeypatch.setattr("failover.clusters.snapshot", lambda estate, observer, machines: found.look())
     monkeypatch.setattr("failover.upgrade.SystemClock", Clock)
-    monkeypatch.setattr("stacks.engine.up", found.up)
+    monkeypatch.setattr("stacks.runs.engine.up", found.up)
     monkeypatch.setattr("tools.setup.run", lambda groups, before_lab: found.acts.append("build"))
     return found
 

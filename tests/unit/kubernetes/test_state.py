@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from stacks import workspace
 from stacks.providers.kubernetes import checkpoint, kubeconfig, secrecy
 from stacks.providers.kubernetes.objects import LAST_APPLIED
 from stacks.providers.kubernetes.settings import refusals, settings
 from stacks.providers.values import Hidden, plain_map, wire_map
+from stacks.runs import workspace
 
 SECRET: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "data": {"password": "aHVudGVyMg=="}}
 CONFIG: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "open", "b": "hunter2"}}

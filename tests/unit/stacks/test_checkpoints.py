@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from estate.loader import load
-from stacks import checkpoints, copies, room, state, workspace
-from stacks.checkpoints import NotWhole
 from stacks.providers import playbook
 from stacks.providers.resource import Call, ResourceFailed
+from stacks.runs import workspace
+from stacks.state import checkpoints, disk_reserve, state_backup, store
+from stacks.state.checkpoints import NotWhole
 from workstation.errors import GovcloudError
 from workstation.ssh import Access
 
@@ -66,7 +67,7 @@ def test_the_newest_whole_copy_is_taken_whichever_it_is(newest: str) -> None:
         write(path, content(5, "newest") if name == newest else content(3, "old"))
     said: list[str] = []
     checkpoints.mend(STACK, said.append)
-    assert state.resources(STACK) == [{"urn": "newest"}]
+    assert store.resources(STACK) == [{"urn": "newest"}]
     assert str(files()[newest]) in said[0]
     assert "2026-11-23 18:14:05 UTC" in said[0]
     assert checkpoints.half(STACK).read_bytes() == content(9, "half")[:40]
@@ -78,7 +79,7 @@ def test_a_half_copy_is_passed_over() -> None:
     write(files()["bak"], content(8, "x")[:-1])
     write(files()["kept"], content(2, "kept"))
     checkpoints.mend(STACK, lambda line: None)
-    assert state.resources(STACK) == [{"urn": "kept"}]
+    assert store.resources(STACK) == [{"urn": "kept"}]
 
 
 def test_a_whole_state_is_left_alone() -> None:
@@ -86,7 +87,7 @@ def test_a_whole_state_is_left_alone() -> None:
     write(workspace.checkpoint(STACK), content(1, "now"))
     write(files()["kept"], content(5, "kept"))
     checkpoints.mend(STACK, lambda line: pytest.fail(line))
-    assert state.resources(STACK) == [{"urn": "now"}]
+    assert store.resources(STACK) == [{"urn": "now"}]
 
 
 def test_where_nothing_is_whole_any_more_nothing_is_made_anew() -> None:
@@ -111,11 +112,11 @@ def test_half_a_file_is_neither_read_as_an_empty_stack_nor_copied_away() -> None
     """A plan is refused with the way out; of the states it counts as lost, so an operations host's copy is named."""
     write(workspace.checkpoint(STACK), content(1, "a")[:-2])
     with pytest.raises(NotWhole, match="half a file") as refused:
-        state.resources(STACK)
+        store.resources(STACK)
     assert "./govcloud up" in refused.value.next_step
     with pytest.raises(NotWhole):
-        copies.copy_out(load(), Access.default(), lambda line: None)
-    mine = copies.here(load())
+        state_backup.copy_out(load(), Access.default(), lambda line: None)
+    mine = state_backup.here(load())
     assert mine is None or STACK not in mine.resources
 
 
@@ -139,8 +140,8 @@ def test_no_host_is_begun_before_what_it_gets_is_kept(half: bool, monkeypatch: p
 
 def test_a_run_without_room_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     """It tells how much is missing where, and leaves nothing."""
-    monkeypatch.setattr(room, "LEAST", room.free() + (1 << 30))
-    with pytest.raises(GovcloudError, match="too full to begin") as refused, room.reserved(pytest.fail):
+    monkeypatch.setattr(disk_reserve, "LEAST", disk_reserve.free() + (1 << 30))
+    with pytest.raises(GovcloudError, match="too full to begin") as refused, disk_reserve.reserved(pytest.fail):
         pytest.fail("must not begin")
     assert str(workspace.state_home()) in refused.value.message
     assert "make room" in refused.value.next_step
@@ -149,7 +150,7 @@ def test_a_run_without_room_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_reserve_is_real_and_ends_with_the_run() -> None:
     """Blocks on the disk, not a hole."""
-    with room.reserved(pytest.fail):
+    with disk_reserve.reserved(pytest.fail):
         reserve = workspace.state_home() / ".reserve"
-        assert reserve.stat().st_blocks * 512 >= room.LEAST
+        assert reserve.stat().st_blocks * 512 >= disk_reserve.LEAST
     assert not reserve.exists()

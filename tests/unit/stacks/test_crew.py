@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from estate.loader import load
-from stacks import engine, workspace
-from stacks.crew import Answer, Crew
-from stacks.events import unified
-from stacks.reports import Change
+from stacks.runs import engine, workspace
+from stacks.runs.events import unified
+from stacks.runs.reports import Change
+from stacks.runs.worker_pool import Answer, Crew
 from workstation.errors import GovcloudError, Refused
 
 
@@ -44,7 +44,7 @@ case "$5" in futian) sleep 0.6 ;; esac
 echo "{\\"say\\": \\"$(nice)\\"}"
 echo '{"ended": "done"}'
 """
-"""Is started as `python -P -m stacks.worker OPERATION STACK`; Futian takes longer."""
+"""Is started as `python -P -m stacks.runs.worker OPERATION STACK`; Futian takes longer."""
 
 
 @pytest.fixture

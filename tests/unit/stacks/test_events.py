@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, PropertyDiff, StepEventMetadata
 
-from stacks import events
+from stacks.runs import events
 
 
 def step(op: str, old: dict[str, Any] | None, new: dict[str, Any] | None, kind: str = "Playbook") -> StepEventMetadata:

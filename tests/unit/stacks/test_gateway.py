@@ -14,10 +14,10 @@ from pulumi.runtime.rpc import is_rpc_secret
 from estate.addressing import plan
 from estate.loader import load
 from playbooks.render import gateway
-from stacks import images, programs, workloads
 from stacks.components.gateway import Gateway, GatewayArgs, Route
-from stacks.programs import Context
-from stacks.resources import site_of
+from stacks.components.resources import site_of
+from stacks.programs import pod_images, programs, workloads
+from stacks.programs.programs import Context
 from tests.unit.playbooks.clusters import secrets_of, switched_on, with_gateway
 from tests.unit.stacks.declared import CLUSTER_IP, Recorded, declare
 from workstation.errors import GovcloudError
@@ -113,7 +113,7 @@ def test_hosts_are_checked_before_anything_is_declared() -> None:
 
 ESTATE = with_gateway(switched_on(load()))
 IMAGES = {
-    name: Image(name=name, folder=Path("/nowhere"), digest="sha256:" + "3" * 64) for name in images.needed(ESTATE)
+    name: Image(name=name, folder=Path("/nowhere"), digest="sha256:" + "3" * 64) for name in pod_images.needed(ESTATE)
 }
 CONTEXT = Context(
     estate=ESTATE,
@@ -141,8 +141,8 @@ def test_a_bureau_with_a_gateway_has_it_in_its_namespace_at_every_site() -> None
 
 
 def test_haproxys_image_is_built_where_a_gateway_needs_it_and_nowhere_else() -> None:
-    assert images.needed(load()) == ("approval",)
-    assert images.needed(ESTATE) == ("approval", "haproxy")
+    assert pod_images.needed(load()) == ("approval",)
+    assert pod_images.needed(ESTATE) == ("approval", "haproxy")
     only = {"approval": IMAGES["approval"]}
     with pytest.raises(GovcloudError, match="no image of haproxy yet"):
         programs.program(replace(CONTEXT, images=only), "platform")

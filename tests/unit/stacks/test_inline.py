@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pulumi.runtime.settings import SETTINGS
 
-from stacks import inline
+from stacks.runs import inline
 
 
 @pytest.fixture

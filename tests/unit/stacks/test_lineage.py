@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from stacks import restore
-from stacks.lineage import About, Relation, behind, relation
+from stacks.state import restore
+from stacks.state.lineage import About, Relation, behind, relation
 
 HERE = About(
     instance="lab-1",

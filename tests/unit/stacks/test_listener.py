@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from pulumi.automation.events import EngineEvent
 
-from stacks import worker
+from stacks.runs import worker
 
 STEP = SimpleNamespace(
     op="create",

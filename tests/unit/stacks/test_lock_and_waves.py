@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from stacks import lock, workspace
 from stacks.providers import waves
 from stacks.providers.resource import ResourceFailed
+from stacks.runs import workspace
+from stacks.state import lock
 from workstation.errors import Locked
 
 HOLD = """
 import sys
-from stacks import lock
+from stacks.state import lock
 with lock.held('govcloud up'):
     print('held', flush=True)
     sys.stdin.read()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stacks import passphrase
+from stacks.state import passphrase
 
 SALT = "v1:c2FsdHNhbHQ=:v1:bm9uY2Ugbm9uY2Uh:99K+XwDvjT5zvU8bp+Sym/Pke14Q0g=="
 """Of a state that `right` opens."""

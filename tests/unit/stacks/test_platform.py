@@ -14,9 +14,9 @@ from pulumi.runtime.rpc import is_rpc_secret
 
 from estate.addressing import plan
 from estate.loader import load
-from stacks import programs, workloads
-from stacks.programs import Context
-from stacks.resources import GATE, IMAGE, KUBERNETES, PERMIT, site_of
+from stacks.components.resources import GATE, IMAGE, KUBERNETES, PERMIT, site_of
+from stacks.programs import programs, workloads
+from stacks.programs.programs import Context
 from tests.unit.playbooks.clusters import secrets_of, switched_on
 from tests.unit.stacks.declared import Recorded, declare
 from workstation.errors import GovcloudError

@@ -9,9 +9,9 @@ import pytest
 from estate.addressing import plan
 from estate.loader import load
 from playbooks.render.kubernetes import pki as kubernetes_pki
-from stacks import programs
 from stacks.components.hosts import in_order
-from stacks.programs import Context, program
+from stacks.programs import programs
+from stacks.programs.programs import Context, program
 from tests.unit.stacks.declared import declare
 
 ESTATE = load()

@@ -15,8 +15,8 @@ import pytest
 from estate.addressing import plan
 from estate.loader import load
 from playbooks import pki
-from stacks import reach
-from stacks.programs import Context
+from stacks.programs.programs import Context
+from stacks.runs import preflight
 from tests.unit.playbooks.clusters import switched_on
 
 ESTATE = switched_on(load(), "futian")
@@ -56,10 +56,10 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Looks for futian's cluster at a socket's port."""
 
     def look(listening: socket.socket, **changes: Any) -> None:
-        monkeypatch.setattr(reach, "DAEMONS", {"Kubernetes API server": listening.getsockname()[1]})
-        monkeypatch.setattr(reach, "ANSWER_S", 0.5)
-        monkeypatch.setattr(reach, "address_of", lambda context, host: "127.0.0.1")
-        reach.check_clusters(Context(estate=ESTATE, plan=plan(ESTATE), instance="lab", **changes), patience_s=0)
+        monkeypatch.setattr(preflight, "DAEMONS", {"Kubernetes API server": listening.getsockname()[1]})
+        monkeypatch.setattr(preflight, "ANSWER_S", 0.5)
+        monkeypatch.setattr(preflight, "address_of", lambda context, host: "127.0.0.1")
+        preflight.check_clusters(Context(estate=ESTATE, plan=plan(ESTATE), instance="lab", **changes), patience_s=0)
 
     return look
 
@@ -72,7 +72,7 @@ def test_a_daemon_that_asks_who_calls_is_there(at: Any, tmp_path: Path) -> None:
 
 def test_one_that_hangs_is_told_with_its_site_and_reason(at: Any) -> None:
     """It takes connections and says nothing."""
-    with port() as listening, pytest.raises(reach.SiteDead, match="timed out") as told:
+    with port() as listening, pytest.raises(preflight.SiteDead, match="timed out") as told:
         at(listening, clusters=frozenset({"futian"}))
     assert told.value.message.startswith("futian: the Kubernetes API server at 127.0.0.1:")
     assert "repairs their hosts" in told.value.next_step
@@ -86,10 +86,10 @@ def test_at_a_dead_site_nobody_is_asked(at: Any) -> None:
 def test_one_that_is_gone_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with port() as listening:
         number = listening.getsockname()[1]
-    assert reach._refusal("127.0.0.1", number) == "Connection refused"
+    assert preflight._refusal("127.0.0.1", number) == "Connection refused"
 
 
 def test_a_cluster_that_was_never_brought_up_is_another_matter(at: Any) -> None:
-    with port() as listening, pytest.raises(reach.SiteDead) as told:
+    with port() as listening, pytest.raises(preflight.SiteDead) as told:
         at(listening)
     assert "is not there yet: run `./govcloud up` without naming stacks" in told.value.next_step

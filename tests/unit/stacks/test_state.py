@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from estate.loader import load
-from stacks import engine, state, workspace
-from stacks.reports import Change
+from stacks.runs import engine, workspace
+from stacks.runs.reports import Change
+from stacks.state import store
 from workstation.errors import GovcloudError, Refused
 
 
@@ -29,11 +30,11 @@ def _checkpoint(stack: str, **latest: object) -> Path:
 def test_the_state_of_another_lab_is_set_aside() -> None:
     """Nothing of it is lost, and the stacks begin anew."""
     said: list[str] = []
-    state.claim("lab-1", said.append)
+    store.claim("lab-1", said.append)
     path = _checkpoint("network", resources=[{"urn": "x"}])
-    state.claim("lab-1", said.append)
+    store.claim("lab-1", said.append)
     assert path.exists()
-    state.claim("lab-2", said.append)
+    store.claim("lab-2", said.append)
     assert not path.exists()
     kept = list((workspace.state_home() / "set-aside").glob("lab-1-*/.pulumi/stacks/govcloud/network.json"))
     assert len(kept) == 1
@@ -42,16 +43,16 @@ def test_the_state_of_another_lab_is_set_aside() -> None:
 
 def test_without_a_lab_a_lab_estate_has_no_instance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The message says how to get one."""
-    monkeypatch.setattr(state, "LAB_RECORD", tmp_path / "none.json")
+    monkeypatch.setattr(store, "LAB_RECORD", tmp_path / "none.json")
     with pytest.raises(GovcloudError, match="lab up"):
-        state.instance(load())
+        store.instance(load())
 
 
 def test_interrupted_operations_are_named() -> None:
     """By the resource's name."""
     urn = "urn:pulumi:network::govcloud::govcloud:index:Playbook::network-futian-edge1"
     _checkpoint("network", resources=[], pending_operations=[{"resource": {"urn": urn}, "type": "creating"}])
-    assert state.pending("network") == ["network-futian-edge1"]
+    assert store.pending("network") == ["network-futian-edge1"]
 
 
 def test_the_passphrase_is_made_once_and_readable_by_its_owner_only() -> None:
@@ -85,9 +86,9 @@ def test_a_data_host_taken_out_of_the_estate_is_refused_before_anything_runs(mon
     """The state still holds it under protection."""
     urn = "urn:pulumi:data::govcloud::govcloud:stacks:Hosts$govcloud:index:Playbook::data-longgang-data1"
     _checkpoint("data", resources=[{"urn": urn, "protect": True}])
-    monkeypatch.setattr(state, "instance", lambda estate: "lab-1")
+    monkeypatch.setattr(store, "instance", lambda estate: "lab-1")
     monkeypatch.setattr(engine, "_run", lambda *args, **kwargs: pytest.fail("must not run"))
-    state.claim("lab-1", lambda line: None)
+    store.claim("lab-1", lambda line: None)
     with pytest.raises(Refused, match="longgang-data1"):
         engine.up(load())
 

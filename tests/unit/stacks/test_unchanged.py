@@ -13,9 +13,10 @@ import pytest
 from estate.addressing import plan
 from estate.loader import load
 from playbooks import pki
-from stacks import checkpoints, unchanged, workspace
-from stacks.programs import Context
-from stacks.resources import CERTIFICATE
+from stacks.components.resources import CERTIFICATE
+from stacks.programs.programs import Context
+from stacks.runs import fingerprint, workspace
+from stacks.state import checkpoints
 from workstation import paths
 from workstation.oci import Image
 
@@ -45,7 +46,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for stack in ("data", STACK):
         checkpoint(stack)
     (workspace.engine_home() / STACK).mkdir()
-    unchanged.note(CONTEXT, STACK)
+    fingerprint.note(CONTEXT, STACK)
     return checkout
 
 
@@ -58,15 +59,15 @@ def checkpoint(stack: str, **latest: Any) -> None:
 
 def test_the_same_stands_until_it_is_forgotten() -> None:
     """Whoever begins a change forgets first, so that a change that was cut off is never taken for the whole."""
-    assert unchanged.stands(CONTEXT, STACK)
-    unchanged.forget(STACK)
-    assert not unchanged.stands(CONTEXT, STACK)
+    assert fingerprint.stands(CONTEXT, STACK)
+    fingerprint.forget(STACK)
+    assert not fingerprint.stands(CONTEXT, STACK)
 
 
 @pytest.mark.parametrize("what", OTHERS)
 def test_nothing_stands_when_another_thing_is_declared(what: str) -> None:
     """Each part of what a program is run with counts."""
-    assert not unchanged.stands(OTHERS[what], STACK)
+    assert not fingerprint.stands(OTHERS[what], STACK)
 
 
 CHANGES: dict[str, Callable[[Path], Any]] = {
@@ -83,7 +84,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 def test_nothing_stands_when_code_or_state_are_others(what: str, code: Path) -> None:
     """A program is a function of these too."""
     CHANGES[what](code)
-    assert not unchanged.stands(CONTEXT, STACK)
+    assert not fingerprint.stands(CONTEXT, STACK)
 
 
 @pytest.mark.parametrize(("days", "stands"), [(300, True), (0, False)], ids=["fresh", "due"])
@@ -91,17 +92,17 @@ def test_a_certificate_that_is_due_is_work(days: int, stands: bool) -> None:
     """It differs from its declaration with time alone."""
     _, cert = pki.new_authority("any", days)
     checkpoint(STACK, resources=[{"type": CERTIFICATE, "urn": "x", "outputs": {"cert": cert}}])
-    unchanged.note(CONTEXT, STACK)
-    assert unchanged.stands(CONTEXT, STACK) == stands
+    fingerprint.note(CONTEXT, STACK)
+    assert fingerprint.stands(CONTEXT, STACK) == stands
 
 
 def test_a_stack_without_secrets_stands_also_after_they_were_made() -> None:
     """The first build makes them after it; its next update is a mere read already."""
     checkpoint("network")
     (workspace.engine_home() / "network").mkdir()
-    unchanged.note(replace(CONTEXT, secrets_exist=False), "network")
+    fingerprint.note(replace(CONTEXT, secrets_exist=False), "network")
     checkpoint("data", manifest={"time": "2026-01-01T00:00:00Z"})
-    assert unchanged.stands(CONTEXT, "network")
+    assert fingerprint.stands(CONTEXT, "network")
 
 
 @pytest.mark.parametrize(("stack", "stands"), [("network", True), (STACK, True), ("platform", False)])
@@ -109,19 +110,19 @@ def test_a_cluster_that_has_come_up_since_is_the_platforms_affair_alone(stack: s
     """Sites are built side by side: one is noted while another's cluster comes up, and is unchanged all the same."""
     checkpoint(stack)
     (workspace.engine_home() / stack).mkdir(exist_ok=True)
-    unchanged.note(CONTEXT, stack)
-    assert unchanged.stands(replace(CONTEXT, clusters=frozenset({"futian", "nanshan"})), stack) == stands
+    fingerprint.note(CONTEXT, stack)
+    assert fingerprint.stands(replace(CONTEXT, clusters=frozenset({"futian", "nanshan"})), stack) == stands
 
 
 def test_what_a_killed_run_left_open_is_work() -> None:
     """Even where everything else is the same."""
     checkpoint(STACK, pending_operations=[{"resource": {"urn": "a::b"}, "type": "updating"}])
-    unchanged.note(CONTEXT, STACK)
-    assert not unchanged.stands(CONTEXT, STACK)
+    fingerprint.note(CONTEXT, STACK)
+    assert not fingerprint.stands(CONTEXT, STACK)
 
 
 def test_a_stack_that_was_brought_up_without_a_site_is_not_complete() -> None:
     """The next `up` brings that site up."""
-    unchanged.forget(STACK)
-    unchanged.note(OTHERS["a site that is left out"], STACK)
-    assert not unchanged.stands(CONTEXT, STACK)
+    fingerprint.forget(STACK)
+    fingerprint.note(OTHERS["a site that is left out"], STACK)
+    assert not fingerprint.stands(CONTEXT, STACK)

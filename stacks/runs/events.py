@@ -9,9 +9,9 @@ from typing import Any
 
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
+from stacks.components.resources import GATE, IMAGE, KUBERNETES, PACKAGE, PERMIT, PLAYBOOK, site_of
 from stacks.providers.shape import KINDS, SECRETS
-from stacks.reports import Change
-from stacks.resources import GATE, IMAGE, KUBERNETES, PACKAGE, PERMIT, PLAYBOOK, site_of
+from stacks.runs.reports import Change
 
 OPS = {
     "create": "create",

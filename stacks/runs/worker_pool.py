@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from estate.model import Estate
-from stacks import images, workspace
+from stacks.programs import pod_images
 from stacks.providers.waves import RUN
-from stacks.reports import Change
+from stacks.runs import workspace
+from stacks.runs.reports import Change
 from workstation import interpreter, paths
 from workstation.oci import Image
 
@@ -46,7 +47,7 @@ class Answer:
     """From its worker's start to its end; None where it was not started or still works."""
 
     def take(self, line: str, on_event: OnEvent) -> None:
-        """One line of the worker, as `stacks.worker` describes them."""
+        """One line of the worker, as `stacks.runs.worker` describes them."""
         for key, value in json.loads(line).items():
             if key == "say":
                 on_event(value)
@@ -82,7 +83,7 @@ class Crew:
             {
                 "estate": estate.model_dump(mode="json"),
                 "without": list(without),
-                "images": images.as_plain(made),
+                "images": pod_images.as_plain(made),
             }
         )
         self._environment = {
@@ -139,7 +140,7 @@ class Crew:
                         os.killpg(process.pid, signal.SIGINT)
 
     def _work(self, answer: Answer) -> None:
-        command = [*YIELDING, *interpreter.module("stacks.worker", self._operation, answer.stack)]
+        command = [*YIELDING, *interpreter.module("stacks.runs.worker", self._operation, answer.stack)]
         begun = time.monotonic()
         with self._lock:
             if self.stopped:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estate.model import Estate
-from stacks import copies, passphrase, state, workspace
-from stacks.lineage import About, Relation, relation
-from stacks.programs import stack_names
+from stacks.programs.programs import stack_names
+from stacks.runs import workspace
+from stacks.state import passphrase, state_backup, store
+from stacks.state.lineage import About, Relation, relation
 from workstation.errors import GovcloudError, Refused
 
 
@@ -93,8 +94,8 @@ def restore(estate: Estate, host: str, about: About, copy: bytes, text: str) -> 
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     workspace.write_whole(workspace.passphrase_file(), text.strip().encode() + b"\n")
-    state.take(about.instance)
-    copies.remember(about)
+    store.take(about.instance)
+    state_backup.remember(about)
     return Restored(host=host, about=about, former=former)
 
 
@@ -102,7 +103,7 @@ def _set_aside() -> Path | None:
     """The former state with the passphrase that opens it; None where there is none."""
     if not (workspace.state_home() / ".pulumi").exists():
         return None
-    former = state.set_aside("before-restore")
+    former = store.set_aside("before-restore")
     if workspace.passphrase_file().exists():
         workspace.write_whole(former / "passphrase", workspace.passphrase_file().read_bytes())
     return former

@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from estate.model import Estate
-from stacks import checkpoints, copies, images, lock, reach, reading, room, state, unchanged, worker, workspace
-from stacks import restore as way_back
-from stacks.crew import Answer, Crew, OnEvent
-from stacks.lineage import About
-from stacks.programs import DATA, PLATFORM, Context, stack_hosts, stack_names, stages
-from stacks.reports import Change, DestroyResult, DriftResult, PlanResult, UpResult
-from stacks.restore import Restored
+from stacks.programs import pod_images
+from stacks.programs.programs import DATA, PLATFORM, Context, stack_hosts, stack_names, stages
+from stacks.runs import fingerprint, preflight, refresh, worker, workspace
+from stacks.runs.reports import Change, DestroyResult, DriftResult, PlanResult, UpResult
+from stacks.runs.worker_pool import Answer, Crew, OnEvent
+from stacks.state import checkpoints, disk_reserve, lock, state_backup, store
+from stacks.state import restore as way_back
+from stacks.state.lineage import About
+from stacks.state.restore import Restored
 from workstation.errors import GovcloudError, Refused, WrongUse
 from workstation.oci import Image
 from workstation.ssh import Access
@@ -49,16 +51,16 @@ def up(
     begun = time.monotonic()
     workspace.prepare()
     with lock.held(lock.own_command()) as held:
-        state.claim(state.instance(estate), on_event)
+        store.claim(store.instance(estate), on_event)
         _mend(estate, on_event)
         _refuse_removals(estate, stacks)
         _ready(estate, stacks, without)
-        images.remember(made)
+        pod_images.remember(made)
         try:
             answers = _run(worker.UP, estate, stacks, without, on_event, held=held, made=made)
         finally:
             _copy_out(estate, without, on_event)
-        state.prune()
+        store.prune()
     return _up_result(answers, time.monotonic() - begun, deferred(estate, stacks, without))
 
 
@@ -75,11 +77,11 @@ def plan(
     """
     begun = time.monotonic()
     workspace.prepare()
-    state.claim(state.instance(estate), on_event)
+    store.claim(store.instance(estate), on_event)
     checkpoints.require(stack_names(estate))
     _refuse_removals(estate, stacks)
     _ready(estate, stacks, without)
-    images.remember(made)
+    pod_images.remember(made)
     answers = _run(worker.PLAN, estate, stacks, without, on_event, staged=False, made=made)
     changes = tuple(change for answer in answers for change in answer.changes)
     guard(changes)
@@ -92,12 +94,12 @@ def drift(
     """Compare every host with what was applied to it. Changes nothing."""
     begun = time.monotonic()
     workspace.prepare()
-    state.claim(state.instance(estate), on_event)
+    store.claim(store.instance(estate), on_event)
     checkpoints.require(stack_names(estate))
     _ready(estate, stacks, without)
     found: dict[str, tuple[str, ...]] = {}
     chosen = [stack for stage in _selected(estate, stacks, without, staged=False) for stack in stage]
-    answers = reading.read_all({stack: state.context(estate, stack, without) for stack in chosen}, on_event)
+    answers = refresh.read_all({stack: store.context(estate, stack, without) for stack in chosen}, on_event)
     if not all(answer.done for answer in answers):
         raise _failure(answers)
     for answer in answers:
@@ -119,7 +121,7 @@ def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lamb
     begun = time.monotonic()
     workspace.prepare()
     with lock.held(lock.own_command()) as held:
-        state.claim(state.instance(estate), on_event)
+        store.claim(store.instance(estate), on_event)
         _mend(estate, on_event)
         answers = _run(worker.DESTROY, estate, stacks, (), on_event, backwards=True, held=held)
         _copy_out(estate, (), on_event)
@@ -127,7 +129,7 @@ def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lamb
 
 
 def restore(estate: Estate, host: str, about: About, copy: bytes, passphrase: str) -> Restored:
-    """Put a host's copy in the state's place, while nobody else works on it. Raises as `stacks.restore.restore`."""
+    """Put a host's copy in the state's place, while nobody else works on it. Raises as `restore.restore`."""
     workspace.prepare()
     with lock.held(lock.own_command()):
         return way_back.restore(estate, host, about, copy, passphrase)
@@ -138,7 +140,7 @@ def copy(estate: Estate, on_event: OnEvent, *, replace_newer: bool = False) -> t
     workspace.prepare()
     with lock.held(lock.own_command()):
         _mend(estate, on_event)
-        return copies.copy_out(estate, Access.default(), on_event, replace_newer=replace_newer)
+        return state_backup.copy_out(estate, Access.default(), on_event, replace_newer=replace_newer)
 
 
 def deferred(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> tuple[str, ...]:
@@ -171,15 +173,15 @@ def _ready(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> Non
     """Whether a run may begin: known names, hosts that answer, and no newer state elsewhere. Changes nothing."""
     chosen = [name for stage in _selected(estate, stacks, without, staged=True) for name in stage]
     wanted = {host.name for name in chosen for host in stack_hosts(estate, name) if host.at not in set(without)}
-    reach.check(estate, [host for host in estate.managed_hosts if host.name in wanted], Access.default())
-    copies.refuse_if_behind(estate, Access.default(), without)
+    preflight.check(estate, [host for host in estate.managed_hosts if host.name in wanted], Access.default())
+    state_backup.refuse_if_behind(estate, Access.default(), without)
 
 
 def _copy_out(estate: Estate, without: Sequence[str], on_event: OnEvent) -> None:
     """Also after a failure: what was changed before it is in the state. A copy that fails does not hide why."""
     try:
         _mend(estate, on_event)
-        copies.copy_out(estate, Access.default(), on_event, without)
+        state_backup.copy_out(estate, Access.default(), on_event, without)
     except (GovcloudError, OSError) as error:
         on_event(f"the state was not copied to the operations hosts: {error}")
 
@@ -191,7 +193,7 @@ def _mend(estate: Estate, on_event: OnEvent) -> None:
             checkpoints.mend(stack, on_event)
         except OSError as error:
             why = f"the state of {stack} is half a file and cannot be mended: {error.strerror or error}"
-            raise GovcloudError(why, room.MAKE_ROOM) from None
+            raise GovcloudError(why, disk_reserve.MAKE_ROOM) from None
 
 
 def _refuse_removals(estate: Estate, stacks: Sequence[str]) -> None:
@@ -200,7 +202,7 @@ def _refuse_removals(estate: Estate, stacks: Sequence[str]) -> None:
         return
     declared = {f"{DATA}-{host.name}" for host in stack_hosts(estate, DATA)}
     gone = []
-    for resource in state.resources(DATA):
+    for resource in store.resources(DATA):
         name = str(resource["urn"]).rsplit("::", 1)[-1]
         if resource.get("protect") and name.startswith(f"{DATA}-") and name not in declared:
             gone.append(
@@ -227,14 +229,14 @@ def _run(
     writes = held is not None
 
     def context(stack: str) -> Context:
-        return state.context(estate, stack, without, made)
+        return store.context(estate, stack, without, made)
 
     try:
-        with room.reserved(crew.stop) if writes else nullcontext():
+        with disk_reserve.reserved(crew.stop) if writes else nullcontext():
             read = {} if backwards else _as_applied([stack for stage in order for stack in stage], context, on_event)
             for stage in reversed(order) if backwards else order:
                 # A stage before may have changed what the next ones declare.
-                done = [stack for stack in stage if stack in read and unchanged.stands(context(stack), stack)]
+                done = [stack for stack in stage if stack in read and fingerprint.stands(context(stack), stack)]
                 crew.answers += [read[stack] for stack in done]
                 rest = [stack for stack in stage if stack not in done]
                 if rest and not crew.run(rest):
@@ -251,10 +253,10 @@ def _as_applied(stacks: Sequence[str], context: Callable[[str], Context], on_eve
 
     Where the read fails the operation will tell why.
     """
-    contexts = {stack: now for stack in stacks if unchanged.stands(now := context(stack), stack)}
+    contexts = {stack: now for stack in stacks if fingerprint.stands(now := context(stack), stack)}
     if contexts:
         on_event(f"{', '.join(contexts)}: nothing new is declared; what is there is compared")
-    answers = reading.read_all(contexts, lambda line: None)
+    answers = refresh.read_all(contexts, lambda line: None)
     return {answer.stack: answer for answer in answers if answer.done and not answer.drift}
 
 
@@ -298,7 +300,7 @@ def _failure(answers: Sequence[Answer], stopped: str = "") -> GovcloudError:
     if any(PROTECTED in fault for fault in faults):
         return Refused("\n".join(faults), "it holds data: put it back into the estate, or move the data first")
     if stopped:
-        return StacksFailed("\n".join([stopped, *faults]), room.MAKE_ROOM, answers)
+        return StacksFailed("\n".join([stopped, *faults]), disk_reserve.MAKE_ROOM, answers)
     return StacksFailed(
         "\n".join(faults), "mend the cause and run the same command again: it goes on from there", answers
     )

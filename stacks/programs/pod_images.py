@@ -11,7 +11,7 @@ from pathlib import Path
 
 from estate.model import Estate
 from playbooks.render import gateway
-from stacks import workspace
+from stacks.runs import workspace
 from workstation.oci import Image
 
 Plain = dict[str, str]

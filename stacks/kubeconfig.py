@@ -7,9 +7,9 @@ from estate.model import Estate
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes.kubeconfig import bureau_kubeconfig, operator_kubeconfig
 from playbooks.secrets import Secrets
-from stacks import workspace
 from stacks.components.secrets import as_secrets
-from stacks.programs import DATA
+from stacks.programs.programs import DATA
+from stacks.runs import workspace
 from workstation.errors import GovcloudError
 
 UP = "run `./govcloud up data` first: it makes them"

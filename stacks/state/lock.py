@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stacks import workspace
+from stacks.runs import workspace
 from workstation.errors import Locked
 
 CLOCK_SLACK_S = 5.0

@@ -25,10 +25,10 @@ from playbooks.secrets import Secrets as SecretValues
 from stacks.components.approval import Approval, ApprovalArgs, workload_args
 from stacks.components.gateway import gateway_of
 from stacks.components.images import Images, ImagesArgs, RegistryArgs
+from stacks.components.resources import SITE, Gate, Permit
 from stacks.components.tenancy import tenancies
 from stacks.components.workload import version_of
-from stacks.programs import PLATFORM, Context, address_of, gates, stack_hosts
-from stacks.resources import SITE, Gate, Permit
+from stacks.programs.programs import PLATFORM, Context, address_of, gates, stack_hosts
 
 
 class Site(pulumi.ComponentResource):

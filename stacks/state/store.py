@@ -16,9 +16,10 @@ from pulumi.automation import Deployment
 
 from estate.addressing import plan as address_plan
 from estate.model import Estate
-from stacks import checkpoints, workspace
-from stacks.programs import DATA, PLATFORM, Context, stack_names
-from stacks.resources import KUBERNETES, PLAYBOOK, site_of
+from stacks.components.resources import KUBERNETES, PLAYBOOK, site_of
+from stacks.programs.programs import DATA, PLATFORM, Context, stack_names
+from stacks.runs import workspace
+from stacks.state import checkpoints
 from workstation import ssh
 from workstation.errors import GovcloudError
 from workstation.oci import Image

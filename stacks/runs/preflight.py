@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Mapping
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Host
 from playbooks.render.kubernetes.cluster import API_PORT, REGISTRY_PORT
-from stacks.programs import PLATFORM, Context, address_of, stack_hosts
+from stacks.programs.programs import PLATFORM, Context, address_of, stack_hosts
 from workstation import ssh
 from workstation.errors import GovcloudError
 

@@ -15,11 +15,11 @@ from estate.addressing import AddressPlan
 from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets as SecretValues
-from stacks import images
-from stacks.checkpoints import PROJECT as PROJECT
 from stacks.components.hosts import Hosts, in_order
+from stacks.components.resources import below_site
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
-from stacks.resources import below_site
+from stacks.programs import pod_images
+from stacks.state.checkpoints import PROJECT as PROJECT
 from workstation.errors import GovcloudError
 from workstation.oci import Image
 
@@ -92,7 +92,7 @@ def program(context: Context, stack: str) -> Callable[[], None]:
     """
     if stack not in stack_names(context.estate):
         raise KeyError(f"unknown stack {stack!r}; known: {', '.join(stack_names(context.estate))}")
-    unbuilt = [name for name in images.needed(context.estate) if name not in context.images]
+    unbuilt = [name for name in pod_images.needed(context.estate) if name not in context.images]
     if stack == PLATFORM and unbuilt:
         raise GovcloudError(
             f"there is no image of {', '.join(unbuilt)} yet", "run `./govcloud plan`: it builds the images first"
@@ -101,7 +101,9 @@ def program(context: Context, stack: str) -> Callable[[], None]:
     def run() -> None:
         pulumi.export("instance", context.instance)
         if stack == PLATFORM:
-            from stacks import workloads  # Kubernetes' SDK takes a second of imports, and no other stack needs it
+            from stacks.programs import (
+                workloads,  # Kubernetes' SDK takes a second of imports, and no other stack needs it
+            )
 
             workloads.declare(context, _secrets(context, stack).apply(_made))
             return

@@ -22,11 +22,12 @@ from pulumi import automation as auto
 from pulumi.automation._cmd import PulumiCommand
 from semver import VersionInfo
 
-from stacks import inline, passphrase
-from stacks.checkpoints import PROJECT
-from stacks.checkpoints import checkpoint as checkpoint
-from stacks.checkpoints import state_home as state_home
-from stacks.checkpoints import write_whole as write_whole
+from stacks.runs import inline
+from stacks.state import passphrase
+from stacks.state.checkpoints import PROJECT
+from stacks.state.checkpoints import checkpoint as checkpoint
+from stacks.state.checkpoints import state_home as state_home
+from stacks.state.checkpoints import write_whole as write_whole
 from workstation import paths
 from workstation.errors import GovcloudError, Refused
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
-from stacks import events, reach, workspace
-from stacks.crew import Answer
-from stacks.programs import PLATFORM, Context, left_out
+from stacks.programs.programs import PLATFORM, Context, left_out
+from stacks.runs import events, preflight, workspace
+from stacks.runs.worker_pool import Answer
 from workstation.errors import GovcloudError
 
 AT_ONCE = 4
@@ -46,7 +46,7 @@ def read(context: Context, stack: str, on_event: OnEvent) -> Answer:
 
 def _read(context: Context, answer: Answer, on_event: OnEvent) -> None:
     stack = answer.stack
-    silent = reach.silent_clusters(context, only=context.clusters) if stack == PLATFORM else {}
+    silent = preflight.silent_clusters(context, only=context.clusters) if stack == PLATFORM else {}
     for site, reason in silent.items():  # a difference itself: what differs elsewhere is told all the same
         answer.drift[f"{site}: cluster"] = (f"{reason}; nothing in it was compared",)
     context = replace(context, without=context.without | silent.keys())

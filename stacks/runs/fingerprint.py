@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from playbooks import pki
-from stacks import checkpoints, images, state, workspace
-from stacks.programs import DATA, PLATFORM, WITHOUT_SECRETS, Context
-from stacks.resources import CERTIFICATE
+from stacks.components.resources import CERTIFICATE
+from stacks.programs import pod_images
+from stacks.programs.programs import DATA, PLATFORM, WITHOUT_SECRETS, Context
+from stacks.runs import workspace
+from stacks.state import checkpoints, store
 from workstation import paths
 
 CODE = ("estate", "playbooks", "services", "stacks", "tools", "workstation")
@@ -25,7 +27,7 @@ CODE = ("estate", "playbooks", "services", "stacks", "tools", "workstation")
 
 def stands(context: Context, stack: str) -> bool:
     """Whether nothing has changed since `note`. Never where sites are left out: there a part was not brought up."""
-    if context.without or state.pending(stack) or _certificate_is_due(stack):
+    if context.without or store.pending(stack) or _certificate_is_due(stack):
         return False
     try:
         return _file(stack).read_text(encoding="ascii") == fingerprint(context, stack)
@@ -54,7 +56,7 @@ def fingerprint(context: Context, stack: str) -> str:
         "first_build": context.first_build,
         "built": sorted(context.built),
         "secrets": secrets,
-        "images": images.as_plain(image for _, image in sorted(context.images.items())),
+        "images": pod_images.as_plain(image for _, image in sorted(context.images.items())),
         # Asked for by the platform alone. The sites' stacks, side by side, bring clusters up while others are noted.
         "clusters": sorted(context.clusters) if stack == PLATFORM else [],
     }
@@ -79,7 +81,7 @@ def _files(stack: str) -> Iterator[Path]:
 
 
 def _certificate_is_due(stack: str) -> bool:
-    held = (one["outputs"] for one in state.resources(stack) if one.get("type") == CERTIFICATE and one.get("outputs"))
+    held = (one["outputs"] for one in store.resources(stack) if one.get("type") == CERTIFICATE and one.get("outputs"))
     return any(pki.due(outputs["cert"]) for outputs in held)
 
 

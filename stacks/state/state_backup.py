@@ -17,9 +17,10 @@ from typing import Any
 
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Host, HostRole
-from stacks import checkpoints, state, workspace
-from stacks.lineage import About, Relation, behind, relation
-from stacks.programs import stack_names
+from stacks.programs.programs import stack_names
+from stacks.runs import workspace
+from stacks.state import checkpoints, store
+from stacks.state.lineage import About, Relation, behind, relation
 from workstation import ssh
 from workstation.errors import GovcloudError
 
@@ -43,20 +44,20 @@ class Found:
 def here(estate: Estate) -> About | None:
     """The state of this workstation; None where it has none. A stack of which only half a file is left is lost."""
     numbers = {
-        stack: len(state.resources(stack))
+        stack: len(store.resources(stack))
         for stack in stack_names(estate)
         if workspace.checkpoint(stack).exists() and checkpoints.is_whole(stack)
     }
     if not numbers:
         return None
     last, digest = _last(), _digest(estate)
-    if last and last.digest == digest and last.instance == state.owner():
+    if last and last.digest == digest and last.instance == store.owner():
         return last
     return About(
-        instance=state.owner(),
+        instance=store.owner(),
         serial=(last.serial if last else 0) + 1,
         digest=digest,
-        at=state.changed_at(estate).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        at=store.changed_at(estate).strftime("%Y-%m-%d %H:%M:%S UTC"),
         workstation=socket.gethostname(),
         resources=numbers,
         copied=False,
@@ -76,7 +77,7 @@ def refuse_if_behind(estate: Estate, access: ssh.Access, without: Iterable[str] 
     A change from here would make keys and passwords anew that are in use, or undo what another workstation recorded.
     """
     mine = here(estate)
-    current = state.instance(estate)
+    current = store.instance(estate)
     for found in survey(estate, access, without):
         if found.about is None or found.about.instance != current:
             continue
@@ -201,7 +202,7 @@ def _digest(estate: Estate) -> str:
     """Of the resources, in no order. Each run encrypts all secrets anew, so a new one is told by `modified` alone."""
     total = hashlib.sha256()
     for stack in filter(checkpoints.is_whole, stack_names(estate)):
-        for resource in sorted(state.resources(stack), key=lambda resource: str(resource["urn"])):
+        for resource in sorted(store.resources(stack), key=lambda resource: str(resource["urn"])):
             total.update(json.dumps(_without_ciphertext(resource), sort_keys=True).encode())
     return total.hexdigest()
 

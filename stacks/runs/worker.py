@@ -1,6 +1,6 @@
 """One stack, one operation, one process: a program's settings are kept per process, so programs do not share one.
 
-    python -m stacks.worker OPERATION STACK
+    python -m stacks.runs.worker OPERATION STACK
 
 The request is one line of JSON on standard input: {"estate": {…}, "without": […], "images": […]}. Answers go line by
 line, as JSON, to standard output: {"say": …}, {"change": …}, {"fault": …} and at the end {"ended": "done"|"failed"}.
@@ -22,8 +22,10 @@ from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent, StepEventMetadata
 
 from estate.model import Estate
-from stacks import checkpoints, events, images, reach, state, unchanged, workspace
-from stacks.programs import PLATFORM, Context, left_out, program
+from stacks.programs import pod_images
+from stacks.programs.programs import PLATFORM, Context, left_out, program
+from stacks.runs import events, fingerprint, preflight, workspace
+from stacks.state import checkpoints, store
 from workstation.errors import GovcloudError
 
 UP, PLAN, DESTROY = "up", "plan", "destroy"
@@ -39,8 +41,8 @@ def main(argv: list[str]) -> int:
     threading.Thread(target=_end_with_the_command, daemon=True).start()
     tell = Teller()
     try:
-        made = images.from_plain(request["images"])
-        context = state.context(Estate.model_validate(request["estate"]), stack, request["without"], made)
+        made = pod_images.from_plain(request["images"])
+        context = store.context(Estate.model_validate(request["estate"]), stack, request["without"], made)
         _OPERATIONS[operation](context, stack, tell)
     except CommandError as error:
         return _failed(tell, "" if tell.faults else events.last_words(str(error)))
@@ -83,9 +85,9 @@ class Teller:
 
 def _up(context: Context, stack: str, tell: Tell) -> None:
     if stack == PLATFORM:
-        reach.check_clusters(context, patience_s=reach.COMING_UP_S)
-    state.repair(stack, lambda line: tell("say", line))
-    unchanged.forget(stack)
+        preflight.check_clusters(context, patience_s=preflight.COMING_UP_S)
+    store.repair(stack, lambda line: tell("say", line))
+    fingerprint.forget(stack)
     opened = workspace.open_stack(stack, program(context, stack))
     checkpoints.keep(stack)
     opened.up(
@@ -95,13 +97,13 @@ def _up(context: Context, stack: str, tell: Tell) -> None:
         **workspace.QUIETLY,
         on_event=Listener(stack, tell),
     )
-    now = state.context(context.estate, stack, context.without, context.images.values())
-    unchanged.note(now, stack)
+    now = store.context(context.estate, stack, context.without, context.images.values())
+    fingerprint.note(now, stack)
 
 
 def _plan(context: Context, stack: str, tell: Tell) -> None:
     if stack == PLATFORM:
-        reach.check_clusters(context, only=context.clusters)
+        preflight.check_clusters(context, only=context.clusters)
     opened = workspace.open_stack(stack, program(context, stack))
     opened.preview(
         refresh=True,
@@ -116,9 +118,9 @@ def _destroy(context: Context, stack: str, tell: Tell) -> None:
     if context.first_build:
         return
     if stack == PLATFORM:
-        state.forget(stack)  # the engine would delete every object, and wait for clusters that may be dead
+        store.forget(stack)  # the engine would delete every object, and wait for clusters that may be dead
         return
-    state.repair(stack, lambda line: tell("say", line))
+    store.repair(stack, lambda line: tell("say", line))
     opened = workspace.open_stack(stack, lambda: None)
     checkpoints.keep(stack)
     opened.unprotect_all()

@@ -1,0 +1,1 @@
+"""Programs of the stacks: each declares the resources of one stack, read from the estate."""

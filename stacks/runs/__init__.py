@@ -1,0 +1,1 @@
+"""Runs of the Pulumi engine: plan, update, drift and destroy, one worker process for each stack."""
