@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, HostRole
+from playbooks import host_programs
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.ingress import gateway_path, gateways
 from playbooks.render.text import banner, lines
@@ -19,10 +19,9 @@ one late. A service that hangs is told by the ingress' own checks after some sec
 HEALTHY_METRIC, LAST_RESORT_METRIC = 100, 900
 """Kernel metrics by which FRR tells the two kinds of announcement apart."""
 PROTOCOL = 99
-PROGRAM = "/usr/local/lib/govcloud/announcer.py"
+PROGRAM = f"{host_programs.DIRECTORY}/announcer.py"
 SETTINGS = "/etc/govcloud/announcer.json"
 PORT = 443
-_SCRIPT = Path(__file__).resolve().parent.parent / "roles" / "announcer" / "files" / "announcer.py"
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
@@ -32,7 +31,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
     return RoleSpec(
         role="announcer",
         files=(
-            File(path=PROGRAM, text=_SCRIPT.read_text(encoding="utf-8"), mode="0755", notify=restart),
+            File(path=PROGRAM, text=host_programs.source("announcer"), mode="0755", notify=restart),
             File(path=SETTINGS, text=settings, notify=restart),
             File(path="/etc/systemd/system/govcloud-announcer.service", text=_unit(host), notify=restart),
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks import onhost
+from playbooks import host_programs
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.kubernetes.cluster import (
     CONTAINERD,
@@ -29,7 +29,7 @@ PROGRAM = "/usr/local/bin/containerd"
 CNI_PROGRAMS = "/opt/cni/bin"
 CNI_SETTINGS = "/etc/cni/net.d"
 UNIT_FILE = f"/etc/systemd/system/{CONTAINERD}"
-PAUSE = f"{onhost.LIBRARY}/pause-image"
+PAUSE = f"{host_programs.DIRECTORY}/pause-image"
 PAUSE_IMAGE = "localhost/govcloud/pause:1"
 """Made on the host from Debian's catatonit; never pulled."""
 
@@ -43,7 +43,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
         files=(
             File(path=CONFIG_FILE, text=config(host), validate=f"{PROGRAM} --config %s config dump", notify=restart),
             File(path=f"{MIRRORS}/{REGISTRY}/hosts.toml", text=mirror(estate, plan, host)),
-            File(path=PAUSE, text=onhost.text("pause_image"), mode="0755", notify=restart),
+            File(path=PAUSE, text=host_programs.source("pause_image"), mode="0755", notify=restart),
             File(path=UNIT_FILE, text=unit(host), notify=restart),
         ),
         units=(Unit(name=CONTAINERD),),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks import onhost
+from playbooks import host_programs
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki
 from playbooks.render.confinement import CONFINED
@@ -34,8 +34,8 @@ RESTART_S = 2
 READY_WAIT_S = 90
 """The first members wait for a majority, so that what comes after them finds a cluster."""
 
-JOIN = f"{onhost.LIBRARY}/etcd-join"
-PREFER = f"{onhost.LIBRARY}/etcd-prefer"
+JOIN = f"{host_programs.DIRECTORY}/etcd-join"
+PREFER = f"{host_programs.DIRECTORY}/etcd-prefer"
 RUNTIME = "/run/govcloud-etcd"
 STATE = "/var/lib/govcloud-etcd"
 UNIT = "etcd.service"
@@ -65,7 +65,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
     witness = is_witness(estate, host)
     restart = (f"restart:{UNIT}",)
     files = [
-        File(path=JOIN, text=onhost.text("etcd_join"), mode="0755"),
+        File(path=JOIN, text=host_programs.source("etcd_join"), mode="0755"),
         File(path=f"{DIRECTORY}/etcd.env", text=environment(estate, plan, host), notify=restart),
         File(path=f"{DIRECTORY}/ctl.env", text=client_environment(plan, host)),
         File(path=f"/etc/systemd/system/{UNIT}", text=unit(host), notify=restart),
@@ -73,7 +73,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
     units = [Unit(name=UNIT)]
     if witness:
         files += [
-            File(path=PREFER, text=onhost.text("etcd_prefer"), mode="0755"),
+            File(path=PREFER, text=host_programs.source("etcd_prefer"), mode="0755"),
             File(path="/etc/systemd/system/govcloud-etcd-prefer.service", text=_PREFER_SERVICE),
             File(path=f"/etc/systemd/system/{PREFER_TIMER}", text=_PREFER_TIMER, notify=(f"restart:{PREFER_TIMER}",)),
         ]

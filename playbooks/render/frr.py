@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_network
-from pathlib import Path
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, HostRole, Peer, Pool
+from playbooks import host_programs
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import bgp
 from playbooks.render.announcer import LAST_RESORT_METRIC
@@ -33,13 +33,12 @@ LAST_RESORT_PREPENDS = 6
 SITE_PREFIXES, PEER_PREFIXES = 200, 20
 """A neighbour that sends more is cut off: it leaks."""
 PEER_RESTART_MIN = 5
-COMMIT_CONFIRM = "/usr/local/lib/govcloud/commit-confirm"
+COMMIT_CONFIRM = f"{host_programs.DIRECTORY}/commit-confirm"
 CONFIRM_WITHIN_S = 120
 _BOGONS = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
     "198.18.0.0/15", "224.0.0.0/3", "::/8", "100::/64", "fc00::/7", "fe80::/10", "ff00::/8",
 )  # fmt: skip
-_SCRIPT = Path(__file__).resolve().parent.parent / "roles" / "frr" / "files" / "commit-confirm.py"
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, *, passwords: Mapping[str, str] | None = None) -> RoleSpec:
@@ -222,7 +221,7 @@ def _guard(host: Host) -> tuple[File, ...]:
         "WantedBy=timers.target",
     )
     return (
-        File(path=COMMIT_CONFIRM, text=_SCRIPT.read_text(encoding="utf-8"), mode="0755"),
+        File(path=COMMIT_CONFIRM, text=host_programs.source("commit_confirm"), mode="0755"),
         File(path=f"/etc/systemd/system/{unit}.service", text=service),
         File(path=f"/etc/systemd/system/{unit}.timer", text=timer),
     )

@@ -3,7 +3,7 @@
 What the settings mean together: a commit is acknowledged once any one standby outside the primary's site has it on disk
 (`ANY 1`, strict: without a standby nothing is acknowledged). The site's member that only acknowledges never starts a
 cluster and never becomes primary without a person: lowest priority, and the guard before promotion. Nothing rewinds
-data: a diverged member keeps its fork first, then takes a base backup (`playbooks/onhost/rejoin.py`).
+data: a diverged member keeps its fork first, then takes a base backup (`playbooks/host_programs/rejoin.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, HostRole
-from playbooks import onhost
+from playbooks import host_programs
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import database, etcd, pki
 from playbooks.render.text import banner
@@ -31,11 +31,11 @@ RUNTIME = "/run/govcloud-patroni"
 VENV = "/opt/govcloud/patroni"
 UNIT = "patroni.service"
 
-GUARD = f"{onhost.LIBRARY}/promotion-guard"
-REJOIN = f"{onhost.LIBRARY}/rejoin"
-SETTLE = f"{onhost.LIBRARY}/database-settle"
+GUARD = f"{host_programs.DIRECTORY}/promotion-guard"
+REJOIN = f"{host_programs.DIRECTORY}/rejoin"
+SETTLE = f"{host_programs.DIRECTORY}/database-settle"
 TOKEN = f"{DIRECTORY}/takeover.json"
-"""A person's leave to promote a member that only acknowledges; see `onhost/promotion_guard.py`."""
+"""A person's leave to promote a member that only acknowledges; see `host_programs/promotion_guard.py`."""
 
 GUARD_WAIT_S = 15
 GUARD_SILENT_S = 5
@@ -54,15 +54,15 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
         raise ValueError(f"{host.name} has no member of the database")
     restart, reload = (f"restart:{UNIT}",), (f"reload:{UNIT}",)
     files = [
-        File(path=REJOIN, text=onhost.text("rejoin"), mode="0755"),
-        File(path=SETTLE, text=onhost.text("database_settle"), mode="0755"),
+        File(path=REJOIN, text=host_programs.source("rejoin"), mode="0755"),
+        File(path=SETTLE, text=host_programs.source("database_bootstrap"), mode="0755"),
         File(path=f"{DIRECTORY}/database.json", text=settle_settings(estate, plan, host)),
         _secret("database.sql", database.statements(secrets.passwords)),
         File(path=f"{DIRECTORY}/patronictl.yml", text=ctl_settings(estate, plan)),
     ]
     if host.at in estate.database.acknowledging:
         files += [
-            File(path=GUARD, text=onhost.text("promotion_guard"), mode="0755"),
+            File(path=GUARD, text=host_programs.source("promotion_guard"), mode="0755"),
             File(path=f"{DIRECTORY}/guard.json", text=guard_settings(estate, plan, host)),
         ]
     files += [

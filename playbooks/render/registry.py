@@ -2,7 +2,7 @@
 
 Whoever asks shows a certificate of the estate's authority; the firewall admits the site's nodes and the operator. What
 runs does not hang on that: images are referred to by the digest of their content. What no pod can be started from any
-more is removed at night (`playbooks/onhost/registry_clean.py`).
+more is removed at night (`playbooks/host_programs/registry_clean.py`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import json
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks import onhost
+from playbooks import host_programs
 from playbooks.host_spec import File
 from playbooks.render import pki
 from playbooks.render.confinement import CONFINED
@@ -20,7 +20,7 @@ from playbooks.secrets import ClusterSecrets
 
 NAME = "govcloud-registry-clean"
 TIMER = f"{NAME}.timer"
-PROGRAM = f"{onhost.LIBRARY}/registry-clean"
+PROGRAM = f"{host_programs.DIRECTORY}/registry-clean"
 SETTINGS_FILE = "/etc/govcloud/registry-clean.json"
 
 
@@ -31,7 +31,7 @@ def files(
     settings = json.dumps(_settings(estate, plan, host, registry_unit), indent=2) + "\n"
     units = "/etc/systemd/system"
     return (
-        File(path=PROGRAM, text=onhost.text("registry_clean"), mode="0755"),
+        File(path=PROGRAM, text=host_programs.source("registry_clean"), mode="0755"),
         File(path=SETTINGS_FILE, text=settings),
         *identity(kubernetes_pki.CLEANER, cluster, "root", ()),
         File(path=f"{units}/{NAME}.service", text=service(host, registry_unit, group)),

@@ -13,6 +13,7 @@ from workstation import paths
 
 PLAYBOOKS = paths.repo() / "playbooks"
 ROLES = sorted(path for path in (PLAYBOOKS / "roles").iterdir() if path.is_dir())
+PROGRAMS = sorted((PLAYBOOKS / "host_programs").glob("*.py"))
 NAMED = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 
 
@@ -41,6 +42,12 @@ def test_role_knows_nothing_of_the_lab(role: Path) -> None:
         if file.is_file():
             text = file.read_text(encoding="utf-8")
             assert not [word for word in ("nspawn", "gc-ops") if word in text], file
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_host_program_knows_nothing_of_the_lab(program: Path) -> None:
+    """The same program runs on a real server."""
+    assert not [word for word in ("nspawn", "gc-ops") if word in program.read_text(encoding="utf-8")]
 
 
 def test_the_tasks_are_valid(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import json
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
-from playbooks import onhost
+from playbooks import host_programs
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import networkd, nftables
 from playbooks.render.containerd import CNI_SETTINGS, SOCKET
@@ -41,7 +41,7 @@ AUTHORITY_FILE = f"{PKI}/ca.crt"
 KUBELET_CONFIG, KUBELET_CLIENT = f"{DIRECTORY}/kubelet.yaml", f"{DIRECTORY}/kubelet.conf"
 PROXY_CONFIG, PROXY_CLIENT = f"{DIRECTORY}/proxy.yaml", f"{DIRECTORY}/proxy.conf"
 BRIDGE = "cni0"
-PREPARE_CGROUPS = f"{onhost.LIBRARY}/cgroups-prepare"
+PREPARE_CGROUPS = f"{host_programs.DIRECTORY}/cgroups-prepare"
 READY_WAIT_S = 120
 
 KERNEL = {"kernel.panic": "10", "kernel.panic_on_oops": "1", "vm.overcommit_memory": "1"}
@@ -189,7 +189,7 @@ def _kubelet(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecr
         File(path=f"/etc/systemd/system/{KUBELET_UNIT}", text=kubelet_unit(plan, host), notify=restart),
     )
     if host.platform.nested:
-        return (File(path=PREPARE_CGROUPS, text=onhost.text("cgroups_prepare"), mode="0755"), *found)
+        return (File(path=PREPARE_CGROUPS, text=host_programs.source("cgroups_prepare"), mode="0755"), *found)
     return found
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from estate.addressing import AddressPlan, plan
 from estate.loader import load
 from estate.model import Estate, Host, HostRole
-from playbooks import onhost, pki
+from playbooks import host_programs, pki
 from playbooks.host_spec import File, RoleSpec
 from playbooks.render import etcd, postgresql
 from playbooks.render import pki as render_pki
@@ -39,7 +39,7 @@ MOVED = (
     "/run/govcloud-etcd",
     "/run/govcloud-patroni",
     "/var/run/postgresql",
-    onhost.LIBRARY,
+    host_programs.DIRECTORY,
     postgresql.VENV,
 )
 SWITCH = "switch"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks import onhost, pki
+from playbooks import host_programs, pki
 from playbooks.render import registry_clean
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes import rbac
@@ -32,7 +32,7 @@ class Room:
 
     def clean(self) -> tuple[int, str, str]:
         """The host's own program with its settings: exit code, output, faults. Asked to, the registry starts anew."""
-        program, asked = Path(onhost.__file__).with_name("registry_clean.py"), self.folder / COLLECTED
+        program, asked = Path(host_programs.__file__).with_name("registry_clean.py"), self.folder / COLLECTED
         argv = ["/usr/bin/python3", str(program), str(self.folder / "settings.json")]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if asked.exists():

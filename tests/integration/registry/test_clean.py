@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from playbooks import pki
-from playbooks.onhost.registry_clean import FRESH_S
+from playbooks.host_programs.registry_clean import FRESH_S
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes.cluster import image_reference
 from stacks.providers import registry

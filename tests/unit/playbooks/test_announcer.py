@@ -12,7 +12,7 @@ import pytest
 
 from tests import scripts
 
-SCRIPT = scripts.PLAYBOOKS / "roles" / "announcer" / "files" / "announcer.py"
+SCRIPT = scripts.PLAYBOOKS / "host_programs" / "announcer.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 from tests import scripts
 
-SCRIPT = scripts.PLAYBOOKS / "roles" / "frr" / "files" / "commit-confirm.py"
+SCRIPT = scripts.PLAYBOOKS / "host_programs" / "commit_confirm.py"
 UP, DOWN = "Established", "Active"
 ONE, OTHER = "10.0.0.1", "fd00::3"
 CONFIGURATION = f"""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playbooks.onhost.registry_clean import FRESH_S, Manifest, digests_of, held, superfluous
+from playbooks.host_programs.registry_clean import FRESH_S, Manifest, digests_of, held, superfluous
 
 NOW = 1_000_000_000.0
 OLD = NOW - FRESH_S - 1

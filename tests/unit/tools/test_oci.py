@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.onhost import pause_image
+from playbooks.host_programs import pause_image
 from tools.oci import contents, layout, stamp
 from workstation import oci
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from playbooks import onhost
-from playbooks.onhost import cgroups_prepare, database_settle, etcd_join, etcd_prefer, promotion_guard, rejoin
+from playbooks import host_programs
+from playbooks.host_programs import cgroups_prepare, database_bootstrap, etcd_join, etcd_prefer, promotion_guard, rejoin
 
 PEER = "https://10.64.1.21:2380"
 
 
-@pytest.mark.parametrize("path", sorted(Path(onhost.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(Path(host_programs.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
 def test_programs_need_nothing_but_the_standard_library(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 9))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -269,16 +269,18 @@ def test_a_fork_whose_keeping_was_interrupted_is_finished_at_the_next_call(tmp_p
     assert not (tmp_path / "aside" / "then").exists()
 
 
-# --- database_settle -----------------------------------------------------------------------------------------------
+# --- database_bootstrap -----------------------------------------------------------------------------------------------
 
 
 def test_only_what_differs_is_changed() -> None:
     actual = {"ttl": 30, "loop_wait": 1, "postgresql": {"parameters": {"max_connections": 100, "work_mem": "4MB"}}}
     wanted = {"ttl": 20, "loop_wait": 1, "postgresql": {"parameters": {"max_connections": 100}, "use_slots": True}}
-    assert database_settle.differences(wanted, actual) == {"ttl": 20, "postgresql": {"use_slots": True}}
-    assert database_settle.differences(wanted, {**wanted, "more": 1}) == {}
-    assert database_settle.differences(wanted, {**wanted, "ttl": "20"}) == {}
-    assert database_settle.differences(wanted, {**wanted, "postgresql": "none"}) == {"postgresql": wanted["postgresql"]}
+    assert database_bootstrap.differences(wanted, actual) == {"ttl": 20, "postgresql": {"use_slots": True}}
+    assert database_bootstrap.differences(wanted, {**wanted, "more": 1}) == {}
+    assert database_bootstrap.differences(wanted, {**wanted, "ttl": "20"}) == {}
+    assert database_bootstrap.differences(wanted, {**wanted, "postgresql": "none"}) == {
+        "postgresql": wanted["postgresql"]
+    }
 
 
 class Patroni:
@@ -298,7 +300,7 @@ DYNAMIC = {"dynamic": {"ttl": 20, "postgresql": {"use_slots": True, "parameters"
 def test_settings_changed_by_hand_are_told_with_both_values() -> None:
     """What somebody has added is theirs; what is declared has to be so."""
     config = {"ttl": 60, "pause": True, "postgresql": {"use_slots": True, "parameters": None}}
-    assert database_settle.compared(DYNAMIC, Patroni(patroni=PRIMARY, config=config)) == [
+    assert database_bootstrap.compared(DYNAMIC, Patroni(patroni=PRIMARY, config=config)) == [
         {"name": "Patroni's postgresql.parameters.wal_level", "wanted": "replica", "actual": None},
         {"name": "Patroni's ttl", "wanted": 20, "actual": 60},
     ]
@@ -315,7 +317,7 @@ def test_settings_changed_by_hand_are_told_with_both_values() -> None:
     ids=["as declared", "a standby leaves it to the primary", "no settings", "no Patroni"],
 )
 def test_nothing_is_told_where_nothing_is_known_to_differ(member: Patroni) -> None:
-    assert database_settle.compared(DYNAMIC, member) == []
+    assert database_bootstrap.compared(DYNAMIC, member) == []
 
 
 @pytest.mark.parametrize(
@@ -329,4 +331,4 @@ def test_nothing_is_told_where_nothing_is_known_to_differ(member: Patroni) -> No
     ],
 )
 def test_a_member_serves_when_it_is_primary_or_receives(answer: dict[str, str] | None, role: str | None) -> None:
-    assert database_settle.healthy(answer) == role
+    assert database_bootstrap.healthy(answer) == role

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-LIBRARY = "/usr/local/lib/govcloud"
+DIRECTORY = "/usr/local/lib/govcloud"
 """Where they lie on a host."""
 
 
-def text(name: str) -> str:
-    """The program's source, to be installed under `LIBRARY` without its suffix."""
+def source(name: str) -> str:
+    """The program's source, to be installed under `DIRECTORY` without its suffix."""
     return (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
