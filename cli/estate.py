@@ -57,17 +57,17 @@ def show(
 ) -> None:
     """Print sites, hosts with their addresses, links and services."""
     with error_boundary(as_json):
-        from estate import show as view
+        from estate import tables
 
         if yaml and as_json:
             raise WrongUse("--yaml and --json were both given", "choose one of them")
         estate = load_estate(file)
         if yaml:
-            print(view.to_yaml(estate), end="")
+            print(tables.to_yaml(estate), end="")
         elif as_json:
-            print_json(view.to_json(estate))
+            print_json(tables.to_json(estate))
         else:
-            print(view.to_text(estate, lang.value), end="")
+            print(tables.to_text(estate, lang.value), end="")
 
 
 Picture = Annotated[

@@ -19,12 +19,12 @@ from estate.problems import EstateError, Problem, Source
 MAX_BYTES = 1024 * 1024
 """A city's estate of 2 000 hosts takes about 400 kB."""
 
-_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Marks, embeddings, overrides and isolates of the bidirectional algorithm."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class EstateFiles:
     """What stands in an estate's files, and what is wrong with the files themselves."""
 
     document: dict[str, Any]
@@ -33,7 +33,7 @@ class Written:
     """Where there are some, a part of the document may be missing."""
 
 
-def read(where: Path) -> Written:
+def read(where: Path) -> EstateFiles:
     """The file, or the `*.yaml` files of the folder `where`."""
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -49,7 +49,7 @@ def read(where: Path) -> Written:
                 problems.append(_problem(file, str(key), "", f"stands in {origin[key]} too; keep one of them"))
                 continue
             merged[key], origin[key] = value, str(file)
-    return Written(document=merged, source=Source(files=origin, fallback=str(where)), problems=tuple(problems))
+    return EstateFiles(document=merged, source=Source(files=origin, fallback=str(where)), problems=tuple(problems))
 
 
 def _files(where: Path) -> tuple[list[Path], list[Problem]]:
@@ -80,10 +80,10 @@ def _text(file: Path) -> str:
             found = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
             raise EstateError([_problem(file, "", found, "is no file; name a YAML file or an estate's folder")])
         if status.st_size > MAX_BYTES:
-            way_out = f"larger than {MAX_BYTES} bytes; split the estate or remove what is no declaration"
-            raise EstateError([_problem(file, "", f"{status.st_size} bytes", way_out)])
+            message = f"larger than {MAX_BYTES} bytes; split the estate or remove what is no declaration"
+            raise EstateError([_problem(file, "", f"{status.st_size} bytes", message)])
         with file.open("rb") as stream:
-            return _straight(file, stream.read(MAX_BYTES).decode("utf-8-sig"))
+            return _refuse_bidi_controls(file, stream.read(MAX_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise EstateError([_unreadable(file, error)]) from None
     except UnicodeDecodeError as error:
@@ -91,9 +91,9 @@ def _text(file: Path) -> str:
         raise EstateError([_problem(file, "", where, "is not UTF-8; save the file as UTF-8")]) from None
 
 
-def _straight(file: Path, text: str) -> str:
-    if turning := _TURNING.search(text):
-        line, value = text.count("\n", 0, turning.start()) + 1, f"U+{ord(turning[0]):04X}"
+def _refuse_bidi_controls(file: Path, text: str) -> str:
+    if control := _BIDI_CONTROLS.search(text):
+        line, value = text.count("\n", 0, control.start()) + 1, f"U+{ord(control[0]):04X}"
         reason = "turns the direction of the text after it, so that the file does not say what is seen; remove it"
         raise EstateError([_problem(file, f"line {line}", value, reason)])
     return text

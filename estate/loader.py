@@ -6,15 +6,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from estate import files, wording
+from estate import files, validation_messages
 from estate.checks import advise, check
-from estate.files import MAX_BYTES, Written
+from estate.files import MAX_BYTES, EstateFiles
+from estate.lenient import parse_leniently
 from estate.model import Estate
-from estate.partial import readable
 from estate.problems import EstateError, Problem, Source
-from estate.wording import MAX_TOLD
+from estate.validation_messages import MAX_PROBLEMS
 
-__all__ = ["DATA", "MAX_BYTES", "MAX_TOLD", "EstateError", "Problem", "Source", "advice", "load", "parse"]
+__all__ = ["DATA", "MAX_BYTES", "MAX_PROBLEMS", "EstateError", "Problem", "Source", "advice", "load", "parse"]
 
 DATA = Path(__file__).parent / "data"
 
@@ -24,15 +24,15 @@ def load(path: Path | None = None) -> Estate:
 
     Raises `EstateError` with every problem found: in the files, in their fields, and in what the rules can read.
     """
-    written = files.read(path or DATA)
+    source_files = files.read(path or DATA)
     problems: tuple[Problem, ...] = ()
     try:
-        estate = _parsed(written)
+        estate = _validated(source_files)
     except EstateError as error:
-        estate, problems = readable(Estate, written.document), error.problems
-    broken, waiting = check(estate, written.source)
-    if problems or broken:
-        raise EstateError([*problems, *broken], waiting=waiting, path=path)
+        estate, problems = parse_leniently(Estate, source_files.document), error.problems
+    rule_problems, waiting = check(estate, source_files.source)
+    if problems or rule_problems:
+        raise EstateError([*problems, *rule_problems], waiting=waiting, path=path)
     return estate
 
 
@@ -43,17 +43,17 @@ def advice(path: Path | None = None) -> list[Problem]:
 
 def parse(path: Path | None = None) -> tuple[Estate, Source]:
     """Parse without the rules of `estate.checks`. Raises `EstateError`."""
-    written = files.read(path or DATA)
-    return _parsed(written), written.source
+    source_files = files.read(path or DATA)
+    return _validated(source_files), source_files.source
 
 
-def _parsed(written: Written) -> Estate:
-    whole = not written.problems
+def _validated(source_files: EstateFiles) -> Estate:
+    complete = not source_files.problems
     try:
-        estate = Estate.model_validate(written.document)
+        estate = Estate.model_validate(source_files.document)
     except ValidationError as error:
-        found = wording.problems(error, written.source, written.document, whole=whole)
-        raise EstateError([*written.problems, *found]) from None
-    if not whole:
-        raise EstateError(written.problems)
+        found = validation_messages.problems(error, source_files.source, source_files.document, complete=complete)
+        raise EstateError([*source_files.problems, *found]) from None
+    if not complete:
+        raise EstateError(source_files.problems)
     return estate

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from estate.shapes import (
+from estate.field_types import (
     MOUNT,
     USER,
     VERSION,

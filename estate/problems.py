@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong: where it stands, what stands there, and the way out."""
+    """One thing that is wrong: the key path and the value that is found there. `message` ends with the remedy.
 
-    file: str
+    A rule knows only the key path: `estate.checks.check` adds the file.
+    """
+
+    file: str = ""
     key: str
     value: str
     message: str
@@ -19,6 +22,9 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.file}: {self.key}" if self.key else self.file
         return f"{where}: {self.message}" + (f" (found: {self.value})" if self.value else "")
+
+
+Problems = Iterator[Problem]
 
 
 class EstateError(Exception):

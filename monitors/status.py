@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from estate.model import Estate, Link
-from estate.show import places_of
+from estate.tables import display_width
 from monitors.health import Finding, Language, Severity, sites_up
 from monitors.observe.model import Announcement, Cluster, Health, Member, Observed, Role
 
@@ -200,9 +200,9 @@ def _one_line(text: str) -> str:
 def _block(name: str, lang: Language, rows: Sequence[Sequence[str]]) -> str:
     """A title over rows in columns; a row that is shorter may be wider than its columns."""
     longest = max((len(row) for row in rows), default=0)
-    widths = [max((places_of(r[i]) for r in rows if len(r) == longest), default=0) for i in range(longest)]
+    widths = [max((display_width(r[i]) for r in rows if len(r) == longest), default=0) for i in range(longest)]
     lines = [TITLES[name][lang]]
     for row in rows:
-        cells = [cell + " " * (widths[i] - places_of(cell)) for i, cell in enumerate(row)]
+        cells = [cell + " " * (widths[i] - display_width(cell)) for i, cell in enumerate(row)]
         lines.append("  " + "  ".join(cells).rstrip())
     return "\n".join(lines)

@@ -1,20 +1,20 @@
 """The rules of an estate, one function each; `check` runs them all and gives every problem at once.
 
-A rule is a pure function of the estate that yields breaches. It skips what another rule already names (an unknown host,
+A rule is a pure function of the estate that yields problems. It skips what another rule already names (an unknown host,
 say), so that one mistake is told once. A new rule is written beside its like and entered in `RULES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from estate.checks import capacity, gateways, names, paths, prefixes, quorum, references
-from estate.checks.breach import Breach, Breaches
+from estate.lenient import is_unset
 from estate.model import Estate
-from estate.partial import is_unset
-from estate.problems import Problem, Source
+from estate.problems import Problem, Problems, Source
 
-Rule = Callable[[Estate], Breaches]
+Rule = Callable[[Estate], Problems]
 
 IDENTITIES: tuple[Rule, ...] = (
     names.unique_names,
@@ -59,7 +59,7 @@ RULES: tuple[Rule, ...] = (
     quorum.timers,
     capacity.each_site_carries_the_load_alone,
     capacity.active_in_two_sites,
-    capacity.room_for_clusters,
+    capacity.node_disks_are_large_enough,
     capacity.two_pods_where_active,
     capacity.quotas_cover_services,
     capacity.quotas_fit_every_site,
@@ -80,7 +80,7 @@ ADVICE: tuple[Rule, ...] = (names.advice, prefixes.advice)
 
 def check(estate: Estate, source: Source) -> tuple[list[Problem], int]:
     """Every rule that the estate breaks, in the order of the rules, and how many rules have to wait until something
-    else is mended. Nothing and none: it may be deployed. Of an estate that is readable in part (`estate.partial`) all
+    else is mended. Nothing and none: it may be deployed. Of an estate that is readable in part (`estate.lenient`) all
     is told that can be seen.
     """
     found, waiting = _problems(RULES, estate, source)
@@ -100,14 +100,10 @@ def _problems(rules: Iterable[Rule], estate: Estate, source: Source) -> tuple[li
     found, waiting = [], 0
     for rule in rules:
         try:
-            for breach in rule(estate):
-                found.append(_problem(breach, source))
+            for problem in rule(estate):
+                found.append(replace(problem, file=source.file_of(problem.key)))
         except AttributeError as error:
             if not is_unset(error):
                 raise
             waiting += 1
     return found, waiting
-
-
-def _problem(breach: Breach, source: Source) -> Problem:
-    return Problem(file=source.file_of(breach.key), key=breach.key, value=breach.value, message=breach.message)

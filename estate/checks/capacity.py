@@ -5,8 +5,9 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 
-from estate.checks.breach import Breach, Breaches, at, nth
+from estate.checks.key_paths import key_at, key_of
 from estate.model import Estate, HostRole, Service
+from estate.problems import Problem, Problems
 
 CLUSTER_MIB = 1024
 """What Kubernetes itself takes on the node with the control plane: docs/measurements.md."""
@@ -21,18 +22,18 @@ NODE_DISK_MIB = 3072
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class SpareCapacity:
     """What a site's kube hosts offer to the bureaus' workloads."""
 
     cpus: float
     memory_mib: int
 
 
-def room(estate: Estate, site: str) -> Room:
+def spare_capacity(estate: Estate, site: str) -> SpareCapacity:
     """After what Kubernetes takes itself."""
     hosts = estate.hosts_at(site, HostRole.KUBE)
     memory = sum(host.memory_mib for host in hosts) - cluster_mib(estate, site)
-    return Room(cpus=sum(host.cpus for host in hosts), memory_mib=max(memory, 0))
+    return SpareCapacity(cpus=sum(host.cpus for host in hosts), memory_mib=max(memory, 0))
 
 
 def cluster_mib(estate: Estate, site: str) -> int:
@@ -41,7 +42,7 @@ def cluster_mib(estate: Estate, site: str) -> int:
     return CLUSTER_MIB + NODE_MIB * (len(nodes) - 1) if nodes else 0
 
 
-def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
+def each_site_carries_the_load_alone(estate: Estate) -> Problems:
     """The kube hosts of every active site have the processors and the memory for all services active there."""
     sites = {site.name for site in estate.sites}
     for site in sorted({s for service in estate.services for s in service.placement.active} & sites):
@@ -52,14 +53,16 @@ def each_site_carries_the_load_alone(estate: Estate) -> Breaches:
         first = hosts[0].name
         cpus, needed_cpus = sum(host.cpus for host in hosts), sum(s.demand.cpus for s in services)
         if cpus < needed_cpus:
-            yield _short(at(estate, "hosts", first, "cpus"), f"{cpus:g}", f"{needed_cpus:g} processors", site, services)
+            yield _short(
+                key_of(estate, "hosts", first, "cpus"), f"{cpus:g}", f"{needed_cpus:g} processors", site, services
+            )
         memory, needed = sum(host.memory_mib for host in hosts), sum(s.demand.memory_mib for s in services)
         needed += cluster_mib(estate, site)
         if memory < needed:
-            yield _short(at(estate, "hosts", first, "memory_mib"), str(memory), f"{needed} MiB", site, services)
+            yield _short(key_of(estate, "hosts", first, "memory_mib"), str(memory), f"{needed} MiB", site, services)
 
 
-def quotas_hold_pods(estate: Estate) -> Breaches:
+def quotas_hold_pods(estate: Estate) -> Problems:
     """At every site a bureau's quota holds its services' and its gateway's pods while a version changes: of each one
     more that comes and one that goes."""
     for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
@@ -73,31 +76,31 @@ def quotas_hold_pods(estate: Estate) -> Breaches:
                 each = [1 if field == "pods" else getattr(pod, field) for pod in pods]
                 allowed, needed = getattr(bureau.quota, field), sum(map(operator.mul, each, counts))
                 if allowed < needed:
-                    way_out = f"is less than its pods at {site} ask for while a version changes, {needed:g} {unit}"
-                    key = nth("bureaus", index, bureau.name, f"quota.{field}")
-                    yield Breach(key=key, value=f"{allowed:g}", message=f"{way_out}; raise it or ask for less")
+                    message = f"is less than its pods at {site} ask for while a version changes, {needed:g} {unit}"
+                    key = key_at("bureaus", index, bureau.name, f"quota.{field}")
+                    yield Problem(key=key, value=f"{allowed:g}", message=f"{message}; raise it or ask for less")
 
 
-def two_pods_where_active(estate: Estate) -> Breaches:
+def two_pods_where_active(estate: Estate) -> Problems:
     """With one pod alone, its loss is seen by citizens until the site is withdrawn."""
     for service in estate.services:
         for site in dict.fromkeys(service.placement.active):
             if service.pods.replicas.get(site, 2) < 2:
-                key = at(estate, "services", service.name, f"pods.replicas.{site}")
-                yield Breach(key=key, value="1", message=f"{site} serves, and a pod may be lost; make it at least 2")
+                key = key_of(estate, "services", service.name, f"pods.replicas.{site}")
+                yield Problem(key=key, value="1", message=f"{site} serves, and a pod may be lost; make it at least 2")
 
 
-def room_for_clusters(estate: Estate) -> Breaches:
+def node_disks_are_large_enough(estate: Estate) -> Problems:
     """Every node's disk holds what a node keeps."""
     for cluster in estate.clusters:
         for host in estate.nodes_at(cluster.site):
             if host.disk and host.disk.size_mib < NODE_DISK_MIB:
-                way_out = f"is too small for a Kubernetes node; make it at least {NODE_DISK_MIB}"
-                key = at(estate, "hosts", host.name, "disk.size_mib")
-                yield Breach(key=key, value=str(host.disk.size_mib), message=way_out)
+                message = f"is too small for a Kubernetes node; make it at least {NODE_DISK_MIB}"
+                key = key_of(estate, "hosts", host.name, "disk.size_mib")
+                yield Problem(key=key, value=str(host.disk.size_mib), message=message)
 
 
-def quotas_cover_services(estate: Estate) -> Breaches:
+def quotas_cover_services(estate: Estate) -> Problems:
     """A bureau may use what its services need in a site that carries them alone."""
     for index, bureau in enumerate(estate.bureaus):
         demands = [service.demand for service in estate.services_of(bureau.name)]
@@ -105,40 +108,40 @@ def quotas_cover_services(estate: Estate) -> Breaches:
         for field, unit in QUOTAS.items():
             allowed, needed = getattr(bureau.quota, field), sum(getattr(demand, field) for demand in demands)
             if allowed < needed:
-                way_out = f"is less than {names} needs alone, {needed:g} {unit}; raise it"
-                key = nth("bureaus", index, bureau.name, f"quota.{field}")
-                yield Breach(key=key, value=f"{allowed:g}", message=way_out)
+                message = f"is less than {names} needs alone, {needed:g} {unit}; raise it"
+                key = key_at("bureaus", index, bureau.name, f"quota.{field}")
+                yield Problem(key=key, value=f"{allowed:g}", message=message)
 
 
-def quotas_fit_every_site(estate: Estate) -> Breaches:
+def quotas_fit_every_site(estate: Estate) -> Problems:
     """All bureaus may use all of their quotas at once, at every site: any may be the last."""
     for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
         if not estate.nodes_at(site):
             continue
-        offered = room(estate, site)
+        offered = spare_capacity(estate, site)
         for field, unit in QUOTAS.items():
             left = getattr(offered, field)
             for index, bureau in enumerate(estate.bureaus):
                 wanted = getattr(bureau.quota, field)
                 if wanted > left:
-                    way_out = (
+                    message = (
                         f"is more than the kube hosts of {site} have left, {left:g} {unit}; lower it or enlarge them"
                     )
-                    key = nth("bureaus", index, bureau.name, f"quota.{field}")
-                    yield Breach(key=key, value=f"{wanted:g}", message=way_out)
+                    key = key_at("bureaus", index, bureau.name, f"quota.{field}")
+                    yield Problem(key=key, value=f"{wanted:g}", message=message)
                 left = max(left - wanted, 0)
 
 
-def active_in_two_sites(estate: Estate) -> Breaches:
+def active_in_two_sites(estate: Estate) -> Problems:
     """A service that is active in one site only is gone with that site."""
     for service in estate.services:
         if len(set(service.placement.active)) < 2:
-            way_out = "the service runs in one site only; name a second active site"
-            key = at(estate, "services", service.name, "placement.active")
-            yield Breach(key=key, value=", ".join(service.placement.active), message=way_out)
+            message = "the service runs in one site only; name a second active site"
+            key = key_of(estate, "services", service.name, "placement.active")
+            yield Problem(key=key, value=", ".join(service.placement.active), message=message)
 
 
-def _short(key: str, value: str, needed: str, site: str, services: list[Service]) -> Breach:
+def _short(key: str, value: str, needed: str, site: str, services: list[Service]) -> Problem:
     names = ", ".join(service.name for service in services)
-    way_out = f"the kube hosts of {site} must offer {needed} to carry {names} alone; enlarge them or add one"
-    return Breach(key=key, value=value, message=way_out)
+    message = f"the kube hosts of {site} must offer {needed} to carry {names} alone; enlarge them or add one"
+    return Problem(key=key, value=value, message=message)

@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-from estate.checks.breach import Breach, Breaches, nth
+from estate.checks.key_paths import key_at
 from estate.model import Bureau, Estate, Gateway
+from estate.problems import Problem, Problems
 
 
-def unique_gateway_numbers(estate: Estate) -> Breaches:
+def unique_gateway_numbers(estate: Estate) -> Problems:
     """A number makes an address."""
     first: dict[int, str] = {}
     for index, bureau, gateway in _gateways(estate):
         if gateway.number in first:
-            way_out = f"is the number of {first[gateway.number]}'s gateway too; change one of them"
-            key = nth("bureaus", index, bureau.name, "gateway.number")
-            yield Breach(key=key, value=str(gateway.number), message=way_out)
+            message = f"is the number of {first[gateway.number]}'s gateway too; change one of them"
+            key = key_at("bureaus", index, bureau.name, "gateway.number")
+            yield Problem(key=key, value=str(gateway.number), message=message)
         first.setdefault(gateway.number, bureau.name)
 
 
-def unique_hosts(estate: Estate) -> Breaches:
+def unique_hosts(estate: Estate) -> Problems:
     """A host name leads to one bureau, and to none where it is a promised service's own."""
     first = {f"{service.name}.govcloud": f"the service {service.name}" for service in estate.services}
     for index, bureau, gateway in _gateways(estate):
         for host in gateway.hosts:
             if host in first:
-                way_out = f"is a host of {first[host]} already; take another name"
-                yield Breach(key=nth("bureaus", index, bureau.name, "gateway.hosts"), value=host, message=way_out)
+                message = f"is a host of {first[host]} already; take another name"
+                yield Problem(key=key_at("bureaus", index, bureau.name, "gateway.hosts"), value=host, message=message)
             first.setdefault(host, f"the bureau {bureau.name}")
 
 
-def reachable_backends(estate: Estate) -> Breaches:
+def reachable_backends(estate: Estate) -> Problems:
     """Pods are in the bureau's own namespace, and are not the gateway itself."""
     owners = {service.name: service.bureau for service in estate.services}
     for index, bureau, gateway in _gateways(estate):
         for host, backend in gateway.hosts.items():
-            key = nth("bureaus", index, bureau.name, f"gateway.hosts.{host}.pods")
+            key = key_at("bureaus", index, bureau.name, f"gateway.hosts.{host}.pods")
             owner = owners.get(backend.pods, bureau.name)
             if owner != bureau.name:
-                way_out = f"is a service of {owner}: a gateway leads to its own bureau's pods only; name some of those"
-                yield Breach(key=key, value=backend.pods, message=way_out)
+                message = f"is a service of {owner}: a gateway leads to its own bureau's pods only; name some of those"
+                yield Problem(key=key, value=backend.pods, message=message)
             if backend.pods == bureau.gateway_name:
-                yield Breach(key=key, value=backend.pods, message="is the gateway itself; name other pods")
+                yield Problem(key=key, value=backend.pods, message="is the gateway itself; name other pods")
 
 
-def gateways_on_clusters(estate: Estate) -> Breaches:
+def gateways_on_clusters(estate: Estate) -> Problems:
     """Without a cluster there is nowhere to run one."""
     for index, bureau, _ in _gateways(estate):
         if not estate.clusters:
-            way_out = "needs a Kubernetes cluster, and there is none; add one to kubernetes.clusters or remove this"
-            yield Breach(key=nth("bureaus", index, bureau.name, "gateway"), value="", message=way_out)
+            message = "needs a Kubernetes cluster, and there is none; add one to kubernetes.clusters or remove this"
+            yield Problem(key=key_at("bureaus", index, bureau.name, "gateway"), value="", message=message)
 
 
 def _gateways(estate: Estate) -> list[tuple[int, Bureau, Gateway]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from estate.checks.breach import Breach, Breaches, nth
+from estate.checks.key_paths import key_at
 from estate.model import Estate, Site
+from estate.problems import Problem, Problems
 
 SECTIONS = ("sites", "peers", "links", "hosts", "bureaus", "services", "vantages")
 RESERVED_INTERFACES = ("lo", "lan0", "mgmt0")
@@ -18,60 +19,60 @@ OWN_NAMESPACES = ("default", "kube-")
 """What Kubernetes keeps for itself: a name, and how others begin."""
 
 
-def unique_names(estate: Estate) -> Breaches:
+def unique_names(estate: Estate) -> Problems:
     """Within its section each name stands once."""
     for section in SECTIONS:
         yield from _repeated(section, getattr(estate, section), "name", lambda entry: entry.name)
 
 
-def unique_places(estate: Estate) -> Breaches:
+def unique_places(estate: Estate) -> Problems:
     """A site and a peer never share a name, because hosts say `at: NAME` of both."""
     sites = {site.name for site in estate.sites}
     for index, peer in enumerate(estate.peers):
         if peer.name in sites:
-            key = nth("peers", index, peer.name, "name")
-            yield Breach(key=key, value=peer.name, message="is the name of a site too; rename the peer or the site")
+            key = key_at("peers", index, peer.name, "name")
+            yield Problem(key=key, value=peer.name, message="is the name of a site too; rename the peer or the site")
 
 
-def unique_numbers(estate: Estate) -> Breaches:
+def unique_numbers(estate: Estate) -> Problems:
     """Numbers make addresses: two equal ones would give two machines the same address."""
     for section in ("sites", "peers", "links", "services"):
         yield from _repeated(section, getattr(estate, section), "number", lambda entry: entry.number)
     yield from _repeated("hosts", estate.hosts, "number", lambda host: (host.at, host.number))
 
 
-def unique_asns(estate: Estate) -> Breaches:
+def unique_asns(estate: Estate) -> Problems:
     """Every site and peer is an autonomous system of its own, or BGP would take its routes for loops."""
     first: dict[int, str] = {}
     for section, index, owner in _owners(estate):
         if owner.asn in first:
-            way_out = f"is the AS number of {first[owner.asn]} too; give one of them another"
-            yield Breach(key=nth(section, index, owner.name, "asn"), value=str(owner.asn), message=way_out)
+            message = f"is the AS number of {first[owner.asn]} too; give one of them another"
+            yield Problem(key=key_at(section, index, owner.name, "asn"), value=str(owner.asn), message=message)
         first.setdefault(owner.asn, owner.name)
 
 
-def usable_asns(estate: Estate) -> Breaches:
+def usable_asns(estate: Estate) -> Problems:
     """No AS number that the standards keep for themselves."""
     for section, index, owner in _owners(estate):
         if owner.asn == TRANSITION_ASN or owner.asn in LAST_ASNS:
-            way_out = "is reserved and can be nobody's AS number; take the assigned one, or 4200000000 to 4294967294"
-            yield Breach(key=nth(section, index, owner.name, "asn"), value=str(owner.asn), message=way_out)
+            message = "is reserved and can be nobody's AS number; take the assigned one, or 4200000000 to 4294967294"
+            yield Problem(key=key_at(section, index, owner.name, "asn"), value=str(owner.asn), message=message)
 
 
-def free_interface_names(estate: Estate) -> Breaches:
+def free_interface_names(estate: Estate) -> Problems:
     """A link's name becomes an interface's name on both routers."""
     for index, link in enumerate(estate.links):
         if link.name in RESERVED_INTERFACES:
-            way_out = f"is the name of an interface that every host has ({', '.join(RESERVED_INTERFACES)}); rename it"
-            yield Breach(key=nth("links", index, link.name, "name"), value=link.name, message=way_out)
+            message = f"is the name of an interface that every host has ({', '.join(RESERVED_INTERFACES)}); rename it"
+            yield Problem(key=key_at("links", index, link.name, "name"), value=link.name, message=message)
 
 
-def free_namespaces(estate: Estate) -> Breaches:
+def free_namespaces(estate: Estate) -> Problems:
     """A bureau's name becomes a namespace on every cluster."""
     for index, bureau in enumerate(estate.bureaus):
         if bureau.name == OWN_NAMESPACES[0] or bureau.name.startswith(OWN_NAMESPACES[1]):
-            way_out = "is a namespace that Kubernetes keeps for itself; give the bureau another name"
-            yield Breach(key=nth("bureaus", index, bureau.name, "name"), value=bureau.name, message=way_out)
+            message = "is a namespace that Kubernetes keeps for itself; give the bureau another name"
+            yield Problem(key=key_at("bureaus", index, bureau.name, "name"), value=bureau.name, message=message)
 
 
 def _owners(estate: Estate) -> Iterable[tuple[str, int, Any]]:
@@ -80,14 +81,14 @@ def _owners(estate: Estate) -> Iterable[tuple[str, int, Any]]:
             yield section, index, owner
 
 
-def _repeated(section: str, entries: Sequence[Any], field: str, of: Callable[[Any], Any]) -> Breaches:
+def _repeated(section: str, entries: Sequence[Any], field: str, of: Callable[[Any], Any]) -> Problems:
     first: dict[Any, str] = {}
     for index, entry in enumerate(entries):
         value = of(entry)
         if value in first:
             where = f"{section[:-1]} {first[value]}" if field != "name" else "an earlier entry"
-            yield Breach(
-                key=nth(section, index, entry.name, field),
+            yield Problem(
+                key=key_at(section, index, entry.name, field),
                 value=str(getattr(entry, field)),
                 message=f"is the {field} of {where} too; change one of them",
             )
@@ -99,12 +100,12 @@ def is_documentation_asn(asn: int) -> bool:
     return 64496 <= asn <= 64511 or 65536 <= asn <= 65551
 
 
-def advice(estate: Estate) -> Breaches:
+def advice(estate: Estate) -> Problems:
     """What a lab may do and a real estate had better not."""
     if estate.lab:
         return
     for section, index, owner in _owners(estate):
         if is_documentation_asn(owner.asn):
             what = "site" if isinstance(owner, Site) else "peer"
-            way_out = f"is an AS number kept for examples; enter the one assigned to the {what}"
-            yield Breach(key=nth(section, index, owner.name, "asn"), value=str(owner.asn), message=way_out)
+            message = f"is an AS number kept for examples; enter the one assigned to the {what}"
+            yield Problem(key=key_at(section, index, owner.name, "asn"), value=str(owner.asn), message=message)

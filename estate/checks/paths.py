@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import combinations
 
-from estate.checks.breach import Breach, Breaches, at, nth
+from estate.checks.key_paths import key_at, key_of
 from estate.model import Estate, Link
+from estate.problems import Problem, Problems
 
 
-def no_path_separates_cities(estate: Estate) -> Breaches:
+def no_path_separates_cities(estate: Estate) -> Problems:
     """Sites of one city keep a direct link when any single path is lost."""
     for one, other in combinations(estate.sites, 2):
         if one.city != other.city:
@@ -17,24 +18,24 @@ def no_path_separates_cities(estate: Estate) -> Breaches:
         direct = [link for link in estate.links if places(estate, link) == {one.name, other.name}]
         paths = {link.path for link in direct}
         if not direct:
-            way_out = f"has no direct link to {other.name}; add two, on different paths"
-            yield Breach(key=at(estate, "sites", one.name), value=one.name, message=way_out)
+            message = f"has no direct link to {other.name}; add two, on different paths"
+            yield Problem(key=key_of(estate, "sites", one.name), value=one.name, message=message)
         elif len(paths) == 1:
             names = ", ".join(link.name for link in direct)
-            way_out = (
+            message = (
                 f"carries every direct link between {one.name} and {other.name} ({names}): "
                 "one cut would separate them; lay one of the links in another path"
             )
-            yield Breach(key=at(estate, "links", direct[-1].name, "path"), value=direct[-1].path, message=way_out)
+            yield Problem(key=key_of(estate, "links", direct[-1].name, "path"), value=direct[-1].path, message=message)
 
 
-def no_path_splits_the_sites(estate: Estate) -> Breaches:
+def no_path_splits_the_sites(estate: Estate) -> Problems:
     """Whatever single path is lost, every pair of sites stays connected by links of our own."""
     ours = {site.name for site in estate.sites}
     own = [link for link in estate.links if (ends := places(estate, link)) <= ours and len(ends) == 2]
     apart = _unreached(estate, own)
     if apart:
-        yield Breach(
+        yield Problem(
             key="links",
             value=", ".join(sorted(apart)),
             message=f"no link of ours connects these sites with {estate.sites[0].name}; add one",
@@ -44,30 +45,32 @@ def no_path_splits_the_sites(estate: Estate) -> Breaches:
         cut = _unreached(estate, [link for link in own if link.path != path])
         if cut:
             lost = next(link for link in own if link.path == path)
-            way_out = (
+            message = (
                 f"is the only way between {estate.sites[0].name} and {', '.join(sorted(cut))}; "
                 "add a link in another path"
             )
-            yield Breach(key=at(estate, "links", lost.name, "path"), value=path, message=way_out)
+            yield Problem(key=key_of(estate, "links", lost.name, "path"), value=path, message=message)
 
 
-def uplinks_at_every_site(estate: Estate) -> Breaches:
+def uplinks_at_every_site(estate: Estate) -> Problems:
     """Each site reaches every peer by a link of its own, so that it can serve alone."""
     for index, site in enumerate(estate.sites):
         for peer in estate.peers:
             if not any(places(estate, link) == {site.name, peer.name} for link in estate.links):
-                way_out = f"has no uplink to {peer.name}; add a link between their routers"
-                yield Breach(key=nth("sites", index, site.name), value=site.name, message=way_out)
+                message = f"has no uplink to {peer.name}; add a link between their routers"
+                yield Problem(key=key_at("sites", index, site.name), value=site.name, message=message)
 
 
-def uplinks_on_different_paths(estate: Estate) -> Breaches:
+def uplinks_on_different_paths(estate: Estate) -> Problems:
     """No single path takes all uplinks to a peer with it."""
     for peer in estate.peers:
         uplinks = [link for link in estate.links if peer.name in places(estate, link)]
         if len(uplinks) > 1 and len({link.path for link in uplinks}) == 1:
             names = ", ".join(link.name for link in uplinks)
-            way_out = f"carries every uplink to {peer.name} ({names}); lay one of the links in another path"
-            yield Breach(key=at(estate, "links", uplinks[-1].name, "path"), value=uplinks[-1].path, message=way_out)
+            message = f"carries every uplink to {peer.name} ({names}); lay one of the links in another path"
+            yield Problem(
+                key=key_of(estate, "links", uplinks[-1].name, "path"), value=uplinks[-1].path, message=message
+            )
 
 
 def places(estate: Estate, link: Link) -> set[str]:

@@ -7,8 +7,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import combinations
 
 from estate.addressing import AddressError, AddressPlan, plan, shortfalls
-from estate.checks.breach import Breach, Breaches, at, nth
+from estate.checks.key_paths import key_at, key_of
 from estate.model import Estate, Pool
+from estate.problems import Problem, Problems
 
 Network = IPv4Network | IPv6Network
 
@@ -21,7 +22,7 @@ DOCUMENTATION = tuple(
 )
 
 
-def usable_prefixes(estate: Estate) -> Breaches:
+def usable_prefixes(estate: Estate) -> Problems:
     """No loopback, link-local, multicast, reserved or unspecified range: nothing there can be routed."""
     for key, prefix in _declared(estate):
         if (
@@ -31,35 +32,35 @@ def usable_prefixes(estate: Estate) -> Breaches:
             or prefix.is_unspecified
             or prefix.is_reserved
         ):
-            yield Breach(key=key, value=str(prefix), message="cannot be routed; take an assigned or private prefix")
+            yield Problem(key=key, value=str(prefix), message="cannot be routed; take an assigned or private prefix")
         elif prefix.prefixlen < 8:
-            yield Breach(key=key, value=str(prefix), message="is wider than a /8; enter only what is really assigned")
+            yield Problem(key=key, value=str(prefix), message="is wider than a /8; enter only what is really assigned")
 
 
-def separate_prefixes(estate: Estate) -> Breaches:
+def separate_prefixes(estate: Estate) -> Problems:
     """No two declared prefixes overlap."""
     for (key1, one), (key2, other) in combinations(_declared(estate), 2):
         if _overlap(one, other):
-            way_out = f"overlaps {key1} ({one}); make them disjoint"
-            yield Breach(key=key2, value=str(other), message=way_out)
+            message = f"overlaps {key1} ({one}); make them disjoint"
+            yield Problem(key=key2, value=str(other), message=message)
 
 
-def large_enough(estate: Estate) -> Breaches:
+def large_enough(estate: Estate) -> Problems:
     """Everything declared fits in the prefix that it is numbered from."""
     for error in shortfalls(estate):
-        yield breach_of(estate, error)
+        yield problem_of(estate, error)
 
 
-def announceable_services(estate: Estate) -> Breaches:
+def announceable_services(estate: Estate) -> Problems:
     """The service prefixes are short enough to be accepted by carriers."""
     pool = estate.networks.services
     for family, prefix, longest in (("ipv4", pool.ipv4, LONGEST_ANNOUNCED4), ("ipv6", pool.ipv6, LONGEST_ANNOUNCED6)):
         if prefix.prefixlen > longest:
-            way_out = f"is too small to be announced: carriers refuse longer ones than /{longest}; widen it"
-            yield Breach(key=f"networks.services.{family}", value=str(prefix), message=way_out)
+            message = f"is too small to be announced: carriers refuse longer ones than /{longest}; widen it"
+            yield Problem(key=f"networks.services.{family}", value=str(prefix), message=message)
 
 
-def unique_addresses(estate: Estate) -> Breaches:
+def unique_addresses(estate: Estate) -> Problems:
     """Every computed address belongs to one thing only (two routers' loopbacks could meet)."""
     if shortfalls(estate):
         return
@@ -67,12 +68,12 @@ def unique_addresses(estate: Estate) -> Breaches:
     for owner, address in addresses_of(plan(estate)):
         if address in owners and owners[address] != owner:
             host = owner.split(" ")[0]
-            way_out = f"computed for {owner}, is the address of {owners[address]} too; give the host another number"
-            yield Breach(key=at(estate, "hosts", host, "number"), value=address, message=way_out)
+            message = f"computed for {owner}, is the address of {owners[address]} too; give the host another number"
+            yield Problem(key=key_of(estate, "hosts", host, "number"), value=address, message=message)
         owners.setdefault(address, owner)
 
 
-def management_of_its_own(estate: Estate) -> Breaches:
+def management_of_its_own(estate: Estate) -> Problems:
     """Where a host is declared to be reached no other is, or it would be configured as that other one."""
     if shortfalls(estate):
         return
@@ -86,13 +87,13 @@ def management_of_its_own(estate: Estate) -> Breaches:
         declared = host.platform.address
         if declared is None:
             continue
-        key, given = at(estate, "hosts", host.name, "platform.address"), ip_address(declared)
+        key, given = key_of(estate, "hosts", host.name, "platform.address"), ip_address(declared)
         if given.is_unspecified or given.is_multicast or given.is_loopback or given.is_reserved:
-            way_out = "is no machine's address; enter the one where its SSH answers"
-            yield Breach(key=key, value=declared, message=way_out)
+            message = "is no machine's address; enter the one where its SSH answers"
+            yield Problem(key=key, value=declared, message=message)
         elif taken.get(declared, host.name) != host.name:
-            way_out = f"is an address of {taken[declared]}; enter the host's own management address"
-            yield Breach(key=key, value=declared, message=way_out)
+            message = f"is an address of {taken[declared]}; enter the host's own management address"
+            yield Problem(key=key, value=declared, message=message)
 
 
 def addresses_of(computed: AddressPlan) -> Iterator[tuple[str, str]]:
@@ -106,22 +107,22 @@ def addresses_of(computed: AddressPlan) -> Iterator[tuple[str, str]]:
             yield f"{name} lo", str(host.loopback.ipv6)
 
 
-def advice(estate: Estate) -> Breaches:
+def advice(estate: Estate) -> Problems:
     """Documentation prefixes are right in a lab, where nothing may leave the machine, and nowhere else."""
     if estate.lab:
         return
     for key, prefix in _declared(estate):
         if any(_overlap(prefix, kept) for kept in DOCUMENTATION):
-            yield Breach(key=key, value=str(prefix), message="is kept for examples; enter the assigned prefix")
+            yield Problem(key=key, value=str(prefix), message="is kept for examples; enter the assigned prefix")
 
 
-def breach_of(estate: Estate, error: AddressError) -> Breach:
+def problem_of(estate: Estate, error: AddressError) -> Problem:
     """The address plan's error with the key path that the loader would write."""
     key = error.key
     if key.startswith("peers."):
         _, peer, field = key.split(".")
-        key = at(estate, "peers", peer, field)
-    return Breach(key=key, value=error.value, message=f"is {error.message}; use a wider prefix or a smaller number")
+        key = key_of(estate, "peers", peer, field)
+    return Problem(key=key, value=error.value, message=f"is {error.message}; use a wider prefix or a smaller number")
 
 
 def _declared(estate: Estate) -> list[tuple[str, Network]]:
@@ -133,8 +134,8 @@ def _declared(estate: Estate) -> list[tuple[str, Network]]:
         pool = getattr(estate.kubernetes, name)
         found += [(f"kubernetes.{name}.ipv4", pool.ipv4), (f"kubernetes.{name}.ipv6", pool.ipv6)]
     for index, peer in enumerate(estate.peers):
-        found.append((nth("peers", index, peer.name, "prefix4"), peer.prefix4))
-        found.append((nth("peers", index, peer.name, "prefix6"), peer.prefix6))
+        found.append((key_at("peers", index, peer.name, "prefix4"), peer.prefix4))
+        found.append((key_at("peers", index, peer.name, "prefix6"), peer.prefix6))
     return found
 
 

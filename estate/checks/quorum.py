@@ -4,41 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 
-from estate.checks.breach import Breach, Breaches, at
+from estate.checks.key_paths import key_of
 from estate.model import Estate, Host, HostRole
+from estate.problems import Problem, Problems
 
 FEWEST_VOTES = 3
 
 
-def odd_votes(estate: Estate) -> Breaches:
+def odd_votes(estate: Estate) -> Problems:
     """An even number of votes survives no more losses than one vote fewer, and can tie."""
     votes = len(estate.etcd_members)
     if votes < FEWEST_VOTES or votes % 2 == 0:
         last = estate.etcd_members[-1].name if votes else estate.hosts[0].name
-        way_out = f"{votes} etcd votes in all; an odd number of at least {FEWEST_VOTES} is needed: add or remove a vote"
-        yield Breach(key=at(estate, "hosts", last, "etcd_votes"), value=str(votes), message=way_out)
+        message = f"{votes} etcd votes in all; an odd number of at least {FEWEST_VOTES} is needed: add or remove a vote"
+        yield Problem(key=key_of(estate, "hosts", last, "etcd_votes"), value=str(votes), message=message)
 
 
-def no_site_with_a_majority(estate: Estate) -> Breaches:
+def no_site_with_a_majority(estate: Estate) -> Problems:
     """The loss of any one site leaves a majority of the votes."""
     total = len(estate.etcd_members)
     for site, votes in Counter(host.at for host in estate.etcd_members).items():
         if votes * 2 >= total and total > 1:
             last = [host for host in estate.etcd_members if host.at == site][-1].name
-            way_out = f"{site} holds {votes} of {total} votes: its loss would stop all others; move a vote elsewhere"
-            yield Breach(key=at(estate, "hosts", last, "etcd_votes"), value=str(votes), message=way_out)
+            message = f"{site} holds {votes} of {total} votes: its loss would stop all others; move a vote elsewhere"
+            yield Problem(key=key_of(estate, "hosts", last, "etcd_votes"), value=str(votes), message=message)
 
 
-def votes_at_own_sites(estate: Estate) -> Breaches:
+def votes_at_own_sites(estate: Estate) -> Problems:
     """Votes and database members stand at sites of ours, on hosts made for it."""
     sites = {site.name for site in estate.sites}
     for host in estate.hosts:
         if host.etcd_votes and (host.at not in sites or host.kind not in (HostRole.DATA, HostRole.OPS)):
-            way_out = "a vote stands on a data or ops host of our own; move it"
-            yield Breach(key=at(estate, "hosts", host.name, "etcd_votes"), value=host.name, message=way_out)
+            message = "a vote stands on a data or ops host of our own; move it"
+            yield Problem(key=key_of(estate, "hosts", host.name, "etcd_votes"), value=host.name, message=message)
         if host.database and (host.at not in sites or host.kind is not HostRole.DATA):
-            way_out = "a database member stands on a data host of our own; move it"
-            yield Breach(key=at(estate, "hosts", host.name, "database"), value=host.name, message=way_out)
+            message = "a database member stands on a data host of our own; move it"
+            yield Problem(key=key_of(estate, "hosts", host.name, "database"), value=host.name, message=message)
 
 
 def acknowledging_sets(estate: Estate) -> list[tuple[Host, Host]]:
@@ -49,30 +50,30 @@ def acknowledging_sets(estate: Estate) -> list[tuple[Host, Host]]:
     ]
 
 
-def acknowledging_sets_span_sites(estate: Estate) -> Breaches:
+def acknowledging_sets_span_sites(estate: Estate) -> Problems:
     """Every set that can acknowledge a commit spans two sites: no site's loss takes an acknowledged row with it."""
     told: set[frozenset[str]] = set()
     for primary, standby in acknowledging_sets(estate):
         pair = frozenset((primary.name, standby.name))
         if primary.at == standby.at and pair not in told:
             told.add(pair)
-            way_out = (
+            message = (
                 f"could acknowledge a commit together with {primary.name} in the same site {primary.at}; "
                 "keep one database member per site"
             )
-            yield Breach(key=at(estate, "hosts", standby.name, "database"), value=standby.name, message=way_out)
+            yield Problem(key=key_of(estate, "hosts", standby.name, "database"), value=standby.name, message=message)
 
 
-def second_copy_survives_a_site(estate: Estate) -> Breaches:
+def second_copy_survives_a_site(estate: Estate) -> Problems:
     """Wherever the primary is, losing one other site leaves a standby that can acknowledge: writes do not stall."""
     sites_with_member = {host.at for host in estate.database_members}
     if len(sites_with_member) < 3:
         found = ", ".join(sorted(sites_with_member)) or "none"
-        way_out = "members in three sites are needed, or the loss of one stops all writes; add `database: true`"
-        yield Breach(key="database.acknowledging", value=found, message=way_out)
+        message = "members in three sites are needed, or the loss of one stops all writes; add `database: true`"
+        yield Problem(key="database.acknowledging", value=found, message=message)
 
 
-def database_sites(estate: Estate) -> Breaches:
+def database_sites(estate: Estate) -> Problems:
     """`promotable` and `acknowledging` are distinct, known, and exactly the sites that have a member."""
     known = [site.name for site in estate.sites]
     members = {host.at for host in estate.database_members}
@@ -81,31 +82,31 @@ def database_sites(estate: Estate) -> Breaches:
         for index, site in enumerate(getattr(estate.database, field)):
             key = f"database.{field}[{index}]"
             if site not in known:
-                yield Breach(key=key, value=site, message=f"no such site; known: {', '.join(known)}")
+                yield Problem(key=key, value=site, message=f"no such site; known: {', '.join(known)}")
             elif site not in members:
-                way_out = f"has no database member; set `database: true` on a data host at {site} or remove it here"
-                yield Breach(key=key, value=site, message=way_out)
+                message = f"has no database member; set `database: true` on a data host at {site} or remove it here"
+                yield Problem(key=key, value=site, message=message)
             if site in seen:
-                yield Breach(key=key, value=site, message="is named twice in database; a site has one part, keep one")
+                yield Problem(key=key, value=site, message="is named twice in database; a site has one part, keep one")
             seen.add(site)
     for site in sorted(members - seen):
         host = next(h.name for h in estate.database_members if h.at == site)
-        way_out = f"{site} is neither in database.promotable nor in database.acknowledging; add it to one"
-        yield Breach(key=at(estate, "hosts", host, "database"), value=host, message=way_out)
+        message = f"{site} is neither in database.promotable nor in database.acknowledging; add it to one"
+        yield Problem(key=key_of(estate, "hosts", host, "database"), value=host, message=message)
 
 
-def promotable_in_one_city(estate: Estate) -> Breaches:
+def promotable_in_one_city(estate: Estate) -> Problems:
     """Automatic promotion stays within a city; a remote site takes over only by a person's word."""
     cities = {site.city for site in estate.sites if site.name in estate.database.promotable}
     if len(cities) > 1:
-        way_out = "lie in different cities; move the remote ones to database.acknowledging"
-        yield Breach(key="database.promotable", value=", ".join(estate.database.promotable), message=way_out)
+        message = "lie in different cities; move the remote ones to database.acknowledging"
+        yield Problem(key="database.promotable", value=", ".join(estate.database.promotable), message=message)
 
 
-def timers(estate: Estate) -> Breaches:
+def timers(estate: Estate) -> Problems:
     """The primary notices that it lost the lease before another may take it."""
     database = estate.database
     needed = database.loop_wait_s + 2 * database.retry_timeout_s
     if needed > database.ttl_s:
-        way_out = f"loop_wait_s + 2 * retry_timeout_s is {needed} and must not exceed ttl_s; lower them or raise ttl_s"
-        yield Breach(key="database.ttl_s", value=str(database.ttl_s), message=way_out)
+        message = f"loop_wait_s + 2 * retry_timeout_s is {needed} and must not exceed ttl_s; lower them or raise ttl_s"
+        yield Problem(key="database.ttl_s", value=str(database.ttl_s), message=message)

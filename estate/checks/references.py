@@ -7,23 +7,24 @@ from pathlib import PurePosixPath
 
 from estate import versions
 from estate.addressing import is_router
-from estate.checks.breach import Breach, Breaches, nth
+from estate.checks.key_paths import key_at
 from estate.model import Estate, Host, HostRole
+from estate.problems import Problem, Problems
 
 SHIPPED = ("approval",)
 """The workloads that the platform ships, each a folder of `services/`: it can deploy no others yet."""
 MANAGED_ROLES = (HostRole.EDGE, HostRole.KUBE, HostRole.DATA, HostRole.OPS)
 
 
-def known_places(estate: Estate) -> Breaches:
+def known_places(estate: Estate) -> Problems:
     """Every host stands at a site or a peer."""
     known = [place.name for place in estate.places]
     for index, host in enumerate(estate.hosts):
         if host.at not in known:
-            yield _unknown(nth("hosts", index, host.name, "at"), host.at, "site or peer", known)
+            yield _unknown(key_at("hosts", index, host.name, "at"), host.at, "site or peer", known)
 
 
-def roles_fit_places(estate: Estate) -> Breaches:
+def roles_fit_places(estate: Estate) -> Problems:
     """Our kinds of hosts stand at sites, the others' at peers."""
     sites = {site.name for site in estate.sites}
     peers = {peer.name for peer in estate.peers}
@@ -31,122 +32,122 @@ def roles_fit_places(estate: Estate) -> Breaches:
         own = host.kind in MANAGED_ROLES
         if (host.at in sites and not own) or (host.at in peers and own):
             fitting = [kind.value for kind in HostRole if (kind in MANAGED_ROLES) != own]
-            way_out = f"does not stand at {host.at}; use one of {', '.join(fitting)}, or correct `at`"
-            yield Breach(key=nth("hosts", index, host.name, "kind"), value=host.kind.value, message=way_out)
+            message = f"does not stand at {host.at}; use one of {', '.join(fitting)}, or correct `at`"
+            yield Problem(key=key_at("hosts", index, host.name, "kind"), value=host.kind.value, message=message)
 
 
-def router_at_every_place(estate: Estate) -> Breaches:
+def router_at_every_place(estate: Estate) -> Problems:
     """Every site and peer has a router: it is the gateway of all that stands there."""
     for section in ("sites", "peers"):
         for index, place in enumerate(getattr(estate, section)):
             if not any(is_router(host) for host in estate.hosts_at(place.name)):
                 kind = "edge" if section == "sites" else "peer-router"
-                way_out = f"has no gateway; add a host of kind {kind} with `at: {place.name}`"
-                yield Breach(key=nth(section, index, place.name), value=place.name, message=way_out)
+                message = f"has no gateway; add a host of kind {kind} with `at: {place.name}`"
+                yield Problem(key=key_at(section, index, place.name), value=place.name, message=message)
 
 
-def link_ends(estate: Estate) -> Breaches:
+def link_ends(estate: Estate) -> Problems:
     """A link has two distinct ends, both of them routers, at two different places."""
     hosts = {host.name: host for host in estate.hosts}
     for index, link in enumerate(estate.links):
         for end, name in enumerate(link.ends):
-            key = nth("links", index, link.name, f"ends[{end}]")
+            key = key_at("links", index, link.name, f"ends[{end}]")
             if name not in hosts:
                 yield _unknown(key, name, "host", [h.name for h in estate.hosts if is_router(h)])
             elif not is_router(hosts[name]):
-                way_out = f"is of kind {hosts[name].kind.value}; only routers (edge, peer-router) terminate links"
-                yield Breach(key=key, value=name, message=f"{way_out}: name a router")
+                message = f"is of kind {hosts[name].kind.value}; only routers (edge, peer-router) terminate links"
+                yield Problem(key=key, value=name, message=f"{message}: name a router")
         ends = [hosts[name] for name in link.ends if name in hosts]
         if link.ends[0] == link.ends[1]:
-            way_out = "has one end only: both are the same router; name the router at the other end"
-            yield Breach(key=nth("links", index, link.name, "ends"), value=", ".join(link.ends), message=way_out)
+            message = "has one end only: both are the same router; name the router at the other end"
+            yield Problem(key=key_at("links", index, link.name, "ends"), value=", ".join(link.ends), message=message)
         elif len(ends) == 2 and ends[0].at == ends[1].at:
-            way_out = f"begins and ends at {ends[0].at}; a link joins two places, name a router elsewhere"
-            yield Breach(key=nth("links", index, link.name, "ends"), value=", ".join(link.ends), message=way_out)
+            message = f"begins and ends at {ends[0].at}; a link joins two places, name a router elsewhere"
+            yield Problem(key=key_at("links", index, link.name, "ends"), value=", ".join(link.ends), message=message)
 
 
-def vantages(estate: Estate) -> Breaches:
+def vantages(estate: Estate) -> Problems:
     """A vantage is seen from an existing host of that kind and reaches existing services, each once."""
     hosts = {host.name: host for host in estate.hosts}
     services = [service.name for service in estate.services]
     fitting = [host.name for host in estate.hosts if host.kind is HostRole.VANTAGE]
     for index, vantage in enumerate(estate.vantages):
-        key = nth("vantages", index, vantage.name, "host")
+        key = key_at("vantages", index, vantage.name, "host")
         if vantage.host not in hosts:
             yield _unknown(key, vantage.host, "host", fitting)
         elif hosts[vantage.host].kind is not HostRole.VANTAGE:
-            way_out = f"is of kind {hosts[vantage.host].kind.value}; name a host of kind vantage"
-            yield Breach(key=key, value=vantage.host, message=way_out)
+            message = f"is of kind {hosts[vantage.host].kind.value}; name a host of kind vantage"
+            yield Problem(key=key, value=vantage.host, message=message)
         for number, service in enumerate(vantage.reaches):
-            key = nth("vantages", index, vantage.name, f"reaches[{number}]")
+            key = key_at("vantages", index, vantage.name, f"reaches[{number}]")
             if service not in services:
                 yield _unknown(key, service, "service", services)
             elif service in vantage.reaches[:number]:
-                yield Breach(key=key, value=service, message="stands twice; keep one")
+                yield Problem(key=key, value=service, message="stands twice; keep one")
 
 
-def seen_services(estate: Estate) -> Breaches:
+def seen_services(estate: Estate) -> Problems:
     """Every service is seen from somewhere: drills, `status` and alerts know from nothing else what citizens see."""
     reached = {service for vantage in estate.vantages for service in vantage.reaches}
     for index, service in enumerate(estate.services):
         if service.name not in reached:
-            way_out = (
+            message = (
                 "is reached from no vantage, so nobody would see that it is down; name it in a vantage's `reaches`"
             )
-            yield Breach(key=nth("services", index, service.name, "name"), value=service.name, message=way_out)
+            yield Problem(key=key_at("services", index, service.name, "name"), value=service.name, message=message)
 
 
-def placements(estate: Estate) -> Breaches:
+def placements(estate: Estate) -> Problems:
     """A service is placed on sites of ours that have a cluster to run its pods, each site once."""
     sites = [site.name for site in estate.sites]
     for index, service in enumerate(estate.services):
         seen: set[str] = set()
         for field in ("active", "ready"):
             for number, site in enumerate(getattr(service.placement, field)):
-                key = nth("services", index, service.name, f"placement.{field}[{number}]")
+                key = key_at("services", index, service.name, f"placement.{field}[{number}]")
                 if site not in sites:
                     yield _unknown(key, site, "site", sites)
                 elif not estate.hosts_at(site, HostRole.KUBE):
-                    way_out = "has no host of kind kube to run the service; add one or place the service elsewhere"
-                    yield Breach(key=key, value=site, message=way_out)
+                    message = "has no host of kind kube to run the service; add one or place the service elsewhere"
+                    yield Problem(key=key, value=site, message=message)
                 elif not estate.nodes_at(site):
-                    way_out = "has no Kubernetes cluster to run the service's pods; add one to kubernetes.clusters"
-                    yield Breach(key=key, value=site, message=f"{way_out}, or place the service elsewhere")
+                    message = "has no Kubernetes cluster to run the service's pods; add one to kubernetes.clusters"
+                    yield Problem(key=key, value=site, message=f"{message}, or place the service elsewhere")
                 if site in seen:
-                    yield Breach(key=key, value=site, message="stands twice in the placement; keep one")
+                    yield Problem(key=key, value=site, message="stands twice in the placement; keep one")
                 seen.add(site)
 
 
-def pods_by_site(estate: Estate) -> Breaches:
+def pods_by_site(estate: Estate) -> Problems:
     """How many pods a service has is said for every site where it runs, and for no other."""
     for index, service in enumerate(estate.services):
         placed = service.placement.sites
-        key = nth("services", index, service.name, "pods.replicas")
+        key = key_at("services", index, service.name, "pods.replicas")
         for site in dict.fromkeys(placed):
             if site not in service.pods.replicas:
-                yield Breach(key=f"{key}.{site}", value="", message="is missing; add it")
+                yield Problem(key=f"{key}.{site}", value="", message="is missing; add it")
         for site, count in service.pods.replicas.items():
             if site not in placed:
-                way_out = f"{service.name} does not run at {site}; remove it or place the service there"
-                yield Breach(key=f"{key}.{site}", value=str(count), message=way_out)
+                message = f"{service.name} does not run at {site}; remove it or place the service there"
+                yield Problem(key=f"{key}.{site}", value=str(count), message=message)
 
 
-def owners(estate: Estate) -> Breaches:
+def owners(estate: Estate) -> Problems:
     """Every service belongs to a bureau, in whose namespace it runs."""
     known = [bureau.name for bureau in estate.bureaus]
     for index, service in enumerate(estate.services):
         if service.bureau not in known:
-            yield _unknown(nth("services", index, service.name, "bureau"), service.bureau, "bureau", known)
+            yield _unknown(key_at("services", index, service.name, "bureau"), service.bureau, "bureau", known)
 
 
-def shipped(estate: Estate) -> Breaches:
+def shipped(estate: Estate) -> Problems:
     """Every service is a workload that the platform ships: another name would be declared and never run."""
     for index, service in enumerate(estate.services):
         if service.name not in SHIPPED:
-            yield _unknown(nth("services", index, service.name, "name"), service.name, "workload", list(SHIPPED))
+            yield _unknown(key_at("services", index, service.name, "name"), service.name, "workload", list(SHIPPED))
 
 
-def management_addresses(estate: Estate) -> Breaches:
+def management_addresses(estate: Estate) -> Problems:
     """No two hosts are reached at the same declared management address."""
     first: dict[str, str] = {}
     for index, host in enumerate(estate.hosts):
@@ -154,12 +155,12 @@ def management_addresses(estate: Estate) -> Breaches:
             continue
         address = host.platform.address
         if address in first:
-            way_out = f"is the management address of {first[address]} too; correct one of them"
-            yield Breach(key=nth("hosts", index, host.name, "platform.address"), value=address, message=way_out)
+            message = f"is the management address of {first[address]} too; correct one of them"
+            yield Problem(key=key_at("hosts", index, host.name, "platform.address"), value=address, message=message)
         first.setdefault(address, host.name)
 
 
-def clusters(estate: Estate) -> Breaches:
+def clusters(estate: Estate) -> Problems:
     """A cluster stands at a site of ours that has kube hosts, one at each."""
     sites = [site.name for site in estate.sites]
     seen: set[str] = set()
@@ -168,33 +169,33 @@ def clusters(estate: Estate) -> Breaches:
         if cluster.site not in sites:
             yield _unknown(key, cluster.site, "site", sites)
         elif not estate.hosts_at(cluster.site, HostRole.KUBE):
-            way_out = "has no host of kind kube to be a node; add one or remove the cluster"
-            yield Breach(key=key, value=cluster.site, message=way_out)
+            message = "has no host of kind kube to be a node; add one or remove the cluster"
+            yield Problem(key=key, value=cluster.site, message=message)
         if cluster.site in seen:
-            yield Breach(key=key, value=cluster.site, message="has a cluster already; keep one")
+            yield Problem(key=key, value=cluster.site, message="has a cluster already; keep one")
         seen.add(cluster.site)
 
 
-def cluster_versions(estate: Estate) -> Breaches:
+def cluster_versions(estate: Estate) -> Problems:
     """A cluster has a version that can be built, at most one minor away from every other site's."""
     known = [cluster for cluster in estate.clusters if cluster.version in versions.KUBERNETES]
     newest = max((versions.minor(cluster.version) for cluster in known), default=0)
     for index, cluster in enumerate(estate.clusters):
         key = f"kubernetes.clusters[{index}].version"
         if cluster not in known:
-            yield Breach(
+            yield Problem(
                 key=key, value=cluster.version, message=f"is not pinned; use {' or '.join(versions.KUBERNETES)}"
             )
         elif newest - versions.minor(cluster.version) > 1:
-            way_out = f"is more than one minor behind another site's 1.{newest}; bring all to the minor between first"
-            yield Breach(key=key, value=cluster.version, message=way_out)
+            message = f"is more than one minor behind another site's 1.{newest}; bring all to the minor between first"
+            yield Problem(key=key, value=cluster.version, message=message)
 
 
 _PLACES_OF_DISKS = {PurePosixPath("/srv"), PurePosixPath("/mnt")}
 """Where no package puts anything. /var/lib is none of them: dpkg, systemd and every service keep their state there."""
 
 
-def needed_disks(estate: Estate) -> Breaches:
+def needed_disks(estate: Estate) -> Problems:
     """What keeps data has a disk of its own, mounted where it hides nothing of the system."""
     for index, host in enumerate(estate.hosts):
         why = _why_disk(host) or (
@@ -203,11 +204,11 @@ def needed_disks(estate: Estate) -> Breaches:
             else ""
         )
         if why and host.disk is None:
-            way_out = f"is missing: {why}; add `disk: {{size_mib: 2048, mount: /srv/data}}`"
-            yield Breach(key=nth("hosts", index, host.name, "disk"), value="", message=way_out)
+            message = f"is missing: {why}; add `disk: {{size_mib: 2048, mount: /srv/data}}`"
+            yield Problem(key=key_at("hosts", index, host.name, "disk"), value="", message=message)
         if host.disk is not None and not _PLACES_OF_DISKS & {*PurePosixPath(host.disk.mount).parents}:
-            way_out = "would hide what the system keeps there, or may keep there tomorrow; mount it below /srv or /mnt"
-            yield Breach(key=nth("hosts", index, host.name, "disk.mount"), value=host.disk.mount, message=way_out)
+            message = "would hide what the system keeps there, or may keep there tomorrow; mount it below /srv or /mnt"
+            yield Problem(key=key_at("hosts", index, host.name, "disk.mount"), value=host.disk.mount, message=message)
 
 
 def _why_disk(host: Host) -> str:
@@ -218,5 +219,5 @@ def _why_disk(host: Host) -> str:
     return "a data host keeps data" if host.kind is HostRole.DATA else ""
 
 
-def _unknown(key: str, value: str, what: str, known: Collection[str]) -> Breach:
-    return Breach(key=key, value=value, message=f"no such {what}; known: {', '.join(known) or 'none'}")
+def _unknown(key: str, value: str, what: str, known: Collection[str]) -> Problem:
+    return Problem(key=key, value=value, message=f"no such {what}; known: {', '.join(known) or 'none'}")

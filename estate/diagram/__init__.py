@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from estate.addressing import plan
-from estate.diagram import legend, places, wires
+from estate.diagram import boxes, legend, links
+from estate.diagram.i18n import Translator
 from estate.diagram.layout import arrange
-from estate.diagram.shapes import CARD, PAPER, SANS, box
-from estate.diagram.tongue import Tongue
+from estate.diagram.svg import CARD, PAPER, SANS, box
 from estate.model import Estate
-from estate.show import Language
+from estate.tables import Language
 
 _SHADE = (
     '<defs><filter id="shade" x="-5%" y="-5%" width="110%" height="115%">'
@@ -21,15 +21,15 @@ def draw(estate: Estate, lang: Language | None = None) -> str:
 
     Needs an estate that keeps the rules: every place has a router and every name is known.
     """
-    layout, computed = arrange(estate, Tongue(lang)), plan(estate)
+    layout, computed = arrange(estate, Translator(lang)), plan(estate)
     parts = [
         box(0, 0, layout.width, layout.height, fill=PAPER, radius=0),
         legend.heading(estate, layout),
-        places.cities(layout),
-        wires.uplink_wires(estate, layout),
-        *(places.peer(estate, computed, layout, one) for one in layout.peers),
-        *(places.site(estate, computed, layout, one) for one in layout.sites),
-        wires.trunk_wires(estate, layout),
+        boxes.city_boxes(layout),
+        links.uplink_curves(estate, layout),
+        *(boxes.peer_box(estate, computed, layout, one) for one in layout.peers),
+        *(boxes.site_box(estate, computed, layout, one) for one in layout.sites),
+        links.trunk_curves(estate, layout),
         legend.legend(estate, computed, layout),
     ]
     head = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from estate.diagram.tags import parts
-from estate.diagram.tongue import Tongue
+from estate.diagram.badges import badges_of
+from estate.diagram.i18n import Translator
 from estate.model import Estate, Host, Link, Peer, Site
 
 MARGIN, COLUMN, GAP = 90.0, 470.0, 156.0
@@ -32,7 +32,7 @@ class Layout:
     left_of_peer: dict[str, float]
     peer_width: float
     machine_height: float
-    tongue: Tongue
+    translator: Translator
     site_height: float
     lanes: tuple[Link, ...]
     """Links between columns that are not neighbours: they run below the sites."""
@@ -52,14 +52,14 @@ class Layout:
     @property
     def panels(self) -> tuple[tuple[float, float, float], ...]:
         """Left, top and width of the legend's four panels: in one row where the sheet is wide, otherwise in two."""
-        room, top = self.width - MARGIN * 2, self.legend_top + 10
+        available, top = self.width - MARGIN * 2, self.legend_top + 10
         if self.width < WIDE:
-            half = (room - PANEL_GAP) / 2
+            half = (available - PANEL_GAP) / 2
             lefts = (MARGIN, MARGIN + half + PANEL_GAP)
             return tuple((x, top + row * (PANEL_HEIGHT + PANEL_GAP), half) for row in range(2) for x in lefts)
         found, x = [], MARGIN
         for share in (0.15, 0.25, 0.32, 0.28):
-            wide = (room - PANEL_GAP * 3) * share
+            wide = (available - PANEL_GAP * 3) * share
             found.append((x, top, wide))
             x += wide + PANEL_GAP
         return tuple(found)
@@ -73,7 +73,7 @@ class Layout:
         return [s.name for s in self.sites].index(site)
 
 
-def arrange(estate: Estate, tongue: Tongue) -> Layout:
+def arrange(estate: Estate, translator: Translator) -> Layout:
     """The layout of any estate; most beautiful with three sites and three peers."""
     cities = list(dict.fromkeys(site.city for site in estate.sites))
     sites = tuple(sorted(estate.sites, key=lambda site: cities.index(site.city)))
@@ -85,8 +85,8 @@ def arrange(estate: Estate, tongue: Tongue) -> Layout:
     first = MARGIN - GAP / 2 + (share - peer_width) / 2
     rows = max(-(-len(machines(estate, site.name)) // MACHINES_IN_ROW) for site in sites)
     order = [site.name for site in sites]
-    lanes = tuple(link for link in own_links(estate) if _distance(estate, link, order) > 1)
-    tags = max(len(parts(estate, host, tongue)) for host in estate.hosts)
+    lanes = tuple(link for link in inter_site_links(estate) if _distance(estate, link, order) > 1)
+    tags = max(len(badges_of(estate, host, translator)) for host in estate.hosts)
     machine_height = TAGS_TOP + TAG_HEIGHT * max(tags, 3) + 6
     site_height = 204 + rows * (machine_height + 14) + (CLUSTER_HEIGHT + 14 if estate.clusters else 0)
     below = SITE_TOP + site_height + 62 + LANE * len(lanes) + 14
@@ -97,7 +97,7 @@ def arrange(estate: Estate, tongue: Tongue) -> Layout:
         left_of_peer={peer.name: first + share * index for index, peer in enumerate(estate.peers)},
         peer_width=peer_width,
         machine_height=machine_height,
-        tongue=tongue,
+        translator=translator,
         site_height=site_height,
         lanes=lanes,
         width=width,
@@ -111,7 +111,7 @@ def machines(estate: Estate, place: str) -> tuple[Host, ...]:
     return tuple(host for host in estate.hosts_at(place) if host.name != gateway)
 
 
-def own_links(estate: Estate) -> list[Link]:
+def inter_site_links(estate: Estate) -> list[Link]:
     """Links between two sites of ours."""
     own = {site.name for site in estate.sites}
     return [link for link in estate.links if all(estate.host(end).at in own for end in link.ends)]

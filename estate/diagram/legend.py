@@ -1,12 +1,12 @@
-"""Heading and legend: every glyph, line and mark that is drawn, what is promised, how much there is."""
+"""Heading and legend: every icon, line and mark that is drawn, what is promised, how much there is."""
 
 from __future__ import annotations
 
 from estate.addressing import AddressPlan
-from estate.diagram.glyphs import WORDS, glyph
+from estate.diagram.icons import ROLE_LABELS, icon
 from estate.diagram.layout import MARGIN, PALETTE, PANEL_HEIGHT, TRUNK, Layout
-from estate.diagram.marks import marks
-from estate.diagram.shapes import CARD, FAINT, INK, SOFT, box, dot, group, line, text
+from estate.diagram.markers import marker_panel
+from estate.diagram.svg import CARD, FAINT, INK, SOFT, box, dot, group, line, text
 from estate.model import Estate, HostRole, Service
 
 NAVY = "#22384f"
@@ -18,8 +18,8 @@ INSET = 24.0
 
 def heading(estate: Estate, layout: Layout) -> str:
     """The estate's name, its motto, and its figures."""
-    say, sites, cities = layout.tongue.line, len(estate.sites), len({site.city for site in estate.sites})
-    large, small = layout.tongue.pair(estate.title.zh, estate.title.en)
+    say, sites, cities = layout.translator.line, len(estate.sites), len({site.city for site in estate.sites})
+    large, small = layout.translator.pair(estate.title.zh, estate.title.en)
     figures = (
         (sites, say("中心", "sites")),
         (cities, say("城市", "cities")),
@@ -37,7 +37,7 @@ def heading(estate: Estate, layout: Layout) -> str:
     for index, (figure, words) in enumerate(reversed(figures)):
         x = layout.width - MARGIN - index * 108
         parts.append(text(x, 76, str(figure), size=38, bold=True, anchor="end", fill=NAVY))
-        parts.append(text(x, 102, words, size=13, fill=SOFT, anchor="end", room=100))
+        parts.append(text(x, 102, words, size=13, fill=SOFT, anchor="end", max_width=100))
     return "".join(parts)
 
 
@@ -45,19 +45,19 @@ def _motto(layout: Layout, cities: int, sites: int) -> str:
     """一网两地三中心, by this estate's own numbers."""
     (city_zh, city_en), (site_zh, site_en) = (COUNTED.get(n, (str(n), str(n))) for n in (cities, sites))
     english = f"one network, {city_en} cities, {site_en} sites"
-    return layout.tongue.pair(f"一网 · {city_zh}地 · {site_zh}中心", english)[0]
+    return layout.translator.pair(f"一网 · {city_zh}地 · {site_zh}中心", english)[0]
 
 
 def legend(estate: Estate, computed: AddressPlan, layout: Layout) -> str:
     """Four panels: machines, links, marks, services with their promises."""
-    panels = (_kinds, _links, marks, _services)
+    panels = (_kinds, _links, marker_panel, _services)
     titles = (("主机", "Machines"), ("线路", "Links"), ("标记", "Marks"), ("服务与目标", "Services and objectives"))
     parts = []
     for (x, y, w), title, panel in zip(layout.panels, titles, panels, strict=True):
         parts.append(box(x, y, w, PANEL_HEIGHT, fill=CARD, stroke=FAINT, radius=14))
-        parts.append(text(x + INSET, y + 36, layout.tongue.line(*title, between="  "), size=16, bold=True))
+        parts.append(text(x + INSET, y + 36, layout.translator.line(*title, between="  "), size=16, bold=True))
         parts.append(panel(estate, computed, layout, (x + INSET, y, w - INSET * 2)))
-    drawn = layout.tongue.line("由 estate/data 生成", "drawn from estate/data", between=" · ")
+    drawn = layout.translator.line("由 estate/data 生成", "drawn from estate/data", between=" · ")
     footer = f"{drawn} · ./govcloud estate diagram"
     parts.append(text(layout.width - MARGIN, layout.height - 16, footer, size=11, fill=SOFT, anchor="end"))
     return group("legend", *parts)
@@ -71,16 +71,16 @@ def _kinds(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) 
     x, y, w = frame
     parts = []
     for index, kind in enumerate(dict.fromkeys(sorted((host.kind for host in estate.hosts), key=list(HostRole).index))):
-        top, (large, small) = y + 54 + index * 41, layout.tongue.pair(*WORDS[kind])
+        top, (large, small) = y + 54 + index * 41, layout.translator.pair(*ROLE_LABELS[kind])
         peer = kind in (HostRole.PEER_ROUTER, HostRole.PEER_SERVER, HostRole.VANTAGE)
-        parts.append(glyph(kind, x, top, PALETTE[0] if peer else NAVY, 30))
-        parts.append(text(x + 44, top + (14 if small else 20), large, size=14, bold=True, room=w - 44))
-        parts.append(text(x + 44, top + 30, small, size=12, fill=SOFT, room=w - 44))
+        parts.append(icon(kind, x, top, PALETTE[0] if peer else NAVY, 30))
+        parts.append(text(x + 44, top + (14 if small else 20), large, size=14, bold=True, max_width=w - 44))
+        parts.append(text(x + 44, top + 30, small, size=12, fill=SOFT, max_width=w - 44))
     return "".join(parts)
 
 
 def _links(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) -> str:
-    (x, y, w), say = frame, layout.tongue.line
+    (x, y, w), say = frame, layout.translator.line
     rows = [(TRUNK, 4.0, say("中心之间", "between sites"))]
     rows += [(layout.colour(peer.name), 4.0, say(f"至{peer.title.zh}", f"to {peer.title.en}")) for peer in layout.peers]
     rows += [
@@ -91,10 +91,10 @@ def _links(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) 
     for index, (colour, wide, words) in enumerate(rows):
         top = y + TOP + index * ROW
         parts.append(line(f"M{x:.1f} {top:.1f}h40", stroke=colour, wide=wide))
-        parts.append(text(x + 54, top + 5, words, size=13, room=w - 54))
+        parts.append(text(x + 54, top + 5, words, size=13, max_width=w - 54))
     top = y + TOP + len(rows) * ROW
     parts.append(dot(x + 20, top, 6, TRUNK))
-    parts.append(text(x + 54, top + 5, say("路由器上的端口", "a port on a router"), size=13, room=w - 54))
+    parts.append(text(x + 54, top + 5, say("路由器上的端口", "a port on a router"), size=13, max_width=w - 54))
     notes = (
         ("线路标签：名称、单向时延、路径、带宽。", "On a link: its name, delay one way, path, bandwidth."),
         (
@@ -102,9 +102,9 @@ def _links(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) 
             "Thicker: more bandwidth. ⚠ Shares its path, fails with it.",
         ),
     )
-    below = [each for note in notes for each in layout.tongue.pair(*note) if each]
+    below = [each for note in notes for each in layout.translator.pair(*note) if each]
     for index, note in enumerate(below):
-        parts.append(text(x, top + 32 + index * 17, note, size=11.5, fill=SOFT, room=w))
+        parts.append(text(x, top + 32 + index * 17, note, size=11.5, fill=SOFT, max_width=w))
     return "".join(parts)
 
 
@@ -113,8 +113,8 @@ def _services(estate: Estate, computed: AddressPlan, layout: Layout, frame: Fram
     for index, service in enumerate(estate.services[:2]):
         for row, (words, size, bold) in enumerate(_promise(service, computed, layout)):
             top = y + TOP + index * 104 + row * 23
-            parts.append(text(x, top, words, size=size, fill=INK, bold=bold, room=w))
-    names = {site.name: layout.tongue.pair(site.title.zh, site.title.en)[0] for site in estate.sites}
+            parts.append(text(x, top, words, size=size, fill=INK, bold=bold, max_width=w))
+    names = {site.name: layout.translator.pair(site.title.zh, site.title.en)[0] for site in estate.sites}
     votes = " · ".join(
         f"{names[site.name]} {sum(h.at == site.name for h in estate.etcd_members)}" for site in estate.sites
     )
@@ -123,10 +123,10 @@ def _services(estate: Estate, computed: AddressPlan, layout: Layout, frame: Fram
         ("每笔提交由两个中心确认。", "Every commit is acknowledged in two sites."),
         ("任一中心失效，仲裁票仍有多数：", "Whichever site is lost, a majority of votes remains:"),
     )
-    told = [each for note in notes for each in layout.tongue.pair(*note) if each] + [votes]
+    told = [each for note in notes for each in layout.translator.pair(*note) if each] + [votes]
     first = y + TOP + 104 * len(estate.services[:2])
     return "".join(parts) + "".join(
-        text(x, first + index * 21, note, size=13, fill=SOFT, room=w) for index, note in enumerate(told)
+        text(x, first + index * 21, note, size=13, fill=SOFT, max_width=w) for index, note in enumerate(told)
     )
 
 
@@ -140,10 +140,10 @@ def _database(estate: Estate) -> tuple[str, str]:
 
 def _promise(service: Service, computed: AddressPlan, layout: Layout) -> tuple[tuple[str, float, bool], ...]:
     """A service's name, where it is reached, and what is promised: words, size and whether they are bold."""
-    goal, address, say = service.objectives, computed.anycast[service.name], layout.tongue.line
+    goal, address, say = service.objectives, computed.anycast[service.name], layout.translator.line
     reads = say("查询中断", "read outage")
     return (
-        (layout.tongue.title(service.title), 16, True),
+        (layout.translator.title(service.title), 16, True),
         (f"{say('任播地址', 'anycast')} {address.ipv4} · {address.ipv6}", 13.5, False),
         (
             f"RTO {goal.rto_s:g} s · RPO {goal.rpo_records} · {reads} ≤ {goal.read_outage_s:g} s",

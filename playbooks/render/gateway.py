@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from estate.shapes import HOST_NAME
+from estate.field_types import HOST_NAME
 from playbooks.render import haproxy
 
 IMAGE = "haproxy"

@@ -9,7 +9,7 @@ import yaml
 
 from estate.loader import parse
 from estate.problems import Problem
-from estate.show import to_yaml
+from estate.tables import to_yaml
 
 Document = dict[str, Any]
 Refused = Callable[[Document], tuple[Problem, ...]]

@@ -8,12 +8,12 @@ from ipaddress import IPv4Address, ip_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from estate.address_report import FOLDER, markdown
 from estate.addressing import plan, shortfalls
 from estate.checks import check
 from estate.checks.prefixes import addresses_of
 from estate.loader import load, parse
 from estate.model import Estate
-from estate.printed import FOLDER, addresses
 from estate.problems import Source
 from tests.unit.estate.documents import SOUND
 
@@ -139,5 +139,5 @@ def test_every_address_lies_in_a_declared_prefix() -> None:
 
 
 def test_the_printed_plan_is_current() -> None:
-    """`python -m estate.printed` writes it anew."""
-    assert (FOLDER / "addresses.md").read_text(encoding="utf-8") == addresses(load())
+    """`python -m estate.address_report` writes it anew."""
+    assert (FOLDER / "addresses.md").read_text(encoding="utf-8") == markdown(load())

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from estate.field_types import PATTERN_MESSAGES
 from estate.model import Estate
-from estate.shapes import SHAPES
 from tests.unit.estate.documents import SOUND, Document, Refused, named, only
 
 WRONG = "[a list where none belongs]"
@@ -174,7 +174,7 @@ def patterns(node: Any) -> set[str]:
 
 def test_every_pattern_says_what_fits_it() -> None:
     """Whoever has written something else reads no regular expression."""
-    assert patterns(Estate.model_json_schema()) == set(SHAPES)
+    assert patterns(Estate.model_json_schema()) == set(PATTERN_MESSAGES)
 
 
 @pytest.mark.parametrize(

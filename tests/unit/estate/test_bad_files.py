@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from estate.loader import MAX_BYTES, MAX_TOLD, EstateError, load
+from estate.loader import MAX_BYTES, MAX_PROBLEMS, EstateError, load
 from estate.problems import Problem
 
 
@@ -197,5 +197,5 @@ def test_a_file_full_of_mistakes_is_told_in_a_screen_or_two(tmp_path: Path) -> N
     file.write_text("hosts: [" + ", ".join(["1"] * 3000) + "]", encoding="utf-8")
     with pytest.raises(EstateError) as caught:
         load(file)
-    assert len(caught.value.problems) == MAX_TOLD + 1
+    assert len(caught.value.problems) == MAX_PROBLEMS + 1
     assert "more problems" in caught.value.problems[-1].message

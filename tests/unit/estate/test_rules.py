@@ -220,14 +220,14 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("spoil", "key", "value", "way_out"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
-def test_is_refused_with_key_value_and_way_out(
-    document: Document, refused: Refused, spoil: Spoil, key: str, value: str, way_out: str
+@pytest.mark.parametrize(("spoil", "key", "value", "remedy"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_is_refused_with_key_value_and_remedy(
+    document: Document, refused: Refused, spoil: Spoil, key: str, value: str, remedy: str
 ) -> None:
     """One spoilt thing is found at its place (others may follow from it)."""
     spoil(document)
     problems = refused(document)
-    found = [p for p in problems if p.key == key and way_out in p.message]
+    found = [p for p in problems if p.key == key and remedy in p.message]
     assert found, "\n".join(map(str, problems))
     assert found[0].value == value
 

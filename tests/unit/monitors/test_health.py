@@ -251,9 +251,9 @@ def test_forks_are_looked_for_where_they_are_kept() -> None:
 
 def test_a_healthy_screen_fits_on_a_screen() -> None:
     """Forty lines of a hundred places."""
-    from estate.show import places_of
+    from estate.tables import display_width
 
     for lang in ("en", "zh"):
         lines = status.as_text(ESTATE, seen(healthy()), (), "zh" if lang == "zh" else "en").splitlines()
         assert len(lines) < 40
-        assert max(map(places_of, lines)) <= 100
+        assert max(map(display_width, lines)) <= 100

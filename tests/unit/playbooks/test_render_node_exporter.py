@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estate.addressing import AddressPlan, plan
+from estate.field_types import MOUNT
 from estate.model import Disk, Estate
-from estate.shapes import MOUNT
 from playbooks.host_spec import HostSpec
 from playbooks.render import nftables, node_exporter, prometheus, targets
 from playbooks.role_assignment import Stack, host_spec

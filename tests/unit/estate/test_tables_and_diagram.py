@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from estate.address_report import FOLDER
 from estate.addressing import plan
 from estate.diagram import draw
 from estate.loader import DATA, load
 from estate.model import Estate
-from estate.printed import FOLDER
-from estate.show import Language, places_of, tables, to_json, to_text, to_yaml
+from estate.tables import Language, display_width, tables, to_json, to_text, to_yaml
 from tests.unit.playbooks.clusters import switched_on
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "real-estate"
@@ -116,7 +116,7 @@ def test_the_drawing_is_the_same_every_time(estate: Estate) -> None:
 
 
 def test_the_generated_drawing_is_current() -> None:
-    """`python -m estate.printed` writes it anew."""
+    """`python -m estate.address_report` writes it anew."""
     assert (FOLDER / "estate.svg").read_text(encoding="utf-8") == draw(load())
 
 
@@ -127,7 +127,7 @@ def test_tables_are_aligned_in_both_languages(estate: Estate, lang: Language) ->
     assert "futian" in text
     rules = [line for line in text.splitlines() if "─" in line]
     assert len(rules) == len(tables(estate, lang))
-    assert places_of("福田a") == 5
+    assert display_width("福田a") == 5
 
 
 def test_each_language_keeps_to_itself(estate: Estate) -> None:

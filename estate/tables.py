@@ -9,13 +9,13 @@ from typing import Literal
 import yaml
 
 from estate.addressing import AddressPlan, Dual, DualNetwork, Segment, plan
-from estate.checks.capacity import room
+from estate.checks.capacity import spare_capacity
 from estate.model import Bureau, Estate, HostRole
 
 Language = Literal["zh", "en"]
-Both = dict[Language, str]
+Bilingual = dict[Language, str]
 
-KINDS: dict[HostRole, Both] = {
+ROLE_LABELS: dict[HostRole, Bilingual] = {
     HostRole.EDGE: {"zh": "边界路由器", "en": "edge"},
     HostRole.KUBE: {"zh": "应用服务器", "en": "kube"},
     HostRole.DATA: {"zh": "数据服务器", "en": "data"},
@@ -24,7 +24,7 @@ KINDS: dict[HostRole, Both] = {
     HostRole.PEER_SERVER: {"zh": "对端服务器", "en": "peer-server"},
     HostRole.VANTAGE: {"zh": "观测点", "en": "vantage"},
 }
-WORDS: dict[str, Both] = {
+LABELS: dict[str, Bilingual] = {
     "us": {"zh": "本市", "en": "us"},
     "peer": {"zh": "对端", "en": "peer"},
     "database": {"zh": "数据库", "en": "database"},
@@ -69,7 +69,7 @@ def places(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
         (
             place.name,
             getattr(place.title, lang),
-            WORDS["us" if place.name in own else "peer"][lang],
+            LABELS["us" if place.name in own else "peer"][lang],
             str(place.asn),
             str(computed.segments[place.name].ipv4),
             str(computed.segments[place.name].ipv6),
@@ -89,11 +89,11 @@ def hosts(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
         (
             host.name,
             getattr(estate.place(host.at).title, lang) if lang == "zh" else host.at,
-            KINDS[host.kind][lang],
+            ROLE_LABELS[host.kind][lang],
             str(computed.lan(host.name).ipv4),
             str(computed.lan(host.name).ipv6),
             str(computed.management(host.name)),
-            listed([WORDS[part][lang] for part, on in (("database", host.database), ("vote", host.etcd_votes)) if on],
+            joined([LABELS[part][lang] for part, on in (("database", host.database), ("vote", host.etcd_votes)) if on],
                    lang),
         )
         for host in estate.hosts
@@ -125,7 +125,7 @@ def services(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
             getattr(service.title, lang),
             sites(estate, service.placement.active, lang),
             sites(estate, service.placement.ready, lang),
-            both(computed.anycast[service.name]),
+            both_families(computed.anycast[service.name]),
             f"{service.objectives.rto_s:g}",
             str(service.objectives.rpo_records),
             f"{service.objectives.availability:.2%}",
@@ -148,34 +148,34 @@ def bureaus(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
         (
             bureau.name,
             getattr(bureau.title, lang),
-            listed([service.name for service in estate.services_of(bureau.name)], lang),
+            joined([service.name for service in estate.services_of(bureau.name)], lang),
             f"{bureau.quota.cpus:g}",
             str(bureau.quota.memory_mib),
             str(bureau.quota.pods),
             f"{bureau.quota.cpus * len(estate.clusters):g}",
             str(bureau.quota.memory_mib * len(estate.clusters)),
-            f"{max(shares(estate, bureau).values(), default=0):.0%}",
-            listed(list(bureau.gateway.hosts), lang) if bureau.gateway else "",
-            both(computed.gateways[bureau.name]) if bureau.gateway else "",
+            f"{max(quota_shares(estate, bureau).values(), default=0):.0%}",
+            joined(list(bureau.gateway.hosts), lang) if bureau.gateway else "",
+            both_families(computed.gateways[bureau.name]) if bureau.gateway else "",
         )
         for bureau in estate.bureaus
     )
-    title: Both = {"zh": "委办局（命名空间与配额）", "en": "Bureaus: a namespace and a quota on every cluster"}
+    title: Bilingual = {"zh": "委办局（命名空间与配额）", "en": "Bureaus: a namespace and a quota on every cluster"}
     return Table(title=title[lang], columns=heads[lang], rows=rows)
 
 
-def gateway_of(bureau: Bureau, computed: AddressPlan) -> dict[str, object] | None:
+def gateway_as_json(bureau: Bureau, computed: AddressPlan) -> dict[str, object] | None:
     """For JSON, where host names would be no keys that a reader could write without quotes."""
     if not bureau.gateway:
         return None
     hosts = [{"host": host, "pods": one.pods, "port": one.port} for host, one in bureau.gateway.hosts.items()]
-    anycast = family(computed.gateways[bureau.name])
+    anycast = by_family(computed.gateways[bureau.name])
     return {**bureau.gateway.model_dump(mode="json"), "hosts": hosts, "anycast": anycast}
 
 
-def shares(estate: Estate, bureau: Bureau) -> dict[str, float]:
+def quota_shares(estate: Estate, bureau: Bureau) -> dict[str, float]:
     """By site with a cluster, the part of its processors or memory, whichever is more, that the bureau may use."""
-    offered = {cluster.site: room(estate, cluster.site) for cluster in estate.clusters}
+    offered = {cluster.site: spare_capacity(estate, cluster.site) for cluster in estate.clusters}
     return {
         site: max(bureau.quota.cpus / found.cpus, bureau.quota.memory_mib / found.memory_mib)
         for site, found in offered.items()
@@ -186,7 +186,7 @@ def database(estate: Estate, lang: Language) -> Table:
     """Who may be primary and who acknowledges."""
     heads: dict[Language, tuple[str, ...]] = {"zh": ("主机", "中心", "职责"), "en": ("host", "site", "part")}
     rows = tuple(
-        (host.name, sites(estate, (host.at,), lang), WORDS[part_of(estate, host.at)][lang])
+        (host.name, sites(estate, (host.at,), lang), LABELS[database_role(estate, host.at)][lang])
         for host in estate.database_members
     )
     return Table(title={"zh": "数据库成员", "en": "Database members"}[lang], columns=heads[lang], rows=rows)
@@ -202,9 +202,9 @@ def clusters(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
         (
             sites(estate, (cluster.site,), lang),
             cluster.version,
-            listed([host.name for host in estate.nodes_at(cluster.site)], lang),
-            both(computed.clusters[cluster.site].pods),
-            both(computed.clusters[cluster.site].cluster_ips),
+            joined([host.name for host in estate.nodes_at(cluster.site)], lang),
+            both_families(computed.clusters[cluster.site].pods),
+            both_families(computed.clusters[cluster.site].cluster_ips),
         )
         for cluster in estate.clusters
     )
@@ -217,26 +217,26 @@ def vantages(estate: Estate, lang: Language) -> Table:
         "zh": ("名称", "中文", "主机", "使用的服务"),
         "en": ("name", "title", "host", "reaches"),
     }
-    rows = tuple((v.name, getattr(v.title, lang), v.host, listed(v.reaches, lang)) for v in estate.vantages)
+    rows = tuple((v.name, getattr(v.title, lang), v.host, joined(v.reaches, lang)) for v in estate.vantages)
     return Table(title={"zh": "观测点", "en": "Vantages"}[lang], columns=heads[lang], rows=rows)
 
 
-def part_of(estate: Estate, site: str) -> str:
+def database_role(estate: Estate, site: str) -> str:
     """What the site's database member may do: promotable or acknowledging."""
     return "promotable" if site in estate.database.promotable else "acknowledging"
 
 
 def sites(estate: Estate, names: tuple[str, ...], lang: Language) -> str:
     """Sites in one cell: in Chinese as people call them, in English by the name that commands take."""
-    return listed([estate.site(name).title.zh if lang == "zh" else name for name in names], lang)
+    return joined([estate.site(name).title.zh if lang == "zh" else name for name in names], lang)
 
 
-def listed(values: list[str] | tuple[str, ...], lang: Language) -> str:
+def joined(values: list[str] | tuple[str, ...], lang: Language) -> str:
     """Several values in one cell."""
     return ("、" if lang == "zh" else ", ").join(values)
 
 
-def both(address: Dual | DualNetwork) -> str:
+def both_families(address: Dual | DualNetwork) -> str:
     """Both families in one cell."""
     return f"{address.ipv4}, {address.ipv6}"
 
@@ -251,42 +251,45 @@ def to_json(estate: Estate) -> dict[str, object]:
         "lab": estate.lab,
         "places": [
             {"name": place.name, "title": place.title.model_dump(), "managed_by": "us" if place.name in own else "peer",
-             "asn": place.asn, "segment": family(computed.segments[place.name])}
+             "asn": place.asn, "segment": by_family(computed.segments[place.name])}
             for place in estate.places
         ],
         "hosts": [
-            {"name": host.name, "at": host.at, "kind": host.kind.value, "lan": family(computed.lan(host.name)),
+            {"name": host.name, "at": host.at, "kind": host.kind.value, "lan": by_family(computed.lan(host.name)),
              "management": str(computed.management(host.name)), "database": host.database,
              "etcd_votes": host.etcd_votes}
             for host in estate.hosts
         ],
         "links": [link.model_dump(mode="json") for link in estate.links],
         "services": [
-            {**service.model_dump(mode="json"), "anycast": family(computed.anycast[service.name])}
+            {**service.model_dump(mode="json"), "anycast": by_family(computed.anycast[service.name])}
             for service in estate.services
         ],
         "bureaus": [
-            {**bureau.model_dump(mode="json"), "gateway": gateway_of(bureau, computed), "namespace": bureau.name,
+            {**bureau.model_dump(mode="json"), "gateway": gateway_as_json(bureau, computed), "namespace": bureau.name,
              "group": bureau.group,
              "services": [service.name for service in estate.services_of(bureau.name)],
-             "sites": [{"site": site, "share": round(share, 4)} for site, share in shares(estate, bureau).items()]}
+             "sites": [
+                 {"site": site, "share": round(share, 4)} for site, share in quota_shares(estate, bureau).items()
+             ]}
             for bureau in estate.bureaus
         ],
         "database": [
-            {"host": host.name, "site": host.at, "part": part_of(estate, host.at)} for host in estate.database_members
+            {"host": host.name, "site": host.at, "part": database_role(estate, host.at)}
+            for host in estate.database_members
         ],
         "clusters": [
             {"site": cluster.site, "version": cluster.version,
              "nodes": [host.name for host in estate.nodes_at(cluster.site)],
-             "pods": family(computed.clusters[cluster.site].pods),
-             "cluster_ips": family(computed.clusters[cluster.site].cluster_ips)}
+             "pods": by_family(computed.clusters[cluster.site].pods),
+             "cluster_ips": by_family(computed.clusters[cluster.site].cluster_ips)}
             for cluster in estate.clusters
         ],
         "vantages": [vantage.model_dump(mode="json") for vantage in estate.vantages],
     }  # fmt: skip
 
 
-def family(pair: Dual | DualNetwork | Segment) -> dict[str, str]:
+def by_family(pair: Dual | DualNetwork | Segment) -> dict[str, str]:
     """Addresses or prefixes by family."""
     return {"ipv4": str(pair.ipv4), "ipv6": str(pair.ipv6)}
 
@@ -294,15 +297,15 @@ def family(pair: Dual | DualNetwork | Segment) -> dict[str, str]:
 def to_text(estate: Estate, lang: Language) -> str:
     """Every table as aligned text with its title, ending with a line feed."""
     title = estate.title.zh if lang == "zh" else estate.title.en
-    return "\n\n".join([f"{title} ({estate.name})", *(aligned(table) for table in tables(estate, lang))]) + "\n"
+    return "\n\n".join([f"{title} ({estate.name})", *(as_text(table) for table in tables(estate, lang))]) + "\n"
 
 
-def aligned(table: Table) -> str:
+def as_text(table: Table) -> str:
     """Title, heads and rows in columns as wide as their widest cell; a Chinese character takes two places."""
     rows = (table.columns, *table.rows)
-    widths = [max(places_of(row[index]) for row in rows) for index in range(len(table.columns))]
+    widths = [max(display_width(row[index]) for row in rows) for index in range(len(table.columns))]
     lines = [
-        "  ".join(cell + " " * (width - places_of(cell)) for cell, width in zip(row, widths, strict=True))
+        "  ".join(cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=True))
         for row in rows
     ]
     rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
@@ -311,7 +314,7 @@ def aligned(table: Table) -> str:
     )
 
 
-def places_of(text: str) -> int:
+def display_width(text: str) -> int:
     """How many character places a terminal gives to the text."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 

@@ -8,39 +8,39 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from estate.field_types import PATTERN_MESSAGES
 from estate.model import field_names
 from estate.problems import Problem, Source
-from estate.shapes import SHAPES
 
-MAX_TOLD = 200
+MAX_PROBLEMS = 200
 """More problems than a person reads: a file of something else entirely."""
 
 
-def problems(error: ValidationError, source: Source, document: dict[str, Any], *, whole: bool) -> list[Problem]:
-    """All that is wrong, at most `MAX_TOLD` of it. A document that is not `whole` lacks sections for a known reason,
-    which are not told as missing.
+def problems(error: ValidationError, source: Source, document: dict[str, Any], *, complete: bool) -> list[Problem]:
+    """All that is wrong, at most `MAX_PROBLEMS` of it. A document that is not `complete` lacks sections for a known
+    reason, which are not told as missing.
     """
     items = error.errors(include_url=False)
     places = {tuple(item["loc"]) for item in items}
-    told = [
+    found = [
         Problem(
             file=source.file_of(str(loc[0]) if (loc := tuple(item["loc"])) else ""),
             key=_path(loc, document),
             value="" if item["type"] == "missing" else _short(item["input"]),
-            message=_reason(dict(item)),
+            message=_message(dict(item)),
         )
         for item in items
-        if (whole or item["type"] != "missing" or len(item["loc"]) > 1)
+        if (complete or item["type"] != "missing" or len(item["loc"]) > 1)
         # A list whose entries are wrong is told to be too short: pydantic counts the sound ones.
-        and not (item["type"] == "too_short" and any(_below(place, tuple(item["loc"])) for place in places))
+        and not (item["type"] == "too_short" and any(_is_below(place, tuple(item["loc"])) for place in places))
     ]
-    if len(told) > MAX_TOLD:
-        more = f"{len(told) - MAX_TOLD} more problems; mend these first, or name an estate's file"
-        told[MAX_TOLD:] = [Problem(file=source.fallback, key="", value="", message=more)]
-    return told
+    if len(found) > MAX_PROBLEMS:
+        more = f"{len(found) - MAX_PROBLEMS} more problems; mend these first, or name an estate's file"
+        found[MAX_PROBLEMS:] = [Problem(file=source.fallback, key="", value="", message=more)]
+    return found
 
 
-def _below(place: tuple[int | str, ...], loc: tuple[int | str, ...]) -> bool:
+def _is_below(place: tuple[int | str, ...], loc: tuple[int | str, ...]) -> bool:
     return len(place) > len(loc) and place[: len(loc)] == loc
 
 
@@ -69,7 +69,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-_WAYS_OUT = {
+_MESSAGES = {
     "missing": "is missing; add it",
     "bool_type": "must be true or false",
     "dict_type": "must be a mapping with keys and values",
@@ -85,7 +85,7 @@ _WAYS_OUT = {
     "less_than_equal": "must be at most {le:.15g}",
     "literal_error": "must be {expected}",
     "model_type": "must be a mapping with keys and values",
-    "string_pattern_mismatch": "{shape}",
+    "string_pattern_mismatch": "{pattern_message}",
     "string_too_long": "must have at most {max_length} characters",
     "string_too_short": "must have a text of at least {min_length} characters",
     "string_type": "must be text",
@@ -96,15 +96,15 @@ _WAYS_OUT = {
 }
 
 
-def _reason(item: dict[str, Any]) -> str:
+def _message(item: dict[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(item["loc"][-1]), field_names(), n=1)
         return "unknown field; " + (f"did you mean {near[0]!r}? Otherwise remove it" if near else "remove it")
-    context = {"shape": "", **item.get("ctx", {})}
+    context = {"pattern_message": "", **item.get("ctx", {})}
     if "pattern" in context:
-        context["shape"] = SHAPES[context["pattern"]]
+        context["pattern_message"] = PATTERN_MESSAGES[context["pattern"]]
     no_number = isinstance(item["input"], float) and not math.isfinite(item["input"])
     kind = "finite_number" if no_number else item["type"]
-    reason = _WAYS_OUT[kind].format(**context) if kind in _WAYS_OUT else str(item["msg"])
-    reason = reason.replace("at least 1 entries", "an entry").replace("of at least 1 characters", "that is not empty")
-    return reason if ";" in reason else f"{reason}; correct it"
+    message = _MESSAGES[kind].format(**context) if kind in _MESSAGES else str(item["msg"])
+    message = message.replace("at least 1 entries", "an entry").replace("of at least 1 characters", "that is not empty")
+    return message if ";" in message else f"{message}; correct it"

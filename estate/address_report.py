@@ -1,4 +1,7 @@
-"""The printed address plan: `docs/generated/addresses.md`. Run `python -m estate.printed` after changing the estate."""
+"""The printed address plan: `docs/generated/addresses.md`.
+
+Run `python -m estate.address_report` after changing the estate.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,17 @@ from estate.loader import load
 from estate.model import Estate, Pool
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "generated"
+INTRODUCTION = (
+    "Computed from `estate/data`, never edited. `python -m estate.address_report` writes it, a test keeps it current."
+)
 
 
-def addresses(estate: Estate) -> str:
+def markdown(estate: Estate) -> str:
     """The whole plan as Markdown: prefixes, anycast, machines, links. Ends with a line feed."""
     computed = plan(estate)
     parts = [
         f"# Address plan of {estate.title.en} · {estate.title.zh} 地址规划",
-        "Computed from `estate/data`, never edited. `python -m estate.printed` writes it, a test keeps it current.",
+        INTRODUCTION,
         _table("Prefixes · 网段", ("use", "IPv4", "IPv6"), _prefixes(estate, computed)),
         _table("Anycast service addresses · 任播地址", ("service", "IPv4", "IPv6"), _anycast(computed)),
         _table("Machines · 主机", ("host", "interface", "IPv4", "IPv6", "gateway"), _machines(computed)),
@@ -97,7 +103,7 @@ def write(folder: Path = FOLDER) -> None:
     """Write the generated pages of the project's own estate."""
     estate = load()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "addresses.md").write_text(addresses(estate), encoding="utf-8")
+    (folder / "addresses.md").write_text(markdown(estate), encoding="utf-8")
     (folder / "estate.svg").write_text(diagram.draw(estate), encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ _DATA = (
 _OPS = '<rect x="3" y="4" width="24" height="17" rx="2"/><path d="M11 26h8M15 21v5M7 15l4-5 4 4 3-4 5 5"/>'
 _EYE = '<path d="M2 15s5-8.5 13-8.5S28 15 28 15s-5 8.5-13 8.5S2 15 2 15z"/><circle cx="15" cy="15" r="4"/>'
 
-_SHAPES = {
+_PATHS = {
     HostRole.EDGE: _ROUTER,
     HostRole.PEER_ROUTER: _ROUTER,
     HostRole.KUBE: _CLUSTER,
@@ -30,7 +30,7 @@ _SHAPES = {
     HostRole.PEER_SERVER: _SERVER,
 }
 
-WORDS = {
+ROLE_LABELS = {
     HostRole.EDGE: ("边界路由器", "edge router"),
     HostRole.PEER_ROUTER: ("对端路由器", "peer router"),
     HostRole.KUBE: ("应用服务器", "applications"),
@@ -42,9 +42,9 @@ WORDS = {
 """What people call each kind, zh and en."""
 
 
-def glyph(kind: HostRole, x: float, y: float, colour: str, size: float = 30) -> str:
+def icon(kind: HostRole, x: float, y: float, colour: str, size: float = 30) -> str:
     """The picture of `kind` with its top left corner at (x, y)."""
     return (
         f'<g transform="translate({x:.1f} {y:.1f}) scale({size / 30:.3f})" fill="none" stroke="{colour}" '
-        f'stroke-width="2" stroke-linecap="round" stroke-linejoin="round">{_SHAPES[kind]}</g>'
+        f'stroke-width="2" stroke-linecap="round" stroke-linejoin="round">{_PATHS[kind]}</g>'
     )

@@ -16,10 +16,10 @@ def width(text: str, size: float, mono: bool = False) -> float:
     return sum(size * (1.0 if unicodedata.east_asian_width(c) in "WF" else latin) for c in text)
 
 
-def fitting(text: str, size: float, room: float, mono: bool = False) -> float:
-    """The largest size up to `size` at which `text` fits in `room`, never below 7."""
+def fitted_size(text: str, size: float, max_width: float, mono: bool = False) -> float:
+    """The largest size up to `size` at which `text` fits in `max_width`, never below 7."""
     needed = width(text, size, mono)
-    return size if needed <= room else max(7.0, size * room / needed)
+    return size if needed <= max_width else max(7.0, size * max_width / needed)
 
 
 def text(
@@ -32,10 +32,10 @@ def text(
     anchor: str = "start",
     bold: bool = False,
     mono: bool = False,
-    room: float | None = None,
+    max_width: float | None = None,
 ) -> str:
-    """A line of text with its baseline at `y`, made smaller where it would exceed `room`."""
-    fitted = fitting(content, size, room, mono) if room else size
+    """A line of text with its baseline at `y`, made smaller where it would exceed `max_width`."""
+    fitted = fitted_size(content, size, max_width, mono) if max_width else size
     weight = ' font-weight="700"' if bold else ""
     family = f' font-family="{MONO}"' if mono else ""
     return (
@@ -77,11 +77,13 @@ def dot(x: float, y: float, radius: float, fill: str, stroke: str = CARD) -> str
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{fill}" stroke="{stroke}" stroke-width="1.5"/>'
 
 
-def tag(x: float, y: float, content: str, *, fill: str, ink: str, size: float = 11, room: float | None = None) -> str:
-    """A pill with its top left corner at (x, y), 20 high and as wide as its text, or as `room` at most."""
-    w = min(width(content, size) + 14, room or 1e9)
+def pill(
+    x: float, y: float, content: str, *, fill: str, ink: str, size: float = 11, max_width: float | None = None
+) -> str:
+    """A pill with its top left corner at (x, y), 20 high and as wide as its text, or as `max_width` at most."""
+    w = min(width(content, size) + 14, max_width or 1e9)
     return box(x, y, w, 20, fill=fill, radius=10) + text(
-        x + w / 2, y + 14, content, size=size, fill=ink, anchor="middle", room=w - 10
+        x + w / 2, y + 14, content, size=size, fill=ink, anchor="middle", max_width=w - 10
     )
 
 

@@ -18,7 +18,7 @@ HOST_NAME = r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-
 HostName = Annotated[str, Field(pattern=f"^{HOST_NAME}$", max_length=253)]
 MOUNT, USER, VERSION = r"^/[a-z0-9/_-]+$", r"^[a-z_][a-z0-9_-]{0,31}$", r"^1\.[0-9]{1,3}\.[0-9]{1,3}$"
 
-SHAPES = {
+PATTERN_MESSAGES = {
     NAME: "must be 1 to 31 lower-case letters, digits and hyphens, a letter first and no hyphen last, such as"
     " futian-kube1",
     LINK_NAME: "must be 1 to 15 lower-case letters, digits and hyphens, a letter first and no hyphen last, such as"

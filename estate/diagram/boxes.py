@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 
 from estate.addressing import AddressPlan
-from estate.diagram.glyphs import WORDS, glyph
+from estate.diagram.badges import badges_of
+from estate.diagram.icons import ROLE_LABELS, icon
 from estate.diagram.layout import (
     CLUSTER_HEIGHT,
     COLUMN,
@@ -20,8 +21,7 @@ from estate.diagram.layout import (
     Layout,
     machines,
 )
-from estate.diagram.shapes import CARD, FAINT, INK, SOFT, box, group, line, tag, text
-from estate.diagram.tags import parts as parts_of
+from estate.diagram.svg import CARD, FAINT, INK, SOFT, box, group, line, pill, text
 from estate.model import Estate, Host, HostRole, Peer, Site
 
 NAVY, GOLD, TEAL = "#22384f", "#b8862b", "#2f7f86"
@@ -34,20 +34,20 @@ PEER_DASH, LAST_DASH = "2 5", "5 4"
 ROLE_COLOURS = {HostRole.KUBE: TEAL, HostRole.DATA: NAVY, HostRole.OPS: "#7b6a3a", HostRole.EDGE: NAVY}
 
 
-def peer(estate: Estate, computed: AddressPlan, layout: Layout, one: Peer) -> str:
+def peer_box(estate: Estate, computed: AddressPlan, layout: Layout, one: Peer) -> str:
     """A peer's card: title and prefixes, its machines, and its router along the lower edge."""
     x, w, colour = layout.left_of_peer[one.name], layout.peer_width, layout.colour(one.name)
     y, router = PEER_TOP, estate.router_of(one.name)
-    large, small = layout.tongue.pair(one.title.zh, one.title.en)
+    large, small = layout.translator.pair(one.title.zh, one.title.en)
     parts = [
         box(x, y, w, PEER_HEIGHT, stroke=colour, shadow=True, radius=14, dash=PEER_DASH),
-        text(x + 22, y + 36, large, size=22, bold=True, room=w * 0.53),
-        text(x + 22, y + 58, small, size=13, fill=SOFT, room=w * 0.5),
+        text(x + 22, y + 36, large, size=22, bold=True, max_width=w * 0.53),
+        text(x + 22, y + 58, small, size=13, fill=SOFT, max_width=w * 0.5),
         text(x + 22, y + 84, str(one.prefix4), size=12, fill=SOFT, mono=True),
         text(x + 22, y + 101, str(one.prefix6), size=12, fill=SOFT, mono=True),
         box(x, y + PEER_HEIGHT - 46, w, 46, fill=colour, radius=14),
         box(x, y + PEER_HEIGHT - 46, w, 20, fill=colour, radius=0),
-        glyph(router.kind, x + 18, y + PEER_HEIGHT - 36, CARD, 26),
+        icon(router.kind, x + 18, y + PEER_HEIGHT - 36, CARD, 26),
         text(x + 54, y + PEER_HEIGHT - 17, router.name, size=15, fill=CARD, bold=True),
         text(x + w - 20, y + PEER_HEIGHT - 17, f"AS {one.asn}", size=12, fill=CARD, anchor="end", mono=True),
     ]
@@ -61,14 +61,14 @@ def _peer_machine(layout: Layout, computed: AddressPlan, host: Host, x: float, y
     return group(
         host.name,
         box(x, y, 170, 84, fill="#fafafa", stroke=FAINT, radius=10),
-        glyph(host.kind, x + 12, y + 12, colour, 28),
-        text(x + 50, y + 25, host.name, size=14, bold=True, room=112),
-        text(x + 50, y + 42, layout.tongue.line(*WORDS[host.kind]), size=11, fill=SOFT, room=112),
+        icon(host.kind, x + 12, y + 12, colour, 28),
+        text(x + 50, y + 25, host.name, size=14, bold=True, max_width=112),
+        text(x + 50, y + 42, layout.translator.line(*ROLE_LABELS[host.kind]), size=11, fill=SOFT, max_width=112),
         text(x + 12, y + 70, str(computed.lan(host.name).ipv4), size=12, fill=SOFT, mono=True),
     )
 
 
-def cities(layout: Layout) -> str:
+def city_boxes(layout: Layout) -> str:
     """A frame around the sites of each city."""
     parts = []
     for city, members in groupby(layout.sites, key=lambda site: site.city):
@@ -76,7 +76,7 @@ def cities(layout: Layout) -> str:
         x = layout.left_of_site[names[0]] - 26
         w = layout.left_of_site[names[-1]] + COLUMN + 26 - x
         near = len(names) > 1
-        words = layout.tongue.line(*(CITY_WORDS if near else REMOTE_WORDS), between="  ")
+        words = layout.translator.line(*(CITY_WORDS if near else REMOTE_WORDS), between="  ")
         parts.append(
             box(x, SITE_TOP - 24, w, layout.site_height + 66, fill=CITY if near else REMOTE, radius=22)
             + text(
@@ -92,16 +92,16 @@ def cities(layout: Layout) -> str:
     return "".join(parts)
 
 
-def site(estate: Estate, computed: AddressPlan, layout: Layout, one: Site) -> str:
+def site_box(estate: Estate, computed: AddressPlan, layout: Layout, one: Site) -> str:
     """A site's card: its edge router along the upper edge, what it announces, its segment and the machines on it."""
     x, y = layout.left_of_site[one.name], SITE_TOP
     segment = computed.segments[one.name]
-    large, small = layout.tongue.pair(one.title.zh, one.title.en)
+    large, small = layout.translator.pair(one.title.zh, one.title.en)
     parts = [
         box(x, y, COLUMN, layout.site_height, shadow=True, radius=16),
         _edge(estate, computed, one, x, y),
-        text(x + 24, y + EDGE_HEIGHT + 44, large, size=28, bold=True, room=COLUMN * 0.45),
-        text(x + 24, y + EDGE_HEIGHT + 68, small, size=15, fill=SOFT, room=COLUMN * 0.45),
+        text(x + 24, y + EDGE_HEIGHT + 44, large, size=28, bold=True, max_width=COLUMN * 0.45),
+        text(x + 24, y + EDGE_HEIGHT + 68, small, size=15, fill=SOFT, max_width=COLUMN * 0.45),
         _announced(estate, computed, layout, one, x + COLUMN - 20, y + EDGE_HEIGHT + 16),
         line(f"M{x + 24:.1f} {y + 166:.1f}H{x + COLUMN - 24:.1f}", stroke=SOFT, wide=4),
         text(x + 26, y + 156, f"{segment.ipv4}  ·  {segment.ipv6}", size=11.5, fill=SOFT, mono=True),
@@ -126,7 +126,7 @@ def _edge(estate: Estate, computed: AddressPlan, one: Site, x: float, y: float) 
         router.name,
         box(x, y, COLUMN, EDGE_HEIGHT, fill=NAVY, radius=16),
         box(x, y + 30, COLUMN, EDGE_HEIGHT - 30, fill=NAVY, radius=0),
-        glyph(HostRole.EDGE, x + 20, y + 14, CARD, 30),
+        icon(HostRole.EDGE, x + 20, y + 14, CARD, 30),
         text(x + 62, y + 27, router.name, size=16, fill=CARD, bold=True),
         text(x + 62, y + 45, f"lo {loopback.ipv4}" if loopback else "", size=11.5, fill="#b9c7d6", mono=True),
         text(x + COLUMN - 22, y + 36, f"AS {one.asn}", size=14, fill=CARD, anchor="end", mono=True),
@@ -141,12 +141,14 @@ def _announced(estate: Estate, computed: AddressPlan, layout: Layout, one: Site,
             continue
         address = computed.anycast[service.name]
         w, x = 218.0, right - 218.0
-        label = layout.tongue.line(*(ANNOUNCED if active else ANNOUNCED_LAST))
-        name = layout.tongue.pair(service.title.zh, service.title.en)[0]
+        label = layout.translator.line(*(ANNOUNCED if active else ANNOUNCED_LAST))
+        name = layout.translator.pair(service.title.zh, service.title.en)[0]
         parts.append(
             box(x, y, w, 54, fill=ANYCAST if active else CARD, stroke=GOLD, radius=10, dash="" if active else LAST_DASH)
-            + text(x + 12, y + 21, f"{name} · {label}", size=12, bold=True, fill="#7a5512", room=w - 22)
-            + text(x + 12, y + 41, f"{address.ipv4} · {address.ipv6}", size=11, fill="#7a5512", mono=True, room=w - 22)
+            + text(x + 12, y + 21, f"{name} · {label}", size=12, bold=True, fill="#7a5512", max_width=w - 22)
+            + text(
+                x + 12, y + 41, f"{address.ipv4} · {address.ipv6}", size=11, fill="#7a5512", mono=True, max_width=w - 22
+            )
         )
         y += 60
     return "".join(parts)
@@ -154,21 +156,21 @@ def _announced(estate: Estate, computed: AddressPlan, layout: Layout, one: Site,
 
 def _machine(estate: Estate, computed: AddressPlan, layout: Layout, host: Host, x: float, y: float) -> str:
     colour = ROLE_COLOURS.get(host.kind, INK)
-    large, small = layout.tongue.pair(*WORDS[host.kind])
+    large, small = layout.translator.pair(*ROLE_LABELS[host.kind])
     address = computed.lan(host.name)
     parts = [
         box(x, y, MACHINE, layout.machine_height, fill="#fbfbf9", stroke=FAINT, radius=10),
         box(x, y, MACHINE, 5, fill=colour, radius=2.5),
-        glyph(host.kind, x + 12, y + 16, colour, 28),
-        text(x + 48, y + (28 if small else 35), large, size=14, bold=True, room=MACHINE - 56),
-        text(x + 48, y + 44, small, size=11, fill=SOFT, room=MACHINE - 56),
-        text(x + 12, y + 68, host.name, size=13, bold=True, room=MACHINE - 22),
-        text(x + 12, y + 85, str(address.ipv4), size=11, fill=SOFT, mono=True, room=MACHINE - 22),
-        text(x + 12, y + 100, str(address.ipv6), size=11, fill=SOFT, mono=True, room=MACHINE - 22),
+        icon(host.kind, x + 12, y + 16, colour, 28),
+        text(x + 48, y + (28 if small else 35), large, size=14, bold=True, max_width=MACHINE - 56),
+        text(x + 48, y + 44, small, size=11, fill=SOFT, max_width=MACHINE - 56),
+        text(x + 12, y + 68, host.name, size=13, bold=True, max_width=MACHINE - 22),
+        text(x + 12, y + 85, str(address.ipv4), size=11, fill=SOFT, mono=True, max_width=MACHINE - 22),
+        text(x + 12, y + 100, str(address.ipv6), size=11, fill=SOFT, mono=True, max_width=MACHINE - 22),
     ]
-    for index, (part, words) in enumerate(parts_of(estate, host, layout.tongue)):
+    for index, (badge, label) in enumerate(badges_of(estate, host, layout.translator)):
         top = y + TAGS_TOP + index * TAG_HEIGHT
-        parts.append(tag(x + 10, top, words, fill=part.value.fill, ink=part.value.ink, room=MACHINE - 20))
+        parts.append(pill(x + 10, top, label, fill=badge.value.fill, ink=badge.value.ink, max_width=MACHINE - 20))
     return group(host.name, *parts)
 
 
@@ -177,20 +179,22 @@ def _cluster(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, x
     found = next((cluster for cluster in estate.clusters if cluster.site == one.name), None)
     if found is None:
         return ""
-    prefixes, say, room = computed.clusters[one.name], layout.tongue.line, COLUMN - 36
+    prefixes, say, width = computed.clusters[one.name], layout.translator.line, COLUMN - 36
     nodes = ", ".join(host.name for host in estate.nodes_at(one.name))
     rows = (
         (say("Pod 网段", "pods"), f"{prefixes.pods.ipv4} · {prefixes.pods.ipv6}"),
         (say("服务网段", "Services"), f"{prefixes.cluster_ips.ipv4} · {prefixes.cluster_ips.ipv6}"),
     )
     parts = [
-        box(x, y, room, CLUSTER_HEIGHT, fill=CLUSTER, stroke=TEAL, radius=10),
-        glyph(HostRole.KUBE, x + 12, y + 9, TEAL, 24),
+        box(x, y, width, CLUSTER_HEIGHT, fill=CLUSTER, stroke=TEAL, radius=10),
+        icon(HostRole.KUBE, x + 12, y + 9, TEAL, 24),
         text(x + 46, y + 26, f"Kubernetes {found.version}", size=14, bold=True),
-        text(x + room - 12, y + 26, f"{say('节点', 'nodes')}: {nodes}", size=11, fill=SOFT, anchor="end", room=230),
-        text(x + 12, y + 46, say(*CLUSTER_WORDS, between="  "), size=11.5, fill=SOFT, room=room - 24),
+        text(
+            x + width - 12, y + 26, f"{say('节点', 'nodes')}: {nodes}", size=11, fill=SOFT, anchor="end", max_width=230
+        ),
+        text(x + 12, y + 46, say(*CLUSTER_WORDS, between="  "), size=11.5, fill=SOFT, max_width=width - 24),
     ]
     for index, (name, value) in enumerate(rows):
         parts.append(text(x + 12, y + 65 + index * 16, name, size=11, fill=SOFT))
-        parts.append(text(x + 112, y + 65 + index * 16, value, size=11, fill=SOFT, mono=True, room=room - 124))
+        parts.append(text(x + 112, y + 65 + index * 16, value, size=11, fill=SOFT, mono=True, max_width=width - 124))
     return group(f"{one.name} kubernetes", *parts)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from estate.diagram.tongue import Tongue
+from estate.diagram.i18n import Translator
 from estate.model import Estate, Host, HostRole
 
 
 @dataclass(frozen=True, kw_only=True)
-class Style:
+class BadgeStyle:
     """Words on the pill and in the legend, each zh and en, and its colours."""
 
     words: tuple[str, str]
@@ -19,49 +19,49 @@ class Style:
     ink: str
 
 
-class Part(Enum):
+class Badge(Enum):
     """Everything that a machine may be marked with, in the legend's order."""
 
-    SERVICE = Style(
+    SERVICE = BadgeStyle(
         words=("服务", "service"),
         meaning=("此服务的 Pod 在此运行", "pods of this service run here"),
         fill="#d9eeee",
         ink="#14565c",
     )
-    CONTROL = Style(
+    CONTROL = BadgeStyle(
         words=("控制面", "control plane"),
         meaning=("集群的 API 与其 etcd", "the cluster's API and its etcd"),
         fill="#cfe3e4",
         ink="#14565c",
     )
-    REGISTRY = Style(
+    REGISTRY = BadgeStyle(
         words=("镜像仓库", "registry"),
         meaning=("本中心的容器镜像", "the site's own container images"),
         fill="#e6eef0",
         ink="#14565c",
     )
-    DATABASE = Style(
+    DATABASE = BadgeStyle(
         words=("PostgreSQL", "PostgreSQL"), meaning=("数据库成员", "database member"), fill="#c9d9ea", ink="#22384f"
     )
-    PROMOTABLE = Style(
+    PROMOTABLE = BadgeStyle(
         words=("可升主库", "promotable"),
         meaning=("可自动升为主库", "may become primary by itself"),
         fill="#dde6f0",
         ink="#22384f",
     )
-    ACKNOWLEDGING = Style(
+    ACKNOWLEDGING = BadgeStyle(
         words=("仅确认", "acknowledges"),
         meaning=("须经人工确认才可升为主库", "primary only by a person's word"),
         fill="#eef1f4",
         ink="#22384f",
     )
-    VOTE = Style(
+    VOTE = BadgeStyle(
         words=("仲裁票", "etcd vote"),
         meaning=("决定主库归属的一票", "one of the votes that decide who is primary"),
         fill="#f5dfe4",
         ink="#a8435a",
     )
-    MONITORS = Style(
+    MONITORS = BadgeStyle(
         words=("监控", "monitors"),
         meaning=("Prometheus 与告警规则", "Prometheus with alert rules"),
         fill="#efe9d5",
@@ -69,26 +69,26 @@ class Part(Enum):
     )
 
 
-def parts(estate: Estate, host: Host, tongue: Tongue) -> list[tuple[Part, str]]:
+def badges_of(estate: Estate, host: Host, translator: Translator) -> list[tuple[Badge, str]]:
     """The pills of a machine from top to bottom, with the words on each."""
-    found: list[tuple[Part, str]] = []
+    found: list[tuple[Badge, str]] = []
     nodes = estate.nodes_at(host.at)
     if host.kind is HostRole.KUBE:
         placed = (s for s in estate.services if host.at in s.placement.sites)
-        found += [(Part.SERVICE, tongue.line(service.title.zh, service.name)) for service in placed]
-    marks = {
-        Part.CONTROL: bool(nodes) and nodes[0].name == host.name,
-        Part.REGISTRY: bool(nodes) and nodes[0].name == host.name,
-        Part.DATABASE: host.database,
-        Part.PROMOTABLE: host.database and host.at in estate.database.promotable,
-        Part.ACKNOWLEDGING: host.database and host.at not in estate.database.promotable,
-        Part.VOTE: bool(host.etcd_votes),
-        Part.MONITORS: host.kind is HostRole.OPS,
+        found += [(Badge.SERVICE, translator.line(service.title.zh, service.name)) for service in placed]
+    shown = {
+        Badge.CONTROL: bool(nodes) and nodes[0].name == host.name,
+        Badge.REGISTRY: bool(nodes) and nodes[0].name == host.name,
+        Badge.DATABASE: host.database,
+        Badge.PROMOTABLE: host.database and host.at in estate.database.promotable,
+        Badge.ACKNOWLEDGING: host.database and host.at not in estate.database.promotable,
+        Badge.VOTE: bool(host.etcd_votes),
+        Badge.MONITORS: host.kind is HostRole.OPS,
     }
-    return found + [(part, words(part, tongue)) for part, on in marks.items() if on]
+    return found + [(badge, label_of(badge, translator)) for badge, on in shown.items() if on]
 
 
-def words(part: Part, tongue: Tongue) -> str:
+def label_of(badge: Badge, translator: Translator) -> str:
     """What stands on the pill; a name that is the same in both languages stands there once."""
-    zh, en = part.value.words
-    return zh if zh == en else tongue.line(zh, en)
+    zh, en = badge.value.words
+    return zh if zh == en else translator.line(zh, en)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypedDict
 
 from estate.addressing import AddressPlan
-from estate.diagram.layout import PALETTE, Layout
-from estate.diagram.places import (
+from estate.diagram.badges import Badge, label_of
+from estate.diagram.boxes import (
     ANNOUNCED,
     ANNOUNCED_LAST,
     ANYCAST,
@@ -20,14 +20,14 @@ from estate.diagram.places import (
     REMOTE_WORDS,
     TEAL,
 )
-from estate.diagram.shapes import box, tag, text
-from estate.diagram.tags import Part, words
+from estate.diagram.layout import PALETTE, Layout
+from estate.diagram.svg import box, pill, text
 from estate.model import Estate
 
 FIRST, ROW, SAMPLE = 52.0, 22.4, 118.0
 
 
-class Frame(TypedDict, total=False):
+class FrameStyle(TypedDict, total=False):
     """How a frame or a ground is drawn."""
 
     fill: str
@@ -35,11 +35,11 @@ class Frame(TypedDict, total=False):
     dash: str
 
 
-def marks(estate: Estate, computed: AddressPlan, layout: Layout, frame: tuple[float, float, float]) -> str:
+def marker_panel(estate: Estate, computed: AddressPlan, layout: Layout, frame: tuple[float, float, float]) -> str:
     """One row for each mark that this picture may have."""
     x, y, w = frame
-    say, parts = layout.tongue.line, []
-    frames: tuple[tuple[Frame, str, tuple[str, str]], ...] = (
+    say, parts = layout.translator.line, []
+    frames: tuple[tuple[FrameStyle, str, tuple[str, str]], ...] = (
         (
             {"fill": ANYCAST, "stroke": GOLD},
             say(*ANNOUNCED),
@@ -47,7 +47,7 @@ def marks(estate: Estate, computed: AddressPlan, layout: Layout, frame: tuple[fl
         ),
         (
             {"stroke": GOLD, "dash": LAST_DASH},
-            layout.tongue.pair(*ANNOUNCED_LAST)[0],
+            layout.translator.pair(*ANNOUNCED_LAST)[0],
             ("无其他中心宣告时才用到", "used where nobody else announces"),
         ),
         ({"fill": CLUSTER, "stroke": TEAL}, "Kubernetes", ("本中心的集群", "the site's cluster")),
@@ -59,13 +59,13 @@ def marks(estate: Estate, computed: AddressPlan, layout: Layout, frame: tuple[fl
         ({"fill": CITY}, "", CITY_WORDS),
         ({"fill": REMOTE}, "", REMOTE_WORDS),
     )
-    for index, (style, label, meaning) in enumerate(frames):
+    for index, (frame_style, label, meaning) in enumerate(frames):
         top = y + FIRST + index * ROW
-        parts.append(box(x, top, SAMPLE, 18, radius=5, **style))
-        parts.append(text(x + SAMPLE / 2, top + 13, label, size=11, anchor="middle", room=SAMPLE - 10))
-        parts.append(text(x + SAMPLE + 14, top + 13, say(*meaning), size=12, room=w - SAMPLE - 14))
-    for index, part in enumerate(Part, start=len(frames)):
-        top, pill = y + FIRST + index * ROW, part.value
-        parts.append(tag(x, top, words(part, layout.tongue), fill=pill.fill, ink=pill.ink, room=SAMPLE))
-        parts.append(text(x + SAMPLE + 14, top + 14, say(*pill.meaning), size=12, room=w - SAMPLE - 14))
+        parts.append(box(x, top, SAMPLE, 18, radius=5, **frame_style))
+        parts.append(text(x + SAMPLE / 2, top + 13, label, size=11, anchor="middle", max_width=SAMPLE - 10))
+        parts.append(text(x + SAMPLE + 14, top + 13, say(*meaning), size=12, max_width=w - SAMPLE - 14))
+    for index, badge in enumerate(Badge, start=len(frames)):
+        top, style = y + FIRST + index * ROW, badge.value
+        parts.append(pill(x, top, label_of(badge, layout.translator), fill=style.fill, ink=style.ink, max_width=SAMPLE))
+        parts.append(text(x + SAMPLE + 14, top + 14, say(*style.meaning), size=12, max_width=w - SAMPLE - 14))
     return "".join(parts)

@@ -11,6 +11,7 @@ import yaml
 from estate import checks
 from estate.loader import DATA, EstateError, load, parse
 from estate.model import Estate
+from estate.problems import Problem
 from tests.unit.estate.documents import SOUND, Document, Refused, named, only
 from tests.unit.estate.test_bad_fields import fields, parent
 
@@ -91,7 +92,7 @@ def test_a_file_that_cannot_be_read_hides_no_other(tmp_path: Path, broken: str) 
 def test_a_mistake_in_a_rule_is_no_field_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would pass over an estate that the rule was made for."""
 
-    def mistaken(estate: Estate) -> Iterator[checks.Breach]:
+    def mistaken(estate: Estate) -> Iterator[Problem]:
         yield estate.colour  # type: ignore[attr-defined]
 
     estate, source = parse()

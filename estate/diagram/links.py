@@ -12,51 +12,51 @@ from estate.diagram.layout import (
     SITE_TOP,
     TRUNK,
     Layout,
-    own_links,
+    inter_site_links,
     uplinks,
 )
-from estate.diagram.shapes import CARD, INK, SOFT, box, dot, group, line, text, width
+from estate.diagram.svg import CARD, INK, SOFT, box, dot, group, line, text, width
 from estate.model import Estate, Link
 
 LABEL, LABEL_HEIGHT, LABEL_RISE = 138.0, 42.0, 92.0
 
 
-def uplink_wires(estate: Estate, layout: Layout) -> str:
+def uplink_curves(estate: Estate, layout: Layout) -> str:
     """Curves in the peer's colour, each with its label just above the site."""
     every = [(site.name, link, peer) for site in layout.sites for link, peer in uplinks(estate, site.name)]
-    wires, labels = [], []
+    curves, labels = [], []
     for number, (site, link, peer) in enumerate(every):
         of_peer = [n for n, (_, _, name) in enumerate(every) if name == peer]
         of_site = [n for n, (name, _, _) in enumerate(every) if name == site]
         x1 = layout.left_of_peer[peer] + layout.peer_width * (of_peer.index(number) + 1) / (len(of_peer) + 1)
         x2 = layout.left_of_site[site] + COLUMN * (of_site.index(number) + 0.5) / len(of_site)
-        wires.append(_uplink(link, x1, x2, layout.colour(peer)))
-        room = min(LABEL, COLUMN / len(of_site) - 12)
-        labels.append(label(estate, link, x2, SITE_TOP - LABEL_RISE + 22, layout.colour(peer), room))
-    return "".join(wires) + "".join(labels)
+        curves.append(_uplink(link, x1, x2, layout.colour(peer)))
+        label_width = min(LABEL, COLUMN / len(of_site) - 12)
+        labels.append(label(estate, link, x2, SITE_TOP - LABEL_RISE + 22, layout.colour(peer), label_width))
+    return "".join(curves) + "".join(labels)
 
 
 def _uplink(link: Link, x1: float, x2: float, colour: str) -> str:
     y1, top = PEER_TOP + PEER_HEIGHT, SITE_TOP - LABEL_RISE
     mid = (top - y1) * 0.5
     curve = f"M{x1:.1f} {y1:.1f}C{x1:.1f} {y1 + mid:.1f} {x2:.1f} {top - mid:.1f} {x2:.1f} {top:.1f}V{SITE_TOP:.1f}"
-    wire = line(curve, stroke=colour, wide=thickness(link))
-    return group(link.name, wire, dot(x1, y1, 5.5, colour), dot(x2, SITE_TOP, 5.5, colour))
+    drawn = line(curve, stroke=colour, wide=thickness(link))
+    return group(link.name, drawn, dot(x1, y1, 5.5, colour), dot(x2, SITE_TOP, 5.5, colour))
 
 
-def trunk_wires(estate: Estate, layout: Layout) -> str:
+def trunk_curves(estate: Estate, layout: Layout) -> str:
     """Links between neighbouring sites, in the gap; links between others, in lanes below."""
     parts = []
     for left, right in zip(layout.sites, layout.sites[1:], strict=False):
-        links = [k for k in own_links(estate) if {estate.host(e).at for e in k.ends} == {left.name, right.name}]
+        links = [k for k in inter_site_links(estate) if {estate.host(e).at for e in k.ends} == {left.name, right.name}]
         x = layout.left_of_site[left.name] + COLUMN
         for index, link in enumerate(links):
             place = index - (len(links) - 1) / 2
             y, bow = SITE_TOP + EDGE_HEIGHT / 2 + place * 30, place * 68
             bent = y + bow
             curve = f"M{x:.1f} {y:.1f}C{x + 40:.1f} {bent:.1f} {x + GAP - 40:.1f} {bent:.1f} {x + GAP:.1f} {y:.1f}"
-            wire = line(curve, stroke=TRUNK, wide=thickness(link) + 1)
-            parts.append(group(link.name, wire, dot(x, y, 6, TRUNK), dot(x + GAP, y, 6, TRUNK)))
+            drawn = line(curve, stroke=TRUNK, wide=thickness(link) + 1)
+            parts.append(group(link.name, drawn, dot(x, y, 6, TRUNK), dot(x + GAP, y, 6, TRUNK)))
             parts.append(label(estate, link, x + GAP / 2, y + bow * 0.75, TRUNK, LABEL))
     for index, link in enumerate(layout.lanes):
         parts.append(_lane(estate, layout, link, index))
@@ -74,8 +74,8 @@ def _lane(estate: Estate, layout: Layout, link: Link, index: int) -> str:
         f"Q{a:.1f} {y2:.1f} {a + turn:.1f} {y2:.1f}H{b - turn:.1f}Q{b:.1f} {y2:.1f} {b:.1f} {y2 - turn:.1f}"
         f"V{y1 + turn:.1f}Q{b:.1f} {y1:.1f} {b - turn:.1f} {y1:.1f}H{x2:.1f}"
     )
-    wire = line(data, stroke=TRUNK, wide=thickness(link) + 1)
-    return group(link.name, wire, dot(x1, y1, 6, TRUNK), dot(x2, y1, 6, TRUNK)) + label(
+    drawn = line(data, stroke=TRUNK, wide=thickness(link) + 1)
+    return group(link.name, drawn, dot(x1, y1, 6, TRUNK), dot(x2, y1, 6, TRUNK)) + label(
         estate, link, (x1 + x2) / 2, y2, TRUNK, 150
     )
 
@@ -88,9 +88,16 @@ def label(estate: Estate, link: Link, x: float, y: float, colour: str, w: float)
     path = f"⚠ {link.path}" if shared else link.path
     return (
         box(left, top, w, LABEL_HEIGHT, fill=CARD, stroke=colour, radius=9, line=1.5)
-        + text(left + 10, top + 17, link.name, size=12.5, bold=True, fill=INK, room=w - 62)
+        + text(left + 10, top + 17, link.name, size=12.5, bold=True, fill=INK, max_width=w - 62)
         + text(left + w - 9, top + 17, f"{link.delay_ms:g} ms", size=12, bold=True, fill=colour, anchor="end")
-        + text(left + 10, top + 32, path, size=10.5, fill=TRUNK if shared else SOFT, room=w - 26 - width(bandwidth, 10))
+        + text(
+            left + 10,
+            top + 32,
+            path,
+            size=10.5,
+            fill=TRUNK if shared else SOFT,
+            max_width=w - 26 - width(bandwidth, 10),
+        )
         + text(left + w - 9, top + 32, bandwidth, size=10, fill=SOFT, anchor="end")
     )
 

@@ -13,32 +13,32 @@ from pydantic import TypeAdapter, ValidationError
 
 from estate.model import Value
 
-Kind = TypeVar("Kind", bound=Value)
+Parsed = TypeVar("Parsed", bound=Value)
 
 
-def readable(kind: type[Kind], data: dict[str, Any]) -> Kind:
+def parse_leniently(model: type[Parsed], data: dict[str, Any]) -> Parsed:
     """The value with those fields of `data` that can be used. Beside an unknown field no default is taken: it may be
     the misspelt one.
     """
-    value = kind.model_construct()
-    held, unknown = vars(value), data.keys() - kind.model_fields.keys()
-    for name, field in kind.model_fields.items():
+    value = model.model_construct()
+    fields, unknown = vars(value), data.keys() - model.model_fields.keys()
+    for name, field in model.model_fields.items():
         if name in data or unknown:
-            held.pop(name, None)
+            fields.pop(name, None)
         if name in data:
             try:
                 field_type: Any = Annotated[field.annotation, field]
-                held[name] = TypeAdapter(field_type).validate_python(data[name])
+                fields[name] = TypeAdapter(field_type).validate_python(data[name])
             except ValidationError:
                 for part in _parts(field.annotation, data[name]):
-                    held[name] = part
+                    fields[name] = part
     return value
 
 
 def is_unset(error: AttributeError) -> bool:
     """Whether somebody has read a field that could not be used, and it is no mistake in the reader."""
-    held = error.obj
-    return isinstance(held, Value) and error.name in type(held).model_fields and error.name not in vars(held)
+    fields = error.obj
+    return isinstance(fields, Value) and error.name in type(fields).model_fields and error.name not in vars(fields)
 
 
 def _parts(annotation: Any, data: object) -> list[Any]:
@@ -46,7 +46,7 @@ def _parts(annotation: Any, data: object) -> list[Any]:
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (choice for choice in get_args(annotation) if choice is not NoneType)
     if isinstance(annotation, type) and issubclass(annotation, Value):
-        return [readable(annotation, data)] if isinstance(data, dict) else []
+        return [parse_leniently(annotation, data)] if isinstance(data, dict) else []
     entries = get_args(annotation)
     if get_origin(annotation) is tuple and entries[1:] == (...,) and isinstance(data, list):
         found = [part for each in data for part in _parts(entries[0], each)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from estate.model import Title
-from estate.show import Language
+from estate.tables import Language
 
 
 @dataclass(frozen=True)
-class Tongue:
+class Translator:
     """None speaks both, the Chinese words first."""
 
     lang: Language | None = None
