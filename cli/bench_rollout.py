@@ -18,7 +18,7 @@ from workstation.progress import say
 if TYPE_CHECKING:
     from estate.model import Estate
     from failover.protocols import Clock
-    from failover.vantage import RemoteApplicant
+    from failover.vantage import RemoteLoadGenerator
     from workstation.oci import Image
 
 STEADY_S = 10.0
@@ -32,7 +32,7 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
     from cli import load_test
     from cli.locks import deploying
     from cli.stacks import images
-    from failover.vantage import Pace
+    from failover.vantage import LoadProfile
     from playbooks.render.approval import SERVICE
     from stacks.programs.programs import PLATFORM
     from tools.oci.stamp import stamped
@@ -46,7 +46,7 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
         _up(estate, declared)  # so that nothing but the version changes under load
         took: dict[str, float] = {}
 
-        def act(applicant: RemoteApplicant, clock: Clock) -> None:
+        def act(load_generator: RemoteLoadGenerator, clock: Clock) -> None:
             clock.wait(STEADY_S)
             for name, version in (("there_s", other), ("back_s", declared)):
                 begun = clock.monotonic()
@@ -55,7 +55,7 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
                 clock.wait(STEADY_S)
 
         try:
-            seen = load_test.run_load_test(estate, Pace(rate_per_s=rate, reads=reads, limit_s=LIMIT_S), act)
+            seen = load_test.run_load_test(estate, LoadProfile(rate_per_s=rate, reads=reads, limit_s=LIMIT_S), act)
         except BaseException:
             say(LEFT)
             raise

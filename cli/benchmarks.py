@@ -18,7 +18,7 @@ from workstation.progress import say
 if TYPE_CHECKING:
     from estate.model import Estate
     from failover.protocols import Clock, Machines
-    from failover.vantage import RemoteApplicant
+    from failover.vantage import RemoteLoadGenerator
 
 
 EXCLUDED_KEYS = ("conditions", "failures", "peers")
@@ -90,17 +90,17 @@ def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
 def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, Any]:
     """Applicants at a fixed rate from the citizens' vantage, no fault injected."""
     from cli import adapters, load_test
-    from failover.vantage import Pace
+    from failover.vantage import LoadProfile
 
-    machines, pace = adapters.machines(estate), Pace(rate_per_s=rate, reads=reads, limit_s=seconds)
+    machines, load = adapters.machines(estate), LoadProfile(rate_per_s=rate, reads=reads, limit_s=seconds)
     before = _decisions(estate, machines)
 
-    def last(applicant: RemoteApplicant, clock: Clock) -> None:
-        end = clock.monotonic() + seconds + pace.drain_s
-        while applicant.running() and clock.monotonic() < end:
+    def last(load_generator: RemoteLoadGenerator, clock: Clock) -> None:
+        end = clock.monotonic() + seconds + load.drain_s
+        while load_generator.running() and clock.monotonic() < end:
             clock.wait(1.0)
 
-    seen = load_test.run_load_test(estate, pace, last)
+    seen = load_test.run_load_test(estate, load, last)
     decided = bound(before, _decisions(estate, machines), 0.99)
     return seen | ({"decision_p99_at_most_ms": decided * 1000} if decided is not None else {})
 

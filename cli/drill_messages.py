@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from failover.drills.past import PastRun
+    from failover.drills.history import PastRun
 
 SHOWN = 20
 """So many runs fit on a screen; `--json` has all."""

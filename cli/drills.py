@@ -54,7 +54,7 @@ GO_ON = "the next `drill run` first takes back what is still open; `./govcloud l
 def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
     """The drills that there are, and those that were run here: verdict and where the report lies."""
     with error_boundary(as_json):
-        from failover.drills.past import runs
+        from failover.drills.history import runs
         from failover.drills.registry import DRILLS
 
         drills = [
@@ -82,17 +82,17 @@ def show(
 ) -> None:
     """What a drill takes away and what citizens should notice. Changes nothing."""
     with error_boundary(as_json):
-        from failover.drills import blast, registry
+        from failover.drills import blast_radius, registry
 
         estate = load_estate()
         drill = registry.get(name)
         validated_choice(site, [s.name for s in estate.sites], "site")
-        taken, summary = blast.of_site(estate, site), drill.summary[lang.value]
+        radius, summary = blast_radius.of_site(estate, site), drill.summary[lang.value]
         if as_json:
             named = {"drill": drill.name, "title": getattr(drill.title, lang.value), "summary": summary, "site": site}
-            print_json({**named, "expected_s": drill.expected_s, "blast_radius": blast.as_json(taken)})
+            print_json({**named, "expected_s": drill.expected_s, "blast_radius": blast_radius.as_json(radius)})
             return
-        print(f"{getattr(drill.title, lang.value)}\n{summary}\n\n{blast.text(taken, lang.value)}")
+        print(f"{getattr(drill.title, lang.value)}\n{summary}\n\n{blast_radius.text(radius, lang.value)}")
 
 
 @app.command()
@@ -109,14 +109,14 @@ def run(
     Exit 0: passed. 5: an objective was missed. 7: it was broken off and everything was taken back. 1: anything worse.
     """
     with error_boundary(as_json, interrupted=GO_ON):
-        from failover.drills import blast, registry
+        from failover.drills import blast_radius, registry
 
         estate = load_estate()
         registry.get(name)
         validated_choice(site, [s.name for s in estate.sites], "site")
         into_namespace(estate)  # starts this command anew on a lab, so nothing may be asked before
         if not yes:
-            say(blast.text(blast.of_site(estate, site), lang.value))
+            say(blast_radius.text(blast_radius.of_site(estate, site), lang.value))
             _confirm(lang)
         result = _run(name, estate, site, rate, lang)
         if as_json:

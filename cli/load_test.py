@@ -11,40 +11,40 @@ if TYPE_CHECKING:
     from estate.model import Estate
     from failover.ledger import Entry
     from failover.protocols import Clock
-    from failover.vantage import Pace, RemoteApplicant
+    from failover.vantage import LoadProfile, RemoteLoadGenerator
 
-    Act = Callable[[RemoteApplicant, Clock], None]
+    Act = Callable[[RemoteLoadGenerator, Clock], None]
     """What is done meanwhile; the load ends when it returns, or raises."""
 
 
 FAILURES_REPORTED = 20
 
 
-def run_load_test(estate: Estate, pace: Pace, act: Act) -> dict[str, Any]:
+def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]:
     """From the citizens' vantage, latency in ms as they see it. Rows are compared with the database at the end.
 
     `failed` counts requests that were not acknowledged when first sent, whatever became of them later; `failures` says
     what the first `FAILURES_REPORTED` of them were answered.
     """
     from cli import adapters
-    from failover.drills.runner import front_of
-    from failover.drills.stage import ROWS, ROWS_ARGV
+    from failover.drills.context import ROWS, ROWS_ARGV
+    from failover.drills.runner import endpoint_of
     from failover.ledger import compare, figures, parse, parse_rows
     from failover.protocols import SystemClock
-    from failover.vantage import RemoteApplicant
+    from failover.vantage import RemoteLoadGenerator
 
     machines, clock, service = adapters.machines(estate), SystemClock(), estate.services[0]
     host = next(vantage.host for vantage in estate.vantages if service.name in vantage.reaches)
-    applicant = RemoteApplicant(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
-    front = front_of(estate, service, machines)
+    load_generator = RemoteLoadGenerator(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
+    endpoint = endpoint_of(estate, service, machines)
     try:
-        applicant.start(estate=estate, front=front, pace=pace, seed=time.time_ns() // 1_000_000)
-        act(applicant, clock)
-        applicant.stop(within_s=pace.drain_s)
-        ledger = parse(applicant.ledger())
+        load_generator.start(estate=estate, endpoint=endpoint, load=load, seed=time.time_ns() // 1_000_000)
+        act(load_generator, clock)
+        load_generator.stop(within_s=load.drain_s)
+        ledger = parse(load_generator.ledger())
     finally:
-        applicant.end()
-        applicant.remove()
+        load_generator.end()
+        load_generator.remove()
     primary = adapters.observer(estate).snapshot().primary
     rows = machines.run(primary.host, ROWS_ARGV, stdin=ROWS.encode(), timeout_s=60).stdout.decode() if primary else ""
     failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
@@ -52,7 +52,7 @@ def run_load_test(estate: Estate, pace: Pace, act: Act) -> dict[str, Any]:
     latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}
     latency |= {f"read_{key}": value for key, value in asdict(seen.read_latency).items() if value is not None}
     return {
-        "rate_per_s": pace.rate_per_s, "reads_per_s": pace.rate_per_s if pace.reads else 0.0,
+        "rate_per_s": load.rate_per_s, "reads_per_s": load.rate_per_s if load.reads else 0.0,
         "seconds": seen.duration_s, "acknowledged": seen.acknowledged, "refused": seen.refused,
         "unknown": seen.unknown, "failed": len(failed),
         "failures": [failure(entry) for entry in failed[:FAILURES_REPORTED]],

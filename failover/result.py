@@ -183,9 +183,9 @@ def _stretch(writes: Stretch | None) -> dict[str, float] | None:
 
 
 LATE_MS = 1000.0
-"""An applicant that is itself that late at the 99th percentile measures no longer what it was meant to. Less is told
-as a finding: both outages and latency count from the scheduled send, so a late applicant makes the service look worse
-only."""
+"""A load generator that is itself that late at the 99th percentile measures no longer what it was meant to. Less is
+told as a finding: both outages and latency count from the scheduled send, so a late load generator makes the service
+look worse only."""
 
 
 def _reasons(result: DrillResult) -> Iterator[Reason]:

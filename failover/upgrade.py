@@ -18,11 +18,10 @@ from pathlib import Path
 from estate import versions
 from estate.model import Estate
 from failover import health, lock
-from failover import steps as runner
 from failover.journal import Journal
 from failover.plans import Refusal
 from failover.protocols import Clock, ClusterView, Observed, SystemClock
-from failover.steps import CheckFailed, Step
+from failover.step import CheckFailed, Step, run_step
 from workstation.errors import Refused, WrongUse
 
 GATE_S = 180.0
@@ -141,7 +140,7 @@ def carry_out(
             on_event(f"{step.name}: gate")
             start = clock.monotonic()
             try:
-                runner.run(step, journal, clock)
+                run_step(step, journal, clock)
             except CheckFailed as error:
                 raise CheckFailed(error.message, GO_ON) from error
             seconds[move.site] = round(clock.monotonic() - start, 1)
@@ -154,7 +153,7 @@ def carry_out(
 def steps(
     made: Plan, estate: Estate, look: Callable[[], Observed], bring: Callable[[str, str], None]
 ) -> tuple[Step, ...]:
-    """The plan for `steps.run`, one after the other. `estate` is the one that was planned with; `bring` gives a site a
+    """The plan for `run_step`, one after the other. `estate` is the one that was planned with; `bring` gives a site a
     version: the edit of the estate, and `up` of that site. Raises Refused."""
     made.require()
     found, now = [], declared_versions(estate)

@@ -1,4 +1,4 @@
-"""The applicant on its vantage: copied, started, watched, stopped, and its ledger fetched.
+"""The load generator on its vantage: copied, started, watched, stopped, and its ledger fetched.
 
 It runs there as a transient systemd unit, so it depends neither on the operator's connection nor on the management
 network while it measures. Each run has a folder of its own.
@@ -21,12 +21,12 @@ from workstation.errors import GovcloudError
 
 ROOT = "/var/lib/govcloud/drills"
 PEOPLE = Path("services/approval/src/approval/people.py")
-APPLICANT = Path("failover/applicant")
+LOAD_GENERATOR = Path("failover/load_generator")
 POLL_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Front:
+class Endpoint:
     """The service as citizens reach it. `ca` is the estate's CA certificate, PEM."""
 
     name: str
@@ -37,8 +37,8 @@ class Front:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How the applicant applies: writes at a rate, and `reads` at the same. Times in seconds."""
+class LoadProfile:
+    """How the load generator applies: writes at a rate, and `reads` at the same. Times in seconds."""
 
     rate_per_s: float = 20.0
     reads: bool = True
@@ -48,18 +48,18 @@ class Pace:
     drain_s: float = 100.0
 
 
-class ApplicantFailed(GovcloudError):
-    """The applicant could not be started or has ended too early: without it nothing was measured."""
+class LoadGeneratorFailed(GovcloudError):
+    """The load generator could not be started or has ended too early: without it nothing was measured."""
 
 
-def tree(repo: Path | None = None) -> dict[str, bytes]:
-    """The files of the applicant by their path in its folder."""
+def source_files(repo: Path | None = None) -> dict[str, bytes]:
+    """The files of the load generator by their path in its folder."""
     root = repo or paths.repo()
-    files = {f"applicant/{f.name}": f.read_bytes() for f in sorted((root / APPLICANT).glob("*.py"))}
+    files = {f"load_generator/{f.name}": f.read_bytes() for f in sorted((root / LOAD_GENERATOR).glob("*.py"))}
     return {**files, "approval/__init__.py": b"", "approval/people.py": (root / PEOPLE).read_bytes()}
 
 
-def packed(files: dict[str, bytes]) -> bytes:
+def tar_archive(files: dict[str, bytes]) -> bytes:
     """The files as one tar archive; the same files give the same bytes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -70,22 +70,22 @@ def packed(files: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def arguments(*, estate: Estate, front: Front, pace: Pace, seed: int) -> list[str]:
-    """The applicant's options, paths relative to its folder. It begins with another person in each run."""
+def arguments(*, estate: Estate, endpoint: Endpoint, load: LoadProfile, seed: int) -> list[str]:
+    """The load generator's options, paths relative to its folder. It begins with another person in each run."""
     registers = estate.registers
     values = {
-        "ledger": "ledger.jsonl", "sentinel": "stop", "ca": "ca.crt", "name": front.name, "port": front.port,
-        "address4": front.ipv4, "address6": front.ipv6, "seed": seed, "people-seed": registers.seed,
-        "people": registers.people, "first": seed % registers.people, "rate": f"{pace.rate_per_s:g}",
-        "limit": f"{pace.limit_s:g}", "timeout": f"{pace.timeout_s:g}", "deadline": f"{pace.deadline_s:g}",
-        "drain": f"{pace.drain_s:g}", "retry-rate": f"{pace.rate_per_s:g}",
+        "ledger": "ledger.jsonl", "sentinel": "stop", "ca": "ca.crt", "name": endpoint.name, "port": endpoint.port,
+        "address4": endpoint.ipv4, "address6": endpoint.ipv6, "seed": seed, "people-seed": registers.seed,
+        "people": registers.people, "first": seed % registers.people, "rate": f"{load.rate_per_s:g}",
+        "limit": f"{load.limit_s:g}", "timeout": f"{load.timeout_s:g}", "deadline": f"{load.deadline_s:g}",
+        "drain": f"{load.drain_s:g}", "retry-rate": f"{load.rate_per_s:g}",
     }  # fmt: skip
     words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    return words if pace.reads else [*words, "--no-reads"]
+    return words if load.reads else [*words, "--no-reads"]
 
 
-class RemoteApplicant:
-    """One run of the applicant on one vantage."""
+class RemoteLoadGenerator:
+    """One run of the load generator on one vantage."""
 
     def __init__(self, machines: Machines, clock: Clock, *, host: str, run_id: str) -> None:
         self._machines, self._clock = machines, clock
@@ -93,20 +93,20 @@ class RemoteApplicant:
         self.folder = f"{ROOT}/{run_id}"
         self.unit = f"govcloud-applicant-{run_id}.service"
 
-    def start(self, *, estate: Estate, front: Front, pace: Pace, seed: int) -> None:
-        """Copies the applicant and starts it; returns when its ledger has begun."""
+    def start(self, *, estate: Estate, endpoint: Endpoint, load: LoadProfile, seed: int) -> None:
+        """Copies the load generator and starts it; returns when its ledger has begun."""
         self._must(["mkdir", "-p", self.folder])
-        files = {**tree(), "ca.crt": front.ca}
-        self._must(["tar", "-x", "-f", "-", "-C", self.folder, "--no-same-owner"], stdin=packed(files))
+        files = {**source_files(), "ca.crt": endpoint.ca}
+        self._must(["tar", "-x", "-f", "-", "-C", self.folder, "--no-same-owner"], stdin=tar_archive(files))
         self._must([
             "systemd-run", f"--unit={self.unit}", "--collect", "--quiet", f"--working-directory={self.folder}",
-            "--nice=-15", "--", "/usr/bin/python3", "-m", "applicant",
-            *arguments(estate=estate, front=front, pace=pace, seed=seed),
+            "--nice=-15", "--", "/usr/bin/python3", "-m", "load_generator",
+            *arguments(estate=estate, endpoint=endpoint, load=load, seed=seed),
         ])  # fmt: skip
         end = self._clock.monotonic() + 15
         while self._do(["test", "-s", f"{self.folder}/ledger.jsonl"]).returncode != 0:
             if self._clock.monotonic() > end or not self.running():
-                raise ApplicantFailed(f"the applicant did not start on {self.host}", self._why())
+                raise LoadGeneratorFailed(f"the load generator did not start on {self.host}", self._why())
             self._clock.wait(POLL_S)
 
     def header(self) -> dict[str, Any]:
@@ -157,5 +157,5 @@ class RemoteApplicant:
         result = self._do(argv, stdin=stdin, timeout_s=timeout_s)
         if result.returncode != 0:
             reason = result.stderr.decode(errors="replace").strip()
-            raise ApplicantFailed(f"{self.host}: {argv[0]} ended with {result.returncode}: {reason}")
+            raise LoadGeneratorFailed(f"{self.host}: {argv[0]} ended with {result.returncode}: {reason}")
         return result

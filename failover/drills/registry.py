@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 from estate.model import Title
 from failover.drills import site_loss
-from failover.drills.stage import Stage
+from failover.drills.context import DrillContext
 from failover.report.words import section
-from failover.steps import Step
+from failover.step import Step
 from workstation.errors import WrongUse
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drill:
-    """A rehearsed failure. `story` makes its steps; `expected_s` is how long it takes, in seconds."""
+    """A rehearsed failure. `steps` makes its steps; `expected_s` is how long it takes, in seconds."""
 
     name: str
     title: Title
     expected_s: float
-    story: Callable[[Stage], tuple[Step, ...]]
+    steps: Callable[[DrillContext], tuple[Step, ...]]
 
     @property
     def summary(self) -> dict[str, str]:
@@ -33,7 +33,7 @@ DRILLS: tuple[Drill, ...] = (
         name="site-loss",
         title=Title(zh="整个中心断电", en="Loss of a whole site"),
         expected_s=150,
-        story=site_loss.story,
+        steps=site_loss.steps,
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Runs a drill from lock to report: cleans up after an interrupted run, tells its story, restores whatever happens."""
+"""Runs a drill from lock to report: cleans up after an interrupted run, runs its steps, restores whatever happens."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from types import FrameType
 
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Service
-from failover import lock, pods, steps
-from failover.drills import keep, registry
-from failover.drills.blast import of_site
-from failover.drills.stage import Stage
-from failover.drills.undo import Hands, take_back
+from failover import lock, pods
+from failover.drills import registry, retention
+from failover.drills.blast_radius import of_site
+from failover.drills.context import DrillContext
+from failover.drills.undo import UndoContext, roll_back
 from failover.journal import Journal, Undo, interrupted
 from failover.ledger import Unreadable
 from failover.protocols import Clock, Machines, Observe, Power, SystemClock
 from failover.report import write as write_report
 from failover.result import DrillResult, Event
-from failover.vantage import Front, Pace, RemoteApplicant
+from failover.step import CheckFailed, Step, run_step
+from failover.vantage import Endpoint, LoadProfile, RemoteLoadGenerator
 from playbooks.render.pki import AUTHORITY_FILE
 from workstation.errors import GovcloudError, Refused, RolledBack, WrongUse
 
@@ -45,14 +46,14 @@ def run(
     lang: str = "en",
     on_event: TELL = lambda event: None,
     clock: Clock | None = None,
-    front: Front | None = None,
-    dark_s: float | None = None,
+    endpoint: Endpoint | None = None,
+    powered_off_s: float | None = None,
 ) -> DrillResult:
     """Runs the drill and returns its result, whatever the verdict.
 
     Raises WrongUse (2) for unknown names, Locked (8) while another run holds the lock, Refused (6) when the estate is
     not in its steady state, RolledBack (7) when the run was interrupted or broke off and everything was restored.
-    `front` and `dark_s` are computed from the estate unless given.
+    `endpoint` and `powered_off_s` are computed from the estate unless given.
     """
     drill = registry.get(name)
     if site not in [s.name for s in estate.sites]:
@@ -62,33 +63,33 @@ def run(
     _guard(estate, site)
     clock = clock or SystemClock()
     with lock.held(home, f"drill {name} at {site}"):
-        _clean_up(home, Hands(machines=machines, power=power, clock=clock), clock, on_event)
+        _clean_up(home, UndoContext(machines=machines, power=power, clock=clock), clock, on_event)
         service, host = _measured(estate)
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}-{site}"
         folder = home / "drills" / run_id
-        front = front or front_of(estate, service, machines)
+        endpoint = endpoint or endpoint_of(estate, service, machines)
         started = clock.wall()
         awaited = pods.Awaited(pods.asker(estate, service, site), machines, clock)
         with observe.watch() as watching, awaited:
-            stage = Stage(
+            context = DrillContext(
                 estate=estate, service=service, site=site, machines=machines, power=power, observe=observe,
                 watching=watching, pods=awaited, clock=clock, journal=Journal(folder),
-                applicant=RemoteApplicant(machines, clock, host=host, run_id=run_id),
-                front=front, pace=Pace(rate_per_s=rate_per_s),
+                load_generator=RemoteLoadGenerator(machines, clock, host=host, run_id=run_id),
+                endpoint=endpoint, load=LoadProfile(rate_per_s=rate_per_s),
                 seed=time.time_ns() // 1_000_000, on_event=on_event,
-                dark_s=estate.database.ttl_s + AFTER_LEASE_S if dark_s is None else dark_s,
+                powered_off_s=estate.database.ttl_s + AFTER_LEASE_S if powered_off_s is None else powered_off_s,
             )  # fmt: skip
-            _tell_story(stage, drill.story(stage))
-        result = _finish(stage, drill.name, started, folder, lang)
-        keep.thin(folder.parent)
+            _run_steps(context, drill.steps(context))
+        result = _finish(context, drill.name, started, folder, lang)
+        retention.prune(folder.parent)
         return result
 
 
 def _guard(estate: Estate, site: str) -> None:
     """Safety rules that hold before anything is looked at."""
-    blast = of_site(estate, site)
-    if not blast.majority_stays:
-        raise Refused(f"{site} holds {blast.votes[0]} of {blast.votes[1]} votes: no majority would stay", "")
+    radius = of_site(estate, site)
+    if not radius.majority_stays:
+        raise Refused(f"{site} holds {radius.votes[0]} of {radius.votes[1]} votes: no majority would stay", "")
     for service in estate.services:
         others = [s for s in (*service.placement.active, *service.placement.ready) if s != site]
         if not others:
@@ -103,7 +104,7 @@ def _measured(estate: Estate) -> tuple[Service, str]:
     raise WrongUse("the estate has no vantage: nothing can be measured", "declare one in the estate's hosts")
 
 
-def front_of(estate: Estate, service: Service, machines: Machines) -> Front:
+def endpoint_of(estate: Estate, service: Service, machines: Machines) -> Endpoint:
     """Where citizens reach the service. The CA certificate is fetched from the first host that has it."""
     addresses = address_plan(estate).anycast[service.name]
     reason = "no host was asked"
@@ -114,7 +115,7 @@ def front_of(estate: Estate, service: Service, machines: Machines) -> Front:
             reason = error.message
             continue
         if found.returncode == 0 and b"BEGIN CERTIFICATE" in found.stdout:
-            return Front(
+            return Endpoint(
                 name=f"{service.name}.govcloud", port=443, ipv4=str(addresses.ipv4), ipv6=str(addresses.ipv6),
                 ca=found.stdout,
             )  # fmt: skip
@@ -122,56 +123,57 @@ def front_of(estate: Estate, service: Service, machines: Machines) -> Front:
     raise Refused(f"the estate's CA certificate was not found: {reason}", "deploy the estate first: ./govcloud up")
 
 
-def _clean_up(home: Path, hands: Hands, clock: Clock, on_event: TELL) -> None:
+def _clean_up(home: Path, undo_context: UndoContext, clock: Clock, on_event: TELL) -> None:
     """Takes back what interrupted runs have left open."""
     for run_id, journal, _ in interrupted(home / "drills"):
 
         def tell(undo: Undo, run_id: str = run_id) -> None:
             on_event(Event(wall=clock.wall(), code="undo", source="drill", subject=str(undo), detail=run_id))
 
-        take_back(journal, hands, tell)
+        roll_back(journal, undo_context, tell)
 
 
-def _tell_story(stage: Stage, story: tuple[steps.Step, ...]) -> None:
-    """The steps in order. Whatever breaks the story off, what is open is taken back first."""
-    hands = Hands(machines=stage.machines, power=stage.power, clock=stage.clock)
+def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
+    """The steps in order. Whatever breaks them off, what is open is taken back first."""
+    undo_context = UndoContext(machines=context.machines, power=context.power, clock=context.clock)
     with _termination_interrupts():
         try:
-            for step in story:
-                stage.say("step", subject=step.name)
-                if missing := steps.run(step, stage.journal, stage.clock):
-                    stage.say("not_in_time", subject=step.name, detail=missing)
+            for step in planned:
+                context.say("step", subject=step.name)
+                if missing := run_step(step, context.journal, context.clock):
+                    context.say("not_in_time", subject=step.name, detail=missing)
         except BaseException as error:
             with _undisturbed():
-                undone = take_back(
-                    stage.journal,
-                    hands,
-                    lambda undo: stage.say("undo", subject=str(undo), detail=stage.applicant.run_id),
+                undone = roll_back(
+                    context.journal,
+                    undo_context,
+                    lambda undo: context.say("undo", subject=str(undo), detail=context.load_generator.run_id),
                 )
-            if isinstance(error, steps.CheckFailed) and stage.injected_wall is None:
+            if isinstance(error, CheckFailed) and context.injected_wall is None:
                 raise Refused(f"the drill does not begin: {error.message}", "see `./govcloud status`") from error
             if isinstance(error, KeyboardInterrupt | GovcloudError) and undone:
                 why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
                 told = ", ".join(map(str, undone))
-                raise RolledBack(f"{why}; taken back: {told}", f"journal: {stage.journal.path}") from error
+                raise RolledBack(f"{why}; taken back: {told}", f"journal: {context.journal.path}") from error
             raise
 
 
-def _finish(stage: Stage, name: str, started: float, folder: Path, lang: str) -> DrillResult:
+def _finish(context: DrillContext, name: str, started: float, folder: Path, lang: str) -> DrillResult:
     try:
-        evidence = stage.evidence()
+        evidence = context.evidence()
     except Unreadable as error:
         raise GovcloudError(f"the ledger cannot be used: {error}", f"see {folder / 'ledger.jsonl'}") from error
     result = DrillResult(
-        id=stage.applicant.run_id, scenario=name, site=stage.site, estate=stage.estate.name,
-        objectives=stage.service.objectives, rate_per_s=stage.pace.rate_per_s, started_wall=started,
-        injected_wall=stage.injected_wall or started, restored_wall=stage.restored_wall, served_wall=stage.served_wall,
-        healthy_wall=stage.healthy_wall, pods_wall=stage.pods_wall, remaining=stage.remaining,
-        events=tuple(stage.events), evidence=evidence, report=str(folder / f"report.{lang}.html"),
+        id=context.load_generator.run_id, scenario=name, site=context.site, estate=context.estate.name,
+        objectives=context.service.objectives, rate_per_s=context.load.rate_per_s, started_wall=started,
+        injected_wall=context.injected_wall or started, restored_wall=context.restored_wall,
+        served_wall=context.served_wall, healthy_wall=context.healthy_wall, pods_wall=context.pods_wall,
+        remaining=context.remaining, events=tuple(context.events), evidence=evidence,
+        report=str(folder / f"report.{lang}.html"),
     )  # fmt: skip
-    write_report(result, stage.estate, folder)
-    stage.applicant.remove()
-    stage.journal.note("end", name, detail=result.verdict.value)
+    write_report(result, context.estate, folder)
+    context.load_generator.remove()
+    context.journal.note("end", name, detail=result.verdict.value)
     return result
 
 

@@ -8,46 +8,46 @@ from __future__ import annotations
 
 from functools import partial
 
-from failover.drills.stage import Stage
-from failover.drills.undo import stop_applicant_of
+from failover.drills.context import DrillContext
+from failover.drills.undo import stop_load_generator
 from failover.journal import Undo
-from failover.steps import Step
+from failover.step import Step
 
 PATIENCE = 4
 """Service is waited for that many times its objective: a drill that misses should still measure by how much."""
 
 
-def story(stage: Stage) -> tuple[Step, ...]:
+def steps(context: DrillContext) -> tuple[Step, ...]:
     """The steps in their order."""
-    lights_on = Undo(kind="power_on", target=stage.site)
-    measured = stop_applicant_of(stage.applicant)
+    restore_power = Undo(kind="power_on", target=context.site)
+    stop_load = stop_load_generator(context.load_generator)
     return (
-        Step(name="steady-state", deadline_s=60, after=stage.all_healthy),
+        Step(name="steady-state", deadline_s=60, after=context.all_healthy),
         Step(
             name="applicants-start",
             deadline_s=45,
-            act=stage.start_applicant,
-            after=partial(stage.citizens_served, 5.0),
-            undo=measured,
+            act=context.start_load,
+            after=partial(context.citizens_served, 5.0),
+            undo=stop_load,
         ),
         Step(
             name="power-off",
             deadline_s=30,
-            before=stage.site_is_on,
-            act=stage.power_off,
-            after=stage.site_is_off,
-            undo=lights_on,
+            before=context.site_is_on,
+            act=context.power_off,
+            after=context.site_is_off,
+            undo=restore_power,
         ),
         Step(
             name="service-returns",
-            deadline_s=PATIENCE * stage.service.objectives.rto_s,
-            after=stage.service_back,
+            deadline_s=PATIENCE * context.service.objectives.rto_s,
+            after=context.service_back,
             required=False,
         ),
-        Step(name="stay-dark", deadline_s=stage.dark_s + 30, after=stage.dark_long_enough),
-        Step(name="power-on", deadline_s=60, act=stage.power_on, after=stage.site_is_on, discharges=lights_on),
-        Step(name="all-healthy", deadline_s=600, after=stage.all_healthy, required=False),
-        Step(name="served-to-the-end", deadline_s=60, after=partial(stage.citizens_served, 5.0), required=False),
-        Step(name="applicants-stop", deadline_s=5, act=stage.stop_applicant, discharges=measured),
-        Step(name="ledger", deadline_s=5, act=stage.collect),
+        Step(name="stay-dark", deadline_s=context.powered_off_s + 30, after=context.off_long_enough),
+        Step(name="power-on", deadline_s=60, act=context.power_on, after=context.site_is_on, discharges=restore_power),
+        Step(name="all-healthy", deadline_s=600, after=context.all_healthy, required=False),
+        Step(name="served-to-the-end", deadline_s=60, after=partial(context.citizens_served, 5.0), required=False),
+        Step(name="applicants-stop", deadline_s=5, act=context.stop_load, discharges=stop_load),
+        Step(name="ledger", deadline_s=5, act=context.collect),
     )

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from failover.journal import Journal, Undo
 from failover.protocols import Clock, Machines, Power
-from failover.vantage import RemoteApplicant
+from failover.vantage import RemoteLoadGenerator
 from workstation.errors import GovcloudError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hands:
+class UndoContext:
     """What an undo may touch."""
 
     machines: Machines
@@ -21,12 +21,12 @@ class Hands:
     clock: Clock
 
 
-def stop_applicant_of(applicant: RemoteApplicant) -> Undo:
-    """The undo of having started this applicant."""
-    return Undo(kind="stop_applicant", target=f"{applicant.host}/{applicant.run_id}")
+def stop_load_generator(load_generator: RemoteLoadGenerator) -> Undo:
+    """The undo of having started this load generator."""
+    return Undo(kind="stop_applicant", target=f"{load_generator.host}/{load_generator.run_id}")
 
 
-def take_back(journal: Journal, hands: Hands, tell: Callable[[Undo], None]) -> tuple[Undo, ...]:
+def roll_back(journal: Journal, undo_context: UndoContext, tell: Callable[[Undo], None]) -> tuple[Undo, ...]:
     """Takes back everything that the journal has open, the latest first; each is told before it is done. All are tried,
     whatever becomes of the others; then the first failure is raised, and what failed stays open for the next run. That
     nobody can be told any more, as when the operator's terminal has gone, keeps no site dark."""
@@ -36,7 +36,7 @@ def take_back(journal: Journal, hands: Hands, tell: Callable[[Undo], None]) -> t
         with suppress(Exception):
             tell(undo)
         try:
-            _do(undo, hands)
+            _undo(undo, undo_context)
             journal.note("undone", "restore", undo=undo)
         except Exception as error:
             failures.append(error)
@@ -47,11 +47,11 @@ def take_back(journal: Journal, hands: Hands, tell: Callable[[Undo], None]) -> t
     return tuple(done)
 
 
-def _do(undo: Undo, hands: Hands) -> None:
+def _undo(undo: Undo, undo_context: UndoContext) -> None:
     if undo.kind == "power_on":
-        hands.power.on(undo.target)
+        undo_context.power.on(undo.target)
     elif undo.kind == "stop_applicant":
         host, _, run_id = undo.target.partition("/")
-        RemoteApplicant(hands.machines, hands.clock, host=host, run_id=run_id).end()
+        RemoteLoadGenerator(undo_context.machines, undo_context.clock, host=host, run_id=run_id).end()
     else:
         raise GovcloudError(f"the journal asks for an unknown undo: {undo}", "it was written by another version")

@@ -1,4 +1,4 @@
-"""The truth about a run: what the applicant recorded, its figures, and its comparison with the database. Pure.
+"""The truth about a run: what the load generator recorded, its figures, and its comparison with the database. Pure.
 
 The definitions stand in `figures` and `compare`, next to the code that computes them.
 """

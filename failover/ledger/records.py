@@ -1,10 +1,9 @@
 """A ledger's lines as typed values.
 
 A line is a header, a footer or an entry; of two entries with the same kind and number the later one holds, because a
-write is entered when it is first sent and again when its last attempt has ended. A killed applicant cuts off its last
-line at most: that line is dropped and said so. Damage anywhere else makes the ledger unreadable as a whole, because
-figures from half a ledger would flatter.
-"""
+write is entered when it is first sent and again when its last attempt has ended. A killed load generator cuts off its
+last line at most: that line is dropped and said so. Damage anywhere else makes the ledger unreadable as a whole,
+because figures from half a ledger would flatter."""
 
 from __future__ import annotations
 
@@ -50,7 +49,7 @@ class Attempt:
 
     @property
     def outcome(self) -> Outcome:
-        """See `Outcome`; an attempt that was never sent is a refusal by the applicant itself."""
+        """See `Outcome`; an attempt that was never sent is a refusal by the load generator itself."""
         if self.status in (200, 201):
             return Outcome.ACKNOWLEDGED
         if self.never_sent:
@@ -63,7 +62,7 @@ class Attempt:
 
     @property
     def never_sent(self) -> bool:
-        """The applicant had too many requests under way: its own fault, not the service's."""
+        """The load generator had too many requests under way: its own fault, not the service's."""
         return self.status is None and (self.error or "").startswith("not sent")
 
 
@@ -100,8 +99,8 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """One run. `entries` are sorted by scheduled time. `complete` is False when the applicant did not end in order;
-    `cut_line` is True when its last line was cut off."""
+    """One run. `entries` are sorted by scheduled time. `complete` is False when the load generator did not end in
+    order; `cut_line` is True when its last line was cut off."""
 
     rate_per_s: float
     started_wall_s: float
@@ -138,7 +137,7 @@ def parse(text: str) -> Ledger:
             entry = _entry(value, number)
             entries[entry.kind, entry.n] = entry
     if header is None:
-        raise Unreadable("the ledger has no header line: the applicant was stopped before it began")
+        raise Unreadable("the ledger has no header line: the load generator was stopped before it began")
     return Ledger(
         rate_per_s=_positive(header, "rate_per_s"), started_wall_s=_positive(header, "started_wall_s"), header=header,
         entries=tuple(sorted(entries.values(), key=lambda e: (e.scheduled_s, e.kind, e.n))),

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cli import adapters
-from failover.drills.runner import front_of
+from failover.drills.runner import endpoint_of
 from failover.ledger import Ledger, parse
 from failover.protocols import SystemClock
-from failover.vantage import Pace, RemoteApplicant
+from failover.vantage import LoadProfile, RemoteLoadGenerator
 from tests.lab.estate_on_lab import Hosts
 from tests.lab.pods_on_lab import SERVICE
 from tests.waiting import until
@@ -24,25 +24,27 @@ def applying(hosts: Hosts) -> Iterator[None]:
     """Twenty writes and twenty reads a second from the internet; at the end each was answered when first sent."""
     estate = hosts.lab.estate
     machines, clock, service = adapters.machines(estate), SystemClock(), estate.service(SERVICE)
-    applicant = RemoteApplicant(machines, clock, host="citizen1", run_id=f"lab-{int(time.time())}")
-    front = front_of(estate, service, machines)
-    applicant.start(estate=estate, front=front, pace=Pace(drain_s=10), seed=time.time_ns() // 1_000_000)
+    load_generator = RemoteLoadGenerator(machines, clock, host="citizen1", run_id=f"lab-{int(time.time())}")
+    endpoint = endpoint_of(estate, service, machines)
+    load_generator.start(
+        estate=estate, endpoint=endpoint, load=LoadProfile(drain_s=10), seed=time.time_ns() // 1_000_000
+    )
     try:
-        answered(applicant, STEADY)
+        answered(load_generator, STEADY)
         yield
-        answered(applicant, STEADY)
+        answered(load_generator, STEADY)
     finally:
-        ended = applicant.stop(within_s=30)
-        ledger = parse(applicant.ledger())
-        applicant.remove()
+        ended = load_generator.stop(within_s=30)
+        ledger = parse(load_generator.ledger())
+        load_generator.remove()
     assert ended
     failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
     assert not failed, f"{len(failed)} of {len(ledger.entries)} were not answered at once: {failed[:3]}"
     assert {site for entry in ledger.entries if (site := entry.attempts[0].site)} <= {"futian", "nanshan"}
 
 
-def answered(applicant: RemoteApplicant, more: int) -> Ledger:
+def answered(load_generator: RemoteLoadGenerator, more: int) -> Ledger:
     """Wait for so many more requests; the ledger so far."""
-    before = len(parse(applicant.ledger()).entries)
-    until(f"{more} more requests", lambda: len(parse(applicant.ledger()).entries) >= before + more, more)
-    return parse(applicant.ledger())
+    before = len(parse(load_generator.ledger()).entries)
+    until(f"{more} more requests", lambda: len(parse(load_generator.ledger()).entries) >= before + more, more)
+    return parse(load_generator.ledger())

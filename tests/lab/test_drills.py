@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from failover.drills.stage import ROWS, ROWS_ARGV
+from failover.drills.context import ROWS, ROWS_ARGV
 from failover.ledger import compare, parse, parse_rows
 from lab.api import Lab
 from tests.lab.estate_on_lab import Hosts, govcloud, primary, until_well

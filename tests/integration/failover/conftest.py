@@ -1,4 +1,4 @@
-"""A desk on loopback with a CA of its own, and the applicant as it is run on a vantage."""
+"""A fake service on loopback with a CA of its own, and the load generator as it is run on a vantage."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Authority:
 def make_authority(folder: Path) -> Authority:
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
-    keys = {who: ec.generate_private_key(ec.SECP256R1()) for who in ("ca", "desk")}
+    keys = {who: ec.generate_private_key(ec.SECP256R1()) for who in ("ca", "service")}
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
     made = {}
     for who, key in keys.items():
@@ -46,22 +46,22 @@ def make_authority(folder: Path) -> Authority:
         builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
         builder = builder.not_valid_after(now + datetime.timedelta(days=1))
         builder = builder.add_extension(x509.BasicConstraints(ca=who == "ca", path_length=None), critical=True)
-        if who == "desk":
+        if who == "service":
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
         made[who] = builder.sign(keys["ca"], hashes.SHA256())
-    private = keys["desk"].private_bytes(
+    private = keys["service"].private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    paths = Authority(ca=folder / "ca.crt", certificate=folder / "desk.crt", key=folder / "desk.key")
+    paths = Authority(ca=folder / "ca.crt", certificate=folder / "service.crt", key=folder / "service.key")
     paths.ca.write_bytes(made["ca"].public_bytes(serialization.Encoding.PEM))
-    paths.certificate.write_bytes(made["desk"].public_bytes(serialization.Encoding.PEM))
+    paths.certificate.write_bytes(made["service"].public_bytes(serialization.Encoding.PEM))
     paths.key.write_bytes(private)
     return paths
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunningDesk:
-    """A desk that answers."""
+class RunningFakeService:
+    """A fake service that answers."""
 
     process: subprocess.Popen[str]
     port: int
@@ -74,12 +74,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def desk(authority: Authority) -> Iterator[Callable[..., RunningDesk]]:
-    """Starts a desk with the faults given; all desks end with the test."""
+def fake_service(authority: Authority) -> Iterator[Callable[..., RunningFakeService]]:
+    """Starts a fake service with the faults given; all of them end with the test."""
     with contextlib.ExitStack() as ends:
 
-        def start(*faults: dict[str, object]) -> RunningDesk:
-            script = Path(__file__).with_name("desk.py")
+        def start(*faults: dict[str, object]) -> RunningFakeService:
+            script = Path(__file__).with_name("fake_service.py")
             argv = [
                 sys.executable,
                 str(script),
@@ -93,7 +93,7 @@ def desk(authority: Authority) -> Iterator[Callable[..., RunningDesk]]:
             )
             ends.callback(_end, process)
             assert process.stdout is not None
-            return RunningDesk(process=process, port=int(process.stdout.readline()), authority=authority)
+            return RunningFakeService(process=process, port=int(process.stdout.readline()), authority=authority)
 
         yield start
 
@@ -104,7 +104,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def applicant_python() -> str:
+def load_generator_python() -> str:
     """A Python that has aiohttp: the distribution's, as on a vantage, or this one."""
     for python in ("/usr/bin/python3", sys.executable):
         if (
@@ -117,24 +117,24 @@ def applicant_python() -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, authority: Authority) -> Path:
-    """The applicant's folder as it is copied to a vantage."""
+    """The load generator's folder as it is copied to a vantage."""
     place = tmp_path / "vantage"
-    for name, content in {**vantage.tree(), "ca.crt": authority.ca.read_bytes()}.items():
+    for name, content in {**vantage.source_files(), "ca.crt": authority.ca.read_bytes()}.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(content)
     return place
 
 
 @pytest.fixture
-def apply(folder: Path, applicant_python: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts an applicant against a desk; `options` are added to its command line."""
+def apply(folder: Path, load_generator_python: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a load generator against a fake service; `options` are added to its command line."""
     with contextlib.ExitStack() as ends:
 
-        def start(desk: RunningDesk, *options: str, name: str = NAME) -> subprocess.Popen[str]:
+        def start(fake_service: RunningFakeService, *options: str, name: str = NAME) -> subprocess.Popen[str]:
             argv = [
-                applicant_python,
+                load_generator_python,
                 "-m",
-                "applicant",
+                "load_generator",
                 "--ledger",
                 "ledger.jsonl",
                 "--sentinel",
@@ -142,7 +142,7 @@ def apply(folder: Path, applicant_python: str) -> Iterator[Callable[..., subproc
                 "--ca",
                 "ca.crt",
             ]
-            argv += ["--name", name, "--port", str(desk.port), "--address4", "127.0.0.1", "--address6", "::1"]
+            argv += ["--name", name, "--port", str(fake_service.port), "--address4", "127.0.0.1", "--address6", "::1"]
             argv += ["--seed", "7", "--people-seed", "1", "--people", "1000", "--read-after", "0.5", *options]
             process = subprocess.Popen([*FIRST, *argv], cwd=folder, stderr=subprocess.PIPE, text=True)
             ends.callback(_end, process)

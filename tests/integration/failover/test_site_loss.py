@@ -1,5 +1,5 @@
-"""The whole story of `site-loss` with a real applicant and a real HTTPS server; only the estate around them is on
-paper."""
+"""All steps of `site-loss` with a real load generator and a real HTTPS server; only the estate around them
+is fake."""
 
 from __future__ import annotations
 
@@ -18,31 +18,33 @@ from estate.loader import load
 from failover import drills, lock
 from failover.drills import DrillResult, Event, Verdict
 from failover.journal import Journal, Undo, interrupted
-from tests.integration.failover.conftest import RunningDesk
-from tests.integration.failover.paper import START_S, World
+from tests.integration.failover.conftest import RunningFakeService
+from tests.integration.failover.fake_estate import START_S, FakeEstate
 from workstation.errors import Locked, Refused, RolledBack, WrongUse
 
-Desks = Callable[..., RunningDesk]
+StartFakeService = Callable[..., RunningFakeService]
 
 
 @pytest.fixture
-def world(desk: Desks, tmp_path: Path, applicant_python: str) -> Iterator[World]:
-    made = World(estate=load(), desk=desk(), folder=tmp_path / "citizen1", python=applicant_python)
+def fake_estate(fake_service: StartFakeService, tmp_path: Path, load_generator_python: str) -> Iterator[FakeEstate]:
+    made = FakeEstate(
+        estate=load(), fake_service=fake_service(), folder=tmp_path / "citizen1", python=load_generator_python
+    )
     made.folder.mkdir()
     yield made
     made.close()
 
 
-def run(world: World, home: Path, site: str = "futian", **options: Any) -> DrillResult:
+def run(fake_estate: FakeEstate, home: Path, site: str = "futian", **options: Any) -> DrillResult:
     return drills.run(
-        "site-loss", world.estate, site=site, machines=world, power=world, observe=world, home=home,
-        front=world.front(), dark_s=6.0, **options,
+        "site-loss", fake_estate.estate, site=site, machines=fake_estate, power=fake_estate, observe=fake_estate,
+        home=home, endpoint=fake_estate.endpoint(), powered_off_s=6.0, **options,
     )  # fmt: skip
 
 
-def test_a_site_is_lost_and_regained_and_nothing_is_lost(world: World, tmp_path: Path) -> None:
+def test_a_site_is_lost_and_regained_and_nothing_is_lost(fake_estate: FakeEstate, tmp_path: Path) -> None:
     told: list[Event] = []
-    result = run(world, tmp_path / "home", lang="zh", on_event=told.append)
+    result = run(fake_estate, tmp_path / "home", lang="zh", on_event=told.append)
     assert result.verdict is Verdict.PASS, result.reasons
     assert result.exit_code == 0
     value = result.as_json()
@@ -61,48 +63,50 @@ def test_a_site_is_lost_and_regained_and_nothing_is_lost(world: World, tmp_path:
     assert json.loads((folder / "report.json").read_text())["verdict"] == "pass"
     assert Path(result.report) == folder / "report.zh.html"
     assert not interrupted(tmp_path / "home" / "drills"), "nothing is left open"
-    assert not list(world.folder.glob(f"{result.id}*")), "the vantage is left as it was found"
-    assert not world.watched, "nobody is watching any more"
+    assert not list(fake_estate.folder.glob(f"{result.id}*")), "the vantage is left as it was found"
+    assert not fake_estate.watched, "nobody is watching any more"
 
 
-def test_a_row_deleted_behind_its_back_makes_the_drill_fail(world: World, tmp_path: Path) -> None:
+def test_a_row_deleted_behind_its_back_makes_the_drill_fail(fake_estate: FakeEstate, tmp_path: Path) -> None:
     """Also when the database does not answer the first two questions: what was measured is not thrown away for that."""
-    world.silent = 2
-    world.spoil = lambda rows: "".join(line for n, line in enumerate(rows.splitlines(keepends=True)) if n != 5)
-    result = run(world, tmp_path / "home")
+    fake_estate.silent = 2
+    fake_estate.spoil = lambda rows: "".join(line for n, line in enumerate(rows.splitlines(keepends=True)) if n != 5)
+    result = run(fake_estate, tmp_path / "home")
     assert result.verdict is Verdict.VIOLATED
     assert result.exit_code == 1
     assert result.as_json()["measured"]["lost"] == 1
 
 
-def test_an_estate_that_is_not_steady_is_refused_and_nothing_is_touched(world: World, tmp_path: Path) -> None:
-    world.off("nanshan")
-    world.estate = world.estate.model_copy()
+def test_an_estate_that_is_not_steady_is_refused_and_nothing_is_touched(
+    fake_estate: FakeEstate, tmp_path: Path
+) -> None:
+    fake_estate.off("nanshan")
+    fake_estate.estate = fake_estate.estate.model_copy()
     with pytest.raises(Refused, match="nanshan: unreachable"):
-        run(world, tmp_path / "home", clock=ImpatientClock())
-    assert world.is_on("futian")
-    assert not world.units
+        run(fake_estate, tmp_path / "home", clock=ImpatientClock())
+    assert fake_estate.is_on("futian")
+    assert not fake_estate.units
 
 
 @pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_ctrl_c_in_the_dark_gives_the_power_back_and_tells_it(
-    world: World, tmp_path: Path, number: signal.Signals
+    fake_estate: FakeEstate, tmp_path: Path, number: signal.Signals
 ) -> None:
     """So does whoever ends the run, and a terminal or an SSH session that goes."""
-    world.on_off = lambda: os.kill(os.getpid(), number)
+    fake_estate.on_off = lambda: os.kill(os.getpid(), number)
     told: list[Event] = []
     with pytest.raises(RolledBack, match="power on futian") as caught:
-        run(world, tmp_path / "home", on_event=told.append)
+        run(fake_estate, tmp_path / "home", on_event=told.append)
     assert caught.value.exit_code == 7
-    assert world.is_on("futian")
-    assert all(process.poll() is not None for process in world.units.values()), "the applicant was stopped"
+    assert fake_estate.is_on("futian")
+    assert all(process.poll() is not None for process in fake_estate.units.values()), "the load generator was stopped"
     assert next(e.subject for e in told if e.code == "undo") == "power on futian"
-    assert not world.watched, "nobody is watching any more"
+    assert not fake_estate.watched, "nobody is watching any more"
     assert not interrupted(tmp_path / "home" / "drills")
 
 
-def test_a_killed_run_is_recognised_and_undone_by_the_next(world: World, tmp_path: Path) -> None:
+def test_a_killed_run_is_recognised_and_undone_by_the_next(fake_estate: FakeEstate, tmp_path: Path) -> None:
     home = tmp_path / "home"
     script = (
         "import os,sys;from pathlib import Path;from failover.journal import Journal,Undo;"
@@ -111,33 +115,35 @@ def test_a_killed_run_is_recognised_and_undone_by_the_next(world: World, tmp_pat
     )
     killed = subprocess.run([sys.executable, "-c", script, str(home / "drills" / "20260101T000000-site-loss-nanshan")])
     assert killed.returncode == -signal.SIGKILL
-    world.off("nanshan")
+    fake_estate.off("nanshan")
     told: list[Event] = []
-    result = run(world, home, on_event=told.append)
+    result = run(fake_estate, home, on_event=told.append)
     assert told[0].code == "undo"
     assert told[0].subject == "power on nanshan"
     assert result.healthy_wall is not None
 
 
-def test_the_lock_names_its_holder(world: World, tmp_path: Path) -> None:
+def test_the_lock_names_its_holder(fake_estate: FakeEstate, tmp_path: Path) -> None:
     with lock.held(tmp_path, "drill site-loss at nanshan"):
         with pytest.raises(Locked, match=f"drill site-loss at nanshan, process {os.getpid()}"):
-            run(world, tmp_path)
+            run(fake_estate, tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [{"site": "atlantis"}, {"rate_per_s": 0}, {"rate_per_s": 1e6}])
-def test_unknown_names_and_figures_are_wrong_use(world: World, tmp_path: Path, wrong: dict[str, Any]) -> None:
+def test_unknown_names_and_figures_are_wrong_use(
+    fake_estate: FakeEstate, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
     with pytest.raises(WrongUse):
-        run(world, tmp_path, **wrong)
+        run(fake_estate, tmp_path, **wrong)
     with pytest.raises(WrongUse, match="site-loss"):
         drills.get("flood")
 
 
-def test_an_undo_that_fails_stays_open_for_the_next_run(world: World, tmp_path: Path) -> None:
+def test_an_undo_that_fails_stays_open_for_the_next_run(fake_estate: FakeEstate, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "home" / "drills" / "old")
     journal.note("begin", "power-off", undo=Undo(kind="sing", target="futian"))
     with pytest.raises(Exception, match="unknown undo"):
-        run(world, tmp_path / "home")
+        run(fake_estate, tmp_path / "home")
     assert interrupted(tmp_path / "home" / "drills")
 
 

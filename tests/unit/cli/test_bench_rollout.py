@@ -12,7 +12,7 @@ import pytest
 from cli import bench_rollout as bench
 from estate.loader import load
 from failover import lock as moves
-from failover.vantage import Pace
+from failover.vantage import LoadProfile
 from tests.unit.failover.test_journal import Clock
 from tools.oci import layout
 from workstation.errors import GovcloudError, Locked
@@ -49,10 +49,10 @@ def brought(home: Path, declared: list[Image], monkeypatch: pytest.MonkeyPatch) 
         found.append({one.name: one for one in made})
         return SimpleNamespace(objects_changed=DEPLOYMENTS if found[-1]["approval"].digest != former else ())
 
-    def measured(estate: Any, pace: Pace, act: Callable[[Any, Any], None]) -> dict[str, float]:
+    def measured(estate: Any, load: LoadProfile, act: Callable[[Any, Any], None]) -> dict[str, float]:
         assert found, "what is declared is there before the load"
         act(None, Clock())
-        return {"failed": 0, "rate_per_s": pace.rate_per_s}
+        return {"failed": 0, "rate_per_s": load.rate_per_s}
 
     monkeypatch.setattr("stacks.runs.engine.up", up)
     monkeypatch.setattr("cli.stacks.images", lambda estate, stacks: tuple(declared))
@@ -85,7 +85,7 @@ def test_what_is_left_of_a_roll_out_that_fails_is_told(
     brought: list[dict[str, Image]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def measured(*given: object) -> None:
-        raise GovcloudError("the applicant did not start")
+        raise GovcloudError("the load generator did not start")
 
     monkeypatch.setattr("cli.load_test.run_load_test", measured)
     with pytest.raises(GovcloudError, match="did not start"):

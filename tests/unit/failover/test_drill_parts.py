@@ -1,4 +1,4 @@
-"""Small decisions of the drills: who is served, what the blast takes, what the vantage is told."""
+"""Small decisions of the drills: who is served, what the blast radius takes, what the vantage is told."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import tarfile
 import pytest
 
 from failover import vantage
-from failover.applicant.schedule import Backoff, due_requests, key_of
-from failover.drills import DRILLS, blast, get
-from failover.drills.stage import served
+from failover.drills import DRILLS, blast_radius, get
+from failover.drills.context import served
+from failover.load_generator.schedule import Backoff, idempotency_key, scheduled_requests
 from tests.unit.failover import ledgers as make
 from tests.unit.failover.views import ESTATE
 
@@ -49,8 +49,8 @@ def test_an_empty_or_cut_tail_is_not_served() -> None:
 @pytest.mark.parametrize("lang", ["zh", "en"])
 @pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
 def test_the_blast_radius_names_every_host_and_link(site: str, lang: str) -> None:
-    radius = blast.of_site(ESTATE, site)
-    told = blast.text(radius, lang)
+    radius = blast_radius.of_site(ESTATE, site)
+    told = blast_radius.text(radius, lang)
     assert radius.majority_stays
     assert all(name in told for name in (*radius.hosts, *radius.links))
     assert len(radius.hosts) == 4
@@ -64,17 +64,22 @@ def test_every_drill_is_described_in_both_languages() -> None:
         assert drill.summary["en"]
 
 
-def test_the_applicants_tree_is_whole_and_packs_to_the_same_bytes() -> None:
-    files = vantage.tree()
-    assert {"applicant/__main__.py", "applicant/loop.py", "approval/people.py", "approval/__init__.py"} <= files.keys()
-    packed = vantage.packed(files)
-    assert packed == vantage.packed(dict(reversed(files.items())))
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+def test_the_load_generators_files_are_whole_and_packs_to_the_same_bytes() -> None:
+    files = vantage.source_files()
+    assert {
+        "load_generator/__main__.py",
+        "load_generator/open_loop.py",
+        "approval/people.py",
+        "approval/__init__.py",
+    } <= files.keys()
+    archived = vantage.tar_archive(files)
+    assert archived == vantage.tar_archive(dict(reversed(files.items())))
+    with tarfile.open(fileobj=io.BytesIO(archived)) as archive:
         assert set(archive.getnames()) == files.keys()
 
 
 def test_the_schedule_alternates_families_and_never_depends_on_answers() -> None:
-    due = list(due_requests(20, read_after_s=1, limit_s=10, families=(4, 6)))
+    due = list(scheduled_requests(20, read_after_s=1, limit_s=10, families=(4, 6)))
     writes = [d for d in due if d.kind == "write"]
     assert [d.scheduled_us for d in writes] == [n * 50_000 for n in range(200)]
     assert [d.family for d in writes[:4]] == [4, 6, 4, 6]
@@ -82,13 +87,13 @@ def test_the_schedule_alternates_families_and_never_depends_on_answers() -> None
     assert reads[0].scheduled_us == 1_025_000
     assert len(reads) == 180
     assert [d.scheduled_us for d in due] == sorted(d.scheduled_us for d in due)
-    alone = list(due_requests(20, read_after_s=1, limit_s=10, families=(4, 6), reads=False))
+    alone = list(scheduled_requests(20, read_after_s=1, limit_s=10, families=(4, 6), reads=False))
     assert alone == writes
 
 
 def test_keys_depend_on_seed_and_number_alone() -> None:
-    assert key_of(1, 7) == key_of(1, 7)
-    assert len({key_of(seed, n) for seed in range(10) for n in range(200)}) == 2000
+    assert idempotency_key(1, 7) == idempotency_key(1, 7)
+    assert len({idempotency_key(seed, n) for seed in range(10) for n in range(200)}) == 2000
 
 
 def test_pauses_grow_to_a_bound_and_honour_what_is_asked() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from failover.journal import Journal, Undo, interrupted, read, still_open
 from failover.protocols import SystemClock
-from failover.steps import POLL_S, CheckFailed, Step, run
+from failover.step import POLL_S, CheckFailed, Step, run_step
 
-LIGHTS = Undo(kind="power_on", target="futian")
-APPLICANT = Undo(kind="stop_applicant", target="citizen1/x")
+RESTORE_POWER = Undo(kind="power_on", target="futian")
+STOP_LOAD = Undo(kind="stop_applicant", target="citizen1/x")
 
 
 class Clock(SystemClock):
@@ -30,34 +30,34 @@ class Clock(SystemClock):
 
 def test_what_was_begun_stays_open_until_it_is_undone(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run")
-    journal.note("begin", "applicants-start", undo=APPLICANT)
-    journal.note("begin", "power-off", undo=LIGHTS)
+    journal.note("begin", "applicants-start", undo=STOP_LOAD)
+    journal.note("begin", "power-off", undo=RESTORE_POWER)
     journal.note("acted", "power-off")
-    assert journal.open_undos() == (LIGHTS, APPLICANT), "the latest act is taken back first"
-    assert [(run_id, undos) for run_id, _, undos in interrupted(tmp_path)] == [("run", (LIGHTS, APPLICANT))]
-    journal.note("undone", "power-on", undo=LIGHTS)
-    assert journal.open_undos() == (APPLICANT,)
+    assert journal.open_undos() == (RESTORE_POWER, STOP_LOAD), "the latest act is taken back first"
+    assert [(run_id, undos) for run_id, _, undos in interrupted(tmp_path)] == [("run", (RESTORE_POWER, STOP_LOAD))]
+    journal.note("undone", "power-on", undo=RESTORE_POWER)
+    assert journal.open_undos() == (STOP_LOAD,)
 
 
 def test_a_journal_cut_at_any_byte_is_read_and_nothing_done_is_forgotten(tmp_path: Path) -> None:
     """The line is on disk before the act: wherever the file ends, every act whose line is whole is known."""
     journal = Journal(tmp_path / "run")
-    journal.note("begin", "applicants-start", undo=APPLICANT)
+    journal.note("begin", "applicants-start", undo=STOP_LOAD)
     first = journal.path.stat().st_size
-    journal.note("begin", "power-off", undo=LIGHTS)
+    journal.note("begin", "power-off", undo=RESTORE_POWER)
     whole = journal.path.read_text()
     for cut in range(len(whole) + 1):
         found = still_open(read(whole[:cut]))
-        assert (APPLICANT in found) == (cut >= first - 1)
-        assert (LIGHTS in found) == (cut >= len(whole) - 1)
+        assert (STOP_LOAD in found) == (cut >= first - 1)
+        assert (RESTORE_POWER in found) == (cut >= len(whole) - 1)
 
 
 def test_a_step_that_fails_its_check_before_does_nothing(tmp_path: Path) -> None:
     acted: list[int] = []
-    step = Step(name="x", deadline_s=1, before=lambda: "no power", act=lambda: acted.append(1), undo=LIGHTS)
+    step = Step(name="x", deadline_s=1, before=lambda: "no power", act=lambda: acted.append(1), undo=RESTORE_POWER)
     journal = Journal(tmp_path)
     with pytest.raises(CheckFailed, match="no power"):
-        run(step, journal, Clock())
+        run_step(step, journal, Clock())
     assert not acted
     assert not journal.open_undos()
 
@@ -65,24 +65,31 @@ def test_a_step_that_fails_its_check_before_does_nothing(tmp_path: Path) -> None
 def test_the_undo_is_on_disk_before_the_act(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     seen: list[tuple[Undo, ...]] = []
-    run(Step(name="x", deadline_s=1, act=lambda: seen.append(journal.open_undos()), undo=LIGHTS), journal, Clock())
-    assert seen == [(LIGHTS,)]
+    run_step(
+        Step(name="x", deadline_s=1, act=lambda: seen.append(journal.open_undos()), undo=RESTORE_POWER),
+        journal,
+        Clock(),
+    )
+    assert seen == [(RESTORE_POWER,)]
 
 
 def test_a_check_after_is_asked_until_the_deadline(tmp_path: Path) -> None:
     answers = ["not yet", "not yet", ""]
     clock = Clock()
-    assert run(Step(name="x", deadline_s=5, after=lambda: answers.pop(0)), Journal(tmp_path), clock) == ""
+    assert run_step(Step(name="x", deadline_s=5, after=lambda: answers.pop(0)), Journal(tmp_path), clock) == ""
     assert clock.now == 2 * POLL_S
     with pytest.raises(CheckFailed, match="never"):
-        run(Step(name="y", deadline_s=5, after=lambda: "never"), Journal(tmp_path), clock)
-    assert run(Step(name="z", deadline_s=5, after=lambda: "never", required=False), Journal(tmp_path), clock) == "never"
+        run_step(Step(name="y", deadline_s=5, after=lambda: "never"), Journal(tmp_path), clock)
+    assert (
+        run_step(Step(name="z", deadline_s=5, after=lambda: "never", required=False), Journal(tmp_path), clock)
+        == "never"
+    )
 
 
 def test_a_step_that_undoes_closes_what_was_open(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    run(Step(name="off", deadline_s=1, undo=LIGHTS), journal, Clock())
-    run(Step(name="on", deadline_s=1, discharges=LIGHTS), journal, Clock())
+    run_step(Step(name="off", deadline_s=1, undo=RESTORE_POWER), journal, Clock())
+    run_step(Step(name="on", deadline_s=1, discharges=RESTORE_POWER), journal, Clock())
     assert not journal.open_undos()
     assert [json.loads(line)["phase"] for line in journal.path.read_text().splitlines()].count("done") == 2
 
@@ -94,5 +101,5 @@ def test_an_act_that_raises_leaves_its_undo_open(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(Step(name="off", deadline_s=1, act=act, undo=LIGHTS), journal, Clock())
-    assert journal.open_undos() == (LIGHTS,)
+        run_step(Step(name="off", deadline_s=1, act=act, undo=RESTORE_POWER), journal, Clock())
+    assert journal.open_undos() == (RESTORE_POWER,)

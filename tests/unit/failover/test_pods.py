@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from estate.addressing import plan
-from failover.drills.stage import Stage
+from failover.drills.context import DrillContext
 from failover.pods import ANSWER_S, PAUSE_S, Asker, Awaited, asker, first_answer
 from failover.protocols import Observed
 from failover.result import Event
@@ -148,7 +148,7 @@ def test_nothing_is_asked_before_the_power_returns_nor_where_there_are_no_pods()
 
 
 @dataclass
-class World:
+class FakeEstate:
     """Power that comes at once, eyes that see that all is well, and an empty ledger. `path` is the journal's."""
 
     path: Path = Path("journal.jsonl")
@@ -173,13 +173,13 @@ def told() -> list[Event]:
     return []
 
 
-def stage(pods: Awaited, told: list[Event], clock: WallClock, world: Any = None) -> Stage:
-    """As much of a stage as the return of power needs."""
-    world = world or World()
-    return Stage(
-        estate=ESTATE, service=SERVICE, site="futian", machines=world, power=world, observe=world, watching=world,
-        pods=pods, clock=clock, journal=world, applicant=world, front=world, pace=world, seed=1, dark_s=1.0,
-        on_event=told.append,
+def drill_context(pods: Awaited, told: list[Event], clock: WallClock, fake_estate: Any = None) -> DrillContext:
+    """As much of a context as the return of power needs."""
+    fake_estate = fake_estate or FakeEstate()
+    return DrillContext(
+        estate=ESTATE, service=SERVICE, site="futian", machines=fake_estate, power=fake_estate, observe=fake_estate,
+        watching=fake_estate, pods=pods, clock=clock, journal=fake_estate, load_generator=fake_estate,
+        endpoint=fake_estate, load=fake_estate, seed=1, powered_off_s=1.0, on_event=told.append,
     )  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def test_the_first_answer_after_the_power_returned_becomes_one_event_of_its_own_
     clock, silent = WallClock(), Silent()
     clock.now = sample.START
     with Awaited(ASKED, silent, clock) as awaited:
-        one = stage(awaited, told, clock)
+        one = drill_context(awaited, told, clock)
         one.look()
         one.power_on()
         assert silent.begun.wait(10)
@@ -209,7 +209,7 @@ def test_an_answer_after_the_last_look_is_not_forgotten(told: list[Event], tmp_p
     clock = WallClock()
     clock.now = sample.START
     with Awaited(ASKED, Silent(), clock) as awaited:
-        one = stage(awaited, told, clock, World(path=tmp_path / "journal.jsonl"))
+        one = drill_context(awaited, told, clock, FakeEstate(path=tmp_path / "journal.jsonl"))
         awaited.answered_wall = sample.START - 1
         one.collect()
     assert [event.code for event in told] == ["pods_serve", "compared"]

@@ -210,7 +210,7 @@ def test_every_word_exists_in_both_languages() -> None:
         "sources",
         "sentence",
         "findings",
-        "blast",
+        "blast_radius",
         "runs",
         "drills",
         "problems",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from failover.drills.undo import Hands, take_back
+from failover.drills.undo import UndoContext, roll_back
 from failover.journal import Journal, Undo
 from failover.protocols import SystemClock
 
@@ -44,8 +44,8 @@ def journal(tmp_path: Path) -> Journal:
     return made
 
 
-def hands(mains: Mains) -> Hands:
-    return Hands(machines=NoMachines(), power=mains, clock=SystemClock())  # type: ignore[arg-type]
+def hands(mains: Mains) -> UndoContext:
+    return UndoContext(machines=NoMachines(), power=mains, clock=SystemClock())  # type: ignore[arg-type]
 
 
 def test_a_terminal_that_has_gone_keeps_no_site_dark(journal: Journal) -> None:
@@ -53,7 +53,7 @@ def test_a_terminal_that_has_gone_keeps_no_site_dark(journal: Journal) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
     mains = Mains({})
-    assert len(take_back(journal, hands(mains), tell)) == 2
+    assert len(roll_back(journal, hands(mains), tell)) == 2
     assert mains.given == ["nanshan", "futian"]
     assert not journal.open_undos()
 
@@ -63,6 +63,6 @@ def test_an_undo_that_fails_in_whatever_way_does_not_keep_the_others(journal: Jo
     """It stays open for the next run."""
     mains = Mains({"nanshan": error})
     with pytest.raises(type(error)):
-        take_back(journal, hands(mains), lambda undo: None)
+        roll_back(journal, hands(mains), lambda undo: None)
     assert mains.given == ["futian"]
     assert [undo.target for undo in journal.open_undos()] == ["nanshan"]

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from estate.model import Backend, Estate, Gateway
-from failover import clusters, lock, steps, upgrade
+from failover import clusters, lock, upgrade
 from failover.journal import Journal
 from failover.protocols import ClusterView, NodeView, Observed
+from failover.step import CheckFailed, run_step
 from tests.unit.failover.test_journal import Clock
 from tests.unit.failover.views import ESTATE, HEALTHY, with_member, with_site
 from workstation.errors import Locked, Refused, WrongUse
@@ -124,7 +125,7 @@ def test_an_unhealthy_start_is_refused(spoilt: Callable[[Observed], Observed], w
 
 
 @dataclass
-class World:
+class FakeEstate:
     """An estate whose sites become what they are brought to, but for the one that breaks."""
 
     breaks: str = ""
@@ -141,38 +142,40 @@ class World:
         self.now[site] = version
 
 
-def carry_out(world: World, folder: Path) -> None:
+def carry_out(fake_estate: FakeEstate, folder: Path) -> None:
     estate = estate_at()
-    made = upgrade.plan(estate, world.look(), NEW)
-    for step in upgrade.steps(made, estate, world.look, world.bring):
-        steps.run(step, Journal(folder), Clock())
+    made = upgrade.plan(estate, fake_estate.look(), NEW)
+    for step in upgrade.steps(made, estate, fake_estate.look, fake_estate.bring):
+        run_step(step, Journal(folder), Clock())
 
 
 def test_the_runner_of_failover_carries_it_out(tmp_path: Path) -> None:
-    world = World()
-    carry_out(world, tmp_path)
-    assert tuple(world.brought) == ORDER
-    assert set(world.now.values()) == {NEW}
+    fake_estate = FakeEstate()
+    carry_out(fake_estate, tmp_path)
+    assert tuple(fake_estate.brought) == ORDER
+    assert set(fake_estate.now.values()) == {NEW}
     assert Journal(tmp_path).open_undos() == ()
 
 
 def test_a_site_that_does_not_get_well_stops_the_upgrade_there(tmp_path: Path) -> None:
-    world = World(breaks="futian")
-    with pytest.raises(steps.CheckFailed, match="0 of 2 pods are ready"):
-        carry_out(world, tmp_path)
-    assert world.brought == ["shaoguan", "futian"]
-    assert world.now["nanshan"] == OLD
+    fake_estate = FakeEstate(breaks="futian")
+    with pytest.raises(CheckFailed, match="0 of 2 pods are ready"):
+        carry_out(fake_estate, tmp_path)
+    assert fake_estate.brought == ["shaoguan", "futian"]
+    assert fake_estate.now["nanshan"] == OLD
 
 
-def carried_out(world: World, home: Path, said: list[str]) -> upgrade.Upgraded:
+def carried_out(fake_estate: FakeEstate, home: Path, said: list[str]) -> upgrade.Upgraded:
     estate = estate_at()
-    made = upgrade.plan(estate, world.look(), NEW)
-    return upgrade.carry_out(made, estate, world.look, world.bring, home, on_event=said.append, clock=Clock())
+    made = upgrade.plan(estate, fake_estate.look(), NEW)
+    return upgrade.carry_out(
+        made, estate, fake_estate.look, fake_estate.bring, home, on_event=said.append, clock=Clock()
+    )
 
 
 def test_every_site_is_told_when_it_begins_and_when_all_is_well(tmp_path: Path) -> None:
     said: list[str] = []
-    done = carried_out(World(), tmp_path, said)
+    done = carried_out(FakeEstate(), tmp_path, said)
     assert tuple(done.seconds) == ORDER
     assert done.as_json()["changed"] is True
     assert [words.split()[0] for words in said] == [site for site in ORDER for _ in range(2)]
@@ -180,36 +183,38 @@ def test_every_site_is_told_when_it_begins_and_when_all_is_well(tmp_path: Path) 
 
 
 def test_what_stops_an_upgrade_is_told_with_the_way_on(tmp_path: Path) -> None:
-    world = World(breaks="shaoguan")
-    with pytest.raises(steps.CheckFailed, match="0 of 2 pods are ready") as caught:
-        carried_out(world, tmp_path, [])
-    assert world.brought == ["shaoguan"]
+    fake_estate = FakeEstate(breaks="shaoguan")
+    with pytest.raises(CheckFailed, match="0 of 2 pods are ready") as caught:
+        carried_out(fake_estate, tmp_path, [])
+    assert fake_estate.brought == ["shaoguan"]
     assert "./govcloud up SITE" in caught.value.next_step
 
 
 def test_no_drill_begins_in_an_upgrade_and_no_upgrade_in_a_drill(tmp_path: Path) -> None:
-    world = World()
+    fake_estate = FakeEstate()
     with lock.held(tmp_path, "site-loss"), pytest.raises(Locked, match="site-loss"):
-        carried_out(world, tmp_path, [])
-    assert world.brought == []
+        carried_out(fake_estate, tmp_path, [])
+    assert fake_estate.brought == []
 
 
 def test_at_the_target_nothing_is_changed(tmp_path: Path) -> None:
-    world = World(now=dict.fromkeys(ORDER, NEW))
-    made = upgrade.plan(estate_at(default=NEW), world.look(), NEW)
-    done = upgrade.carry_out(made, estate_at(default=NEW), world.look, world.bring, tmp_path, clock=Clock())
+    fake_estate = FakeEstate(now=dict.fromkeys(ORDER, NEW))
+    made = upgrade.plan(estate_at(default=NEW), fake_estate.look(), NEW)
+    done = upgrade.carry_out(made, estate_at(default=NEW), fake_estate.look, fake_estate.bring, tmp_path, clock=Clock())
     assert done.as_json() == {"target": NEW, "changed": False, "seconds": {}}
 
 
 def test_a_gate_before_a_site_is_asked_when_its_turn_comes(tmp_path: Path) -> None:
     """What was well when the plan was made may be ill by then."""
-    world, estate = World(), estate_at()
-    first, second, _ = upgrade.steps(upgrade.plan(estate, world.look(), NEW), estate, world.look, world.bring)
-    steps.run(first, Journal(tmp_path), Clock())
-    world.now["shaoguan"] = OLD
-    with pytest.raises(steps.CheckFailed, match=f"shaoguan: its API server runs {OLD}, not {NEW}"):
-        steps.run(second, Journal(tmp_path), Clock())
-    assert world.brought == ["shaoguan"]
+    fake_estate, estate = FakeEstate(), estate_at()
+    first, second, _ = upgrade.steps(
+        upgrade.plan(estate, fake_estate.look(), NEW), estate, fake_estate.look, fake_estate.bring
+    )
+    run_step(first, Journal(tmp_path), Clock())
+    fake_estate.now["shaoguan"] = OLD
+    with pytest.raises(CheckFailed, match=f"shaoguan: its API server runs {OLD}, not {NEW}"):
+        run_step(second, Journal(tmp_path), Clock())
+    assert fake_estate.brought == ["shaoguan"]
 
 
 def node(name: str, ready: str) -> dict[str, Any]:

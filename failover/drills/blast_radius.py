@@ -1,4 +1,5 @@
-"""Blast radius: what a drill takes away and what citizens should notice, told before anything is pressed. Pure."""
+"""BlastRadius radius: what a drill takes away and what citizens should notice, told before anything is pressed.
+Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from failover.report.words import say
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blast:
+class BlastRadius:
     """What the loss of a site takes along. `votes` are those that go and all that there are."""
 
     site: str
@@ -32,12 +33,12 @@ class Blast:
         return (total - gone) * 2 > total
 
 
-def of_site(estate: Estate, site: str) -> Blast:
+def of_site(estate: Estate, site: str) -> BlastRadius:
     """For the loss of a whole site. KeyError for an unknown one."""
     hosts = estate.hosts_at(estate.site(site).name)
     names = {host.name for host in hosts}
     promised = [service.objectives for service in estate.services]
-    return Blast(
+    return BlastRadius(
         site=site,
         title=estate.site(site).title,
         hosts=tuple(host.name for host in hosts),
@@ -52,35 +53,42 @@ def of_site(estate: Estate, site: str) -> Blast:
     )
 
 
-def as_json(blast: Blast) -> dict[str, Any]:
+def as_json(radius: BlastRadius) -> dict[str, Any]:
     """The same for programs; units are in the keys."""
-    gone, total = blast.votes
+    gone, total = radius.votes
     return {
-        "site": blast.site, "title": blast.title.model_dump(), "hosts": blast.hosts, "links": blast.links,
-        "votes": {"lost": gone, "total": total, "majority_stays": blast.majority_stays},
-        "database_members": blast.database_members, "services_active": blast.services_active, "lab": blast.lab,
+        "site": radius.site, "title": radius.title.model_dump(), "hosts": radius.hosts, "links": radius.links,
+        "votes": {"lost": gone, "total": total, "majority_stays": radius.majority_stays},
+        "database_members": radius.database_members, "services_active": radius.services_active, "lab": radius.lab,
         "objectives": {
-            "rto_s": blast.rto_s, "read_outage_s": blast.read_outage_s, "rpo_records": blast.rpo_records,
+            "rto_s": radius.rto_s, "read_outage_s": radius.read_outage_s, "rpo_records": radius.rpo_records,
         },
     }  # fmt: skip
 
 
-def text(blast: Blast, lang: str) -> str:
+def text(radius: BlastRadius, lang: str) -> str:
     """For the operator who is about to confirm; `lang` is zh or en."""
-    gone, total = blast.votes
+    gone, total = radius.votes
 
     def names(values: tuple[str, ...]) -> str:
-        return ("、" if lang == "zh" else ", ").join(values) or say("blast", "none", lang)
+        return ("、" if lang == "zh" else ", ").join(values) or say("blast_radius", "none", lang)
 
     lines = [
-        say("blast", "hosts", lang, count=len(blast.hosts), names=names(blast.hosts)),
-        say("blast", "links", lang, count=len(blast.links), names=names(blast.links)),
-        say("blast", "votes" if blast.majority_stays else "votes_lost", lang, gone=gone, total=total),
-        say("blast", "database", lang, names=names(blast.database_members)),
-        say("blast", "services", lang, names=names(blast.services_active)),
-        say("blast", "citizens", lang, rto=f"{blast.rto_s:g}", read=f"{blast.read_outage_s:g}", rpo=blast.rpo_records),
-        say("blast", "undo", lang),
-        say("blast", "lab" if blast.lab else "real", lang),
+        say("blast_radius", "hosts", lang, count=len(radius.hosts), names=names(radius.hosts)),
+        say("blast_radius", "links", lang, count=len(radius.links), names=names(radius.links)),
+        say("blast_radius", "votes" if radius.majority_stays else "votes_lost", lang, gone=gone, total=total),
+        say("blast_radius", "database", lang, names=names(radius.database_members)),
+        say("blast_radius", "services", lang, names=names(radius.services_active)),
+        say(
+            "blast_radius",
+            "citizens",
+            lang,
+            rto=f"{radius.rto_s:g}",
+            read=f"{radius.read_outage_s:g}",
+            rpo=radius.rpo_records,
+        ),
+        say("blast_radius", "undo", lang),
+        say("blast_radius", "lab" if radius.lab else "real", lang),
     ]
-    head = say("blast", "head", lang, site=getattr(blast.title, lang))
+    head = say("blast_radius", "head", lang, site=getattr(radius.title, lang))
     return "\n  ".join([head, *lines])

@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 
-class NoBodies(Exception):
+class PayloadSourceMissing(Exception):
     """`approval.people` is not beside this package."""
 
 
@@ -21,13 +21,13 @@ def load(source: str = "approval.people") -> Any:
     try:
         module = importlib.import_module(source)
     except ImportError as error:
-        raise NoBodies(f"cannot import {source}: {error}; copy it beside the applicant") from error
+        raise PayloadSourceMissing(f"cannot import {source}: {error}; copy it beside the load generator") from error
     if not callable(getattr(module, "applicant", None)):
-        raise NoBodies(f"{source} has no function applicant(seed, n)")
+        raise PayloadSourceMissing(f"{source} has no function applicant(seed, n)")
     return module
 
 
-def body(source: Any, seed: int, n: int) -> dict[str, Any]:
+def payload(source: Any, seed: int, n: int) -> dict[str, Any]:
     """The form of applicant `n`, always marked as synthetic."""
     return {**source.applicant(seed, n), "synthetic": True}
 

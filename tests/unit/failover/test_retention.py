@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from failover.drills.keep import KEPT_RUNS, RAW, thin
+from failover.drills.retention import KEPT_RUNS, RAW, prune
 
 WHOLE = {*RAW, "journal.jsonl", "report.json", "report.zh.html"}
 
@@ -25,15 +25,15 @@ def names(folder: Path) -> set[str]:
 def test_only_the_raw_values_of_old_finished_runs_go(tmp_path: Path) -> None:
     broken = run(tmp_path, 0, finished=False)
     runs = [run(tmp_path, number) for number in range(1, KEPT_RUNS + 3)]
-    assert thin(tmp_path) == (runs[0].name, runs[1].name)
+    assert prune(tmp_path) == (runs[0].name, runs[1].name)
     assert [names(folder) for folder in runs[:2]] == [WHOLE - set(RAW)] * 2
     assert all(names(folder) == WHOLE for folder in runs[2:])
     assert names(broken) == {*RAW, "journal.jsonl"}
-    assert thin(tmp_path) == ()
+    assert prune(tmp_path) == ()
 
 
 def test_few_runs_lose_nothing(tmp_path: Path) -> None:
     folder = run(tmp_path, 1)
-    assert thin(tmp_path) == ()
+    assert prune(tmp_path) == ()
     assert names(folder) == WHOLE
-    assert thin(tmp_path / "nowhere") == ()
+    assert prune(tmp_path / "nowhere") == ()

@@ -14,7 +14,7 @@ from failover.protocols import Clock
 from workstation.errors import GovcloudError
 
 POLL_S = 0.5
-"""A check that is not cheap spares itself; see `drills.stage`."""
+"""A check that is not cheap spares itself; see `drills.context`."""
 
 
 class CheckFailed(GovcloudError):
@@ -34,7 +34,7 @@ def no_act() -> None:
 class Step:
     """One step. Checks return what is missing, or the empty string when they hold; `after` is asked again and again
     until it holds or `deadline_s` is over. `undo` is written down before the act; `discharges` names the undo that
-    this very step amounts to. `required=False` lets the story go on when the deadline passes: the miss is recorded by
+    this very step amounts to. `required=False` lets the drill go on when the deadline passes: the miss is recorded by
     the caller."""
 
     name: str
@@ -47,7 +47,7 @@ class Step:
     required: bool = True
 
 
-def run(step: Step, journal: Journal, clock: Clock) -> str:
+def run_step(step: Step, journal: Journal, clock: Clock) -> str:
     """Runs one step. Returns the empty string, or for a step that is not required what was still missing at the
     deadline. Raises CheckFailed."""
     if missing := step.before():

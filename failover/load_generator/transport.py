@@ -21,7 +21,7 @@ LONGEST_ANSWER = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
+class Endpoint:
     """Where the service is. `addresses` maps the IP version (4, 6) to an address."""
 
     name: str
@@ -31,7 +31,7 @@ class Service:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Response:
     """What came back. `status` is None where nothing did, and `error` says why."""
 
     status: int | None = None
@@ -41,7 +41,7 @@ class Answer:
     fields: dict[str, Any]
 
 
-class _Fixed:
+class _FixedResolver:
     """A resolver that knows one address."""
 
     def __init__(self, address: str) -> None:
@@ -59,16 +59,16 @@ class _Fixed:
 class Transport:
     """Sends requests; one client session for each IP version."""
 
-    def __init__(self, service: Service, *, timeout_s: float) -> None:
-        self._service = service
+    def __init__(self, endpoint: Endpoint, *, timeout_s: float) -> None:
+        self._endpoint = endpoint
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._tls = ssl.create_default_context(cafile=service.ca)
+        self._tls = ssl.create_default_context(cafile=endpoint.ca)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._sessions: dict[int, Any] = {}
 
     async def __aenter__(self) -> Self:
-        for version, address in self._service.addresses.items():
-            resolver: Any = _Fixed(address)  # aiohttp's abstract class asks for no more than its two methods
+        for version, address in self._endpoint.addresses.items():
+            resolver: Any = _FixedResolver(address)  # aiohttp's abstract class asks for no more than its two methods
             connector = aiohttp.TCPConnector(
                 resolver=resolver, use_dns_cache=False, force_close=True, limit=0, ssl=self._tls
             )
@@ -84,18 +84,18 @@ class Transport:
         for session in self._sessions.values():
             await session.close()
 
-    async def write(self, family: int, key: str, body: dict[str, Any]) -> Answer:
+    async def write(self, family: int, key: str, body: dict[str, Any]) -> Response:
         """Applies with the idempotency key."""
         data = json.dumps(body, ensure_ascii=False).encode()
         headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
         return await self._send(family, "POST", "/v1/applications", data, headers)
 
-    async def read(self, family: int, key: str) -> Answer:
+    async def read(self, family: int, key: str) -> Response:
         """Asks for the decision under the key."""
         return await self._send(family, "GET", f"/v1/applications/{key}", None, {})
 
-    async def _send(self, family: int, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> Answer:
-        url = f"https://{self._service.name}:{self._service.port}{path}"
+    async def _send(self, family: int, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> Response:
+        url = f"https://{self._endpoint.name}:{self._endpoint.port}{path}"
         session = self._sessions[family]
         try:
             async with session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
@@ -103,14 +103,14 @@ class Transport:
                 while more := await response.content.read(LONGEST_ANSWER):
                     text += more
                     if len(text) > LONGEST_ANSWER:
-                        return Answer(status=response.status, error="answer too long", fields={})
-                return _answer(response.status, response.headers, text)
+                        return Response(status=response.status, error="answer too long", fields={})
+                return _parse_response(response.status, response.headers, text)
         except TimeoutError:
-            return Answer(error="timeout", fields={})
+            return Response(error="timeout", fields={})
         except aiohttp.ClientConnectorCertificateError as error:
-            return Answer(error=f"certificate: {error.certificate_error}", fields={})
+            return Response(error=f"certificate: {error.certificate_error}", fields={})
         except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
-            return Answer(error=_reason(error), fields={})
+            return Response(error=_reason(error), fields={})
 
 
 def _reason(error: BaseException) -> str:
@@ -120,13 +120,13 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}" + (f" errno {number}" if number else "")
 
 
-def _answer(status: int, headers: Any, text: bytes) -> Answer:
+def _parse_response(status: int, headers: Any, text: bytes) -> Response:
     try:
         fields = json.loads(text)
     except ValueError:
         fields = {}
     asked = headers.get("Retry-After", "")
-    return Answer(
+    return Response(
         status=status,
         site=headers.get("X-Govcloud-Site"),
         retry_after_s=float(asked) if asked.isdigit() else 0.0,

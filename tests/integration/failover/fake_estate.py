@@ -1,7 +1,7 @@
-"""An estate on paper around a real desk and a real applicant: enough world to run a drill's whole story on loopback.
+"""A fake estate around a real HTTPS server and a real load generator: it runs all steps of a drill on loopback.
 
-Power is a flag, what is observed follows from it with a delay, and the loss of the primary's site makes the desk refuse
-writes for a while. Commands for the vantage are run here, with its folder moved below a temporary one.
+Power is a flag, what is observed follows from it with a delay, and the loss of the primary's site makes the fake
+service refuse writes for a while. Commands for the vantage are run here, with its folder moved below a temporary one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from estate.model import Estate
 from failover.protocols import Member, Observed, Role, SiteView
-from failover.vantage import ROOT, Front
-from tests.integration.failover.conftest import NAME, RunningDesk
+from failover.vantage import ROOT, Endpoint
+from tests.integration.failover.conftest import NAME, RunningFakeService
 
 TAKEOVER_S, START_S = 2.0, 2.0
 
@@ -34,11 +34,11 @@ class Ended:
 
 
 @dataclass(kw_only=True)
-class World:
+class FakeEstate:
     """Power, machines and eyes in one. `on_off` is called when a site loses its power."""
 
     estate: Estate
-    desk: RunningDesk
+    fake_service: RunningFakeService
     folder: Path
     python: str
     primary_site: str = "futian"
@@ -69,7 +69,7 @@ class World:
     # Observe
 
     @contextmanager
-    def watch(self) -> Iterator[World]:
+    def watch(self) -> Iterator[FakeEstate]:
         self.watched += 1
         try:
             yield self
@@ -154,11 +154,15 @@ class World:
             process.kill()
             process.wait(10)
 
-    # The desk
+    # The service
 
-    def front(self) -> Front:
-        return Front(
-            name=NAME, port=self.desk.port, ipv4="127.0.0.1", ipv6="::1", ca=self.desk.authority.ca.read_bytes()
+    def endpoint(self) -> Endpoint:
+        return Endpoint(
+            name=NAME,
+            port=self.fake_service.port,
+            ipv4="127.0.0.1",
+            ipv6="::1",
+            ca=self.fake_service.authority.ca.read_bytes(),
         )
 
     def set_faults(self, *faults: dict[str, object]) -> None:
@@ -168,8 +172,8 @@ class World:
         return self._call("/rows.csv", "GET", None).decode()
 
     def _call(self, path: str, method: str, data: bytes | None) -> bytes:
-        tls = ssl.create_default_context(cafile=str(self.desk.authority.ca))
+        tls = ssl.create_default_context(cafile=str(self.fake_service.authority.ca))
         tls.check_hostname = False
-        request = urllib.request.Request(f"https://127.0.0.1:{self.desk.port}{path}", data=data, method=method)
+        request = urllib.request.Request(f"https://127.0.0.1:{self.fake_service.port}{path}", data=data, method=method)
         with urllib.request.urlopen(request, context=tls, timeout=10) as answer:
             return bytes(answer.read())

@@ -11,7 +11,7 @@ MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Due:
+class ScheduledRequest:
     """One scheduled request.
 
     `n` counts the requests of one kind from 0, `scheduled_us` is microseconds after the run's start, `family` is the IP
@@ -29,9 +29,9 @@ class Due:
         return self.scheduled_us / MICROSECONDS
 
 
-def due_requests(
+def scheduled_requests(
     rate_per_s: float, *, read_after_s: float, limit_s: float, families: tuple[int, ...], reads: bool = True
-) -> Iterator[Due]:
+) -> Iterator[ScheduledRequest]:
     """All requests of a run in the order in which they are due, for at most `limit_s` seconds.
 
     Writes stand at 0, 1, 2 … intervals. Reads have the same rate, half an interval later, and begin `read_after_s` into
@@ -41,14 +41,16 @@ def due_requests(
     interval_us = MICROSECONDS / rate_per_s
     first_read = round(read_after_s * rate_per_s)
     for slot in range(int(limit_s * rate_per_s)):
-        yield Due(n=slot, kind="write", family=families[slot % len(families)], scheduled_us=round(slot * interval_us))
+        yield ScheduledRequest(
+            n=slot, kind="write", family=families[slot % len(families)], scheduled_us=round(slot * interval_us)
+        )
         read = slot - first_read
         if reads and read >= 0:
             at_us = round((slot + 0.5) * interval_us)
-            yield Due(n=read, kind="read", family=families[read % len(families)], scheduled_us=at_us)
+            yield ScheduledRequest(n=read, kind="read", family=families[read % len(families)], scheduled_us=at_us)
 
 
-def key_of(seed: int, n: int) -> str:
+def idempotency_key(seed: int, n: int) -> str:
     """The idempotency key of write `n`: a UUID that depends on nothing but its arguments, so that a ledger that was cut
     off can still be matched with the database."""
     return str(uuid.UUID(int=random.Random(f"govcloud-applicant:{seed}:{n}").getrandbits(128), version=4))

@@ -13,10 +13,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from .bodies import body, digest
-from .book import Attempt, Book, Entry
-from .schedule import Backoff, Due, due_requests, key_of
-from .transport import Answer, Transport
+from .ledger_writer import Attempt, Entry, LedgerWriter
+from .payloads import digest, payload
+from .schedule import Backoff, ScheduledRequest, idempotency_key, scheduled_requests
+from .transport import Response, Transport
 
 DONE = frozenset({200, 201})
 FINAL_REFUSALS = range(400, 500)
@@ -24,7 +24,7 @@ TRY_LATER = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Orders:
+class LoadSettings:
     """What one run is told. Times in seconds.
 
     `seed` makes the keys, a new one for each run. `people_seed` and `people` are those of the registers, so that the
@@ -48,14 +48,14 @@ class Orders:
     backoff: Backoff = field(default_factory=Backoff)
 
 
-class Pace:
+class RateLimiter:
     """Gives out starting times not closer than an interval, first come first served."""
 
     def __init__(self, rate_per_s: float) -> None:
         self._interval = 1.0 / rate_per_s
         self._next = 0.0
 
-    async def turn(self) -> None:
+    async def wait_turn(self) -> None:
         """Returns when the caller may start."""
         now = time.monotonic()
         at = max(now, self._next)
@@ -63,18 +63,20 @@ class Pace:
         await asyncio.sleep(at - now)
 
 
-class Applicant:
+class LoadGenerator:
     """One run. `stop` ends the sending; what is under way is then drained."""
 
-    def __init__(self, orders: Orders, transport: Transport, book: Book, people: Any, start: float) -> None:
-        self._orders, self._transport, self._book, self._people = orders, transport, book, people
+    def __init__(
+        self, settings: LoadSettings, transport: Transport, ledger: LedgerWriter, people: Any, start: float
+    ) -> None:
+        self._settings, self._transport, self._ledger, self._people = settings, transport, ledger, people
         self._start = start
-        self._chance = random.Random(orders.seed)
-        self._flying = 0
-        self._retries = asyncio.Semaphore(orders.retries_at_once)
-        self._pace = Pace(orders.retry_rate_per_s)
+        self._random = random.Random(settings.seed)
+        self._in_flight = 0
+        self._retries = asyncio.Semaphore(settings.retries_at_once)
+        self._retry_rate = RateLimiter(settings.retry_rate_per_s)
         self._acknowledged: deque[tuple[float, str]] = deque()
-        self._readable = key_of(orders.seed, 0)
+        self._readable = idempotency_key(settings.seed, 0)
         self._tasks: set[asyncio.Task[None]] = set()
         self.stop = asyncio.Event()
         self.reason = "limit"
@@ -86,10 +88,10 @@ class Applicant:
 
     async def run(self) -> None:
         """Sends until stopped or at the limit, then drains for at most `drain_s`."""
-        orders = self._orders
-        for due in due_requests(
-            orders.rate_per_s, read_after_s=orders.read_after_s, limit_s=orders.limit_s, families=orders.families,
-            reads=orders.reads,
+        settings = self._settings
+        for due in scheduled_requests(
+            settings.rate_per_s, read_after_s=settings.read_after_s, limit_s=settings.limit_s,
+            families=settings.families, reads=settings.reads,
         ):  # fmt: skip
             if await self._stopped_before(due):
                 break
@@ -98,12 +100,12 @@ class Applicant:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=orders.drain_s)
+            _, late = await asyncio.wait(self._tasks, timeout=settings.drain_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _stopped_before(self, due: Due) -> bool:
+    async def _stopped_before(self, due: ScheduledRequest) -> bool:
         """Waits until the request is due; True when the run was stopped first."""
         pause = self._start + due.scheduled_s - time.monotonic()
         if pause <= 0:
@@ -115,66 +117,66 @@ class Applicant:
             return False
         return True
 
-    async def _write(self, due: Due) -> None:
+    async def _write(self, due: ScheduledRequest) -> None:
         form = self._form(due.n)
         entry = Entry(
-            n=due.n, kind="write", family=due.family, key=key_of(self._orders.seed, due.n),
+            n=due.n, kind="write", family=due.family, key=idempotency_key(self._settings.seed, due.n),
             digest=digest(form), scheduled_s=due.scheduled_s,
         )  # fmt: skip
         try:
-            answer = await self._first(entry, lambda: self._transport.write(due.family, entry.key, form))
+            answer = await self._first_attempt(entry, lambda: self._transport.write(due.family, entry.key, form))
             retry = 0
-            while not _settled(answer) and self.now_s() < due.scheduled_s + self._orders.deadline_s:
+            while not _settled(answer) and self.now_s() < due.scheduled_s + self._settings.deadline_s:
                 retry += 1
-                pause = self._orders.backoff.pause_s(retry, self._chance.random(), answer.retry_after_s)
+                pause = self._settings.backoff.pause_s(retry, self._random.random(), answer.retry_after_s)
                 await asyncio.sleep(pause)
                 async with self._retries:
-                    await self._pace.turn()
+                    await self._retry_rate.wait_turn()
                     answer = await self._attempt(entry, lambda: self._transport.write(due.family, entry.key, form))
         finally:
-            self._book.enter(entry)
+            self._ledger.write_entry(entry)
         if answer.status in DONE:
             self._acknowledged.append((self.now_s(), entry.key))
 
     def _form(self, n: int) -> dict[str, Any]:
-        orders = self._orders
-        return body(self._people, orders.people_seed, (orders.first + n) % orders.people)
+        settings = self._settings
+        return payload(self._people, settings.people_seed, (settings.first + n) % settings.people)
 
-    async def _read(self, due: Due) -> None:
+    async def _read(self, due: ScheduledRequest) -> None:
         entry = Entry(
             n=due.n, kind="read", family=due.family, key=self._key_to_read(), digest=None, scheduled_s=due.scheduled_s
         )
         try:
-            await self._first(entry, lambda: self._transport.read(due.family, entry.key))
+            await self._first_attempt(entry, lambda: self._transport.read(due.family, entry.key))
         finally:
-            self._book.enter(entry)
+            self._ledger.write_entry(entry)
 
     def _key_to_read(self) -> str:
         """The key to read: the newest that was acknowledged at least `read_after_s` ago, as a citizen would who looks
         again; before the first acknowledgement, the first write's."""
-        ripe = self.now_s() - self._orders.read_after_s
+        ripe = self.now_s() - self._settings.read_after_s
         while self._acknowledged and self._acknowledged[0][0] <= ripe:
             self._readable = self._acknowledged.popleft()[1]
         return self._readable
 
-    async def _first(self, entry: Entry, send: Any) -> Answer:
+    async def _first_attempt(self, entry: Entry, send: Any) -> Response:
         """The first attempt; not sent, and said so, when too many are under way already."""
-        if self._flying >= self._orders.in_flight:
+        if self._in_flight >= self._settings.in_flight:
             entry.attempts.append(Attempt(sent_s=self.now_s(), error="not sent: too many in flight"))
-            return Answer(error="not sent", fields={})
-        self._flying += 1
+            return Response(error="not sent", fields={})
+        self._in_flight += 1
         try:
             return await self._attempt(entry, send, enter=entry.kind == "write")
         finally:
-            self._flying -= 1
+            self._in_flight -= 1
 
-    async def _attempt(self, entry: Entry, send: Any, *, enter: bool = False) -> Answer:
+    async def _attempt(self, entry: Entry, send: Any, *, enter: bool = False) -> Response:
         attempt = Attempt(sent_s=self.now_s())
         entry.attempts.append(attempt)
         if enter:
-            self._book.enter(entry)
+            self._ledger.write_entry(entry)
         try:
-            answer: Answer = await send()
+            answer: Response = await send()
         except asyncio.CancelledError:
             attempt.error = "stopped while waiting"
             raise
@@ -185,7 +187,7 @@ class Applicant:
         return answer
 
 
-def _settled(answer: Answer) -> bool:
+def _settled(answer: Response) -> bool:
     """True when another attempt could not change the answer."""
     if answer.status is None:
         return False

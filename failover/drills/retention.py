@@ -12,17 +12,17 @@ RAW = ("ledger.jsonl", "rows.csv")
 KEPT_RUNS = 50
 
 
-def thin(drills: Path, kept: int = KEPT_RUNS) -> tuple[str, ...]:
+def prune(drills: Path, kept: int = KEPT_RUNS) -> tuple[str, ...]:
     """Remove the raw values of all but the newest `kept` finished runs; answers the runs that lost theirs.
 
     A run without a report is left alone: it was interrupted, and what it left is needed to take it back.
     """
     finished = sorted(file.parent for file in drills.glob("*/report.json"))
-    thinned = []
+    pruned = []
     for folder in finished[:-kept]:
         raw = [folder / name for name in RAW if (folder / name).exists()]
         for file in raw:
             file.unlink()
         if raw:
-            thinned.append(folder.name)
-    return tuple(thinned)
+            pruned.append(folder.name)
+    return tuple(pruned)

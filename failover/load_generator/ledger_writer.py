@@ -1,5 +1,5 @@
-"""The ledger as it is written: one JSON object on a line, flushed at once, so that a killed applicant leaves all it
-knew.
+"""The ledger as it is written: one JSON object on a line, flushed at once, so that a killed load generator leaves all
+it knew.
 
 A write is entered when it is first sent and again when its last attempt has ended; of two lines with the same kind and
 number the later one holds. A reader must accept that the very last line is cut off.
@@ -43,7 +43,7 @@ class Entry:
     attempts: list[Attempt] = field(default_factory=list)
 
 
-class Book:
+class LedgerWriter:
     """An append-only ledger file. It refuses to write over an older one (FileExistsError)."""
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class Book:
         """The last line; a ledger without it was cut off."""
         self._line({"kind": "footer", **values})
 
-    def enter(self, entry: Entry) -> None:
+    def write_entry(self, entry: Entry) -> None:
         """Writes the entry as it stands now."""
         self._line(asdict(entry))
 

@@ -1,4 +1,5 @@
-"""A small HTTPS desk that takes applications and answers like the service, for tests of the applicant on loopback.
+"""A small HTTPS server that takes applications and answers like the service, for tests of the load generator on
+loopback.
 
 Run as a process of its own, so that a test can stall it in earnest with SIGSTOP. It keeps its rows in memory and prints
 its port when it is ready. `--faults` is a JSON list of `{"from_s", "to_s", "do": "refuse"|"lose"}`, in seconds after
@@ -19,7 +20,7 @@ from typing import Any
 
 
 class State:
-    """What the desk has decided."""
+    """What the fake service has decided."""
 
     def __init__(self, faults: list[dict[str, Any]]) -> None:
         self.rows: dict[str, tuple[str, str]] = {}
@@ -32,8 +33,8 @@ class State:
         return next((f["do"] for f in self.faults if f["from_s"] <= at < f["to_s"]), "")
 
 
-class Desk(BaseHTTPRequestHandler):
-    """The three paths that the applicant and the tests use."""
+class FakeService(BaseHTTPRequestHandler):
+    """The three paths that the load generator and the tests use."""
 
     state: State
     timeout = 10
@@ -120,11 +121,11 @@ def main() -> None:
     options.add_argument("--key", required=True)
     options.add_argument("--faults", default="[]")
     chosen = options.parse_args()
-    Desk.state = State(json.loads(chosen.faults))
+    FakeService.state = State(json.loads(chosen.faults))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(chosen.certificate, chosen.key)
-    four = Server(("127.0.0.1", 0), Desk)
-    six = Server6(("::1", four.server_address[1]), Desk)
+    four = Server(("127.0.0.1", 0), FakeService)
+    six = Server6(("::1", four.server_address[1]), FakeService)
     for server in (four, six):
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""The applicant against a real HTTPS server on loopback: it keeps its rate, its ledger and its word, whatever
+"""The load generator against a real HTTPS server on loopback: it keeps its rate, its ledger and its word, whatever
 happens."""
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from failover.ledger import Comparison, Ledger, Outcome, compare, figures, parse, parse_rows
-from tests.integration.failover.conftest import RunningDesk, make_authority
+from tests.integration.failover.conftest import RunningFakeService, make_authority
 from tests.waiting import until
 
 Start = Callable[..., subprocess.Popen[str]]
-Desks = Callable[..., RunningDesk]
+StartFakeService = Callable[..., RunningFakeService]
 
 
 def ledger_in(folder: Path) -> Ledger:
@@ -33,16 +33,16 @@ def writes_so_far(folder: Path) -> int:
     return len({line.split(",", 1)[0] for line in lines if '"write"' in line})
 
 
-def against(ledger: Ledger, desk: RunningDesk) -> Comparison:
-    """Compared with the rows that the desk holds."""
-    tls = ssl.create_default_context(cafile=str(desk.authority.ca))
+def against(ledger: Ledger, fake_service: RunningFakeService) -> Comparison:
+    """Compared with the rows that the fake service holds."""
+    tls = ssl.create_default_context(cafile=str(fake_service.authority.ca))
     tls.check_hostname = False
-    with urllib.request.urlopen(f"https://127.0.0.1:{desk.port}/rows.csv", context=tls, timeout=10) as answer:
+    with urllib.request.urlopen(f"https://127.0.0.1:{fake_service.port}/rows.csv", context=tls, timeout=10) as answer:
         return compare(ledger, parse_rows(answer.read().decode()))
 
 
-def test_a_healthy_service_is_measured_as_healthy(desk: Desks, apply: Start, folder: Path) -> None:
-    running = desk()
+def test_a_healthy_service_is_measured_as_healthy(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
+    running = fake_service()
     process = apply(running, "--limit", "3")
     assert process.wait(30) == 0
     ledger = ledger_in(folder)
@@ -60,9 +60,9 @@ def test_a_healthy_service_is_measured_as_healthy(desk: Desks, apply: Start, fol
 
 
 def test_a_service_stalled_for_five_seconds_is_still_sent_twenty_per_second(
-    desk: Desks, apply: Start, folder: Path
+    fake_service: StartFakeService, apply: Start, folder: Path
 ) -> None:
-    running = desk()
+    running = fake_service()
     process = apply(running, "--limit", "9", "--timeout", "1")
     until("entries in the ledger", lambda: writes_so_far(folder) >= 30, 15)
     os.kill(running.process.pid, signal.SIGSTOP)
@@ -84,9 +84,9 @@ def test_a_service_stalled_for_five_seconds_is_still_sent_twenty_per_second(
 
 
 def test_refused_writes_are_retried_with_the_same_key_until_they_are_taken(
-    desk: Desks, apply: Start, folder: Path
+    fake_service: StartFakeService, apply: Start, folder: Path
 ) -> None:
-    running = desk({"from_s": 1.0, "to_s": 3.0, "do": "refuse"})
+    running = fake_service({"from_s": 1.0, "to_s": 3.0, "do": "refuse"})
     process = apply(running, "--limit", "5")
     assert process.wait(60) == 0
     ledger = ledger_in(folder)
@@ -98,8 +98,8 @@ def test_refused_writes_are_retried_with_the_same_key_until_they_are_taken(
     assert against(ledger, running).clean
 
 
-def test_a_planted_lost_write_is_found(desk: Desks, apply: Start, folder: Path) -> None:
-    running = desk({"from_s": 1.0, "to_s": 1.3, "do": "lose"})
+def test_a_planted_lost_write_is_found(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
+    running = fake_service({"from_s": 1.0, "to_s": 1.3, "do": "lose"})
     process = apply(running, "--limit", "2")
     assert process.wait(30) == 0
     result = against(ledger_in(folder), running)
@@ -107,9 +107,9 @@ def test_a_planted_lost_write_is_found(desk: Desks, apply: Start, folder: Path) 
 
 
 def test_kill_nine_leaves_a_readable_ledger_that_still_proves_what_was_acknowledged(
-    desk: Desks, apply: Start, folder: Path
+    fake_service: StartFakeService, apply: Start, folder: Path
 ) -> None:
-    running = desk()
+    running = fake_service()
     process = apply(running, "--limit", "60")
     until("entries in the ledger", lambda: writes_so_far(folder) >= 40, 15)
     process.kill()
@@ -123,8 +123,10 @@ def test_kill_nine_leaves_a_readable_ledger_that_still_proves_what_was_acknowled
     assert len(known) >= 40
 
 
-def test_the_sentinel_stops_it_and_what_is_under_way_is_drained(desk: Desks, apply: Start, folder: Path) -> None:
-    running = desk({"from_s": 0.5, "to_s": 2.5, "do": "refuse"})
+def test_the_sentinel_stops_it_and_what_is_under_way_is_drained(
+    fake_service: StartFakeService, apply: Start, folder: Path
+) -> None:
+    running = fake_service({"from_s": 0.5, "to_s": 2.5, "do": "refuse"})
     process = apply(running, "--limit", "60")
     until("entries in the ledger", lambda: writes_so_far(folder) >= 30, 15)
     (folder / "stop").touch()
@@ -135,32 +137,36 @@ def test_the_sentinel_stops_it_and_what_is_under_way_is_drained(desk: Desks, app
     assert all(e.outcome is Outcome.ACKNOWLEDGED for e in ledger.of("write")), "retries went on after the stop"
 
 
-def test_sigterm_stops_it_in_order(desk: Desks, apply: Start, folder: Path) -> None:
-    process = apply(desk(), "--limit", "60")
+def test_sigterm_stops_it_in_order(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
+    process = apply(fake_service(), "--limit", "60")
     until("entries in the ledger", lambda: writes_so_far(folder) >= 5, 15)
     process.terminate()
     assert process.wait(30) == 0
     assert ledger_in(folder).complete
 
 
-def test_a_certificate_of_another_ca_is_no_answer(desk: Desks, apply: Start, folder: Path, tmp_path: Path) -> None:
+def test_a_certificate_of_another_ca_is_no_answer(
+    fake_service: StartFakeService, apply: Start, folder: Path, tmp_path: Path
+) -> None:
     (folder / "ca.crt").write_bytes(make_authority(tmp_path / "other").ca.read_bytes())
-    process = apply(desk(), "--limit", "1", "--deadline", "0.5")
+    process = apply(fake_service(), "--limit", "1", "--deadline", "0.5")
     assert process.wait(30) == 0
     seen = figures(ledger_in(folder))
     assert (seen.acknowledged, seen.unknown) == (0, 20)
 
 
-def test_a_certificate_for_another_name_is_no_answer(desk: Desks, apply: Start, folder: Path) -> None:
-    process = apply(desk(), "--limit", "1", "--deadline", "0.5", name="other.test")
+def test_a_certificate_for_another_name_is_no_answer(
+    fake_service: StartFakeService, apply: Start, folder: Path
+) -> None:
+    process = apply(fake_service(), "--limit", "1", "--deadline", "0.5", name="other.test")
     assert process.wait(30) == 0
     ledger = ledger_in(folder)
     assert figures(ledger).acknowledged == 0
     assert all("certificate" in (a.error or "") for e in ledger.entries for a in e.attempts)
 
 
-def test_too_many_in_flight_are_told_and_never_sent(desk: Desks, apply: Start, folder: Path) -> None:
-    running = desk()
+def test_too_many_in_flight_are_told_and_never_sent(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
+    running = fake_service()
     os.kill(running.process.pid, signal.SIGSTOP)
     process = apply(running, "--limit", "2", "--in-flight", "10", "--deadline", "0.1", "--timeout", "5")
     code = process.wait(60)
@@ -181,9 +187,9 @@ def test_too_many_in_flight_are_told_and_never_sent(desk: Desks, apply: Start, f
     ],
 )
 def test_wrong_figures_are_refused_before_the_first_request(
-    desk: Desks, apply: Start, folder: Path, options: list[str], cause: str
+    fake_service: StartFakeService, apply: Start, folder: Path, options: list[str], cause: str
 ) -> None:
-    process = apply(desk(), *options)
+    process = apply(fake_service(), *options)
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 2
     assert cause in complaint
@@ -191,9 +197,9 @@ def test_wrong_figures_are_refused_before_the_first_request(
     assert not (folder / "ledger.jsonl").exists()
 
 
-def test_an_older_ledger_is_never_written_over(desk: Desks, apply: Start, folder: Path) -> None:
+def test_an_older_ledger_is_never_written_over(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
     (folder / "ledger.jsonl").write_text("precious")
-    process = apply(desk(), "--limit", "1")
+    process = apply(fake_service(), "--limit", "1")
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "Traceback" not in complaint

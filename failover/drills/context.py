@@ -1,4 +1,4 @@
-"""What a drill's story acts and looks with. Every method that checks returns what is missing, or the empty string."""
+"""What a drill's steps act and look with. Every method that checks returns what is missing, or the empty string."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from estate.model import Estate, Service
-from failover import health, steps
+from failover import health
 from failover.health import Problem
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, figures, parse, parse_rows
 from failover.pods import Awaited
 from failover.protocols import Clock, Machines, Observe, Observed, Power, Watching
 from failover.result import Event, Evidence
-from failover.vantage import ApplicantFailed, Front, Pace, RemoteApplicant
+from failover.step import POLL_S
+from failover.vantage import Endpoint, LoadGeneratorFailed, LoadProfile, RemoteLoadGenerator
 from workstation.errors import GovcloudError
 
 ROWS = "SELECT key, digest, decision FROM approval.application WHERE synthetic ORDER BY id"
@@ -22,15 +23,15 @@ ROWS_ARGV = ("runuser", "-u", "postgres", "--", "psql", "-X", "-q", "-v", "ON_ER
 GRACE_S = 0.5
 """What was sent less than this after the power went may have left before it."""
 TAIL_EVERY_S = 1.0
-"""Unlike a look, reading the ledger's tail is work for the vantage, whose processor is to be the applicant's."""
+"""Unlike a look, reading the ledger's tail is work for the vantage, whose processor is to be the load generator's."""
 ROWS_WITHIN_S = 60.0
 """For so long the rows are asked for: what was measured for minutes is not thrown away for one question unanswered."""
 
 
 @dataclass(kw_only=True)
-class Stage:
-    """One run's surroundings and what it has noted so far. `dark_s` is how long the site stays without power at least:
-    longer than the lease of a dead primary, so that what comes late is seen too."""
+class DrillContext:
+    """One run's surroundings and what it has noted so far. `powered_off_s` is how long the site stays without power at
+    least: longer than the lease of a dead primary, so that what comes late is seen too."""
 
     estate: Estate
     service: Service
@@ -42,11 +43,11 @@ class Stage:
     pods: Awaited
     clock: Clock
     journal: Journal
-    applicant: RemoteApplicant
-    front: Front
-    pace: Pace
+    load_generator: RemoteLoadGenerator
+    endpoint: Endpoint
+    load: LoadProfile
     seed: int
-    dark_s: float
+    powered_off_s: float
     on_event: Callable[[Event], None]
     events: list[Event] = field(default_factory=list)
     seen: Observed | None = None
@@ -55,7 +56,7 @@ class Stage:
     served_wall: float | None = None
     healthy_wall: float | None = None
     pods_wall: float | None = None
-    applicant_began: float = 0.0
+    ledger_started_wall: float = 0.0
     next_tail: float = 0.0
     unserved: str = ""
     remaining: tuple[Problem, ...] = ()
@@ -96,15 +97,15 @@ class Stage:
         return "; ".join(map(str, self.remaining))
 
     def citizens_served(self, for_s: float = 3.0) -> str:
-        """Everything that the applicant sent in the last seconds, and since the injection, succeeded at once."""
+        """Everything that the load generator sent in the last seconds, and since the injection, succeeded at once."""
         if self.clock.monotonic() < self.next_tail:
             return self.unserved or "the ledger was read a moment ago"
         self.next_tail = self.clock.monotonic() + TAIL_EVERY_S
-        tail = self.applicant.tail(round(self.pace.rate_per_s * 2 * (for_s + 8)))
-        since = -1.0 if self.injected_wall is None else self.injected_wall - self.applicant_began + GRACE_S
-        missing = self.unserved = served(tail, since_s=since, for_s=for_s, rate_per_s=self.pace.rate_per_s)
-        if missing and not self.applicant.running():
-            raise ApplicantFailed("the applicant has ended too early", "see its ledger in the drill's folder")
+        tail = self.load_generator.tail(round(self.load.rate_per_s * 2 * (for_s + 8)))
+        since = -1.0 if self.injected_wall is None else self.injected_wall - self.ledger_started_wall + GRACE_S
+        missing = self.unserved = served(tail, since_s=since, for_s=for_s, rate_per_s=self.load.rate_per_s)
+        if missing and not self.load_generator.running():
+            raise LoadGeneratorFailed("the load generator has ended too early", "see its ledger in the drill's folder")
         return missing
 
     def service_back(self) -> str:
@@ -116,10 +117,10 @@ class Stage:
             self.say("served_again", "applicant")
         return missing
 
-    def dark_long_enough(self) -> str:
+    def off_long_enough(self) -> str:
         """The site has been without power for as long as the drill wants."""
         self.look()
-        left = self.dark_s - (self.clock.wall() - (self.injected_wall or 0.0))
+        left = self.powered_off_s - (self.clock.wall() - (self.injected_wall or 0.0))
         return f"{left:.0f} s to go" if left > 0 else ""
 
     def site_is_off(self) -> str:
@@ -132,15 +133,15 @@ class Stage:
 
     # What is done
 
-    def start_applicant(self) -> None:
-        """Starts the applicant and notes when its clock began."""
-        self.applicant.start(estate=self.estate, front=self.front, pace=self.pace, seed=self.seed)
-        self.applicant_began = float(self.applicant.header()["started_wall_s"])
-        self.say("applicants_start", subject=self.pace_words())
+    def start_load(self) -> None:
+        """Starts the load generator and notes when its clock began."""
+        self.load_generator.start(estate=self.estate, endpoint=self.endpoint, load=self.load, seed=self.seed)
+        self.ledger_started_wall = float(self.load_generator.header()["started_wall_s"])
+        self.say("applicants_start", subject=self.rate_text())
 
-    def pace_words(self) -> str:
+    def rate_text(self) -> str:
         """The rate as a person says it."""
-        return f"{self.pace.rate_per_s:g}/s"
+        return f"{self.load.rate_per_s:g}/s"
 
     def power_off(self) -> None:
         """The injection."""
@@ -155,9 +156,9 @@ class Stage:
         self.power.on(self.site)
         self.pods.begin()
 
-    def stop_applicant(self) -> None:
-        """Stops the applicant; what is under way is drained."""
-        orderly = self.applicant.stop(within_s=self.pace.drain_s + 10)
+    def stop_load(self) -> None:
+        """Stops the load generator; what is under way is drained."""
+        orderly = self.load_generator.stop(within_s=self.load.drain_s + 10)
         self.say("applicants_stop", detail="" if orderly else "killed")
 
     def collect(self) -> None:
@@ -165,7 +166,7 @@ class Stage:
         taken again until `ROWS_WITHIN_S`."""
         self.note_pods()
         folder = self.journal.path.parent
-        self.ledger_text = self.applicant.ledger()
+        self.ledger_text = self.load_generator.ledger()
         (folder / "ledger.jsonl").write_text(self.ledger_text, encoding="utf-8")
         end = self.clock.monotonic() + ROWS_WITHIN_S
         while not self.rows_text:
@@ -174,7 +175,7 @@ class Stage:
             except GovcloudError:
                 if self.clock.monotonic() > end:
                     raise
-                self.clock.wait(steps.POLL_S)
+                self.clock.wait(POLL_S)
         (folder / "rows.csv").write_text(self.rows_text, encoding="utf-8")
         self.say("compared", subject=host)
 
@@ -208,7 +209,7 @@ def served(tail: str, *, since_s: float, for_s: float, rate_per_s: float) -> str
         except (ValueError, KeyError, AttributeError):
             continue
     if not entries:
-        return "the applicant has not sent anything yet"
+        return "the load generator has not sent anything yet"
     newest = max(e["scheduled_s"] for e in entries.values())
     begin, end = newest - 1.0 - for_s, newest - 1.0
     if begin < since_s:

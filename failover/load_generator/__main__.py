@@ -1,4 +1,4 @@
-"""Command line of the applicant, as run on a vantage: `python3 -m applicant --ledger … --ca … --address4 …`.
+"""Command line of the load generator, as run on a vantage: `python3 -m load_generator --ledger … --ca … --address4 …`.
 
 Ends when the sentinel file appears, on SIGTERM or SIGINT, or at the limit; drains what is under way; exit 0. Exit 2
 when it was started wrongly, 1 when the ledger cannot be written.
@@ -15,10 +15,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import bodies
-from .book import Book
-from .loop import Applicant, Orders
-from .transport import Service, Transport
+from . import payloads
+from .ledger_writer import LedgerWriter
+from .open_loop import LoadGenerator, LoadSettings
+from .transport import Endpoint, Transport
 
 SENTINEL_EVERY_S = 0.1
 
@@ -30,7 +30,7 @@ preferred by writing its niceness here. What measures must not wait for what is 
 def parser() -> argparse.ArgumentParser:
     """The options; every time in seconds."""
     made = argparse.ArgumentParser(
-        prog="applicant", description="applies and reads at a fixed rate, whatever comes back"
+        prog="load_generator", description="applies and reads at a fixed rate, whatever comes back"
     )
     made.add_argument("--ledger", type=Path, required=True, help="file to write; must not exist")
     made.add_argument("--sentinel", type=Path, required=True, help="the run ends when this file appears")
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def orders_of(options: argparse.Namespace) -> Orders:
+def load_settings(options: argparse.Namespace) -> LoadSettings:
     """Checks the figures; ValueError says which is wrong."""
     families = tuple(v for v, address in ((4, options.address4), (6, options.address6)) if address)
     if not families:
@@ -69,7 +69,7 @@ def orders_of(options: argparse.Namespace) -> Orders:
         raise ValueError("--timeout, --retry-rate, --in-flight and --retries-at-once must be above 0")
     if options.people < 1 or options.first < 0:
         raise ValueError("--people must be 1 or more and --first 0 or more")
-    return Orders(
+    return LoadSettings(
         seed=options.seed, people_seed=options.people_seed, people=options.people, first=options.first,
         rate_per_s=options.rate, reads=not options.no_reads, families=families, limit_s=options.limit,
         read_after_s=options.read_after, deadline_s=options.deadline, drain_s=options.drain,
@@ -77,44 +77,44 @@ def orders_of(options: argparse.Namespace) -> Orders:
     )  # fmt: skip
 
 
-async def watch(applicant: Applicant, sentinel: Path) -> None:
-    """Stops the applicant when the sentinel appears."""
+async def watch_sentinel(generator: LoadGenerator, sentinel: Path) -> None:
+    """Stops the load generator when the sentinel appears."""
     while not sentinel.exists():
         await asyncio.sleep(SENTINEL_EVERY_S)
-    applicant.reason = "sentinel"
-    applicant.stop.set()
+    generator.reason = "sentinel"
+    generator.stop.set()
 
 
-async def run(options: argparse.Namespace, orders: Orders) -> None:
+async def run(options: argparse.Namespace, settings: LoadSettings) -> None:
     """One run from header to footer."""
     addresses = {v: a for v, a in ((4, options.address4), (6, options.address6)) if a}
-    service = Service(name=options.name, port=options.port, addresses=addresses, ca=options.ca)
-    people = bodies.load()
-    async with Transport(service, timeout_s=options.timeout) as transport:
-        with Book(options.ledger) as book:
+    endpoint = Endpoint(name=options.name, port=options.port, addresses=addresses, ca=options.ca)
+    people = payloads.load()
+    async with Transport(endpoint, timeout_s=options.timeout) as transport:
+        with LedgerWriter(options.ledger) as ledger:
             wall, start = datetime.now(UTC), time.monotonic()
-            book.header(
-                version=1, started_at=wall.isoformat(), started_wall_s=wall.timestamp(), seed=orders.seed,
-                first=orders.first, reads=orders.reads,
-                rate_per_s=orders.rate_per_s, read_after_s=orders.read_after_s, timeout_s=options.timeout,
-                deadline_s=orders.deadline_s, families=list(orders.families), name=options.name,
+            ledger.header(
+                version=1, started_at=wall.isoformat(), started_wall_s=wall.timestamp(), seed=settings.seed,
+                first=settings.first, reads=settings.reads,
+                rate_per_s=settings.rate_per_s, read_after_s=settings.read_after_s, timeout_s=options.timeout,
+                deadline_s=settings.deadline_s, families=list(settings.families), name=options.name,
             )  # fmt: skip
-            applicant = Applicant(orders, transport, book, people, start)
+            generator = LoadGenerator(settings, transport, ledger, people, start)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, _signalled, applicant, number)
-            watcher = asyncio.create_task(watch(applicant, options.sentinel))
-            await applicant.run()
+                loop.add_signal_handler(number, _signalled, generator, number)
+            watcher = asyncio.create_task(watch_sentinel(generator, options.sentinel))
+            await generator.run()
             watcher.cancel()
-            book.footer(ended_s=applicant.now_s(), reason=applicant.reason, scheduled=applicant.scheduled)
+            ledger.footer(ended_s=generator.now_s(), reason=generator.reason, scheduled=generator.scheduled)
 
 
-def _signalled(applicant: Applicant, number: signal.Signals) -> None:
-    applicant.reason = number.name
-    applicant.stop.set()
+def _signalled(generator: LoadGenerator, number: signal.Signals) -> None:
+    generator.reason = number.name
+    generator.stop.set()
 
 
-def prefer() -> None:
+def raise_priority() -> None:
     """Asks for the processor before others. Kernels without it, and users without the right, go on as they are."""
     with contextlib.suppress(OSError):
         AUTOGROUP.write_text(NICE)
@@ -124,14 +124,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry; returns the exit code."""
     options = parser().parse_args(arguments)
     try:
-        orders = orders_of(options)
-        prefer()
-        asyncio.run(run(options, orders))
-    except (ValueError, bodies.NoBodies) as error:
-        print(f"applicant: {error}", file=sys.stderr)
+        settings = load_settings(options)
+        raise_priority()
+        asyncio.run(run(options, settings))
+    except (ValueError, payloads.PayloadSourceMissing) as error:
+        print(f"load_generator: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"applicant: {error}", file=sys.stderr)
+        print(f"load_generator: {error}", file=sys.stderr)
         return 1
     return 0
 
