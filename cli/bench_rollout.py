@@ -34,7 +34,7 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
     from cli.stacks import images
     from failover.vantage import LoadProfile
     from playbooks.render.approval import SERVICE
-    from stacks.programs.programs import PLATFORM
+    from stacks.phases import PLATFORM
     from tools.oci.stamp import stamped
 
     with deploying(), tempfile.TemporaryDirectory(prefix="govcloud-rollout-") as folder:
@@ -73,7 +73,7 @@ def replaced(estate: Estate, changed: Sequence[str]) -> None:
 
 
 def _up(estate: Estate, made: Sequence[Image]) -> tuple[str, ...]:
-    from stacks.programs.programs import PLATFORM
+    from stacks.phases import PLATFORM
     from stacks.runs import engine
 
     return engine.up(estate, [PLATFORM], on_event=say, made=made).objects_changed

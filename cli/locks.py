@@ -34,7 +34,7 @@ def moving() -> Iterator[None]:
     """
     from failover import lock as moves
     from stacks.state import lock
-    from stacks.state.checkpoints import state_home
+    from stacks.state.state_files import state_home
 
     with moves.held(paths.home(), lock.own_command()):
         pass

@@ -41,7 +41,7 @@ def prepare(names: list[str] | None, without: list[str] | None = None, *, deploy
     What `deploys` pods needs this checkout's services in the machines' image, from which the pods' images are taken:
     a new image is baked first, for which registries must be reached.
     """
-    from stacks.programs.programs import stack_names
+    from stacks.phases import stack_names
 
     estate = load_estate()
     if not estate.lab:
@@ -60,7 +60,7 @@ def prepare(names: list[str] | None, without: list[str] | None = None, *, deploy
 
 
 def _wants_pods(estate: Estate, stacks: list[str] | None) -> bool:
-    from stacks.programs.programs import PLATFORM, stack_names
+    from stacks.phases import PLATFORM, stack_names
 
     return PLATFORM in [name for name in stack_names(estate) if not stacks or name in stacks]
 

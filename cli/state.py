@@ -121,11 +121,11 @@ def _operations_hosts(estate: Estate) -> list[str]:
 
 def _keep() -> list[str]:
     """What a new workstation needs and no copy holds."""
-    from stacks.runs import workspace
+    from stacks.state import state_files
     from workstation.ssh import Access
 
     access = Access.default()
-    return [str(path) for path in (workspace.passphrase_file(), access.key, access.known_hosts)]
+    return [str(path) for path in (state_files.passphrase_file(), access.key, access.known_hosts)]
 
 
 def _passphrase(file: Path | None, host: str) -> str:

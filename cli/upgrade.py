@@ -96,7 +96,7 @@ def _deploy_site(site: str, version: str) -> None:
 def _update_bureau_policies() -> None:
     """Their namespaces follow the security policy of the version. Also where no site was left: the run that brought
     the last one may have been interrupted here."""
-    from stacks.programs.programs import PLATFORM
+    from stacks.phases import PLATFORM
     from stacks.runs import engine
 
     estate = load_estate()

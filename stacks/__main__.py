@@ -6,8 +6,8 @@ import pulumi
 
 from estate.loader import EstateError, load
 from stacks.programs import pod_images
-from stacks.programs.programs import program
-from stacks.state import store
+from stacks.programs.context import current_context
+from stacks.programs.program import program
 from workstation.errors import GovcloudError
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     stack = pulumi.get_stack()
     without = (pulumi.Config("govcloud").get("without") or "").replace(",", " ").split()
     try:
-        declare = program(store.context(load(), stack, without, pod_images.remembered()), stack)
+        declare = program(current_context(load(), stack, without, pod_images.remembered()), stack)
     except (GovcloudError, EstateError) as error:
         raise pulumi.RunError(str(error)) from None
     except KeyError as error:

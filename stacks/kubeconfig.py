@@ -8,8 +8,9 @@ from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes.kubeconfig import bureau_kubeconfig, operator_kubeconfig
 from playbooks.secrets import Secrets
 from stacks.components.secrets import as_secrets
-from stacks.programs.programs import DATA
+from stacks.phases import DATA
 from stacks.runs import workspace
+from stacks.state import state_files
 from workstation.errors import GovcloudError
 
 UP = "run `./govcloud up data` first: it makes them"
@@ -30,7 +31,7 @@ def kubeconfig(estate: Estate, site: str, bureau: str = "") -> str:
 
 def kept() -> Secrets:
     """The estate's secrets from the state. Raises GovcloudError where there are none yet."""
-    if not workspace.checkpoint(DATA).exists():
+    if not state_files.checkpoint(DATA).exists():
         raise GovcloudError("the estate has no secrets yet", UP)
     workspace.prepare()
     found = workspace.open_stack(DATA).exports().get("secrets")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from estate.model import Estate
 from playbooks.render import gateway
-from stacks.runs import workspace
+from stacks.state import state_files
 from workstation.oci import Image
 
 Plain = dict[str, str]
@@ -36,7 +36,7 @@ def from_plain(values: Iterable[Plain]) -> tuple[Image, ...]:
 def remember(images: Sequence[Image]) -> None:
     """Keep them for plain `pulumi up`; nothing is kept where none were built."""
     if images:
-        workspace.write_whole(_file(), json.dumps(as_plain(images)).encode())
+        state_files.write_atomically(_file(), json.dumps(as_plain(images)).encode())
 
 
 def remembered() -> tuple[Image, ...]:
@@ -48,4 +48,4 @@ def remembered() -> tuple[Image, ...]:
 
 
 def _file() -> Path:
-    return workspace.engine_home() / "images.json"
+    return state_files.engine_home() / "images.json"

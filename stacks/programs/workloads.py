@@ -28,7 +28,9 @@ from stacks.components.images import Images, ImagesArgs, RegistryArgs
 from stacks.components.resources import SITE, Gate, Permit
 from stacks.components.tenancy import tenancies
 from stacks.components.workload import version_of
-from stacks.programs.programs import PLATFORM, Context, address_of, gates, stack_hosts
+from stacks.phases import PLATFORM
+from stacks.programs.context import Context, address_of, gates
+from stacks.programs.stack_hosts import stack_hosts
 
 
 class Site(pulumi.ComponentResource):

@@ -1,6 +1,6 @@
 """What the command line asks of the stacks: plan, update, drift, destroy. Each stack runs in a process of its own.
 
-Stacks go in stages (network, data, the sites and the province, then the platform); those of one stage go side by side.
+Stacks go in phases (network, data, the sites and the province, then the platform); those of one phase go side by side.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from estate.model import Estate
+from stacks.phases import DATA, PLATFORM, phases, stack_names
 from stacks.programs import pod_images
-from stacks.programs.programs import DATA, PLATFORM, Context, stack_hosts, stack_names, stages
+from stacks.programs.context import Context, current_context
+from stacks.programs.stack_hosts import stack_hosts
 from stacks.runs import fingerprint, preflight, refresh, worker, workspace
 from stacks.runs.reports import Change, DestroyResult, DriftResult, PlanResult, UpResult
 from stacks.runs.worker_pool import Answer, Crew, OnEvent
@@ -82,7 +84,7 @@ def plan(
     _refuse_removals(estate, stacks)
     _ready(estate, stacks, without)
     pod_images.remember(made)
-    answers = _run(worker.PLAN, estate, stacks, without, on_event, staged=False, made=made)
+    answers = _run(worker.PLAN, estate, stacks, without, on_event, in_phases=False, made=made)
     changes = tuple(change for answer in answers for change in answer.changes)
     guard(changes)
     return PlanResult(changes=changes, seconds=time.monotonic() - begun, deferred=deferred(estate, stacks, without))
@@ -98,8 +100,8 @@ def drift(
     checkpoints.require(stack_names(estate))
     _ready(estate, stacks, without)
     found: dict[str, tuple[str, ...]] = {}
-    chosen = [stack for stage in _selected(estate, stacks, without, staged=False) for stack in stage]
-    answers = refresh.read_all({stack: store.context(estate, stack, without) for stack in chosen}, on_event)
+    chosen = [stack for phase in _selected(estate, stacks, without, in_phases=False) for stack in phase]
+    answers = refresh.read_all({stack: current_context(estate, stack, without) for stack in chosen}, on_event)
     if not all(answer.done for answer in answers):
         raise _failure(answers)
     for answer in answers:
@@ -113,7 +115,7 @@ def drift(
 
 
 def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lambda line: None) -> DestroyResult:
-    """End the management of a lab's estate, last stage first. Nothing is removed from any host.
+    """End the management of a lab's estate, last phase first. Nothing is removed from any host.
 
     Raises `Refused` on a real one.
     """
@@ -171,7 +173,7 @@ def guard(changes: Sequence[Change]) -> None:
 
 def _ready(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> None:
     """Whether a run may begin: known names, hosts that answer, and no newer state elsewhere. Changes nothing."""
-    chosen = [name for stage in _selected(estate, stacks, without, staged=True) for name in stage]
+    chosen = [name for phase in _selected(estate, stacks, without, in_phases=True) for name in phase]
     wanted = {host.name for name in chosen for host in stack_hosts(estate, name) if host.at not in set(without)}
     preflight.check(estate, [host for host in estate.managed_hosts if host.name in wanted], Access.default())
     state_backup.refuse_if_behind(estate, Access.default(), without)
@@ -218,27 +220,27 @@ def _run(
     without: Sequence[str],
     on_event: OnEvent,
     *,
-    staged: bool = True,
+    in_phases: bool = True,
     backwards: bool = False,
     held: int | None = None,
     made: Sequence[Image] = (),
 ) -> list[Answer]:
-    """All stacks, stage by stage; a failed stage is the last. Raises `StacksFailed`, or `Refused` by protection."""
-    order = _selected(estate, stacks, without, staged)
+    """All stacks, phase by phase; a failed phase is the last. Raises `StacksFailed`, or `Refused` by protection."""
+    order = _selected(estate, stacks, without, in_phases)
     crew = Crew(operation, estate, without, on_event, held, made)
     writes = held is not None
 
     def context(stack: str) -> Context:
-        return store.context(estate, stack, without, made)
+        return current_context(estate, stack, without, made)
 
     try:
         with disk_reserve.reserved(crew.stop) if writes else nullcontext():
-            read = {} if backwards else _as_applied([stack for stage in order for stack in stage], context, on_event)
-            for stage in reversed(order) if backwards else order:
-                # A stage before may have changed what the next ones declare.
-                done = [stack for stack in stage if stack in read and fingerprint.stands(context(stack), stack)]
+            read = {} if backwards else _as_applied([stack for phase in order for stack in phase], context, on_event)
+            for phase in reversed(order) if backwards else order:
+                # A phase before may have changed what the next ones declare.
+                done = [stack for stack in phase if stack in read and fingerprint.stands(context(stack), stack)]
                 crew.answers += [read[stack] for stack in done]
-                rest = [stack for stack in stage if stack not in done]
+                rest = [stack for stack in phase if stack not in done]
                 if rest and not crew.run(rest):
                     raise _failure(crew.answers, crew.stopped)
     except BaseException:
@@ -260,7 +262,7 @@ def _as_applied(stacks: Sequence[str], context: Callable[[str], Context], on_eve
     return {answer.stack: answer for answer in answers if answer.done and not answer.drift}
 
 
-def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], staged: bool) -> list[list[str]]:
+def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], in_phases: bool) -> list[list[str]]:
     names = stack_names(estate)
     if unknown := [stack for stack in stacks if stack not in names]:
         raise WrongUse(f"unknown stack {', '.join(unknown)}", f"known: {', '.join(names)}")
@@ -272,9 +274,9 @@ def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], sta
     if sites <= set(without):
         raise WrongUse("every site is left out, so nothing would be done", "leave out the dead ones only")
     wanted = [stack for stack in names if (not stacks or stack in stacks) and stack not in without]
-    if not staged:
+    if not in_phases:
         return [wanted] if wanted else []
-    return [chosen for stage in stages(estate) if (chosen := [stack for stack in stage if stack in wanted])]
+    return [chosen for phase in phases(estate) if (chosen := [stack for stack in phase if stack in wanted])]
 
 
 def _up_result(answers: Sequence[Answer], seconds: float, left_out: tuple[str, ...]) -> UpResult:

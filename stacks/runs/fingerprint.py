@@ -15,10 +15,10 @@ from pathlib import Path
 
 from playbooks import pki
 from stacks.components.resources import CERTIFICATE
+from stacks.phases import DATA, PLATFORM, WITHOUT_SECRETS
 from stacks.programs import pod_images
-from stacks.programs.programs import DATA, PLATFORM, WITHOUT_SECRETS, Context
-from stacks.runs import workspace
-from stacks.state import checkpoints, store
+from stacks.programs.context import Context
+from stacks.state import state_files, store
 from workstation import paths
 
 CODE = ("estate", "playbooks", "services", "stacks", "tools", "workstation")
@@ -38,7 +38,7 @@ def stands(context: Context, stack: str) -> bool:
 def note(context: Context, stack: str) -> None:
     """The stack has been brought up completely, as `context`, taken afterwards, would declare it again."""
     if not context.without:
-        workspace.write_whole(_file(stack), fingerprint(context, stack).encode())
+        state_files.write_atomically(_file(stack), fingerprint(context, stack).encode())
 
 
 def forget(stack: str) -> None:
@@ -48,7 +48,7 @@ def forget(stack: str) -> None:
 
 def fingerprint(context: Context, stack: str) -> str:
     """SHA-256, in hexadecimal."""
-    secrets = () if stack in WITHOUT_SECRETS else (context.secrets_exist, _digest(checkpoints.checkpoint(DATA)))
+    secrets = () if stack in WITHOUT_SECRETS else (context.secrets_exist, _digest(state_files.checkpoint(DATA)))
     declared = {
         "estate": context.estate.model_dump(mode="json"),
         "instance": context.instance,
@@ -75,9 +75,9 @@ def _files(stack: str) -> Iterator[Path]:
     for folder in CODE:
         found = (path for path in (paths.repo() / folder).rglob("*") if "__pycache__" not in path.parts)
         yield from sorted(path for path in found if path.is_file())
-    yield from sorted((workspace.engine_home() / "bin").iterdir())
-    yield workspace.settings(stack)
-    yield checkpoints.checkpoint(stack)
+    yield from sorted((state_files.engine_home() / "bin").iterdir())
+    yield state_files.settings(stack)
+    yield state_files.checkpoint(stack)
 
 
 def _certificate_is_due(stack: str) -> bool:
@@ -86,4 +86,4 @@ def _certificate_is_due(stack: str) -> bool:
 
 
 def _file(stack: str) -> Path:
-    return workspace.engine_home() / stack / "applied"
+    return state_files.engine_home() / stack / "applied"

@@ -10,7 +10,9 @@ from collections.abc import Container, Iterable, Mapping
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Host
 from playbooks.render.kubernetes.cluster import API_PORT, REGISTRY_PORT
-from stacks.programs.programs import PLATFORM, Context, address_of, stack_hosts
+from stacks.phases import PLATFORM
+from stacks.programs.context import Context, address_of
+from stacks.programs.stack_hosts import stack_hosts
 from workstation import ssh
 from workstation.errors import GovcloudError
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
-from stacks.programs.programs import PLATFORM, Context, left_out
+from stacks.phases import PLATFORM
+from stacks.programs.context import Context, left_out
 from stacks.runs import events, preflight, workspace
 from stacks.runs.worker_pool import Answer
 from workstation.errors import GovcloudError

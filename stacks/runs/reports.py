@@ -75,7 +75,7 @@ class UpResult:
     stacks: Mapping[str, int]
     """Changes by stack."""
     stack_seconds: Mapping[str, float]
-    """From the start of each stack's worker to its end. Those of one stage work side by side, so the sum is more than
+    """From the start of each stack's worker to its end. Those of one phase work side by side, so the sum is more than
     `seconds`."""
     host_seconds: Mapping[str, Mapping[str, float]]
     """By stack, what each changed host took; a Kubernetes node's includes the wait until it is Ready."""

@@ -22,10 +22,12 @@ from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent, StepEventMetadata
 
 from estate.model import Estate
+from stacks.phases import PLATFORM
 from stacks.programs import pod_images
-from stacks.programs.programs import PLATFORM, Context, left_out, program
-from stacks.runs import events, fingerprint, preflight, workspace
-from stacks.state import checkpoints, store
+from stacks.programs.context import Context, current_context, left_out
+from stacks.programs.program import program
+from stacks.runs import events, fingerprint, preflight, state_repair, workspace
+from stacks.state import checkpoints
 from workstation.errors import GovcloudError
 
 UP, PLAN, DESTROY = "up", "plan", "destroy"
@@ -42,7 +44,7 @@ def main(argv: list[str]) -> int:
     tell = Teller()
     try:
         made = pod_images.from_plain(request["images"])
-        context = store.context(Estate.model_validate(request["estate"]), stack, request["without"], made)
+        context = current_context(Estate.model_validate(request["estate"]), stack, request["without"], made)
         _OPERATIONS[operation](context, stack, tell)
     except CommandError as error:
         return _failed(tell, "" if tell.faults else events.last_words(str(error)))
@@ -86,7 +88,7 @@ class Teller:
 def _up(context: Context, stack: str, tell: Tell) -> None:
     if stack == PLATFORM:
         preflight.check_clusters(context, patience_s=preflight.COMING_UP_S)
-    store.repair(stack, lambda line: tell("say", line))
+    state_repair.drop_pending_operations(stack, lambda line: tell("say", line))
     fingerprint.forget(stack)
     opened = workspace.open_stack(stack, program(context, stack))
     checkpoints.keep(stack)
@@ -97,7 +99,7 @@ def _up(context: Context, stack: str, tell: Tell) -> None:
         **workspace.QUIETLY,
         on_event=Listener(stack, tell),
     )
-    now = store.context(context.estate, stack, context.without, context.images.values())
+    now = current_context(context.estate, stack, context.without, context.images.values())
     fingerprint.note(now, stack)
 
 
@@ -118,9 +120,10 @@ def _destroy(context: Context, stack: str, tell: Tell) -> None:
     if context.first_build:
         return
     if stack == PLATFORM:
-        store.forget(stack)  # the engine would delete every object, and wait for clusters that may be dead
+        # The engine would delete every object, and wait for clusters that may be dead.
+        state_repair.drop_resources(stack)
         return
-    store.repair(stack, lambda line: tell("say", line))
+    state_repair.drop_pending_operations(stack, lambda line: tell("say", line))
     opened = workspace.open_stack(stack, lambda: None)
     checkpoints.keep(stack)
     opened.unprotect_all()

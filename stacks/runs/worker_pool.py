@@ -24,6 +24,7 @@ from stacks.programs import pod_images
 from stacks.providers.waves import RUN
 from stacks.runs import workspace
 from stacks.runs.reports import Change
+from stacks.state import state_files
 from workstation import interpreter, paths
 from workstation.oci import Image
 
@@ -60,7 +61,7 @@ class Answer:
 
 
 class Crew:
-    """Runs one operation on stacks, stage by stage. `answers` holds what came so far, also after an interruption."""
+    """Runs one operation on stacks, phase by phase. `answers` holds what came so far, also after an interruption."""
 
     def __init__(
         self,
@@ -95,9 +96,9 @@ class Crew:
         self._processes: list[subprocess.Popen[str]] = []
         self._lock = threading.Lock()
 
-    def run(self, stage: Sequence[str]) -> bool:
+    def run(self, phase: Sequence[str]) -> bool:
         """Its stacks side by side; answers whether the next may begin. On Ctrl-C waits for them and raises it again."""
-        mine = [Answer(stack=stack) for stack in stage]
+        mine = [Answer(stack=stack) for stack in phase]
         self.answers += mine
         with ThreadPoolExecutor(max_workers=len(mine)) as pool:
             futures = [pool.submit(self._work, answer) for answer in mine]
@@ -152,7 +153,7 @@ class Crew:
                 stderr=subprocess.PIPE,
                 text=True,
                 env=self._environment,
-                cwd=workspace.engine_home(),
+                cwd=state_files.engine_home(),
                 start_new_session=True,
                 pass_fds=self._held,
             )

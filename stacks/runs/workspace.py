@@ -1,10 +1,7 @@
-"""Where the engine works: its binary, its environment, its files. All of it outside the source tree.
+"""Where the engine works: its binary and its environment, outside the source tree. Files: see `state.state_files`.
 
-$GOVCLOUD_HOME/state             the file backend, one checkpoint per stack, secrets encrypted
-$GOVCLOUD_HOME/engine/passphrase opens them; 0600, made once, never leaves the operator's side
 $GOVCLOUD_HOME/engine/bin        our providers' executables, put first on the engine's PATH
 $GOVCLOUD_HOME/engine/pulumi.sh  what plain `pulumi up` needs, to be read by a shell
-$GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would otherwise write into the tree
 """
 
 from __future__ import annotations
@@ -24,10 +21,7 @@ from semver import VersionInfo
 
 from stacks.runs import inline
 from stacks.state import passphrase
-from stacks.state.checkpoints import PROJECT
-from stacks.state.checkpoints import checkpoint as checkpoint
-from stacks.state.checkpoints import state_home as state_home
-from stacks.state.checkpoints import write_whole as write_whole
+from stacks.state.state_files import PROJECT, checkpoint, engine_home, passphrase_file, state_home, write_atomically
 from workstation import paths
 from workstation.errors import GovcloudError, Refused
 
@@ -39,27 +33,12 @@ QUIETLY: dict[str, Any] = {"parallel": AT_ONCE, "suppress_outputs": True, "suppr
 """How the engine is run: what it finds and does comes by its events."""
 
 
-def engine_home() -> Path:
-    """The engine's own folder."""
-    return paths.home() / "engine"
-
-
 def backend() -> str:
     """The backend's URL, without a file of metadata beside each file: these are not written whole or not at all.
 
     An engine that is killed, or meets a full disk, while it writes one can never load its checkpoint again.
     """
     return f"file://{state_home()}?metadata=skip"
-
-
-def settings(stack: str) -> Path:
-    """A stack's settings, outside the tree."""
-    return engine_home() / stack / f"Pulumi.{stack}.yaml"
-
-
-def passphrase_file() -> Path:
-    """Where the engine reads the passphrase."""
-    return engine_home() / "passphrase"
 
 
 def engine_binary() -> Path:
@@ -209,4 +188,4 @@ def _shell_environment() -> None:
     text = "\n".join([*lines, f"export PATH={first}:$PATH", ""])
     path = engine_home() / "pulumi.sh"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_whole(path, text.encode())
+        write_atomically(path, text.encode())

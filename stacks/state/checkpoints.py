@@ -10,7 +10,6 @@ See docs/decisions/0014.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,10 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workstation import paths
+from stacks.state.state_files import PROJECT, checkpoint, state_home, write_atomically
 from workstation.errors import GovcloudError
-
-PROJECT = "govcloud"
 
 Say = Callable[[str], None]
 
@@ -40,16 +37,6 @@ class Whole:
     path: Path
     content: bytes
     saved: datetime
-
-
-def state_home() -> Path:
-    """The backend's folder."""
-    return paths.home() / "state"
-
-
-def checkpoint(stack: str) -> Path:
-    """Where the backend keeps a stack's state."""
-    return state_home() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
 
 
 def kept(stack: str) -> Path:
@@ -111,7 +98,7 @@ def keep(stack: str) -> None:
             raise NotWhole(f"the state of {stack} was not written whole: the disk under {state_home()} is full", "")
         if _read(kept(stack)) != content:
             kept(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_whole(kept(stack), content)
+            write_atomically(kept(stack), content)
 
 
 def mend(stack: str, say: Say) -> None:
@@ -136,8 +123,8 @@ def mend(stack: str, say: Say) -> None:
         say(f"{stack}: half a file is all that there was of its state, from before its first resource; it begins anew")
         return
     newest = max(whole, key=lambda one: one.saved)
-    write_whole(half(stack), checkpoint(stack).read_bytes())
-    write_whole(checkpoint(stack), newest.content)
+    write_atomically(half(stack), checkpoint(stack).read_bytes())
+    write_atomically(checkpoint(stack), newest.content)
     say(
         f"{stack}: its state was half a file; taken from {newest.path}, saved {newest.saved:%Y-%m-%d %H:%M:%S} UTC; "
         "what was done after that is compared and done again"
@@ -151,29 +138,6 @@ def copies(stack: str) -> Iterator[Path]:
     yield from (path for path in own if path.exists())
     yield from (root / "history" / PROJECT / stack).glob("*.checkpoint.json")
     yield from (root / "backups" / PROJECT / stack).glob("*.json")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of the operator's, 0600, wholly or not at all: neither a full disk nor a lost power leaves half."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        draft.touch(mode=0o600)
-        with draft.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-        _sync(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _whole(path: Path) -> Whole | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stacks.state.checkpoints import state_home
+from stacks.state.state_files import state_home
 from workstation.errors import GovcloudError
 
 LEAST = 16 << 20

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stacks.runs import workspace
+from stacks.state import state_files
 from workstation.errors import Locked
 
 CLOCK_SLACK_S = 5.0
@@ -31,7 +31,7 @@ def held(command: str) -> Iterator[int]:
 
     Raises `Locked` with holder and time.
     """
-    path = workspace.state_home() / "govcloud.lock"
+    path = state_files.state_home() / "govcloud.lock"
     with path.open("ab", buffering=0) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,7 +51,7 @@ def held(command: str) -> Iterator[int]:
 def clear_dead() -> tuple[str, ...]:
     """Remove the backend's locks whose engine is dead; answers their stacks. Raises `Locked` for a living one."""
     cleared = []
-    for path in sorted((workspace.state_home() / ".pulumi" / "locks").rglob("*.json")):
+    for path in sorted((state_files.state_home() / ".pulumi" / "locks").rglob("*.json")):
         stack = path.parent.name
         try:
             content = json.loads(path.read_text(encoding="utf-8"))

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estate.model import Estate
-from stacks.programs.programs import stack_names
-from stacks.runs import workspace
-from stacks.state import passphrase, state_backup, store
+from stacks.phases import stack_names
+from stacks.state import passphrase, state_backup, state_files, store
 from stacks.state.lineage import About, Relation, relation
 from workstation.errors import GovcloudError, Refused
 
@@ -58,7 +57,7 @@ def refusal(host: str, copy: About, mine: About | None, current: str, *, replace
 def opener(copy: bytes) -> str | None:
     """The passphrase of this workstation where it opens the copy; None where it does not, or there is none."""
     try:
-        text = workspace.passphrase_file().read_text(encoding="utf-8")
+        text = state_files.passphrase_file().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
     return text if opens(copy, text) else None
@@ -81,19 +80,19 @@ def restore(estate: Estate, host: str, about: About, copy: bytes, text: str) -> 
         raise Refused(
             f"the passphrase does not open {host}'s copy of the state", "bring the one that was in use when it was made"
         )
-    draft = workspace.state_home() / ".incoming"
+    draft = state_files.state_home() / ".incoming"
     shutil.rmtree(draft, ignore_errors=True)
     try:
         stacks = _write(copy, draft, stack_names(estate))
         former = _set_aside()
-        (draft / ".pulumi").rename(workspace.state_home() / ".pulumi")
+        (draft / ".pulumi").rename(state_files.state_home() / ".pulumi")
         for stack in stacks:
             if (draft / f"Pulumi.{stack}.yaml").exists():
-                workspace.settings(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                (draft / f"Pulumi.{stack}.yaml").replace(workspace.settings(stack))
+                state_files.settings(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                (draft / f"Pulumi.{stack}.yaml").replace(state_files.settings(stack))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    workspace.write_whole(workspace.passphrase_file(), text.strip().encode() + b"\n")
+    state_files.write_atomically(state_files.passphrase_file(), text.strip().encode() + b"\n")
     store.take(about.instance)
     state_backup.remember(about)
     return Restored(host=host, about=about, former=former)
@@ -101,25 +100,25 @@ def restore(estate: Estate, host: str, about: About, copy: bytes, text: str) -> 
 
 def _set_aside() -> Path | None:
     """The former state with the passphrase that opens it; None where there is none."""
-    if not (workspace.state_home() / ".pulumi").exists():
+    if not (state_files.state_home() / ".pulumi").exists():
         return None
     former = store.set_aside("before-restore")
-    if workspace.passphrase_file().exists():
-        workspace.write_whole(former / "passphrase", workspace.passphrase_file().read_bytes())
+    if state_files.passphrase_file().exists():
+        state_files.write_atomically(former / "passphrase", state_files.passphrase_file().read_bytes())
     return former
 
 
 def _write(copy: bytes, folder: Path, known: tuple[str, ...]) -> list[str]:
     """The copy's files in `folder`, laid out as the backend wants them; answers the stacks. Other names are ignored."""
     stacks = []
-    root = workspace.checkpoint("any").parent.relative_to(workspace.state_home())
+    root = state_files.checkpoint("any").parent.relative_to(state_files.state_home())
     for name, content in _members(copy):
         stack, _, file = name.partition("/")
         if stack not in known or file not in (f"{stack}.json", f"Pulumi.{stack}.yaml"):
             continue
         target = folder / root / file if file == f"{stack}.json" else folder / file
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        workspace.write_whole(target, content)
+        state_files.write_atomically(target, content)
         stacks += [stack] if file == f"{stack}.json" else []
     if not stacks:
         raise GovcloudError("the copy holds no stack of this estate", "name another operations host")

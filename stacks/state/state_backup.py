@@ -17,9 +17,8 @@ from typing import Any
 
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Host, HostRole
-from stacks.programs.programs import stack_names
-from stacks.runs import workspace
-from stacks.state import checkpoints, store
+from stacks.phases import stack_names
+from stacks.state import checkpoints, state_files, store
 from stacks.state.lineage import About, Relation, behind, relation
 from workstation import ssh
 from workstation.errors import GovcloudError
@@ -46,7 +45,7 @@ def here(estate: Estate) -> About | None:
     numbers = {
         stack: len(store.resources(stack))
         for stack in stack_names(estate)
-        if workspace.checkpoint(stack).exists() and checkpoints.is_whole(stack)
+        if state_files.checkpoint(stack).exists() and checkpoints.is_whole(stack)
     }
     if not numbers:
         return None
@@ -149,7 +148,7 @@ def pack(estate: Estate, about: About) -> bytes:
         header.size, header.mode = len(content), 0o600
         archive.addfile(header, io.BytesIO(content))
         for stack in stack_names(estate):
-            for path in (workspace.checkpoint(stack), workspace.settings(stack)):
+            for path in (state_files.checkpoint(stack), state_files.settings(stack)):
                 if path.exists():
                     archive.add(path, f"{stack}/{path.name}")
     return stream.getvalue()
@@ -215,14 +214,14 @@ def _without_ciphertext(value: Any) -> Any:
 
 def _last() -> About | None:
     try:
-        return About.from_json((workspace.state_home() / "copied.json").read_bytes())
+        return About.from_json((state_files.state_home() / "copied.json").read_bytes())
     except OSError:
         return None
 
 
 def remember(about: About) -> None:
     """The state here is this one: the next that differs from it has the next serial."""
-    workspace.write_whole(workspace.state_home() / "copied.json", json.dumps(about.as_json()).encode())
+    state_files.write_atomically(state_files.state_home() / "copied.json", json.dumps(about.as_json()).encode())
 
 
 def _address(estate: Estate, host: Host) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab.api import Lab
-from stacks.programs.programs import stack_names
+from stacks.phases import stack_names
 from stacks.state import store
 from tests.lab import traces
 from tests.lab.estate_on_lab import until_well

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.api import Lab
-from stacks.programs.programs import stack_names
+from stacks.phases import stack_names
 from stacks.state import store
 from tests.lab.estate_on_lab import Hosts, govcloud, healthy, until_well
 

@@ -17,8 +17,8 @@ import pytest
 from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
-from stacks.runs import events, workspace
-from stacks.state import lock, store
+from stacks.runs import events, state_repair, workspace
+from stacks.state import lock, state_files, store
 from tests.unit.stacks.declared import closing_loops
 from tools.scratch import ScratchCluster, missing
 from workstation import paths
@@ -64,7 +64,7 @@ class Desk:
     def up(self, declare: Declare) -> Run:
         """As `./govcloud up`: refreshed, then brought to what is declared."""
         with lock.held("test"):
-            store.repair(STACK, lambda line: None)
+            state_repair.drop_pending_operations(STACK, lambda line: None)
             return self._run("up", declare, refresh=True, run_program=True)
 
     def preview(self, declare: Declare, *, refresh: bool = True) -> Run:
@@ -102,7 +102,7 @@ class Desk:
 
     def checkpoint(self) -> str:
         """The state as it lies on the disk."""
-        return workspace.checkpoint(STACK).read_text()
+        return state_files.checkpoint(STACK).read_text()
 
     def engines(self) -> list[int]:
         """Processes of this desk's engine."""

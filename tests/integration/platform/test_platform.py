@@ -9,7 +9,8 @@ from typing import Any
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Estate
-from stacks.runs import engine, workspace
+from stacks.runs import engine
+from stacks.state import state_files
 from tests.integration.platform.two_sites import (
     CITY,
     DEPLOYMENT,
@@ -58,7 +59,7 @@ def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
     assert (again.changes, again.objects_changed) == (0, ())
     assert engine.plan(estate, STACK, made=[first]).changes == ()
     assert engine.drift(estate, STACK).differences == {}
-    assert password_in(workspace.state_home()) == []
+    assert password_in(state_files.state_home()) == []
     assert PASSWORD not in "\n".join([*said, planned.as_text(), known.as_text()])
 
 
@@ -105,4 +106,4 @@ def test_a_bureaus_gateway_stands_at_every_site_and_leads_to_the_service(
         assert "backend desk.human-resources.govcloud\n" in config
         assert f"server gateway-to-{SERVICE}-8080 {route['clusterIP']}:8080\n" in config
     assert "PRIVATE KEY" not in "\n".join([*said, planned.as_text()])
-    assert "PRIVATE KEY" not in workspace.checkpoint("platform").read_text()
+    assert "PRIVATE KEY" not in state_files.checkpoint("platform").read_text()

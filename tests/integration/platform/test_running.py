@@ -10,8 +10,8 @@ import json
 import pytest
 
 from estate.model import Estate
-from stacks.runs import engine, workspace
-from stacks.state import store
+from stacks.runs import engine
+from stacks.state import state_files, store
 from tests.integration.platform.conftest import Running
 from tests.integration.platform.two_sites import (
     CITY,
@@ -166,7 +166,7 @@ def test_a_lab_is_forgotten_even_with_dead_clusters(running: Running, estate: Es
 
 def test_the_state_names_clusters_without_their_keys(running: Running) -> None:
     """Kubeconfigs and identities are encrypted."""
-    told = workspace.checkpoint("platform").read_text()
+    told = state_files.checkpoint("platform").read_text()
     resources = json.loads(told)["checkpoint"]["latest"]["resources"]
     providers = [one for one in resources if one["type"] == "pulumi:providers:kubernetes"]
     assert len(providers) == len(running.sites)

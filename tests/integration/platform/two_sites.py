@@ -24,9 +24,10 @@ from playbooks.render.kubernetes.cluster import API_PORT, image_reference
 from playbooks.render.pki import gateway_certificate
 from playbooks.secrets import OPERATOR, Passwords
 from stacks.components.resources import PLAYBOOK
-from stacks.programs.programs import DATA
+from stacks.phases import DATA
 from stacks.providers import registry
 from stacks.runs import engine, workspace
+from stacks.state import state_files
 from tests.image_registry import Authority, ImageRegistry
 from tests.integration.platform.kubelet import Kubelet
 from tests.unit.stacks.declared import closing_loops
@@ -173,7 +174,7 @@ class Built:
             role = {"role": "kubernetes_control_plane"}
             urn = f"urn:pulumi:{site.name}::govcloud::{PLAYBOOK}::{site.name}-{site.host}"
             host = {"urn": urn, "type": PLAYBOOK, "id": site.host, "outputs": {"roles": [role]}}
-            path = workspace.checkpoint(site.name)
+            path = state_files.checkpoint(site.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [host]}}}))
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from stacks.runs import engine, workspace
-from stacks.state import state_backup, store
+from stacks.state import state_backup, state_files, store
 from tests.integration.stacks.machines import ESTATE, Machines
 from tests.integration.stacks.test_engine import declare, run
 from tests.unit.cli.calling import Done
@@ -61,7 +61,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.claim("lab-1", lambda line: None)
         run(declare)
         assert engine.copy(ESTATE, lambda line: None) == HOLDERS
-        shutil.copy(workspace.passphrase_file(), folder / "safe")
+        shutil.copy(state_files.passphrase_file(), folder / "safe")
     return folder
 
 
@@ -91,7 +91,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Call:
 
 def change() -> None:
     """Another state: one certificate less. It is recorded, and not copied."""
-    checkpoint = workspace.checkpoint("data")
+    checkpoint = state_files.checkpoint("data")
     content = json.loads(checkpoint.read_text())
     resources = content["checkpoint"]["latest"]["resources"]
     resources.remove(next(item for item in resources if str(item["urn"]).endswith("certificate-operator")))
@@ -110,7 +110,7 @@ def test_a_lost_workstation_comes_back_from_an_operations_host(here: Workstation
     with pytest.raises(Refused, match=r"has no state of the estate.*in use") as refused:
         engine.up(ESTATE)
     assert f"state restore --from {HOLDERS[0]}" in refused.value.next_step
-    assert not workspace.passphrase_file().exists(), "a new one would open nothing"
+    assert not state_files.passphrase_file().exists(), "a new one would open nothing"
     asked = call("state", "restore", "--from", HOST, "--passphrase-file", str(here.safe))
     assert asked.code == 2, asked.words
     assert "serial 1" in asked.words
@@ -119,8 +119,8 @@ def test_a_lost_workstation_comes_back_from_an_operations_host(here: Workstation
     assert done.code == 0, done.words
     assert done.document["state"]["serial"] == 1
     assert secret_of_the_authority() == before
-    assert workspace.passphrase_file().read_text() == here.safe.read_text()
-    assert workspace.passphrase_file().stat().st_mode & 0o777 == 0o600
+    assert state_files.passphrase_file().read_text() == here.safe.read_text()
+    assert state_files.passphrase_file().stat().st_mode & 0o777 == 0o600
     assert set(run(declare)) == {"same"}
     state_backup.refuse_if_behind(ESTATE, Access.default())
     again = call("state", "restore", "--from", HOST)
@@ -153,7 +153,7 @@ def test_an_unchanged_state_keeps_its_serial_and_a_changed_one_gets_the_next(her
     listed = call("state", "list", "--json").document
     assert listed["here"]["serial"] == 2
     assert [row["copy"] for row in listed["copies"]] == ["older"] * 3
-    assert str(workspace.passphrase_file()) in listed["keep"]
+    assert str(state_files.passphrase_file()) in listed["keep"]
     assert "safe place" in call("state", "list").output
 
 
@@ -224,8 +224,8 @@ def test_a_damaged_copy_is_no_copy(here: Workstation, machines: Machines, call: 
 
 def test_the_state_of_one_stack_that_is_gone_is_noticed(here: Workstation) -> None:
     """Going on would make its passwords anew."""
-    workspace.checkpoint("data").unlink()
-    workspace.checkpoint("network").write_text('{"checkpoint": {"latest": {"resources": [{"urn": "x"}]}}}')
+    state_files.checkpoint("data").unlink()
+    state_files.checkpoint("network").write_text('{"checkpoint": {"latest": {"resources": [{"urn": "x"}]}}}')
     with pytest.raises(Refused, match="lost the state of data"):
         engine.up(ESTATE)
 

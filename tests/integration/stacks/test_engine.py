@@ -22,8 +22,8 @@ from playbooks.render.pki import leaves
 from playbooks.secrets import Passwords
 from stacks import kubeconfig
 from stacks.components.secrets import ClusterLeaves, Secrets
-from stacks.runs import workspace
-from stacks.state import checkpoints, store
+from stacks.runs import state_repair, workspace
+from stacks.state import checkpoints, state_files, store
 from tests.unit.playbooks.clusters import switched_on
 from tests.unit.stacks.declared import closing_loops
 from workstation import paths
@@ -145,13 +145,13 @@ def test_another_name_in_a_certificate_issues_it_anew() -> None:
 def test_an_interrupted_operation_is_repaired() -> None:
     """What a killed engine leaves open is dropped and told; the next run finds nothing to do."""
     run(declare)
-    checkpoint = json.loads(workspace.checkpoint(STACK).read_text())
+    checkpoint = json.loads(state_files.checkpoint(STACK).read_text())
     latest = checkpoint["checkpoint"]["latest"]
     resource = next(item for item in latest["resources"] if item["type"].endswith(":Password"))
     latest["pending_operations"] = [{"resource": resource, "type": "updating"}]
-    workspace.checkpoint(STACK).write_text(json.dumps(checkpoint))
+    state_files.checkpoint(STACK).write_text(json.dumps(checkpoint))
     said: list[str] = []
-    store.repair(STACK, said.append)
+    state_repair.drop_pending_operations(STACK, said.append)
     assert "password-" in said[0]
     assert store.pending(STACK) == []
     assert set(run(declare)) == {"same"}
@@ -161,7 +161,7 @@ def test_an_engine_that_died_while_writing_metadata_does_not_lock_the_state_away
     """It is never written by our runs; half a file of somebody else's is dropped before the next."""
     run(declare)
     assert not list(home.rglob("*.attrs"))
-    broken = workspace.checkpoint(STACK).with_name(f"{STACK}.json.attrs")
+    broken = state_files.checkpoint(STACK).with_name(f"{STACK}.json.attrs")
     broken.touch()
     with pytest.raises(CommandError, match="EOF"):
         run(declare)
@@ -173,7 +173,7 @@ def test_half_a_checkpoint_is_replaced_and_no_password_is_made_anew(home: Path) 
     """At any length, with the backend's own copy made of the half file as it does at its next write."""
     run(declare)
     checkpoints.keep(STACK)
-    path, whole = workspace.checkpoint(STACK), workspace.checkpoint(STACK).read_bytes()
+    path, whole = state_files.checkpoint(STACK), state_files.checkpoint(STACK).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CommandError, match="unexpected end of JSON input"):
         workspace.open_stack(STACK, declare).preview()

@@ -16,7 +16,7 @@ import pytest
 
 from stacks.runs import workspace
 from stacks.runs.workspace import AT_ONCE
-from stacks.state import disk_reserve, lock, store
+from stacks.state import disk_reserve, lock, state_files, store
 from tests.integration.stacks.machines import ESTATE, Machines
 from tests.waiting import until
 from workstation import paths
@@ -57,7 +57,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     workspace.prepare()
     script = Path(__file__).with_name("held_provider.py")
-    plugin = workspace.engine_home() / "bin" / workspace.PLUGIN
+    plugin = state_files.engine_home() / "bin" / workspace.PLUGIN
     plugin.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))} "$@"\n')
     (tmp_path / "home" / "ssh").mkdir()
     (tmp_path / "home" / "ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA operator\n")
@@ -200,7 +200,7 @@ def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(
     Nothing begins before there is room again.
     """
     unreserved = () if reserve else ("env", "GOVCLOUD_TEST_NO_RESERVE=")
-    folder, size = workspace.state_home(), 3 * disk_reserve.LEAST
+    folder, size = state_files.state_home(), 3 * disk_reserve.LEAST
     mount = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(str(folder))} && echo mounted && exec cat"
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as small:

@@ -14,7 +14,7 @@ from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
 from stacks.runs import engine, workspace
-from stacks.state import store
+from stacks.state import state_files, store
 from tests.integration.stacks.machines import Machines
 from tests.integration.stacks.test_interrupted import prepared
 from tests.integration.stacks.test_without import REAL
@@ -150,10 +150,10 @@ def test_a_shell_finds_everything_by_one_file(tmp_path: Path, monkeypatch: pytes
         '. "$0" && command -v pulumi-resource-govcloud && echo "$PULUMI_BACKEND_URL" && '
         "python3 -c 'import estate, playbooks, stacks, pulumi'"
     )
-    argv = ["sh", "-c", script, str(workspace.engine_home() / "pulumi.sh")]
+    argv = ["sh", "-c", script, str(state_files.engine_home() / "pulumi.sh")]
     done = subprocess.run(argv, cwd=tmp_path, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        str(workspace.engine_home() / "bin" / workspace.PLUGIN),
+        str(state_files.engine_home() / "bin" / workspace.PLUGIN),
         workspace.backend(),
     ]

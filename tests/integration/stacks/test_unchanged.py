@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stacks.runs import engine, workspace
+from stacks.state import state_files
 from tests.integration.stacks.machines import ESTATE, Machines
 from tests.integration.stacks.test_interrupted import log, prepared
 from tests.integration.stacks.test_without import compared
@@ -28,13 +29,13 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
 def test_an_unchanged_estate_is_read_and_a_hand_edit_is_put_right(machines: Machines, tmp_path: Path) -> None:
     """The engine writes a checkpoint at every update, so one that stays as it is shows that there was only a read."""
     assert engine.up(REAL, STACK).changes == len(ROUTERS)
-    before = workspace.checkpoint("province").read_bytes()
+    before = state_files.checkpoint("province").read_bytes()
     compared(tmp_path)
     assert engine.up(REAL, STACK).changes == 0
     assert compared(tmp_path) == ROUTERS
     assert engine.plan(REAL, STACK).changes == ()
     assert compared(tmp_path) == ROUTERS
-    assert workspace.checkpoint("province").read_bytes() == before
+    assert state_files.checkpoint("province").read_bytes() == before
 
     (tmp_path / "machines" / f"edited-{EDITED}").touch()
     assert [change.host for change in engine.plan(REAL, STACK).changes] == [EDITED]

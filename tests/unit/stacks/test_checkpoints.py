@@ -12,7 +12,7 @@ from estate.loader import load
 from stacks.providers import playbook
 from stacks.providers.resource import Call, ResourceFailed
 from stacks.runs import workspace
-from stacks.state import checkpoints, disk_reserve, state_backup, store
+from stacks.state import checkpoints, disk_reserve, state_backup, state_files, store
 from stacks.state.checkpoints import NotWhole
 from workstation.errors import GovcloudError
 from workstation.ssh import Access
@@ -43,7 +43,7 @@ def write(path: Path, text: bytes) -> None:
 
 def files() -> dict[str, Path]:
     """Where an earlier state may be."""
-    root = workspace.state_home() / ".pulumi"
+    root = state_files.state_home() / ".pulumi"
     return {
         "kept": checkpoints.kept(STACK),
         "bak": root / "stacks" / "govcloud" / f"{STACK}.json.bak",
@@ -62,7 +62,7 @@ def test_no_beginning_of_a_checkpoint_is_whole() -> None:
 @pytest.mark.parametrize("newest", ["kept", "bak", "history", "backups"])
 def test_the_newest_whole_copy_is_taken_whichever_it_is(newest: str) -> None:
     """By the engine's own time in it, not the file's; it is told which, and the half file stays to be looked at."""
-    write(workspace.checkpoint(STACK), content(9, "half")[:40])
+    write(state_files.checkpoint(STACK), content(9, "half")[:40])
     for name, path in files().items():
         write(path, content(5, "newest") if name == newest else content(3, "old"))
     said: list[str] = []
@@ -75,7 +75,7 @@ def test_the_newest_whole_copy_is_taken_whichever_it_is(newest: str) -> None:
 
 def test_a_half_copy_is_passed_over() -> None:
     """The backend makes its `.bak` of the half file at its next write."""
-    write(workspace.checkpoint(STACK), b"")
+    write(state_files.checkpoint(STACK), b"")
     write(files()["bak"], content(8, "x")[:-1])
     write(files()["kept"], content(2, "kept"))
     checkpoints.mend(STACK, lambda line: None)
@@ -84,7 +84,7 @@ def test_a_half_copy_is_passed_over() -> None:
 
 def test_a_whole_state_is_left_alone() -> None:
     """Also where a copy says that it is newer."""
-    write(workspace.checkpoint(STACK), content(1, "now"))
+    write(state_files.checkpoint(STACK), content(1, "now"))
     write(files()["kept"], content(5, "kept"))
     checkpoints.mend(STACK, lambda line: pytest.fail(line))
     assert store.resources(STACK) == [{"urn": "now"}]
@@ -92,25 +92,25 @@ def test_a_whole_state_is_left_alone() -> None:
 
 def test_where_nothing_is_whole_any_more_nothing_is_made_anew() -> None:
     """New passwords would lock out hosts in use: the copies on the operations hosts are named."""
-    write(workspace.checkpoint(STACK), b"{")
+    write(state_files.checkpoint(STACK), b"{")
     write(files()["kept"], b"")
     with pytest.raises(NotWhole, match="state restore --from"):
         checkpoints.mend(STACK, lambda line: None)
-    assert workspace.checkpoint(STACK).read_bytes() == b"{"
+    assert state_files.checkpoint(STACK).read_bytes() == b"{"
 
 
 def test_a_stack_that_was_being_made_is_made_anew() -> None:
     """Nothing was kept of it, so no host has got anything of it."""
-    write(workspace.checkpoint(STACK), b"{")
+    write(state_files.checkpoint(STACK), b"{")
     said: list[str] = []
     checkpoints.mend(STACK, said.append)
-    assert not workspace.checkpoint(STACK).exists()
+    assert not state_files.checkpoint(STACK).exists()
     assert "begins anew" in said[0]
 
 
 def test_half_a_file_is_neither_read_as_an_empty_stack_nor_copied_away() -> None:
     """A plan is refused with the way out; of the states it counts as lost, so an operations host's copy is named."""
-    write(workspace.checkpoint(STACK), content(1, "a")[:-2])
+    write(state_files.checkpoint(STACK), content(1, "a")[:-2])
     with pytest.raises(NotWhole, match="half a file") as refused:
         store.resources(STACK)
     assert "./govcloud up" in refused.value.next_step
@@ -127,7 +127,7 @@ def test_no_host_is_begun_before_what_it_gets_is_kept(half: bool, monkeypatch: p
     monkeypatch.setattr(playbook, "plain_map", lambda news: news)
     monkeypatch.setattr(playbook, "_apply", lambda values, call: applied.append(checkpoints.kept(STACK).read_bytes()))
     text = content(1, "password")[: -1 if half else None]
-    write(workspace.checkpoint(STACK), text)
+    write(state_files.checkpoint(STACK), text)
     call = Call(name="x", stack=STACK, preview=False, timeout_s=0, say=lambda line: None)
     begin = playbook.Playbook()._apply({"host": "futian-edge1"}, call)  # type: ignore[dict-item]
     if half:
@@ -143,14 +143,14 @@ def test_a_run_without_room_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(disk_reserve, "LEAST", disk_reserve.free() + (1 << 30))
     with pytest.raises(GovcloudError, match="too full to begin") as refused, disk_reserve.reserved(pytest.fail):
         pytest.fail("must not begin")
-    assert str(workspace.state_home()) in refused.value.message
+    assert str(state_files.state_home()) in refused.value.message
     assert "make room" in refused.value.next_step
-    assert not list(workspace.state_home().glob(".reserve"))
+    assert not list(state_files.state_home().glob(".reserve"))
 
 
 def test_the_reserve_is_real_and_ends_with_the_run() -> None:
     """Blocks on the disk, not a hole."""
     with disk_reserve.reserved(pytest.fail):
-        reserve = workspace.state_home() / ".reserve"
+        reserve = state_files.state_home() / ".reserve"
         assert reserve.stat().st_blocks * 512 >= disk_reserve.LEAST
     assert not reserve.exists()

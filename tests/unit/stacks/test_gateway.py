@@ -16,8 +16,9 @@ from estate.loader import load
 from playbooks.render import gateway
 from stacks.components.gateway import Gateway, GatewayArgs, Route
 from stacks.components.resources import site_of
-from stacks.programs import pod_images, programs, workloads
-from stacks.programs.programs import Context
+from stacks.programs import pod_images, workloads
+from stacks.programs.context import Context
+from stacks.programs.program import program
 from tests.unit.playbooks.clusters import secrets_of, switched_on, with_gateway
 from tests.unit.stacks.declared import CLUSTER_IP, Recorded, declare
 from workstation.errors import GovcloudError
@@ -37,12 +38,12 @@ def declared(bundle: str = BUNDLE, **route: Any) -> Recorded:
     """A gateway with one route; `route` changes it, `service` what the Service is made from."""
     made = route.pop("service", {})
 
-    def program() -> None:
+    def declare_gateway() -> None:
         one = Route(**{"host": "records.planning.govcloud", "service": service(**made), "port": 8080, **route})
         args = GatewayArgs(namespace="planning", image=IMAGE, routes=(one,), bundle=pulumi.Output.secret(bundle))
         Gateway("gate", args)
 
-    return declare(program, "platform")
+    return declare(declare_gateway, "platform")
 
 
 def template(recorded: Recorded) -> dict[str, Any]:
@@ -145,4 +146,4 @@ def test_haproxys_image_is_built_where_a_gateway_needs_it_and_nowhere_else() -> 
     assert pod_images.needed(ESTATE) == ("approval", "haproxy")
     only = {"approval": IMAGES["approval"]}
     with pytest.raises(GovcloudError, match="no image of haproxy yet"):
-        programs.program(replace(CONTEXT, images=only), "platform")
+        program(replace(CONTEXT, images=only), "platform")

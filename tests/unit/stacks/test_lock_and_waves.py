@@ -12,8 +12,7 @@ import pytest
 
 from stacks.providers import waves
 from stacks.providers.resource import ResourceFailed
-from stacks.runs import workspace
-from stacks.state import lock
+from stacks.state import lock, state_files
 from workstation.errors import Locked
 
 HOLD = """
@@ -28,7 +27,7 @@ with lock.held('govcloud up'):
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
-    workspace.state_home().mkdir(parents=True)
+    state_files.state_home().mkdir(parents=True)
 
 
 def _holder() -> subprocess.Popen[str]:
@@ -56,7 +55,7 @@ def test_a_second_holder_is_told_who_has_it_and_a_killed_one_leaves_it_free() ->
 
 
 def _backend_lock(pid: int) -> Path:
-    path = workspace.state_home() / ".pulumi" / "locks" / "organization" / "govcloud" / "network" / "1.json"
+    path = state_files.state_home() / ".pulumi" / "locks" / "organization" / "govcloud" / "network" / "1.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"pid": pid, "username": "root", "hostname": "h", "timestamp": "2026-01-01T00:00:00Z"}))
     return path

@@ -15,8 +15,11 @@ from pulumi.runtime.rpc import is_rpc_secret
 from estate.addressing import plan
 from estate.loader import load
 from stacks.components.resources import GATE, IMAGE, KUBERNETES, PERMIT, site_of
-from stacks.programs import programs, workloads
-from stacks.programs.programs import Context
+from stacks.phases import phases, stack_names
+from stacks.programs import workloads
+from stacks.programs.context import Context
+from stacks.programs.program import program
+from stacks.programs.stack_hosts import stack_hosts
 from tests.unit.playbooks.clusters import secrets_of, switched_on
 from tests.unit.stacks.declared import Recorded, declare
 from workstation.errors import GovcloudError
@@ -58,9 +61,9 @@ def sites_waited_for(recorded: Recorded, urns: list[str], kind: str) -> set[str]
 
 def test_it_is_the_last_stage_and_only_where_there_are_clusters() -> None:
     without = ESTATE.model_copy(update={"kubernetes": None})
-    assert "platform" not in programs.stack_names(without)
-    assert programs.stages(ESTATE)[-1] == ("platform",)
-    assert [host.at for host in programs.stack_hosts(ESTATE, "platform")] == list(SITES)
+    assert "platform" not in stack_names(without)
+    assert phases(ESTATE)[-1] == ("platform",)
+    assert [host.at for host in stack_hosts(ESTATE, "platform")] == list(SITES)
 
 
 def test_every_image_is_at_every_site_before_anything_is_started() -> None:
@@ -166,5 +169,5 @@ def test_pods_are_started_from_the_digest_that_was_pushed() -> None:
 def test_without_an_image_it_is_told_how_to_get_one() -> None:
     """Plain `pulumi up` builds none."""
     with pytest.raises(GovcloudError, match="there is no image of approval yet") as failed:
-        programs.program(replace(CONTEXT, images={}), "platform")
+        program(replace(CONTEXT, images={}), "platform")
     assert "govcloud plan" in failed.value.next_step

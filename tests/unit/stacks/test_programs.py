@@ -10,8 +10,9 @@ from estate.addressing import plan
 from estate.loader import load
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from stacks.components.hosts import in_order
-from stacks.programs import programs
-from stacks.programs.programs import Context, program
+from stacks.phases import stack_names
+from stacks.programs.context import Context
+from stacks.programs.program import program
 from tests.unit.stacks.declared import declare
 
 ESTATE = load()
@@ -20,9 +21,9 @@ CONTEXT = Context(estate=ESTATE, plan=plan(ESTATE), instance="lab-1", operator_k
 
 def test_there_is_one_stack_per_site_whatever_their_number() -> None:
     """Stacks follow the estate, in building order."""
-    assert programs.stack_names(ESTATE) == ("network", "data", "futian", "nanshan", "shaoguan", "province", "platform")
+    assert stack_names(ESTATE) == ("network", "data", "futian", "nanshan", "shaoguan", "province", "platform")
     fewer = ESTATE.model_copy(update={"sites": ESTATE.sites[:2]})
-    assert programs.stack_names(fewer) == ("network", "data", "futian", "nanshan", "province", "platform")
+    assert stack_names(fewer) == ("network", "data", "futian", "nanshan", "province", "platform")
 
 
 def test_an_unknown_stack_is_named_with_the_known_ones() -> None:

@@ -15,7 +15,7 @@ import pytest
 from estate.addressing import plan
 from estate.loader import load
 from playbooks import pki
-from stacks.programs.programs import Context
+from stacks.programs.context import Context
 from stacks.runs import preflight
 from tests.unit.playbooks.clusters import switched_on
 

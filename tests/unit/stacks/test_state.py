@@ -10,7 +10,7 @@ import pytest
 from estate.loader import load
 from stacks.runs import engine, workspace
 from stacks.runs.reports import Change
-from stacks.state import store
+from stacks.state import state_files, store
 from workstation.errors import GovcloudError, Refused
 
 
@@ -21,7 +21,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _checkpoint(stack: str, **latest: object) -> Path:
-    path = workspace.checkpoint(stack)
+    path = state_files.checkpoint(stack)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": latest}}))
     return path
@@ -36,7 +36,7 @@ def test_the_state_of_another_lab_is_set_aside() -> None:
     assert path.exists()
     store.claim("lab-2", said.append)
     assert not path.exists()
-    kept = list((workspace.state_home() / "set-aside").glob("lab-1-*/.pulumi/stacks/govcloud/network.json"))
+    kept = list((state_files.state_home() / "set-aside").glob("lab-1-*/.pulumi/stacks/govcloud/network.json"))
     assert len(kept) == 1
     assert "lab-1" in said[0]
 
@@ -57,7 +57,7 @@ def test_interrupted_operations_are_named() -> None:
 
 def test_the_passphrase_is_made_once_and_readable_by_its_owner_only() -> None:
     """A second run keeps it."""
-    path = workspace.passphrase_file()
+    path = state_files.passphrase_file()
     assert workspace.environment()["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(path)
     first = path.read_text()
     workspace.environment()
@@ -70,7 +70,7 @@ def test_a_lost_passphrase_is_told_and_never_made_anew_over_a_state_that_it_coul
     _checkpoint("network", resources=[])
     with pytest.raises(Refused, match="passphrase is gone"):
         workspace.environment()
-    assert not workspace.passphrase_file().exists()
+    assert not state_files.passphrase_file().exists()
 
 
 def test_a_plan_that_takes_data_away_is_refused() -> None:

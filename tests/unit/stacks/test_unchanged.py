@@ -14,9 +14,9 @@ from estate.addressing import plan
 from estate.loader import load
 from playbooks import pki
 from stacks.components.resources import CERTIFICATE
-from stacks.programs.programs import Context
+from stacks.programs.context import Context
 from stacks.runs import fingerprint, workspace
-from stacks.state import checkpoints
+from stacks.state import state_files
 from workstation import paths
 from workstation.oci import Image
 
@@ -45,16 +45,21 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(paths, "repo", lambda: checkout)
     for stack in ("data", STACK):
         checkpoint(stack)
-    (workspace.engine_home() / STACK).mkdir()
+    (state_files.engine_home() / STACK).mkdir()
     fingerprint.note(CONTEXT, STACK)
     return checkout
 
 
 def checkpoint(stack: str, **latest: Any) -> None:
     """As the engine would write it."""
-    path = checkpoints.checkpoint(stack)
+    path = state_files.checkpoint(stack)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"checkpoint": {"latest": {"resources": [], **latest}}}))
+
+
+def provider_script() -> Path:
+    """The executable of our provider."""
+    return state_files.engine_home() / "bin" / workspace.PLUGIN
 
 
 def test_the_same_stands_until_it_is_forgotten() -> None:
@@ -75,8 +80,8 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
     "a new file": lambda checkout: (checkout / "stacks" / "more.py").write_text(""),
     "the stack's state": lambda checkout: checkpoint(STACK, manifest={"time": "2026-01-01T00:00:00Z"}),
     "the secrets' state": lambda checkout: checkpoint("data", manifest={"time": "2026-01-01T00:00:00Z"}),
-    "another provider": lambda checkout: (workspace.engine_home() / "bin" / workspace.PLUGIN).write_text("#!/bin/sh\n"),
-    "settings": lambda checkout: workspace.settings(STACK).write_text("config: {}\n"),
+    "another provider": lambda checkout: provider_script().write_text("#!/bin/sh\n"),
+    "settings": lambda checkout: state_files.settings(STACK).write_text("config: {}\n"),
 }
 
 
@@ -99,7 +104,7 @@ def test_a_certificate_that_is_due_is_work(days: int, stands: bool) -> None:
 def test_a_stack_without_secrets_stands_also_after_they_were_made() -> None:
     """The first build makes them after it; its next update is a mere read already."""
     checkpoint("network")
-    (workspace.engine_home() / "network").mkdir()
+    (state_files.engine_home() / "network").mkdir()
     fingerprint.note(replace(CONTEXT, secrets_exist=False), "network")
     checkpoint("data", manifest={"time": "2026-01-01T00:00:00Z"})
     assert fingerprint.stands(CONTEXT, "network")
@@ -109,7 +114,7 @@ def test_a_stack_without_secrets_stands_also_after_they_were_made() -> None:
 def test_a_cluster_that_has_come_up_since_is_the_platforms_affair_alone(stack: str, stands: bool) -> None:
     """Sites are built side by side: one is noted while another's cluster comes up, and is unchanged all the same."""
     checkpoint(stack)
-    (workspace.engine_home() / stack).mkdir(exist_ok=True)
+    (state_files.engine_home() / stack).mkdir(exist_ok=True)
     fingerprint.note(CONTEXT, stack)
     assert fingerprint.stands(replace(CONTEXT, clusters=frozenset({"futian", "nanshan"})), stack) == stands
 

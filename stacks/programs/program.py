@@ -1,0 +1,107 @@
+"""The program of each stack: what it declares, read from the estate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pulumi
+
+from estate.model import Host
+from playbooks.host_spec import HostSpec
+from playbooks.secrets import Secrets as SecretValues
+from stacks.components.hosts import Hosts
+from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
+from stacks.phases import DATA, PLATFORM, WITHOUT_SECRETS, stack_names
+from stacks.programs import pod_images
+from stacks.programs.context import Context, address_of, gates
+from stacks.programs.stack_hosts import stack_hosts, stack_kind
+from stacks.state.state_files import PROJECT
+from workstation.errors import GovcloudError
+
+
+def program(context: Context, stack: str) -> Callable[[], None]:
+    """The program of a stack, for the engine to call.
+
+    Raises KeyError for an unknown stack, GovcloudError where an image is needed that was not built.
+    """
+    if stack not in stack_names(context.estate):
+        raise KeyError(f"unknown stack {stack!r}; known: {', '.join(stack_names(context.estate))}")
+    unbuilt = [name for name in pod_images.needed(context.estate) if name not in context.images]
+    if stack == PLATFORM and unbuilt:
+        raise GovcloudError(
+            f"there is no image of {', '.join(unbuilt)} yet", "run `./govcloud plan`: it builds the images first"
+        )
+
+    def run() -> None:
+        pulumi.export("instance", context.instance)
+        if stack == PLATFORM:
+            # Kubernetes' SDK takes a second of imports, and no other stack needs it
+            from stacks.programs import workloads
+
+            workloads.declare(context, _secrets(context, stack).apply(_made))
+            return
+        Hosts(
+            stack,
+            hosts=stack_hosts(context.estate, stack),
+            addresses={host.name: address_of(context, host) for host in context.estate.managed_hosts},
+            instance=context.instance,
+            render=lambda host, secrets: _render(context, stack, host, secrets),
+            secrets=_secrets(context, stack),
+            gates=gates(context),
+            built=context.built,
+            without=context.without,
+            guarded=stack == DATA,
+        )
+
+    return run
+
+
+def _render(context: Context, stack: str, host: Host, secrets: SecretValues | None) -> HostSpec:
+    from playbooks.role_assignment import host_spec
+
+    kind = stack_kind(context.estate, stack)
+    return host_spec(context.estate, host.name, kind, secrets, operator_keys=context.operator_keys)
+
+
+def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]:
+    from playbooks.render.pki import leaves
+
+    if stack in WITHOUT_SECRETS:
+        return pulumi.Output.from_input(None)
+    wanted, clusters = leaves(context.estate, context.plan), _cluster_leaves(context)
+    made: pulumi.Output[Mapping[str, Any]]
+    if stack == DATA:
+        made = Secrets("secrets", estate_name=context.estate.name, leaves=wanted, clusters=clusters).values
+        pulumi.export("secrets", made)
+    if not context.secrets_exist and pulumi.runtime.is_dry_run():
+        return pulumi.Output.secret(unmade(wanted, clusters))
+    if stack != DATA:
+        made = pulumi.StackReference(f"organization/{PROJECT}/{DATA}").require_output("secrets")
+    if pulumi.runtime.is_dry_run():
+        return made.apply(lambda values: _with_unmade(as_secrets(values), unmade(wanted, clusters)))
+    return made.apply(as_secrets)
+
+
+def _made(values: SecretValues | None) -> SecretValues:
+    assert values, "the stack has the data stack's secrets"
+    return values
+
+
+def _with_unmade(found: SecretValues, missing: SecretValues) -> SecretValues:
+    """A preview shows what the estate has just got, before the data stack has made its secrets."""
+    certificates = {**missing.certificates, **found.certificates}
+    return replace(found, certificates=certificates, clusters={**missing.clusters, **found.clusters})
+
+
+def _cluster_leaves(context: Context) -> dict[str, ClusterLeaves]:
+    from playbooks.render.kubernetes import pki as kubernetes_pki
+
+    return {
+        cluster.site: ClusterLeaves(
+            cluster=kubernetes_pki.leaves(context.estate, context.plan, cluster.site),
+            etcd=kubernetes_pki.etcd_leaves(),
+        )
+        for cluster in context.estate.clusters
+    }

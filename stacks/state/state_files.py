@@ -1,0 +1,64 @@
+"""Paths of the state and of the engine's files on the operator's machine, and atomic writes of them.
+
+$GOVCLOUD_HOME/state             the file backend, one checkpoint per stack, secrets encrypted
+$GOVCLOUD_HOME/engine/passphrase opens them; 0600, made once, never leaves the operator's side
+$GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would otherwise write into the tree
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from workstation import paths
+
+PROJECT = "govcloud"
+
+
+def state_home() -> Path:
+    """The backend's folder."""
+    return paths.home() / "state"
+
+
+def engine_home() -> Path:
+    """The engine's own folder."""
+    return paths.home() / "engine"
+
+
+def checkpoint(stack: str) -> Path:
+    """Where the backend keeps a stack's state."""
+    return state_home() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def settings(stack: str) -> Path:
+    """A stack's settings, outside the tree."""
+    return engine_home() / stack / f"Pulumi.{stack}.yaml"
+
+
+def passphrase_file() -> Path:
+    """Where the engine reads the passphrase."""
+    return engine_home() / "passphrase"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file of the operator's, 0600, wholly or not at all: neither a full disk nor a lost power leaves half."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        draft.touch(mode=0o600)
+        with draft.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+        _sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
