@@ -35,13 +35,13 @@ def demo(
     4 to 8 minutes with warm caches, up to 30 the first time. Exit 5: nothing was lost, but an objective was missed.
     """
     with error_boundary(as_json, interrupted=GO_ON):
-        from lab.memory import Peak
+        from lab.memory import PeakMemory
 
         if site is not None:
             validated_choice(site, [one.name for one in load_estate().sites], "site")
         start = time.monotonic()
         say("demo: four steps; about 8 minutes with warm caches, up to 30 minutes the first time")
-        with Peak() as peak:
+        with PeakMemory() as peak:
             code, report = _carry_out(site, as_json, lang)
         took, used_mib = time.monotonic() - start, peak.used_mib()
         if report:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def prepare(groups: Collection[Group] | None = None) -> None:
     """What commands that need a set-up machine begin with. A lab that is up does not count against the machine that
     carries it."""
-    from lab import record
+    from lab import lab_state
     from tools import setup as installer
 
-    noted = record.read()
+    noted = lab_state.read()
     installer.run(groups=groups, before_lab=noted.available_before_mib << 20 if noted else 0)
 
 

@@ -14,25 +14,38 @@ from pathlib import Path
 
 from estate.addressing import plan
 from estate.model import Estate
-from lab import cgroups, content, identity, mounts, names, network, preflight, processes, record, status, sweep, sysctls
+from lab import (
+    cgroups,
+    cleanup,
+    lab_state,
+    mounts,
+    names,
+    network,
+    preflight,
+    processes,
+    seed_files,
+    ssh_keys,
+    status,
+    sysctls,
+)
 from lab.command import LabError, network_of, wait_for
 from lab.machines import Machines
 from lab.topology import Machine, Topology, Wire, topology
-from lab.wiring import Settings, Wires
-from lab.wiring import start as start_wires
+from lab.wires_client import Wires, WireSettings
+from lab.wires_client import start as start_wires
 from playbooks import render
 from workstation import namespace, paths, ssh
 from workstation.errors import WrongUse
 from workstation.ssh import Access
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 BOOT_S = 60.0
 """Longest wait for a machine's SSH; 18 machines booting together on two cores take a quarter of it."""
 
 _DISKS_AT_ONCE = 4
 
 
-class Way(StrEnum):
+class LinkDirection(StrEnum):
     """Which direction of a link."""
 
     BOTH = "both"
@@ -40,13 +53,13 @@ class Way(StrEnum):
     B_TO_A = "b-to-a"
 
 
-_DIRECTION = {Way.BOTH: -1, Way.A_TO_B: 0, Way.B_TO_A: 1}
+_DIRECTION_INDEX = {LinkDirection.BOTH: -1, LinkDirection.A_TO_B: 0, LinkDirection.B_TO_A: 1}
 
 
 def instance_id() -> str | None:
     """Identity of the lab that is up on this host, new at every `up`; None where there is none."""
-    noted = record.read()
-    return noted.instance if noted and network.exists(names.OPERATOR) else None
+    state = lab_state.read()
+    return state.instance if state and network.exists(names.OPERATOR) else None
 
 
 class Lab:
@@ -54,15 +67,15 @@ class Lab:
 
     def __init__(self, estate: Estate, home: Path | None = None, *, access: Access | None = None) -> None:
         self.estate = estate
-        self.where = names.Directories(home=home or paths.home())
-        keys = self.where.home / "ssh"
+        self.directories = names.Directories(home=home or paths.home())
+        keys = self.directories.home / "ssh"
         self.access = access or Access(key=keys / "id_ed25519", known_hosts=keys / "known_hosts")
         self.topology: Topology = topology(estate, plan(estate))
-        self.wires = Wires(self.where, self.topology)
+        self.wires = Wires(self.directories, self.topology)
 
     # Up and down ------------------------------------------------------------------------------------------------
 
-    def up(self, on_event: Tell = lambda _: None) -> None:
+    def up(self, on_event: Progress = lambda _: None) -> None:
         """Start the lab, or whatever of it is missing. One of another estate, image or checkout is replaced.
 
         Raises `Locked` while another process changes it. Interrupted: what has started stays; the next `up` starts
@@ -70,26 +83,26 @@ class Lab:
         """
         started = time.monotonic()
         image = preflight.image()
-        with record.lock("lab up"):
+        with lab_state.lock("lab up"):
             digest = self._digest(image)
-            noted = record.read()
-            if noted and self._may_stay(noted, digest):
-                self._complete(on_event, image)
-                on_event(f"lab {noted.instance} is up since {noted.since}")
+            state = lab_state.read()
+            if state and self._is_reusable(state, digest):
+                self._power_on_missing(on_event, image)
+                on_event(f"lab {state.instance} is up since {state.since}")
                 return
             preflight.host()
-            if traces := sweep.traces():
+            if traces := cleanup.leftovers():
                 on_event(f"removing what is left of another lab: {', '.join(traces)}")
-            sweep.sweep(self.where, on_event)
+            cleanup.remove_all(self.directories, on_event)
             self._build(image, digest, on_event)
         on_event(f"lab up: {len(self.topology.machines)} machines in {time.monotonic() - started:.1f} s")
 
-    def down(self, on_event: Tell = lambda _: None) -> None:
+    def down(self, on_event: Progress = lambda _: None) -> None:
         """Remove everything, whatever state it is in. Nothing there is no error."""
-        with record.lock("lab down"):
-            sweep.sweep(self.where, on_event)
-            identity.distrust(self.access, {str(m.management.ipv4.ip) for m in self.topology.machines})
-            record.forget()
+        with lab_state.lock("lab down"):
+            cleanup.remove_all(self.directories, on_event)
+            ssh_keys.forget_hosts(self.access, {str(m.management.ipv4.ip) for m in self.topology.machines})
+            lab_state.remove()
         on_event("lab down: nothing is left of it")
 
     def _digest(self, image: Path) -> str:
@@ -98,71 +111,73 @@ class Lab:
         text = f"{self.topology.digest()} {image} {fixtures!r}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _may_stay(self, noted: record.Record, digest: str) -> bool:
+    def _is_reusable(self, state: lab_state.LabState, digest: str) -> bool:
         """Whether the lab that is up is the wanted one, with namespaces and wires; machines may be off."""
-        if not noted.complete or noted.digest != digest or noted.home != str(self.where.home):
+        if not state.complete or state.digest != digest or state.home != str(self.directories.home):
             return False
         try:
             return network.exists(names.OPERATOR) and len(self.wires.state()) == len(self.topology.wires)
         except LabError:
             return False
 
-    def _complete(self, on_event: Tell, image: Path) -> None:
+    def _power_on_missing(self, on_event: Progress, image: Path) -> None:
         off = [m.name for m in self.topology.machines if m.name not in processes.running_machines()]
         if off:
             on_event(f"giving power to {', '.join(off)}")
             self._power_on(self._machines(image), [self.topology.machine(name) for name in off])
             self._await_ssh([self.topology.machine(name) for name in off])
 
-    def _build(self, image: Path, digest: str, on_event: Tell) -> None:
-        noted = record.Record(
+    def _build(self, image: Path, digest: str, on_event: Progress) -> None:
+        state = lab_state.LabState(
             instance=secrets.token_hex(6),
             checkout=str(paths.repo()),
-            home=str(self.where.home),
+            home=str(self.directories.home),
             digest=digest,
             image=str(image),
-            since=record.now(),
-            boot=record.boot(),
+            since=lab_state.now(),
+            boot=lab_state.boot(),
             sysctls=sysctls.read(),
             loops=tuple(f"/dev/{entry.name}" for entry in Path("/sys/block").glob("loop*")),
             available_before_mib=status.available_mib(),
-            processors_shared=cgroups.hands_down(cgroups.detect()),
+            processors_shared=cgroups.shares_processors(cgroups.detect()),
             netns_mounted=names.NETNS_DIR in {mount.where for mount in mounts.table()},
         )
-        record.write(noted)
-        mounts.share(self.where.mounts)
-        sysctls.raise_to_needs()
+        lab_state.write(state)
+        mounts.share(self.directories.mounts)
+        sysctls.raise_to_minimums()
         if self.estate.clusters:
-            sysctls.allow_nodes()
+            sysctls.set_for_nodes()
         machines = self._machines(image)
         on_event("machines' disks and keys")
         self._prepare(machines, image)
         on_event("networks and wires")
         network.build_core(self.topology)
-        start_wires(self.where, cgroups.create(cgroups.without_processors(cgroups.detect()), names.WIRES_GROUP))
+        start_wires(self.directories, cgroups.create(cgroups.without_processors(cgroups.detect()), names.WIRES_GROUP))
         self.wires.add_all()
         on_event(f"power for {len(self.topology.machines)} machines")
         self._power_on(machines, self.topology.machines)
         self._await_ssh(self.topology.machines)
-        record.write(replace(noted, complete=True))
+        lab_state.write(replace(state, complete=True))
 
     def _machines(self, image: Path) -> Machines:
-        return Machines(self.where, image, cgroups.detect())
+        return Machines(self.directories, image, cgroups.detect())
 
     def _prepare(self, machines: Machines, image: Path) -> None:
-        operator = identity.operator_key(self.access)
-        keys = {machine.name: identity.new_key(machine.name) for machine in self.topology.machines}
+        operator = ssh_keys.operator_key(self.access)
+        keys = {machine.name: ssh_keys.new_key(machine.name) for machine in self.topology.machines}
 
         def prepare(machine: Machine) -> None:
-            files = content.identity_files(machine, keys[machine.name], operator)
+            files = seed_files.identity_files(machine, keys[machine.name], operator)
             if machine.fixture:
                 for file in render.fixture_files(self.estate, machine.name):
-                    files[file.path] = content.on_disk(file, image)
+                    files[file.path] = seed_files.on_disk(file, image)
             units = render.fixture_units(self.estate, machine.name) if machine.fixture else ()
             machines.prepare(machine, files, units)
 
-        _each(prepare, self.topology.machines)
-        identity.trust(self.access, {str(m.management.ipv4.ip): keys[m.name].public for m in self.topology.machines})
+        _in_parallel(prepare, self.topology.machines)
+        ssh_keys.trust_hosts(
+            self.access, {str(m.management.ipv4.ip): keys[m.name].public for m in self.topology.machines}
+        )
 
     def _power_on(self, machines: Machines, wanted: Sequence[Machine]) -> None:
         network.plug_in(wanted)
@@ -172,23 +187,23 @@ class Lab:
             machines.mount(machine)
             machines.start(machine)
 
-        _each(start, wanted)
+        _in_parallel(start, wanted)
 
     def _await_ssh(self, wanted: Iterable[Machine]) -> None:
         """Wait until every machine's sshd greets. Raises `LabError` naming those that do not, and where to look."""
         waiting = {machine.name: str(machine.management.ipv4.ip) for machine in wanted}
         with network_of(names.NETNS_DIR / names.OPERATOR):
 
-            def all_greet() -> bool:
-                for name in [name for name, address in waiting.items() if _greets(address)]:
+            def all_answer() -> bool:
+                for name in [name for name, address in waiting.items() if _ssh_answers(address)]:
                     del waiting[name]
                 return not waiting
 
             try:
-                wait_for("every machine answers", all_greet, deadline_s=BOOT_S, every_s=0.05)
+                wait_for("every machine answers", all_answer, deadline_s=BOOT_S, every_s=0.05)
             except LabError:
                 hosts = ", ".join(sorted(waiting))
-                console = self.where.console(next(iter(waiting)))
+                console = self.directories.console(next(iter(waiting)))
                 raise LabError(f"no SSH within {BOOT_S:g} s on: {hosts}", f"read {console}") from None
 
     # Power ------------------------------------------------------------------------------------------------------
@@ -200,24 +215,24 @@ class Lab:
         unknown names.
         """
         wanted = self._targets(targets)
-        with record.lock("lab power off"):
-            self._must_be_up()
+        with lab_state.lock("lab power off"):
+            self._require_up()
             self.wires.detach(wanted)
-            network.silence(wanted)
+            network.drop_traffic(wanted)
             self._machines(self._image()).cut_power(wanted)
             network.unplug(wanted)
-            identity.hang_up(self.access, [str(machine.management.ipv4.ip) for machine in wanted])
+            ssh_keys.close_connections(self.access, [str(machine.management.ipv4.ip) for machine in wanted])
 
     def power_on(self, targets: Iterable[str], *, wait: bool = False) -> None:
         """Give the power back; returns when the machines have begun to boot, or with `wait` when they greet by SSH."""
         wanted = self._targets(targets)
-        with record.lock("lab power on"):
-            self._must_be_up()
+        with lab_state.lock("lab power on"):
+            self._require_up()
             running = processes.running_machines()
             off = [machine for machine in wanted if machine.name not in running]
             if off:
                 machines = self._machines(self._image())
-                self._clear(machines, off)
+                self._clean_up_after(machines, off)
                 self._power_on(machines, off)
             if wait:
                 self._await_ssh(wanted)
@@ -227,7 +242,7 @@ class Lab:
         running = processes.running_machines()
         return all(machine.name in running for machine in self._targets([target]))
 
-    def _clear(self, machines: Machines, wanted: Sequence[Machine]) -> None:
+    def _clean_up_after(self, machines: Machines, wanted: Sequence[Machine]) -> None:
         """Whatever a machine that died on its own has left behind."""
         self.wires.detach(wanted)
         for machine in wanted:
@@ -236,20 +251,20 @@ class Lab:
 
     def _image(self) -> Path:
         """The image that the running lab was built from, even if another has been baked since."""
-        noted = record.read()
-        return Path(noted.image) if noted else preflight.image()
+        state = lab_state.read()
+        return Path(state.image) if state else preflight.image()
 
     # Links ------------------------------------------------------------------------------------------------------
 
-    def cut(self, link: str, direction: str = Way.BOTH) -> None:
+    def cut(self, link: str, direction: str = LinkDirection.BOTH) -> None:
         """Silence a link: no carrier loss, no reset; what is on it is lost."""
         self._link(link)
-        self.wires.cut(link, _direction(direction), True)
+        self.wires.cut(link, _direction_index(direction), True)
 
-    def heal(self, link: str, direction: str = Way.BOTH) -> None:
+    def heal(self, link: str, direction: str = LinkDirection.BOTH) -> None:
         """Let a link carry again."""
         self._link(link)
-        self.wires.cut(link, _direction(direction), False)
+        self.wires.cut(link, _direction_index(direction), False)
 
     def is_cut(self, link: str) -> bool:
         """Whether a direction of the link is silent."""
@@ -263,7 +278,7 @@ class Lab:
         delay_ms: float | None = None,
         loss: float | None = None,
         bandwidth_mbit: float | None = None,
-        direction: str = Way.BOTH,
+        direction: str = LinkDirection.BOTH,
     ) -> None:
         """Change a link while it carries: one-way delay, loss from 0 to 1, bandwidth (0 is unlimited). None keeps."""
         self._link(link)
@@ -271,9 +286,9 @@ class Lab:
             raise WrongUse("a link's delay and bandwidth cannot be negative, and its loss is a share from 0 to 1")
         now = self.wires.state()[link]
         for index in (0, 1):
-            if _direction(direction) in (-1, index):
+            if _direction_index(direction) in (-1, index):
                 before = now[index].settings
-                after = Settings(
+                after = WireSettings(
                     delay_ms=before.delay_ms if delay_ms is None else delay_ms,
                     loss=before.loss if loss is None else loss,
                     bandwidth_mbit=before.bandwidth_mbit if bandwidth_mbit is None else bandwidth_mbit,
@@ -284,7 +299,7 @@ class Lab:
     def restore_link(self, link: str) -> None:
         """Back to the estate's figures, healed."""
         declared = self._link(link)
-        settings = Settings(delay_ms=declared.delay_ms, loss=0.0, bandwidth_mbit=declared.bandwidth_mbit)
+        settings = WireSettings(delay_ms=declared.delay_ms, loss=0.0, bandwidth_mbit=declared.bandwidth_mbit)
         self.wires.change(link, -1, settings)
 
     # Looking and entering ---------------------------------------------------------------------------------------
@@ -296,12 +311,12 @@ class Lab:
     def shell_argv(self, host: str, command: Sequence[str] = ()) -> list[str]:
         """What to execute for a shell, or one command, on a host: SSH, from the operator's namespace."""
         machine = self._targets([host])[0]
-        self._must_be_up()
+        self._require_up()
         address = str(machine.management.ipv4.ip)
         return [*namespace.enter_argv(), *ssh.command(self.access, address, list(command), tty=not command)]
 
-    def _must_be_up(self) -> None:
-        if not network.exists(names.OPERATOR) or not record.read():
+    def _require_up(self) -> None:
+        if not network.exists(names.OPERATOR) or not lab_state.read():
             raise LabError("no lab is up on this host", "run ./govcloud lab up")
 
     def _targets(self, wanted: Iterable[str]) -> list[Machine]:
@@ -323,19 +338,19 @@ class Lab:
         raise WrongUse(f"unknown link {name!r}", f"known: {', '.join(wire.name for wire in self.topology.wires)}")
 
 
-def _direction(way: str) -> int:
+def _direction_index(way: str) -> int:
     try:
-        return _DIRECTION[Way(way)]
+        return _DIRECTION_INDEX[LinkDirection(way)]
     except ValueError:
-        raise WrongUse(f"unknown direction {way!r}", f"known: {', '.join(Way)}") from None
+        raise WrongUse(f"unknown direction {way!r}", f"known: {', '.join(LinkDirection)}") from None
 
 
-def _each(act: Callable[[Machine], None], machines: Sequence[Machine]) -> None:
+def _in_parallel(act: Callable[[Machine], None], machines: Sequence[Machine]) -> None:
     with ThreadPoolExecutor(max_workers=_DISKS_AT_ONCE) as pool:
         list(pool.map(act, machines))
 
 
-def _greets(address: str) -> bool:
+def _ssh_answers(address: str) -> bool:
     try:
         with socket.create_connection((address, 22), timeout=0.5) as connection:
             return connection.recv(4) == b"SSH-"

@@ -13,18 +13,18 @@ from lab import names
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "pids")
 """Accounting only."""
-CONTROLLED, HANDED_DOWN = "cgroup.controllers", "cgroup.subtree_control"
+CONTROLLERS_FILE, SUBTREE_CONTROL = "cgroup.controllers", "cgroup.subtree_control"
 """Version 2: what a group has of its parent, and what its children have of it."""
-PROCESSORS = "cpu"
+CPU_CONTROLLER = "cpu"
 """When all want the processors, each machine has as much of them as its number in the estate says: one that boots, with
 dozens of processes at once, takes none from those that serve, which in a real city have processors of their own. The
 wires get no group there: a child group has no real-time budget, which they need. Figures are those of version 1."""
-TOGETHER = 2048
+ALL_MACHINES = 2048
 """All machines together. Each of the host's sessions counts 1024 and so does each kernel thread: far more for the
 machines starves those that write their disks and carry their packets."""
-ORDINARY = 1024
+PER_PROCESSOR = 1024
 """One processor of a machine."""
-OUTSIDE = 8192
+PEER_MACHINE = 8192
 """A machine of the world outside, which is no part of what a drill measures: the one that measures must not be short of
 processors because a site boots."""
 
@@ -56,27 +56,27 @@ class Layout:
 
 def detect(root: Path = ROOT) -> Layout:
     """What this host has. v2 only: one hierarchy. Otherwise systemd's named one and, in hybrid mode, `unified`."""
-    if (root / CONTROLLED).exists():
-        shares = PROCESSORS in (root / CONTROLLED).read_text().split()
+    if (root / CONTROLLERS_FILE).exists():
+        shares = CPU_CONTROLLER in (root / CONTROLLERS_FILE).read_text().split()
         return Layout(hierarchies=(root,), unified=True, processors=root if shares else None)
     candidates = [root / "systemd", root / "unified", *(root / name for name in CONTROLLERS)]
     return Layout(
         hierarchies=tuple(path for path in candidates if (path / "cgroup.procs").exists()),
         unified=False,
-        processors=root / PROCESSORS if (root / PROCESSORS / "cgroup.procs").exists() else None,
+        processors=root / CPU_CONTROLLER if (root / CPU_CONTROLLER / "cgroup.procs").exists() else None,
     )
 
 
-def create(layout: Layout, host: str, *, weight: int = ORDINARY) -> list[Path]:
+def create(layout: Layout, host: str, *, weight: int = PER_PROCESSOR) -> list[Path]:
     """Make the machine's groups and return them; `weight` is its part of the processors."""
     if layout.unified:
         _delegate(layout.hierarchies[0])
     groups = layout.groups(host)
     for group in groups:
         group.mkdir(parents=True, exist_ok=True)
-    if layout.processors and (not layout.unified or _hand_down(layout.processors)):
+    if layout.processors and (not layout.unified or _share_processors(layout.processors)):
         all_machines = layout.processors / names.CGROUP
-        for group, shares in ((all_machines, TOGETHER), (all_machines / host, weight)):
+        for group, shares in ((all_machines, ALL_MACHINES), (all_machines / host, weight)):
             file, text = setting(shares, unified=layout.unified)
             (group / file).write_text(text)
     return groups
@@ -85,13 +85,13 @@ def create(layout: Layout, host: str, *, weight: int = ORDINARY) -> list[Path]:
 def weight(cpus: float) -> int:
     """A machine's part, by its processors in the estate: between a quarter of one and half of what the world outside
     has, so that an estate of very unequal machines starves none."""
-    return round(min(max(cpus, 0.25) * ORDINARY, OUTSIDE / 2))
+    return round(min(max(cpus, 0.25) * PER_PROCESSOR, PEER_MACHINE / 2))
 
 
 def setting(shares: int, *, unified: bool) -> tuple[str, str]:
     """File and text that give a group its part of the processors. Version 2 counts 100 where version 1 counts 1024, and
     the kernel's scheduler converts it back by the same rule of three."""
-    return ("cpu.weight", str(round(shares * 100 / ORDINARY))) if unified else ("cpu.shares", str(shares))
+    return ("cpu.weight", str(round(shares * 100 / PER_PROCESSOR))) if unified else ("cpu.shares", str(shares))
 
 
 def without_processors(layout: Layout) -> Layout:
@@ -103,33 +103,33 @@ def _delegate(root: Path) -> None:
     """v2: let the machines' groups account memory and processes, where the host's root does."""
     parent = root / names.CGROUP
     parent.mkdir(exist_ok=True)
-    available = (root / HANDED_DOWN).read_text().split()
+    available = (root / SUBTREE_CONTROL).read_text().split()
     for name in CONTROLLERS:
         if name in available:
-            (parent / HANDED_DOWN).write_text(f"+{name}")
+            (parent / SUBTREE_CONTROL).write_text(f"+{name}")
 
 
-def _hand_down(root: Path) -> bool:
+def _share_processors(root: Path) -> bool:
     """v2: let the machines' groups share the processors. A kernel with real-time groups refuses it as long as a
     real-time process, as the wires are, is outside of the root's group; then all processes of the lab count alike."""
     try:
         for group in (root, root / names.CGROUP):
-            if PROCESSORS not in (group / HANDED_DOWN).read_text().split():
-                (group / HANDED_DOWN).write_text(f"+{PROCESSORS}")
+            if CPU_CONTROLLER not in (group / SUBTREE_CONTROL).read_text().split():
+                (group / SUBTREE_CONTROL).write_text(f"+{CPU_CONTROLLER}")
     except OSError:
         return False
     return True
 
 
-def hands_down(layout: Layout) -> bool:
+def shares_processors(layout: Layout) -> bool:
     """Whether the host's root shares the processors among its groups already, as `create` would have it do."""
-    return not layout.unified or PROCESSORS in (layout.hierarchies[0] / HANDED_DOWN).read_text().split()
+    return not layout.unified or CPU_CONTROLLER in (layout.hierarchies[0] / SUBTREE_CONTROL).read_text().split()
 
 
-def take_back(layout: Layout) -> None:
+def stop_sharing_processors(layout: Layout) -> None:
     """v2: the root as it was before the lab. The kernel refuses where others have come to rely on it."""
     with suppress(OSError):
-        (layout.hierarchies[0] / HANDED_DOWN).write_text(f"-{PROCESSORS}")
+        (layout.hierarchies[0] / SUBTREE_CONTROL).write_text(f"-{CPU_CONTROLLER}")
 
 
 def members(layout: Layout, hosts: Iterable[str] | None = None) -> set[int]:

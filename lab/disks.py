@@ -37,12 +37,12 @@ def mount(disk: Path, where: Path) -> None:
     try:
         wait_for(f"{disk.name}: the old mount is released", lambda: not devices_of(disk), deadline_s=RELEASE_S)
     except LabError:
-        _leave_to_holder(disk)
+        _copy_away_from_holder(disk)
     _check(disk)
     run(["mount", "-t", "ext4", "-o", OPTIONS, str(disk), str(where)])
 
 
-def _leave_to_holder(disk: Path) -> None:
+def _copy_away_from_holder(disk: Path) -> None:
     """Go on with a copy of what is on the disk, where another process's mount namespace still holds the old mount.
 
     Such a process (a container runtime, a build in a chroot) copied the host's mounts while the machine ran. The old

@@ -13,7 +13,7 @@ from lab.command import LabError
 _START = 'for group in $LAB_GROUPS; do echo $$ >"$group/cgroup.procs" || exit 1; done; unset LAB_GROUPS; exec "$@"'
 
 
-def detached(
+def start_detached(
     argv: Sequence[str], *, groups: Sequence[Path], log: Path, environment: Mapping[str, str] | None = None
 ) -> None:
     """Start a program; its output goes to `log`. Raises `LabError` only where not even a process can be made."""

@@ -25,48 +25,48 @@ WANTS = "etc/systemd/system/multi-user.target.wants"
 class Machines:
     """The lab's machines, below one set of directories."""
 
-    def __init__(self, where: Directories, image: Path, layout: cgroups.Layout) -> None:
-        self.where, self.image, self.layout = where, image, layout
+    def __init__(self, directories: Directories, image: Path, layout: cgroups.Layout) -> None:
+        self.directories, self.image, self.layout = directories, image, layout
 
     def prepare(self, machine: Machine, files: Mapping[str, tuple[bytes, int, int, int]], units: Iterable[str]) -> None:
         """A new system disk with the given files (path: content, mode, user id, group id) and units started at boot,
         and an empty data disk."""
-        shutil.rmtree(self.where.machine(machine.name), ignore_errors=True)
-        upper = self.where.upper(machine.name)
+        shutil.rmtree(self.directories.machine(machine.name), ignore_errors=True)
+        upper = self.directories.upper(machine.name)
         upper.mkdir(parents=True)
         for path, (content, mode, uid, gid) in files.items():
             target = upper / path.lstrip("/")
-            _directories(upper, target.parent, self.image)
+            _make_directories(upper, target.parent, self.image)
             target.write_bytes(content)
             target.chmod(mode)
             os.chown(target, uid, gid)
         for unit in units:
             link = upper / WANTS / unit
-            _directories(upper, link.parent, self.image)
+            _make_directories(upper, link.parent, self.image)
             link.symlink_to(f"/lib/systemd/system/{unit}")
         if machine.disk:
-            disks.create(self.where.disk(machine.name), machine.disk.size_mib)
+            disks.create(self.directories.disk(machine.name), machine.disk.size_mib)
 
     def mount(self, machine: Machine) -> None:
         """The machine's root and data disk, ready for a start."""
-        directory = self.where.machine(machine.name)
-        mounts.overlay(self.image, directory / "upper", directory / "work", self.where.root(machine.name))
+        directory = self.directories.machine(machine.name)
+        mounts.overlay(self.image, directory / "upper", directory / "work", self.directories.root(machine.name))
         if machine.disk:
-            disks.mount(self.where.disk(machine.name), self.where.data(machine.name))
+            disks.mount(self.directories.disk(machine.name), self.directories.data(machine.name))
 
     def start(self, machine: Machine) -> None:
         """Switch on. Returns at once; the machine boots on its own and outlives this process."""
-        launch.detached(
+        launch.start_detached(
             self._nspawn(machine),
             groups=cgroups.create(self.layout, machine.name, weight=_weight(machine)),
-            log=self.where.console(machine.name),
+            log=self.directories.console(machine.name),
             environment={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
         )
 
     def _nspawn(self, machine: Machine) -> list[str]:
         argv = [
             "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--settings=no",
-            f"--directory={self.where.root(machine.name)}",
+            f"--directory={self.directories.root(machine.name)}",
             f"--machine={machine.netns}", f"--hostname={machine.name}",
             f"--network-namespace-path={names.NETNS_DIR / machine.netns}",
             "--capability=all", f"--drop-capability={DROPPED}",
@@ -75,7 +75,7 @@ class Machines:
             "--bind=/dev/kmsg",
         ]  # fmt: skip
         if machine.disk:
-            argv.append(f"--bind={self.where.data(machine.name)}:{machine.disk.mount}")
+            argv.append(f"--bind={self.directories.data(machine.name)}:{machine.disk.mount}")
         return [*argv, "--boot", "--console=pipe"]
 
     def cut_power(self, machines: Iterable[Machine]) -> None:
@@ -84,8 +84,8 @@ class Machines:
         running = processes.running_machines()
         mounted = {mount.where for mount in mounts.table()}
         for machine in machines:
-            if machine.disk and self.where.data(machine.name) in mounted:
-                disks.lose_power(self.where.data(machine.name))
+            if machine.disk and self.directories.data(machine.name) in mounted:
+                disks.lose_power(self.directories.data(machine.name))
         dying = [running[m.name] for m in machines if m.name in running]
         processes.kill(pid for one in dying for pid in (one.leader, one.nspawn) if pid)
         wait_for("the machines' processes are gone", lambda: not self._stragglers(machines), deadline_s=15)
@@ -103,16 +103,16 @@ class Machines:
     def release(self, machine: Machine) -> None:
         """Unmount what the host has mounted for the machine."""
         mounted = {mount.where for mount in mounts.table()}
-        for where in (self.where.data(machine.name), self.where.root(machine.name)):
+        for where in (self.directories.data(machine.name), self.directories.root(machine.name)):
             if where in mounted:
                 wait_for(f"{where} is free", partial(mounts.unmount, where), deadline_s=15)
 
 
 def _weight(machine: Machine) -> int:
-    return cgroups.OUTSIDE if machine.fixture else cgroups.weight(machine.cpus)
+    return cgroups.PEER_MACHINE if machine.fixture else cgroups.weight(machine.cpus)
 
 
-def _directories(upper: Path, wanted: Path, image: Path) -> None:
+def _make_directories(upper: Path, wanted: Path, image: Path) -> None:
     """Make the directory in the upper layer with the rights that it has in the image."""
     missing = []
     while wanted != upper and not wanted.exists():

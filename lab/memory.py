@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from lab import record, status
+from lab import lab_state, status
 
 EVERY_S = 1.0
 
 
-class Peak:
+class PeakMemory:
     """Looks from the block's beginning to its end. `lowest_mib` is the least that was available; page cache counts as
     available, so what is cached is never taken for what is needed."""
 
@@ -21,7 +21,7 @@ class Peak:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.lowest_mib = available()
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> PeakMemory:
         self._thread.start()
         return self
 
@@ -33,8 +33,8 @@ class Peak:
 
     def used_mib(self) -> int | None:
         """How much less was available than before the lab that is up was started; None where that was not noted."""
-        noted = record.read()
-        return noted.available_before_mib - self.lowest_mib if noted and noted.available_before_mib else None
+        state = lab_state.read()
+        return state.available_before_mib - self.lowest_mib if state and state.available_before_mib else None
 
     def _watch(self) -> None:
         while not self._end.wait(self._every_s):

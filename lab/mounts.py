@@ -60,7 +60,7 @@ def is_lab_disk(file: Path) -> bool:
     return file.name.startswith(names.DISK_PREFIX) and file.name.endswith(names.DISK_SUFFIX)
 
 
-def of_the_lab() -> list[Mount]:
+def lab_mounts() -> list[Mount]:
     """Every mount that a lab made, whichever home it has, and what lies below; the last one first."""
     devices = {str(device) for device, file in loops() if is_lab_disk(file)}
     everything = table()

@@ -85,7 +85,7 @@ def _finished_frames(name: str) -> None:
         fcntl.ioctl(any_socket, SIOCETHTOOL, struct.pack("16sP", name.encode(), ctypes.addressof(value)))
 
 
-def silence(machines: Iterable[Machine]) -> None:
+def drop_traffic(machines: Iterable[Machine]) -> None:
     """Nothing passes between the machines' bridges any more, at once; every interface keeps its carrier.
 
     A bridge port in the state "disabled" drops both ways. Circuits are silenced by the wires, not here.

@@ -15,7 +15,7 @@ PROC = Path("/proc")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class RunningMachine:
     """A machine that has power: its systemd-nspawn, and its PID 1 as the host sees it (None while it starts)."""
 
     nspawn: int
@@ -49,7 +49,7 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def running_machines() -> dict[str, Running]:
+def running_machines() -> dict[str, RunningMachine]:
     """Machines that have power, by host name."""
     flag = f"--machine={names.PREFIX}"
     found: dict[str, int] = {}
@@ -64,7 +64,7 @@ def running_machines() -> dict[str, Running]:
             for argument in argv:
                 if argument.startswith(flag):
                     found[argument.removeprefix(flag)] = pid
-    return {host: Running(nspawn=pid, leader=_leader(parents.get(pid, []))) for host, pid in found.items()}
+    return {host: RunningMachine(nspawn=pid, leader=_leader(parents.get(pid, []))) for host, pid in found.items()}
 
 
 def powered() -> set[str]:

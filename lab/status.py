@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import cgroups, network, processes, record
+from lab import cgroups, lab_state, network, processes
 from lab.command import LabError
 from lab.topology import Topology, Wire
-from lab.wiring import Direction, Wires
+from lab.wires_client import DirectionState, Wires
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +96,12 @@ def _condition(link: LinkStatus) -> str:
 
 def read(topology: Topology, wires: Wires) -> LabStatus:
     """The lab as it is. Never raises because something is missing: that is what it reports."""
-    noted = record.read()
+    state = lab_state.read()
     running = processes.running_machines()
     available = available_mib()
     problems: list[str] = []
-    states: Mapping[str, tuple[Direction, Direction]] = {}
-    if noted:
+    states: Mapping[str, tuple[DirectionState, DirectionState]] = {}
+    if state:
         try:
             states = wires.state()
         except LabError as error:
@@ -110,10 +110,10 @@ def read(topology: Topology, wires: Wires) -> LabStatus:
         problems.append("machines run without a record: `lab down` removes them")
     layout = cgroups.detect()
     return LabStatus(
-        instance=noted.instance if noted else None,
-        checkout=noted.checkout if noted else None,
-        since=noted.since if noted else None,
-        complete=bool(noted and noted.complete),
+        instance=state.instance if state else None,
+        checkout=state.checkout if state else None,
+        since=state.since if state else None,
+        complete=bool(state and state.complete),
         machines=tuple(
             MachineStatus(
                 name=machine.name,
@@ -126,12 +126,12 @@ def read(topology: Topology, wires: Wires) -> LabStatus:
         ),
         links=tuple(_link(wire, states[wire.name], set(running)) for wire in topology.wires if wire.name in states),
         available_mib=available,
-        used_mib=noted.available_before_mib - available if noted and noted.available_before_mib else None,
+        used_mib=state.available_before_mib - available if state and state.available_before_mib else None,
         problems=tuple(problems),
     )
 
 
-def _link(wire: Wire, state: tuple[Direction, Direction], running: set[str]) -> LinkStatus:
+def _link(wire: Wire, state: tuple[DirectionState, DirectionState], running: set[str]) -> LinkStatus:
     there, back = state
     return LinkStatus(
         name=wire.name,

@@ -8,36 +8,36 @@ from pathlib import Path
 
 PROC = Path("/proc/sys")
 
-AT_LEAST = {
+MINIMUMS = {
     "fs.inotify.max_user_instances": 8192,  # every systemd and every journald takes some; the default is 128
     "fs.inotify.max_user_watches": 262144,
     "kernel.pid_max": 65536,
 }
 
 
-NODES = {"kernel.panic": "10", "kernel.panic_on_oops": "1", "vm.overcommit_memory": "1"}
+NODE_VALUES = {"kernel.panic": "10", "kernel.panic_on_oops": "1", "vm.overcommit_memory": "1"}
 """What a Kubernetes node demands of its kernel, and a machine on a shared kernel cannot set itself."""
 
 
 def read() -> dict[str, str]:
     """The values before the lab, of those that this kernel has."""
     found = {}
-    for name in (*AT_LEAST, *NODES):
+    for name in (*MINIMUMS, *NODE_VALUES):
         with suppress(OSError):
             found[name] = _path(name).read_text().strip()
     return found
 
 
-def raise_to_needs() -> None:
+def raise_to_minimums() -> None:
     """Raise what is too small; never lower anything."""
     for name, value in read().items():
-        if name in AT_LEAST and int(value) < AT_LEAST[name]:
-            _path(name).write_text(f"{AT_LEAST[name]}\n")
+        if name in MINIMUMS and int(value) < MINIMUMS[name]:
+            _path(name).write_text(f"{MINIMUMS[name]}\n")
 
 
-def allow_nodes() -> None:
+def set_for_nodes() -> None:
     """Make the kernel one on which machines may be Kubernetes nodes."""
-    for name, value in NODES.items():
+    for name, value in NODE_VALUES.items():
         _path(name).write_text(f"{value}\n")
 
 

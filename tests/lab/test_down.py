@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from estate import loader
-from lab import names, processes, record, sweep
+from lab import cleanup, lab_state, names, processes
 from lab.api import Lab, instance_id
 from tests.lab import traces
 from tests.waiting import until
@@ -68,9 +68,9 @@ def forget_it(_: Lab) -> None:
     """The record is damaged; sysctls are put back by hand, for only the record knew them."""
     from lab import sysctls
 
-    noted = record.read()
+    noted = lab_state.read()
     assert noted
-    record.RECORD.write_text('{"instance":')
+    lab_state.STATE_FILE.write_text('{"instance":')
     sysctls.restore(noted.sysctls)
 
 
@@ -82,10 +82,10 @@ def test_down_leaves_nothing(estate_lab: Lab, harm: Callable[[Lab], None]) -> No
     harm(estate_lab)
     estate_lab.down()
     if harm is forget_it:  # as with the sysctls: only the record knew how many free loop devices there were before
-        sweep._remove_loop_nodes(tuple(f"/dev/{name}" for name in before.loops if ":" not in name))
+        cleanup._remove_loop_nodes(tuple(f"/dev/{name}" for name in before.loops if ":" not in name))
     traces.clean(before, known, volatile)
-    assert not sweep.traces()
-    assert not estate_lab.where.lab.exists()
+    assert not cleanup.leftovers()
+    assert not estate_lab.directories.lab.exists()
     assert instance_id() is None
 
 
@@ -104,7 +104,7 @@ def test_another_clone_brings_the_lab_up_after_everything_was_killed(estate_lab:
     traces.kill_everything()
     code, said = finish(command("up", checkout=clone))
     assert code == 0, said
-    noted = record.read()
+    noted = lab_state.read()
     assert noted
     assert noted.checkout == str(clone)
     assert noted.instance != first
@@ -124,7 +124,9 @@ def test_a_second_up_uses_what_is_there(estate_lab: Lab) -> None:
 def test_only_one_process_changes_the_lab(estate_lab: Lab) -> None:
     """A second `up` is refused with the holder's checkout, process and start; a killed holder's lock is free."""
     first = command("up")
-    until("the first holds the lock", lambda: record.LOCK.exists() and record.LOCK.read_text() != "", 30)
+    until(
+        "the first holds the lock", lambda: lab_state.LOCK_FILE.exists() and lab_state.LOCK_FILE.read_text() != "", 30
+    )
     code, said = finish(command("up"))
     assert code == LOCKED
     assert str(paths.repo()) in said
@@ -145,7 +147,7 @@ def test_an_interrupted_up_can_be_repeated_or_taken_down(estate_lab: Lab) -> Non
     code, _ = finish(first)
     assert code != 0
     assert instance_id() is not None
-    noted = record.read()
+    noted = lab_state.read()
     assert noted
     assert not noted.complete
     estate_lab.up()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab import names
-from lab.api import Lab, Way
+from lab.api import Lab, LinkDirection
 from lab.command import run
 from tests.lab.frames import Tap
 from workstation.errors import WrongUse
@@ -118,7 +118,7 @@ def test_a_cut_is_silent_and_heals(restored: Lab) -> None:
 def test_a_cut_may_be_one_way(restored: Lab) -> None:
     """The other direction goes on."""
     a, b = restored.estate.link("city-a").ends
-    restored.cut("city-a", Way.A_TO_B)
+    restored.cut("city-a", LinkDirection.A_TO_B)
     with Tap(a, "city-a") as here, Tap(b, "city-a") as there:
         here.send(1)
         there.send(2)

@@ -22,7 +22,7 @@ from estate import versions
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Cluster, Estate, Host, HostRole
-from lab import cgroups, disks, mounts, processes, record, sysctls
+from lab import cgroups, disks, lab_state, mounts, processes, sysctls
 from lab.command import network_of
 from lab.machines import DROPPED
 from playbooks import pki, runner
@@ -122,8 +122,8 @@ class KubernetesNodes:
     def open(self) -> None:
         """Network, keys and machines; they answer when this returns."""
         self._sysctls = sysctls.read()
-        sysctls.raise_to_needs()
-        sysctls.allow_nodes()
+        sysctls.raise_to_minimums()
+        sysctls.set_for_nodes()
         self._wire()
         self.key = self._keys()
         for host in self.hosts:
@@ -263,7 +263,7 @@ class KubernetesNodes:
                 self.cut_power(host)
         for netns in (OPERATOR, *(f"{PREFIX}{host.name}" for host in self.hosts)):
             subprocess.run(["ip", "netns", "delete", netns], stderr=subprocess.DEVNULL, check=False)
-        if record.read() is None:  # a lab that is up needs them, and puts them back itself
+        if lab_state.read() is None:  # a lab that is up needs them, and puts them back itself
             sysctls.restore(self._sysctls)
         until("the control groups are empty", self._remove_groups, 20)
         cgroups.remove_nodes(processes.powered())

@@ -9,7 +9,7 @@ import pytest
 from cli import stacks
 from cli.setup import prepare
 from estate.model import Estate
-from lab import record
+from lab import lab_state
 from tools import prerequisites, setup
 from tools.image import bake
 from tools.prerequisites import GIB, Facts
@@ -22,17 +22,17 @@ TAKEN = Facts(root=True, debian=True, memory=3 * GIB, disk=60 * GIB, disk_path="
 @pytest.fixture
 def short_of_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine that is set up, of whose memory most is taken; no lab is known yet."""
-    monkeypatch.setattr(record.names, "RUN", tmp_path)
-    monkeypatch.setattr(record, "RECORD", tmp_path / "lab.json")
+    monkeypatch.setattr(lab_state.names, "RUN", tmp_path)
+    monkeypatch.setattr(lab_state, "STATE_FILE", tmp_path / "lab.json")
     monkeypatch.setattr(setup, "look", lambda groups: NOTHING_TO_DO)
     monkeypatch.setattr(prerequisites, "look", lambda: TAKEN)
 
 
 def note(available_before_mib: int) -> None:
     """A lab that is up."""
-    boot = record.boot()
-    record.write(
-        record.Record(
+    boot = lab_state.boot()
+    lab_state.write(
+        lab_state.LabState(
             instance="i", checkout="c", home="h", digest="d", image="m", since="s", boot=boot,
             available_before_mib=available_before_mib,
         )

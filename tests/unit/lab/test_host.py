@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import cgroups, identity, mounts, record, sysctls
-from lab.content import on_disk
+from lab import cgroups, lab_state, mounts, ssh_keys, sysctls
+from lab.seed_files import on_disk
 from playbooks.host_spec import File
 from workstation.errors import Locked
 from workstation.ssh import Access
@@ -42,7 +42,7 @@ def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
     assert groups[0] == tmp_path / "systemd/govcloud/futian-data1"
     assert groups[-1] == tmp_path / "cpu/govcloud/futian-data1"
     assert (tmp_path / "cpu/govcloud/cpu.shares").read_text() == "2048"
-    cgroups.create(layout, "citizen1", weight=cgroups.OUTSIDE)
+    cgroups.create(layout, "citizen1", weight=cgroups.PEER_MACHINE)
     weights = [(tmp_path / "cpu/govcloud" / host / "cpu.shares").read_text() for host in ("futian-data1", "citizen1")]
     assert weights == ["1024", "8192"]
     wires = cgroups.create(cgroups.without_processors(layout), "wires")
@@ -74,20 +74,20 @@ def test_a_machine_weighs_as_many_processors_as_it_has_in_the_estate(cpus: float
 def test_v2_machines_share_the_processors(tmp_path: Path) -> None:
     """Where the root does not share them yet it is told to, and that is taken back with the lab."""
     layout = unified(tmp_path, root_hands_down="memory pids")
-    assert not cgroups.hands_down(layout)
+    assert not cgroups.shares_processors(layout)
     cgroups.create(layout, "futian-data1")
-    cgroups.create(layout, "citizen1", weight=cgroups.OUTSIDE)
+    cgroups.create(layout, "citizen1", weight=cgroups.PEER_MACHINE)
     handed_down = [(folder / "cgroup.subtree_control").read_text() for folder in (tmp_path, tmp_path / "govcloud")]
     assert handed_down == ["+cpu", "+cpu"]
     weights = [(tmp_path / "govcloud" / host / "cpu.weight").read_text() for host in ("", "futian-data1", "citizen1")]
     assert weights == ["200", "100", "800"]
-    cgroups.take_back(layout)
+    cgroups.stop_sharing_processors(layout)
     assert (tmp_path / "cgroup.subtree_control").read_text() == "-cpu"
 
 
 def test_v2_hosts_that_share_the_processors_already_go_on_to(tmp_path: Path) -> None:
     layout = unified(tmp_path, root_hands_down="cpu")
-    assert cgroups.hands_down(layout)
+    assert cgroups.shares_processors(layout)
     cgroups.create(layout, "futian-data1")
     assert (tmp_path / "cgroup.subtree_control").read_text() == "cpu"
 
@@ -167,7 +167,7 @@ def test_sysctls_that_a_kernel_lacks_are_left_alone(monkeypatch: pytest.MonkeyPa
         path.parent.mkdir(parents=True)
         path.write_text(f"{value}\n")
     before = sysctls.read()
-    sysctls.raise_to_needs()
+    sysctls.raise_to_minimums()
     assert (few.read_text().strip(), many.read_text().strip()) == ("8192", "4194304")
     assert sysctls.restore(before) == []
     assert few.read_text().strip() == "128"
@@ -176,19 +176,19 @@ def test_sysctls_that_a_kernel_lacks_are_left_alone(monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def run_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Lock and record in a directory of the test's own."""
-    monkeypatch.setattr(record.names, "RUN", tmp_path)
-    monkeypatch.setattr(record, "LOCK", tmp_path / "lab.lock")
-    monkeypatch.setattr(record, "RECORD", tmp_path / "lab.json")
+    monkeypatch.setattr(lab_state.names, "RUN", tmp_path)
+    monkeypatch.setattr(lab_state, "LOCK_FILE", tmp_path / "lab.lock")
+    monkeypatch.setattr(lab_state, "STATE_FILE", tmp_path / "lab.json")
     return tmp_path
 
 
 def test_a_held_lock_names_its_holder(run_directory: Path) -> None:
     """Checkout, process and start; free again when the holder has ended."""
-    with record.lock("lab up"):
+    with lab_state.lock("lab up"):
         with pytest.raises(Locked, match=rf"`lab up`.*process {os.getpid()}, since 20"):
-            with record.lock("lab down"):
+            with lab_state.lock("lab down"):
                 pytest.fail("two hold it")
-    with record.lock("lab down"):
+    with lab_state.lock("lab down"):
         pass
     assert (run_directory / "lab.lock").exists()
 
@@ -199,7 +199,7 @@ def test_a_killed_holder_leaves_the_lock_free(run_directory: Path) -> None:
     holds = context.Event()
 
     def hold() -> None:
-        with record.lock("lab up"):
+        with lab_state.lock("lab up"):
             holds.set()
             context.Event().wait()
 
@@ -207,10 +207,10 @@ def test_a_killed_holder_leaves_the_lock_free(run_directory: Path) -> None:
     holder.start()
     assert holds.wait(10)
     with pytest.raises(Locked):
-        record.lock("lab up").__enter__()
+        lab_state.lock("lab up").__enter__()
     holder.kill()
     holder.join()
-    with record.lock("lab up"):
+    with lab_state.lock("lab up"):
         pass
 
 
@@ -218,28 +218,32 @@ def test_a_killed_holder_leaves_the_lock_free(run_directory: Path) -> None:
 def test_a_damaged_record_is_no_record(run_directory: Path, text: str) -> None:
     """`down` then works by names alone."""
     (run_directory / "lab.json").write_text(text)
-    assert record.read() is None
+    assert lab_state.read() is None
 
 
 def test_a_record_of_an_earlier_boot_says_nothing(run_directory: Path) -> None:
     """What it names is gone with that boot."""
-    noted = record.Record(instance="i", checkout="c", home="h", digest="d", image="m", since="s", boot=record.boot())
-    record.write(noted)
-    assert record.read() == noted
-    record.write(record.Record(instance="i", checkout="c", home="h", digest="d", image="m", since="s", boot="earlier"))
-    assert record.read() is None
+    noted = lab_state.LabState(
+        instance="i", checkout="c", home="h", digest="d", image="m", since="s", boot=lab_state.boot()
+    )
+    lab_state.write(noted)
+    assert lab_state.read() == noted
+    lab_state.write(
+        lab_state.LabState(instance="i", checkout="c", home="h", digest="d", image="m", since="s", boot="earlier")
+    )
+    assert lab_state.read() is None
 
 
 def test_the_labs_keys_leave_other_hosts_keys_alone(tmp_path: Path) -> None:
     """In known_hosts, when the lab comes and when it goes; the operator's own key is made once."""
     access = Access(key=tmp_path / "ssh/id_ed25519", known_hosts=tmp_path / "ssh/known_hosts")
-    first = identity.operator_key(access)
-    assert identity.operator_key(access) == first
+    first = ssh_keys.operator_key(access)
+    assert ssh_keys.operator_key(access) == first
     assert access.key.stat().st_mode & 0o777 == 0o600
     access.known_hosts.write_text("192.0.2.9 ssh-ed25519 REAL\n10.127.0.11 ssh-ed25519 OLD\n")
-    identity.trust(access, {"10.127.0.11": "ssh-ed25519 NEW futian-edge1"})
+    ssh_keys.trust_hosts(access, {"10.127.0.11": "ssh-ed25519 NEW futian-edge1"})
     assert access.known_hosts.read_text() == "192.0.2.9 ssh-ed25519 REAL\n10.127.0.11 ssh-ed25519 NEW\n"
-    identity.distrust(access, {"10.127.0.11"})
+    ssh_keys.forget_hosts(access, {"10.127.0.11"})
     assert access.known_hosts.read_text() == "192.0.2.9 ssh-ed25519 REAL\n"
 
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from lab import record
-from lab.memory import Peak
+from lab import lab_state
+from lab.memory import PeakMemory
 
 
 def test_the_least_that_was_available_is_kept() -> None:
@@ -20,20 +20,20 @@ def test_the_least_that_was_available_is_kept() -> None:
             seen.set()
         return found or 7500
 
-    with Peak(available, every_s=0.001) as peak:
+    with PeakMemory(available, every_s=0.001) as peak:
         assert seen.wait(10)
     assert peak.lowest_mib == 5000
 
 
 def test_the_peak_is_counted_from_before_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     """And is not guessed where no lab has noted it."""
-    with Peak(lambda: 6000) as peak:
+    with PeakMemory(lambda: 6000) as peak:
         pass
-    noted = record.Record(
+    noted = lab_state.LabState(
         instance="a", checkout="/x", home="/y", digest="d", image="i", since="s", boot="b", sysctls={}, loops=(),
         available_before_mib=10000, netns_mounted=False,
     )  # fmt: skip
-    monkeypatch.setattr(record, "read", lambda: noted)
+    monkeypatch.setattr(lab_state, "read", lambda: noted)
     assert peak.used_mib() == 4000
-    monkeypatch.setattr(record, "read", lambda: None)
+    monkeypatch.setattr(lab_state, "read", lambda: None)
     assert peak.used_mib() is None

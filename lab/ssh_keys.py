@@ -47,7 +47,7 @@ def _write_private(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def trust(access: Access, hosts: Mapping[str, str]) -> None:
+def trust_hosts(access: Access, hosts: Mapping[str, str]) -> None:
     """Replace the given addresses' keys in known_hosts (address: public key); other hosts' lines stay."""
     kept: list[str] = []
     if access.known_hosts.exists():
@@ -60,7 +60,7 @@ def trust(access: Access, hosts: Mapping[str, str]) -> None:
     aside.replace(access.known_hosts)
 
 
-def hang_up(access: Access, addresses: Iterable[str]) -> None:
+def close_connections(access: Access, addresses: Iterable[str]) -> None:
     """End the shared connections to machines that have lost their power: the next caller starts with a new one."""
     closing = [
         subprocess.Popen(
@@ -73,7 +73,7 @@ def hang_up(access: Access, addresses: Iterable[str]) -> None:
         process.wait(timeout=10)
 
 
-def distrust(access: Access, addresses: set[str]) -> None:
+def forget_hosts(access: Access, addresses: set[str]) -> None:
     """Forget the machines' keys and close the shared connections; the operator's own key stays."""
     if access.known_hosts.exists():
         lines = [line for line in access.known_hosts.read_text().splitlines() if line.split(" ", 1)[0] not in addresses]

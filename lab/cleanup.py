@@ -9,45 +9,45 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from lab import cgroups, mounts, names, network, processes, record, sysctls
+from lab import cgroups, lab_state, mounts, names, network, processes, sysctls
 from lab.command import LabError, run, wait_for
 from lab.names import Directories
 
 LOOP_CTL_REMOVE = 0x4C81
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
-def sweep(where: Directories, tell: Tell) -> None:
+def remove_all(directories: Directories, on_event: Progress) -> None:
     """Remove processes, mounts, loop devices, namespaces, control groups and files, and restore the sysctls.
 
     Safe to repeat and to interrupt: what is gone is skipped. Raises `LabError` naming what would not go.
     """
-    noted = record.read()
-    homes = {where.lab, *([Directories(home=Path(noted.home)).lab] if noted else [])}
+    state = lab_state.read()
+    homes = {directories.lab, *([Directories(home=Path(state.home)).lab] if state else [])}
     layout = cgroups.detect()
-    end_processes(layout)
+    kill_processes(layout)
     _unmount_all()
     if held := _detach_loops():
-        tell(_holders(held))
-    if noted:
-        _remove_loop_nodes(noted.loops)
-    _remove_namespaces(keep_directory=noted is None or noted.netns_mounted)
+        on_event(_holders(held))
+    if state:
+        _remove_loop_nodes(state.loops)
+    _remove_namespaces(keep_directory=state is None or state.netns_mounted)
     wait_for("the lab's control groups are empty", lambda: not cgroups.remove(layout), deadline_s=10)
     cgroups.remove_nodes(processes.powered())
-    if noted and not noted.processors_shared:
-        cgroups.take_back(layout)
-    if noted and (failed := sysctls.restore(noted.sysctls)):
-        tell(f"these sysctls could not be restored: {', '.join(failed)}")
+    if state and not state.processors_shared:
+        cgroups.stop_sharing_processors(layout)
+    if state and (failed := sysctls.restore(state.sysctls)):
+        on_event(f"these sysctls could not be restored: {', '.join(failed)}")
     for directory in homes:
         _remove_tree(directory)
     _remove_nspawn_state()
     (names.RUN / "wires.sock").unlink(missing_ok=True)
-    record.RECORD.unlink(missing_ok=True)
+    lab_state.STATE_FILE.unlink(missing_ok=True)
 
 
-def traces() -> list[str]:
+def leftovers() -> list[str]:
     """What is there of any lab, in words; empty on a clean host."""
-    found = [f"{len(m)} mounts" for m in [mounts.of_the_lab()] if m]
+    found = [f"{len(m)} mounts" for m in [mounts.lab_mounts()] if m]
     found += [f"{len(p)} processes" for p in [_lab_processes(cgroups.detect())] if p]
     if names.NETNS_DIR.is_dir() and (spaces := list(names.NETNS_DIR.glob(f"{names.PREFIX}*"))):
         found.append(f"{len(spaces)} namespaces")
@@ -61,7 +61,7 @@ def _lab_processes(layout: cgroups.Layout) -> set[int]:
     return found - processes.self_and_ancestors()
 
 
-def end_processes(layout: cgroups.Layout) -> None:
+def kill_processes(layout: cgroups.Layout) -> None:
     """Kill machines, wires, and whatever runs in the lab's namespaces, until nothing is left."""
 
     def nothing_left() -> bool:
@@ -74,15 +74,15 @@ def end_processes(layout: cgroups.Layout) -> None:
 
 def _unmount_all() -> None:
     def unmounted() -> bool:
-        for mount in mounts.of_the_lab():
+        for mount in mounts.lab_mounts():
             mounts.unmount(mount.where)
-        return not mounts.of_the_lab()
+        return not mounts.lab_mounts()
 
     try:
         wait_for("unmounted", unmounted, deadline_s=5)
     except LabError:
         # Someone's shell stands in it: take it out of the tree, the kernel frees it when they leave.
-        for mount in mounts.of_the_lab():
+        for mount in mounts.lab_mounts():
             mounts.unmount(mount.where, lazily=True)
 
 

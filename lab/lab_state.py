@@ -18,12 +18,12 @@ from lab import names, processes
 from workstation import paths
 from workstation.errors import Locked
 
-LOCK = names.RUN / "lab.lock"
-RECORD = names.RUN / "lab.json"
+LOCK_FILE = names.RUN / "lab.lock"
+STATE_FILE = names.RUN / "lab.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class LabState:
     """A lab as its `up` has noted it. `complete` once every machine had answered."""
 
     instance: str
@@ -54,19 +54,19 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def write(record: Record) -> None:
+def write(state: LabState) -> None:
     """Note the lab, atomically."""
     names.RUN.mkdir(parents=True, exist_ok=True)
-    aside = RECORD.with_suffix(".new")
-    aside.write_text(json.dumps(asdict(record), indent=1) + "\n")
-    aside.replace(RECORD)
+    aside = STATE_FILE.with_suffix(".new")
+    aside.write_text(json.dumps(asdict(state), indent=1) + "\n")
+    aside.replace(STATE_FILE)
 
 
-def read() -> Record | None:
+def read() -> LabState | None:
     """The record of this boot's lab; None where there is none or it cannot be understood."""
     try:
-        value = json.loads(RECORD.read_text())
-        found = Record(**{**value, "loops": tuple(value["loops"]), "sysctls": dict(value["sysctls"])})
+        value = json.loads(STATE_FILE.read_text())
+        found = LabState(**{**value, "loops": tuple(value["loops"]), "sysctls": dict(value["sysctls"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return found if found.boot == boot() else None
@@ -77,7 +77,7 @@ def lock(command: str) -> Iterator[None]:
     """Only one process changes the host's lab. Raises `Locked` naming the holder; a dead holder's lock is free."""
     names.RUN.mkdir(parents=True, exist_ok=True)
     while True:
-        with LOCK.open("a+") as file:
+        with LOCK_FILE.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -91,7 +91,7 @@ def lock(command: str) -> Iterator[None]:
 
 def _is_still(descriptor: int) -> bool:
     try:
-        return os.fstat(descriptor).st_ino == LOCK.stat().st_ino
+        return os.fstat(descriptor).st_ino == LOCK_FILE.stat().st_ino
     except FileNotFoundError:
         return False
 
@@ -120,7 +120,7 @@ def _holder(path: str) -> str:
         return "the lab of this host is being changed by another process"
 
 
-def forget() -> None:
+def remove() -> None:
     """Remove record and lock; the caller holds the lock and releases it by ending."""
-    RECORD.unlink(missing_ok=True)
-    LOCK.unlink(missing_ok=True)
+    STATE_FILE.unlink(missing_ok=True)
+    LOCK_FILE.unlink(missing_ok=True)

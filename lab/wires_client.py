@@ -26,7 +26,7 @@ BUILD_S, BUILD_AT_MOST_S = 10.0, 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class WireSettings:
     """One direction of a circuit: `delay_ms` one way, `loss` from 0 to 1, `bandwidth_mbit` 0 for unlimited."""
 
     delay_ms: float
@@ -36,10 +36,10 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Direction:
+class DirectionState:
     """A direction as it is, with what it has carried."""
 
-    settings: Settings
+    settings: WireSettings
     frames: int
     bytes: int
     dropped: int
@@ -75,23 +75,29 @@ def _build(target: Path) -> None:
     aside.replace(target)
 
 
-def start(where: Directories, groups: Sequence[Path]) -> None:
+def start(directories: Directories, groups: Sequence[Path]) -> None:
     """Start the daemon in the wires' namespace; it outlives this process."""
     names.RUN.mkdir(parents=True, exist_ok=True)
-    argv = ["nsenter", f"--net={names.NETNS_DIR / names.WIRES}", str(program()), "-socket", str(where.wires_socket)]
-    launch.detached(argv, groups=groups, log=where.wires_log)
-    wait_for("the wires answer", where.wires_socket.exists, deadline_s=10)
+    argv = [
+        "nsenter",
+        f"--net={names.NETNS_DIR / names.WIRES}",
+        str(program()),
+        "-socket",
+        str(directories.wires_socket),
+    ]
+    launch.start_detached(argv, groups=groups, log=directories.wires_log)
+    wait_for("the wires answer", directories.wires_socket.exists, deadline_s=10)
 
 
 class Wires:
     """Orders to the daemon. One request is obeyed as a whole, within microseconds."""
 
-    def __init__(self, where: Directories, topology: Topology) -> None:
-        self.where, self.topology = where, topology
+    def __init__(self, directories: Directories, topology: Topology) -> None:
+        self.directories, self.topology = directories, topology
 
     def add_all(self) -> None:
         """All circuits with the estate's figures; nothing flows until both ends are attached."""
-        self._order(
+        self._send(
             [
                 {"op": "add", "wire": w.name, "settings": _settings(w.delay_ms, 0.0, w.bandwidth_mbit, False)}
                 for w in self.topology.wires
@@ -100,34 +106,34 @@ class Wires:
 
     def attach(self, machines: Sequence[Machine]) -> None:
         """The machines' ends carry frames from now on."""
-        self._order([_end("attach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
+        self._send([_end("attach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
 
     def detach(self, machines: Sequence[Machine]) -> None:
         """The machines' circuits fall silent at both ends, all together."""
-        self._order([_end("detach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
+        self._send([_end("detach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
 
     def cut(self, wire: str, direction: int, cut: bool) -> None:
         """Silence or heal; `direction` 0 is from the first end to the second, 1 back, -1 both."""
-        self._order([{"op": "set", "wire": wire, "direction": direction, "cut": cut}])
+        self._send([{"op": "set", "wire": wire, "direction": direction, "cut": cut}])
 
-    def change(self, wire: str, direction: int, settings: Settings) -> None:
+    def change(self, wire: str, direction: int, settings: WireSettings) -> None:
         """Other delay, loss or bandwidth, while frames flow."""
         values = _settings(settings.delay_ms, settings.loss, settings.bandwidth_mbit, settings.cut)
-        self._order([{"op": "set", "wire": wire, "direction": direction, "settings": values}])
+        self._send([{"op": "set", "wire": wire, "direction": direction, "settings": values}])
 
-    def state(self) -> dict[str, tuple[Direction, Direction]]:
+    def state(self) -> dict[str, tuple[DirectionState, DirectionState]]:
         """Every circuit's two directions as they are."""
         found = {}
-        for name, wire in self._order([])["wires"].items():
+        for name, wire in self._send([])["wires"].items():
             first, second = (_direction(value) for value in wire["directions"])
             found[name] = (first, second)
         return found
 
-    def _order(self, ops: list[dict[str, Any]]) -> dict[str, Any]:
+    def _send(self, ops: list[dict[str, Any]]) -> dict[str, Any]:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(ANSWER_S)
-                connection.connect(str(self.where.wires_socket))
+                connection.connect(str(self.directories.wires_socket))
                 connection.sendall(json.dumps({"ops": ops}).encode() + b"\n")
                 with connection.makefile("rb") as answers:
                     answer: dict[str, Any] = json.loads(answers.readline())
@@ -146,8 +152,8 @@ def _end(op: str, machine: Machine, port: Any) -> dict[str, Any]:
     return {"op": op, "wire": port.wire, "end": port.end, "interface": port.outside if op == "attach" else ""}
 
 
-def _direction(value: dict[str, Any]) -> Direction:
-    settings = Settings(
+def _direction(value: dict[str, Any]) -> DirectionState:
+    settings = WireSettings(
         delay_ms=value["delay_ms"], loss=value["loss"], bandwidth_mbit=value["bandwidth_mbit"], cut=value["cut"]
     )
-    return Direction(settings=settings, frames=value["frames"], bytes=value["bytes"], dropped=value["dropped"])
+    return DirectionState(settings=settings, frames=value["frames"], bytes=value["bytes"], dropped=value["dropped"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from lab.identity import KeyPair
+from lab.ssh_keys import KeyPair
 from lab.topology import Machine
 from playbooks.host_spec import File
 

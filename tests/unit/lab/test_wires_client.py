@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import wiring
+from lab import wires_client
 from lab.command import LabError
 from tools import golang
 from workstation import paths
@@ -31,19 +31,19 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("cache")
 def test_setups_compiler_builds_it_whatever_go_is_on_the_path(capsys: pytest.CaptureFixture[str]) -> None:
     compiler(paths.compiler(), "setups")
-    assert wiring.program().read_text() == "setups\n"
+    assert wires_client.program().read_text() == "setups\n"
     assert "▸ building the wires' daemon from this checkout (about 10 s)" in capsys.readouterr().err
-    wiring.program()
+    wires_client.program()
     assert capsys.readouterr().err == ""
 
 
 def test_without_setups_compiler_the_next_step_is_setup(cache: Path) -> None:
     with pytest.raises(LabError) as caught:
-        wiring.program()
+        wires_client.program()
     assert caught.value.next_step == "run ./govcloud setup"
     assert not cache.exists()
 
 
 def test_setup_looks_for_a_compiler_that_can_build_it() -> None:
-    lines = (wiring.SOURCE / "go.mod").read_text().splitlines()
+    lines = (wires_client.SOURCE / "go.mod").read_text().splitlines()
     assert max(golang.version(line) for line in lines if line.startswith("go ")) <= golang.needed()
