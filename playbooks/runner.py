@@ -121,7 +121,7 @@ def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: floa
     Must be called as root. A host started from it then skips these parts. `version` is Kubernetes'.
     """
     variables: dict[str, Any] = {
-        "ansible_connection": "rootdir",
+        "ansible_connection": "chroot",
         "ansible_host": str(root),
         "govcloud_artifacts": str(artifacts),
         "govcloud_install": {role: installs.install_hash(role, artifacts, version) for role in roles},

@@ -11,11 +11,11 @@ from ansible.errors import AnsibleError, AnsibleFileNotFound
 from ansible.plugins.connection import ConnectionBase
 
 DOCUMENTATION = """
-name: rootdir
+name: chroot
 short_description: Work in the system unpacked under a directory
 description: The inventory's ansible_host is the directory. Needs root.
 options:
-  rootdir:
+  directory:
     description: The directory.
     vars:
       - name: inventory_hostname
@@ -26,11 +26,11 @@ options:
 class Connection(ConnectionBase):  # type: ignore[misc]
     """Commands run in a chroot of the directory; nothing there needs to be running."""
 
-    transport = "rootdir"
+    transport = "chroot"
     has_pipelining = True
 
     def _connect(self) -> Connection:
-        self.root = Path(self.get_option("rootdir"))
+        self.root = Path(self.get_option("directory"))
         if not (self.root / "usr/bin/python3").exists():
             raise AnsibleError(f"{self.root} holds no system with Python")
         self._connected = True
