@@ -63,7 +63,7 @@ def compare(
 ) -> tuple[Difference, ...]:
     """Differences of the host, in its roles' order; empty where it is as declared.
 
-    `installs` are hashes by role (`playbooks.installs.install_hash`) where install parts shall be compared too.
+    `installs` are hashes by role (`playbooks.install_hash.install_hash`) where install parts shall be compared too.
     Raises `workstation.ssh.HostUnreachable` and `CompareFailed`.
     """
     message = SCRIPT.read_bytes() + b"\0" + json.dumps(request(host_spec, installs or {})).encode()

@@ -18,9 +18,9 @@ from typing import Any
 import yaml
 from ansible_runner.interface import init_command_config
 
-from playbooks import installs
 from playbooks.host_spec import HostSpec, RoleSpec
-from playbooks.workplace import workplace
+from playbooks.install_hash import artifact_names, install_hash, version_of
+from playbooks.temp_workspace import temp_workspace
 from workstation.errors import GovcloudError
 from workstation.ssh import Access
 
@@ -102,7 +102,7 @@ def apply(
     """Bring the host to what `host_spec` says.
 
     `artifacts` holds the binaries and wheels that install parts copy. Raises `PlaybookFailed` with the first failure,
-    also when `timeout_s` is over, and `installs.ArtifactMissing` before anything is done.
+    also when `timeout_s` is over, and `ArtifactMissing` before anything is done.
     """
     connection = {
         "ansible_host": host_spec.address,
@@ -124,8 +124,8 @@ def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: floa
         "ansible_connection": "chroot",
         "ansible_host": str(root),
         "govcloud_artifacts": str(artifacts),
-        "govcloud_install": {role: installs.install_hash(role, artifacts, version) for role in roles},
-        "govcloud_programs": {role: list(installs.artifacts(role, version)) for role in roles},
+        "govcloud_install": {role: install_hash(role, artifacts, version) for role in roles},
+        "govcloud_programs": {role: list(artifact_names(role, version)) for role in roles},
         "govcloud_roles": list(roles),
     }
     return _play(root.name, "bake.yml", variables, ssh_arguments=[], on_event=None, timeout_s=timeout_s)
@@ -133,12 +133,12 @@ def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: floa
 
 def role_variables(host_spec: HostSpec, artifacts: Path) -> dict[str, Any]:
     """The variables that the playbook and each role get."""
-    versions = {role.role: installs.version_of(role.settings) for role in host_spec.roles}
+    versions = {role.role: version_of(role.settings) for role in host_spec.roles}
     variables: dict[str, Any] = {
         "govcloud_roles": [role.role for role in host_spec.roles],
         "govcloud_artifacts": str(artifacts),
-        "govcloud_install": {name: installs.install_hash(name, artifacts, of) for name, of in versions.items()},
-        "govcloud_programs": {name: list(installs.artifacts(name, of)) for name, of in versions.items()},
+        "govcloud_install": {name: install_hash(name, artifacts, of) for name, of in versions.items()},
+        "govcloud_programs": {name: list(artifact_names(name, of)) for name, of in versions.items()},
     }
     for role in host_spec.roles:
         variables |= _one_role(role)
@@ -167,7 +167,7 @@ def _play(
     timeout_s: float,
 ) -> Applied:
     record = _Record(host=host, on_event=on_event)
-    with workplace() as folder:
+    with temp_workspace() as folder:
         inventory = folder / "inventory" / "hosts.yml"
         inventory.parent.mkdir()
         hosts = {host: {"ansible_python_interpreter": PYTHON, **variables}}

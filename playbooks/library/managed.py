@@ -43,7 +43,7 @@ INSTALLED = "etc/govcloud/installed"
 TEXT_LIMIT = 262144
 """Longest text of a differing file that is sent back, in bytes."""
 COMMAND_TIMEOUT_S = 150
-SETTLED = ("enabled", "enabled-runtime", "static", "indirect", "generated", "alias", "linked")
+ENABLED_STATES = ("enabled", "enabled-runtime", "static", "indirect", "generated", "alias", "linked")
 
 
 class Failed(Exception):
@@ -320,7 +320,9 @@ def unit_differences(units, states):
         active, enabled = states[unit["name"]]
         if (active in ("active", "reloading")) != unit["active"]:
             found.append(difference("unit", unit["name"], "active", unit["active"], active or "unknown"))
-        if (enabled in SETTLED) != unit["enabled"] and not (enabled in ("static", "indirect") and not unit["enabled"]):
+        if (enabled in ENABLED_STATES) != unit["enabled"] and not (
+            enabled in ("static", "indirect") and not unit["enabled"]
+        ):
             found.append(difference("unit", unit["name"], "enabled", unit["enabled"], enabled or "unknown"))
     return found
 
@@ -335,7 +337,7 @@ def unit_steps(units, states, notes):
     for unit in units:
         name = unit["name"]
         active, enabled = states[name]
-        if (enabled in SETTLED) != unit["enabled"] and enabled not in ("static", "indirect"):
+        if (enabled in ENABLED_STATES) != unit["enabled"] and enabled not in ("static", "indirect"):
             steps.append(["enable" if unit["enabled"] else "disable", name])
         if (active in ("active", "reloading")) != unit["active"]:
             steps.append(["start" if unit["active"] else "stop", name])

@@ -1,5 +1,5 @@
 """Rendering: estate and address plan to the very text that is installed. Pure functions."""
 
-from playbooks.render.peers import fixture_files, fixture_units
+from playbooks.render.peer_fixtures import fixture_files, fixture_units
 
 __all__ = ["fixture_files", "fixture_units"]

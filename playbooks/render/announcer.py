@@ -9,7 +9,7 @@ from estate.model import Estate, Host, HostRole
 from playbooks import host_programs
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.ingress import gateway_path, gateways
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 
 INTERVAL_S, TIMEOUT_S = 0.5, 1.0
 RISE, FALL, FALL_SLOW = 2, 3, 30
@@ -76,7 +76,7 @@ def _announced(name: str, path: str, address: Dual, via: Dual) -> dict[str, obje
 
 
 def _unit(host: Host) -> str:
-    return banner("Announcer of the services' addresses", host.name) + lines(
+    return header_comment("Announcer of the services' addresses", host.name) + join_lines(
         "[Unit]",
         "Description=Announce the services of this site while its ingress answers",
         "After=frr.service systemd-networkd.service",

@@ -6,7 +6,7 @@ from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import networkd, sysctls
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 
 OPERATORS = "ops"
 """Account, and its group, of the people who operate the estate."""
@@ -52,12 +52,12 @@ def _names(estate: Estate, plan: AddressPlan, host: Host) -> File:
         "ff02::1\tip6-allnodes",
         "ff02::2\tip6-allrouters",
     ]
-    text = banner("Names of the estate", host.name) + lines(local, "", rows)
+    text = header_comment("Names of the estate", host.name) + join_lines(local, "", rows)
     return File(path="/etc/hosts", text=text)
 
 
 def _ssh(host: Host) -> File:
-    text = banner("Access by SSH", host.name) + lines(
+    text = header_comment("Access by SSH", host.name) + join_lines(
         "PermitRootLogin prohibit-password",
         "PasswordAuthentication no",
         "KbdInteractiveAuthentication no",
@@ -79,12 +79,12 @@ def _ssh(host: Host) -> File:
 
 
 def _sudo(host: Host) -> File:
-    text = banner("Rights of operators", host.name) + f"%{OPERATORS} ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    text = header_comment("Rights of operators", host.name) + f"%{OPERATORS} ALL=(ALL:ALL) NOPASSWD: ALL\n"
     return File(path="/etc/sudoers.d/60-govcloud-ops", text=text, mode="0440", validate="/usr/sbin/visudo -c -f %s")
 
 
 def _journal(host: Host) -> File:
-    text = banner("Limits of the journal", host.name) + lines(
+    text = header_comment("Limits of the journal", host.name) + join_lines(
         "", "[Journal]", "SystemMaxUse=200M", "RuntimeMaxUse=50M", "MaxRetentionSec=1month", "ForwardToSyslog=no"
     )
     path = "/etc/systemd/journald.conf.d/60-govcloud.conf"

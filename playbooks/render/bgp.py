@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Pool
 from playbooks.host_spec import File
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 
 BFD_INTERVAL_MS = 300
 BFD_MULTIPLIER = 3
@@ -125,7 +125,7 @@ def _clauses(
 def head(what: str, host: Host) -> list[str]:
     """The beginning of an frr.conf, and how fast a dead neighbour is noticed."""
     return [
-        *banner(what, host.name, comment="!").splitlines(),
+        *header_comment(what, host.name, comment="!").splitlines(),
         "!",
         "frr defaults traditional",
         f"hostname {host.name}",
@@ -174,7 +174,7 @@ def session(neighbour: Neighbour, passwords: Mapping[str, str]) -> list[str]:
 
 def files(host: Host, config: list[str], *, secret: bool = False) -> tuple[File, ...]:
     """frr.conf and the list of daemons."""
-    daemons = banner("Routing daemons", host.name) + lines(
+    daemons = header_comment("Routing daemons", host.name) + join_lines(
         "bgpd=yes",
         "bfdd=yes",
         "vtysh_enable=yes",
@@ -194,7 +194,7 @@ def files(host: Host, config: list[str], *, secret: bool = False) -> tuple[File,
         ),
         File(
             path="/etc/frr/frr.conf",
-            text=lines(config),
+            text=join_lines(config),
             owner="frr",
             group="frr",
             mode="0640",

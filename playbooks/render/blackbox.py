@@ -17,7 +17,7 @@ from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes.cluster import key_pair, secret_file
 from playbooks.render.pki import AUTHORITY_FILE
-from playbooks.render.text import banner
+from playbooks.render.text import header_comment
 from playbooks.secrets import Secrets
 
 PORT = 9115
@@ -56,7 +56,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 def _identity(site: str, secrets: Secrets) -> tuple[File, File, File]:
     """What the prober shows to a site's API server, and what it knows that by. It reads them at each question."""
     cluster = secrets.clusters[site]
-    own = key_pair(cluster, kubernetes_pki.WATCHERS)
+    own = key_pair(cluster, kubernetes_pki.MONITORING)
     return (
         File(path=f"{CLUSTERS}/{site}-ca.crt", text=cluster.authority),
         File(path=f"{CLUSTERS}/{site}.crt", text=own.cert),
@@ -83,7 +83,7 @@ def config_text(estate: Estate, host: Host) -> str:
             cluster.site, fail_if_body_not_matches_regexp=[NODE_READY], headers={"Accept": "application/json"}
         )
     modules[PING] = {"prober": "icmp", "timeout": TIMEOUT}
-    return banner("Modules of the prober", host.name) + yaml.safe_dump({"modules": modules}, sort_keys=False)
+    return header_comment("Modules of the prober", host.name) + yaml.safe_dump({"modules": modules}, sort_keys=False)
 
 
 def _https(service: Service) -> dict[str, Any]:
@@ -124,12 +124,12 @@ def _kubernetes(site: str, **more: Any) -> dict[str, Any]:
 def defaults_text(plan: AddressPlan, host: Host) -> str:
     """Options of the Debian unit."""
     options = f"--config.file={CONFIG_FILE} --web.listen-address={plan.lan(host.name).ipv4}:{PORT} --log.level=warn"
-    return banner("Options of the prober", host.name) + f'ARGS="{options}"\n'
+    return header_comment("Options of the prober", host.name) + f'ARGS="{options}"\n'
 
 
 def drop_in(host: Host) -> str:
     """Raw sockets for ping, and starting again until the segment's address is there."""
-    return banner("Additions to the prober's unit", host.name) + (
+    return header_comment("Additions to the prober's unit", host.name) + (
         "[Unit]\n"
         "Wants=network-online.target\n"
         "After=network-online.target\n"

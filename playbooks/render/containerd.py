@@ -20,7 +20,7 @@ from playbooks.render.kubernetes.cluster import (
     on_disk,
 )
 from playbooks.render.pki import AUTHORITY_FILE, CERT_FILE, KEY_FILE
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 
 CONFIG_FILE = "/etc/containerd/config.toml"
 MIRRORS = "/etc/containerd/certs.d"
@@ -53,7 +53,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
 def config(host: Host) -> str:
     """containerd's settings. A nested host neither loads AppArmor profiles nor escapes the OOM killer."""
     nested = str(host.platform.nested).lower()
-    return banner("containerd", host.name) + lines(
+    return header_comment("containerd", host.name) + join_lines(
         "version = 4",
         f'root = "{data_directory(host, "containerd")}"',
         'state = "/run/containerd"',
@@ -98,7 +98,7 @@ def mirror(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """Where the images' name leads at this site. Both sides show certificates of the estate's authority."""
     address = plan.lan(control_plane_host(estate, host.at).name).ipv4
     url = f"https://{address}:{REGISTRY_PORT}"
-    return banner("The site's image registry", host.name) + lines(
+    return header_comment("The site's image registry", host.name) + join_lines(
         f'server = "{url}"',
         "",
         f'[host."{url}"]',
@@ -110,7 +110,7 @@ def mirror(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 def unit(host: Host) -> str:
     """Pods go on while containerd restarts: only its own process is ended."""
-    return f"""{banner("containerd", host.name)}[Unit]
+    return f"""{header_comment("containerd", host.name)}[Unit]
 Description=Container runtime
 After=network.target
 {on_disk(host)}StartLimitIntervalSec=0

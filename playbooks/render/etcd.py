@@ -15,8 +15,8 @@ from estate.model import Estate, Host
 from playbooks import host_programs
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki
-from playbooks.render.confinement import CONFINED
-from playbooks.render.text import banner
+from playbooks.render.systemd_hardening import HARDENING
+from playbooks.render.text import header_comment
 from playbooks.secrets import Secrets
 
 CLIENT_PORT = 2379
@@ -40,7 +40,7 @@ RUNTIME = "/run/govcloud-etcd"
 STATE = "/var/lib/govcloud-etcd"
 UNIT = "etcd.service"
 PREFER_TIMER = "govcloud-etcd-prefer.timer"
-_HEAD = banner("Where etcd's leadership is preferred", "the witness")
+_HEAD = header_comment("Where etcd's leadership is preferred", "the witness")
 
 
 def endpoints(estate: Estate, plan: AddressPlan) -> tuple[str, ...]:
@@ -128,13 +128,13 @@ def environment(estate: Estate, plan: AddressPlan, host: Host) -> str:
         f"JOIN_MARKER={STATE}/was-member",
         f"JOIN_RESULT={RUNTIME}/join.env",
     ]
-    return banner("etcd", host.name) + "\n".join(lines) + "\n"
+    return header_comment("etcd", host.name) + "\n".join(lines) + "\n"
 
 
 def client_environment(plan: AddressPlan, host: Host) -> str:
     """For `etcdctl` on the host: the local member, the host's own certificate."""
     return (
-        banner("etcdctl", host.name)
+        header_comment("etcdctl", host.name)
         + "\n".join(
             (
                 f"ETCDCTL_CACERT={pki.AUTHORITY_FILE}",
@@ -153,7 +153,7 @@ def unit(host: Host) -> str:
     """The member's unit. It does not wait for a majority to become active: the first members start alone."""
     disk = host.disk.mount if host.disk else ""
     mount = f"RequiresMountsFor={disk}\nAssertPathIsMountPoint={disk}\n" if disk else ""
-    return f"""{banner("etcd", host.name)}[Unit]
+    return f"""{header_comment("etcd", host.name)}[Unit]
 Description=etcd, one vote of the estate
 Wants=network-online.target
 After=network-online.target
@@ -177,7 +177,7 @@ RuntimeDirectory=govcloud-etcd
 RuntimeDirectoryPreserve=yes
 StateDirectory=govcloud-etcd
 ReadWritePaths={disk or "/var/lib"}
-{CONFINED}
+{HARDENING}
 
 [Install]
 WantedBy=multi-user.target

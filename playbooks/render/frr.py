@@ -26,7 +26,7 @@ from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import bgp
 from playbooks.render.announcer import LAST_RESORT_METRIC
 from playbooks.render.bgp import Entry, Neighbour
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 
 READY_PREPENDS = 3
 LAST_RESORT_PREPENDS = 6
@@ -199,7 +199,7 @@ def _activated(address: object, place: str, *, ours: bool) -> list[str]:
 def _guard(host: Host) -> tuple[File, ...]:
     """The files by which a change that cuts the router off undoes itself."""
     unit = "govcloud-router-revert"
-    service = banner("Return to the last confirmed frr.conf", host.name) + lines(
+    service = header_comment("Return to the last confirmed frr.conf", host.name) + join_lines(
         "[Unit]",
         "Description=Restore the last confirmed router configuration",
         "ConditionPathExists=/var/lib/govcloud/router/previous.conf",
@@ -208,7 +208,7 @@ def _guard(host: Host) -> tuple[File, ...]:
         "Type=oneshot",
         f"ExecStart={COMMIT_CONFIRM} revert",
     )
-    timer = banner("Deadline of a router change", host.name) + lines(
+    timer = header_comment("Deadline of a router change", host.name) + join_lines(
         "# Counts from a change, and from a boot in the middle of one.",
         "[Unit]",
         "Description=Deadline for confirming a router change",

@@ -31,7 +31,7 @@ ENDS_WITHIN_S = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class Route:
     """A host name, and where in the cluster its requests go."""
 
     host: str
@@ -49,14 +49,14 @@ def refuse_hosts(hosts: Iterable[str]) -> None:
             raise ValueError(f"there are {count} routes of {host}; keep one")
 
 
-def config_text(name: str, ways: Sequence[Way], ingress: Sequence[str] = ()) -> str:
+def config_text(name: str, routes: Sequence[Route], ingress: Sequence[str] = ()) -> str:
     """The whole configuration. `ingress`: the addresses from which a site's ingress hands requests on, if one does.
 
     Raises ValueError for host names that cannot be.
     """
-    refuse_hosts(way.host for way in ways)
-    parts = [_head(name), haproxy.DEFAULTS, _requests(ingress), _observed(ways), *map(_backend, ways), _unknown()]
-    return "\n".join([*parts, *map(_watched, ways)])
+    refuse_hosts(route.host for route in routes)
+    parts = [_head(name), haproxy.DEFAULTS, _requests(ingress), _observed(routes), *map(_backend, routes), _unknown()]
+    return "\n".join([*parts, *map(_watched, routes)])
 
 
 def _head(name: str) -> str:
@@ -99,9 +99,10 @@ frontend requests
 """
 
 
-def _observed(ways: Sequence[Way]) -> str:
+def _observed(routes: Sequence[Route]) -> str:
     leads = "\n".join(
-        f"    http-request return status 200 if {{ path {READY} }} {{ nbsrv({_watch(way)}) ge 1 }}" for way in ways
+        f"    http-request return status 200 if {{ path {READY} }} {{ nbsrv({_watch(route)}) ge 1 }}"
+        for route in routes
     )
     return f"""\
 frontend observed
@@ -116,14 +117,14 @@ frontend observed
 """
 
 
-def _backend(way: Way) -> str:
+def _backend(route: Route) -> str:
     zh, en = "该服务暂时无法办理，请稍后重试。", "This service cannot answer now. Retry."
     down = "".join(
         f"    http-error {haproxy.saying(status, 'service_down', zh, en)} hdr Retry-After 1\n"
         for status in (502, 503, 504)
     )
     return f"""\
-backend {way.host}
+backend {route.host}
     mode http
     # Each request by a connection of its own: every pod is asked in its turn, and none has just closed it.
     http-reuse never
@@ -131,21 +132,21 @@ backend {way.host}
     # What may have been done already is not asked for twice; that nobody has taken is tried again in any case.
     http-request disable-l7-retry unless {{ method GET HEAD OPTIONS }}
 {haproxy.RETRY}{down}\
-    server {way.service} {_socket(way.address, way.port)}
+    server {route.service} {_socket(route.address, route.port)}
 """
 
 
-def _watch(way: Way) -> str:
+def _watch(route: Route) -> str:
     """In capitals, so that no request has its name: a host is looked up in small letters."""
-    return f"WATCH-{way.host}"
+    return f"WATCH-{route.host}"
 
 
-def _watched(way: Way) -> str:
-    """Beside the way of the requests, which stays open whatever a look at it finds."""
+def _watched(route: Route) -> str:
+    """Beside the route of the requests, which stays open whatever a look at it finds."""
     return f"""\
-backend {_watch(way)}
+backend {_watch(route)}
     mode tcp
-    server {way.service} {_socket(way.address, way.port)} check inter 1s fall 3 rise 1
+    server {route.service} {_socket(route.address, route.port)} check inter 1s fall 3 rise 1
 """
 
 

@@ -20,7 +20,7 @@ from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import approval, gateway, haproxy, nftables
 from playbooks.render.kubernetes import node as kubernetes_node
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 from playbooks.secrets import Secrets
 
 CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
@@ -115,7 +115,7 @@ def filter_text(plan: AddressPlan, host: Host) -> str:
         f'iifname "{kubernetes_node.BRIDGE}" ip6 saddr {pods.ipv6} ip6 daddr {lan.ipv6} {ports}',
     )
     chain = ("    chain input_extra {", *(f"        {rule}" for rule in rules), "    }")
-    return banner("The database's ports in the packet filter", host.name) + lines(
+    return header_comment("The database's ports in the packet filter", host.name) + join_lines(
         "", "table inet govcloud {", chain, "}"
     )
 

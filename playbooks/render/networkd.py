@@ -9,7 +9,7 @@ from __future__ import annotations
 from estate.addressing import AddressPlan, Dual, Interface
 from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 
 FOLDER = "/etc/systemd/network"
 RELOAD = ("reload:systemd-networkd.service",)
@@ -45,7 +45,7 @@ def _single(address: Dual) -> list[str]:
 
 def _segment(host: Host, lan: Interface) -> File:
     gateways = [f"Gateway={lan.gateway.ipv4}", f"Gateway={lan.gateway.ipv6}"] if lan.gateway else []
-    text = banner("Segment", host.name) + lines(
+    text = header_comment("Segment", host.name) + join_lines(
         "",
         "[Match]",
         f"Name={lan.name}",
@@ -62,7 +62,7 @@ def _segment(host: Host, lan: Interface) -> File:
 def _link(estate: Estate, host: Host, interface: Interface) -> File:
     link = estate.link(interface.name)
     far = next(end for end in link.ends if end != host.name)
-    text = banner(f"Link {link.name} to {far} over path {link.path}", host.name) + lines(
+    text = header_comment(f"Link {link.name} to {far} over path {link.path}", host.name) + join_lines(
         "", "[Match]", f"Name={interface.name}", "", "[Network]", _addresses(interface), _quiet()
     )
     return _file(f"20-{interface.name}.network", text)
@@ -78,14 +78,14 @@ def _quiet() -> list[str]:
 
 
 def _lo(host: Host, addresses: tuple[str, ...]) -> File:
-    text = banner("Addresses of the host itself and of its services", host.name) + lines(
+    text = header_comment("Addresses of the host itself and of its services", host.name) + join_lines(
         "", "[Match]", "Name=lo", "", "[Network]", (f"Address={address}" for address in addresses)
     )
     return _file("30-lo.network", text)
 
 
 def _settings(host: Host) -> File:
-    text = banner("Behaviour of systemd-networkd", host.name) + lines(
+    text = header_comment("Behaviour of systemd-networkd", host.name) + join_lines(
         "# FRR and the announcer own their routes.",
         "",
         "[Network]",
@@ -97,7 +97,7 @@ def _settings(host: Host) -> File:
 
 
 def _wait_online(host: Host) -> File:
-    text = banner("When the host counts as online", host.name) + lines(
+    text = header_comment("When the host counts as online", host.name) + join_lines(
         "# The machine room's mgmt0 is not networkd's; a link that is cut must not hold up the boot.",
         "",
         "[Service]",

@@ -15,7 +15,7 @@ from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import bgp, node_exporter
 from playbooks.render.kubernetes.cluster import API_PORT, KUBELET_PORT, REGISTRY_PORT, is_control_plane
-from playbooks.render.text import banner
+from playbooks.render.text import header_comment
 
 TABLE = "inet govcloud"
 FRAGMENTS = "/etc/nftables.d"
@@ -232,7 +232,7 @@ def _file(host: Host, chains: list[str]) -> str:
     body = "\n".join(chains).rstrip()
     return (
         "#!/usr/sbin/nft -f\n"
-        + banner("Packet filter", host.name)
+        + header_comment("Packet filter", host.name)
         + f"\ntable {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{\n{body}\n}}\n\n"
         + f'include "{FRAGMENTS}/*.nft"\n'
     )

@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from estate.addressing import AddressPlan
 from estate.model import Disk, Host
 from playbooks.host_spec import File, RoleSpec, Unit
-from playbooks.render.confinement import CONFINED
-from playbooks.render.text import banner
+from playbooks.render.systemd_hardening import HARDENING
+from playbooks.render.text import header_comment
 
 PORT = 9100
 UNIT = "prometheus-node-exporter.service"
@@ -45,7 +45,7 @@ def defaults_text(plan: AddressPlan, host: Host, disk: Disk) -> str:
         f"--collector.filesystem.mount-points-exclude={all_but(disk.mount)}",
         "--log.level=warn",
     )
-    return banner("Options of the disk's exporter", host.name) + f'ARGS="{" ".join(options)}"\n'
+    return header_comment("Options of the disk's exporter", host.name) + f'ARGS="{" ".join(options)}"\n'
 
 
 def all_but(mount: str) -> str:
@@ -65,7 +65,7 @@ def drop_in(host: Host) -> str:
     The package's account is the watcher's and the prober's too, which read keys. It does not wait for the disk: that
     one is missing is what it has to tell. It reads the mounts of process 1, so its confinement makes none read-only.
     """
-    return f"""{banner("Additions to the unit of the disk's exporter", host.name)}[Unit]
+    return f"""{header_comment("Additions to the unit of the disk's exporter", host.name)}[Unit]
 Wants=network-online.target
 After=network-online.target
 StartLimitIntervalSec=0
@@ -75,5 +75,5 @@ User=node-exporter
 DynamicUser=yes
 Restart=always
 RestartSec=2
-{CONFINED}
+{HARDENING}
 """

@@ -18,7 +18,7 @@ from estate.model import Estate, Host, HostRole
 from playbooks import host_programs
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import database, etcd, pki
-from playbooks.render.text import banner
+from playbooks.render.text import header_comment
 from playbooks.secrets import Passwords, Secrets
 
 PORT = 5432
@@ -129,7 +129,7 @@ def patroni(estate: Estate, plan: AddressPlan, host: Host, passwords: Passwords)
             "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"],
         }
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
-    return banner("Patroni", host.name) + text
+    return header_comment("Patroni", host.name) + text
 
 
 def dynamic(estate: Estate) -> dict[str, Any]:
@@ -268,14 +268,14 @@ def ctl_settings(estate: Estate, plan: AddressPlan) -> str:
         "etcd3": _etcd(estate, plan),
         "ctl": {"cacert": pki.AUTHORITY_FILE, "certfile": pki.CERT_FILE, "keyfile": pki.KEY_FILE},
     }
-    return banner("patronictl", "every member") + yaml.safe_dump(document, sort_keys=False, width=120)
+    return header_comment("patronictl", "every member") + yaml.safe_dump(document, sort_keys=False, width=120)
 
 
 def unit(host: Host) -> str:
     """Patroni's unit. When Patroni is killed PostgreSQL is too: no primary runs that nobody watches."""
     disk = host.disk.mount if host.disk else ""
     mount = f"RequiresMountsFor={disk}\nAssertPathIsMountPoint={disk}\n" if disk else ""
-    return f"""{banner("PostgreSQL under Patroni", host.name)}[Unit]
+    return f"""{header_comment("PostgreSQL under Patroni", host.name)}[Unit]
 Description=PostgreSQL {VERSION} under Patroni
 Wants=network-online.target
 After=network-online.target etcd.service

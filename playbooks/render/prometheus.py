@@ -1,4 +1,4 @@
-"""The watcher of a site. Each one watches the whole estate: what one site cannot see, the other two still can.
+"""Prometheus of a site. Each one watches the whole estate: what one site cannot see, the other two still can.
 
 Rules are files of `monitors/rules`; what they compare with are the estate's objectives, rendered as series, so a figure
 stands in the estate only. Every alert gets the place of its runbook here.
@@ -14,11 +14,11 @@ import yaml
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import Account, File, RoleSpec, Unit
-from playbooks.render import pki, targets
-from playbooks.render.text import banner
+from playbooks.render import pki, scrape_configs
+from playbooks.render.text import header_comment
 from playbooks.secrets import Secrets
 
-PORT = targets.PROMETHEUS_PORT
+PORT = scrape_configs.PROMETHEUS_PORT
 UNIT = "prometheus.service"
 CONFIG_FILE = "/etc/prometheus/prometheus.yml"
 DEFAULTS_FILE = "/etc/default/prometheus"
@@ -34,7 +34,7 @@ SMALLEST_STORE_MIB = 64
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """The watcher on `host`. It reads the host's key, with which it may ask etcd."""
+    """Prometheus on `host`. It reads the host's key, with which it may ask etcd."""
     restart, reload = (f"restart:{UNIT}",), (f"reload:{UNIT}",)
     check = "promtool check rules %s"
     rules = tuple(
@@ -69,17 +69,21 @@ def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
             "external_labels": {"estate": estate.name, "watcher": host.at},
         },
         "rule_files": [f"{RULES}/*.yml"],
-        "scrape_configs": targets.scrapes(estate, plan, host),
+        "scrape_configs": scrape_configs.scrape_jobs(estate, plan, host),
     }
-    return banner("The watcher's configuration", host.name) + yaml.safe_dump(document, sort_keys=False, width=120)
+    return header_comment("The watcher's configuration", host.name) + yaml.safe_dump(
+        document, sort_keys=False, width=120
+    )
 
 
 def rule_texts(estate: Estate, host: Host) -> dict[str, str]:
     """Every rule file by name: the objectives of the estate, and the rules of `monitors/rules` with their runbooks."""
-    texts = {"objectives.yml": banner("Objectives as series", host.name) + _dump({"groups": [objectives(estate)]})}
+    texts = {
+        "objectives.yml": header_comment("Objectives as series", host.name) + _dump({"groups": [objectives(estate)]})
+    }
     for source in sorted(RULE_SOURCES.glob("*.yml")):
         document = with_runbooks(yaml.safe_load(source.read_text(encoding="utf-8")))
-        texts[source.name] = banner(f"Alert rules ({source.stem})", host.name) + _dump(document)
+        texts[source.name] = header_comment(f"Alert rules ({source.stem})", host.name) + _dump(document)
     return texts
 
 
@@ -123,7 +127,7 @@ def defaults_text(plan: AddressPlan, host: Host) -> str:
         "--query.max-concurrency=4",
         "--log.level=warn",
     )
-    return banner("Options of the watcher", host.name) + f'ARGS="{" ".join(options)}"\n'
+    return header_comment("Options of the watcher", host.name) + f'ARGS="{" ".join(options)}"\n'
 
 
 def store(host: Host) -> str:
@@ -134,7 +138,7 @@ def store(host: Host) -> str:
 def drop_in(host: Host) -> str:
     """The store's folder, and starting again until the segment's address is there."""
     disk = f"RequiresMountsFor={host.disk.mount}\n" if host.disk else ""
-    return banner("Additions to the watcher's unit", host.name) + (
+    return header_comment("Additions to the watcher's unit", host.name) + (
         "[Unit]\n"
         "Wants=network-online.target\n"
         "After=network-online.target\n"
@@ -148,7 +152,7 @@ def drop_in(host: Host) -> str:
     )
 
 
-def watchers(estate: Estate) -> tuple[Host, ...]:
+def monitoring_hosts(estate: Estate) -> tuple[Host, ...]:
     """Every host that watches."""
     return tuple(host for host in estate.managed_hosts if host.kind is HostRole.OPS)
 

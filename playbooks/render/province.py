@@ -6,7 +6,7 @@ from estate.addressing import AddressPlan
 from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import File, RoleSpec
 from playbooks.render import bgp, nftables
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 
 PEER = "province"
 CALLED_PORT = 443
@@ -16,7 +16,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
     """The role on an edge that has a link to the province."""
     links = [n.link for n in bgp.neighbours(estate, plan, host) if n.place == PEER]
     path = f"{nftables.FRAGMENTS}/50-province.nft"
-    text = _fragment(estate, plan, host, links) if links else banner("No link to the province", host.name)
+    text = _fragment(estate, plan, host, links) if links else header_comment("No link to the province", host.name)
     return RoleSpec(
         role="province",
         files=(File(path=path, text=text, validate="/usr/sbin/nft -c -f %s", notify=nftables.RELOAD),),
@@ -42,4 +42,4 @@ def _fragment(estate: Estate, plan: AddressPlan, host: Host, links: list[str]) -
             f"iifname {link} {back} {ping} type {{ echo-reply, destination-unreachable, time-exceeded }} accept",
         ]
     chain = ["table inet govcloud {", "    chain forward_extra {", *(f"        {rule}" for rule in rules), "    }", "}"]
-    return banner("What may cross the link to the province", host.name) + lines("", chain)
+    return header_comment("What may cross the link to the province", host.name) + join_lines("", chain)

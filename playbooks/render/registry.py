@@ -14,7 +14,7 @@ from estate.model import Estate, Host
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki, registry_clean
 from playbooks.render.kubernetes.cluster import REGISTRY_PORT, data_directory, document, is_control_plane, on_disk
-from playbooks.render.text import banner
+from playbooks.render.text import header_comment
 from playbooks.secrets import Secrets
 
 UNIT = "docker-registry.service"
@@ -48,7 +48,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 
 def config(host: Host) -> str:
     """The registry's settings."""
-    return banner("Image registry", host.name) + document(
+    return header_comment("Image registry", host.name) + document(
         {
             "version": 0.1,
             "log": {"level": "warn", "formatter": "text", "accesslog": {"disabled": True}},
@@ -79,7 +79,7 @@ def drop_in(host: Host) -> str:
     nothing and holds up nobody.
     """
     directory = data_directory(host, "registry")
-    return f"""{banner("Image registry", host.name)}[Unit]
+    return f"""{header_comment("Image registry", host.name)}[Unit]
 After=network.target
 {on_disk(host)}StartLimitIntervalSec=0
 

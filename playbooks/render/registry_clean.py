@@ -9,13 +9,13 @@ from estate.model import Estate, Host
 from playbooks import host_programs
 from playbooks.host_spec import File
 from playbooks.render import pki
-from playbooks.render.confinement import CONFINED
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes import rbac
 from playbooks.render.kubernetes.api_server import API_UNIT
 from playbooks.render.kubernetes.cluster import CLUSTER_CA_FILE, PKI, REGISTRY_PORT, api_url, data_directory
 from playbooks.render.kubernetes.daemon import identity
-from playbooks.render.text import banner
+from playbooks.render.systemd_hardening import HARDENING
+from playbooks.render.text import header_comment
 from playbooks.secrets import ClusterSecrets
 
 NAME = "govcloud-registry-clean"
@@ -71,7 +71,7 @@ def lists() -> list[str]:
 
 def service(host: Host, registry_unit: str, group: str) -> str:
     """As root without its powers: it reads keys that are root's, and may ask systemd for a restart."""
-    return f"""{banner("Clean-up of the image registry", host.name)}[Unit]
+    return f"""{header_comment("Clean-up of the image registry", host.name)}[Unit]
 Description=Remove images from which no pod can be started any more
 After={registry_unit} {API_UNIT}
 
@@ -80,7 +80,7 @@ Type=oneshot
 ExecStart={PROGRAM} {SETTINGS_FILE}
 SupplementaryGroups={group}
 TimeoutStartSec=900
-{CONFINED}
+{HARDENING}
 """
 
 
@@ -88,7 +88,7 @@ def timer(host: Host) -> str:
     """Once a night, half past three in the city. One that was missed is not made up for: after a loss of power
     other things come first.
     """
-    return f"""{banner("Clean-up of the image registry", host.name)}[Unit]
+    return f"""{header_comment("Clean-up of the image registry", host.name)}[Unit]
 Description=When images are removed from the registry
 
 [Timer]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def banner(what: str, host: str, *, comment: str = "#") -> str:
+def header_comment(what: str, host: str, *, comment: str = "#") -> str:
     """The first lines of every rendered file: what it is, what made it, and that editing it is in vain."""
     return (
         f"{comment} {what} of {host}.\n"
@@ -14,7 +14,7 @@ def banner(what: str, host: str, *, comment: str = "#") -> str:
     )
 
 
-def lines(*parts: str | Iterable[str]) -> str:
+def join_lines(*parts: str | Iterable[str]) -> str:
     """Lines and groups of lines as one text with a final newline."""
     flat: list[str] = []
     for part in parts:

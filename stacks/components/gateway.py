@@ -61,7 +61,7 @@ class Gateway(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("govcloud:stacks:Gateway", name, None, opts)
-        ways = pulumi.Output.all(*(_way(args.namespace, route) for route in args.routes))
+        routes = pulumi.Output.all(*(_rendered_route(args.namespace, route) for route in args.routes))
         wanted = WorkloadArgs(
             namespace=args.namespace,
             image=args.image,
@@ -71,7 +71,7 @@ class Gateway(pulumi.ComponentResource):
             port=gateway.PORT,
             ready=Probe(path=gateway.HEALTH, port=gateway.OBSERVED_PORT, period_s=1, failures=3),
             alive=Probe(path=gateway.HEALTH, port=gateway.OBSERVED_PORT, period_s=5, timeout_s=5, failures=6),
-            files={gateway.CONFIG_FILE: ways.apply(lambda found: gateway.config_text(name, found, args.ingress))},
+            files={gateway.CONFIG_FILE: routes.apply(lambda found: gateway.config_text(name, found, args.ingress))},
             secret_files={gateway.BUNDLE_FILE: pulumi.Output.secret(args.bundle)},
             writable=(),
             front=Front(
@@ -131,10 +131,10 @@ def _service(bureau: Bureau, backend: Backend, opts: pulumi.ResourceOptions) -> 
     )
 
 
-def _way(namespace: str, route: Route) -> pulumi.Output[gateway.Way]:
+def _rendered_route(namespace: str, route: Route) -> pulumi.Output[gateway.Route]:
     """RunError where the Service is not there, is in another namespace, has no address or does not offer the port."""
 
-    def found(values: dict[str, Any]) -> gateway.Way:
+    def found(values: dict[str, Any]) -> gateway.Route:
         metadata, spec = values["metadata"], values["spec"]
         if not metadata:  # as `get` answers for what the cluster does not have
             raise pulumi.RunError(f"the route of {route.host} leads to a Service that is not there; make it first")
@@ -147,6 +147,6 @@ def _way(namespace: str, route: Route) -> pulumi.Output[gateway.Way]:
         if route.port not in ports:
             offered = ", ".join(map(str, ports)) or "no port"
             raise pulumi.RunError(f"{said}, which has no port {route.port} but {offered}; correct the route")
-        return gateway.Way(host=route.host, service=name, address=spec["cluster_ip"], port=route.port)
+        return gateway.Route(host=route.host, service=name, address=spec["cluster_ip"], port=route.port)
 
     return pulumi.Output.all(metadata=route.service.metadata, spec=route.service.spec).apply(found)

@@ -164,7 +164,7 @@ def _compare(values: dict[str, Any]) -> tuple[Difference, ...]:
 def _installs(values: dict[str, Any]) -> dict[str, str]:
     """Hashes of the install parts by role. What the state tells of a version that this machine never built has none:
     the version itself, a setting of the role, says that the host is to change."""
-    from playbooks.installs import ArtifactMissing, install_hash, version_of
+    from playbooks.install_hash import ArtifactMissing, install_hash, version_of
 
     artifacts, found = paths.cache() / "artifacts", dict[str, str]()
     for role in values["roles"]:

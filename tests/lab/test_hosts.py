@@ -16,7 +16,7 @@ from estate.addressing import plan
 from lab import names
 from lab.api import Lab
 from lab.command import network_of
-from playbooks.render import node_exporter, targets
+from playbooks.render import node_exporter, scrape_configs
 from tests.lab.estate_on_lab import Hosts
 from tests.waiting import until
 from workstation import paths
@@ -113,10 +113,10 @@ def test_socket_listens(host_of: object, name: str, socket: str) -> None:
 
 
 @pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
-def test_the_watcher_reaches_all_it_watches_and_has_every_rule(lab: Lab, site: str) -> None:
+def test_prometheus_reaches_all_it_watches_and_has_every_rule(lab: Lab, site: str) -> None:
     """Each site's own: no target is down, every alert of the project is loaded, and the prober gets answers."""
     hosts, host = Hosts(lab), f"{site}-ops1"
-    base = f"http://{plan(lab.estate).lan(host).ipv4}:{targets.PROMETHEUS_PORT}/api/v1"
+    base = f"http://{plan(lab.estate).lan(host).ipv4}:{scrape_configs.PROMETHEUS_PORT}/api/v1"
 
     def ask(path: str) -> dict[str, Any]:
         return dict(json.loads(hosts.run(host, "curl", "-sg", "-m", "5", f"{base}/{path}"))["data"])
@@ -126,7 +126,9 @@ def test_the_watcher_reaches_all_it_watches_and_has_every_rule(lab: Lab, site: s
 
     until("every target is up", lambda: not down(), 60)
     jobs = {one["labels"]["job"] for one in ask("targets?state=active")["activeTargets"]}
-    assert jobs == {one["job_name"] for one in targets.scrapes(lab.estate, plan(lab.estate), lab.estate.host(host))}
+    assert jobs == {
+        one["job_name"] for one in scrape_configs.scrape_jobs(lab.estate, plan(lab.estate), lab.estate.host(host))
+    }
     loaded = {rule["name"] for group in ask("rules")["groups"] for rule in group["rules"] if rule["type"] == "alerting"}
     assert loaded == {file.stem for file in (paths.repo() / "docs/runbooks").glob("[A-Z]*.md")} - {"README"}
     query = 'min(probe_success{path="healthz"})'
@@ -137,10 +139,10 @@ def test_the_watcher_reaches_all_it_watches_and_has_every_rule(lab: Lab, site: s
     )
 
 
-def test_the_watcher_knows_the_room_of_every_data_disk(lab: Lab) -> None:
+def test_prometheus_knows_the_room_of_every_data_disk(lab: Lab) -> None:
     """Of that disk and no other mount, with about the size that is declared, and it can be written."""
     hosts, host = Hosts(lab), "shaoguan-ops1"
-    base = f"http://{plan(lab.estate).lan(host).ipv4}:{targets.PROMETHEUS_PORT}/api/v1"
+    base = f"http://{plan(lab.estate).lan(host).ipv4}:{scrape_configs.PROMETHEUS_PORT}/api/v1"
     query = '{__name__=~"node_filesystem_.*"}'
 
     def told() -> dict[tuple[str, str], dict[str, float]]:
@@ -161,7 +163,7 @@ def test_the_watcher_knows_the_room_of_every_data_disk(lab: Lab) -> None:
         assert (figures["readonly"], figures["device_error"]) == (0, 0), place
 
 
-def test_a_disks_figures_are_for_the_watchers_alone(lab: Lab) -> None:
+def test_a_disks_figures_are_for_the_monitoring_hosts_alone(lab: Lab) -> None:
     """The site's router is in the same segment, so nothing but the host's own filter stands between."""
     hosts, addresses = Hosts(lab), plan(lab.estate)
     for host in lab.estate.managed_hosts:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from playbooks import installs
+from playbooks.install_hash import install_hash
 from tools import command, digest
 from tools.image import bootstrap, packages
 from workstation import interpreter, paths
@@ -38,7 +38,7 @@ def key() -> str:
     """Changes with the packages, the roles' install parts, what these install, and the way of baking."""
     artifacts = paths.cache() / "artifacts"
     version = packages.kubernetes()
-    hashes = [f"{role} {installs.install_hash(role, artifacts, version)}" for role in packages.roles()]
+    hashes = [f"{role} {install_hash(role, artifacts, version)}" for role in packages.roles()]
     return digest.of(bootstrap.key(), *hashes, Path(__file__).with_name("stage.py"))
 
 

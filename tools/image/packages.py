@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estate import versions
 from estate.loader import load
-from playbooks import installs
+from playbooks.install_hash import ROLES, package_names, role_names
 from playbooks.role_assignment import CLUSTER_ROLES
 
 SUITE = "bookworm"
@@ -38,7 +38,7 @@ PEERS = ("frr", "frr-pythontools")
 
 def roles() -> tuple[str, ...]:
     """Roles with an install part, which the image carries out beforehand; Kubernetes' only where it is declared."""
-    found = (role for role in installs.role_names() if (installs.ROLES / role / "tasks" / "install.yml").exists())
+    found = (role for role in role_names() if (ROLES / role / "tasks" / "install.yml").exists())
     unwanted = frozenset() if load().clusters else CLUSTER_ROLES
     return tuple(role for role in found if role not in unwanted)
 
@@ -50,5 +50,5 @@ def kubernetes() -> str:
 
 def wanted() -> tuple[str, ...]:
     """All packages, sorted: in the image before the roles' own tasks look for them."""
-    of_roles = {package for role in roles() for package in installs.packages(role)}
+    of_roles = {package for role in roles() for package in package_names(role)}
     return tuple(sorted({*COMMON, *PEERS} | of_roles))

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks.host_spec import File
-from playbooks.render.confinement import CONFINED
 from playbooks.render.kubernetes.cluster import CLUSTER_CA_FILE, PKI, api_url, key_pair, secret_file
 from playbooks.render.kubernetes.kubeconfig import host_kubeconfig
-from playbooks.render.text import banner
+from playbooks.render.systemd_hardening import HARDENING
+from playbooks.render.text import header_comment
 from playbooks.secrets import ClusterSecrets
 
 
@@ -50,7 +50,7 @@ def unit(
 ) -> str:
     command = " \\\n    ".join((program, *flags))
     extra = "".join(f"{line}\n" for line in service)
-    return f"""{banner(what, host.name)}[Unit]
+    return f"""{header_comment(what, host.name)}[Unit]
 Description={what}
 After=network.target
 {section}StartLimitIntervalSec=0
@@ -64,7 +64,7 @@ Restart=always
 RestartSec=1
 TimeoutStartSec=120
 TimeoutStopSec=20
-{extra}{CONFINED}
+{extra}{HARDENING}
 
 [Install]
 WantedBy=multi-user.target

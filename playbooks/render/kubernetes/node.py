@@ -31,7 +31,7 @@ from playbooks.render.kubernetes.cluster import (
     secret_file,
 )
 from playbooks.render.kubernetes.kubeconfig import host_kubeconfig
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 from playbooks.secrets import ClusterSecrets, Secrets
 
 KUBELET_UNIT, PROXY_UNIT = "kubelet.service", "kube-proxy.service"
@@ -125,7 +125,7 @@ def routes(estate: Estate, plan: AddressPlan, host: Host) -> str:
             pods, via = plan.clusters[host.at].nodes[other.name], plan.lan(other.name)
             for destination, gateway in ((pods.ipv4, via.ipv4), (pods.ipv6, via.ipv6)):
                 parts += ["", "[Route]", f"Destination={destination}", f"Gateway={gateway}"]
-    return banner("Routes to the pods of other nodes", host.name) + lines(parts)
+    return header_comment("Routes to the pods of other nodes", host.name) + join_lines(parts)
 
 
 def fragment(estate: Estate, plan: AddressPlan, host: Host) -> str:
@@ -152,7 +152,7 @@ def fragment(estate: Estate, plan: AddressPlan, host: Host) -> str:
         "counter drop",
     ]
     chains = (*_chain("input_extra", inwards), *_chain("forward", forward))
-    return banner("Pods in the packet filter", host.name) + lines("", "table inet govcloud {", chains, "}")
+    return header_comment("Pods in the packet filter", host.name) + join_lines("", "table inet govcloud {", chains, "}")
 
 
 def _chain(name: str, rules: list[str]) -> list[str]:
@@ -201,7 +201,7 @@ def cgroup_root(host: Host) -> str:
 def kubelet(host: Host) -> str:
     """The kubelet's settings: it serves nobody whom the API server does not know and allow."""
     nested = host.platform.nested
-    return banner("kubelet", host.name) + document(
+    return header_comment("kubelet", host.name) + document(
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
@@ -254,7 +254,7 @@ def kubelet_unit(plan: AddressPlan, host: Host) -> str:
     """The kubelet; its state, the pods' volumes, lies on the data disk. Pods outlive its restart."""
     lan = plan.lan(host.name)
     prepare = f"ExecStartPre={PREPARE_CGROUPS} {cgroup_root(host)}\n" if host.platform.nested else ""
-    return f"""{banner("kubelet", host.name)}[Unit]
+    return f"""{header_comment("kubelet", host.name)}[Unit]
 Description=Kubernetes node agent
 Wants={CONTAINERD}
 After=network-online.target {CONTAINERD}
@@ -294,7 +294,7 @@ def _proxy(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecret
 def proxy(plan: AddressPlan, host: Host) -> str:
     """kube-proxy's settings. Connection tracking's limits are the kernel's owner's."""
     pods = plan.clusters[host.at].pods
-    return banner("kube-proxy", host.name) + document(
+    return header_comment("kube-proxy", host.name) + document(
         {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
@@ -316,7 +316,7 @@ def proxy(plan: AddressPlan, host: Host) -> str:
 
 def proxy_unit(host: Host) -> str:
     """kube-proxy. Bridged packets pass the filter too, or an answer between neighbours would go untranslated."""
-    return f"""{banner("kube-proxy", host.name)}[Unit]
+    return f"""{header_comment("kube-proxy", host.name)}[Unit]
 Description=Kubernetes Services on a node
 After=network-online.target nftables.service
 StartLimitIntervalSec=0

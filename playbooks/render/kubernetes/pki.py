@@ -15,14 +15,14 @@ from playbooks.secrets import OPERATOR
 
 API, API_TO_KUBELET, API_TO_ETCD, ETCD = "apiserver", "apiserver-kubelet", "apiserver-etcd", "etcd"
 CONTROLLERS, SCHEDULER, PROXY = "controller-manager", "scheduler", "proxy"
-ACCOUNTS, ADMIN, WATCHERS, CLEANER = "service-accounts", "admin", "watchers", "registry-clean"
+ACCOUNTS, ADMIN, MONITORING, CLEANER = "service-accounts", "admin", "watchers", "registry-clean"
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 KUBELET_CLIENT = "govcloud:apiserver"
 """The API server's own name towards kubelets: bound to what that takes and to nothing else."""
 
 
-WATCHERS_USER = "govcloud:watchers"
+MONITORING_USER = "govcloud:watchers"
 """Asks whether the API server and its nodes are ready, and sees nothing else."""
 
 CLEANER_USER = "govcloud:registry-clean"
@@ -49,7 +49,7 @@ def leaves(estate: Estate, plan: AddressPlan, site: str) -> tuple[Leaf, ...]:
         Leaf(name=SCHEDULER, subject="system:kube-scheduler", sans=LOCAL, usages=("server", "client")),
         Leaf(name=PROXY, subject="system:kube-proxy", sans=(), usages=client),
         Leaf(name=ACCOUNTS, subject="service accounts", sans=(), usages=()),
-        Leaf(name=WATCHERS, subject=WATCHERS_USER, sans=(), usages=client),
+        Leaf(name=MONITORING, subject=MONITORING_USER, sans=(), usages=client),
         Leaf(name=CLEANER, subject=CLEANER_USER, sans=(), usages=client),
         Leaf(name=ADMIN, subject="break-glass", organizations=("system:masters",), sans=(), usages=client),
         Leaf(name=OPERATOR, subject=OPERATOR, organizations=(OPERATORS_GROUP,), sans=(), usages=client),

@@ -9,7 +9,7 @@ from playbooks.render.kubernetes import pki
 from playbooks.render.kubernetes.api_server import API_UNIT
 from playbooks.render.kubernetes.cluster import DIRECTORY, OPERATORS_GROUP, document
 from playbooks.render.kubernetes.daemon import client, identity
-from playbooks.render.text import banner
+from playbooks.render.text import header_comment
 from playbooks.secrets import ClusterSecrets
 
 ACCESS_UNIT = "kubernetes-access.service"
@@ -42,13 +42,13 @@ def access() -> str:
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
-            "metadata": {"name": pki.WATCHERS_USER},
+            "metadata": {"name": pki.MONITORING_USER},
             "rules": [
                 {"nonResourceURLs": ["/readyz"], "verbs": ["get"]},
                 {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]},
             ],
         },
-        _binding(pki.WATCHERS_USER, pki.WATCHERS_USER, "User", pki.WATCHERS_USER),
+        _binding(pki.MONITORING_USER, pki.MONITORING_USER, "User", pki.MONITORING_USER),
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
@@ -75,7 +75,7 @@ def _binding(name: str, role: str, kind: str, subject: str) -> dict[str, object]
 def access_unit(host: Host, rules: str) -> str:
     """Applied at every boot, as a server-side apply that changes nothing where all is as it was."""
     kubectl = f"/usr/local/bin/kubectl --kubeconfig={ADMIN_CONFIG}"
-    return f"""{banner("Access to the cluster", host.name)}[Unit]
+    return f"""{header_comment("Access to the cluster", host.name)}[Unit]
 Description=Access rules of the site's Kubernetes cluster
 Wants={API_UNIT}
 After={API_UNIT}

@@ -85,11 +85,11 @@ class Gate:
         own_key, own = pki.issue(self.authority, "planning-gateway", [RECORDS, MAPS], 2, ["server"])
         (folder / "host.pem").write_text(own + own_key)
         hosts = {RECORDS: "records", MAPS: "maps"}
-        ways = [
-            gateway.Way(host=host, service=name, address="127.0.0.1", port=workloads[name].port)
+        routes = [
+            gateway.Route(host=host, service=name, address="127.0.0.1", port=workloads[name].port)
             for host, name in hosts.items()
         ]
-        text = gateway.config_text("planning-gateway", ways, ingress)
+        text = gateway.config_text("planning-gateway", routes, ingress)
         for old, new in (
             (f":::{gateway.PORT} v4v6", f"127.0.0.1:{self.port}"),
             (f":::{gateway.PROXIED_PORT} v4v6", f"127.0.0.1:{self.proxied}"),

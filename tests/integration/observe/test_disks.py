@@ -1,5 +1,5 @@
-"""A data disk that fills, turns read-only or goes away, as a real watcher with the real rules hears of it from the real
-exporter with its rendered options.
+"""A data disk that fills, turns read-only or goes away, as a real Prometheus with the real rules hears of it from the
+real exporter with its rendered options.
 
 All three are in namespaces of the test's own: the disk is memory that nobody else sees, the addresses lead nowhere.
 Process 1 there holds them open; with it everything ends.
@@ -26,12 +26,12 @@ from estate.addressing import AddressPlan, plan
 from estate.loader import load
 from estate.model import Disk, Estate, Host
 from lab.command import network_of
-from playbooks.render import node_exporter, prometheus, targets
+from playbooks.render import node_exporter, prometheus, scrape_configs
 from tests import baked
 from tests.integration.observe.conftest import children
 from tests.waiting import until
 
-HOST, WATCHER = "futian-data1", "nanshan-ops1"
+HOST, MONITORING_HOST = "futian-data1", "nanshan-ops1"
 WATCHING = "127.0.0.1:9090"
 SIZE_MIB = 32
 WITHIN_S = 60
@@ -40,7 +40,7 @@ NOBODY = 65534
 
 @dataclass(kw_only=True)
 class Machine:
-    """A host with a data disk, its exporter, and a watcher beside it."""
+    """A host with a data disk, its exporter, and a monitoring host beside it."""
 
     folder: Path
     estate: Estate
@@ -89,12 +89,12 @@ class Machine:
             os.kill(process, 9)
         self.exporter.wait()
 
-    def start_watcher(self) -> None:
+    def start_prometheus(self) -> None:
         """With all rules as installed. Of what it scrapes, the disks; of these, this host's; and more often."""
-        scrapes = targets.scrapes(self.estate, self.plan, self.estate.host(WATCHER))
+        scrapes = scrape_configs.scrape_jobs(self.estate, self.plan, self.estate.host(MONITORING_HOST))
         (disks,) = (one for one in scrapes if one["job_name"] == "disks")
         own = [static for static in disks["static_configs"] if static["labels"]["host"] == HOST]
-        for name, text in prometheus.rule_texts(self.estate, self.estate.host(WATCHER)).items():
+        for name, text in prometheus.rule_texts(self.estate, self.estate.host(MONITORING_HOST)).items():
             (self.folder / name).write_text(text, encoding="utf-8")
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
@@ -110,7 +110,7 @@ class Machine:
         self.start(*baked.argv("prometheus"), *options)
 
     def figures(self, query: str) -> list[dict[str, str]]:
-        """Labels of the series that the watcher finds, each with its value; none while it does not answer."""
+        """Labels of the series that Prometheus finds, each with its value; none while it does not answer."""
         found = self._ask(f"query?query={urllib.parse.quote(query)}")
         return [{**one["metric"], "value": one["value"][1]} for one in found.get("result", [])]
 
@@ -155,8 +155,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         made.run("mkdir", "-p", made.disk.mount)
         made.mount()
         made.start_exporter()
-        made.start_watcher()
-        until("the watcher has asked the exporter", lambda: made.figures('up{job="disks"} == 1'), WITHIN_S)
+        made.start_prometheus()
+        until("Prometheus has asked the exporter", lambda: made.figures('up{job="disks"} == 1'), WITHIN_S)
         yield made
     finally:
         holder.stdin.close()

@@ -12,19 +12,19 @@ import pytest
 from estate.addressing import AddressPlan, plan
 from estate.model import Estate
 from playbooks.render import announcer, gateway, haproxy, ingress
-from playbooks.render.gateway import Way
+from playbooks.render.gateway import Route
 from playbooks.render.pki import gateway_certificate, leaves
 from tests import baked, golden
 from tests.unit.playbooks.clusters import files_of, switched_on, with_gateway
 
-WAYS = (
-    Way(host="records.planning.govcloud", service="gateway-to-records-8080", address="10.192.20.7", port=8080),
-    Way(host="maps.planning.govcloud", service="gateway-to-maps-9000", address="fd64:c10d:4::1:7", port=9000),
+ROUTES = (
+    Route(host="records.planning.govcloud", service="gateway-to-records-8080", address="10.192.20.7", port=8080),
+    Route(host="maps.planning.govcloud", service="gateway-to-maps-9000", address="fd64:c10d:4::1:7", port=9000),
 )
 
 
 def test_the_gateway_is_the_golden_one() -> None:
-    text = gateway.config_text("planning-gateway", WAYS, ("10.64.1.11", "fd64:c10d:0:1::11", "10.129.11.1"))
+    text = gateway.config_text("planning-gateway", ROUTES, ("10.64.1.11", "fd64:c10d:0:1::11", "10.129.11.1"))
     golden.same(text, "gateway/planning.haproxy.cfg")
 
 
@@ -50,13 +50,15 @@ def test_a_site_without_a_cluster_has_no_way_to_it(estate: Estate) -> None:
 
 def test_without_an_ingress_nobody_may_say_who_the_citizen_is() -> None:
     """A component's user outside the estate has none."""
-    text = gateway.config_text("planning-gateway", WAYS)
+    text = gateway.config_text("planning-gateway", ROUTES)
     assert "accept-proxy" not in text
     assert str(gateway.PROXIED_PORT) not in text
 
 
 def test_haproxy_itself_accepts_it(tmp_path: Path) -> None:
-    text = gateway.config_text("planning-gateway", WAYS).replace(f"ssl crt {gateway.BUNDLE_FILE} alpn h2,http/1.1", "")
+    text = gateway.config_text("planning-gateway", ROUTES).replace(
+        f"ssl crt {gateway.BUNDLE_FILE} alpn h2,http/1.1", ""
+    )
     path = tmp_path / "haproxy.cfg"
     path.write_text(text, encoding="utf-8")
     baked.accepts("haproxy", "-c", "-f", path)
@@ -66,7 +68,7 @@ def test_citizens_meet_the_same_tls_at_the_ingress_and_at_a_gateway(estate: Esta
     """One text of it."""
     for text in (
         ingress.config_text(estate, addresses, estate.host("futian-kube1")),
-        gateway.config_text("planning-gateway", WAYS),
+        gateway.config_text("planning-gateway", ROUTES),
     ):
         assert haproxy.TLS in text
         assert text.count("ssl-min-ver") == text.count("ssl-default-bind-ciphers") == 1
@@ -87,7 +89,7 @@ def test_citizens_meet_the_same_tls_at_the_ingress_and_at_a_gateway(estate: Esta
 def test_hosts_that_no_request_can_name_are_refused(hosts: tuple[str, ...], words: str) -> None:
     """Also those that would write lines of their own into the configuration."""
     with pytest.raises(ValueError, match=words):
-        gateway.config_text("gateway", [Way(host=host, service="a", address="10.0.0.1", port=8080) for host in hosts])
+        gateway.config_text("gateway", [Route(host=host, service="a", address="10.0.0.1", port=8080) for host in hosts])
 
 
 def test_each_gateway_has_one_certificate_with_all_its_names(estate: Estate) -> None:

@@ -15,7 +15,7 @@ from estate.addressing import AddressPlan, plan
 from estate.field_types import MOUNT
 from estate.model import Disk, Estate
 from playbooks.host_spec import HostSpec
-from playbooks.render import nftables, node_exporter, prometheus, targets
+from playbooks.render import nftables, node_exporter, prometheus, scrape_configs
 from playbooks.role_assignment import Stack, host_spec
 from tests import golden
 
@@ -44,7 +44,7 @@ def test_it_runs_where_there_is_a_disk_and_nowhere_else(estate: Estate, addresse
         node_exporter.role_spec(addresses, estate.host("futian-edge1"))
 
 
-def test_every_watcher_asks_each_of_them_at_the_address_where_it_listens(
+def test_every_monitoring_host_asks_each_of_them_at_the_address_where_it_listens(
     estate: Estate, addresses: AddressPlan
 ) -> None:
     """What one site cannot see, the other two still can."""
@@ -53,8 +53,10 @@ def test_every_watcher_asks_each_of_them_at_the_address_where_it_listens(
         if host.disk:
             text = node_exporter.defaults_text(addresses, host, host.disk)
             listening |= set(re.findall(r"--web\.listen-address=(\S+)", text))
-    for watcher in prometheus.watchers(estate):
-        (job,) = (one for one in targets.scrapes(estate, addresses, watcher) if one["job_name"] == "disks")
+    for monitoring_host in prometheus.monitoring_hosts(estate):
+        (job,) = (
+            one for one in scrape_configs.scrape_jobs(estate, addresses, monitoring_host) if one["job_name"] == "disks"
+        )
         assert {address for static in job["static_configs"] for address in static["targets"]} == listening
 
 
@@ -66,17 +68,17 @@ def with_disk(estate: Estate, name: str) -> Estate:
 
 
 @pytest.mark.parametrize("name", ["futian-edge1", "futian-data1"])
-def test_the_watchers_alone_are_admitted_by_a_router_too(estate: Estate, name: str) -> None:
+def test_the_monitoring_hosts_alone_are_admitted_by_a_router_too(estate: Estate, name: str) -> None:
     """Figures are nobody else's."""
     estate = with_disk(estate, name)
     host, addresses = estate.host(name), plan(estate)
-    watchers = tuple(watcher.name for watcher in prometheus.watchers(estate))
+    monitoring_hosts = tuple(monitoring_host.name for monitoring_host in prometheus.monitoring_hosts(estate))
     (opening,) = (one for one in nftables.openings(estate, host) if node_exporter.PORT in one.ports)
-    assert (opening.ports, opening.sources) == ((9100,), watchers)
+    assert (opening.ports, opening.sources) == ((9100,), monitoring_hosts)
     (filter_,) = (
         file.text for file in nftables.role_spec(estate, addresses, host).files if file.path == "/etc/nftables.conf"
     )
-    of_four = ", ".join(str(addresses.lan(watcher).ipv4) for watcher in watchers)
+    of_four = ", ".join(str(addresses.lan(monitoring_host).ipv4) for monitoring_host in monitoring_hosts)
     assert f"        ip saddr {{ {of_four} }} tcp dport {{ 9100 }} accept\n" in filter_
 
 

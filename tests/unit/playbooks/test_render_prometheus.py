@@ -1,4 +1,4 @@
-"""The watcher and its prober, rendered for a host: compared with files that an engineer can read.
+"""Prometheus and its prober, rendered for a host: compared with files that an engineer can read.
 
 After a change that is meant, write them anew: run this file with GOVCLOUD_GOLDEN=write.
 """
@@ -12,12 +12,12 @@ import yaml
 from estate.addressing import AddressPlan, plan
 from estate.model import Estate, HostRole
 from playbooks.host_spec import HostSpec
-from playbooks.render import blackbox, pki, prometheus, targets
+from playbooks.render import blackbox, pki, prometheus, scrape_configs
 from tests import baked, golden
 from tests.unit.playbooks.clusters import secrets_of
 
 
-def test_the_watcher_is_the_golden_one(estate: Estate, addresses: AddressPlan) -> None:
+def test_prometheus_is_the_golden_one(estate: Estate, addresses: AddressPlan) -> None:
     """What is asked, how often, from where; and the options of the two units."""
     host = estate.host("futian-ops1")
     golden.same(prometheus.config_text(estate, addresses, host), "prometheus/futian-ops1.prometheus.yml")
@@ -34,10 +34,10 @@ def test_the_objectives_are_the_golden_ones(estate: Estate) -> None:
     )
 
 
-def test_every_watcher_watches_every_site(estate: Estate, addresses: AddressPlan) -> None:
+def test_every_monitoring_host_watches_every_site(estate: Estate, addresses: AddressPlan) -> None:
     """What one site cannot see, the other two still can."""
-    for host in prometheus.watchers(estate):
-        scrapes = {s["job_name"]: s for s in targets.scrapes(estate, addresses, host)}
+    for host in prometheus.monitoring_hosts(estate):
+        scrapes = {s["job_name"]: s for s in scrape_configs.scrape_jobs(estate, addresses, host)}
         for job in ("site-approval", "approval", "ingress", "prometheus", "blackbox", "patroni", "etcd"):
             assert {static["labels"]["site"] for static in scrapes[job]["static_configs"]} == {
                 site.name for site in estate.sites
@@ -46,7 +46,7 @@ def test_every_watcher_watches_every_site(estate: Estate, addresses: AddressPlan
 
 def test_both_families_and_all_health_paths_are_asked(estate: Estate, addresses: AddressPlan) -> None:
     """A service that answers in one family only is half down."""
-    scrapes = {s["job_name"]: s for s in targets.scrapes(estate, addresses, estate.host("nanshan-ops1"))}
+    scrapes = {s["job_name"]: s for s in scrape_configs.scrape_jobs(estate, addresses, estate.host("nanshan-ops1"))}
     asked = {(s["labels"]["family"], s["labels"]["path"]) for s in scrapes["anycast-approval"]["static_configs"]}
     assert asked == {(family, path) for family in ("ipv4", "ipv6") for path in ("healthz", "readyz", "writez")}
     assert [s["targets"] for s in scrapes["anycast-approval"]["static_configs"]][-1] == [
@@ -56,19 +56,19 @@ def test_both_families_and_all_health_paths_are_asked(estate: Estate, addresses:
 
 def test_it_listens_on_the_segment_only(estate: Estate, addresses: AddressPlan) -> None:
     """Neither the management network nor the peers may ask."""
-    for host in prometheus.watchers(estate):
+    for host in prometheus.monitoring_hosts(estate):
         own = str(addresses.lan(host.name).ipv4)
         assert f"--web.listen-address={own}:9090 " in prometheus.defaults_text(addresses, host)
         assert f"--web.listen-address={own}:9115 " in blackbox.defaults_text(addresses, host)
 
 
-def test_each_watcher_shows_each_cluster_a_certificate_that_only_its_prober_reads(
+def test_each_monitoring_host_shows_each_cluster_a_certificate_that_only_its_prober_reads(
     estate: Estate, addresses: AddressPlan
 ) -> None:
     """Every cluster has authorities of its own, so there is one for each."""
     assert estate.clusters
     secrets = secrets_of(estate)
-    for host in prometheus.watchers(estate):
+    for host in prometheus.monitoring_hosts(estate):
         files = {file.path: file for file in blackbox.role_spec(estate, addresses, host, secrets).files}
         modules = yaml.safe_load(files[blackbox.CONFIG_FILE].text)["modules"]
         for cluster in estate.clusters:
@@ -81,7 +81,7 @@ def test_each_watcher_shows_each_cluster_a_certificate_that_only_its_prober_read
 
 def test_its_store_leaves_etcd_its_room(estate: Estate) -> None:
     """Both lie on one disk of fixed size."""
-    for host in prometheus.watchers(estate):
+    for host in prometheus.monitoring_hosts(estate):
         assert host.disk is not None
         text = prometheus.defaults_text(plan(estate), host)
         assert f"--storage.tsdb.path={host.disk.mount}/prometheus " in text

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from playbooks import installs, runner, workplace
+from playbooks import runner, temp_workspace
 from playbooks.host_spec import Account, File, HostSpec, RoleSpec, Unit
+from playbooks.install_hash import ArtifactMissing, artifact_names, install_hash, package_names, role_names
 from workstation.ssh import Access
 
 SECRET = File(path="/etc/key", text="do not tell", secret=True)
@@ -73,17 +74,17 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     hold = (
         f"import tempfile, time; tempfile.tempdir = {str(tmp_path)!r}\n"
-        "from playbooks.workplace import workplace\n"
-        "with workplace() as folder: print(folder, flush=True); time.sleep(60)"
+        "from playbooks.temp_workspace import temp_workspace\n"
+        "with temp_workspace() as folder: print(folder, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as living:
         assert living.stdout
         used = Path(living.stdout.readline().strip())
-        workplace.sweep()
+        temp_workspace.remove_abandoned()
         assert used.is_dir()
         living.kill()
         living.wait()
-        workplace.sweep()
+        temp_workspace.remove_abandoned()
         assert not used.exists()
 
 
@@ -104,17 +105,17 @@ def test_a_directory_without_a_system_cannot_be_baked(tmp_path: Path) -> None:
 
 def test_an_artifact_that_is_missing_is_told_before_anything_is_done(tmp_path: Path) -> None:
     """With the command that makes it."""
-    with_artifacts = [name for name in installs.role_names() if installs.artifacts(name)]
+    with_artifacts = [name for name in role_names() if artifact_names(name)]
     for name in with_artifacts:
-        with pytest.raises(installs.ArtifactMissing, match="setup"):
-            installs.install_hash(name, tmp_path)
+        with pytest.raises(ArtifactMissing, match="setup"):
+            install_hash(name, tmp_path)
 
 
 def test_the_version_in_a_roles_settings_chooses_its_programs(tmp_path: Path) -> None:
     """Two sites of different versions get different programs from the same folder."""
     found = []
     for version in ("1.36.4", "1.37.2"):
-        for name in installs.artifacts("kubernetes_node", version):
+        for name in artifact_names("kubernetes_node", version):
             assert f"/v{version}/" in name
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text("program")
@@ -129,9 +130,9 @@ def test_the_version_in_a_roles_settings_chooses_its_programs(tmp_path: Path) ->
 def test_the_install_hash_follows_packages_and_artifacts() -> None:
     """Two roles differ, one role is stable."""
     folder = Path("/nonexistent")
-    assert installs.install_hash("base", folder) == installs.install_hash("base", folder)
-    assert installs.install_hash("base", folder) != installs.install_hash("frr", folder)
-    assert "frr" in installs.packages("frr")
+    assert install_hash("base", folder) == install_hash("base", folder)
+    assert install_hash("base", folder) != install_hash("frr", folder)
+    assert "frr" in package_names("frr")
 
 
 def test_a_host_spec_survives_its_way_through_json() -> None:

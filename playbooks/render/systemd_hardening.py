@@ -1,6 +1,6 @@
 """What every daemon of ours that needs no right of its own is confined to."""
 
-CONFINED = """CapabilityBoundingSet=
+HARDENING = """CapabilityBoundingSet=
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 NoNewPrivileges=yes

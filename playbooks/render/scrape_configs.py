@@ -1,4 +1,4 @@
-"""What a watcher asks: the services' users' view through the prober, and every daemon's own figures."""
+"""What Prometheus asks: the services' users' view through the prober, and every daemon's own figures."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ KEPT_OF_DISKS = "node_filesystem_(avail_bytes|size_bytes|readonly|device_error)|
 Address = IPv4Address | IPv6Address
 
 
-def scrapes(estate: Estate, plan: AddressPlan, watcher: Host) -> list[dict[str, Any]]:
-    """`scrape_configs` of the watcher on that host, service first."""
+def scrape_jobs(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> list[dict[str, Any]]:
+    """`scrape_configs` of Prometheus on that host, service first."""
     ops, kube = (
         tuple(host for host in estate.managed_hosts if host.kind is kind) for kind in (HostRole.OPS, HostRole.KUBE)
     )
     return [
-        *_anycast(estate, plan, watcher),
-        *_sites(estate, plan, watcher),
-        _places(estate, plan, watcher),
-        *_clusters(estate, plan, watcher),
+        *_anycast(estate, plan, monitoring_host),
+        *_sites(estate, plan, monitoring_host),
+        _places(estate, plan, monitoring_host),
+        *_clusters(estate, plan, monitoring_host),
         _kept(_direct("ingress", plan, kube, ingress.METRICS_PORT), KEPT_OF_INGRESS),
         _direct("approval", plan, kube, ingress.SERVICE_METRICS_PORT),
         _direct("patroni", plan, estate.database_members, postgresql.REST_PORT, tls=_tls(client=False)),
@@ -55,7 +55,7 @@ def scrapes(estate: Estate, plan: AddressPlan, watcher: Host) -> list[dict[str, 
     ]
 
 
-def _anycast(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict[str, Any]]:
+def _anycast(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterable[dict[str, Any]]:
     """Each service at its anycast addresses, both families, every health path."""
     for service in estate.services:
         addresses = plan.anycast[service.name]
@@ -67,10 +67,10 @@ def _anycast(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict[
             for address in (addresses.ipv4, addresses.ipv6)
             for path in PROBED
         ]
-        yield _probe(f"anycast-{service.name}", service.name, static, plan, watcher)
+        yield _probe(f"anycast-{service.name}", service.name, static, plan, monitoring_host)
 
 
-def _sites(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict[str, Any]]:
+def _sites(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterable[dict[str, Any]]:
     """Each service in each site where it is placed, at the site's own addresses."""
     for service in estate.services:
         placed = (*service.placement.active, *service.placement.ready)
@@ -85,10 +85,10 @@ def _sites(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict[st
                     "host": host.name, "site": host.at,
                 }  # fmt: skip
                 static.append({"targets": [_url(address, "readyz")], "labels": labels})
-        yield _probe(f"site-{service.name}", service.name, static, plan, watcher)
+        yield _probe(f"site-{service.name}", service.name, static, plan, monitoring_host)
 
 
-def _places(estate: Estate, plan: AddressPlan, watcher: Host) -> dict[str, Any]:
+def _places(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> dict[str, Any]:
     """Whether each site's edge and each peer's server answers at all."""
     static = []
     for host in estate.hosts:
@@ -99,10 +99,10 @@ def _places(estate: Estate, plan: AddressPlan, watcher: Host) -> dict[str, Any]:
         elif host.kind is HostRole.PEER_SERVER:
             labels = {"place": host.at, "host": host.name, "kind": "peer"}
             static.append({"targets": [str(plan.lan(host.name).ipv4)], "labels": labels})
-    return _probe("places", blackbox.PING, static, plan, watcher)
+    return _probe("places", blackbox.PING, static, plan, monitoring_host)
 
 
-def _clusters(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict[str, Any]]:
+def _clusters(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterable[dict[str, Any]]:
     """Each cluster's API server, which answers for its etcd too, and by its word each node."""
     for cluster in estate.clusters:
         site, nodes = cluster.site, estate.nodes_at(cluster.site)
@@ -116,10 +116,12 @@ def _clusters(estate: Estate, plan: AddressPlan, watcher: Host) -> Iterable[dict
             for node in nodes
         ]
         for module, static in ((blackbox.cluster_module(site), ready), (blackbox.node_module(site), each)):
-            yield {**_probe(module, module, static, plan, watcher), "scrape_interval": CLUSTER_INTERVAL}
+            yield {**_probe(module, module, static, plan, monitoring_host), "scrape_interval": CLUSTER_INTERVAL}
 
 
-def _probe(job: str, module: str, static: list[dict[str, Any]], plan: AddressPlan, watcher: Host) -> dict[str, Any]:
+def _probe(
+    job: str, module: str, static: list[dict[str, Any]], plan: AddressPlan, monitoring_host: Host
+) -> dict[str, Any]:
     return {
         "job_name": job,
         "scrape_interval": PROBE_INTERVAL,
@@ -129,8 +131,8 @@ def _probe(job: str, module: str, static: list[dict[str, Any]], plan: AddressPla
         "relabel_configs": [
             {"source_labels": ["__address__"], "target_label": "__param_target"},
             {"source_labels": ["__address__"], "target_label": "instance"},
-            {"target_label": "seen_from", "replacement": watcher.at},
-            {"target_label": "__address__", "replacement": f"{plan.lan(watcher.name).ipv4}:{blackbox.PORT}"},
+            {"target_label": "seen_from", "replacement": monitoring_host.at},
+            {"target_label": "__address__", "replacement": f"{plan.lan(monitoring_host.name).ipv4}:{blackbox.PORT}"},
         ],
     }
 

@@ -17,9 +17,9 @@ PREFIX = "govcloud-ansible-"
 
 
 @contextmanager
-def workplace() -> Iterator[Path]:
+def temp_workspace() -> Iterator[Path]:
     """A new folder that is gone afterwards, and with it those that nobody holds any more: they may hold secrets."""
-    sweep()
+    remove_abandoned()
     path, held = _make()
     try:
         yield path
@@ -28,7 +28,7 @@ def workplace() -> Iterator[Path]:
         os.close(held)
 
 
-def sweep() -> None:
+def remove_abandoned() -> None:
     """Remove the folders of runs that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):
@@ -41,7 +41,7 @@ def sweep() -> None:
 
 
 def _make() -> tuple[Path, int]:
-    """The folder and the descriptor that holds it; once more where another's sweep came before the lock."""
+    """The folder and the descriptor that holds it; once more where another's clean-up came before the lock."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         with suppress(FileNotFoundError):

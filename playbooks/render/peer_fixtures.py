@@ -10,7 +10,7 @@ from estate.model import Estate, Host, Peer
 from playbooks.host_spec import File
 from playbooks.render import bgp, frr, networkd, sysctls
 from playbooks.render.bgp import Entry
-from playbooks.render.text import banner, lines
+from playbooks.render.text import header_comment, join_lines
 
 
 def fixture_files(estate: Estate, host_name: str) -> tuple[File, ...]:
@@ -33,7 +33,9 @@ def fixture_units(estate: Estate, host_name: str) -> tuple[str, ...]:
 
 def _sysctls(estate: Estate, host: Host) -> File:
     wanted = sysctls.of(estate, host)
-    text = banner("Kernel settings", host.name) + lines(f"{key} = {value}" for key, value in wanted.items())
+    text = header_comment("Kernel settings", host.name) + join_lines(
+        f"{key} = {value}" for key, value in wanted.items()
+    )
     return File(path="/etc/sysctl.d/60-govcloud.conf", text=text)
 
 

@@ -30,7 +30,7 @@ def defaults(role: str) -> dict[str, object]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
 
 
-def packages(role: str) -> tuple[str, ...]:
+def package_names(role: str) -> tuple[str, ...]:
     """Debian packages that the role installs: `<role>_packages` of its defaults."""
     return tuple(_names(role, "packages"))
 
@@ -39,7 +39,7 @@ VERSION = "{version}"
 """In an artifact's path it stands for the version that the role's settings name."""
 
 
-def artifacts(role: str, version: str = "") -> tuple[str, ...]:
+def artifact_names(role: str, version: str = "") -> tuple[str, ...]:
     """Files or folders under the artifacts directory that the role installs: `<role>_artifacts` of its defaults."""
     return tuple(name.replace(VERSION, version) for name in _names(role, "artifacts"))
 
@@ -50,7 +50,7 @@ def install_hash(role: str, artifacts_dir: Path, version: str = "") -> str:
     for name in ("tasks/install.yml", "defaults/main.yml"):
         path = ROLES / role / name
         total.update(path.read_bytes() if path.exists() else b"")
-    for name in artifacts(role, version):
+    for name in artifact_names(role, version):
         for path in _files(role, artifacts_dir / name):
             stat = path.stat()
             total.update(f"{path.relative_to(artifacts_dir)} {_content(path, stat.st_size, stat.st_mtime_ns)}".encode())
