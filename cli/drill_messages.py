@@ -14,25 +14,27 @@ SHOWN = 20
 
 def drill_list(drills: Sequence[dict[str, Any]], past: Sequence[PastRun], lang: str) -> str:
     """The drills, a blank line, the newest runs. `lang` is zh or en."""
-    from failover.report.words import say
+    from failover.report.messages import message
 
     lines = []
     for drill in drills:
-        takes = say("runs", "expected", lang, minutes=f"{drill['expected_s'] / 60:.2g}")
+        takes = message("runs", "expected", lang, minutes=f"{drill['expected_s'] / 60:.2g}")
         lines += [f"{drill['name']}  {drill['title']} ({takes})", f"    {drill['summary']}"]
-    lines += ["", say("runs", "head" if past else "none", lang)]
+    lines += ["", message("runs", "head" if past else "none", lang)]
     for run in past[:SHOWN]:
         lines += _run(run, lang)
     if len(past) > SHOWN:
-        lines.append(f"  {say('runs', 'older', lang, count=len(past) - SHOWN)}")
+        lines.append(f"  {message('runs', 'older', lang, count=len(past) - SHOWN)}")
     return "\n".join(lines)
 
 
 def _run(run: PastRun, lang: str) -> list[str]:
-    from failover.report.words import page_words, say
+    from failover.report.messages import message, page_messages
 
-    without = say("runs", "damaged" if run.damaged else "unfinished", lang)
-    verdict = page_words(lang)[run.verdict.value] if run.verdict else without
-    outage = say("runs", "outage", lang, seconds=f"{run.write_outage_s:g}") if run.write_outage_s is not None else ""
-    where = str(run.report) if run.report else say("runs", "no_report", lang, folder=run.folder)
+    without = message("runs", "damaged" if run.damaged else "unfinished", lang)
+    verdict = page_messages(lang)[run.verdict.value] if run.verdict else without
+    outage = (
+        message("runs", "outage", lang, seconds=f"{run.write_outage_s:g}") if run.write_outage_s is not None else ""
+    )
+    where = str(run.report) if run.report else message("runs", "no_report", lang, folder=run.folder)
     return [f"  {run.id}  {verdict}" + (f" · {outage}" if outage else ""), f"    {where}"]

@@ -128,7 +128,7 @@ def run(
 def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> DrillResult:
     from cli import adapters
     from failover import drills
-    from failover.report.words import event_text, site_titles
+    from failover.report.messages import event_text, site_titles
 
     titles = site_titles(estate, lang.value)
 
@@ -148,10 +148,10 @@ def _confirm(lang: Lang) -> None:
 
 
 def _verdict(result: DrillResult, estate: Estate, lang: Lang) -> str:
+    from failover.report.messages import page_messages
     from failover.report.verdict import sentence
-    from failover.report.words import page_words
 
-    words = page_words(lang.value)
+    words = page_messages(lang.value)
     colon = "：" if lang is Lang.ZH else ": "
     told = f"{words[result.verdict.value]}{colon}{sentence(result, estate, lang.value)}"
     return f"{told}\n{words['report_at']}{colon}{result.report}"
@@ -222,27 +222,28 @@ def failback(to: Home = None, apply: Apply = False, as_json: Json = False) -> No
     _run_operation("failback", to, apply, as_json)
 
 
-def _run_operation(verb: str, to: str | None, apply: bool, as_json: bool) -> None:
+def _run_operation(name: str, to: str | None, apply: bool, as_json: bool) -> None:
     interrupted = "`./govcloud status` shows where the primary is; the same command goes on"
     with error_boundary(as_json, interrupted):
         from cli import adapters
         from failover import plans
-        from failover import switchover as acts
+        from failover.switchover import execute
 
         estate = load_estate()
         to = validated_choice(plans.home(estate) if to is None else to, [s.name for s in estate.sites], "site")
-        need_root(verb)
+        need_root(name)
         into_namespace(estate)
-        plan = plans.plan(estate, adapters.observer(estate).snapshot(), plans.Intent(verb=plans.Verb(verb), to=to))
+        intent = plans.Intent(operation=plans.Operation(name), to=to)
+        plan = plans.plan(estate, adapters.observer(estate).snapshot(), intent)
         plan.require()
         if not apply:
             _show_plan(plan, as_json)
             return
         machines, observer = adapters.machines(estate), adapters.observer(estate)
         with moving():
-            moved = acts.carry_out(plan, estate, machines, observer, paths.home(), on_event=say)
+            result = execute(plan, estate, machines, observer, paths.home(), on_event=say)
         if as_json:
-            print_json(moved.as_json())
+            print_json(result.as_json())
 
 
 def _show_plan(plan: object, as_json: bool) -> None:

@@ -29,7 +29,7 @@ def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]
     from cli import adapters
     from failover.drills.context import ROWS, ROWS_ARGV
     from failover.drills.runner import endpoint_of
-    from failover.ledger import compare, figures, parse, parse_rows
+    from failover.ledger import compare, compute_metrics, parse, parse_rows
     from failover.protocols import SystemClock
     from failover.vantage import RemoteLoadGenerator
 
@@ -48,7 +48,7 @@ def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]
     primary = adapters.observer(estate).snapshot().primary
     rows = machines.run(primary.host, ROWS_ARGV, stdin=ROWS.encode(), timeout_s=60).stdout.decode() if primary else ""
     failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
-    found, seen = compare(ledger, parse_rows(rows)), figures(ledger)
+    found, seen = compare(ledger, parse_rows(rows)), compute_metrics(ledger)
     latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}
     latency |= {f"read_{key}": value for key, value in asdict(seen.read_latency).items() if value is not None}
     return {

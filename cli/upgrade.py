@@ -59,11 +59,11 @@ def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: 
         if not apply:
             _show(plan, as_json)
             return
-        done = upgrade.carry_out(plan, estate, observe, _deploy_site, paths.home(), on_event=say)
+        done = upgrade.execute(plan, estate, observe, _deploy_site, paths.home(), on_event=say)
         _update_bureau_policies()
         if as_json:
             print_json(done.as_json())
-        changed = f"commit {upgrade.FILE}: it declares {to} for every site" if plan.moves else "nothing to do"
+        changed = f"commit {upgrade.FILE}: it declares {to} for every site" if plan.site_upgrades else "nothing to do"
         say(f"upgrade: all clusters run {to}; {changed}")
 
 
@@ -107,9 +107,10 @@ def _show(plan: Plan, as_json: bool) -> None:
     if as_json:
         print_json(plan.as_json())
         return
-    if not plan.moves:
+    if not plan.site_upgrades:
         say(f"all clusters run {plan.target}: nothing to do")
-    for number, words in enumerate((words for move in plan.moves for words in move.words), start=1):
-        say(f"  {number}. {words}")
-    if plan.moves:
+    step_texts = (text for each in plan.site_upgrades for text in each.step_texts)
+    for number, text in enumerate(step_texts, start=1):
+        say(f"  {number}. {text}")
+    if plan.site_upgrades:
         say("this is the plan; add --apply to act")

@@ -1,6 +1,6 @@
 """The sites' Kubernetes clusters, looked at through their own API servers, on the hosts where these run.
 
-`read` is pure; `look` asks. A cluster that does not answer is absent, never an error.
+`read` is pure; `cluster_views` asks. A cluster that does not answer is absent, never an error.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
 from workstation.errors import GovcloudError
 
 KUBECTL = ("/usr/local/bin/kubectl", f"--kubeconfig={ADMIN_CONFIG}", "--request-timeout=5s")
-LOOK_S = 15.0
+OBSERVE_TIMEOUT_S = 15.0
 
 
 def snapshot(estate: Estate, observe: Observe, machines: Machines) -> Observed:
     """What failover sees otherwise, and the clusters."""
-    return replace(observe.snapshot(), clusters=look(estate, machines))
+    return replace(observe.snapshot(), clusters=cluster_views(estate, machines))
 
 
-def look(estate: Estate, machines: Machines) -> tuple[ClusterView, ...]:
+def cluster_views(estate: Estate, machines: Machines) -> tuple[ClusterView, ...]:
     """Every cluster that answers, in the estate's order; all are asked at once."""
     sites = [cluster.site for cluster in estate.clusters]
     with ThreadPoolExecutor(max_workers=max(1, len(sites))) as pool:
@@ -42,7 +42,7 @@ def _one(estate: Estate, site: str, machines: Machines) -> ClusterView | None:
 
 def _asked(machines: Machines, host: str, words: Sequence[str]) -> dict[str, Any] | None:
     try:
-        answer = machines.run(host, [*KUBECTL, *words], timeout_s=LOOK_S)
+        answer = machines.run(host, [*KUBECTL, *words], timeout_s=OBSERVE_TIMEOUT_S)
         value = json.loads(answer.stdout) if answer.returncode == 0 else None
     except (GovcloudError, ValueError):
         return None

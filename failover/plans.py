@@ -19,7 +19,7 @@ from failover.protocols import Member, Observed
 from workstation.errors import Refused, WrongUse
 
 
-class Verb(StrEnum):
+class Operation(StrEnum):
     """What a person may ask for."""
 
     SWITCHOVER = "switchover"
@@ -34,7 +34,7 @@ class Verb(StrEnum):
 class Intent:
     """What is asked: the verb and the site that is to have the primary."""
 
-    verb: Verb
+    operation: Operation
     to: str
 
 
@@ -44,7 +44,7 @@ class Refusal:
 
     rule: str
     reason: str
-    way_out: str
+    remedy: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +66,17 @@ class Plan:
         """Raises Refused (exit 6) with every reason."""
         if self.refusals:
             reasons = "; ".join(f"{r.rule}: {r.reason}" for r in self.refusals)
-            raise Refused(f"{self.intent.verb} to {self.intent.to} is refused. {reasons}", self.refusals[0].way_out)
+            raise Refused(f"{self.intent.operation} to {self.intent.to} is refused. {reasons}", self.refusals[0].remedy)
 
     def as_json(self) -> dict[str, object]:
         """For `--json`."""
         return {
-            "verb": self.intent.verb.value,
+            "verb": self.intent.operation.value,
             "to": self.intent.to,
             "leader": self.leader.host if self.leader else None,
             "candidate": self.candidate.host if self.candidate else None,
             "steps": list(self.steps),
-            "refusals": [{"rule": r.rule, "reason": r.reason, "way_out": r.way_out} for r in self.refusals],
+            "refusals": [{"rule": r.rule, "reason": r.reason, "way_out": r.remedy} for r in self.refusals],
         }
 
 
@@ -93,7 +93,7 @@ def plan(estate: Estate, seen: Observed, intent: Intent) -> Plan:
     candidate, leader = seen.member_at(intent.to), seen.primary
     if leader and leader.site == intent.to:
         return Plan(intent=intent, leader=leader, candidate=leader, steps=(), refusals=())
-    rules = _failover_rules if intent.verb is Verb.FAILOVER else _switchover_rules
+    rules = _failover_rules if intent.operation is Operation.FAILOVER else _switchover_rules
     refusals = (*_common_rules(estate, seen, intent, candidate), *rules(estate, seen, candidate))
     steps = () if refusals or candidate is None else _steps(intent, leader, candidate)
     return Plan(intent=intent, leader=leader, candidate=candidate, steps=steps, refusals=refusals)
@@ -113,20 +113,20 @@ def _common_rules(estate: Estate, seen: Observed, intent: Intent, candidate: Mem
         yield Refusal(
             rule="remote is never promoted",
             reason=f"{intent.to} acknowledges commits but is not to carry the primary",
-            way_out=f"choose one of: {', '.join(estate.database.promotable)}",
+            remedy=f"choose one of: {', '.join(estate.database.promotable)}",
         )
     if candidate is None or not candidate.running:
         yield Refusal(
             rule="candidate must run",
             reason=f"the database member at {intent.to} does not answer or does not stream",
-            way_out="see `./govcloud status`; repair it first",
+            remedy="see `./govcloud status`; repair it first",
         )
     votes, all_votes = sum(s.votes_up for s in seen.sites), sum(s.votes_expected for s in seen.sites)
     if votes * 2 <= all_votes:
         yield Refusal(
             rule="majority",
             reason=f"only {votes} of {all_votes} votes answer",
-            way_out="without a majority nobody may be promoted; bring voters back first",
+            remedy="without a majority nobody may be promoted; bring voters back first",
         )
 
 
@@ -135,21 +135,21 @@ def _switchover_rules(estate: Estate, seen: Observed, candidate: Member | None) 
         yield Refusal(
             rule="a primary must hand over",
             reason="no primary, or more than one, was seen",
-            way_out="for an unplanned move use `./govcloud failover --to SITE`",
+            remedy="for an unplanned move use `./govcloud failover --to SITE`",
         )
     if candidate and candidate.running and (candidate.lag_bytes is None or candidate.lag_bytes > LAG_LIMIT_BYTES):
         behind = "an unknown distance" if candidate.lag_bytes is None else f"{candidate.lag_bytes} bytes"
         yield Refusal(
             rule="candidate must not lag",
             reason=f"{candidate.host} is {behind} behind; {LAG_LIMIT_BYTES} bytes are allowed",
-            way_out="wait until it has caught up",
+            remedy="wait until it has caught up",
         )
     view = seen.site(candidate.site) if candidate else None
     if view and not view.ready:
         yield Refusal(
             rule="service must be ready there",
             reason=f"the service at {view.site} does not answer",
-            way_out="see `./govcloud status`; repair it first",
+            remedy="see `./govcloud status`; repair it first",
         )
 
 
@@ -158,7 +158,7 @@ def _failover_rules(estate: Estate, seen: Observed, candidate: Member | None) ->
         yield Refusal(
             rule="no primary may be alive",
             reason=f"{seen.primary.host} is primary",
-            way_out="for a planned move use `./govcloud switchover --to SITE`",
+            remedy="for a planned move use `./govcloud switchover --to SITE`",
         )
         return
     positions = {m.host: m.position for m in seen.members if m.running and m.position is not None}
@@ -169,12 +169,12 @@ def _failover_rules(estate: Estate, seen: Observed, candidate: Member | None) ->
         yield Refusal(
             rule="every standby that may have confirmed must be read",
             reason=f"no position from {', '.join(h.name for h in unread)}: acknowledged records may be there",
-            way_out="bring it back, or let a person decide by the runbook for losing two sites",
+            remedy="bring it back, or let a person decide by the runbook for losing two sites",
         )
     elif candidate and positions.get(candidate.host, -1) < max(positions.values()):
         ahead = max(positions, key=lambda host: positions[host])
         yield Refusal(
             rule="candidate must be furthest",
             reason=f"{ahead} is ahead of {candidate.host}",
-            way_out=f"wait until {candidate.host} has caught up from {ahead}",
+            remedy=f"wait until {candidate.host} has caught up from {ahead}",
         )

@@ -170,7 +170,7 @@ class Observed:
     sites: tuple[SiteView, ...]
     problems: tuple[str, ...] = ()
     clusters: tuple[ClusterView, ...] = ()
-    """Only where a plan needs them; see `clusters.look`."""
+    """Only where a plan needs them; see `clusters.cluster_views`."""
 
     @property
     def primary(self) -> Member | None:

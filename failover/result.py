@@ -9,8 +9,8 @@ from typing import Any
 
 from estate.model import Objectives
 from failover.health import Problem
-from failover.ledger import Comparison, Figures, Ledger
-from failover.ledger.figures import Latency, Stretch, stretch
+from failover.ledger import Comparison, Ledger, Metrics
+from failover.ledger.metrics import Interval, Latency, interval_from
 
 
 class Verdict(StrEnum):
@@ -47,7 +47,7 @@ class Evidence:
     """What the run left: the ledger and what the database held against it."""
 
     ledger: Ledger
-    figures: Figures
+    metrics: Metrics
     comparison: Comparison
 
 
@@ -119,13 +119,13 @@ class DrillResult:
         return round(self.pods_wall - self.restored_wall, 2)
 
     @property
-    def return_of_power(self) -> Stretch | None:
+    def return_of_power(self) -> Interval | None:
         """Writes from the return of power on: whether those that are served feel that a site comes back. None where it
         did not. No objective of its own; the outages of the whole drill count in the verdict."""
         if self.restored_wall is None:
             return None
         ledger = self.evidence.ledger
-        return stretch(ledger.of("write"), ledger.interval_s, self.restored_wall - ledger.started_wall_s)
+        return interval_from(ledger.of("write"), ledger.interval_s, self.restored_wall - ledger.started_wall_s)
 
     @property
     def injected_s(self) -> float:
@@ -138,9 +138,9 @@ class DrillResult:
 
     def as_json(self) -> dict[str, Any]:
         """The shape that the command line promises, and more."""
-        from failover.report.words import event_text
+        from failover.report.messages import event_text
 
-        f, c = self.evidence.figures, self.evidence.comparison
+        f, c = self.evidence.metrics, self.evidence.comparison
         measured = {
             "rate_per_s": self.rate_per_s, "acknowledged": f.acknowledged, "refused": f.refused, "unknown": f.unknown,
             "lost": len(c.lost), "duplicated": len(c.duplicated), "appeared": len(c.appeared),
@@ -154,7 +154,7 @@ class DrillResult:
             "reads": f.reads, "reads_failed": f.reads_failed, "reads_stale": f.reads_stale, "retried": f.retried,
             "not_sent": f.not_sent, "duration_s": f.duration_s, "write_latency_ms": _latency(f.write_latency),
             "read_latency_ms": _latency(f.read_latency), "lateness_p99_ms": f.lateness_p99_ms,
-            "return_of_power": _stretch(self.return_of_power),
+            "return_of_power": _interval(self.return_of_power),
         }  # fmt: skip
         promised = self.objectives
         return {
@@ -176,7 +176,7 @@ def _latency(latency: Latency) -> dict[str, float | None]:
     return {"p50": latency.p50_ms, "p95": latency.p95_ms, "p99": latency.p99_ms, "max": latency.max_ms}
 
 
-def _stretch(writes: Stretch | None) -> dict[str, float] | None:
+def _interval(writes: Interval | None) -> dict[str, float] | None:
     if writes is None:
         return None
     return {"writes": writes.due, "writes_failed_at_first": writes.failed, "write_outage_s": writes.outage_s}
@@ -189,7 +189,7 @@ look worse only."""
 
 
 def _reasons(result: DrillResult) -> Iterator[Reason]:
-    f, c, promised = result.evidence.figures, result.evidence.comparison, result.objectives
+    f, c, promised = result.evidence.metrics, result.evidence.comparison, result.objectives
     if len(c.lost) > promised.rpo_records:
         yield Reason(code="lost", measured=len(c.lost), promised=promised.rpo_records)
     if c.duplicated:

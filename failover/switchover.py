@@ -14,7 +14,7 @@ from typing import Any
 from estate.model import Estate
 from failover import lock, plans
 from failover.journal import Journal
-from failover.plans import Plan, Verb
+from failover.plans import Operation, Plan
 from failover.protocols import Clock, Machines, Observe, Observed, Role, SystemClock
 from playbooks.render.postgresql import DIRECTORY, VENV
 from workstation.errors import GovcloudError
@@ -25,11 +25,11 @@ POLL_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class SwitchoverResult:
     """What a verb has done. `seconds` from the order until the new primary was seen protected; 0 when nothing was
     done."""
 
-    verb: Verb
+    operation: Operation
     before: str | None
     after: str
     changed: bool
@@ -38,7 +38,7 @@ class Moved:
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
         return {
-            "verb": self.verb.value,
+            "verb": self.operation.value,
             "before": self.before,
             "primary": self.after,
             "changed": self.changed,
@@ -46,7 +46,7 @@ class Moved:
         }
 
 
-def carry_out(
+def execute(
     plan: Plan,
     estate: Estate,
     machines: Machines,
@@ -55,32 +55,36 @@ def carry_out(
     *,
     on_event: Callable[[str], None] = lambda words: None,
     clock: Clock | None = None,
-) -> Moved:
+) -> SwitchoverResult:
     """Acts on the plan. Raises Refused (6) when a rule forbids it by now, Locked (8) while something else moves the
     estate, GovcloudError when Patroni declined or the new primary was not there in time: the message says what is."""
     clock = clock or SystemClock()
-    with lock.held(home, f"{plan.intent.verb} to {plan.intent.to}"):
+    with lock.held(home, f"{plan.intent.operation} to {plan.intent.to}"):
         on_event("looking again")
         fresh = plans.plan(estate, observe.snapshot(), plan.intent)
         fresh.require()
         before = fresh.leader.host if fresh.leader else None
         if not fresh.needed or fresh.candidate is None:
-            return Moved(verb=plan.intent.verb, before=before, after=before or "", changed=False, seconds=0.0)
+            return SwitchoverResult(
+                operation=plan.intent.operation, before=before, after=before or "", changed=False, seconds=0.0
+            )
         candidate = fresh.candidate.host
         journal = Journal(home / "moves")
-        journal.note("begin", plan.intent.verb, detail=f"{before or 'nobody'} to {candidate}")
+        journal.note("begin", plan.intent.operation, detail=f"{before or 'nobody'} to {candidate}")
         on_event(f"{candidate} is to be primary, instead of {before or 'nobody'}")
         start = clock.monotonic()
         _order(fresh, candidate, machines)
         missing = _await(candidate, observe, clock)
         took = round(clock.monotonic() - start, 1)
-        journal.note("failed" if missing else "done", plan.intent.verb, detail=missing or f"{took:g} s")
+        journal.note("failed" if missing else "done", plan.intent.operation, detail=missing or f"{took:g} s")
         if missing:
             raise GovcloudError(
                 f"after {took:g} s: {missing}", "see `./govcloud status`; Patroni may still be at it, nothing is undone"
             )
         on_event(f"{candidate} is primary and protected after {took:g} s")
-        return Moved(verb=plan.intent.verb, before=before, after=candidate, changed=True, seconds=took)
+        return SwitchoverResult(
+            operation=plan.intent.operation, before=before, after=candidate, changed=True, seconds=took
+        )
 
 
 def _order(plan: Plan, candidate: str, machines: Machines) -> None:

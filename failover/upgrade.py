@@ -34,7 +34,7 @@ GO_ON = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move:
+class SiteUpgrade:
     """One site from one version to the next."""
 
     site: str
@@ -42,7 +42,7 @@ class Move:
     new: str
 
     @property
-    def words(self) -> tuple[str, str, str]:
+    def step_texts(self) -> tuple[str, str, str]:
         """What an operator does."""
         return (
             f"gate: all sites are well, {self.site} runs {self.old}",
@@ -53,10 +53,10 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What would be done. Without moves and refusals there is nothing to do."""
+    """What would be done. Without site upgrades and refusals there is nothing to do."""
 
     target: str
-    moves: tuple[Move, ...]
+    site_upgrades: tuple[SiteUpgrade, ...]
     refusals: tuple[Refusal, ...]
     warnings: tuple[str, ...] = ()
     """What is not well and holds nothing up."""
@@ -64,20 +64,23 @@ class Plan:
     @property
     def needed(self) -> bool:
         """There is something to do and nothing forbids it."""
-        return bool(self.moves) and not self.refusals
+        return bool(self.site_upgrades) and not self.refusals
 
     def require(self) -> None:
         """Raises Refused (exit 6) with every reason."""
         if self.refusals:
             reasons = "; ".join(f"{r.rule}: {r.reason}" for r in self.refusals)
-            raise Refused(f"the upgrade to {self.target} is refused. {reasons}", self.refusals[0].way_out)
+            raise Refused(f"the upgrade to {self.target} is refused. {reasons}", self.refusals[0].remedy)
 
     def as_json(self) -> dict[str, object]:
         """For `--json`."""
         return {
             "target": self.target,
-            "moves": [{"site": m.site, "from": m.old, "to": m.new, "steps": list(m.words)} for m in self.moves],
-            "refusals": [{"rule": r.rule, "reason": r.reason, "way_out": r.way_out} for r in self.refusals],
+            "moves": [
+                {"site": each.site, "from": each.old, "to": each.new, "steps": list(each.step_texts)}
+                for each in self.site_upgrades
+            ],
+            "refusals": [{"rule": r.rule, "reason": r.reason, "way_out": r.remedy} for r in self.refusals],
             "warnings": list(self.warnings),
         }
 
@@ -88,10 +91,9 @@ def plan(estate: Estate, seen: Observed, target: str) -> Plan:
         raise WrongUse(f"unknown version {target!r}", f"known versions: {', '.join(versions.KUBERNETES)}")
     declared = declared_versions(estate)
     refusals = tuple(_refusals(estate, seen, declared, target))
-    moves = (
-        () if refusals else tuple(_move(site, declared, target) for site in order(estate) if declared[site] != target)
-    )
-    return Plan(target=target, moves=moves, refusals=refusals, warnings=warnings(seen))
+    outdated = () if refusals else tuple(site for site in order(estate) if declared[site] != target)
+    site_upgrades = tuple(SiteUpgrade(site=site, old=declared[site], new=target) for site in outdated)
+    return Plan(target=target, site_upgrades=site_upgrades, refusals=refusals, warnings=warnings(seen))
 
 
 def order(estate: Estate) -> tuple[str, ...]:
@@ -106,7 +108,7 @@ def declared_versions(estate: Estate) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upgraded:
+class UpgradeResult:
     """What was done: for each site, in order, the seconds from the gate before it to the gate after it."""
 
     target: str
@@ -117,53 +119,53 @@ class Upgraded:
         return {"target": self.target, "changed": bool(self.seconds), "seconds": dict(self.seconds)}
 
 
-def carry_out(
+def execute(
     made: Plan,
     estate: Estate,
-    look: Callable[[], Observed],
-    bring: Callable[[str, str], None],
+    observe: Callable[[], Observed],
+    deploy: Callable[[str, str], None],
     home: Path,
     *,
     on_event: Callable[[str], None] = lambda words: None,
     clock: Clock | None = None,
-) -> Upgraded:
+) -> UpgradeResult:
     """Every site in its turn; the first gate that does not hold is the end. Arguments as for `steps`.
 
     Raises Refused (6), Locked (8) while something else moves the estate, CheckFailed (1) with what is not well, and
-    whatever `bring` raises; sites before it keep the new version.
+    whatever `deploy` raises; sites before it keep the new version.
     """
     clock = clock or SystemClock()
     seconds: dict[str, float] = {}
     with lock.held(home, f"upgrade of Kubernetes to {made.target}"):
         journal = Journal(home / "moves")
-        for move, step in zip(made.moves, steps(made, estate, look, bring), strict=True):
+        for site_upgrade, step in zip(made.site_upgrades, steps(made, estate, observe, deploy), strict=True):
             on_event(f"{step.name}: gate")
             start = clock.monotonic()
             try:
                 run_step(step, journal, clock)
             except CheckFailed as error:
                 raise CheckFailed(error.message, GO_ON) from error
-            seconds[move.site] = round(clock.monotonic() - start, 1)
-            on_event(f"{move.site} runs {move.new} and all sites are well, after {seconds[move.site]:g} s")
-            for warning in warnings(look()):
+            took = seconds[site_upgrade.site] = round(clock.monotonic() - start, 1)
+            on_event(f"{site_upgrade.site} runs {site_upgrade.new} and all sites are well, after {took:g} s")
+            for warning in warnings(observe()):
                 on_event(f"not waited for: {warning}")
-    return Upgraded(target=made.target, seconds=seconds)
+    return UpgradeResult(target=made.target, seconds=seconds)
 
 
 def steps(
-    made: Plan, estate: Estate, look: Callable[[], Observed], bring: Callable[[str, str], None]
+    made: Plan, estate: Estate, observe: Callable[[], Observed], deploy: Callable[[str, str], None]
 ) -> tuple[Step, ...]:
-    """The plan for `run_step`, one after the other. `estate` is the one that was planned with; `bring` gives a site a
+    """The plan for `run_step`, one after the other. `estate` is the one that was planned with; `deploy` gives a site a
     version: the edit of the estate, and `up` of that site. Raises Refused."""
     made.require()
     found, now = [], declared_versions(estate)
-    for move in made.moves:
-        before, now = now, {**now, move.site: move.new}
-        found.append(_step(move, estate, look, bring, before, now))
+    for site_upgrade in made.site_upgrades:
+        before, now = now, {**now, site_upgrade.site: site_upgrade.new}
+        found.append(_step(site_upgrade, estate, observe, deploy, before, now))
     return tuple(found)
 
 
-def gate(estate: Estate, seen: Observed, wanted: Mapping[str, str]) -> tuple[str, ...]:
+def health_gate(estate: Estate, seen: Observed, wanted: Mapping[str, str]) -> tuple[str, ...]:
     """What is not well; empty when the next site may be touched. `wanted` are versions by site."""
     found = [str(problem) for problem in health.problems(estate, seen)]
     for site, version in wanted.items():
@@ -179,24 +181,20 @@ def warnings(seen: Observed) -> tuple[str, ...]:
 
 
 def _step(
-    move: Move,
+    site_upgrade: SiteUpgrade,
     estate: Estate,
-    look: Callable[[], Observed],
-    bring: Callable[[str, str], None],
+    observe: Callable[[], Observed],
+    deploy: Callable[[str, str], None],
     before: Mapping[str, str],
     after: Mapping[str, str],
 ) -> Step:
     return Step(
-        name=f"{move.site} from {move.old} to {move.new}",
+        name=f"{site_upgrade.site} from {site_upgrade.old} to {site_upgrade.new}",
         deadline_s=GATE_S,
-        before=lambda: "; ".join(gate(estate, look(), before)),
-        act=lambda: bring(move.site, move.new),
-        after=lambda: "; ".join(gate(estate, look(), after)),
+        before=lambda: "; ".join(health_gate(estate, observe(), before)),
+        act=lambda: deploy(site_upgrade.site, site_upgrade.new),
+        after=lambda: "; ".join(health_gate(estate, observe(), after)),
     )
-
-
-def _move(site: str, declared: Mapping[str, str], target: str) -> Move:
-    return Move(site=site, old=declared[site], new=target)
 
 
 def _refusals(estate: Estate, seen: Observed, declared: Mapping[str, str], target: str) -> Iterator[Refusal]:
@@ -205,19 +203,19 @@ def _refusals(estate: Estate, seen: Observed, declared: Mapping[str, str], targe
             yield Refusal(
                 rule="never to an older version",
                 reason=f"{site} is at {version}",
-                way_out="going back is a decision of its own: see docs/upgrade-kubernetes.md",
+                remedy="going back is a decision of its own: see docs/upgrade-kubernetes.md",
             )
         elif versions.minor(target) - versions.minor(version) > 1:
             yield Refusal(
                 rule="one minor at a time",
                 reason=f"{site} is at {version}",
-                way_out=f"upgrade to 1.{versions.minor(version) + 1} first",
+                remedy=f"upgrade to 1.{versions.minor(version) + 1} first",
             )
-    if wrong := gate(estate, seen, declared):
+    if wrong := health_gate(estate, seen, declared):
         yield Refusal(
             rule="all sites must be well",
             reason="; ".join(wrong),
-            way_out="see `./govcloud status`; repair it first, or finish what was begun with `./govcloud up`",
+            remedy="see `./govcloud status`; repair it first, or finish what was begun with `./govcloud up`",
         )
 
 

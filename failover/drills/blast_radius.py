@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from estate.model import Estate, Title
-from failover.report.words import say
+from failover.report.messages import message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +71,15 @@ def text(radius: BlastRadius, lang: str) -> str:
     gone, total = radius.votes
 
     def names(values: tuple[str, ...]) -> str:
-        return ("、" if lang == "zh" else ", ").join(values) or say("blast_radius", "none", lang)
+        return ("、" if lang == "zh" else ", ").join(values) or message("blast_radius", "none", lang)
 
     lines = [
-        say("blast_radius", "hosts", lang, count=len(radius.hosts), names=names(radius.hosts)),
-        say("blast_radius", "links", lang, count=len(radius.links), names=names(radius.links)),
-        say("blast_radius", "votes" if radius.majority_stays else "votes_lost", lang, gone=gone, total=total),
-        say("blast_radius", "database", lang, names=names(radius.database_members)),
-        say("blast_radius", "services", lang, names=names(radius.services_active)),
-        say(
+        message("blast_radius", "hosts", lang, count=len(radius.hosts), names=names(radius.hosts)),
+        message("blast_radius", "links", lang, count=len(radius.links), names=names(radius.links)),
+        message("blast_radius", "votes" if radius.majority_stays else "votes_lost", lang, gone=gone, total=total),
+        message("blast_radius", "database", lang, names=names(radius.database_members)),
+        message("blast_radius", "services", lang, names=names(radius.services_active)),
+        message(
             "blast_radius",
             "citizens",
             lang,
@@ -87,8 +87,8 @@ def text(radius: BlastRadius, lang: str) -> str:
             read=f"{radius.read_outage_s:g}",
             rpo=radius.rpo_records,
         ),
-        say("blast_radius", "undo", lang),
-        say("blast_radius", "lab" if radius.lab else "real", lang),
+        message("blast_radius", "undo", lang),
+        message("blast_radius", "lab" if radius.lab else "real", lang),
     ]
-    head = say("blast_radius", "head", lang, site=getattr(radius.title, lang))
+    head = message("blast_radius", "head", lang, site=getattr(radius.title, lang))
     return "\n  ".join([head, *lines])

@@ -10,8 +10,8 @@ from estate.model import Estate, Service
 from failover import health
 from failover.health import Problem
 from failover.journal import Journal
-from failover.ledger import Comparison, compare, figures, parse, parse_rows
-from failover.pods import Awaited
+from failover.ledger import Comparison, compare, compute_metrics, parse, parse_rows
+from failover.pod_readiness import PodReadinessTimer
 from failover.protocols import Clock, Machines, Observe, Observed, Power, Watching
 from failover.result import Event, Evidence
 from failover.step import POLL_S
@@ -40,7 +40,7 @@ class DrillContext:
     power: Power
     observe: Observe
     watching: Watching
-    pods: Awaited
+    pods: PodReadinessTimer
     clock: Clock
     journal: Journal
     load_generator: RemoteLoadGenerator
@@ -70,7 +70,7 @@ class DrillContext:
         self.events.append(event)
         self.on_event(event)
 
-    def look(self) -> Observed:
+    def take_observation(self) -> Observed:
         """What is seen now; notes what has changed since the last look. It costs nothing, so it may be often."""
         seen = self.watching.latest()
         if self.seen is not None:
@@ -90,7 +90,7 @@ class DrillContext:
 
     def all_healthy(self) -> str:
         """Every health check is green."""
-        self.remaining = health.problems(self.estate, self.look())
+        self.remaining = health.problems(self.estate, self.take_observation())
         if not self.remaining and self.restored_wall is not None and self.healthy_wall is None:
             self.healthy_wall = self.clock.wall()
             self.say("all_healthy")
@@ -110,7 +110,7 @@ class DrillContext:
 
     def service_back(self) -> str:
         """Citizens are served again without anybody's help."""
-        self.look()
+        self.take_observation()
         missing = self.citizens_served()
         if not missing and self.served_wall is None:
             self.served_wall = self.clock.wall()
@@ -119,7 +119,7 @@ class DrillContext:
 
     def off_long_enough(self) -> str:
         """The site has been without power for as long as the drill wants."""
-        self.look()
+        self.take_observation()
         left = self.powered_off_s - (self.clock.wall() - (self.injected_wall or 0.0))
         return f"{left:.0f} s to go" if left > 0 else ""
 
@@ -190,10 +190,10 @@ class DrillContext:
         return primary.host, result.stdout.decode()
 
     def evidence(self) -> Evidence:
-        """Figures of what was collected. Raises `ledger.Unreadable` when the ledger is damaged."""
+        """Metrics of what was collected. Raises `ledger.Unreadable` when the ledger is damaged."""
         ledger = parse(self.ledger_text)
         compared: Comparison = compare(ledger, parse_rows(self.rows_text))
-        return Evidence(ledger=ledger, figures=figures(ledger), comparison=compared)
+        return Evidence(ledger=ledger, metrics=compute_metrics(ledger), comparison=compared)
 
 
 def served(tail: str, *, since_s: float, for_s: float, rate_per_s: float) -> str:

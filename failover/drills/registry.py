@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from estate.model import Title
 from failover.drills import site_loss
 from failover.drills.context import DrillContext
-from failover.report.words import section
+from failover.report.messages import section
 from failover.step import Step
 from workstation.errors import WrongUse
 

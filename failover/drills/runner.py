@@ -13,13 +13,14 @@ from types import FrameType
 
 from estate.addressing import plan as address_plan
 from estate.model import Estate, Service
-from failover import lock, pods
+from failover import lock
 from failover.drills import registry, retention
 from failover.drills.blast_radius import of_site
 from failover.drills.context import DrillContext
 from failover.drills.undo import UndoContext, roll_back
 from failover.journal import Journal, Undo, interrupted
 from failover.ledger import Unreadable
+from failover.pod_readiness import PodReadinessTimer, pod_probe
 from failover.protocols import Clock, Machines, Observe, Power, SystemClock
 from failover.report import write as write_report
 from failover.result import DrillResult, Event
@@ -69,7 +70,7 @@ def run(
         folder = home / "drills" / run_id
         endpoint = endpoint or endpoint_of(estate, service, machines)
         started = clock.wall()
-        awaited = pods.Awaited(pods.asker(estate, service, site), machines, clock)
+        awaited = PodReadinessTimer(pod_probe(estate, service, site), machines, clock)
         with observe.watch() as watching, awaited:
             context = DrillContext(
                 estate=estate, service=service, site=site, machines=machines, power=power, observe=observe,

@@ -1,23 +1,23 @@
-"""The truth about a run: what the load generator recorded, its figures, and its comparison with the database. Pure.
+"""The truth about a run: what the load generator recorded, its metrics, and its comparison with the database. Pure.
 
-The definitions stand in `figures` and `compare`, next to the code that computes them.
+The definitions stand in `metrics` and `compare`, next to the code that computes them.
 """
 
 from failover.ledger.compare import Comparison, Row, compare, parse_rows
-from failover.ledger.figures import Figures, figures
+from failover.ledger.metrics import Metrics, compute_metrics
 from failover.ledger.records import Attempt, Entry, Ledger, Outcome, Unreadable, parse
 
 __all__ = [
     "Attempt",
     "Comparison",
     "Entry",
-    "Figures",
     "Ledger",
+    "Metrics",
     "Outcome",
     "Row",
     "Unreadable",
     "compare",
-    "figures",
+    "compute_metrics",
     "parse",
     "parse_rows",
 ]

@@ -12,11 +12,11 @@ import jinja2
 from markupsafe import Markup
 
 from estate.model import Estate
-from failover.ledger import Figures
-from failover.ledger.figures import Gap, percentile
+from failover.ledger import Metrics
+from failover.ledger.metrics import Gap, percentile
 from failover.report import svg, tiles
+from failover.report.messages import LANGUAGES, Titles, event_text, page_messages, site_titles, source_name
 from failover.report.verdict import findings, number, sentence
-from failover.report.words import LANGUAGES, Titles, event_text, page_words, site_titles, source_name
 from failover.result import DrillResult, Event
 
 QUIET = frozenset({"step"})
@@ -34,7 +34,7 @@ def write(result: DrillResult, estate: Estate, folder: Path) -> None:
 
 def render(result: DrillResult, estate: Estate, lang: str) -> str:
     """The page in one language, self-contained."""
-    words = page_words(lang)
+    messages = page_messages(lang)
     titles = site_titles(estate, lang)
     site = titles[result.site]
     events = told_events(result)
@@ -42,38 +42,38 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
         loader=jinja2.PackageLoader("failover.report", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     return environment.get_template("report.html.j2").render(
-        w=words, lang=lang, result=result, number=number, f=result.evidence.figures, c=result.evidence.comparison,
+        w=messages, lang=lang, result=result, number=number, f=result.evidence.metrics, c=result.evidence.comparison,
         estate_title=getattr(estate.title, lang), site=site, sentence=sentence(result, estate, lang),
-        verdict=words[result.verdict.value], findings=findings(result, estate, lang),
-        groups=[(code, words[code], told(result, words))
+        verdict=messages[result.verdict.value], findings=findings(result, estate, lang),
+        groups=[(code, messages[code], told(result, messages))
                 for code, told in (("counted", tiles.counted), ("beside", tiles.beside))],
-        timeline=Markup(_timeline(result, events, words, lang, titles)),
-        availability=Markup(svg.availability(result.evidence.figures.windows, result.injected_s)),
-        latency=Markup(_latency(result, words)),
+        timeline=Markup(_timeline(result, events, messages, lang, titles)),
+        availability=Markup(svg.availability(result.evidence.metrics.windows, result.injected_s)),
+        latency=Markup(_latency(result, messages)),
         events=[(n, f"{result.at_s(e.wall):+.1f}", event_text(e, lang, titles), source_name(e.source, lang), e.source)
                 for n, e in enumerate(events, start=1)],
         when=datetime.fromtimestamp(result.started_wall, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        method=words["method"].format(**_conditions(result, estate)), table=ledger_table(result, words),
-        bad_windows=sum(not w.succeeded for w in result.evidence.figures.windows),
+        method=messages["method"].format(**_conditions(result, estate)), table=ledger_table(result, messages),
+        bad_windows=sum(not w.succeeded for w in result.evidence.metrics.windows),
     )  # fmt: skip
 
 
-def ledger_table(result: DrillResult, words: dict[str, str]) -> list[tuple[str, int, str, str]]:
+def ledger_table(result: DrillResult, messages: dict[str, str]) -> list[tuple[str, int, str, str]]:
     """Rows of the data ledger: name, count, meaning, and whether it is good, neutral or bad."""
-    f, c = result.evidence.figures, result.evidence.comparison
-    unknown = words["unknown_is"].format(present=c.unknown_present, absent=c.unknown_absent)
+    f, c = result.evidence.metrics, result.evidence.comparison
+    unknown = messages["unknown_is"].format(present=c.unknown_present, absent=c.unknown_absent)
     bad = [("lost", len(c.lost)), ("duplicated", len(c.duplicated)), ("appeared", len(c.appeared))]
     return [
-        (words["acknowledged"], f.acknowledged, words["acknowledged_is"], "good"),
-        (words["refused"], f.refused, words["refused_is"], "neutral"),
-        (words["unknown"], f.unknown, unknown, "neutral"),
-        *((words[name], count, words[f"{name}_is"], "bad" if count else "good") for name, count in bad),
+        (messages["acknowledged"], f.acknowledged, messages["acknowledged_is"], "good"),
+        (messages["refused"], f.refused, messages["refused_is"], "neutral"),
+        (messages["unknown"], f.unknown, unknown, "neutral"),
+        *((messages[name], count, messages[f"{name}_is"], "bad" if count else "good") for name, count in bad),
     ]
 
 
 def told_events(result: DrillResult) -> list[Event]:
     """The events of the page by time: what was noted, and the outages as the ledger shows them."""
-    f = result.evidence.figures
+    f = result.evidence.metrics
     found = [event for event in result.events if event.code not in QUIET]
     for kind, gap in (("writes", f.write_gap), ("reads", f.read_gap)):
         if gap.length_s > 0:
@@ -86,7 +86,7 @@ def told_events(result: DrillResult) -> list[Event]:
 
 
 def _scale(result: DrillResult) -> svg.Scale:
-    end = result.evidence.figures.duration_s - result.injected_s
+    end = result.evidence.metrics.duration_s - result.injected_s
     return svg.Scale(begin_s=min(-result.injected_s, -1.0), end_s=max(end, 1.0))
 
 
@@ -94,8 +94,8 @@ def _shift(gap: Gap, seconds: float) -> Gap:
     return Gap(start_s=gap.start_s - seconds, end_s=gap.end_s - seconds, length_s=gap.length_s, ended=gap.ended)
 
 
-def _timeline(result: DrillResult, events: list[Event], words: dict[str, str], lang: str, titles: Titles) -> str:
-    f, at = result.evidence.figures, result.injected_s
+def _timeline(result: DrillResult, events: list[Event], messages: dict[str, str], lang: str, titles: Titles) -> str:
+    f, at = result.evidence.metrics, result.injected_s
     lanes = []
     for kind, gap in (("writes", f.write_gap), ("reads", f.read_gap)):
         columns = tuple(
@@ -103,19 +103,19 @@ def _timeline(result: DrillResult, events: list[Event], words: dict[str, str], l
             for w in f.windows
             if getattr(w, f"{kind}_due")
         )
-        label = words["outage"].format(value=number(round(gap.length_s, 2)))
-        lanes.append(svg.Lane(name=words[kind], columns=columns, gap=_shift(gap, at), gap_label=label))
+        label = messages["outage"].format(value=number(round(gap.length_s, 2)))
+        lanes.append(svg.Lane(name=messages[kind], columns=columns, gap=_shift(gap, at), gap_label=label))
     markers = [
         svg.Marker(number=n, at_s=result.at_s(e.wall), source=e.source, title=event_text(e, lang, titles))
         for n, e in enumerate(events, start=1)
     ]
     end = result.restored_wall or result.evidence.ledger.started_wall_s + f.duration_s
     return svg.timeline(
-        _scale(result), lanes, markers, (0.0, result.at_s(end), words["dark"].format(site=titles[result.site]))
+        _scale(result), lanes, markers, (0.0, result.at_s(end), messages["dark"].format(site=titles[result.site]))
     )
 
 
-def _latency(result: DrillResult, words: dict[str, str]) -> str:
+def _latency(result: DrillResult, messages: dict[str, str]) -> str:
     """Median and maximum of each second's writes, by the second in which they were due."""
     by_second: dict[int, list[float]] = defaultdict(list)
     for entry in result.evidence.ledger.of("write"):
@@ -127,12 +127,16 @@ def _latency(result: DrillResult, words: dict[str, str]) -> str:
         for second, values in sorted(by_second.items())
     ]
     promised = result.objectives.latency_p99_ms
-    labels = {"max": words["max"], "median": words["median"], "promise": f"{words['promised']} {number(promised)} ms"}
+    labels = {
+        "max": messages["max"],
+        "median": messages["median"],
+        "promise": f"{messages['promised']} {number(promised)} ms",
+    }
     return svg.latency(_scale(result), seconds, promised, labels)
 
 
 def _conditions(result: DrillResult, estate: Estate) -> dict[str, Any]:
-    header, f = result.evidence.ledger.header, result.evidence.figures
+    header, f = result.evidence.ledger.header, result.evidence.metrics
     vantage = next((v.host for v in estate.vantages), "?")
     return {
         "vantage": vantage, "rate": number(result.rate_per_s), "timeout": number(header.get("timeout_s", 0)),
@@ -140,5 +144,5 @@ def _conditions(result: DrillResult, estate: Estate) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _late(f: Figures) -> str:
+def _late(f: Metrics) -> str:
     return number(round(f.lateness_p99_ms, 1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
-from failover.ledger.figures import Gap, Window
+from failover.ledger.metrics import Gap, Window
 
 WIDTH, LEFT, RIGHT = 1080, 64, 12
 
@@ -56,9 +56,9 @@ def rect(x: float, y: float, width: float, height: float, kind: str, title: str 
     return f'<rect x="{x:g}" y="{y:g}" width="{max(width, 0.4):.2f}" height="{height:g}" class="{kind}">{inner}'
 
 
-def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+def text(x: float, y: float, content: str, kind: str = "", anchor: str = "start") -> str:
     """A line of text."""
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from estate.model import Estate
-from failover.report.words import problem_text, say, site_titles
+from failover.report.messages import message, problem_text, site_titles
 from failover.result import DrillResult
 
 NOTICEABLE_S = 1.0
@@ -30,28 +30,28 @@ def number(value: float) -> str:
 
 def sentence(result: DrillResult, estate: Estate, lang: str) -> str:
     """What a manager wants to know first."""
-    f, c, o = result.evidence.figures, result.evidence.comparison, result.objectives
-    felt = say(
+    f, c, o = result.evidence.metrics, result.evidence.comparison, result.objectives
+    felt = message(
         "sentence", "felt", lang, site=getattr(estate.site(result.site).title, lang), write=number(f.write_outage_s),
         read=number(f.read_outage_s), rto=number(o.rto_s), read_promise=number(o.read_outage_s),
     )  # fmt: skip
-    data = say(
+    data = message(
         "sentence", "safe" if c.clean else "unsafe", lang, count=number(f.acknowledged), lost=len(c.lost),
         duplicated=len(c.duplicated), appeared=len(c.appeared),
     )  # fmt: skip
-    return felt + data + say("sentence", result.verdict.value, lang) + _latency(result, lang)
+    return felt + data + message("sentence", result.verdict.value, lang) + _latency(result, lang)
 
 
 def _latency(result: DrillResult, lang: str) -> str:
     """A missed latency is told with the verdict, so that nobody reads it as counted."""
     missed = missed_latency(result)
-    return say("sentence", "latency", lang, **missed) if missed else ""
+    return message("sentence", "latency", lang, **missed) if missed else ""
 
 
 def missed_latency(result: DrillResult) -> dict[str, object] | None:
     """The p99 of writes beside its objective, where it is above it. It holds for a year's use: no part of the
     verdict."""
-    p99, promised = result.evidence.figures.write_latency.p99_ms, result.objectives.latency_p99_ms
+    p99, promised = result.evidence.metrics.write_latency.p99_ms, result.objectives.latency_p99_ms
     return {"p99": number(round(p99, 1)), "promised": number(promised)} if p99 is not None and p99 > promised else None
 
 
@@ -60,7 +60,7 @@ def findings(result: DrillResult, estate: Estate, lang: str) -> tuple[Finding, .
     grave = tuple(
         Finding(
             grave=True,
-            text=say(
+            text=message(
                 "findings",
                 r.code,
                 lang,
@@ -71,8 +71,8 @@ def findings(result: DrillResult, estate: Estate, lang: str) -> tuple[Finding, .
         )
         for r in result.reasons
     )
-    minor = tuple(Finding(grave=False, text=say("findings", code, lang, **v)) for code, v in _minor(result))
-    return grave + minor or (Finding(grave=False, text=say("findings", "nothing", lang)),)
+    minor = tuple(Finding(grave=False, text=message("findings", code, lang, **v)) for code, v in _minor(result))
+    return grave + minor or (Finding(grave=False, text=message("findings", "nothing", lang)),)
 
 
 def _detail(code: str, result: DrillResult, estate: Estate, lang: str) -> str:
@@ -81,14 +81,14 @@ def _detail(code: str, result: DrillResult, estate: Estate, lang: str) -> str:
         titles = site_titles(estate, lang)
         return ("；" if lang == "zh" else "; ").join(problem_text(p, lang, titles) for p in result.remaining)
     if code == "measurement" and not result.evidence.ledger.complete:
-        return say("measurement", "cut", lang)
-    f = result.evidence.figures
-    return say("measurement", "late", lang, not_sent=f.not_sent, late=f"{f.lateness_p99_ms:g}")
+        return message("measurement", "cut", lang)
+    f = result.evidence.metrics
+    return message("measurement", "late", lang, not_sent=f.not_sent, late=f"{f.lateness_p99_ms:g}")
 
 
 def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
     """What did not fail the drill and yet deserves work: code and figures."""
-    f, c, o = result.evidence.figures, result.evidence.comparison, result.objectives
+    f, c, o = result.evidence.metrics, result.evidence.comparison, result.objectives
     for code, outages in (("writes", f.write_outage_by_family), ("reads", f.read_outage_by_family)):
         four, six = outages.get(4, 0.0), outages.get(6, 0.0)
         if abs(four - six) > NOTICEABLE_S:

@@ -131,7 +131,7 @@ def started(nodes: KubernetesNodes, unit: str) -> int:
 
 def versions_of(nodes: KubernetesNodes) -> set[str]:
     """As failover's plan sees them: the API server's and each kubelet's."""
-    (view,) = clusters.look(nodes.estate, Hands(nodes))
+    (view,) = clusters.cluster_views(nodes.estate, Hands(nodes))
     assert [node.ready for node in view.nodes] == [True]
     assert view.others == ()  # the workload here is a bureau's own, and all of it is ready
     return {view.version, *(node.version for node in view.nodes)}

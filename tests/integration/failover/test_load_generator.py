@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from failover.ledger import Comparison, Ledger, Outcome, compare, figures, parse, parse_rows
+from failover.ledger import Comparison, Ledger, Outcome, compare, compute_metrics, parse, parse_rows
 from tests.integration.failover.conftest import RunningFakeService, make_authority
 from tests.waiting import until
 
@@ -46,7 +46,7 @@ def test_a_healthy_service_is_measured_as_healthy(fake_service: StartFakeService
     process = apply(running, "--limit", "3")
     assert process.wait(30) == 0
     ledger = ledger_in(folder)
-    seen = figures(ledger)
+    seen = compute_metrics(ledger)
     assert ledger.complete
     assert seen.acknowledged == 60
     assert seen.reads == 50
@@ -75,7 +75,7 @@ def test_a_service_stalled_for_five_seconds_is_still_sent_twenty_per_second(
     during = [e for e in ledger.of("write") if start + 0.2 <= e.attempts[0].sent_s < start + 4.8]
     assert len(during) == pytest.approx(4.6 * 20, abs=2)
     assert max(e.attempts[0].sent_s - e.scheduled_s for e in during) < 1, "a closed loop would be five seconds late"
-    seen = figures(ledger)
+    seen = compute_metrics(ledger)
     # What is sent in the stall's last second is answered in time, by a machine that has nothing else to do.
     assert 3.7 <= seen.write_outage_s <= 5.1
     assert seen.unknown == 0
@@ -90,7 +90,7 @@ def test_refused_writes_are_retried_with_the_same_key_until_they_are_taken(
     process = apply(running, "--limit", "5")
     assert process.wait(60) == 0
     ledger = ledger_in(folder)
-    seen = figures(ledger)
+    seen = compute_metrics(ledger)
     assert seen.write_outage_s == pytest.approx(2.0, abs=0.11)
     assert seen.read_outage_s == 0.0
     assert (seen.acknowledged, seen.refused, seen.unknown) == (100, 0, 0)
@@ -116,7 +116,7 @@ def test_kill_nine_leaves_a_readable_ledger_that_still_proves_what_was_acknowled
     process.wait(10)
     ledger = ledger_in(folder)
     assert not ledger.complete
-    assert figures(ledger).acknowledged >= 38
+    assert compute_metrics(ledger).acknowledged >= 38
     result = against(ledger, running)
     assert result.clean
     known = {e.key for e in ledger.of("write")}
@@ -151,7 +151,7 @@ def test_a_certificate_of_another_ca_is_no_answer(
     (folder / "ca.crt").write_bytes(make_authority(tmp_path / "other").ca.read_bytes())
     process = apply(fake_service(), "--limit", "1", "--deadline", "0.5")
     assert process.wait(30) == 0
-    seen = figures(ledger_in(folder))
+    seen = compute_metrics(ledger_in(folder))
     assert (seen.acknowledged, seen.unknown) == (0, 20)
 
 
@@ -161,7 +161,7 @@ def test_a_certificate_for_another_name_is_no_answer(
     process = apply(fake_service(), "--limit", "1", "--deadline", "0.5", name="other.test")
     assert process.wait(30) == 0
     ledger = ledger_in(folder)
-    assert figures(ledger).acknowledged == 0
+    assert compute_metrics(ledger).acknowledged == 0
     assert all("certificate" in (a.error or "") for e in ledger.entries for a in e.attempts)
 
 
@@ -172,7 +172,7 @@ def test_too_many_in_flight_are_told_and_never_sent(fake_service: StartFakeServi
     code = process.wait(60)
     os.kill(running.process.pid, signal.SIGCONT)
     assert code == 0
-    seen = figures(ledger_in(folder))
+    seen = compute_metrics(ledger_in(folder))
     assert seen.not_sent == 40 + 30 - 10
     assert seen.write_outage_s == pytest.approx(2.0)
 

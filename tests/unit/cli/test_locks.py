@@ -31,7 +31,7 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("stacks.runs.engine.up", act("up"))
     monkeypatch.setattr("stacks.runs.engine.destroy", act("destroy"))
     monkeypatch.setattr("failover.drills.run", act("drill"))
-    monkeypatch.setattr("failover.switchover.carry_out", act("move"))
+    monkeypatch.setattr("failover.switchover.execute", act("move"))
     for part in ("machines", "power"):
         monkeypatch.setattr(f"cli.adapters.{part}", lambda estate: None)
     monkeypatch.setattr("cli.adapters.observer", lambda estate: SimpleNamespace(snapshot=lambda: None))

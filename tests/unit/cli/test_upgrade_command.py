@@ -48,7 +48,7 @@ class World:
         """As the estate's file has it."""
         return declared_versions(loader.load())
 
-    def look(self) -> Observed:
+    def observe(self) -> Observed:
         """What the clusters run."""
         ill = {self.sick: view(self.sick, NEW, pods_ready=0)} if self.now.get(self.sick) == NEW else {}
         odd = {"nanshan": view("nanshan", self.now["nanshan"], others=self.others)} if self.others else {}
@@ -79,7 +79,7 @@ def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("cli.upgrade.images", lambda estate, stacks: ())
     for part in ("machines", "observer"):
         monkeypatch.setattr(f"cli.adapters.{part}", lambda estate: None)
-    monkeypatch.setattr("failover.clusters.snapshot", lambda estate, observer, machines: found.look())
+    monkeypatch.setattr("failover.clusters.snapshot", lambda estate, observer, machines: found.observe())
     monkeypatch.setattr("failover.upgrade.SystemClock", Clock)
     monkeypatch.setattr("stacks.runs.engine.up", found.up)
     monkeypatch.setattr("tools.setup.run", lambda groups, before_lab: found.acts.append("build"))
@@ -153,7 +153,7 @@ def make_newer(world: World) -> None:
 
 @pytest.mark.parametrize("apply", [(), ("--apply",)], ids=["plan", "apply"])
 @pytest.mark.parametrize(
-    ("to", "make", "rule", "way_out"),
+    ("to", "make", "rule", "remedy"),
     [
         (NEW, make_sick, "all sites must be well: futian: 0 of 2 pods are ready", "repair it first"),
         (OLD, make_newer, "never to an older version", "going back is a decision of its own"),
@@ -167,7 +167,7 @@ def test_a_refusal_says_why_and_what_to_do(
     to: str,
     make: Callable[[World], None],
     rule: str,
-    way_out: str,
+    remedy: str,
 ) -> None:
     """Exit 6 in both forms, one object on standard output, and nothing is changed."""
     make(world)
@@ -175,7 +175,7 @@ def test_a_refusal_says_why_and_what_to_do(
     done = call("upgrade", "kubernetes", "--to", to, *apply, "--json")
     assert done.code == done.document["exit_code"] == 6
     assert rule in done.document["error"]
-    assert way_out in done.document["next_step"]
+    assert remedy in done.document["next_step"]
     assert not any(act.startswith("up") for act in world.acts)
     assert world.declared == before
 

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from estate.loader import load
-from failover.ledger import Ledger, compare, figures, parse, parse_rows
+from failover.ledger import Ledger, compare, compute_metrics, parse, parse_rows
 from failover.result import DrillResult, Event, Evidence
 from tests.unit.failover import ledgers as make
 
@@ -46,7 +46,9 @@ def result(*, spoil: bool = False, slow: bool = False, **changes: Any) -> DrillR
     rows = [(make.key(e.n), make.digest(e.n), "approved") for e in book.of("write")]
     if spoil:
         rows = [*rows[:40], *rows[43:], rows[0]]
-    evidence = Evidence(ledger=book, figures=figures(book), comparison=compare(book, parse_rows(make.csv_of(rows))))
+    evidence = Evidence(
+        ledger=book, metrics=compute_metrics(book), comparison=compare(book, parse_rows(make.csv_of(rows)))
+    )
     promised = ESTATE.service("approval").objectives
     told = [
         (-LOST_AT, "applicants_start", "drill", "20/s"), (0.0, "power_off", "injector", "futian"),

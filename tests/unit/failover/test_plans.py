@@ -6,14 +6,14 @@ import itertools
 
 import pytest
 
-from failover.plans import Intent, Plan, Verb, home, plan
+from failover.plans import Intent, Operation, Plan, home, plan
 from failover.protocols import Observed, Role
 from tests.unit.failover.views import ESTATE, HEALTHY, dark, with_member, with_site
 from workstation.errors import Refused, WrongUse
 
 
-def planned(seen: Observed, to: str = "nanshan", verb: Verb = Verb.SWITCHOVER) -> Plan:
-    return plan(ESTATE, seen, Intent(verb=verb, to=to))
+def planned(seen: Observed, to: str = "nanshan", operation: Operation = Operation.SWITCHOVER) -> Plan:
+    return plan(ESTATE, seen, Intent(operation=operation, to=to))
 
 
 def rules(made: Plan) -> set[str]:
@@ -70,11 +70,11 @@ def test_a_failback_goes_to_the_first_promotable_site_and_knows_when_it_is_there
     """Asked twice, it does nothing the second time."""
     assert home(ESTATE) == "futian"
     away = with_member(with_member(HEALTHY, "nanshan", role=Role.PRIMARY), "futian", role=Role.SYNC_STANDBY)
-    there = planned(away, to=home(ESTATE), verb=Verb.FAILBACK)
+    there = planned(away, to=home(ESTATE), operation=Operation.FAILBACK)
     assert there.needed
     assert there.candidate is not None
     assert there.candidate.host == "futian-data1"
-    back = planned(HEALTHY, to=home(ESTATE), verb=Verb.FAILBACK)
+    back = planned(HEALTHY, to=home(ESTATE), operation=Operation.FAILBACK)
     assert (back.steps, back.refusals) == ((), ())
 
 
@@ -87,44 +87,44 @@ LOST = dark(HEALTHY, "futian")
 
 
 def test_a_failover_after_the_loss_of_the_primarys_site_is_planned() -> None:
-    assert planned(LOST, verb=Verb.FAILOVER).needed
+    assert planned(LOST, operation=Operation.FAILOVER).needed
 
 
 def test_a_failover_beside_a_living_primary_is_refused() -> None:
-    assert rules(planned(HEALTHY, verb=Verb.FAILOVER)) == {"no primary may be alive"}
+    assert rules(planned(HEALTHY, operation=Operation.FAILOVER)) == {"no primary may be alive"}
 
 
 def test_a_failover_without_the_remotes_position_is_refused() -> None:
     """The remote may alone have confirmed the last commits."""
     seen = with_member(LOST, "shaoguan", position=None)
-    assert "every standby that may have confirmed must be read" in rules(planned(seen, verb=Verb.FAILOVER))
+    assert "every standby that may have confirmed must be read" in rules(planned(seen, operation=Operation.FAILOVER))
 
 
 def test_a_failover_to_a_candidate_that_is_behind_the_remote_is_refused() -> None:
     seen = with_member(LOST, "shaoguan", position=2000)
-    assert rules(planned(seen, verb=Verb.FAILOVER)) == {"candidate must be furthest"}
+    assert rules(planned(seen, operation=Operation.FAILOVER)) == {"candidate must be furthest"}
 
 
 def test_a_failover_with_two_sites_dark_is_refused() -> None:
-    assert planned(dark(LOST, "shaoguan"), verb=Verb.FAILOVER).refusals
+    assert planned(dark(LOST, "shaoguan"), operation=Operation.FAILOVER).refusals
 
 
 def test_no_plan_ever_promotes_the_remote_or_a_member_that_may_lack_an_acknowledged_record() -> None:
     """Every combination of which sites are dark, how far each is, and what is asked for."""
-    for darkness, positions, to, verb in itertools.product(
+    for darkness, positions, to, operation in itertools.product(
         itertools.product((False, True), repeat=3),
         itertools.product((1000, 2000), repeat=3),
         ("futian", "nanshan", "shaoguan"),
-        Verb,
+        Operation,
     ):
         seen = HEALTHY
         for name, off, position in zip(("futian", "nanshan", "shaoguan"), darkness, positions, strict=True):
             seen = dark(seen, name) if off else with_member(seen, name, position=position)
-        made = planned(seen, to=to, verb=verb)
+        made = planned(seen, to=to, operation=operation)
         if not made.needed:
             continue
         assert to in ESTATE.database.promotable
-        if verb is Verb.FAILOVER:
+        if operation is Operation.FAILOVER:
             alive = [m.position or 0 for m in seen.members if m.running]
             assert made.candidate is not None
             assert made.candidate.position == max(alive)

@@ -16,7 +16,7 @@ import pytest
 
 from failover import health
 from failover.health import Problem
-from failover.report import render, words, write
+from failover.report import messages, render, write
 from failover.report.svg import merged, spread
 from failover.report.verdict import findings, sentence
 from failover.result import Verdict
@@ -61,7 +61,7 @@ def test_the_json_has_the_promised_shape() -> None:
     }
 
 
-@pytest.mark.parametrize("lang", words.LANGUAGES)
+@pytest.mark.parametrize("lang", messages.LANGUAGES)
 def test_the_time_until_the_pods_serve_is_told_and_promised_nowhere(lang: str) -> None:
     """In the timeline and beside what is promised; however long it took, it is no part of the verdict."""
     name, event = {
@@ -113,7 +113,7 @@ def tiles_in(page: str, group: str) -> list[str]:
     return re.findall(r'<div class="tile.*?</p>\s*</div>', part[1], flags=re.S)
 
 
-@pytest.mark.parametrize("lang", words.LANGUAGES)
+@pytest.mark.parametrize("lang", messages.LANGUAGES)
 def test_what_the_verdict_counts_stands_apart_from_what_is_only_measured(lang: str) -> None:
     """A slow p99 beside a pass is in the other group, bears no mark of a promise that was kept or broken, and the
     verdict itself says that it does not count."""
@@ -153,7 +153,7 @@ def test_reads_that_are_out_for_longer_than_promised_miss_an_objective() -> None
     assert [(r.code, r.promised) for r in tight.reasons] == [("read_outage", 0.5)]
 
 
-@pytest.mark.parametrize("lang", words.LANGUAGES)
+@pytest.mark.parametrize("lang", messages.LANGUAGES)
 @pytest.mark.parametrize("verdict", DRILLS)
 def test_a_page_is_whole_and_needs_nothing_from_elsewhere(verdict: str, lang: str) -> None:
     page = render(DRILLS[verdict], sample.ESTATE, lang)
@@ -216,21 +216,21 @@ def test_every_word_exists_in_both_languages() -> None:
         "problems",
         "measurement",
     ):
-        for code, both in words.section(part).items():
+        for code, both in messages.section(part).items():
             assert set(both) == {"zh", "en"}, code
-            names = [set(re.findall(r"\{(\w+)\}", both[lang])) for lang in words.LANGUAGES]
+            names = [set(re.findall(r"\{(\w+)\}", both[lang])) for lang in messages.LANGUAGES]
             assert names[0] == names[1], f"{part}.{code}: both languages tell the same"
 
 
 def test_every_verdict_and_reason_has_words() -> None:
-    assert {v.value for v in Verdict} <= words.section("page").keys() & words.section("sentence").keys()
+    assert {v.value for v in Verdict} <= messages.section("page").keys() & messages.section("sentence").keys()
 
 
 def test_every_problem_has_words() -> None:
     """Found in the source: a code without words would break the report of the very drill that needs it."""
     codes = re.findall(r'Problem\(code="(\w+)"', Path(health.__file__).read_text(encoding="utf-8"))
     assert len(codes) > 10
-    assert set(codes) == words.section("problems").keys()
+    assert set(codes) == messages.section("problems").keys()
 
 
 def test_sites_have_their_own_names_in_each_language() -> None:
@@ -244,11 +244,11 @@ def test_sites_have_their_own_names_in_each_language() -> None:
     assert dark.as_json()["remaining"] == ["futian: unreachable", "futian-data1: not streaming"]
 
 
-@pytest.mark.parametrize("lang", words.LANGUAGES)
+@pytest.mark.parametrize("lang", messages.LANGUAGES)
 def test_a_measurement_that_cannot_be_trusted_says_why(lang: str) -> None:
     """In the reader's language, from what the ledger shows."""
     evidence = DRILLS["pass"].evidence
-    late = sample.result(evidence=replace(evidence, figures=replace(evidence.figures, lateness_p99_ms=2500.0)))
+    late = sample.result(evidence=replace(evidence, metrics=replace(evidence.metrics, lateness_p99_ms=2500.0)))
     cut = sample.result(evidence=replace(evidence, ledger=replace(evidence.ledger, complete=False)))
     assert "2500" in findings(late, sample.ESTATE, lang)[0].text
     told = findings(cut, sample.ESTATE, lang)[0].text

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from failover import lock, plans
-from failover.plans import Intent, Verb
+from failover.plans import Intent, Operation
 from failover.protocols import Observed, Role
-from failover.switchover import Moved, carry_out
+from failover.switchover import SwitchoverResult, execute
 from tests.unit.failover.test_journal import Clock
 from tests.unit.failover.views import ESTATE, HEALTHY, with_member
 from workstation.errors import GovcloudError, Locked, Refused
@@ -46,21 +46,21 @@ class Cluster:
         return self.answer
 
 
-PLAN = plans.plan(ESTATE, HEALTHY, Intent(verb=Verb.SWITCHOVER, to="nanshan"))
+PLAN = plans.plan(ESTATE, HEALTHY, Intent(operation=Operation.SWITCHOVER, to="nanshan"))
 
 
-def move(cluster: Cluster, home: Path) -> Moved:
-    return carry_out(PLAN, ESTATE, cluster, cluster, home, clock=Clock())
+def move(cluster: Cluster, home: Path) -> SwitchoverResult:
+    return execute(PLAN, ESTATE, cluster, cluster, home, clock=Clock())
 
 
 def test_a_switchover_names_leader_and_candidate_to_patroni(tmp_path: Path) -> None:
     cluster = Cluster()
-    moved = move(cluster, tmp_path)
+    result = move(cluster, tmp_path)
     assert cluster.ordered == [
         ("futian-data1", "switchover", "--leader", "futian-data1", "--candidate", "nanshan-data1", "--force")
     ]
-    assert moved.as_json()["primary"] == "nanshan-data1"
-    assert moved.changed
+    assert result.as_json()["primary"] == "nanshan-data1"
+    assert result.changed
     assert '"phase": "done"' in (tmp_path / "moves" / "journal.jsonl").read_text()
 
 

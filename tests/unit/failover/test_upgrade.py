@@ -53,20 +53,20 @@ def test_the_site_where_nothing_is_active_goes_first_and_the_cities_one_after_th
     estate = estate_at()
     made = upgrade.plan(estate, seen_at(estate), NEW)
     assert made.needed
-    assert tuple(move.site for move in made.moves) == ORDER
-    assert {(move.old, move.new) for move in made.moves} == {(OLD, NEW)}
-    assert "`./govcloud up shaoguan`" in made.moves[0].words[1]
+    assert tuple(each.site for each in made.site_upgrades) == ORDER
+    assert {(each.old, each.new) for each in made.site_upgrades} == {(OLD, NEW)}
+    assert "`./govcloud up shaoguan`" in made.site_upgrades[0].step_texts[1]
 
 
 def test_at_the_target_there_is_nothing_to_do() -> None:
     estate = estate_at(default=NEW)
     made = upgrade.plan(estate, seen_at(estate), NEW)
-    assert (made.moves, made.refusals, made.needed) == ((), (), False)
+    assert (made.site_upgrades, made.refusals, made.needed) == ((), (), False)
 
 
 def test_a_begun_upgrade_goes_on_where_it_was() -> None:
     estate = estate_at(shaoguan=NEW)
-    assert [move.site for move in upgrade.plan(estate, seen_at(estate), NEW).moves] == ["futian", "nanshan"]
+    assert [each.site for each in upgrade.plan(estate, seen_at(estate), NEW).site_upgrades] == ["futian", "nanshan"]
 
 
 def test_a_version_that_nothing_builds_is_wrong_use() -> None:
@@ -81,8 +81,8 @@ def test_never_back_and_never_two_minors_at_once() -> None:
     older = estate_at(default="1.35.9")
     made = upgrade.plan(older, seen_at(older), NEW)
     assert rules(made) == ["one minor at a time"] * 3
-    assert made.refusals[0].way_out == "upgrade to 1.36 first"
-    assert not made.moves
+    assert made.refusals[0].remedy == "upgrade to 1.36 first"
+    assert not made.site_upgrades
 
 
 @pytest.mark.parametrize(
@@ -132,26 +132,26 @@ class FakeEstate:
     now: dict[str, str] = field(default_factory=lambda: dict.fromkeys(ORDER, OLD))
     brought: list[str] = field(default_factory=list)
 
-    def look(self) -> Observed:
+    def observe(self) -> Observed:
         estate = estate_at(**self.now)
         broken = {self.breaks: view(self.breaks, NEW, pods_ready=0)} if self.breaks in self.brought else {}
         return seen_at(estate, **broken)
 
-    def bring(self, site: str, version: str) -> None:
+    def deploy(self, site: str, version: str) -> None:
         self.brought.append(site)
         self.now[site] = version
 
 
-def carry_out(fake_estate: FakeEstate, folder: Path) -> None:
+def execute_steps(fake_estate: FakeEstate, folder: Path) -> None:
     estate = estate_at()
-    made = upgrade.plan(estate, fake_estate.look(), NEW)
-    for step in upgrade.steps(made, estate, fake_estate.look, fake_estate.bring):
+    made = upgrade.plan(estate, fake_estate.observe(), NEW)
+    for step in upgrade.steps(made, estate, fake_estate.observe, fake_estate.deploy):
         run_step(step, Journal(folder), Clock())
 
 
 def test_the_runner_of_failover_carries_it_out(tmp_path: Path) -> None:
     fake_estate = FakeEstate()
-    carry_out(fake_estate, tmp_path)
+    execute_steps(fake_estate, tmp_path)
     assert tuple(fake_estate.brought) == ORDER
     assert set(fake_estate.now.values()) == {NEW}
     assert Journal(tmp_path).open_undos() == ()
@@ -160,16 +160,16 @@ def test_the_runner_of_failover_carries_it_out(tmp_path: Path) -> None:
 def test_a_site_that_does_not_get_well_stops_the_upgrade_there(tmp_path: Path) -> None:
     fake_estate = FakeEstate(breaks="futian")
     with pytest.raises(CheckFailed, match="0 of 2 pods are ready"):
-        carry_out(fake_estate, tmp_path)
+        execute_steps(fake_estate, tmp_path)
     assert fake_estate.brought == ["shaoguan", "futian"]
     assert fake_estate.now["nanshan"] == OLD
 
 
-def carried_out(fake_estate: FakeEstate, home: Path, said: list[str]) -> upgrade.Upgraded:
+def carried_out(fake_estate: FakeEstate, home: Path, said: list[str]) -> upgrade.UpgradeResult:
     estate = estate_at()
-    made = upgrade.plan(estate, fake_estate.look(), NEW)
-    return upgrade.carry_out(
-        made, estate, fake_estate.look, fake_estate.bring, home, on_event=said.append, clock=Clock()
+    made = upgrade.plan(estate, fake_estate.observe(), NEW)
+    return upgrade.execute(
+        made, estate, fake_estate.observe, fake_estate.deploy, home, on_event=said.append, clock=Clock()
     )
 
 
@@ -199,8 +199,10 @@ def test_no_drill_begins_in_an_upgrade_and_no_upgrade_in_a_drill(tmp_path: Path)
 
 def test_at_the_target_nothing_is_changed(tmp_path: Path) -> None:
     fake_estate = FakeEstate(now=dict.fromkeys(ORDER, NEW))
-    made = upgrade.plan(estate_at(default=NEW), fake_estate.look(), NEW)
-    done = upgrade.carry_out(made, estate_at(default=NEW), fake_estate.look, fake_estate.bring, tmp_path, clock=Clock())
+    made = upgrade.plan(estate_at(default=NEW), fake_estate.observe(), NEW)
+    done = upgrade.execute(
+        made, estate_at(default=NEW), fake_estate.observe, fake_estate.deploy, tmp_path, clock=Clock()
+    )
     assert done.as_json() == {"target": NEW, "changed": False, "seconds": {}}
 
 
@@ -208,7 +210,7 @@ def test_a_gate_before_a_site_is_asked_when_its_turn_comes(tmp_path: Path) -> No
     """What was well when the plan was made may be ill by then."""
     fake_estate, estate = FakeEstate(), estate_at()
     first, second, _ = upgrade.steps(
-        upgrade.plan(estate, fake_estate.look(), NEW), estate, fake_estate.look, fake_estate.bring
+        upgrade.plan(estate, fake_estate.observe(), NEW), estate, fake_estate.observe, fake_estate.deploy
     )
     run_step(first, Journal(tmp_path), Clock())
     fake_estate.now["shaoguan"] = OLD
@@ -278,7 +280,7 @@ def test_a_bureaus_own_trouble_is_named_and_holds_up_nobody() -> None:
 
 def test_a_cluster_is_read_from_its_own_api_server_and_one_that_is_dark_is_absent() -> None:
     """Of the pods the estate's own are counted: its services' and gateways'. The bureaus' are named."""
-    assert clusters.look(with_gateway(estate_at()), Machines()) == (
+    assert clusters.cluster_views(with_gateway(estate_at()), Machines()) == (
         ClusterView(
             site="futian",
             version=OLD,

@@ -24,14 +24,14 @@ from workstation.errors import GovcloudError
 ANSWER_S, PAUSE_S = 0.5, 0.25
 """How long a question may take, and the pause after it: together the figure's resolution, well under a second,
 but between two turns, where a login comes on top."""
-TURN_S = 5.0
+PROBE_RUN_S = 5.0
 """The node asks for so long at a time. A drill that ends does not wait longer for it than this and a login."""
 LOGIN_S = 5.0
 LOOP = f'until curl -sf -o /dev/null --noproxy "*" -m {ANSWER_S:g} "$1"; do sleep {PAUSE_S:g}; done'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asker:
+class PodProbe:
     """The node that asks, and the address (URL) at which it does."""
 
     host: str
@@ -39,25 +39,27 @@ class Asker:
 
     @property
     def argv(self) -> list[str]:
-        """Ends with 0 at the first answer, and with another code when none has come within `TURN_S`."""
-        return ["timeout", f"{TURN_S:g}", "sh", "-c", LOOP, "sh", self.url]
+        """Ends with 0 at the first answer, and with another code when none has come within `PROBE_RUN_S`."""
+        return ["timeout", f"{PROBE_RUN_S:g}", "sh", "-c", LOOP, "sh", self.url]
 
 
-def asker(estate: Estate, service: Service, site: str) -> Asker | None:
+def pod_probe(estate: Estate, service: Service, site: str) -> PodProbe | None:
     """Who asks the service's pods at the site; None where it has none."""
     nodes = estate.nodes_at(site)
     if not nodes or not service.pods.replicas.get(site):
         return None
     address = plan(estate).service_cluster_ip(site, service.name).ipv4
-    return Asker(host=nodes[0].name, url=f"http://{address}:{PORT}/healthz")
+    return PodProbe(host=nodes[0].name, url=f"http://{address}:{PORT}/healthz")
 
 
-def first_answer(asked: Asker, machines: Machines, clock: Clock, given_up: Callable[[], bool]) -> float | None:
+def wait_for_first_answer(
+    probe: PodProbe, machines: Machines, clock: Clock, given_up: Callable[[], bool]
+) -> float | None:
     """When the pods first answered, in seconds since 1970 by our clock; None when nobody wants to know any more. A node
     that is dark or still boots is asked again."""
     while not given_up():
         try:
-            if machines.run(asked.host, asked.argv, timeout_s=TURN_S + LOGIN_S).returncode == 0:
+            if machines.run(probe.host, probe.argv, timeout_s=PROBE_RUN_S + LOGIN_S).returncode == 0:
                 return clock.wall()
         except GovcloudError:
             pass
@@ -65,11 +67,11 @@ def first_answer(asked: Asker, machines: Machines, clock: Clock, given_up: Calla
     return None
 
 
-class Awaited:
+class PodReadinessTimer:
     """The pods of a site whose power returns. A context manager: after it no thread is left, answered or not."""
 
-    def __init__(self, asked: Asker | None, machines: Machines, clock: Clock) -> None:
-        self._asked, self._machines, self._clock = asked, machines, clock
+    def __init__(self, probe: PodProbe | None, machines: Machines, clock: Clock) -> None:
+        self._probe, self._machines, self._clock = probe, machines, clock
         self._given_up = threading.Event()
         self._thread: threading.Thread | None = None
         self.answered_wall: float | None = None
@@ -77,11 +79,11 @@ class Awaited:
 
     def begin(self) -> None:
         """Asks from now on, beside whatever the caller does. Nothing is asked where the site has no pods."""
-        if self._asked is not None:
-            self._thread = threading.Thread(target=self._await, args=(self._asked,), name=f"pods {self._asked.host}")
+        if self._probe is not None:
+            self._thread = threading.Thread(target=self._await, args=(self._probe,), name=f"pods {self._probe.host}")
             self._thread.start()
 
-    def __enter__(self) -> Awaited:
+    def __enter__(self) -> PodReadinessTimer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -89,5 +91,5 @@ class Awaited:
         if self._thread:
             self._thread.join()
 
-    def _await(self, asked: Asker) -> None:
-        self.answered_wall = first_answer(asked, self._machines, self._clock, self._given_up.is_set)
+    def _await(self, probe: PodProbe) -> None:
+        self.answered_wall = wait_for_first_answer(probe, self._machines, self._clock, self._given_up.is_set)

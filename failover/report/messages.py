@@ -1,4 +1,4 @@
-"""Every word that a drill says to people stands in `words.yaml`, in both languages; here they are looked up."""
+"""Every word that a drill says to people stands in `messages.yaml`, in both languages; here they are looked up."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ LANGUAGES = ("zh", "en")
 BETWEEN_CHINESE = re.compile(r"(?<=[一-鿿]) (?=[一-鿿])")
 """A space that belongs beside Latin letters only."""
 
-Words = dict[str, dict[str, str]]
+Messages = dict[str, dict[str, str]]
 """By code, then by language."""
 
 Titles = Mapping[str, str]
 
 
 @cache
-def section(name: str) -> Words:
+def section(name: str) -> Messages:
     """One section of the file."""
-    text = resources.files("failover.report").joinpath("words.yaml").read_text(encoding="utf-8")
-    found: Words = yaml.safe_load(text)[name]
+    text = resources.files("failover.report").joinpath("messages.yaml").read_text(encoding="utf-8")
+    found: Messages = yaml.safe_load(text)[name]
     return found
 
 
-def say(part: str, code: str, lang: str, **values: object) -> str:
+def message(part: str, code: str, lang: str, **values: object) -> str:
     """The words for a code, filled in. KeyError for an unknown one: a code without words is a mistake in the
     program."""
     return section(part)[code][lang].format(**values)
 
 
-def page_words(lang: str) -> dict[str, str]:
+def page_messages(lang: str) -> dict[str, str]:
     """All fixed words of the page in one language, not filled in."""
     return {code: both[lang] for code, both in section("page").items()}
 
@@ -59,13 +59,13 @@ def event_text(event: Event, lang: str, titles: Titles = MappingProxyType({})) -
     """An event in words. `titles` are what people call the sites, by name; without them a site has its name."""
     step = step_name(event.subject, lang)
     subject = titles.get(event.subject, event.subject)
-    return BETWEEN_CHINESE.sub("", say("events", event.code, lang, subject=subject, detail=event.detail, step=step))
+    return BETWEEN_CHINESE.sub("", message("events", event.code, lang, subject=subject, detail=event.detail, step=step))
 
 
 def problem_text(problem: Problem, lang: str, titles: Titles) -> str:
     """What is not well, in words."""
-    words = say("problems", problem.code, lang, subject=titles.get(problem.subject, problem.subject))
-    return words + (f" ({problem.detail})" if problem.detail else "")
+    text = message("problems", problem.code, lang, subject=titles.get(problem.subject, problem.subject))
+    return text + (f" ({problem.detail})" if problem.detail else "")
 
 
 def site_titles(estate: Estate, lang: str) -> Titles:

@@ -14,7 +14,7 @@ import pytest
 
 from estate.addressing import plan
 from failover.drills.context import DrillContext
-from failover.pods import ANSWER_S, PAUSE_S, Asker, Awaited, asker, first_answer
+from failover.pod_readiness import ANSWER_S, PAUSE_S, PodProbe, PodReadinessTimer, pod_probe, wait_for_first_answer
 from failover.protocols import Observed
 from failover.result import Event
 from tests.unit.failover import sample
@@ -24,7 +24,7 @@ from tests.waiting import until
 from workstation.ssh import HostUnreachable
 
 SERVICE = ESTATE.service("approval")
-ASKED = Asker(host="futian-kube1", url="http://10.192.0.10:8080/healthz")
+PROBE = PodProbe(host="futian-kube1", url="http://10.192.0.10:8080/healthz")
 NO_ANSWER = 124
 CURL = """#!/bin/sh
 echo "$@" >>"$CALLS"
@@ -69,7 +69,7 @@ class Node:
 
 def test_the_sites_own_node_asks_at_an_address_that_only_its_own_pods_have() -> None:
     for site in ("futian", "nanshan", "shaoguan"):
-        found = asker(ESTATE, SERVICE, site)
+        found = pod_probe(ESTATE, SERVICE, site)
         assert found is not None
         assert found.host == f"{site}-kube1"
         assert f"//{plan(ESTATE).clusters[site].services['approval'].ipv4}:" in found.url
@@ -78,21 +78,21 @@ def test_the_sites_own_node_asks_at_an_address_that_only_its_own_pods_have() -> 
 
 def test_a_site_without_pods_of_the_service_is_not_asked() -> None:
     pods = SERVICE.pods.model_copy(update={"replicas": {"futian": 2}})
-    assert asker(ESTATE, SERVICE.model_copy(update={"pods": pods}), "nanshan") is None
+    assert pod_probe(ESTATE, SERVICE.model_copy(update={"pods": pods}), "nanshan") is None
     bare = ESTATE.model_copy(update={"kubernetes": None})
-    assert asker(bare, SERVICE, "futian") is None
+    assert pod_probe(bare, SERVICE, "futian") is None
 
 
 def test_a_dark_node_and_silent_pods_are_asked_again_until_the_first_answer() -> None:
     clock = WallClock()
     node = Node(clock, [None, None, NO_ANSWER, NO_ANSWER, 0, NO_ANSWER])
-    assert first_answer(ASKED, node, clock, lambda: False) == 5 + 4 * PAUSE_S
-    assert node.asked == [ASKED.host] * 5
+    assert wait_for_first_answer(PROBE, node, clock, lambda: False) == 5 + 4 * PAUSE_S
+    assert node.asked == [PROBE.host] * 5
 
 
 def test_nobody_asks_on_when_nobody_wants_to_know() -> None:
     clock = WallClock()
-    assert first_answer(ASKED, Node(clock, [NO_ANSWER]), clock, lambda: clock.now > 10) is None
+    assert wait_for_first_answer(PROBE, Node(clock, [NO_ANSWER]), clock, lambda: clock.now > 10) is None
     assert clock.now < 13
 
 
@@ -102,12 +102,12 @@ def test_the_node_asks_until_it_is_answered_and_finely_enough(tmp_path: Path) ->
     curl.write_text(CURL, encoding="utf-8")
     curl.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls)}
-    assert subprocess.run(ASKED.argv, env=environment, timeout=30, check=False).returncode == 0
+    assert subprocess.run(PROBE.argv, env=environment, timeout=30, check=False).returncode == 0
     told = calls.read_text(encoding="utf-8").splitlines()
     assert len(told) == 3
     for line in told:
         words = line.split()
-        assert words[-1] == ASKED.url
+        assert words[-1] == PROBE.url
         assert "-sf" in words, "an answer of 503 is none"
         assert words[words.index("-m") + 1] == f"{ANSWER_S:g}"
     assert ANSWER_S + PAUSE_S <= 1
@@ -131,7 +131,7 @@ def asking() -> list[str]:
 
 def test_after_it_no_thread_is_left_answered_or_not() -> None:
     pods = Silent()
-    with Awaited(ASKED, pods, WallClock()) as awaited:
+    with PodReadinessTimer(PROBE, pods, WallClock()) as awaited:
         awaited.begin()
         assert pods.begun.wait(10)
         assert asking() == ["pods futian-kube1"]
@@ -141,7 +141,7 @@ def test_after_it_no_thread_is_left_answered_or_not() -> None:
 
 def test_nothing_is_asked_before_the_power_returns_nor_where_there_are_no_pods() -> None:
     pods = Silent()
-    with Awaited(ASKED, pods, WallClock()), Awaited(None, pods, WallClock()) as nobody:
+    with PodReadinessTimer(PROBE, pods, WallClock()), PodReadinessTimer(None, pods, WallClock()) as nobody:
         nobody.begin()
         assert not asking()
     assert not pods.begun.is_set()
@@ -173,7 +173,9 @@ def told() -> list[Event]:
     return []
 
 
-def drill_context(pods: Awaited, told: list[Event], clock: WallClock, fake_estate: Any = None) -> DrillContext:
+def drill_context(
+    pods: PodReadinessTimer, told: list[Event], clock: WallClock, fake_estate: Any = None
+) -> DrillContext:
     """As much of a context as the return of power needs."""
     fake_estate = fake_estate or FakeEstate()
     return DrillContext(
@@ -186,18 +188,18 @@ def drill_context(pods: Awaited, told: list[Event], clock: WallClock, fake_estat
 def test_the_first_answer_after_the_power_returned_becomes_one_event_of_its_own_time(told: list[Event]) -> None:
     clock, silent = WallClock(), Silent()
     clock.now = sample.START
-    with Awaited(ASKED, silent, clock) as awaited:
+    with PodReadinessTimer(PROBE, silent, clock) as awaited:
         one = drill_context(awaited, told, clock)
-        one.look()
+        one.take_observation()
         one.power_on()
         assert silent.begun.wait(10)
-        one.look()
+        one.take_observation()
         assert one.pods_wall is None
         silent.let.set()
         until("the pods have answered", lambda: awaited.answered_wall is not None, 10)
         clock.now += 100
-        one.look()
-        one.look()
+        one.take_observation()
+        one.take_observation()
     assert [event.code for event in told] == ["power_on", "pods_serve"]
     found = told[-1]
     assert (found.source, found.subject, found.wall) == ("observer", "futian", awaited.answered_wall)
@@ -208,7 +210,7 @@ def test_the_first_answer_after_the_power_returned_becomes_one_event_of_its_own_
 def test_an_answer_after_the_last_look_is_not_forgotten(told: list[Event], tmp_path: Path) -> None:
     clock = WallClock()
     clock.now = sample.START
-    with Awaited(ASKED, Silent(), clock) as awaited:
+    with PodReadinessTimer(PROBE, Silent(), clock) as awaited:
         one = drill_context(awaited, told, clock, FakeEstate(path=tmp_path / "journal.jsonl"))
         awaited.answered_wall = sample.START - 1
         one.collect()

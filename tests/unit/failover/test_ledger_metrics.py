@@ -1,4 +1,4 @@
-"""Hand-made ledgers with known answers give the known figures."""
+"""Hand-made ledgers with known answers give the known metrics."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import random
 
 import pytest
 
-from failover.ledger import figures, parse
-from failover.ledger.figures import gaps, percentile
+from failover.ledger import compute_metrics, parse
+from failover.ledger.metrics import gaps, percentile
 from failover.ledger.records import Outcome
 from tests.unit.failover import ledgers as make
 
 
 def test_a_run_without_a_fault_has_no_outage_and_full_availability() -> None:
     reads = [make.read(n, [make.ok((n + 0.5) * 0.05)]) for n in range(100)]
-    seen = figures(parse(make.text(*make.writes(100, lambda n, at: [make.ok(at)]), *reads)))
+    seen = compute_metrics(parse(make.text(*make.writes(100, lambda n, at: [make.ok(at)]), *reads)))
     assert (seen.write_outage_s, seen.read_outage_s, seen.availability) == (0.0, 0.0, 1.0)
     assert (seen.acknowledged, seen.refused, seen.unknown, seen.reads_failed) == (100, 0, 0, 0)
     assert seen.write_latency.p50_ms == pytest.approx(20.0)
@@ -23,7 +23,7 @@ def test_a_run_without_a_fault_has_no_outage_and_full_availability() -> None:
 def test_write_outage_is_the_gap_between_scheduled_sends_minus_one_interval() -> None:
     """Sends at 1.00 … 2.95 s fail (40 of them): from 0.95 to 3.00 s is 2.05 s, minus 0.05 s is 2.00 s."""
     lines = make.writes(100, lambda n, at: [make.no_primary(at)] if 20 <= n < 60 else [make.ok(at)])
-    seen = figures(parse(make.text(*lines)))
+    seen = compute_metrics(parse(make.text(*lines)))
     assert seen.write_outage_s == pytest.approx(2.0)
     assert seen.write_gap.start_s == pytest.approx(1.0)
     assert seen.write_gap.end_s == pytest.approx(3.0)
@@ -33,19 +33,21 @@ def test_write_outage_is_the_gap_between_scheduled_sends_minus_one_interval() ->
 
 def test_a_retry_that_succeeds_is_acknowledged_but_does_not_shorten_the_outage() -> None:
     lines = make.writes(40, lambda n, at: [make.silence(at), make.ok(at + 3)] if 10 <= n < 20 else [make.ok(at)])
-    seen = figures(parse(make.text(*lines)))
+    seen = compute_metrics(parse(make.text(*lines)))
     assert seen.write_outage_s == pytest.approx(0.5)
     assert (seen.acknowledged, seen.unknown, seen.retried) == (40, 0, 10)
 
 
 def test_an_outage_that_never_ends_is_counted_to_the_end_of_the_run() -> None:
-    seen = figures(parse(make.text(*make.writes(100, lambda n, at: [make.ok(at)] if n < 20 else [make.silence(at)]))))
+    seen = compute_metrics(
+        parse(make.text(*make.writes(100, lambda n, at: [make.ok(at)] if n < 20 else [make.silence(at)])))
+    )
     assert seen.write_outage_s == pytest.approx(4.0)
     assert not seen.write_gap.ended
 
 
 def test_a_run_in_which_nothing_was_acknowledged_is_one_outage() -> None:
-    seen = figures(parse(make.text(*make.writes(100, lambda n, at: [make.silence(at)]))))
+    seen = compute_metrics(parse(make.text(*make.writes(100, lambda n, at: [make.silence(at)]))))
     assert seen.write_outage_s == pytest.approx(5.0)
     assert (seen.availability, seen.unknown, seen.acknowledged) == (0.0, 100, 0)
     assert seen.write_latency.p99_ms is None
@@ -54,7 +56,7 @@ def test_a_run_in_which_nothing_was_acknowledged_is_one_outage() -> None:
 def test_a_window_counts_only_when_every_request_in_it_succeeded() -> None:
     """Two writes and two reads are due in every 100 ms; one failed read spoils one window of ten."""
     reads = [make.read(n, [make.silence(0) if n == 7 else make.ok((n + 0.5) * 0.05)]) for n in range(20)]
-    seen = figures(parse(make.text(*make.writes(20, lambda n, at: [make.ok(at)]), *reads)))
+    seen = compute_metrics(parse(make.text(*make.writes(20, lambda n, at: [make.ok(at)]), *reads)))
     assert seen.availability == pytest.approx(0.9)
     assert seen.availability_writes == 1.0
     assert [w.due for w in seen.windows] == [4] * 10
@@ -63,14 +65,14 @@ def test_a_window_counts_only_when_every_request_in_it_succeeded() -> None:
 def test_whole_microseconds_decide_the_window() -> None:
     """0.3 s divided by 0.1 s is 2.999… in binary; the write due at 0.3 s belongs to the fourth window all the same."""
     for n in range(0, 2000, 7):
-        seen = figures(parse(make.text(make.write(n, [make.ok(0)]))))
+        seen = compute_metrics(parse(make.text(make.write(n, [make.ok(0)]))))
         assert seen.windows[0].start_s == pytest.approx(n // 2 * 0.1)
 
 
 def test_a_silent_stall_shorter_than_the_timeout_is_no_outage_but_shows_as_silence_and_latency() -> None:
     """All sends from 1.0 to 2.0 s are answered at 2.0 s."""
     lines = make.writes(100, lambda n, at: [make.ok(at, after_s=max(0.02, 2.0 - at) if at >= 1.0 else 0.02)])
-    seen = figures(parse(make.text(*lines)))
+    seen = compute_metrics(parse(make.text(*lines)))
     assert seen.write_outage_s == 0.0
     assert seen.write_silence_s == pytest.approx(2.0 - 0.97)
     assert seen.write_latency.max_ms == pytest.approx(1000.0)
@@ -78,7 +80,7 @@ def test_a_silent_stall_shorter_than_the_timeout_is_no_outage_but_shows_as_silen
 
 def test_latency_is_counted_from_the_scheduled_send() -> None:
     late = [{**make.ok(0.5), "answered_s": 0.52}]
-    seen = figures(parse(make.text(make.write(0, late))))
+    seen = compute_metrics(parse(make.text(make.write(0, late))))
     assert seen.write_latency.p50_ms == pytest.approx(520.0)
     assert seen.lateness_max_ms == pytest.approx(500.0)
 
@@ -86,7 +88,7 @@ def test_latency_is_counted_from_the_scheduled_send() -> None:
 def test_each_family_has_its_own_outage() -> None:
     """All IPv6 writes (odd numbers) from 1 s on fail: together hardly an outage, for IPv6 alone an endless one."""
     lines = make.writes(100, lambda n, at: [make.silence(at)] if n % 2 and n >= 20 else [make.ok(at)])
-    seen = figures(parse(make.text(*lines)))
+    seen = compute_metrics(parse(make.text(*lines)))
     assert seen.write_outage_s == pytest.approx(0.05)
     assert seen.write_outage_by_family[4] == 0.0
     assert seen.write_outage_by_family[6] == pytest.approx(4.0)
@@ -123,7 +125,7 @@ def test_outage_equals_the_longest_run_of_failures_whatever_the_pattern(seed: in
     lines = make.writes(len(good), lambda n, at: [make.ok(at)] if good[n] else [make.silence(at)])
     ledger = parse(make.text(*lines))
     runs = "".join("." if ok else "x" for ok in good).split(".")
-    seen = figures(ledger)
+    seen = compute_metrics(ledger)
     assert seen.write_outage_s == pytest.approx(max(map(len, runs)) * 0.05)
     assert len(gaps(ledger.of("write"), 0.05)) == sum(bool(run) for run in runs)
     assert seen.acknowledged + seen.refused + seen.unknown == len(good)

@@ -1,4 +1,4 @@
-"""Figures of a ledger, exactly as the design defines them.
+"""Metrics of a ledger, exactly as the design defines them.
 
 - write outage: the longest time between the *scheduled* sends of two consecutive acknowledged first attempts, minus one
   interval; read outage the same for reads. The run's two ends count as acknowledged just outside it, so that an outage
@@ -69,8 +69,8 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """All figures of one run; times in seconds."""
+class Metrics:
+    """All metrics of one run; times in seconds."""
 
     duration_s: float
     write_gap: Gap
@@ -107,7 +107,7 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
+class Interval:
     """Requests of one kind that were due from a moment on: how many, how many of them failed at their first attempt,
     and the longest outage in seconds that began within it."""
 
@@ -116,23 +116,23 @@ class Stretch:
     outage_s: float
 
 
-def stretch(entries: Sequence[Entry], interval_s: float, start_s: float) -> Stretch:
+def interval_from(entries: Sequence[Entry], interval_s: float, start_s: float) -> Interval:
     """From `start_s` after the run's start to its end. An outage that was there already began before, and is not
     counted again."""
     own = [entry for entry in entries if entry.scheduled_s >= start_s]
     begun = (gap.length_s for gap in gaps(entries, interval_s) if gap.start_s >= start_s)
-    return Stretch(
+    return Interval(
         due=len(own), failed=sum(not entry.first_acknowledged for entry in own), outage_s=max(begun, default=0.0)
     )
 
 
-def figures(ledger: Ledger) -> Figures:
+def compute_metrics(ledger: Ledger) -> Metrics:
     """Everything that the ledger alone can tell."""
     writes, reads = ledger.of("write"), ledger.of("read")
     windows = windows_of(ledger.entries)
     outcomes = [entry.outcome for entry in writes]
     late = sorted(a.sent_s - e.scheduled_s for e in ledger.entries for a in e.attempts[:1])
-    return Figures(
+    return Metrics(
         duration_s=_end(ledger.entries, ledger.interval_s),
         write_gap=longest_gap(writes, ledger.interval_s), read_gap=longest_gap(reads, ledger.interval_s),
         write_outage_by_family=_by_family(writes), read_outage_by_family=_by_family(reads),
