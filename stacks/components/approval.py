@@ -16,7 +16,7 @@ from estate.model import Estate
 from playbooks.render import approval
 from playbooks.render.pki import AUTHORITY_FILE
 from playbooks.secrets import Secrets
-from stacks.components.children import child_options
+from stacks.components.child_options import child_options
 from stacks.components.tenancy import PROMISED
 from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
 

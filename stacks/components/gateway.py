@@ -15,7 +15,7 @@ import pulumi_kubernetes as k8s
 
 from estate.model import Backend, Bureau
 from playbooks.render import gateway
-from stacks.components.children import child_options
+from stacks.components.child_options import child_options
 from stacks.components.pods import labels_of
 from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
 

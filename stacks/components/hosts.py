@@ -17,7 +17,7 @@ from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets
 from stacks.components import resources
 from stacks.components.secrets import texts
-from stacks.providers.shape import properties
+from stacks.providers.serialization import properties
 
 Render = Callable[[Host, Secrets | None], HostSpec]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from stacks.providers.shape import KINDS, SECRETS
+from stacks.providers.serialization import KINDS, SECRETS
 from workstation.oci import Image as Layout
 
 PACKAGE = "govcloud"
@@ -38,7 +38,8 @@ def below_site(stack: str, site: str) -> str:
 class Playbook(pulumi.CustomResource):
     """All that one stack wants of one host.
 
-    `wanted` is `providers.shape.properties`, known when secrets are. `gate` is as `providers.gate.check` takes it.
+    `wanted` is `providers.serialization.properties`, known when secrets are. `gate` is as
+    `providers.last_site_guard.check` takes it.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Gate(pulumi.CustomResource):
 
 
 class Permit(pulumi.CustomResource):
-    """Whether a service's pods may become others at a site. `gate` is as `providers.gate.check` takes it."""
+    """Whether a service's pods may become others at a site. `gate` is as `providers.last_site_guard.check` takes it."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from estate.model import Bureau, Cluster, Estate
-from stacks.components.children import child_options
+from stacks.components.child_options import child_options
 from stacks.components.pods import Manifest
 
 EVERYDAY, PROMISED = "everyday", "promised"

@@ -18,7 +18,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from stacks.components.children import child_options
+from stacks.components.child_options import child_options
 from stacks.components.pods import (
     PORT_NAME,
     Manifest,

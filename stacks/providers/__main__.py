@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
+from stacks.providers.certificates import Authority, Certificate
+from stacks.providers.health_gate import HealthGate
 from stacks.providers.image import Image
+from stacks.providers.last_site_guard import LastSiteGuard
 from stacks.providers.password import Password
-from stacks.providers.permit import Permit
-from stacks.providers.pki import Authority, Certificate
 from stacks.providers.playbook import Playbook
 from stacks.providers.server import Govcloud, serve
-from stacks.providers.sitegate import Gate
 
 
 def main() -> None:
@@ -24,8 +24,8 @@ def main() -> None:
                 "Certificate": Certificate(),
                 "Password": Password(),
                 "Image": Image(),
-                "Gate": Gate(),
-                "Permit": Permit(),
+                "Gate": HealthGate(),
+                "Permit": LastSiteGuard(),
             }
         ),
     )

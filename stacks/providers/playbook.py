@@ -2,18 +2,21 @@
 
 Create and update run the host's roles. Read compares the host in one call and answers what is really there, so that the
 next preview shows the very lines that would change. Delete ends management and removes nothing from the host.
-Updates of a live estate go one host at a time (`waves`); first builds go side by side.
+Updates of a live estate go one host at a time (`serial_rollout`); first builds go side by side.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
 
-from stacks.providers import gate, shape, waves
+from stacks.providers import host_locks, last_site_guard, serial_rollout, serialization
 from stacks.providers.resource import Call, Resource, ResourceFailed, differences
 from stacks.providers.values import Properties, is_unknown, plain, plain_map, wire
 from stacks.state import checkpoints
@@ -40,9 +43,9 @@ OTHERWISE = "differs from what was applied: "
 class Playbook(Resource):
     """Inputs as in `shape`; outputs are the same, as found on the host, and `differences`."""
 
-    inputs = ("host", "address", "instance", "roles", *shape.KINDS, shape.SECRETS, GATE)
-    compared = ("host", "address", "instance", "roles", *shape.KINDS, shape.SECRETS, FOUND)
-    declared = ("host", "instance", "roles", *shape.KINDS, shape.SECRETS)
+    inputs = ("host", "address", "instance", "roles", *serialization.KINDS, serialization.SECRETS, GATE)
+    compared = ("host", "address", "instance", "roles", *serialization.KINDS, serialization.SECRETS, FOUND)
+    declared = ("host", "instance", "roles", *serialization.KINDS, serialization.SECRETS)
     replaced_by = ("host",)
 
     def __init__(self) -> None:
@@ -74,9 +77,9 @@ class Playbook(Resource):
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
         """Bring the host to the new inputs, in its turn."""
         if not call.preview:
-            with waves.turn(plain(news["host"])) as turn:
+            with serial_rollout.turn(plain(news["host"])) as turn:
                 await asyncio.to_thread(turn.wait)
-                await asyncio.to_thread(self._pass_gate, olds, news)
+                await asyncio.to_thread(self._check_last_site_guard, olds, news)
                 turn.begun = True
                 await self._apply(news, call)
         return self._outputs(news)
@@ -99,13 +102,13 @@ class Playbook(Resource):
     def _outputs(self, news: Properties) -> Properties:
         if any(is_unknown(item) for item in news.values()):
             return dict(news)
-        return {**news, APPLIED: wire(gate.fingerprint(plain_map(news), self.declared))}
+        return {**news, APPLIED: wire(declared_fingerprint(plain_map(news), self.declared))}
 
-    def _pass_gate(self, olds: Properties, news: Properties) -> None:
+    def _check_last_site_guard(self, olds: Properties, news: Properties) -> None:
         values = plain_map(news)
         was = olds[APPLIED].value if APPLIED in olds else ""
-        if was != gate.fingerprint(values, self.declared):
-            gate.check(values["host"], values[GATE])
+        if was != declared_fingerprint(values, self.declared):
+            last_site_guard.check(values["host"], values[GATE])
 
     async def _apply(self, news: Properties, call: Call) -> None:
         values = plain_map(news)
@@ -139,9 +142,9 @@ def _apply(values: dict[str, Any], call: Call) -> None:
             call.say(f"{host}: {event.role}")
 
     try:
-        with waves.alone(host, call.say):
+        with host_locks.exclusive(host, call.say):
             apply(
-                shape.host_spec(values),
+                serialization.host_spec(values),
                 Access.default(),
                 artifacts=paths.cache() / "artifacts",
                 on_event=on_event,
@@ -156,7 +159,9 @@ def _compare(values: dict[str, Any]) -> tuple[Difference, ...]:
     from workstation.ssh import Access
 
     try:
-        return compare(shape.host_spec(values), Access.default(), timeout_s=READ_TIMEOUT_S, installs=_installs(values))
+        return compare(
+            serialization.host_spec(values), Access.default(), timeout_s=READ_TIMEOUT_S, installs=_installs(values)
+        )
     except GovcloudError as error:
         raise ResourceFailed(f"{values['host']}: cannot be compared: {error.message}") from error
 
@@ -190,15 +195,20 @@ def _adopt(resource_id: str) -> Properties:
         ssh.run(ssh.Access.default(), address, ["true"], timeout_s=READ_TIMEOUT_S)
     except GovcloudError as error:
         raise ResourceFailed(f"{host}: cannot be imported: {error.message}") from error
-    nothing = {**{key: {} for key in (*shape.KINDS, shape.SECRETS, GATE)}, "roles": [], "instance": ""}
+    nothing = {**{key: {} for key in (*serialization.KINDS, serialization.SECRETS, GATE)}, "roles": [], "instance": ""}
     return {key: wire(value) for key, value in {"host": host, "address": address, **nothing}.items()}
+
+
+def declared_fingerprint(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    """Of what was declared when it was applied: tells a declared change from a hand edit."""
+    return hashlib.sha256(json.dumps({key: values.get(key) for key in keys}, sort_keys=True).encode()).hexdigest()
 
 
 def actual_state(inputs: Properties, found: tuple[Difference, ...]) -> Properties:
     """The outputs after a read: the inputs with what was found put in, and the findings in words."""
-    trees = (*shape.KINDS, shape.SECRETS)
+    trees = (*serialization.KINDS, serialization.SECRETS)
     state = {key: _Tree(inputs[key]) if key in trees else inputs[key] for key in inputs}
-    secrets = state.get(shape.SECRETS)
+    secrets = state.get(serialization.SECRETS)
     words: dict[str, Any] = {}
     for item in found:
         words[f"{item.kind} {item.name}: {item.aspect}"] = str(item)

@@ -10,7 +10,7 @@ from typing import Any
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from stacks.components.resources import GATE, IMAGE, KUBERNETES, PACKAGE, PERMIT, PLAYBOOK, site_of
-from stacks.providers.shape import KINDS, SECRETS
+from stacks.providers.serialization import KINDS, SECRETS
 from stacks.runs.reports import Change
 
 OPS = {

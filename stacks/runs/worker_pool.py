@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from estate.model import Estate
 from stacks.programs import pod_images
-from stacks.providers.waves import RUN
+from stacks.providers.serial_rollout import RUN
 from stacks.runs import workspace
 from stacks.runs.reports import Change
 from stacks.state import state_files

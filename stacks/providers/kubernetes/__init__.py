@@ -1,6 +1,6 @@
 """The provider `kubernetes` for sites that cannot fetch the official plugin; the same SDK, the same state.
 
-objects, quantities, checkpoint, secrecy, compare, immutable, ownership, readiness   pure: plain objects in and out
-kubeconfig, api, kinds, waiting                                                      the cluster
-provider                                                                             what the engine asks
+objects, quantities, state_format, redaction, object_diff, immutable_fields, field_ownership, readiness   pure
+kubeconfig, api, discovery, wait, lifecycle, rollback, revision_objects                                   the cluster
+settings, request_context, provider                                                                       the engine
 """

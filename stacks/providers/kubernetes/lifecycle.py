@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stacks.providers.kubernetes import objects, ownership
+from stacks.providers.kubernetes import field_ownership, objects
 from stacks.providers.kubernetes.api import ApiError, Cluster
-from stacks.providers.kubernetes.kinds import Kinds, Place
+from stacks.providers.kubernetes.discovery import Kinds, Place
 from stacks.providers.kubernetes.objects import Object
-from stacks.providers.kubernetes.waiting import Waiter
+from stacks.providers.kubernetes.wait import Waiter
 from stacks.providers.resource import ResourceFailed
 
 READY_WITHIN_S = 600.0
@@ -78,14 +78,14 @@ class Life:
     async def would_create(self, obj: Object, *, upsert: bool) -> Object:
         """What creating it would give."""
         shown = await self.apply(obj, force=True, dry_run=True)
-        if set(ownership.managers(shown)) - {self.manager} and not upsert:
+        if set(field_ownership.managers(shown)) - {self.manager} and not upsert:
             await self._ours(obj)
         return shown
 
     async def in_the_way(self, obj: Object, *, upsert: bool) -> bool:
         """Whether one of that name is there, for a replacement to end first. Raises where no stack has made it."""
         live = await self.find(obj)
-        if live is not None and not upsert and not ownership.of_a_stack(live):
+        if live is not None and not upsert and not field_ownership.of_a_stack(live):
             raise ResourceFailed(exists(live))
         return live is not None
 
@@ -96,7 +96,7 @@ class Life:
             if live is None:
                 self.say("it was deleted by someone; it is made anew")
                 break
-            fields = ownership.taken_over(live, self.manager)
+            fields = field_ownership.taken_over(live, self.manager)
             if fields is None:
                 break
             try:
@@ -112,7 +112,7 @@ class Life:
         live = await self.find(obj)
         if live is None:
             return None
-        return await self.apply(obj, force=self.force or ownership.by_hand(live), dry_run=True)
+        return await self.apply(obj, force=self.force or field_ownership.by_hand(live), dry_run=True)
 
     async def apply(self, obj: Object, *, force: bool, dry_run: bool = False) -> Object:
         """One server-side apply."""
@@ -168,7 +168,7 @@ class Life:
     async def _ours(self, obj: Object) -> Object | None:
         """The live object, if there is one. Raises `ResourceFailed` where another has made it."""
         live = await self.find(obj)
-        if live is None or ownership.ours(live, self.manager):
+        if live is None or field_ownership.ours(live, self.manager):
             return live
         raise ResourceFailed(exists(live))
 
@@ -219,7 +219,7 @@ def explained(error: ApiError, manager: str) -> str:
 
 def exists(live: Object) -> str:
     """What to say where another has made an object of that name."""
-    makers = ", ".join(ownership.managers(live)) or "someone"
+    makers = ", ".join(field_ownership.managers(live)) or "someone"
     return (
         f"it exists already, managed by {makers}: import it (`import_` of the resource options), give yours another "
         "name, or let the provider take such objects over with `upsert_existing_objects`"

@@ -13,24 +13,24 @@ from pulumi.provider.experimental import provider as sdk
 from pulumi.runtime.rpc import UNKNOWN
 
 from stacks.providers.kubernetes import (
-    checkpoint,
-    compare,
-    immutable,
+    immutable_fields,
     kubeconfig,
     lifecycle,
+    object_diff,
     objects,
     readiness,
+    revision_objects,
     rollback,
-    versions,
+    state_format,
 )
 from stacks.providers.kubernetes.api import ApiError, Cluster, Unreachable
-from stacks.providers.kubernetes.kinds import Kinds
+from stacks.providers.kubernetes.discovery import Kinds
 from stacks.providers.kubernetes.lifecycle import Life
 from stacks.providers.kubernetes.objects import Object
+from stacks.providers.kubernetes.request_context import Subject, manager_of
 from stacks.providers.kubernetes.rollback import NotBack, WayBack
 from stacks.providers.kubernetes.settings import Settings, kubeconfig_text, refusals, settings
-from stacks.providers.kubernetes.subject import Subject, manager_of
-from stacks.providers.kubernetes.waiting import NotReady, Stopped
+from stacks.providers.kubernetes.wait import NotReady, Stopped
 from stacks.providers.resource import ResourceFailed, Unfinished
 from stacks.providers.server import Served
 from stacks.providers.values import Properties, is_unknown, plain, plain_map, wire, wire_map
@@ -99,7 +99,7 @@ class Kubernetes(Served):
     async def check(self, request: sdk.CheckRequest) -> sdk.CheckResponse:
         """Normal form, name and namespace."""
         declared = request.new_inputs
-        obj = checkpoint.declared_object(declared)
+        obj = state_format.declared_object(declared)
         if not any(is_unknown(value) for value in declared.values()):
             obj = objects.normalized(obj)
         failures = []
@@ -113,7 +113,7 @@ class Kubernetes(Served):
             elif objects.is_patch(request.type, obj) and not objects.name_of(obj):
                 failures.append(sdk.CheckFailure("metadata.name", "is needed: it says which object is patched"))
             else:
-                obj = self._named(obj, checkpoint.declared_object(request.old_inputs), request)
+                obj = self._named(obj, state_format.declared_object(request.old_inputs), request)
                 try:
                     obj = await self._placed(obj, request)
                 except Unreachable as error:
@@ -121,22 +121,22 @@ class Kubernetes(Served):
                         raise
                     self.say(request.urn, f"it is left as it is: {error}")
                     return sdk.CheckResponse(inputs=request.old_inputs, failures=[])
-        return sdk.CheckResponse(inputs=checkpoint.checked(obj, declared), failures=failures)
+        return sdk.CheckResponse(inputs=state_format.checked(obj, declared), failures=failures)
 
     async def diff(self, request: sdk.DiffRequest) -> sdk.DiffResponse:
         """What was read last, as far as it was declared, against what is declared now."""
-        former, live = checkpoint.of_state(request.old_state)
-        new = checkpoint.declared_object(request.new_inputs)
+        former, live = state_format.of_state(request.old_state)
+        new = state_format.declared_object(request.new_inputs)
         found = objects.prune(live, objects.normalized(former))
         if isinstance(new.get("metadata"), Mapping):
             found, new = _same_place(found, live, new)
-        frozen: tuple[immutable.Path, ...] = immutable.IDENTITY
+        frozen: tuple[immutable_fields.Path, ...] = immutable_fields.IDENTITY
         if not objects.is_patch(request.type, new):
-            frozen = immutable.fields(
+            frozen = immutable_fields.fields(
                 new, config_maps_change=self._settings.config_maps_change, secrets_change=self._settings.secrets_change
             )
-        detailed = compare.differences(found, new, former, frozen, tuple(request.ignore_changes))
-        replaces = compare.replacing(detailed)
+        detailed = object_diff.differences(found, new, former, frozen, tuple(request.ignore_changes))
+        replaces = object_diff.replacing(detailed)
         if objects.flagged(new, objects.REPLACE_UNREADY) and await self._unfinished(request.urn, new, live):
             replaces.append("status")
         same_name = objects.resource_id(new) == objects.resource_id(live)
@@ -174,7 +174,7 @@ class Kubernetes(Served):
     async def update(self, request: sdk.UpdateRequest) -> sdk.UpdateResponse:
         """Apply the new inputs and wait until it is ready again; if it is not, go back where that is asked for."""
         subject = _subject(request.urn, request.news, request.olds)
-        former, obj, life = checkpoint.manager_of(request.olds), subject.obj, self._life(subject)
+        former, obj, life = state_format.manager_of(request.olds), subject.obj, self._life(subject)
         if request.preview:
             shown = None
             if not any(is_unknown(value) for value in subject.declared.values()):
@@ -189,10 +189,10 @@ class Kubernetes(Served):
 
     async def read(self, request: sdk.ReadRequest) -> sdk.ReadResponse:
         """The object as it is: for a refresh, an import, a `get`."""
-        inputs, live = checkpoint.declared_object(request.inputs), checkpoint.of_state(request.properties)[1]
+        inputs, live = state_format.declared_object(request.inputs), state_format.of_state(request.properties)[1]
         imported = not inputs.get("kind")
         sought = _identity(request, live if imported else inputs)
-        manager = manager_of(request.urn, inputs, checkpoint.manager_of(request.properties))
+        manager = manager_of(request.urn, inputs, state_format.manager_of(request.properties))
         subject = Subject(
             urn=request.urn, obj=sought, declared=request.inputs, manager=manager, former=request.properties
         )
@@ -211,7 +211,7 @@ class Kubernetes(Served):
             return sdk.ReadResponse("")
         shape = objects.as_inputs(found) if imported else objects.prune(found, objects.normalized(inputs))
         subject = replace(subject, obj=shape, declared=request.inputs or wire_map(shape))
-        state, kept = subject.state(found), checkpoint.checked(shape, subject.declared)
+        state, kept = subject.state(found), state_format.checked(shape, subject.declared)
         if not imported and not objects.is_patch(request.type, inputs):
             reason = await _unready(life, inputs, found)
             if reason:
@@ -221,16 +221,16 @@ class Kubernetes(Served):
 
     async def delete(self, request: sdk.DeleteRequest) -> None:
         """End the object and wait until it is gone; a patch only gives its fields up."""
-        inputs, live = checkpoint.of_state(request.properties)
+        inputs, live = state_format.of_state(request.properties)
         sought = {**live, "metadata": {**objects.metadata(live)}} if live.get("kind") else _identity(request, inputs)
-        manager = checkpoint.manager_of(request.properties)
+        manager = state_format.manager_of(request.properties)
         subject = Subject(urn=request.urn, obj=sought, declared=request.properties, manager=manager)
         life = self._life(subject)
         try:
             if objects.is_patch(request.type, inputs):
                 await subject.told(life.relinquish(sought, manager))
             else:
-                ending = versions.end if versions.of_versions(sought) else Life.delete
+                ending = revision_objects.end if revision_objects.of_versions(sought) else Life.delete
                 await subject.told(ending(life, sought, lifecycle.timeout_of(inputs, request.timeout)))
         except Unreachable as error:
             if not self._settings.delete_unreachable:
@@ -291,9 +291,9 @@ class Kubernetes(Served):
         """Where to go when the update fails. One that hands the object to another manager has no way back."""
         if not rollback.asked_for(subject.obj) or objects.is_patch(request.type, subject.obj):
             return None
-        if checkpoint.manager_of(request.olds) != subject.manager:
+        if state_format.manager_of(request.olds) != subject.manager:
             return None
-        former, live = checkpoint.of_state(request.olds)[0], await self._life(subject).find(subject.obj)
+        former, live = state_format.of_state(request.olds)[0], await self._life(subject).find(subject.obj)
         before = rollback.version_before(subject.obj, former, live)
         if before is None:
             return None
@@ -351,8 +351,8 @@ class Kubernetes(Served):
 
 
 def _subject(urn: str, declared: Properties, former: Properties | None = None) -> Subject:
-    obj = checkpoint.declared_object(declared)
-    manager = manager_of(urn, obj, checkpoint.manager_of(former or {}))
+    obj = state_format.declared_object(declared)
+    manager = manager_of(urn, obj, state_format.manager_of(former or {}))
     return Subject(urn=urn, obj=obj, declared=declared, manager=manager, former=former or {})
 
 

@@ -11,7 +11,7 @@ from stacks.providers.kubernetes import readiness
 from stacks.providers.kubernetes.api import ApiError
 from stacks.providers.kubernetes.lifecycle import Life, explained
 from stacks.providers.kubernetes.objects import ROLL_BACK, Object, flagged, kind_of
-from stacks.providers.kubernetes.waiting import NotReady, Stopped
+from stacks.providers.kubernetes.wait import NotReady, Stopped
 from stacks.providers.resource import ResourceFailed
 
 BACK = "the version before is back, and all its pods are ready: mend the new one and run the same command again"

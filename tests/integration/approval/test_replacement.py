@@ -23,7 +23,7 @@ from estate.addressing import plan
 from estate.loader import load
 from lab.command import network_of
 from playbooks.render import approval, ingress
-from stacks.providers import sitegate
+from stacks.providers import health_gate
 from tests import baked
 from tests.waiting import until
 
@@ -253,7 +253,7 @@ def test_instances_are_replaced_one_by_one_and_no_application_fails(node, proxy,
 def passes(node, seconds):
     """What the gate between two sites says here: its exit code and its words."""
     urls = [f"http://127.0.0.1:{CITIZENS}/{path}" for path in ("readyz", "writez")]
-    argv = [sys.executable, "-c", sitegate.PROBE, str(seconds), str(sitegate.IN_A_ROW), *urls]
+    argv = [sys.executable, "-c", health_gate.PROBE, str(seconds), str(health_gate.IN_A_ROW), *urls]
     with network_of(node.handle):
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.strip()

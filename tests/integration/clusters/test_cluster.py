@@ -21,9 +21,9 @@ from stacks.components.pods import LAST_WORDS
 from stacks.providers import registry
 from stacks.providers.kubernetes import kubeconfig
 from stacks.providers.kubernetes.api import Cluster
-from stacks.providers.kubernetes.kinds import Kinds, Place
+from stacks.providers.kubernetes.discovery import Kinds, Place
 from stacks.providers.kubernetes.objects import ROLL_BACK
-from stacks.providers.kubernetes.waiting import NotReady, Waiter
+from stacks.providers.kubernetes.wait import NotReady, Waiter
 from tests.waiting import until
 from tools.oci import layout
 from workstation.errors import GovcloudError

@@ -13,7 +13,7 @@ from typing import Any
 
 from playbooks.compare import Difference
 from stacks.providers import __main__ as provider
-from stacks.providers import playbook, waves
+from stacks.providers import host_locks, playbook
 from stacks.providers.resource import Call
 
 FOLDER = Path(os.environ["GOVCLOUD_TEST_MACHINES"])
@@ -27,7 +27,7 @@ def note(what: str) -> None:
 
 def apply(values: dict[str, Any], call: Call) -> None:
     """In the place of Ansible."""
-    with waves.alone(values["host"], call.say):
+    with host_locks.exclusive(values["host"], call.say):
         note(f"begun {values['host']}")
         with (FOLDER / "hold").open("a") as hold:
             fcntl.flock(hold, fcntl.LOCK_SH)

@@ -25,7 +25,7 @@ from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes.kubeconfig import bureau_kubeconfig, operator_kubeconfig
 from playbooks.role_assignment import CLUSTER_ROLES, host_spec
 from playbooks.secrets import OPERATOR
-from stacks.providers.shape import properties
+from stacks.providers.serialization import properties
 from tests import golden
 from tests.baked import accepts
 from tests.unit.playbooks.clusters import (

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pulumi.provider.experimental.provider import PropertyDiffKind
 
-from stacks.providers.kubernetes import compare, immutable, objects, ownership, quantities
+from stacks.providers.kubernetes import field_ownership, immutable_fields, object_diff, objects, quantities
 from stacks.providers.kubernetes.objects import Kind
 
 ADD, DELETE, UPDATE = PropertyDiffKind.ADD, PropertyDiffKind.DELETE, PropertyDiffKind.UPDATE
@@ -19,7 +19,7 @@ JSON = LEAVES | st.lists(LEAVES, max_size=3) | st.dictionaries(st.sampled_from((
 
 def kinds(found: dict[str, Any], wanted: dict[str, Any], **more: Any) -> dict[str, PropertyDiffKind]:
     frozen, former = more.get("frozen", ()), more.get("former", {})
-    differences = compare.differences(found, wanted, former, frozen, more.get("ignored", ()))
+    differences = object_diff.differences(found, wanted, former, frozen, more.get("ignored", ()))
     return {path: diff.kind for path, diff in differences.items()}
 
 
@@ -86,19 +86,19 @@ def test_quantities_are_compared_by_value_where_they_stand(path: Any, one: Any, 
         ({"apiVersion": "example.gov.cn/v1", "kind": "Deployment"}, ("spec", "selector"), False),
     ],
 )
-def test_immutable_fields_replace(obj: dict[str, Any], path: immutable.Path, replaces: bool) -> None:
-    frozen = immutable.fields(obj, config_maps_change=False, secrets_change=False)
-    assert immutable.replaces(path, frozen) is replaces
+def test_immutable_fields_replace(obj: dict[str, Any], path: immutable_fields.Path, replaces: bool) -> None:
+    frozen = immutable_fields.fields(obj, config_maps_change=False, secrets_change=False)
+    assert immutable_fields.replaces(path, frozen) is replaces
 
 
 def test_settings_let_config_maps_and_secrets_change_in_place_unless_they_are_frozen() -> None:
     for kind in ("ConfigMap", "Secret"):
         obj: dict[str, Any] = {"apiVersion": "v1", "kind": kind}
-        assert not immutable.replaces(
-            ("data", "a"), immutable.fields(obj, config_maps_change=True, secrets_change=True)
+        assert not immutable_fields.replaces(
+            ("data", "a"), immutable_fields.fields(obj, config_maps_change=True, secrets_change=True)
         )
-        frozen = immutable.fields({**obj, "immutable": True}, config_maps_change=True, secrets_change=True)
-        assert immutable.replaces(("data", "a"), frozen)
+        frozen = immutable_fields.fields({**obj, "immutable": True}, config_maps_change=True, secrets_change=True)
+        assert immutable_fields.replaces(("data", "a"), frozen)
 
 
 def test_servers_defaults_are_pruned_and_elements_compared_in_their_order() -> None:
@@ -145,7 +145,7 @@ def test_what_a_hand_has_touched_becomes_ours_and_no_other_programs_fields() -> 
         entry("kubectl-edit", "Update", {"f:data": {"f:b": {}}}),
         entry("scaler", "Update", {"f:spec": {}}),
     )
-    taken = ownership.taken_over(found, "ours")
+    taken = field_ownership.taken_over(found, "ours")
     assert taken is not None
     assert [one["manager"] for one in taken] == ["ours", "scaler"]
     assert taken[0]["fieldsV1"] == {"f:data": {"f:a": {}, "f:b": {}}}
@@ -154,13 +154,13 @@ def test_what_a_hand_has_touched_becomes_ours_and_no_other_programs_fields() -> 
 def test_where_no_hand_was_nothing_is_taken() -> None:
     """The status that controllers write through kubectl's name is none of ours either."""
     status = entry("kubectl", "Update", {"f:status": {}}, subresource="status")
-    assert ownership.taken_over(live(entry("ours", "Apply", {}), status), "ours") is None
+    assert field_ownership.taken_over(live(entry("ours", "Apply", {}), status), "ours") is None
 
 
 def test_an_object_is_ours_only_when_we_applied_it() -> None:
-    assert ownership.ours(live(entry("ours", "Apply", {})), "ours")
-    assert not ownership.ours(live(entry("ours", "Update", {})), "ours")
-    assert not ownership.ours(live(entry("kubectl", "Apply", {})), "ours")
+    assert field_ownership.ours(live(entry("ours", "Apply", {})), "ours")
+    assert not field_ownership.ours(live(entry("ours", "Update", {})), "ours")
+    assert not field_ownership.ours(live(entry("kubectl", "Apply", {})), "ours")
 
 
 def test_the_manager_follows_from_the_resource_and_differs_between_resources() -> None:
@@ -179,6 +179,6 @@ def test_a_quantity_that_means_the_same_is_read_as_it_was_declared() -> None:
 def test_a_hand_that_has_scaled_is_a_hand() -> None:
     """`kubectl scale` writes through a subresource, and what it sets is declared all the same."""
     scaled = entry("kubectl", "Update", {"f:spec": {"f:replicas": {}}}, subresource="scale")
-    taken = ownership.taken_over(live(entry("ours", "Apply", {}), scaled), "ours")
+    taken = field_ownership.taken_over(live(entry("ours", "Apply", {}), scaled), "ours")
     assert taken is not None
     assert [(one["manager"], one["fieldsV1"]) for one in taken] == [("ours", {"f:spec": {"f:replicas": {}}})]

@@ -12,7 +12,7 @@ from typing import Any
 
 from stacks.providers.kubernetes import readiness
 from stacks.providers.kubernetes.api import ApiError, Cluster, Unreachable
-from stacks.providers.kubernetes.kinds import Kinds, Place
+from stacks.providers.kubernetes.discovery import Kinds, Place
 from stacks.providers.kubernetes.objects import ROLL_BACK, Object, flagged, kind_of, metadata, name_of, namespace_of
 from stacks.providers.kubernetes.readiness import Failed, Ready, Related, Verdict
 from stacks.providers.resource import ResourceFailed

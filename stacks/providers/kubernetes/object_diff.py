@@ -7,8 +7,8 @@ from typing import Any
 
 from pulumi.provider.experimental.provider import PropertyDiff, PropertyDiffKind
 
-from stacks.providers.kubernetes import immutable, quantities
-from stacks.providers.kubernetes.immutable import Path
+from stacks.providers.kubernetes import immutable_fields, quantities
+from stacks.providers.kubernetes.immutable_fields import Path
 
 _ABSENT = object()
 _REPLACING = {
@@ -34,7 +34,7 @@ def differences(
         text = written(path)
         if any(text == one or text.startswith((f"{one}.", f"{one}[")) for one in ignored):
             continue
-        replacing = immutable.replaces(path, frozen)
+        replacing = immutable_fields.replaces(path, frozen)
         # A removed input is shown against the former inputs: what is on the server may have its default instead.
         answer[text] = PropertyDiff(_REPLACING[kind] if replacing else kind, kind is PropertyDiffKind.DELETE)
     return answer

@@ -49,7 +49,7 @@ sys.exit(good < wanted)
 """Runs on the kube host until every URL has answered so often in a row, or so many seconds are over."""
 
 
-class Gate(Resource):
+class HealthGate(Resource):
     """Inputs: `site`, `service`, `version` of its pods, the kube host's `address`, and the `urls` that must answer."""
 
     inputs = ("site", "service", "version", "address", "urls")

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from stacks.providers import sitegate
+from stacks.providers import health_gate
+from stacks.providers.health_gate import HealthGate
 from stacks.providers.resource import Call, ResourceFailed
-from stacks.providers.sitegate import Gate
 from stacks.providers.values import wire
 from workstation import ssh
 
@@ -44,7 +44,7 @@ GOOD = ssh.Result(returncode=0, stdout=b"\n", stderr=b"")
 def test_a_service_that_needs_some_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     asked = answering(monkeypatch, BAD, BAD, GOOD)
-    made, _ = asyncio.run(Gate().create(NEWS, call(said)))
+    made, _ = asyncio.run(HealthGate().create(NEWS, call(said)))
     assert (made, said, len(asked)) == ("futian/approval", ["futian: approval: answers"], 3)
     assert asked[0][-1] == "http://own/writez"
 
@@ -52,12 +52,12 @@ def test_a_service_that_needs_some_time_passes(monkeypatch: pytest.MonkeyPatch) 
 def test_one_that_never_works_fails_with_site_service_reason_and_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answering(monkeypatch, BAD)
     with pytest.raises(ResourceFailed, match=r"futian: approval: .*: /writez answers 503: no_primary\. .*run the same"):
-        asyncio.run(Gate().update("futian/approval", NEWS, NEWS, call([])))
-    assert len(asked) == sitegate.ATTEMPTS
+        asyncio.run(HealthGate().update("futian/approval", NEWS, NEWS, call([])))
+    assert len(asked) == health_gate.ATTEMPTS
 
 
 def test_a_cancelled_run_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, asked = Gate(), answering(monkeypatch, BAD)
+    gate, asked = HealthGate(), answering(monkeypatch, BAD)
     gate.cancel()
     with pytest.raises(ResourceFailed, match="cancelled"):
         asyncio.run(gate.create(NEWS, call([])))
@@ -66,8 +66,8 @@ def test_a_cancelled_run_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_other_pods_are_a_change() -> None:
     moved = {**NEWS, "address": wire("10.0.0.2"), "urls": wire([])}
-    assert not Gate().diff(NEWS, moved).changes
-    assert Gate().diff(NEWS, {**NEWS, "version": wire("2")}).changes
+    assert not HealthGate().diff(NEWS, moved).changes
+    assert HealthGate().diff(NEWS, {**NEWS, "version": wire("2")}).changes
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def ingress() -> Iterator[tuple[str, list[int]]]:
 
 
 def probe(url: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-c", sitegate.PROBE, str(seconds), "3", url]
+    argv = [sys.executable, "-c", health_gate.PROBE, str(seconds), "3", url]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from stacks.providers.permit import Permit
+from stacks.providers.last_site_guard import LastSiteGuard
 from stacks.providers.resource import Call, ResourceFailed
 from stacks.providers.values import wire
 from workstation import ssh
@@ -24,7 +24,7 @@ def asked(patch: pytest.MonkeyPatch, *answering: str, preview: bool = False) -> 
 
     patch.setattr(ssh, "run", run)
     call = Call(name="approval-permit", stack="platform", preview=preview, timeout_s=0, say=lambda line: None)
-    return asyncio.run(Permit().create(NEWS, call))[0]
+    return asyncio.run(LastSiteGuard().create(NEWS, call))[0]
 
 
 def test_the_only_site_that_answers_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,5 +45,5 @@ def test_a_plan_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_other_pods_are_a_change() -> None:
-    assert not Permit().diff(NEWS, {**NEWS, "gate": wire({})}).changes
-    assert Permit().diff(NEWS, {**NEWS, "version": wire("2")}).changes
+    assert not LastSiteGuard().diff(NEWS, {**NEWS, "gate": wire({})}).changes
+    assert LastSiteGuard().diff(NEWS, {**NEWS, "version": wire("2")}).changes

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stacks.providers.kubernetes import checkpoint, kubeconfig, secrecy
+from stacks.providers.kubernetes import kubeconfig, redaction, state_format
 from stacks.providers.kubernetes.objects import LAST_APPLIED
 from stacks.providers.kubernetes.settings import refusals, settings
 from stacks.providers.values import Hidden, plain_map, wire_map
@@ -20,22 +20,22 @@ CONFIG: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a":
 
 def test_the_state_gives_back_inputs_and_object() -> None:
     live = {**CONFIG, "metadata": {"name": "x", "uid": "1"}}
-    state = checkpoint.outputs(CONFIG, live, wire_map(CONFIG), "v1", "manager")
-    assert checkpoint.of_state(state) == (CONFIG, live)
-    assert checkpoint.manager_of(state) == "manager"
-    assert checkpoint.first_version_of(state, {}) == "v1"
+    state = state_format.outputs(CONFIG, live, wire_map(CONFIG), "v1", "manager")
+    assert state_format.of_state(state) == (CONFIG, live)
+    assert state_format.manager_of(state) == "manager"
+    assert state_format.first_version_of(state, {}) == "v1"
 
 
 def test_a_secrets_content_is_secret_whatever_its_author_marked() -> None:
-    state = checkpoint.outputs(SECRET, SECRET, wire_map(SECRET), "v1", "m")
+    state = state_format.outputs(SECRET, SECRET, wire_map(SECRET), "v1", "m")
     assert state["data"].is_secret
     assert state["__inputs"].value["data"].is_secret  # type: ignore[call-overload,index]
-    assert checkpoint.checked(SECRET, wire_map(SECRET))["data"].is_secret
+    assert state_format.checked(SECRET, wire_map(SECRET))["data"].is_secret
 
 
 def test_what_an_author_marked_stays_marked_and_the_rest_can_be_read() -> None:
     declared = wire_map({**CONFIG, "data": {"a": "open", "b": Hidden("hunter2")}})
-    data = checkpoint.outputs(CONFIG, CONFIG, declared, "v1", "m")["data"].value
+    data = state_format.outputs(CONFIG, CONFIG, declared, "v1", "m")["data"].value
     assert isinstance(data, Mapping)
     assert (data["a"].is_secret, data["b"].is_secret) == (False, True)
 
@@ -44,28 +44,28 @@ def test_a_list_with_a_secret_element_is_secret_as_a_whole() -> None:
     """Its elements may have moved."""
     obj = {"kind": "X", "items": [{"v": "open"}, {"v": "hunter2"}]}
     declared = wire_map({"kind": "X", "items": [{"v": "open"}, {"v": Hidden("hunter2")}]})
-    assert checkpoint.checked(obj, declared)["items"].is_secret
+    assert state_format.checked(obj, declared)["items"].is_secret
 
 
 def test_the_copy_that_kubectl_leaves_is_secret_too() -> None:
     """It holds the whole object in plain text."""
     live = {**SECRET, "metadata": {"annotations": {LAST_APPLIED: '{"data": …}', "open": "1"}}}
-    marked = secrecy.marked(live, wire_map(SECRET))
+    marked = redaction.marked(live, wire_map(SECRET))
     assert isinstance(marked["metadata"]["annotations"][LAST_APPLIED], Hidden)
     assert marked["metadata"]["annotations"]["open"] == "1"
 
 
 def test_a_message_holds_no_secret() -> None:
     declared = wire_map({"kind": "Secret", "data": {"password": "aHVudGVyMg=="}, "type": Hidden("marked-text")})
-    told = secrecy.masked('data: Invalid value: "aHVudGVyMg==", type marked-text', secrecy.texts(declared))
+    told = redaction.masked('data: Invalid value: "aHVudGVyMg==", type marked-text', redaction.texts(declared))
     assert told == 'data: Invalid value: "[secret]", type [secret]'
 
 
 def test_a_definitions_fields_are_kept_as_the_sdks_name_them() -> None:
     obj = {"kind": "CustomResourceDefinition", "spec": {"x-kubernetes-list-type": "map"}}
-    state = checkpoint.checked(obj, {})
+    state = state_format.checked(obj, {})
     assert plain_map(state)["spec"] == {"x_kubernetes_list_type": "map"}
-    assert checkpoint.declared_object(state) == obj
+    assert state_format.declared_object(state) == obj
 
 
 def test_settings_come_from_the_engine_before_the_environment() -> None:

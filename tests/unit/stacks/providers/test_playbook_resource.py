@@ -11,7 +11,7 @@ from playbooks.compare import Difference
 from playbooks.host_spec import File, HostSpec, RoleSpec, Unit
 from stacks.providers.playbook import FOUND, Playbook, actual_state
 from stacks.providers.resource import Call, ResourceFailed
-from stacks.providers.shape import properties
+from stacks.providers.serialization import properties
 from stacks.providers.values import Hidden, Properties, plain_map, wire, wire_map
 
 

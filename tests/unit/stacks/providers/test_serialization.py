@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from playbooks.host_spec import Account, File, HostSpec, RoleSpec, Unit
-from stacks.providers.shape import Contradiction, host_spec, properties
+from stacks.providers.serialization import Contradiction, host_spec, properties
 from stacks.providers.values import Hidden, plain_map, wire_map
 
 FULL = HostSpec(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stacks.providers.kubernetes import secrecy
+from stacks.providers.kubernetes import redaction
 from stacks.providers.kubernetes.objects import Object, is_definition
 from stacks.providers.values import Hidden, Properties, plain_map, wire_map
 
@@ -36,8 +36,8 @@ def outputs(inputs: Object, live: Object, declared: Properties, api_version: str
     """The state's outputs. `declared` says what its author marked as secret."""
     return wire_map(
         {
-            **secrecy.marked(_renamed(live, _UNDERSCORED), declared),
-            INPUTS: secrecy.marked(_renamed(inputs, _UNDERSCORED), declared),
+            **redaction.marked(_renamed(live, _UNDERSCORED), declared),
+            INPUTS: redaction.marked(_renamed(inputs, _UNDERSCORED), declared),
             INITIAL_API_VERSION: api_version,
             FIELD_MANAGER: manager,
         }
@@ -46,7 +46,7 @@ def outputs(inputs: Object, live: Object, declared: Properties, api_version: str
 
 def checked(inputs: Object, declared: Properties) -> Properties:
     """Inputs as they are kept in the state."""
-    return wire_map(secrecy.marked(_renamed(inputs, _UNDERSCORED), declared))
+    return wire_map(redaction.marked(_renamed(inputs, _UNDERSCORED), declared))
 
 
 def declared_object(properties: Properties) -> Object:

@@ -10,11 +10,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from stacks.providers.kubernetes import waiting
+from stacks.providers.kubernetes import wait
 from stacks.providers.kubernetes.api import ApiError, Unreachable
-from stacks.providers.kubernetes.kinds import Kinds, Place
+from stacks.providers.kubernetes.discovery import Kinds, Place
 from stacks.providers.kubernetes.objects import Object
-from stacks.providers.kubernetes.waiting import NotReady, Waiter
+from stacks.providers.kubernetes.wait import NotReady, Waiter
 from stacks.providers.resource import ResourceFailed
 from tests.unit.kubernetes.clusters import answer, cluster
 
@@ -72,7 +72,7 @@ async def quiet() -> AsyncIterator[bytes]:
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become hundredths."""
     for name, value in {"LOOK_S": 0.02, "AGAIN_S": 0.01, "AWAY_S": 0.3, "LOOK_WITHIN_S": 0.1}.items():
-        monkeypatch.setattr(waiting, name, value)
+        monkeypatch.setattr(wait, name, value)
 
 
 def waited(server: Server, within_s: float = 5.0) -> tuple[Object, list[str]]:
@@ -134,7 +134,7 @@ def test_a_server_that_hangs_does_not_stretch_the_time_of_a_resource(path: str) 
 
 
 def test_a_reason_that_may_be_out_of_date_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "AWAY_S", 30)
+    monkeypatch.setattr(wait, "AWAY_S", 30)
     with pytest.raises(NotReady, match=r"0 of 1 pods are ready \(the API server has been away for \d+ s\)"):
         waited(Server(ONE=TROUBLE["refuses connections"]), within_s=0.2)
 

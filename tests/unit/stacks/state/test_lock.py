@@ -1,4 +1,4 @@
-"""Locks that name their holder and die with it; turns that stop at the first failure."""
+"""Locks that name their holder and die with it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from stacks.providers import waves
-from stacks.providers.resource import ResourceFailed
 from stacks.state import lock, state_files
 from workstation.errors import Locked
 
@@ -93,25 +91,3 @@ def test_a_living_engine_is_named(tmp_path: Path) -> None:
                 lock.clear_dead()
         finally:
             process.kill()
-
-
-def _break(host: str) -> None:
-    with waves.turn(host) as turn:
-        turn.wait()
-        turn.begun = True
-        raise ResourceFailed("broken")
-
-
-def test_a_failed_host_stops_the_others_of_its_run_and_not_those_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second host is left as it is and told why; the next run tries again."""
-    monkeypatch.setenv(waves.RUN, "run-1")
-    with pytest.raises(ResourceFailed, match="broken"):
-        _break("futian-edge1")
-    with pytest.raises(ResourceFailed, match="nanshan-edge1: not changed, because futian-edge1 failed"):
-        with waves.turn("nanshan-edge1") as turn:
-            turn.wait()
-    with pytest.raises(ResourceFailed, match="because futian-edge1 failed"), waves.turn("shaoguan-edge1") as turn:
-        turn.wait()
-    monkeypatch.setenv(waves.RUN, "run-2")
-    with waves.turn("nanshan-edge1") as turn:
-        turn.wait()

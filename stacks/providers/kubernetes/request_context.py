@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from stacks.providers.kubernetes import checkpoint, lifecycle, objects, secrecy
+from stacks.providers.kubernetes import lifecycle, objects, redaction, state_format
 from stacks.providers.kubernetes.api import ApiError, Unreachable
 from stacks.providers.kubernetes.objects import Object
-from stacks.providers.kubernetes.waiting import NotReady, Stopped
+from stacks.providers.kubernetes.wait import NotReady, Stopped
 from stacks.providers.resource import ResourceFailed
 from stacks.providers.values import Properties
 
@@ -36,16 +36,16 @@ class Subject:
 
     @cached_property
     def _secrets(self) -> tuple[str, ...]:
-        return secrecy.texts(self.declared, self.former)
+        return redaction.texts(self.declared, self.former)
 
     def masked(self, message: str) -> str:
         """Without secrets, old and new: controllers and the server quote."""
-        return secrecy.masked(message, self._secrets)
+        return redaction.masked(message, self._secrets)
 
     def state(self, live: Object) -> Properties:
         """What the state keeps of it."""
-        first = checkpoint.first_version_of(self.former, self.obj)
-        return checkpoint.outputs(self.obj, live, self.declared, first, self.manager)
+        first = state_format.first_version_of(self.former, self.obj)
+        return state_format.outputs(self.obj, live, self.declared, first, self.manager)
 
     async def told(self, act: Awaitable[Found]) -> Found:
         """Run an act; its failures name the object and hold no secret."""

@@ -1,0 +1,40 @@
+"""Turns of hosts that stop at the first failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stacks.providers import serial_rollout
+from stacks.providers.resource import ResourceFailed
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
+
+
+def _break(host: str) -> None:
+    with serial_rollout.turn(host) as turn:
+        turn.wait()
+        turn.begun = True
+        raise ResourceFailed("broken")
+
+
+def test_a_failed_host_stops_the_others_of_its_run_and_not_those_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second host is left as it is and told why; the next run tries again."""
+    monkeypatch.setenv(serial_rollout.RUN, "run-1")
+    with pytest.raises(ResourceFailed, match="broken"):
+        _break("futian-edge1")
+    with pytest.raises(ResourceFailed, match="nanshan-edge1: not changed, because futian-edge1 failed"):
+        with serial_rollout.turn("nanshan-edge1") as turn:
+            turn.wait()
+    with (
+        pytest.raises(ResourceFailed, match="because futian-edge1 failed"),
+        serial_rollout.turn("shaoguan-edge1") as turn,
+    ):
+        turn.wait()
+    monkeypatch.setenv(serial_rollout.RUN, "run-2")
+    with serial_rollout.turn("nanshan-edge1") as turn:
+        turn.wait()
