@@ -12,8 +12,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from cli.testing import BEFORE, FAILED, tree
-from tests.interrupted import Interrupted
 from tests.tree import TREE
+from tests.worker_interrupt import WorkerInterrupt
 
 # Tests enter network namespaces and start programs there. At a `fork` (`Popen` with `user=` does one) gRPC, loaded
 # by Pulumi's SDK, starts its threads anew, in the namespace of the thread that forked: every later test of the process
@@ -28,7 +28,7 @@ ONE_AT_A_TIME = ("tests/integration/clusters", "tests/integration/platform")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Ctrl-C reaches all processes of a run."""
-    config.pluginmanager.register(Interrupted(), "interrupted")
+    config.pluginmanager.register(WorkerInterrupt(), "worker-interrupt")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

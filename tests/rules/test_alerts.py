@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import baked
+from tests import image_programs
 from workstation import paths
 
 RULES = paths.repo() / "monitors" / "rules"
@@ -86,4 +86,4 @@ def test_an_alert_is_tested(alert: str) -> None:
 @pytest.mark.parametrize("tests", sorted((RULES / "tests").glob("*.yml")), ids=lambda path: path.stem)
 def test_the_rules_fire_as_their_tests_say(tests: Path) -> None:
     """Prometheus itself evaluates them over made-up series."""
-    baked.accepts("promtool", "test", "rules", tests.name, cwd=tests.parent)
+    image_programs.accepts("promtool", "test", "rules", tests.name, cwd=tests.parent)

@@ -5,8 +5,8 @@ import socket
 import uuid
 
 import pytest
-from by_hand import BY_HAND, ENDLESS, STALLED, answer, explained, sent, waited_for
 from hostile import HOSTILE, JSON
+from raw_http import ENDLESS, RAW_REQUESTS, STALLED, answer, explained, sent, waited_for
 
 
 def refused(answer, case):
@@ -46,7 +46,7 @@ def connected(service):
     return socket.create_connection((url.host, url.port), timeout=20)
 
 
-@pytest.mark.parametrize("case", BY_HAND, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", RAW_REQUESTS, ids=lambda case: case.name)
 def test_a_crooked_request_is_refused_with_its_reason(service, case):
     """Also where it cannot be read as a request."""
     with connected(service) as crooked:

@@ -14,7 +14,7 @@ import pytest
 
 from playbooks import pki
 from playbooks.render import gateway
-from tests import baked
+from tests import image_programs
 from tests.waiting import until
 
 RECORDS, MAPS = "records.planning.govcloud", "maps.planning.govcloud"
@@ -103,7 +103,7 @@ class Gate:
 
     def start(self):
         """As the pod's command, and until it is ready."""
-        argv = [*baked.argv("haproxy"), "-db", "-f", self.folder / "haproxy.cfg"]
+        argv = [*image_programs.argv("haproxy"), "-db", "-f", self.folder / "haproxy.cfg"]
         checked = subprocess.run([*argv, "-c"], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
         assert "warning" not in (checked.stdout + checked.stderr).lower(), checked.stderr

@@ -13,15 +13,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import psycopg
 import pytest
-from by_hand import BY_HAND, STALLED, answer, explained, sent, waited_for
 from hostile import HOSTILE
+from raw_http import RAW_REQUESTS, STALLED, answer, explained, sent, waited_for
 
 from estate.addressing import plan
 from estate.loader import load
 from playbooks import pki
 from playbooks.render import approval, ingress
 from playbooks.render.pki import PRIMARY_NAME, STANDBY_NAME, leaves
-from tests import baked
+from tests import image_programs
 from tests.waiting import until
 
 HOST, MEMBER = "futian-kube1", "futian-data1"
@@ -119,7 +119,7 @@ def database(primary, certificates):
 @pytest.fixture(scope="module")
 def proxy(home, certificates, database, role):
     """The machines' HAProxy with the rendered configuration; only addresses, ports, paths and account are others."""
-    haproxy = baked.argv("haproxy")
+    haproxy = image_programs.argv("haproxy")
     empty = home / "empty"
     empty.mkdir()
     estate = load()
@@ -232,7 +232,7 @@ def test_plaintext_is_refused_on_the_citizens_port(proxy):
 
 
 def test_the_metrics_port_serves_nothing_else(proxy):
-    """Applications do not come in by the monitors' door."""
+    """Applications do not come in by the monitors' proxy."""
     assert httpx.post(f"http://127.0.0.1:{proxy['metrics']}/v1/applications").status_code == 404
 
 
@@ -280,7 +280,7 @@ def unverified(proxy):
     return context.wrap_socket(socket.create_connection(("127.0.0.1", proxy["citizens"]), timeout=20))
 
 
-@pytest.mark.parametrize("case", BY_HAND, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", RAW_REQUESTS, ids=lambda case: case.name)
 def test_a_crooked_request_is_refused_through_the_proxy(citizen, proxy, case):
     """As by the service itself; what is no HTTP goes no further than the proxy, which has one page for it."""
     with unverified(proxy) as crooked:

@@ -18,7 +18,7 @@ BACKENDS = "SELECT pid, backend_start FROM pg_stat_activity WHERE application_na
 WRITERS, READERS = ("approval-write",), ("approval-read",)
 
 
-class SlowDoor:
+class DelayedProxy:
     """Takes connections for a server at once and counts them, and hands them on only when it is opened."""
 
     def __init__(self, server: Any) -> None:
@@ -47,13 +47,13 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def slow_door(server: Any) -> AsyncIterator[SlowDoor]:
-    """A door that is shut, on a port of loopback."""
-    door = SlowDoor(server)
-    listening = await asyncio.start_server(door.serve, "127.0.0.1", 0)
-    door.port = listening.sockets[0].getsockname()[1]
+async def delayed_proxy(server: Any) -> AsyncIterator[DelayedProxy]:
+    """A proxy that does not forward yet, on a port of loopback."""
+    proxy = DelayedProxy(server)
+    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = listening.sockets[0].getsockname()[1]
     before = asyncio.all_tasks()
-    yield door
+    yield proxy
     listening.close()
     left = asyncio.all_tasks() - before
     for task in left:
@@ -61,15 +61,15 @@ async def slow_door(server: Any) -> AsyncIterator[SlowDoor]:
     await asyncio.gather(*left, return_exceptions=True)
 
 
-def behind_a_slow_door(server: Any, size: int, scenario: Callable[[SlowDoor, Any], Awaitable[None]]) -> None:
-    """Carries out a scenario with a pool of that size, whose connections go through such a door."""
+def through_delayed_proxy(server: Any, size: int, scenario: Callable[[DelayedProxy, Any], Awaitable[None]]) -> None:
+    """Carries out a scenario with a pool of that size, whose connections go through such a proxy."""
     from approval.pool import Pool
 
     async def carried_out() -> None:
-        async with slow_door(server) as door:
-            where = f"host=127.0.0.1 port={door.port} user=approval_app dbname=approval sslmode=disable"
+        async with delayed_proxy(server) as proxy:
+            where = f"host=127.0.0.1 port={proxy.port} user=approval_app dbname=approval sslmode=disable"
             pool = Pool(dsn=where, size=size, name="approval-test")
-            await scenario(door, pool)
+            await scenario(proxy, pool)
             await pool.close()
 
     asyncio.run(carried_out())
@@ -94,44 +94,44 @@ def test_a_connection_that_comes_too_late_is_there_for_the_next(primary):
     """The server has paid for it: whoever comes next pays nothing, and the server is not asked again."""
     from approval.pool import NoConnection
 
-    async def scenario(door: SlowDoor, pool: Any) -> None:
+    async def scenario(proxy: DelayedProxy, pool: Any) -> None:
         with pytest.raises(NoConnection) as refused:
             await acquire(pool, 0.2)
         assert (refused.value.busy, pool.taken) == (False, 1), "its slot is taken while it is being opened"
-        door.opened.set()
+        proxy.opened.set()
         await soon("the late connection", lambda: pool.taken == 0)
         connection = await acquire(pool, 5)
-        assert (await (await connection.execute("SELECT 1")).fetchone(), door.taken) == ((1,), 1)
+        assert (await (await connection.execute("SELECT 1")).fetchone(), proxy.taken) == ((1,), 1)
         await pool.release(connection)
 
-    behind_a_slow_door(primary, 4, scenario)
+    through_delayed_proxy(primary, 4, scenario)
 
 
 def test_a_server_that_is_slow_to_open_gets_three_at_a_time(primary):
     """Twelve requests at once knock three times, not twelve; each is told in time, and no slot is lost."""
     from approval.pool import OPENED_AT_A_TIME, NoConnection
 
-    async def scenario(door: SlowDoor, pool: Any) -> None:
+    async def scenario(proxy: DelayedProxy, pool: Any) -> None:
         answers = await asyncio.wait_for(
             asyncio.gather(*(acquire(pool, 0.3) for _ in range(12)), return_exceptions=True), 0.5
         )
         assert {type(answer) for answer in answers} == {NoConnection}
-        assert door.taken == OPENED_AT_A_TIME
-        door.opened.set()
+        assert proxy.taken == OPENED_AT_A_TIME
+        proxy.opened.set()
         await soon("all slots", lambda: pool.taken == 0)
         got = await asyncio.gather(*(acquire(pool, 5) for _ in range(12)))
         assert (len(got), pool.taken) == (12, 12)
         for connection in got:
             await pool.release(connection)
 
-    behind_a_slow_door(primary, 12, scenario)
+    through_delayed_proxy(primary, 12, scenario)
 
 
-def test_a_door_that_never_opens_gives_its_slot_back(primary):
+def test_a_proxy_that_never_forwards_gives_its_slot_back(primary):
     """After the time for connecting, and not for ever: then the next one may try."""
     from approval.pool import NoConnection
 
-    async def scenario(_: SlowDoor, pool: Any) -> None:
+    async def scenario(_: DelayedProxy, pool: Any) -> None:
         with pytest.raises(NoConnection):
             await acquire(pool, 0.1)
         await soon("the slot", lambda: pool.taken == 0)
@@ -139,7 +139,7 @@ def test_a_door_that_never_opens_gives_its_slot_back(primary):
             await acquire(pool, 0.1)
         assert not refused.value.busy
 
-    behind_a_slow_door(primary, 1, scenario)
+    through_delayed_proxy(primary, 1, scenario)
 
 
 def log_of(server: Any) -> str:

@@ -24,7 +24,7 @@ from estate.loader import load
 from lab.command import network_of
 from playbooks.render import approval, ingress
 from stacks.providers import health_gate
-from tests import baked
+from tests import image_programs
 from tests.waiting import until
 
 HOST, CITIZENS = "futian-kube1", 18443
@@ -78,7 +78,7 @@ class Node:
             chains="\n".join(chains),
         )
         with network_of(self.handle):
-            subprocess.run([*baked.argv("nft"), "-f", "-"], input=rules, text=True, check=True)
+            subprocess.run([*image_programs.argv("nft"), "-f", "-"], input=rules, text=True, check=True)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def proxy(home, node):
     config.write_text(text)
     with network_of(node.handle):
         process = subprocess.Popen(
-            [*baked.argv("haproxy"), "-db", "-f", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*image_programs.argv("haproxy"), "-db", "-f", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
     yield home / "admin.sock"
     process.terminate()

@@ -26,7 +26,7 @@ from lab.command import network_of
 from monitors.observe import questions
 from monitors.observe.channel import SERVE
 from playbooks import pki
-from tests import baked
+from tests import image_programs
 from workstation.ssh import Access
 
 USER = "postgres"
@@ -47,7 +47,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
 
 @dataclass(kw_only=True)
-class World:
+class EmulatedEstate:
     """The namespace and what runs in it."""
 
     namespace: Path
@@ -68,7 +68,14 @@ class World:
             "Port=22", "ListenAddress=0.0.0.0", f"HostKey={self.folder}/host", "StrictModes=no", "PidFile=none",
             f"AuthorizedKeysFile={self.folder}/operator.pub", "MaxStartups=100", "UsePAM=no",
         ]  # fmt: skip
-        line = [*baked.argv("sshd"), "-r", "-D", "-f", "/dev/null", *(word for o in options for word in ("-o", o))]
+        line = [
+            *image_programs.argv("sshd"),
+            "-r",
+            "-D",
+            "-f",
+            "/dev/null",
+            *(word for o in options for word in ("-o", o)),
+        ]
         with network_of(self.namespace):
             self.sshd = subprocess.Popen(line, user=USER, group=USER, extra_groups=[], stderr=subprocess.DEVNULL)
 
@@ -128,7 +135,7 @@ def descendants(parent: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def emulated_estate() -> Iterator[EmulatedEstate]:
     """The estate's addresses, with sshd listening on them; ends with the process that holds the namespace."""
     if os.geteuid():
         pytest.skip("needs root: a network namespace")
@@ -142,7 +149,7 @@ def world() -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="gc-observe-") as name:
         try:
             holder.stdout.readline()
-            made = World(
+            made = EmulatedEstate(
                 namespace=Path(f"/proc/{holder.pid}/ns/net"), folder=Path(name), estate=estate, plan=computed,
                 access=Access(user=USER, key=Path(name) / "operator", known_hosts=Path(name) / "known_hosts"),
             )  # fmt: skip
@@ -157,39 +164,41 @@ def world() -> Iterator[World]:
             holder.stdout.close()
 
 
-def _keys(world: World) -> None:
+def _keys(emulated_estate: EmulatedEstate) -> None:
     for name in ("host", "operator"):
         subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", world.folder / name], check=True
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", emulated_estate.folder / name], check=True
         )
-    world.access.known_hosts.write_text(f"* {(world.folder / 'host.pub').read_text()}")
+    emulated_estate.access.known_hosts.write_text(f"* {(emulated_estate.folder / 'host.pub').read_text()}")
     owner = pwd.getpwnam(USER)
-    os.chown(world.folder / "host", owner.pw_uid, owner.pw_gid)
-    world.folder.chmod(0o755)
+    os.chown(emulated_estate.folder / "host", owner.pw_uid, owner.pw_gid)
+    emulated_estate.folder.chmod(0o755)
 
 
-def _addresses(world: World) -> None:
-    hosts = [host.name for host in questions.hosts_asked(world.estate)]
-    kubes = [host.name for host in world.estate.hosts if host.kind is HostRole.KUBE]
-    four = {str(world.plan.management(host)) for host in hosts} | {str(world.plan.lan(kube).ipv4) for kube in kubes}
+def _addresses(emulated_estate: EmulatedEstate) -> None:
+    hosts = [host.name for host in questions.hosts_asked(emulated_estate.estate)]
+    kubes = [host.name for host in emulated_estate.estate.hosts if host.kind is HostRole.KUBE]
+    four = {str(emulated_estate.plan.management(host)) for host in hosts} | {
+        str(emulated_estate.plan.lan(kube).ipv4) for kube in kubes
+    }
     six = set()
-    for service in world.plan.anycast.values():
+    for service in emulated_estate.plan.anycast.values():
         four.add(str(service.ipv4))
         six.add(str(service.ipv6))
     lines = [f"addr add {a}/32 dev lo" for a in four] + [f"addr add {a}/128 dev lo nodad" for a in six]
-    world.run("ip", "-batch", "-", text="\n".join(["link set lo up", *lines, ""]))
-    world.run("sysctl", "-qw", "net.ipv4.ip_unprivileged_port_start=22")
+    emulated_estate.run("ip", "-batch", "-", text="\n".join(["link set lo up", *lines, ""]))
+    emulated_estate.run("sysctl", "-qw", "net.ipv4.ip_unprivileged_port_start=22")
 
 
 @pytest.fixture(scope="module")
-def service(world: World) -> Iterator[str]:
+def service(emulated_estate: EmulatedEstate) -> Iterator[str]:
     """The approval service on every address; answers the text of the authority that proves it."""
     key, text = pki.new_authority("test", 1)
     key_pem, cert_pem = pki.issue(pki.Authority(key=key, cert=text), "approval", ["approval"], 1, ["server"])
-    (world.folder / "server.pem").write_text(key_pem + cert_pem)
+    (emulated_estate.folder / "server.pem").write_text(key_pem + cert_pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(world.folder / "server.pem")
-    with network_of(world.namespace):
+    context.load_cert_chain(emulated_estate.folder / "server.pem")
+    with network_of(emulated_estate.namespace):
         listener = socket.create_server(("::", 443), family=socket.AF_INET6, dualstack_ipv6=True, backlog=100)
     server = http.server.ThreadingHTTPServer(("::", 443), Pages, bind_and_activate=False)
     server.socket.close()

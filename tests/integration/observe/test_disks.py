@@ -27,7 +27,7 @@ from estate.loader import load
 from estate.model import Disk, Estate, Host
 from lab.command import network_of
 from playbooks.render import node_exporter, prometheus, scrape_configs
-from tests import baked
+from tests import image_programs
 from tests.integration.observe.conftest import children
 from tests.waiting import until
 
@@ -80,7 +80,7 @@ class Machine:
         """With the options that the role writes for Debian's unit, and as little right as there."""
         line = node_exporter.defaults_text(self.plan, self.host, self.disk).splitlines()[-1]
         (arguments,) = shlex.split(line.removeprefix("ARGS="))
-        self.exporter = self.start(*baked.argv("prometheus-node-exporter"), *arguments.split(), user=NOBODY)
+        self.exporter = self.start(*image_programs.argv("prometheus-node-exporter"), *arguments.split(), user=NOBODY)
 
     def stop_exporter(self) -> None:
         """As when it is killed."""
@@ -107,7 +107,7 @@ class Machine:
             f"--config.file={file}", f"--web.listen-address={WATCHING}", f"--storage.tsdb.path={self.folder}/store",
             "--log.level=error",
         )  # fmt: skip
-        self.start(*baked.argv("prometheus"), *options)
+        self.start(*image_programs.argv("prometheus"), *options)
 
     def figures(self, query: str) -> list[dict[str, str]]:
         """Labels of the series that Prometheus finds, each with its value; none while it does not answer."""
@@ -140,7 +140,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     """The host, all well."""
     if os.geteuid():
         pytest.skip("needs root: namespaces")
-    baked.argv("prometheus-node-exporter")
+    image_programs.argv("prometheus-node-exporter")
     estate = load()
     line = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", "echo; exec cat"]
     holder = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

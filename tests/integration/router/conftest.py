@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from edge import BOOT, Router, install
+from edge_router import BOOT, Router, install
 
 from tests.waiting import until
 from tools.image import bake

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge import Router, configuration
+from edge_router import Router, configuration
 
 from tests.waiting import until
 

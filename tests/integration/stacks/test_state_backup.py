@@ -17,14 +17,14 @@ from stacks.runs import engine, workspace
 from stacks.state import state_backup, state_files, store
 from tests.integration.stacks.machines import ESTATE, Machines
 from tests.integration.stacks.test_engine import declare, run
-from tests.unit.cli.calling import Done
+from tests.unit.cli.command_result import CommandResult
 from workstation import paths
 from workstation.errors import Refused
 from workstation.ssh import Access
 
 HOST = "shaoguan-ops1"
 HOLDERS = ("futian-ops1", "nanshan-ops1", "shaoguan-ops1")
-Call = Callable[..., Done]
+Call = Callable[..., CommandResult]
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Call:
     """The command line, where the hosts are reached from here."""
     monkeypatch.setattr("cli.stacks.into_namespace", lambda estate: None)
 
-    def invoke(*arguments: str, answer: str = "") -> Done:
+    def invoke(*arguments: str, answer: str = "") -> CommandResult:
         result = CliRunner().invoke(app, list(arguments), input=answer)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-        return Done(result.exit_code, result.stdout, result.stderr)
+        return CommandResult(result.exit_code, result.stdout, result.stderr)
 
     return invoke
 
@@ -112,11 +112,11 @@ def test_a_lost_workstation_comes_back_from_an_operations_host(here: Workstation
     assert f"state restore --from {HOLDERS[0]}" in refused.value.next_step
     assert not state_files.passphrase_file().exists(), "a new one would open nothing"
     asked = call("state", "restore", "--from", HOST, "--passphrase-file", str(here.safe))
-    assert asked.code == 2, asked.words
-    assert "serial 1" in asked.words
+    assert asked.code == 2, asked.stderr
+    assert "serial 1" in asked.stderr
     assert secret_of_the_authority() is None
     done = call("state", "restore", "--from", HOST, "--passphrase-file", str(here.safe), "--yes", "--json")
-    assert done.code == 0, done.words
+    assert done.code == 0, done.stderr
     assert done.document["state"]["serial"] == 1
     assert secret_of_the_authority() == before
     assert state_files.passphrase_file().read_text() == here.safe.read_text()
@@ -124,7 +124,7 @@ def test_a_lost_workstation_comes_back_from_an_operations_host(here: Workstation
     assert set(run(declare)) == {"same"}
     state_backup.refuse_if_behind(ESTATE, Access.default())
     again = call("state", "restore", "--from", HOST)
-    assert (again.code, "nothing to restore" in again.words) == (0, True)
+    assert (again.code, "nothing to restore" in again.stderr) == (0, True)
 
 
 @pytest.mark.parametrize(("text", "code"), [("not this one", 6), (None, 2)])
@@ -138,8 +138,8 @@ def test_without_the_right_passphrase_nothing_is_changed(
         (tmp_path / "kept").write_text(text)
         option = ["--passphrase-file", str(tmp_path / "kept")]
     done = call("state", "restore", "--from", HOST, "--yes", *option)
-    assert done.code == code, done.words
-    assert "passphrase" in done.words
+    assert done.code == code, done.stderr
+    assert "passphrase" in done.stderr
     assert not list(here.home.rglob("*.json"))
 
 
@@ -154,7 +154,7 @@ def test_an_unchanged_state_keeps_its_serial_and_a_changed_one_gets_the_next(her
     assert listed["here"]["serial"] == 2
     assert [row["copy"] for row in listed["copies"]] == ["older"] * 3
     assert str(state_files.passphrase_file()) in listed["keep"]
-    assert "safe place" in call("state", "list").output
+    assert "safe place" in call("state", "list").stdout
 
 
 def test_a_newer_state_here_is_replaced_only_when_that_is_named_and_is_kept_beside(
@@ -165,10 +165,10 @@ def test_a_newer_state_here_is_replaced_only_when_that_is_named_and_is_kept_besi
     change()
     refused = call("state", "restore", "--from", HOST, "--yes")
     assert refused.code == 6
-    assert "newer" in refused.words
-    assert "--replace-newer" in refused.words
+    assert "newer" in refused.stderr
+    assert "--replace-newer" in refused.stderr
     done = call("state", "restore", "--from", HOST, "--yes", "--replace-newer", "--json")
-    assert done.code == 0, done.words
+    assert done.code == 0, done.stderr
     former = Path(done.document["former"])
     assert {"passphrase", ".pulumi", "Pulumi.data.yaml"} <= {path.name for path in former.iterdir()}
     assert secret_of_the_authority() == before
@@ -217,7 +217,7 @@ def test_a_damaged_copy_is_no_copy(here: Workstation, machines: Machines, call: 
     machines.copy_of(HOST).write_bytes(damage)
     done = call("state", "restore", "--from", HOST, "--yes")
     assert done.code == 1
-    assert "holds no copy" in done.words
+    assert "holds no copy" in done.stderr
     assert engine.copy(ESTATE, lambda line: None) == HOLDERS
     assert machines.copy_of(HOST).read_bytes() != damage
 

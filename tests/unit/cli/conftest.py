@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from tests.unit.cli.calling import Call, Done
+from tests.unit.cli.command_result import Call, CommandResult
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def call(home: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.setattr("cli.output.namespace.in_operator_namespace", lambda: False)
     monkeypatch.delenv("GOVCLOUD_LANG", raising=False)
 
-    def run(*arguments: str, answer: str = "") -> Done:
+    def run(*arguments: str, answer: str = "") -> CommandResult:
         result = CliRunner().invoke(app, list(arguments), input=answer)
         assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-        return Done(result.exit_code, result.stdout, result.stderr)
+        return CommandResult(result.exit_code, result.stdout, result.stderr)
 
     return run

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli import demo
-from tests.unit.cli.calling import Call
+from tests.unit.cli.command_result import Call
 from workstation import paths
 from workstation.errors import GovcloudError
 
@@ -67,7 +67,7 @@ def test_a_missed_objective_is_a_finished_demo_with_exit_5(call: Call, steps: li
     assert done.code == 5
     assert done.document["verdict"] == "objective-missed"
     assert set(done.document["demo"]) == {"seconds", "memory_peak_mib"}
-    assert "an objective was missed" in done.words
+    assert "an objective was missed" in done.stderr
     assert [step.split()[0] for step in steps] == ["setup", "lab", "up", "drill"]
     assert "--site nanshan" in steps[-1]
     assert all(step.endswith("--json") for step in steps), "so that one that fails tells its error as an object"
@@ -80,8 +80,8 @@ def test_a_step_that_fails_ends_the_demo_with_its_exit_code(
     monkeypatch.setattr(demo, "run_to_completion", lambda argv, keep: (1 if argv[4] == "lab" else 0, b""))
     done = call("demo")
     assert done.code == 1
-    assert "stopped at step 2 (`./govcloud lab up`)" in done.words
-    assert done.output == ""
+    assert "stopped at step 2 (`./govcloud lab up`)" in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_ctrl_c_in_a_step_is_130_with_what_is_kept_and_how_to_go_on(
     monkeypatch.setattr(demo, "run_to_completion", run)
     done = call("demo", "--site", "futian")
     assert done.code == 130
-    assert "what is finished is kept" in done.words
-    assert "./govcloud demo" in done.words
-    assert "./govcloud lab down" in done.words
-    assert done.output == ""
+    assert "what is finished is kept" in done.stderr
+    assert "./govcloud demo" in done.stderr
+    assert "./govcloud lab down" in done.stderr
+    assert done.stdout == ""

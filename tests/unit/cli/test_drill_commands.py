@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.unit.cli.calling import Call
-from tests.unit.failover.views import HEALTHY, with_member
+from tests.unit.cli.command_result import Call
+from tests.unit.failover.observations import HEALTHY, with_member
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_the_list_is_one_object(call: Call) -> None:
     (drill,) = document["drills"]
     assert set(drill) == {"name", "title", "summary", "expected_s"}
     assert document["runs"] == []
-    assert "No drill was run here yet" in call("drill", "list").output
+    assert "No drill was run here yet" in call("drill", "list").stdout
 
 
 def left_by(home: Path, name: str, **files: str) -> Path:
@@ -56,7 +56,7 @@ def test_past_runs_are_listed_with_their_verdict_and_where_the_report_is(call: C
         "id": old.name, "folder": str(old), "scenario": "site-loss", "site": "futian", "verdict": "objective-missed",
         "damaged": False, "write_outage_s": 41.5, "report": str(old / "report.en.html"),
     }  # fmt: skip
-    told = call("drill", "list", "--lang", "zh").output
+    told = call("drill", "list", "--lang", "zh").stdout
     assert f"{old.name}  未达目标 · 申办中断 41.5 秒\n    {old / 'report.zh.html'}" in told
     assert f"{killed.name}  没有结束" in told
     assert f"{broken.name}  报告已损坏" in told
@@ -66,9 +66,9 @@ def test_a_screen_of_runs_is_shown_and_the_rest_is_counted(call: Call, home: Pat
     for day in range(1, 26):
         left_by(home, f"202601{day:02}T000000-site-loss-futian", journal__jsonl="")
     done = call("drill", "list")
-    assert "20260125T" in done.output
-    assert "20260105T" not in done.output
-    assert "5 older ones" in done.output
+    assert "20260125T" in done.stdout
+    assert "20260105T" not in done.stdout
+    assert "5 older ones" in done.stdout
     assert len(call("drill", "list", "--json").document["runs"]) == 25
 
 
@@ -84,19 +84,19 @@ def test_what_a_drill_takes_away_is_told_in_fields_to_programs(call: Call) -> No
 def test_show_tells_what_would_be_lost_and_changes_nothing(call: Call, home: Path, lang: str) -> None:
     done = call("drill", "show", "site-loss", "--site", "nanshan", "--lang", lang)
     assert done.code == 0
-    assert "nanshan-data1" in done.output
+    assert "nanshan-data1" in done.stdout
     assert not home.exists()
 
 
 def test_without_a_drill_there_is_no_report(call: Call) -> None:
     done = call("drill", "report")
     assert done.code == 1
-    assert "no drill has been finished" in done.words
+    assert "no drill has been finished" in done.stderr
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_the_newest_report_is_named_in_the_readers_language(call: Call, finished: Path, lang: str) -> None:
-    assert call("drill", "report", "--lang", lang).output.strip() == str(finished / f"report.{lang}.html")
+    assert call("drill", "report", "--lang", lang).stdout.strip() == str(finished / f"report.{lang}.html")
     assert call("drill", "report", finished.name, "--json").document == {"verdict": "pass"}
 
 
@@ -104,7 +104,7 @@ def test_the_newest_report_is_named_in_the_readers_language(call: Call, finished
 def test_an_unknown_report_is_wrong_use(call: Call, finished: Path, name: str) -> None:
     done = call("drill", "report", name)
     assert done.code == 2
-    assert finished.name in done.words
+    assert finished.name in done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000])
@@ -112,14 +112,14 @@ def test_a_damaged_report_is_told(call: Call, finished: Path, content: bytes) ->
     (finished / "report.json").write_bytes(content)
     done = call("drill", "report", "--json")
     assert done.code == done.document["exit_code"] == 1
-    assert "damaged" in done.words
+    assert "damaged" in done.stderr
 
 
 def test_a_report_whose_page_is_gone_is_told(call: Call, finished: Path) -> None:
     (finished / "report.en.html").unlink()
     done = call("drill", "report")
     assert done.code == 1
-    assert "report.en.html is missing" in done.words
+    assert "report.en.html is missing" in done.stderr
 
 
 @pytest.mark.parametrize("answer", ["", "n\n", "\n", "perhaps\n"])
@@ -129,9 +129,9 @@ def test_a_drill_that_is_not_confirmed_does_not_begin(
     monkeypatch.setattr("cli.drills.into_namespace", lambda estate: None)
     done = call("drill", "run", "site-loss", answer=answer)
     assert done.code == 2
-    assert "Futian loses power" in done.words
-    assert "nothing was changed" in done.words
-    assert done.output == ""
+    assert "Futian loses power" in done.stderr
+    assert "nothing was changed" in done.stderr
+    assert done.stdout == ""
     assert not home.exists()
 
 

@@ -12,7 +12,7 @@ import pytest
 from cli.locks import deploying, moving
 from failover import lock as moves
 from stacks.state import lock as deployments
-from tests.unit.cli.calling import Call
+from tests.unit.cli.command_result import Call
 from workstation.errors import Locked
 
 
@@ -48,7 +48,7 @@ def test_nothing_is_deployed_in_the_middle_of_a_drill(
     with moves.held(home, "drill site-loss at futian"):
         done = call(*words, "--json")
     assert done.code == done.document["exit_code"] == 8
-    assert f"drill site-loss at futian, process {os.getpid()}" in done.words
+    assert f"drill site-loss at futian, process {os.getpid()}" in done.stderr
     assert not acts
 
 
@@ -70,7 +70,7 @@ def test_no_site_is_taken_away_and_nothing_moved_in_the_middle_of_a_deployment(
     with deployments.held("govcloud up"):
         done = call(*words, "--json")
     assert done.code == done.document["exit_code"] == 8
-    assert f"process {os.getpid()} (`govcloud up`) since" in done.words
+    assert f"process {os.getpid()} (`govcloud up`) since" in done.stderr
     assert not acts
 
 

@@ -22,7 +22,7 @@ from failover import lock as moves
 from failover.protocols import Observed
 from failover.upgrade import declared_versions
 from stacks.state import lock as deployments
-from tests.unit.cli.calling import Call
+from tests.unit.cli.command_result import Call
 from tests.unit.failover.test_journal import Clock
 from tests.unit.failover.test_upgrade import NEW, OLD, ORDER, estate_at, seen_at, view
 from workstation.errors import GovcloudError
@@ -90,9 +90,9 @@ def test_without_apply_the_plan_is_shown_and_nothing_is_touched(call: Call, worl
     """Exit 0. Site by site, in words and as an object."""
     done = call(*COMMAND)
     assert done.code == 0
-    at = [done.words.index(f"`./govcloud up {site}`") for site in ORDER]
+    at = [done.stderr.index(f"`./govcloud up {site}`") for site in ORDER]
     assert at == sorted(at)
-    assert "add --apply to act" in done.words
+    assert "add --apply to act" in done.stderr
     planned = call(*COMMAND, "--json").document
     assert [move["site"] for move in planned["moves"]] == list(ORDER)
     assert (planned["target"], planned["refusals"]) == (NEW, [])
@@ -108,7 +108,7 @@ def test_with_apply_each_site_is_declared_and_brought_up_and_the_bureaus_last(ca
     assert set(world.declared.values()) == set(world.now.values()) == {NEW}
     assert done.document["changed"] is True
     assert list(done.document["seconds"]) == list(ORDER)
-    assert "commit estate/data/kubernetes.yaml" in done.words
+    assert "commit estate/data/kubernetes.yaml" in done.stderr
 
 
 def test_at_the_target_there_is_nothing_to_do_but_what_an_interrupted_run_has_left(call: Call, world: World) -> None:
@@ -118,25 +118,25 @@ def test_at_the_target_there_is_nothing_to_do_but_what_an_interrupted_run_has_le
         world.now[site] = NEW
     done = call(*COMMAND)
     assert (done.code, world.acts) == (0, [])
-    assert f"all clusters run {NEW}: nothing to do" in done.words
+    assert f"all clusters run {NEW}: nothing to do" in done.stderr
     done = call(*COMMAND, "--apply", "--json")
     assert (done.code, world.acts) == (0, ["build", "up platform"])
     assert done.document["changed"] is False
-    assert "commit" not in done.words
+    assert "commit" not in done.stderr
 
 
 def test_a_bureaus_own_trouble_is_told_and_not_waited_for(call: Call, world: World) -> None:
     world.others = ("tax/web: 0 of 2 pods are ready",)
     done = call(*COMMAND, "--apply")
     assert done.code == 0
-    assert "not waited for: nanshan: tax/web: 0 of 2 pods are ready" in done.words
+    assert "not waited for: nanshan: tax/web: 0 of 2 pods are ready" in done.stderr
 
 
 def test_an_unknown_version_is_wrong_use(call: Call, world: World) -> None:
     """Exit 2, before anything is built."""
     done = call("upgrade", "kubernetes", "--to", "1.38.0", "--apply", "--json")
     assert done.code == done.document["exit_code"] == 2
-    assert OLD in done.words
+    assert OLD in done.stderr
     assert world.acts == []
 
 
@@ -212,7 +212,7 @@ def test_while_something_else_moves_the_estate_nothing_is_begun(call: Call, worl
     with moves.held(world.home, holder):
         done = call(*COMMAND, "--apply", "--json")
     assert done.code == done.document["exit_code"] == 8
-    assert f"{holder}, process {os.getpid()}" in done.words
+    assert f"{holder}, process {os.getpid()}" in done.stderr
     assert world.acts == ["build"]
     assert set(world.declared.values()) == {OLD}
 
@@ -229,5 +229,5 @@ def test_a_deployment_that_is_at_it_stops_it_before_the_first_site(call: Call, w
 def test_who_is_not_root_is_told_before_anything_is_built(call: Call) -> None:
     done = call(*COMMAND, "--apply", "--json")
     assert done.code == 1
-    assert "upgrade needs root; nothing was changed" in done.words
-    assert json.loads(done.output)["next_step"]
+    assert "upgrade needs root; nothing was changed" in done.stderr
+    assert json.loads(done.stdout)["next_step"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.calling import Call
+from tests.unit.cli.command_result import Call
 from workstation import paths
 
 UNKNOWN = {
@@ -63,8 +63,8 @@ NEED_ROOT = {
 def test_what_is_unknown_is_wrong_use(call: Call, home: Path, what: str) -> None:
     done = call(*UNKNOWN[what])
     assert done.code == 2
-    assert done.output == ""
-    assert done.words
+    assert done.stdout == ""
+    assert done.stderr
     assert not home.exists()
 
 
@@ -72,9 +72,9 @@ def test_what_is_unknown_is_wrong_use(call: Call, home: Path, what: str) -> None
 def test_root_is_asked_for_in_one_sentence_before_anything_is_changed(call: Call, home: Path, what: str) -> None:
     done = call(*NEED_ROOT[what])
     assert done.code == 1
-    assert "root" in done.words.lower()
-    assert "nothing was changed" in done.words
-    assert done.output == ""
+    assert "root" in done.stderr.lower()
+    assert "nothing was changed" in done.stderr
+    assert done.stdout == ""
     assert not home.exists()
 
 
@@ -82,7 +82,7 @@ def test_a_shells_command_keeps_its_own_options(call: Call) -> None:
     """What stands behind the host is the host's."""
     done = call("lab", "shell", "nosuch", "vtysh", "-c", "show bgp", "--json")
     assert done.code == 2
-    assert "unknown host 'nosuch'" in done.words
+    assert "unknown host 'nosuch'" in done.stderr
 
 
 def test_with_json_an_error_is_one_object(call: Call) -> None:
@@ -104,7 +104,7 @@ def test_help_tells_every_exit_code(call: Call) -> None:
     done = call("--help")
     assert done.code == 0
     for code in ("0 done", "2 wrong", "5 an", "6 refused", "8 locked", "10 changes", "130 interrupted"):
-        assert code in " ".join(done.output.split())
+        assert code in " ".join(done.stdout.split())
 
 
 STARTED: dict[str, Any] = {

@@ -12,8 +12,8 @@ from failover import vantage
 from failover.drills import DRILLS, blast_radius, get
 from failover.drills.context import served
 from failover.load_generator.schedule import Backoff, idempotency_key, scheduled_requests
-from tests.unit.failover import ledgers as make
-from tests.unit.failover.views import ESTATE
+from tests.unit.failover import ledger_builder as make
+from tests.unit.failover.observations import ESTATE
 
 
 def tail(good_from: float, until: float = 20.0) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from failover.health import changes, problems
 from failover.protocols import Observed, Role
-from tests.unit.failover.views import ESTATE, HEALTHY, dark, with_member, with_site
+from tests.unit.failover.observations import ESTATE, HEALTHY, dark, with_member, with_site
 
 
 def codes(seen: Observed, **options: frozenset[str]) -> set[tuple[str, str]]:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from failover.ledger import Unreadable, compare, parse, parse_rows
-from tests.unit.failover import ledgers as make
+from tests.unit.failover import ledger_builder as make
 
 LEDGER = parse(make.text(*make.writes(50, lambda n, at: [make.ok(at)])))
 ROWS = [(make.key(n), make.digest(n), "approved") for n in range(50)]

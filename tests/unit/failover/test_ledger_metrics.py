@@ -9,7 +9,7 @@ import pytest
 from failover.ledger import compute_metrics, parse
 from failover.ledger.metrics import gaps, percentile
 from failover.ledger.records import Outcome
-from tests.unit.failover import ledgers as make
+from tests.unit.failover import ledger_builder as make
 
 
 def test_a_run_without_a_fault_has_no_outage_and_full_availability() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from failover.ledger import Unreadable, parse
-from tests.unit.failover import ledgers as make
+from tests.unit.failover import ledger_builder as make
 
 LINES = make.writes(5, lambda n, at: [make.ok(at)])
 

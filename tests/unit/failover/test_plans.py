@@ -8,7 +8,7 @@ import pytest
 
 from failover.plans import Intent, Operation, Plan, home, plan
 from failover.protocols import Observed, Role
-from tests.unit.failover.views import ESTATE, HEALTHY, dark, with_member, with_site
+from tests.unit.failover.observations import ESTATE, HEALTHY, dark, with_member, with_site
 from workstation.errors import Refused, WrongUse
 
 

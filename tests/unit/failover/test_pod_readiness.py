@@ -17,9 +17,9 @@ from failover.drills.context import DrillContext
 from failover.pod_readiness import ANSWER_S, PAUSE_S, PodProbe, PodReadinessTimer, pod_probe, wait_for_first_answer
 from failover.protocols import Observed
 from failover.result import Event
-from tests.unit.failover import sample
+from tests.unit.failover import sample_drill
+from tests.unit.failover.observations import ESTATE, HEALTHY
 from tests.unit.failover.test_journal import Clock
-from tests.unit.failover.views import ESTATE, HEALTHY
 from tests.waiting import until
 from workstation.ssh import HostUnreachable
 
@@ -187,7 +187,7 @@ def drill_context(
 
 def test_the_first_answer_after_the_power_returned_becomes_one_event_of_its_own_time(told: list[Event]) -> None:
     clock, silent = WallClock(), Silent()
-    clock.now = sample.START
+    clock.now = sample_drill.START
     with PodReadinessTimer(PROBE, silent, clock) as awaited:
         one = drill_context(awaited, told, clock)
         one.take_observation()
@@ -209,9 +209,9 @@ def test_the_first_answer_after_the_power_returned_becomes_one_event_of_its_own_
 
 def test_an_answer_after_the_last_look_is_not_forgotten(told: list[Event], tmp_path: Path) -> None:
     clock = WallClock()
-    clock.now = sample.START
+    clock.now = sample_drill.START
     with PodReadinessTimer(PROBE, Silent(), clock) as awaited:
         one = drill_context(awaited, told, clock, FakeEstate(path=tmp_path / "journal.jsonl"))
-        awaited.answered_wall = sample.START - 1
+        awaited.answered_wall = sample_drill.START - 1
         one.collect()
     assert [event.code for event in told] == ["pods_serve", "compared"]

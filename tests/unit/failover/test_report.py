@@ -20,14 +20,14 @@ from failover.report import messages, render, write
 from failover.report.svg import merged, spread
 from failover.report.verdict import findings, sentence
 from failover.result import Verdict
-from tests.unit.failover import sample
+from tests.unit.failover import sample_drill
 
 NOT_STREAMING = Problem(code="not_streaming", subject="futian-data1")
 DRILLS = {
-    "pass": sample.result(),
-    "objective-missed": sample.result(slow=True),
-    "data-violated": sample.result(spoil=True),
-    "failed": sample.result(healthy_wall=None, remaining=(NOT_STREAMING,)),
+    "pass": sample_drill.result(),
+    "objective-missed": sample_drill.result(slow=True),
+    "data-violated": sample_drill.result(spoil=True),
+    "failed": sample_drill.result(healthy_wall=None, remaining=(NOT_STREAMING,)),
 }
 
 
@@ -68,42 +68,42 @@ def test_the_time_until_the_pods_serve_is_told_and_promised_nowhere(lang: str) -
         "zh": ("Pod 恢复服务", "福田中心的 Pod 恢复服务"),
         "en": ("Pods serve again", "the pods of Futian serve again"),
     }[lang]
-    page = render(DRILLS["pass"], sample.ESTATE, lang)
+    page = render(DRILLS["pass"], sample_drill.ESTATE, lang)
     assert event in page
     tile = re.search(rf"<h3>{name}</h3>.*?</div>", page, flags=re.S)
     assert tile
     assert "15.2" in tile[0]
     assert "bar" not in tile[0]
-    assert sample.result(pods_wall=sample.START + 3600).verdict is Verdict.PASS
+    assert sample_drill.result(pods_wall=sample_drill.START + 3600).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("changes", [{"pods_wall": None}, {"restored_wall": None}])
 def test_a_site_without_pods_or_a_drill_that_ended_before_has_no_such_time(changes: dict[str, None]) -> None:
-    result = sample.result(**changes)
+    result = sample_drill.result(**changes)
     assert result.as_json()["measured"]["pods_serving_s"] is None
-    assert "<h3>Pods serve again</h3>" not in render(result, sample.ESTATE, "en")
+    assert "<h3>Pods serve again</h3>" not in render(result, sample_drill.ESTATE, "en")
 
 
 @pytest.mark.parametrize(
-    ("since_s", "failed", "outage_s"), [(sample.LOST_AT - 1, 426, 21.3), (10.0, 386, 0.0), (40.0, 0, 0.0)]
+    ("since_s", "failed", "outage_s"), [(sample_drill.LOST_AT - 1, 426, 21.3), (10.0, 386, 0.0), (40.0, 0, 0.0)]
 )
 def test_what_those_who_are_served_feel_of_a_sites_return(since_s: float, failed: int, outage_s: float) -> None:
     """Writes that failed at first from the return of power on, and the longest outage that began then: one that was
     there before is counted as the loss's, and not again."""
-    result = sample.result(restored_wall=sample.START + since_s)
-    due = round((sample.END - since_s) * 20)
+    result = sample_drill.result(restored_wall=sample_drill.START + since_s)
+    due = round((sample_drill.END - since_s) * 20)
     told = {"writes": due, "writes_failed_at_first": failed, "write_outage_s": pytest.approx(outage_s)}
     assert result.as_json()["measured"]["return_of_power"] == told
-    page = render(result, sample.ESTATE, "en")
+    page = render(result, sample_drill.ESTATE, "en")
     assert f"of {due:,} from the return of power on" in page
     assert (f"{failed:,} of {due:,} writes" in page) == bool(failed), "something to mend, where there is something"
     assert result.verdict is Verdict.PASS, "no part of the verdict"
 
 
 def test_where_no_power_returned_nobody_felt_it() -> None:
-    result = sample.result(restored_wall=None)
+    result = sample_drill.result(restored_wall=None)
     assert result.as_json()["measured"]["return_of_power"] is None
-    assert "failed at return" not in render(result, sample.ESTATE, "en")
+    assert "failed at return" not in render(result, sample_drill.ESTATE, "en")
 
 
 def tiles_in(page: str, group: str) -> list[str]:
@@ -118,18 +118,18 @@ def test_what_the_verdict_counts_stands_apart_from_what_is_only_measured(lang: s
     """A slow p99 beside a pass is in the other group, bears no mark of a promise that was kept or broken, and the
     verdict itself says that it does not count."""
     promised = DRILLS["pass"].objectives.model_copy(update={"latency_p99_ms": 5})
-    slow = sample.result(objectives=promised)
+    slow = sample_drill.result(objectives=promised)
     assert slow.verdict is Verdict.PASS
-    page = render(slow, sample.ESTATE, lang)
+    page = render(slow, sample_drill.ESTATE, lang)
     assert ['class="tile kept"' in tile for tile in tiles_in(page, "counted")] == [True] * 4
     beside = tiles_in(page, "beside")
     assert len(beside) == 5
     assert all('class="tile"' in tile and "bar" not in tile for tile in beside)
     assert "p99" in beside[0]
     said = {"zh": "不计入判定", "en": "no part of the verdict"}[lang]
-    assert said in sentence(slow, sample.ESTATE, lang)
-    quick = sample.result(objectives=promised.model_copy(update={"latency_p99_ms": 60_000}))
-    assert said not in sentence(quick, sample.ESTATE, lang)
+    assert said in sentence(slow, sample_drill.ESTATE, lang)
+    quick = sample_drill.result(objectives=promised.model_copy(update={"latency_p99_ms": 60_000}))
+    assert said not in sentence(quick, sample_drill.ESTATE, lang)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ def test_what_the_verdict_counts_stands_apart_from_what_is_only_measured(lang: s
     ],
 )
 def test_the_tiles_that_count_agree_with_the_verdict(verdict: str, kept: list[bool]) -> None:
-    counted = tiles_in(render(DRILLS[verdict], sample.ESTATE, "en"), "counted")
+    counted = tiles_in(render(DRILLS[verdict], sample_drill.ESTATE, "en"), "counted")
     assert ["tile kept" in tile for tile in counted] == kept
 
 
 def test_reads_that_are_out_for_longer_than_promised_miss_an_objective() -> None:
     """The estate's goal for reads is judged like the one for writes."""
-    tight = sample.result(objectives=DRILLS["pass"].objectives.model_copy(update={"read_outage_s": 0.5}))
+    tight = sample_drill.result(objectives=DRILLS["pass"].objectives.model_copy(update={"read_outage_s": 0.5}))
     assert tight.verdict is Verdict.MISSED
     assert [(r.code, r.promised) for r in tight.reasons] == [("read_outage", 0.5)]
 
@@ -156,12 +156,12 @@ def test_reads_that_are_out_for_longer_than_promised_miss_an_objective() -> None
 @pytest.mark.parametrize("lang", messages.LANGUAGES)
 @pytest.mark.parametrize("verdict", DRILLS)
 def test_a_page_is_whole_and_needs_nothing_from_elsewhere(verdict: str, lang: str) -> None:
-    page = render(DRILLS[verdict], sample.ESTATE, lang)
+    page = render(DRILLS[verdict], sample_drill.ESTATE, lang)
     assert not re.findall(r"(?:src|href)\s*=|@import|url\(", page)
     assert not re.findall(r"\{[a-z_]+\}", re.sub(r"<style>.*?</style>", "", page, flags=re.S)), (
         "every word was filled in"
     )
-    assert sentence(DRILLS[verdict], sample.ESTATE, lang) in page
+    assert sentence(DRILLS[verdict], sample_drill.ESTATE, lang) in page
     pictures = re.findall(r"<svg.*?</svg>", page, flags=re.S)
     assert len(pictures) == 3
     for picture in pictures:
@@ -172,14 +172,14 @@ def test_a_page_is_whole_and_needs_nothing_from_elsewhere(verdict: str, lang: st
 
 
 def test_the_sentence_tells_outage_promise_and_data() -> None:
-    english = sentence(DRILLS["pass"], sample.ESTATE, "en")
+    english = sentence(DRILLS["pass"], sample_drill.ESTATE, "en")
     assert "could not apply for 21.3 s (promised: at most 40 s)" in english
     assert "none of 1,700 acknowledged applications" in english
-    assert "申办中断 21.3 秒（承诺不超过 40 秒）" in sentence(DRILLS["pass"], sample.ESTATE, "zh")
+    assert "申办中断 21.3 秒（承诺不超过 40 秒）" in sentence(DRILLS["pass"], sample_drill.ESTATE, "zh")
 
 
 def test_lost_rows_come_first_among_what_to_mend() -> None:
-    found = findings(DRILLS["data-violated"], sample.ESTATE, "en")
+    found = findings(DRILLS["data-violated"], sample_drill.ESTATE, "en")
     assert found[0].grave
     assert found[0].text.startswith("3 acknowledged applications are missing")
     assert [f.grave for f in found] == sorted((f.grave for f in found), reverse=True)
@@ -188,16 +188,18 @@ def test_lost_rows_come_first_among_what_to_mend() -> None:
 
 @pytest.mark.parametrize("verdict", DRILLS)
 def test_every_drill_has_something_to_mend(verdict: str) -> None:
-    assert findings(DRILLS[verdict], sample.ESTATE, "zh")
+    assert findings(DRILLS[verdict], sample_drill.ESTATE, "zh")
 
 
 def test_what_comes_from_the_estate_is_escaped() -> None:
-    nasty = sample.result(healthy_wall=None, remaining=(replace(NOT_STREAMING, subject="<script>alert(1)</script>"),))
-    assert "<script>" not in render(nasty, sample.ESTATE, "en")
+    nasty = sample_drill.result(
+        healthy_wall=None, remaining=(replace(NOT_STREAMING, subject="<script>alert(1)</script>"),)
+    )
+    assert "<script>" not in render(nasty, sample_drill.ESTATE, "en")
 
 
 def test_writing_leaves_both_languages_and_the_json(tmp_path: Path) -> None:
-    write(DRILLS["pass"], sample.ESTATE, tmp_path)
+    write(DRILLS["pass"], sample_drill.ESTATE, tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"report.zh.html", "report.en.html", "report.json"}
     assert (tmp_path / "report.zh.html").stat().st_size < 400_000
 
@@ -235,12 +237,14 @@ def test_every_problem_has_words() -> None:
 
 def test_sites_have_their_own_names_in_each_language() -> None:
     """A citizen's word for the site, in events and in what to mend; commands and JSON keep the short name."""
-    dark = sample.result(healthy_wall=None, remaining=(Problem(code="unreachable", subject="futian"), NOT_STREAMING))
-    page = render(dark, sample.ESTATE, "zh")
+    dark = sample_drill.result(
+        healthy_wall=None, remaining=(Problem(code="unreachable", subject="futian"), NOT_STREAMING)
+    )
+    page = render(dark, sample_drill.ESTATE, "zh")
     assert "福田中心断电，线路静默" in page
     assert "连不上福田中心；futian-data1 未复制" in page
     assert not re.search(r"futian(?!-)", re.sub(r'class="id">[^<]*', "", page))
-    assert "Futian loses power" in render(dark, sample.ESTATE, "en")
+    assert "Futian loses power" in render(dark, sample_drill.ESTATE, "en")
     assert dark.as_json()["remaining"] == ["futian: unreachable", "futian-data1: not streaming"]
 
 
@@ -248,10 +252,10 @@ def test_sites_have_their_own_names_in_each_language() -> None:
 def test_a_measurement_that_cannot_be_trusted_says_why(lang: str) -> None:
     """In the reader's language, from what the ledger shows."""
     evidence = DRILLS["pass"].evidence
-    late = sample.result(evidence=replace(evidence, metrics=replace(evidence.metrics, lateness_p99_ms=2500.0)))
-    cut = sample.result(evidence=replace(evidence, ledger=replace(evidence.ledger, complete=False)))
-    assert "2500" in findings(late, sample.ESTATE, lang)[0].text
-    told = findings(cut, sample.ESTATE, lang)[0].text
+    late = sample_drill.result(evidence=replace(evidence, metrics=replace(evidence.metrics, lateness_p99_ms=2500.0)))
+    cut = sample_drill.result(evidence=replace(evidence, ledger=replace(evidence.ledger, complete=False)))
+    assert "2500" in findings(late, sample_drill.ESTATE, lang)[0].text
+    told = findings(cut, sample_drill.ESTATE, lang)[0].text
     assert ("没有正常结束" if lang == "zh" else "did not end in order") in told
 
 

@@ -12,8 +12,8 @@ from failover import lock, plans
 from failover.plans import Intent, Operation
 from failover.protocols import Observed, Role
 from failover.switchover import SwitchoverResult, execute
+from tests.unit.failover.observations import ESTATE, HEALTHY, with_member
 from tests.unit.failover.test_journal import Clock
-from tests.unit.failover.views import ESTATE, HEALTHY, with_member
 from workstation.errors import GovcloudError, Locked, Refused
 
 

@@ -15,8 +15,8 @@ from failover import clusters, lock, upgrade
 from failover.journal import Journal
 from failover.protocols import ClusterView, NodeView, Observed
 from failover.step import CheckFailed, run_step
+from tests.unit.failover.observations import ESTATE, HEALTHY, with_member, with_site
 from tests.unit.failover.test_journal import Clock
-from tests.unit.failover.views import ESTATE, HEALTHY, with_member, with_site
 from workstation.errors import Locked, Refused, WrongUse
 from workstation.ssh import HostUnreachable
 

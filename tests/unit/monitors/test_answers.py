@@ -6,7 +6,7 @@ import pytest
 
 from monitors.health import problems
 from monitors.observe.model import Announcement, Role
-from tests.unit.monitors.sightings import (
+from tests.unit.monitors.observations import (
     ESTATE,
     LEADER,
     PRIMARY,

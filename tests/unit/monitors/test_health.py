@@ -11,7 +11,7 @@ from monitors.health import WORDS, Finding, Severity, problems
 from monitors.observe import questions
 from monitors.observe.model import Observed
 from playbooks.render import postgresql
-from tests.unit.monitors.sightings import (
+from tests.unit.monitors.observations import (
     ESTATE,
     HEAD,
     LEADER,

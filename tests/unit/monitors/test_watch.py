@@ -11,7 +11,7 @@ from monitors.observe.answers import Reply
 from monitors.observe.authority import Authority
 from monitors.observe.questions import hosts_asked, needs_authority, of, with_authority
 from monitors.observe.watch import FRESH_S, LONGEST_ON_HOST_S, Pace, Word, current, phases, until_beat
-from tests.unit.monitors.sightings import ESTATE, PLAN
+from tests.unit.monitors.observations import ESTATE, PLAN
 
 REPLY = Reply(host="futian-data1", reachable=True, now=1000.0, answers={"uptime": {"text": "1 1"}})
 

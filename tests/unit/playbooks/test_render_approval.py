@@ -16,7 +16,7 @@ from estate.model import Estate, HostRole
 from playbooks.render import approval, ingress, postgresql
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.secrets import Certificate, Passwords, Secrets
-from tests import baked, golden
+from tests import golden, image_programs
 from tests.unit.playbooks.clusters import files_of, switched_on, with_gateway, with_second_node
 
 ROLES = Path(__file__).parents[3] / "playbooks" / "roles"
@@ -72,7 +72,7 @@ def test_haproxy_itself_accepts_the_ingress_with_and_without_pods(on: Estate, tm
             text = text.replace(old, new)
         path = tmp_path / f"{name}.cfg"
         path.write_text(text, encoding="utf-8")
-        baked.accepts("haproxy", "-c", "-f", path)
+        image_programs.accepts("haproxy", "-c", "-f", path)
 
 
 def test_the_settings_are_the_golden_ones(estate: Estate, addresses: AddressPlan) -> None:

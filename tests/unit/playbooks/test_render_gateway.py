@@ -14,7 +14,7 @@ from estate.model import Estate
 from playbooks.render import announcer, gateway, haproxy, ingress
 from playbooks.render.gateway import Route
 from playbooks.render.pki import gateway_certificate, leaves
-from tests import baked, golden
+from tests import golden, image_programs
 from tests.unit.playbooks.clusters import files_of, switched_on, with_gateway
 
 ROUTES = (
@@ -61,7 +61,7 @@ def test_haproxy_itself_accepts_it(tmp_path: Path) -> None:
     )
     path = tmp_path / "haproxy.cfg"
     path.write_text(text, encoding="utf-8")
-    baked.accepts("haproxy", "-c", "-f", path)
+    image_programs.accepts("haproxy", "-c", "-f", path)
 
 
 def test_citizens_meet_the_same_tls_at_the_ingress_and_at_a_gateway(estate: Estate, addresses: AddressPlan) -> None:

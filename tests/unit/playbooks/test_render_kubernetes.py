@@ -27,7 +27,7 @@ from playbooks.role_assignment import CLUSTER_ROLES, host_spec
 from playbooks.secrets import OPERATOR
 from stacks.providers.serialization import properties
 from tests import golden
-from tests.baked import accepts
+from tests.image_programs import accepts
 from tests.unit.playbooks.clusters import (
     OLD,
     files_of,

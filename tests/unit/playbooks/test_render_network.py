@@ -15,7 +15,7 @@ from estate.model import Estate
 from playbooks.host_spec import File, HostSpec
 from playbooks.render import fixture_files, fixture_units, frr, nftables, sysctls
 from playbooks.role_assignment import Stack, host_spec, hosts_of
-from tests import baked, golden
+from tests import golden, image_programs
 
 NETWORKD = "/etc/systemd/network"
 
@@ -190,7 +190,7 @@ def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) 
     for name, text in configs.items():
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
-        baked.accepts("vtysh", "-C", "-f", path)
+        image_programs.accepts("vtysh", "-C", "-f", path)
 
 
 def frr_text(estate: Estate, host: str) -> str:

@@ -13,7 +13,7 @@ from estate.addressing import AddressPlan, plan
 from estate.model import Estate, HostRole
 from playbooks.host_spec import HostSpec
 from playbooks.render import blackbox, pki, prometheus, scrape_configs
-from tests import baked, golden
+from tests import golden, image_programs
 from tests.unit.playbooks.clusters import secrets_of
 
 
@@ -122,8 +122,8 @@ def test_promtool_accepts_the_configuration(estate: Estate, addresses: AddressPl
     host = estate.host("futian-ops1")
     config = tmp_path / "prometheus.yml"
     config.write_text(prometheus.config_text(estate, addresses, host), encoding="utf-8")
-    baked.accepts("promtool", "check", "config", "--syntax-only", config)
+    image_programs.accepts("promtool", "check", "config", "--syntax-only", config)
     for name, text in prometheus.rule_texts(estate, host).items():
         file = tmp_path / name
         file.write_text(text, encoding="utf-8")
-        baked.accepts("promtool", "check", "rules", file)
+        image_programs.accepts("promtool", "check", "rules", file)

@@ -8,7 +8,7 @@ from typing import Any
 from estate.loader import load
 from failover.ledger import Ledger, compare, compute_metrics, parse, parse_rows
 from failover.result import DrillResult, Event, Evidence
-from tests.unit.failover import ledgers as make
+from tests.unit.failover import ledger_builder as make
 
 START = 1_760_000_000.0
 LOST_AT, WRITES_BACK, READS_BACK, POWER_BACK, PODS, HEALTHY, END = 8.0, 29.3, 8.8, 46.0, 61.2, 71.5, 85.0

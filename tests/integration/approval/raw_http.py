@@ -15,7 +15,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByHand:
+class RawRequest:
     """One of them. What is not even HTTP, or too much of it, the proxy refuses with a page of its own."""
 
     name: str
@@ -38,20 +38,20 @@ def request(
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def _case(name: str, data: bytes, status: int, code: str) -> ByHand:
-    return ByHand(name=name, data=data, status=status, code=code)
+def _case(name: str, data: bytes, status: int, code: str) -> RawRequest:
+    return RawRequest(name=name, data=data, status=status, code=code)
 
 
 def _of(key: bytes) -> bytes:
     return request("GET", APPLICATIONS + b"/" + key)
 
 
-def _no_http(name: str, data: bytes, status: int = 400, code: str = "request_refused") -> ByHand:
-    return ByHand(name=name, data=data, status=status, code=code, is_http=False)
+def _no_http(name: str, data: bytes, status: int = 400, code: str = "request_refused") -> RawRequest:
+    return RawRequest(name=name, data=data, status=status, code=code, is_http=False)
 
 
 WEBSOCKET = (UPGRADE, "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
-BY_HAND = (
+RAW_REQUESTS = (
     _case("a web socket", request("GET", b"/nowhere", *WEBSOCKET), 404, "path_unknown"),
     _case("HTTP/2 without TLS", request("GET", b"/nowhere", UPGRADE, "Upgrade: h2c"), 404, "path_unknown"),
     _case("HTTP/1.0", request(body=b"{}", version="1.0"), 422, "field_missing"),
@@ -123,8 +123,8 @@ def sent(connection: socket.socket, data: bytes) -> None:
 
 
 def waited_for(
-    cases: Iterable[ByHand], connect: Callable[[], socket.socket]
-) -> Iterator[tuple[ByHand, socket.socket, tuple[int, bytes]]]:
+    cases: Iterable[RawRequest], connect: Callable[[], socket.socket]
+) -> Iterator[tuple[RawRequest, socket.socket, tuple[int, bytes]]]:
     """Begin all of them, so that patience ends for all at once; each with its connection and the answer on it."""
     waiting = [(case, connect()) for case in cases]
     for case, stalled in waiting:

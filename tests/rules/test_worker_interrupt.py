@@ -33,8 +33,8 @@ def test_that_goes_on(daemon, n):
 def test_every_process_takes_down_what_it_has_started(tmp_path: Path) -> None:
     """The run itself is told, once; it ends as interrupted when both of its processes have cleaned up."""
     (tmp_path / "conftest.py").write_text(
-        "from tests.interrupted import Interrupted\n"
-        "def pytest_configure(config):\n    config.pluginmanager.register(Interrupted(), 'interrupted')\n"
+        "from tests.worker_interrupt import WorkerInterrupt\n"
+        "def pytest_configure(config):\n    config.pluginmanager.register(WorkerInterrupt(), 'worker-interrupt')\n"
     )
     (tmp_path / "test_slow.py").write_text(STARTED)
     argv = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", "."]

@@ -9,19 +9,19 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """What a call left: exit code, standard output, standard error."""
 
     code: int
-    output: str
-    words: str
+    stdout: str
+    stderr: str
 
     @property
     def document(self) -> dict[str, Any]:
         """The one object on standard output."""
-        value = json.loads(self.output)
+        value = json.loads(self.stdout)
         assert isinstance(value, dict)
         return value
 
 
-Call = Callable[..., Done]
+Call = Callable[..., CommandResult]

@@ -16,7 +16,7 @@ from execnet.gateway_base import TimeoutError as StillAtWork
 ENDS_WITHIN_S = 120
 
 
-class Interrupted:
+class WorkerInterrupt:
     """Known to the process that hands tests out; in the others nothing calls it."""
 
     def __init__(self) -> None:
