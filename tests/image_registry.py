@@ -15,7 +15,7 @@ from playbooks.render import registry as role
 from playbooks.render.kubernetes.cluster import REGISTRY_PORT
 from playbooks.secrets import OPERATOR
 from stacks.providers import registry
-from tests.waiting import until
+from tests.polling import until
 from tools import command
 from tools.image import bake
 from workstation.errors import GovcloudError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import until
+from tests.polling import until
 
 
 def astray() -> dict[str, str]:

@@ -13,7 +13,7 @@ from failover.protocols import SystemClock
 from failover.vantage import LoadProfile, RemoteLoadGenerator
 from tests.lab.estate_on_lab import Hosts
 from tests.lab.pods_on_lab import SERVICE
-from tests.waiting import until
+from tests.polling import until
 
 STEADY = 100
 """Requests before something is done, and after it."""

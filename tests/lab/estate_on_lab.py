@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.api import Lab
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
 from tests.lab.estate_on_lab import Hosts
-from tests.waiting import until
+from tests.polling import until
 
 SERVICE = "approval"
 FIND = r"""

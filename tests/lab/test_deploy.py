@@ -12,7 +12,7 @@ from lab.api import Lab
 from playbooks.render.postgresql import DIRECTORY
 from tests.lab.estate_on_lab import Hosts, govcloud, primary, until_well
 from tests.lab.pods_on_lab import SERVICE, all_run, kubectl
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab

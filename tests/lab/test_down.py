@@ -15,7 +15,7 @@ from estate import loader
 from lab import cleanup, lab_state, names, processes
 from lab.api import Lab, instance_id
 from tests.lab import traces
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab

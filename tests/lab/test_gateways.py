@@ -17,7 +17,7 @@ from playbooks.render.pki import AUTHORITY_FILE
 from tests.lab import pods_on_lab as pods
 from tests.lab.estate_on_lab import Hosts, govcloud, until_well
 from tests.onboarding import BUREAU, with_the_entry, write_the_entry
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab

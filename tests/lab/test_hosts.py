@@ -18,7 +18,7 @@ from lab.api import Lab
 from lab.command import network_of
 from playbooks.render import node_exporter, scrape_configs
 from tests.lab.estate_on_lab import Hosts
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab

@@ -19,7 +19,7 @@ from lab.command import network_of
 from playbooks import compare, runner
 from playbooks.host_spec import HostSpec
 from playbooks.role_assignment import Stack, host_spec, hosts_of
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths, ssh
 
 pytestmark = pytest.mark.lab

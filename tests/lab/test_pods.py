@@ -10,7 +10,7 @@ from lab.api import Lab
 from tests.lab import pods_on_lab as pods
 from tests.lab.citizens_on_lab import applying
 from tests.lab.estate_on_lab import Hosts, until_well
-from tests.waiting import until
+from tests.polling import until
 
 pytestmark = pytest.mark.lab
 

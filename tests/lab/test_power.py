@@ -11,7 +11,7 @@ import pytest
 from lab.api import Lab
 from tests.lab.estate_on_lab import govcloud
 from tests.lab.frames import ALL, Seen, Tap
-from tests.waiting import until
+from tests.polling import until
 from workstation.errors import WrongUse
 
 pytestmark = pytest.mark.lab

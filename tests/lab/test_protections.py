@@ -19,7 +19,7 @@ from playbooks.render.kubernetes.cluster import API_PORT, KUBELET_PORT, REGISTRY
 from tests import scripts
 from tests.lab import pods_on_lab
 from tests.lab.estate_on_lab import Hosts, resolve, until_well
-from tests.waiting import until
+from tests.polling import until
 from workstation import namespace, paths
 
 pytestmark = pytest.mark.lab

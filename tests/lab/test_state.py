@@ -13,7 +13,7 @@ import pytest
 
 from lab.api import Lab
 from tests.lab.estate_on_lab import Hosts, govcloud, until_well
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 pytestmark = pytest.mark.lab

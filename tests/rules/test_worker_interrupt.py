@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 SLOW_S = 7

@@ -19,7 +19,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.waiting import until
+from tests.polling import until
 
 SOURCES = Path(__file__).parents[3] / "services" / "approval" / "src"
 sys.path.insert(0, str(Path(__file__).parent))

@@ -15,7 +15,7 @@ import pytest
 from playbooks import pki
 from playbooks.render import gateway
 from tests import image_programs
-from tests.waiting import until
+from tests.polling import until
 
 RECORDS, MAPS = "records.planning.govcloud", "maps.planning.govcloud"
 CIPHERS_OF_OLD = "ECDHE-ECDSA-AES256-SHA:ECDHE-ECDSA-AES128-SHA@SECLEVEL=0"

@@ -22,7 +22,7 @@ from playbooks import pki
 from playbooks.render import approval, ingress
 from playbooks.render.pki import PRIMARY_NAME, STANDBY_NAME, leaves
 from tests import image_programs
-from tests.waiting import until
+from tests.polling import until
 
 HOST, MEMBER = "futian-kube1", "futian-data1"
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.waiting import until
+from tests.polling import until
 
 BACKENDS = "SELECT pid, backend_start FROM pg_stat_activity WHERE application_name = %s ORDER BY pid"
 WRITERS, READERS = ("approval-write",), ("approval-read",)

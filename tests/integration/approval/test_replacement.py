@@ -25,7 +25,7 @@ from lab.command import network_of
 from playbooks.render import approval, ingress
 from stacks.providers import health_gate
 from tests import image_programs
-from tests.waiting import until
+from tests.polling import until
 
 HOST, CITIZENS = "futian-kube1", 18443
 APPLICANTS = 6

@@ -32,7 +32,7 @@ from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import Leaf
 from playbooks.role_assignment import host_spec
 from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets
-from tests.waiting import until
+from tests.polling import until
 from tools import golang
 from tools.image import bake
 from workstation import paths, ssh

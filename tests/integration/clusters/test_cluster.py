@@ -24,7 +24,7 @@ from stacks.providers.kubernetes.api import Cluster
 from stacks.providers.kubernetes.discovery import Kinds, Place
 from stacks.providers.kubernetes.objects import ROLL_BACK
 from stacks.providers.kubernetes.wait import NotReady, Waiter
-from tests.waiting import until
+from tests.polling import until
 from tools.oci import layout
 from workstation.errors import GovcloudError
 from workstation.oci import Image

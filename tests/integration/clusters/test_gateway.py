@@ -22,8 +22,8 @@ from stacks.components.gateway import Gateway, GatewayArgs, Route
 from stacks.components.pods import labels_of
 from stacks.providers import registry
 from tests.integration.clusters.workload import PORT, workload
+from tests.polling import until
 from tests.unit.stacks.declared import declare
-from tests.waiting import until
 from tools.oci import build
 
 HOST, NAMESPACE, NAME = "records.planning.govcloud", "bureau", "bureau-gateway"

@@ -15,7 +15,7 @@ from kubernetes_nodes import KubernetesNodes
 
 from failover import clusters
 from playbooks.render.kubernetes.cluster import image_reference
-from tests.waiting import until
+from tests.polling import until
 from workstation.ssh import Result
 
 STARTS = kubernetes_nodes.OLD

@@ -29,7 +29,7 @@ from playbooks.host_spec import File, RoleSpec
 from playbooks.render import etcd, postgresql
 from playbooks.render import pki as render_pki
 from playbooks.secrets import Certificate, Passwords, Secrets
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 MOVED = (

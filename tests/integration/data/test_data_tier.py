@@ -15,7 +15,7 @@ from database_cluster import DatabaseCluster
 from playbooks.render import database
 from playbooks.render import pki as render_pki
 from playbooks.render.etcd import PREFER
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 REMOTE = "shaoguan-data1"

@@ -17,7 +17,7 @@ import pytest
 
 from failover.ledger import Comparison, Ledger, Outcome, compare, compute_metrics, parse, parse_rows
 from tests.integration.failover.conftest import RunningFakeService, make_authority
-from tests.waiting import until
+from tests.polling import until
 
 Start = Callable[..., subprocess.Popen[str]]
 StartFakeService = Callable[..., RunningFakeService]

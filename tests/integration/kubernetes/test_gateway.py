@@ -15,8 +15,8 @@ from playbooks.render import gateway
 from stacks.components.gateway import Gateway, GatewayArgs, Route, gateway_of
 from stacks.components.tenancy import tenancies
 from tests.integration.kubernetes.conftest import Declare, Desk, open_desk
+from tests.polling import until
 from tests.unit.playbooks.clusters import with_gateway
-from tests.waiting import until
 from tools.scratch import ScratchCluster
 
 CLUSTER = Cluster(site="futian", version="1.37.2")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.kubernetes.conftest import Declare, Desk
 from tests.integration.kubernetes.test_life import POD, SKIP
-from tests.waiting import until
+from tests.polling import until
 
 HELD = {"metadata": {"finalizers": ["govcloud.test/held"]}}
 """Keeps a ReplicaSet from going, so that it shows whether its Deployment has waited for it."""

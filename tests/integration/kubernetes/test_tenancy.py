@@ -17,7 +17,7 @@ from playbooks import pki
 from stacks.components.tenancy import EVERYDAY, PROMISED, tenancies
 from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
 from tests.integration.kubernetes.conftest import Declare, Desk, open_desk
-from tests.waiting import until
+from tests.polling import until
 from tools.scratch import DAYS, ScratchCluster
 from workstation.errors import GovcloudError
 

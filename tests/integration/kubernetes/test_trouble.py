@@ -16,7 +16,7 @@ import pytest
 from playbooks import pki
 from tests.integration.kubernetes.conftest import Declare, Desk, Flight, open_desk
 from tests.integration.kubernetes.test_life import POD, config, deployment
-from tests.waiting import until
+from tests.polling import until
 from tools.scratch import ScratchCluster
 
 Start = Callable[[Declare, str], Flight]

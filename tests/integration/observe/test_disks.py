@@ -29,7 +29,7 @@ from lab.command import network_of
 from playbooks.render import node_exporter, prometheus, scrape_configs
 from tests import image_programs
 from tests.integration.observe.conftest import children
-from tests.waiting import until
+from tests.polling import until
 
 HOST, MONITORING_HOST = "futian-data1", "nanshan-ops1"
 WATCHING = "127.0.0.1:9090"

@@ -18,7 +18,7 @@ import pytest
 from lab.command import network_of
 from monitors.observe import Pace, Watch, questions, snapshot
 from tests.integration.observe.conftest import EmulatedEstate, children
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 
 EDGE, OTHER = "futian-edge1", "nanshan-edge1"

@@ -25,7 +25,7 @@ from tests.integration.platform.two_sites import (
     reference,
     up,
 )
-from tests.waiting import until
+from tests.polling import until
 
 
 def test_what_was_changed_behind_its_back_is_named_and_repaired(running: Running, estate: Estate) -> None:

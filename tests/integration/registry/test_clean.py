@@ -19,7 +19,7 @@ from playbooks.render.kubernetes.cluster import image_reference
 from stacks.providers import registry
 from tests.image_registry import DAYS
 from tests.integration.registry.conftest import Room
-from tests.waiting import until
+from tests.polling import until
 from tools.oci import layout
 from workstation.errors import GovcloudError
 from workstation.oci import MANIFEST, Image, manifest_of

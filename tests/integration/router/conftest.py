@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from edge_router import BOOT, Router, install
 
-from tests.waiting import until
+from tests.polling import until
 from tools.image import bake
 from workstation.errors import GovcloudError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from estate.addressing import plan
 from estate.loader import load
 from playbooks.render import frr
-from tests.waiting import until
+from tests.polling import until
 
 NEAR, FAR = "192.0.2.1", "192.0.2.2"
 UNITS = "/etc/systemd/system/govcloud-router-revert"

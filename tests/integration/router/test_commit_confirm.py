@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_router import Router, configuration
 
-from tests.waiting import until
+from tests.polling import until
 
 WITHIN_S = 30
 CUT_OFF = configuration("by mistake", "shutdown")

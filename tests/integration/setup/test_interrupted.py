@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import until
+from tests.polling import until
 from tools import golang
 from workstation import paths
 

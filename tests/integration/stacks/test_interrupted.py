@@ -18,7 +18,7 @@ from stacks.runs import workspace
 from stacks.runs.workspace import AT_ONCE
 from stacks.state import disk_reserve, lock, state_files, store
 from tests.integration.stacks.machines import ESTATE, Machines
-from tests.waiting import until
+from tests.polling import until
 from workstation import paths
 from workstation.errors import Locked
 

@@ -17,10 +17,10 @@ from failover.drills.context import DrillContext
 from failover.pod_readiness import ANSWER_S, PAUSE_S, PodProbe, PodReadinessTimer, pod_probe, wait_for_first_answer
 from failover.protocols import Observed
 from failover.result import Event
+from tests.polling import until
 from tests.unit.failover import sample_drill
 from tests.unit.failover.observations import ESTATE, HEALTHY
 from tests.unit.failover.test_journal import Clock
-from tests.waiting import until
 from workstation.ssh import HostUnreachable
 
 SERVICE = ESTATE.service("approval")
