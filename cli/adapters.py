@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, plan
 from estate.model import Estate
-from failover.protocols import Machines, Observe, Power
+from failover.protocols import Machines, Observer, Power
 from lab.api import Lab
 from workstation import paths, ssh
 from workstation.errors import Refused
@@ -56,7 +56,7 @@ def power(estate: Estate) -> Power:
     return LabPower(Lab(estate, paths.home()))
 
 
-def observer(estate: Estate) -> Observe:
+def observer(estate: Estate) -> Observer:
     """The monitors' view, in failover's words."""
     from cli.observation_adapter import MonitorObserver
 

@@ -30,14 +30,14 @@ LEFT = "`./govcloud up platform` brings the declared version back to all sites"
 def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
     """Raises GovcloudError where `up` does, and where it has not replaced the pods of every site."""
     from cli import load_test
-    from cli.locks import deploying
+    from cli.locks import block_failover
     from cli.stacks import images
     from failover.vantage import LoadProfile
     from playbooks.render.approval import SERVICE
     from stacks.phases import PLATFORM
     from tools.oci.stamp import stamped
 
-    with deploying(), tempfile.TemporaryDirectory(prefix="govcloud-rollout-") as folder:
+    with block_failover(), tempfile.TemporaryDirectory(prefix="govcloud-rollout-") as folder:
         declared = images(estate, [PLATFORM])
         stamp = str(time.time_ns())
         other = [

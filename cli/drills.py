@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import drill_messages
-from cli.locks import moving
+from cli.locks import block_deployment
 from cli.output import (
     Json,
     Lang,
@@ -132,10 +132,10 @@ def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> Drill
 
     titles = site_titles(estate, lang.value)
 
-    with moving():
+    with block_deployment():
         return drills.run(
             name, estate, site=site, rate_per_s=rate, lang=lang.value, home=paths.home(),
-            machines=adapters.machines(estate), power=adapters.power(estate), observe=adapters.observer(estate),
+            machines=adapters.machines(estate), power=adapters.power(estate), observer=adapters.observer(estate),
             on_event=lambda event: say(f"  {event_text(event, lang.value, titles)}"),
         )  # fmt: skip
 
@@ -240,7 +240,7 @@ def _run_operation(name: str, to: str | None, apply: bool, as_json: bool) -> Non
             _show_plan(plan, as_json)
             return
         machines, observer = adapters.machines(estate), adapters.observer(estate)
-        with moving():
+        with block_deployment():
             result = execute(plan, estate, machines, observer, paths.home(), on_event=say)
         if as_json:
             print_json(result.as_json())

@@ -16,7 +16,7 @@ from workstation import paths
 
 
 @contextmanager
-def deploying() -> Iterator[None]:
+def block_failover() -> Iterator[None]:
     """No drill and no move of the database begins meanwhile. Raises `Locked` (8) with the holder's name and start."""
     from failover import lock
     from stacks.state.lock import own_command
@@ -26,7 +26,7 @@ def deploying() -> Iterator[None]:
 
 
 @contextmanager
-def moving() -> Iterator[None]:
+def block_deployment() -> Iterator[None]:
     """Nothing is deployed meanwhile. Raises `Locked` (8) with the holder's name and start.
 
     An upgrade takes the engine's lock for one site after the other: the lock that it holds all the time is looked at

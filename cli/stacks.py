@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.locks import deploying
+from cli.locks import block_failover
 from cli.output import Json, error_boundary, into_namespace, load_estate, need_root, print_json, validated_choice
 from cli.setup import prepare as prepare_machine
 from workstation.errors import ChangesPending, WrongUse
@@ -94,7 +94,7 @@ def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) ->
         estate = prepare(stacks, without, deploys=True)
         from stacks.runs import engine
 
-        with deploying():
+        with block_failover():
             done = engine.up(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
         if as_json:
             print_json(done.as_json())
@@ -125,7 +125,7 @@ def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> N
         if not yes:
             which = ", ".join(stacks or ["all stacks"])
             raise WrongUse(f"destroy ends the management of {which}; data stays", "add --yes to confirm")
-        with deploying():
+        with block_failover():
             done = engine.destroy(estate, stacks or (), on_event=say)
         if as_json:
             print_json(done.as_json())

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from estate.model import Estate
-from failover.protocols import ClusterView, Machines, NodeView, Observe, Observed
+from failover.protocols import ClusterView, Machines, NodeView, Observed, Observer
 from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
 from workstation.errors import GovcloudError
 
@@ -20,9 +20,9 @@ KUBECTL = ("/usr/local/bin/kubectl", f"--kubeconfig={ADMIN_CONFIG}", "--request-
 OBSERVE_TIMEOUT_S = 15.0
 
 
-def snapshot(estate: Estate, observe: Observe, machines: Machines) -> Observed:
+def snapshot(estate: Estate, observer: Observer, machines: Machines) -> Observed:
     """What failover sees otherwise, and the clusters."""
-    return replace(observe.snapshot(), clusters=cluster_views(estate, machines))
+    return replace(observer.snapshot(), clusters=cluster_views(estate, machines))
 
 
 def cluster_views(estate: Estate, machines: Machines) -> tuple[ClusterView, ...]:

@@ -42,7 +42,7 @@ class Links(Protocol):
         """True while it is cut."""
 
 
-class Ended(Protocol):
+class CommandResult(Protocol):
     """How a command on a host ended; `workstation.ssh.Result` is one."""
 
     @property
@@ -61,7 +61,7 @@ class Ended(Protocol):
 class Machines(Protocol):
     """Commands on hosts, as root. Files are moved through a command's standard input and output."""
 
-    def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
+    def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> CommandResult:
         """Runs `argv` on the host. Raises GovcloudError when the host cannot be reached in `timeout_s` seconds; an exit
         code other than 0 is an answer, not an error."""
 
@@ -191,21 +191,21 @@ class Observed:
         return next((view for view in self.sites if view.site == name), None)
 
 
-class Watching(Protocol):
+class Watch(Protocol):
     """Eyes that are open all the time, to notice what happens and when. Not for deciding what is done to data: that
-    takes a look that began after the question, `Observe.snapshot`."""
+    takes a look that began after the question, `Observer.snapshot`."""
 
     def latest(self) -> Observed:
         """What was seen last, at once; each part of it at most a few seconds old. Never raises because a host does not
         answer."""
 
 
-class Observe(Protocol):
+class Observer(Protocol):
     """The only eyes of failover."""
 
     def snapshot(self) -> Observed:
         """Looks once, at everything in parallel, within a few seconds even when sites are dark. Never raises because a
         host does not answer."""
 
-    def watch(self) -> AbstractContextManager[Watching]:
+    def watch(self) -> AbstractContextManager[Watch]:
         """Within it everything is looked at again and again; after it, however it ends, nothing is left running."""

@@ -15,7 +15,7 @@ from estate.model import Estate
 from failover import lock, plans
 from failover.journal import Journal
 from failover.plans import Operation, Plan
-from failover.protocols import Clock, Machines, Observe, Observed, Role, SystemClock
+from failover.protocols import Clock, Machines, Observed, Observer, Role, SystemClock
 from playbooks.render.postgresql import DIRECTORY, VENV
 from workstation.errors import GovcloudError
 
@@ -50,7 +50,7 @@ def execute(
     plan: Plan,
     estate: Estate,
     machines: Machines,
-    observe: Observe,
+    observer: Observer,
     home: Path,
     *,
     on_event: Callable[[str], None] = lambda words: None,
@@ -61,7 +61,7 @@ def execute(
     clock = clock or SystemClock()
     with lock.held(home, f"{plan.intent.operation} to {plan.intent.to}"):
         on_event("looking again")
-        fresh = plans.plan(estate, observe.snapshot(), plan.intent)
+        fresh = plans.plan(estate, observer.snapshot(), plan.intent)
         fresh.require()
         before = fresh.leader.host if fresh.leader else None
         if not fresh.needed or fresh.candidate is None:
@@ -73,8 +73,8 @@ def execute(
         journal.note("begin", plan.intent.operation, detail=f"{before or 'nobody'} to {candidate}")
         on_event(f"{candidate} is to be primary, instead of {before or 'nobody'}")
         start = clock.monotonic()
-        _order(fresh, candidate, machines)
-        missing = _await(candidate, observe, clock)
+        _request_switchover(fresh, candidate, machines)
+        missing = _wait_for_primary(candidate, observer, clock)
         took = round(clock.monotonic() - start, 1)
         journal.note("failed" if missing else "done", plan.intent.operation, detail=missing or f"{took:g} s")
         if missing:
@@ -87,7 +87,7 @@ def execute(
         )
 
 
-def _order(plan: Plan, candidate: str, machines: Machines) -> None:
+def _request_switchover(plan: Plan, candidate: str, machines: Machines) -> None:
     """Tells Patroni, on a host that is alive: the leader's, or the candidate's where there is none."""
     if plan.leader:
         host, words = (
@@ -102,10 +102,10 @@ def _order(plan: Plan, candidate: str, machines: Machines) -> None:
         raise GovcloudError(f"Patroni on {host} declined: {told[-1] if told else 'no reason given'}")
 
 
-def _await(candidate: str, observe: Observe, clock: Clock) -> str:
+def _wait_for_primary(candidate: str, observer: Observer, clock: Clock) -> str:
     """What is missing at the deadline; empty as soon as nothing is."""
     end = clock.monotonic() + DEADLINE_S
-    while missing := _missing(observe.snapshot(), candidate):
+    while missing := _missing(observer.snapshot(), candidate):
         if clock.monotonic() >= end:
             return missing
         clock.wait(POLL_S)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from estate.model import Estate
-from failover.protocols import Clock, Ended, Machines
+from failover.protocols import Clock, CommandResult, Machines
 from workstation import paths
 from workstation.errors import GovcloudError
 
@@ -150,10 +150,10 @@ class RemoteLoadGenerator:
         log = self._do(["journalctl", "--no-pager", "-n", "5", "-o", "cat", "-u", self.unit])
         return log.stdout.decode(errors="replace").strip()
 
-    def _do(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
+    def _do(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> CommandResult:
         return self._machines.run(self.host, argv, stdin=stdin, timeout_s=timeout_s)
 
-    def _must(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
+    def _must(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> CommandResult:
         result = self._do(argv, stdin=stdin, timeout_s=timeout_s)
         if result.returncode != 0:
             reason = result.stderr.decode(errors="replace").strip()

@@ -12,7 +12,7 @@ from failover.health import Problem
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, compute_metrics, parse, parse_rows
 from failover.pod_readiness import PodReadinessTimer
-from failover.protocols import Clock, Machines, Observe, Observed, Power, Watching
+from failover.protocols import Clock, Machines, Observed, Observer, Power, Watch
 from failover.result import Event, Evidence
 from failover.step import POLL_S
 from failover.vantage import Endpoint, LoadGeneratorFailed, LoadProfile, RemoteLoadGenerator
@@ -38,8 +38,8 @@ class DrillContext:
     site: str
     machines: Machines
     power: Power
-    observe: Observe
-    watching: Watching
+    observer: Observer
+    watch: Watch
     pods: PodReadinessTimer
     clock: Clock
     journal: Journal
@@ -72,7 +72,7 @@ class DrillContext:
 
     def take_observation(self) -> Observed:
         """What is seen now; notes what has changed since the last look. It costs nothing, so it may be often."""
-        seen = self.watching.latest()
+        seen = self.watch.latest()
         if self.seen is not None:
             for change in health.changes(self.seen, seen):
                 self.say(change.code, "observer", change.subject, change.detail)
@@ -181,7 +181,7 @@ class DrillContext:
 
     def _rows(self) -> tuple[str, str]:
         """The primary and its rows."""
-        primary = self.observe.snapshot().primary  # whose rows are the truth is decided by a look of its own
+        primary = self.observer.snapshot().primary  # whose rows are the truth is decided by a look of its own
         if primary is None:
             raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`; the ledger is kept")
         result = self.machines.run(primary.host, [*ROWS_ARGV, "-c", ROWS], timeout_s=120)

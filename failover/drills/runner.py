@@ -21,7 +21,7 @@ from failover.drills.undo import UndoContext, roll_back
 from failover.journal import Journal, Undo, interrupted
 from failover.ledger import Unreadable
 from failover.pod_readiness import PodReadinessTimer, pod_probe
-from failover.protocols import Clock, Machines, Observe, Power, SystemClock
+from failover.protocols import Clock, Machines, Observer, Power, SystemClock
 from failover.report import write as write_report
 from failover.result import DrillResult, Event
 from failover.step import CheckFailed, Step, run_step
@@ -29,7 +29,7 @@ from failover.vantage import Endpoint, LoadProfile, RemoteLoadGenerator
 from playbooks.render.pki import AUTHORITY_FILE
 from workstation.errors import GovcloudError, Refused, RolledBack, WrongUse
 
-TELL = Callable[[Event], None]
+ReportEvent = Callable[[Event], None]
 AFTER_LEASE_S = 15.0
 """A site stays dark that much longer than the lease of a dead primary."""
 
@@ -41,11 +41,11 @@ def run(
     site: str,
     machines: Machines,
     power: Power,
-    observe: Observe,
+    observer: Observer,
     home: Path,
     rate_per_s: float = 20.0,
     lang: str = "en",
-    on_event: TELL = lambda event: None,
+    on_event: ReportEvent = lambda event: None,
     clock: Clock | None = None,
     endpoint: Endpoint | None = None,
     powered_off_s: float | None = None,
@@ -65,16 +65,16 @@ def run(
     clock = clock or SystemClock()
     with lock.held(home, f"drill {name} at {site}"):
         _clean_up(home, UndoContext(machines=machines, power=power, clock=clock), clock, on_event)
-        service, host = _measured(estate)
+        service, host = _service_and_vantage(estate)
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}-{site}"
         folder = home / "drills" / run_id
         endpoint = endpoint or endpoint_of(estate, service, machines)
         started = clock.wall()
         awaited = PodReadinessTimer(pod_probe(estate, service, site), machines, clock)
-        with observe.watch() as watching, awaited:
+        with observer.watch() as watch, awaited:
             context = DrillContext(
-                estate=estate, service=service, site=site, machines=machines, power=power, observe=observe,
-                watching=watching, pods=awaited, clock=clock, journal=Journal(folder),
+                estate=estate, service=service, site=site, machines=machines, power=power, observer=observer,
+                watch=watch, pods=awaited, clock=clock, journal=Journal(folder),
                 load_generator=RemoteLoadGenerator(machines, clock, host=host, run_id=run_id),
                 endpoint=endpoint, load=LoadProfile(rate_per_s=rate_per_s),
                 seed=time.time_ns() // 1_000_000, on_event=on_event,
@@ -97,7 +97,7 @@ def _guard(estate: Estate, site: str) -> None:
             raise Refused(f"{service.name} runs at {site} only: no site would be left to serve it", "")
 
 
-def _measured(estate: Estate) -> tuple[Service, str]:
+def _service_and_vantage(estate: Estate) -> tuple[Service, str]:
     """The service that is measured and the vantage host it is measured from: the first vantage that reaches it."""
     for vantage in estate.vantages:
         for name in vantage.reaches:
@@ -124,7 +124,7 @@ def endpoint_of(estate: Estate, service: Service, machines: Machines) -> Endpoin
     raise Refused(f"the estate's CA certificate was not found: {reason}", "deploy the estate first: ./govcloud up")
 
 
-def _clean_up(home: Path, undo_context: UndoContext, clock: Clock, on_event: TELL) -> None:
+def _clean_up(home: Path, undo_context: UndoContext, clock: Clock, on_event: ReportEvent) -> None:
     """Takes back what interrupted runs have left open."""
     for run_id, journal, _ in interrupted(home / "drills"):
 

@@ -37,7 +37,7 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
     messages = page_messages(lang)
     titles = site_titles(estate, lang)
     site = titles[result.site]
-    events = told_events(result)
+    events = reported_events(result)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("failover.report", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -46,7 +46,7 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
         estate_title=getattr(estate.title, lang), site=site, sentence=sentence(result, estate, lang),
         verdict=messages[result.verdict.value], findings=findings(result, estate, lang),
         groups=[(code, messages[code], told(result, messages))
-                for code, told in (("counted", tiles.counted), ("beside", tiles.beside))],
+                for code, told in (("counted", tiles.verdict_tiles), ("beside", tiles.other_tiles))],
         timeline=Markup(_timeline(result, events, messages, lang, titles)),
         availability=Markup(svg.availability(result.evidence.metrics.windows, result.injected_s)),
         latency=Markup(_latency(result, messages)),
@@ -71,7 +71,7 @@ def ledger_table(result: DrillResult, messages: dict[str, str]) -> list[tuple[st
     ]
 
 
-def told_events(result: DrillResult) -> list[Event]:
+def reported_events(result: DrillResult) -> list[Event]:
     """The events of the page by time: what was noted, and the outages as the ledger shows them."""
     f = result.evidence.metrics
     found = [event for event in result.events if event.code not in QUIET]

@@ -23,7 +23,7 @@ class Tile:
 Messages = dict[str, str]
 
 
-def counted(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
+def verdict_tiles(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
     """What the verdict counts: it is a pass where, and only where, each of these is kept and the measurement is
     sound."""
     f, o = result.evidence.metrics, result.objectives
@@ -41,7 +41,7 @@ def counted(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
     )  # fmt: skip
 
 
-def beside(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
+def other_tiles(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
     """What is measured and no part of the verdict: objectives that hold for a year's use, and times without any."""
     f, o = result.evidence.metrics, result.objectives
     p99 = f.write_latency.p99_ms

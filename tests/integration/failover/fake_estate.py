@@ -25,7 +25,7 @@ TAKEOVER_S, START_S = 2.0, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class CommandResult:
     """How a command ended."""
 
     returncode: int = 0
@@ -66,7 +66,7 @@ class FakeEstate:
     def is_on(self, target: str) -> bool:
         return target not in self.off_since
 
-    # Observe
+    # Observer
 
     @contextmanager
     def watch(self) -> Iterator[FakeEstate]:
@@ -111,42 +111,42 @@ class FakeEstate:
 
     # Machines
 
-    def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Ended:
+    def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> CommandResult:
         if "psql" in argv and self.silent:
             self.silent -= 1
-            return Ended(returncode=2, stderr=b"the database system is starting up")
+            return CommandResult(returncode=2, stderr=b"the database system is starting up")
         if "psql" in argv:
-            return Ended(stdout=self.spoil(self.rows()).encode())
+            return CommandResult(stdout=self.spoil(self.rows()).encode())
         if argv[0] == "timeout":  # the site's node asks its pods
-            return Ended(returncode=0 if self._up(self.estate.host(host).at) else 124)
+            return CommandResult(returncode=0 if self._up(self.estate.host(host).at) else 124)
         words = [word.replace(ROOT, str(self.folder)) for word in argv]
         if words[0] == "systemd-run":
             return self._start_unit(words)
         if words[0] == "systemctl":
             return self._unit(words)
         if words[0] == "journalctl":
-            return Ended()
+            return CommandResult()
         done = subprocess.run(words, input=stdin, capture_output=True, timeout=timeout_s, check=False)
-        return Ended(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+        return CommandResult(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
-    def _start_unit(self, words: list[str]) -> Ended:
+    def _start_unit(self, words: list[str]) -> CommandResult:
         settings = dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
         command = ["nice", "-n", settings["nice"], self.python, *words[words.index("--") + 2 :]]
         log = (self.folder / "unit.log").open("ab")
         process = subprocess.Popen(command, cwd=settings["working-directory"], stderr=log)
         log.close()
         self.units[settings["unit"]] = process
-        return Ended()
+        return CommandResult()
 
-    def _unit(self, words: list[str]) -> Ended:
+    def _unit(self, words: list[str]) -> CommandResult:
         process = self.units.get(words[-1])
         running = process is not None and process.poll() is None
         if words[1] == "is-active":
-            return Ended(returncode=0 if running else 3)
+            return CommandResult(returncode=0 if running else 3)
         if process is not None:
             process.terminate() if words[1] == "stop" else process.kill()
             process.wait(120)
-        return Ended()
+        return CommandResult()
 
     def close(self) -> None:
         """Ends what is still running."""

@@ -37,7 +37,7 @@ def fake_estate(fake_service: StartFakeService, tmp_path: Path, load_generator_p
 
 def run(fake_estate: FakeEstate, home: Path, site: str = "futian", **options: Any) -> DrillResult:
     return drills.run(
-        "site-loss", fake_estate.estate, site=site, machines=fake_estate, power=fake_estate, observe=fake_estate,
+        "site-loss", fake_estate.estate, site=site, machines=fake_estate, power=fake_estate, observer=fake_estate,
         home=home, endpoint=fake_estate.endpoint(), powered_off_s=6.0, **options,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli.locks import deploying, moving
+from cli.locks import block_deployment, block_failover
 from failover import lock as moves
 from stacks.state import lock as deployments
 from tests.unit.cli.command_result import Call
@@ -77,18 +77,18 @@ def test_no_site_is_taken_away_and_nothing_moved_in_the_middle_of_a_deployment(
 def test_a_drill_that_is_refused_never_holds_what_an_upgrade_is_about_to_take(home: Path) -> None:
     """Between two sites an upgrade holds the lock of what moves, and not the engine's."""
     with moves.held(home, "upgrade of Kubernetes"):
-        with pytest.raises(Locked, match="upgrade of Kubernetes"), moving():
+        with pytest.raises(Locked, match="upgrade of Kubernetes"), block_deployment():
             pass
         assert not (home / "state").exists()
 
 
 def test_each_leaves_the_other_free_when_it_has_ended(home: Path) -> None:
     """And neither takes the lock that its own engine or run is about to take."""
-    with deploying(), deployments_lock(home):
+    with block_failover(), deployments_lock(home):
         pass
-    with moving(), moves.held(home, "drill site-loss at futian"):
+    with block_deployment(), moves.held(home, "drill site-loss at futian"):
         pass
-    with deploying():
+    with block_failover():
         pass
 
 

@@ -179,8 +179,8 @@ def drill_context(
     """As much of a context as the return of power needs."""
     fake_estate = fake_estate or FakeEstate()
     return DrillContext(
-        estate=ESTATE, service=SERVICE, site="futian", machines=fake_estate, power=fake_estate, observe=fake_estate,
-        watching=fake_estate, pods=pods, clock=clock, journal=fake_estate, load_generator=fake_estate,
+        estate=ESTATE, service=SERVICE, site="futian", machines=fake_estate, power=fake_estate, observer=fake_estate,
+        watch=fake_estate, pods=pods, clock=clock, journal=fake_estate, load_generator=fake_estate,
         endpoint=fake_estate, load=fake_estate, seed=1, powered_off_s=1.0, on_event=told.append,
     )  # fmt: skip
 
