@@ -47,16 +47,16 @@ class MonitorWatch:
         return translate(self.estate, self.eyes.snapshot())
 
 
-def translate(estate: Estate, look: seen.Observed) -> protocols.Observed:
+def translate(estate: Estate, look: seen.Observation) -> protocols.Observed:
     """The same facts, in the shape that drills and plans decide on."""
     return protocols.Observed(
         members=tuple(_member(member) for member in look.members),
         sites=tuple(_site(site, look) for site in estate.sites),
-        problems=tuple(str(finding) for finding in health.problems(estate, look)),
+        problems=tuple(str(problem) for problem in health.problems(estate, look)),
     )
 
 
-def _member(member: seen.Member) -> Member:
+def _member(member: seen.DatabaseMember) -> Member:
     same = {seen.Role.PRIMARY: protocols.Role.PRIMARY, seen.Role.STANDBY: protocols.Role.STANDBY}
     role = same.get(member.role, protocols.Role.UNKNOWN)
     if role is protocols.Role.STANDBY and member.sync:
@@ -72,7 +72,7 @@ def _member(member: seen.Member) -> Member:
     )
 
 
-def _site(site: Site, look: seen.Observed) -> SiteView:
+def _site(site: Site, look: seen.Observation) -> SiteView:
     own = [answer for answer in look.sites if answer.place == site.name]
     sessions = [session for session in look.sessions if session.site == site.name]
     votes = [vote for vote in look.votes if vote.site == site.name]
@@ -90,6 +90,6 @@ def _site(site: Site, look: seen.Observed) -> SiteView:
     )
 
 
-def _all_ok(answers: list[seen.Health], path: str) -> bool:
+def _all_ok(answers: list[seen.HealthCheck], path: str) -> bool:
     asked = [answer for answer in answers if answer.path == path]
     return bool(asked) and all(answer.ok for answer in asked)

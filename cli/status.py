@@ -20,10 +20,10 @@ def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
         from workstation.ssh import Access
 
         observed = observe.snapshot(estate, Access.default(), timeout_s=8)
-        findings = health.problems(estate, observed)
+        problems = health.problems(estate, observed)
         if as_json:
-            print_json(screen.as_json(estate, observed, findings))
+            print_json(screen.as_json(estate, observed, problems))
         else:
-            print(screen.as_text(estate, observed, findings, lang.value))
-        if findings:
+            print(screen.as_text(estate, observed, problems, lang.value))
+        if problems:
             raise typer.Exit(1)

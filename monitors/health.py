@@ -1,4 +1,4 @@
-"""Is everything well? A pure judgement of one look: what is wrong, worst first, each told once at its cause."""
+"""Is everything well? A pure judgement of one observation: what is wrong, worst first, each told once at its cause."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Literal
 
 from estate.model import Estate
-from monitors.observe.model import Announcement, Health, Member, Observed, Role
+from monitors.observe.model import Announcement, DatabaseMember, HealthCheck, Observation, Role
 
 Language = Literal["zh", "en"]
 
@@ -27,7 +27,7 @@ class Severity(IntEnum):
     """Nobody notices yet; the next loss would hurt."""
 
 
-WORDS: dict[str, tuple[Severity, str, str]] = {
+MESSAGES: dict[str, tuple[Severity, str, str]] = {
     "two_primaries": (Severity.CRITICAL, "自称主库的成员不止一个", "more than one member says that it is primary"),
     "no_primary": (Severity.CRITICAL, "没有主库，无法写入", "no primary: nothing can be written"),
     "primary_misplaced": (
@@ -69,7 +69,7 @@ WORDS: dict[str, tuple[Severity, str, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Problem:
     """Something that is not as it should be. `subject` is a host, a site, a service, a link or a vantage."""
 
     code: str
@@ -79,15 +79,15 @@ class Finding:
     @property
     def severity(self) -> Severity:
         """How much it matters."""
-        return WORDS[self.code][0]
+        return MESSAGES[self.code][0]
 
     def text(self, lang: Language = "en") -> str:
         """One line for a person."""
-        words = WORDS[self.code][1 if lang == "zh" else 2]
-        return f"{self.subject}: {words}" + (f" ({self.detail})" if self.detail else "")
+        message = MESSAGES[self.code][1 if lang == "zh" else 2]
+        return f"{self.subject}: {message}" + (f" ({self.detail})" if self.detail else "")
 
 
-def problems(estate: Estate, observed: Observed) -> tuple[Finding, ...]:
+def problems(estate: Estate, observed: Observation) -> tuple[Problem, ...]:
     """Everything that is wrong, worst first; empty when all is well."""
     found = [
         *_database(estate, observed),
@@ -98,104 +98,104 @@ def problems(estate: Estate, observed: Observed) -> tuple[Finding, ...]:
         *_hosts(observed),
         *_sessions(observed),
     ]
-    return tuple(sorted(found, key=lambda finding: finding.severity))
+    return tuple(sorted(found, key=lambda problem: problem.severity))
 
 
-def _database(estate: Estate, observed: Observed) -> Iterator[Finding]:
+def _database(estate: Estate, observed: Observation) -> Iterator[Problem]:
     scope, primaries = estate.database.scope, observed.primaries
     if not observed.members:
         return
     if len(primaries) > 1:
-        yield Finding(code="two_primaries", subject=scope, detail=", ".join(m.host for m in primaries))
+        yield Problem(code="two_primaries", subject=scope, detail=", ".join(m.host for m in primaries))
     if not primaries:
-        yield Finding(code="no_primary", subject=scope)
+        yield Problem(code="no_primary", subject=scope)
     for primary in primaries:
         if primary.site not in estate.database.promotable:
-            yield Finding(code="primary_misplaced", subject=primary.host)
+            yield Problem(code="primary_misplaced", subject=primary.host)
     primary_seen = observed.primary
     if primary_seen and not any(member.sync for member in observed.members):
-        yield Finding(code="no_second_copy", subject=primary_seen.host, detail=observed.synchronous_standby_names or "")
+        yield Problem(code="no_second_copy", subject=primary_seen.host, detail=observed.synchronous_standby_names or "")
     for member in observed.members:
         if _reached(observed, member.host):
             yield from _member(member, primary_seen)
     if observed.paused:
-        yield Finding(code="paused", subject=scope)
+        yield Problem(code="paused", subject=scope)
 
 
-def _member(member: Member, primary: Member | None) -> Iterator[Finding]:
+def _member(member: DatabaseMember, primary: DatabaseMember | None) -> Iterator[Problem]:
     if member.role is Role.UNKNOWN:
-        yield Finding(code="member_down", subject=member.host, detail=member.reason)
+        yield Problem(code="member_down", subject=member.host, detail=member.reason)
         return
     if not member.patroni:
-        yield Finding(code="patroni_down", subject=member.host, detail=member.reason)
+        yield Problem(code="patroni_down", subject=member.host, detail=member.reason)
     if member.role is Role.PRIMARY or primary is None:
         return
     if not member.running:
-        yield Finding(code="not_streaming", subject=member.host, detail=member.state)
+        yield Problem(code="not_streaming", subject=member.host, detail=member.state)
     elif member.timeline != primary.timeline:
-        yield Finding(code="other_timeline", subject=member.host, detail=f"{member.timeline} ≠ {primary.timeline}")
+        yield Problem(code="other_timeline", subject=member.host, detail=f"{member.timeline} ≠ {primary.timeline}")
     elif member.lag_bytes is None or member.lag_bytes > LAG_LIMIT_BYTES:
-        yield Finding(code="lagging", subject=member.host, detail=f"{member.lag_bytes} bytes")
+        yield Problem(code="lagging", subject=member.host, detail=f"{member.lag_bytes} bytes")
     elif not member.sync:
-        yield Finding(code="not_counted", subject=member.host)
+        yield Problem(code="not_counted", subject=member.host)
 
 
-def _votes(estate: Estate, observed: Observed) -> Iterator[Finding]:
+def _votes(estate: Estate, observed: Observation) -> Iterator[Problem]:
     if not observed.votes:
         return
     healthy = sum(vote.healthy for vote in observed.votes)
     if healthy * 2 <= len(estate.etcd_members):
-        yield Finding(code="votes_below_majority", subject="etcd", detail=f"{healthy}/{len(estate.etcd_members)}")
+        yield Problem(code="votes_below_majority", subject="etcd", detail=f"{healthy}/{len(estate.etcd_members)}")
     elif observed.leader is None:
-        yield Finding(code="no_leader", subject="etcd")
+        yield Problem(code="no_leader", subject="etcd")
     elif observed.leader.site in estate.database.promotable:
-        yield Finding(code="leader_in_city", subject=observed.leader.host)
+        yield Problem(code="leader_in_city", subject=observed.leader.host)
     for vote in observed.votes:
         if not vote.healthy and _reached(observed, vote.host):
-            yield Finding(code="vote_down", subject=vote.host, detail=vote.reason)
+            yield Problem(code="vote_down", subject=vote.host, detail=vote.reason)
 
 
-def _services(estate: Estate, observed: Observed) -> Iterator[Finding]:
+def _services(estate: Estate, observed: Observation) -> Iterator[Problem]:
     unreached = {(h.service, h.asked_from, h.family) for h in observed.vantages if h.path == "healthz" and not h.ok}
     for health in observed.vantages:
         where = f"{health.service} · {health.asked_from} · IPv{health.family}"
         if health.path == "healthz" and not health.ok:
-            yield Finding(code="service_unreachable", subject=where, detail=health.why)
+            yield Problem(code="service_unreachable", subject=where, detail=health.why)
         elif (
             health.path == "writez"
             and not health.ok
             and (health.service, health.asked_from, health.family) not in unreached
         ):
-            yield Finding(code="writes_refused", subject=where, detail=health.why)
+            yield Problem(code="writes_refused", subject=where, detail=health.why)
     for health in _not_ready(observed):
         if _reached(observed, health.asked_from):
-            yield Finding(code="site_not_ready", subject=f"{health.service} · {health.place}", detail=health.why)
+            yield Problem(code="site_not_ready", subject=f"{health.service} · {health.place}", detail=health.why)
 
 
-def _not_ready(observed: Observed) -> list[Health]:
+def _not_ready(observed: Observation) -> list[HealthCheck]:
     return [health for health in observed.sites if health.path == "readyz" and not health.ok]
 
 
-def _clusters(observed: Observed) -> Iterator[Finding]:
+def _clusters(observed: Observation) -> Iterator[Problem]:
     """What runs goes on without its API server; that is told as such, and not once more for what it did not say."""
     for cluster in observed.clusters:
         if not _reached(observed, cluster.host):
             continue
         if not cluster.answers:
-            yield Finding(code="cluster_down", subject=cluster.site, detail=cluster.reason)
+            yield Problem(code="cluster_down", subject=cluster.site, detail=cluster.reason)
             continue
         if not cluster.nodes or cluster.nodes_ready < cluster.nodes:
-            yield Finding(code="node_not_ready", subject=cluster.site, detail=f"{cluster.nodes_ready}/{cluster.nodes}")
+            yield Problem(code="node_not_ready", subject=cluster.site, detail=f"{cluster.nodes_ready}/{cluster.nodes}")
         for workload in cluster.workloads:
             if workload.wanted is None or workload.ready < workload.wanted:
-                yield Finding(
+                yield Problem(
                     code="pods_missing",
                     subject=f"{workload.service} · {cluster.site}",
                     detail=f"{workload.ready}/{'–' if workload.wanted is None else workload.wanted}",
                 )
 
 
-def _announcements(estate: Estate, observed: Observed) -> Iterator[Finding]:
+def _announcements(estate: Estate, observed: Observation) -> Iterator[Problem]:
     """A site that is not ready rightly announces nothing, and is told as not ready only."""
     unready = {(health.service, health.place) for health in _not_ready(observed)}
     for service in estate.services:
@@ -203,48 +203,48 @@ def _announcements(estate: Estate, observed: Observed) -> Iterator[Finding]:
         for family in (4, 6):
             states = {a.site: a.state for a in known if a.family == family}
             if states and Announcement.ANNOUNCED not in states.values():
-                yield Finding(code="announced_nowhere", subject=f"{service.name} · IPv{family}")
+                yield Problem(code="announced_nowhere", subject=f"{service.name} · IPv{family}")
         for one in known:
             where = f"{service.name} · {one.site} · IPv{one.family}"
             if one.state is Announcement.WITHDRAWN and (one.service, one.site) not in unready:
-                yield Finding(code="not_announced", subject=where)
+                yield Problem(code="not_announced", subject=where)
             if one.state is Announcement.LAST_RESORT:
-                yield Finding(code="last_resort", subject=where)
+                yield Problem(code="last_resort", subject=where)
 
 
-def _hosts(observed: Observed) -> Iterator[Finding]:
+def _hosts(observed: Observation) -> Iterator[Problem]:
     for seen in observed.hosts:
         if not seen.reachable:
-            yield Finding(code="host_unreachable", subject=seen.host, detail=seen.reason)
+            yield Problem(code="host_unreachable", subject=seen.host, detail=seen.reason)
         for unit in seen.failed_units:
-            yield Finding(code="unit_failed", subject=seen.host, detail=unit)
+            yield Problem(code="unit_failed", subject=seen.host, detail=unit)
         if seen.clock_offset_s is not None and abs(seen.clock_offset_s) > CLOCK_LIMIT_S:
-            yield Finding(code="clock_off", subject=seen.host, detail=f"{seen.clock_offset_s:+.1f} s")
+            yield Problem(code="clock_off", subject=seen.host, detail=f"{seen.clock_offset_s:+.1f} s")
 
 
-def _sessions(observed: Observed) -> Iterator[Finding]:
+def _sessions(observed: Observation) -> Iterator[Problem]:
     """A link between two of our edges is told once, from the first side; a dark neighbour is told as such."""
-    told: set[tuple[str, int]] = set()
+    reported: set[tuple[str, int]] = set()
     dark = {seen.host for seen in observed.hosts if not seen.reachable}
     for session in observed.sessions:
-        if (session.link, session.family) in told or {session.router, session.neighbour} & dark:
+        if (session.link, session.family) in reported or {session.router, session.neighbour} & dark:
             continue
         where = f"{session.link} · {session.router} → {session.neighbour} · IPv{session.family}"
         if not session.established:
-            yield Finding(code="session_down", subject=where, detail=session.state)
+            yield Problem(code="session_down", subject=where, detail=session.state)
         elif session.bfd_up is False:
-            yield Finding(code="bfd_down", subject=where)
+            yield Problem(code="bfd_down", subject=where)
         else:
             continue
-        told.add((session.link, session.family))
+        reported.add((session.link, session.family))
 
 
-def _reached(observed: Observed, host: str) -> bool:
+def _reached(observed: Observation, host: str) -> bool:
     """A host that was not reached is told as such, not once more for everything on it."""
     return observed.host(host).reachable
 
 
-def sites_up(estate: Estate, observed: Observed) -> dict[str, tuple[int, int]]:
+def sites_up(estate: Estate, observed: Observation) -> dict[str, tuple[int, int]]:
     """Hosts reached and hosts there are, by site."""
     counted = {site.name: (0, 0) for site in estate.sites}
     for seen in observed.hosts:

@@ -1,4 +1,5 @@
-"""`govcloud status`: one screen of what is up, and the same as one JSON object. Pure: a look and its judgement in."""
+"""`govcloud status`: one screen of what is up, and the same as one JSON object. Pure: it takes an
+observation and its problems."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from typing import Any
 
 from estate.model import Estate, Link
 from estate.tables import display_width
-from monitors.health import Finding, Language, Severity, sites_up
-from monitors.observe.model import Announcement, Cluster, Health, Member, Observed, Role
+from monitors.health import Language, Problem, Severity, sites_up
+from monitors.observe.model import Announcement, Cluster, DatabaseMember, HealthCheck, Observation, Role
 
 TITLES = {
     "sites": {"zh": "中心", "en": "Sites"},
@@ -21,45 +22,45 @@ TITLES = {
 UP, DOWN, PARTLY, UNSEEN = "●", "✗", "◐", "·"
 
 
-def as_json(estate: Estate, observed: Observed, findings: Sequence[Finding]) -> dict[str, Any]:
+def as_json(estate: Estate, observed: Observation, problems: Sequence[Problem]) -> dict[str, Any]:
     """Everything that was seen, plain. `healthy` is true where nothing is wrong."""
     return {
         "estate": estate.name,
-        "healthy": not findings,
+        "healthy": not problems,
         "primary": observed.primary.host if observed.primary else None,
         "findings": [
             {"code": f.code, "severity": f.severity.name.lower(), "subject": f.subject, "detail": f.detail}
-            for f in findings
+            for f in problems
         ],
         **asdict(observed),
     }
 
 
-def as_text(estate: Estate, observed: Observed, findings: Sequence[Finding], lang: Language) -> str:
+def as_text(estate: Estate, observed: Observation, problems: Sequence[Problem], lang: Language) -> str:
     """The screen. At most 100 places wide; a Chinese character takes two."""
     parts = [
-        _headline(estate, observed, findings, lang),
+        _headline(estate, observed, problems, lang),
         _block("sites", lang, _sites(estate, observed, lang)),
         _block("links", lang, _links(estate, observed)),
         _block("database", lang, _database(estate, observed, lang)),
         _block("service", lang, _vantages(estate, observed, lang)),
     ]
-    if findings:
+    if problems:
         marks = {Severity.CRITICAL: "!!", Severity.WARNING: " !"}
-        parts.append(_block("findings", lang, [[marks[f.severity], _one_line(f.text(lang))] for f in findings]))
+        parts.append(_block("findings", lang, [[marks[f.severity], _one_line(f.text(lang))] for f in problems]))
     return "\n\n".join(parts)
 
 
-def _headline(estate: Estate, observed: Observed, findings: Sequence[Finding], lang: Language) -> str:
-    critical = sum(finding.severity is Severity.CRITICAL for finding in findings)
+def _headline(estate: Estate, observed: Observation, problems: Sequence[Problem], lang: Language) -> str:
+    critical = sum(problem.severity is Severity.CRITICAL for problem in problems)
     if lang == "zh":
-        state = "一切正常" if not findings else f"{len(findings)} 个问题，其中 {critical} 个严重"
+        state = "一切正常" if not problems else f"{len(problems)} 个问题，其中 {critical} 个严重"
         return f"{estate.title.zh} · {state} · 观测用时 {observed.took_s:.1f} 秒"
-    state = "all is well" if not findings else f"{len(findings)} findings, {critical} critical"
+    state = "all is well" if not problems else f"{len(problems)} findings, {critical} critical"
     return f"{estate.title.en} · {state} · looked for {observed.took_s:.1f} s"
 
 
-def _sites(estate: Estate, observed: Observed, lang: Language) -> list[list[str]]:
+def _sites(estate: Estate, observed: Observation, lang: Language) -> list[list[str]]:
     heads = {
         "zh": ["", "中心", "主机", "BGP", "BFD", "仲裁票", "节点", "Pod", "就绪", "写入", "宣告 v4/v6"],
         "en": ["", "site", "hosts", "BGP", "BFD", "votes", "nodes", "pods", "ready", "writes", "announced v4/v6"],
@@ -95,7 +96,7 @@ def _cluster(seen: Cluster | None) -> tuple[str, str]:
     return f"{seen.nodes_ready}/{seen.nodes}", f"{ready}/{wanted}"
 
 
-def _announced(observed: Observed, site: str, lang: Language) -> str:
+def _announced(observed: Observation, site: str, lang: Language) -> str:
     words = {
         Announcement.ANNOUNCED: {"zh": "是", "en": "yes"},
         Announcement.LAST_RESORT: {"zh": "兜底", "en": "last resort"},
@@ -105,7 +106,7 @@ def _announced(observed: Observed, site: str, lang: Language) -> str:
     return " / ".join(words[a.state][lang] for a in observed.announced if a.site == site)
 
 
-def _links(estate: Estate, observed: Observed) -> list[list[str]]:
+def _links(estate: Estate, observed: Observation) -> list[list[str]]:
     """Two links a row, so that a city's estate fits on a screen."""
     cells = [_link(observed, link) for link in estate.links]
     half = (len(cells) + 1) // 2
@@ -113,13 +114,13 @@ def _links(estate: Estate, observed: Observed) -> list[list[str]]:
     return [[*cells[i], *(cells[i + half] if i + half < len(cells) else empty)] for i in range(half)]
 
 
-def _link(observed: Observed, link: Link) -> list[str]:
+def _link(observed: Observation, link: Link) -> list[str]:
     sessions = [s for s in observed.sessions if s.link == link.name]
     up = sum(s.established for s in sessions)
     return [_mark(up, len(sessions)), link.name, f"{up}/{len(sessions)}", f"{link.delay_ms:g} ms  {link.path}"]
 
 
-def _database(estate: Estate, observed: Observed, lang: Language) -> list[list[str]]:
+def _database(estate: Estate, observed: Observation, lang: Language) -> list[list[str]]:
     heads = {
         "zh": ["", "成员", "角色", "状态", "时间线", "落后量", "同步确认"],
         "en": ["", "member", "role", "state", "timeline", "lag", "counted"],
@@ -131,14 +132,14 @@ def _database(estate: Estate, observed: Observed, lang: Language) -> list[list[s
     return rows + [["", _forks(member, lang)] for member in observed.members if member.kept_forks]
 
 
-def _forks(member: Member, lang: Language) -> str:
+def _forks(member: DatabaseMember, lang: Language) -> str:
     """No fault, but somebody has to look and then to make room: the platform never removes a fork."""
     if lang == "zh":
         return f"{member.host} 留有 {member.kept_forks} 份分叉日志：处理见手册 DatabaseTimelinesDiffer"
     return f"{member.host} keeps WAL of {member.kept_forks} fork(s): see the runbook DatabaseTimelinesDiffer"
 
 
-def _member(member: Member, lang: Language) -> list[str]:
+def _member(member: DatabaseMember, lang: Language) -> list[str]:
     roles = {
         Role.PRIMARY: {"zh": "主库", "en": "primary"},
         Role.STANDBY: {"zh": "备库", "en": "standby"},
@@ -151,7 +152,7 @@ def _member(member: Member, lang: Language) -> list[str]:
     return [UP if member.running else DOWN, member.host, roles[member.role][lang], member.state, timeline, lag, counted]
 
 
-def _vantages(estate: Estate, observed: Observed, lang: Language) -> list[list[str]]:
+def _vantages(estate: Estate, observed: Observation, lang: Language) -> list[list[str]]:
     heads = {"zh": ["", "观测点", "服务", "", "应答中心", "用时"], "en": ["", "vantage", "service", "", "from", "took"]}
     rows = [heads[lang] + ["healthz", "readyz", "writez"]]
     for vantage in estate.vantages:
@@ -166,7 +167,7 @@ def _vantages(estate: Estate, observed: Observed, lang: Language) -> list[list[s
     return rows
 
 
-def _vantage(name: str, service: str, family: int, asked: list[Health]) -> list[str]:
+def _vantage(name: str, service: str, family: int, asked: list[HealthCheck]) -> list[str]:
     paths = [_all_ok(h for h in asked if h.path == path) for path in ("healthz", "readyz", "writez")]
     sites = ", ".join(sorted({h.site for h in asked if h.site}))
     took = max((h.seconds for h in asked if h.ok and h.seconds is not None), default=None)
@@ -176,7 +177,7 @@ def _vantage(name: str, service: str, family: int, asked: list[Health]) -> list[
     ]  # fmt: skip
 
 
-def _all_ok(asked: Iterable[Health]) -> str:
+def _all_ok(asked: Iterable[HealthCheck]) -> str:
     seen = list(asked)
     return UNSEEN if not seen else UP if all(h.ok for h in seen) else DOWN
 

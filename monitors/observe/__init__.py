@@ -11,18 +11,20 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from estate.model import Estate
-from monitors.observe.model import Observed
-from monitors.observe.watch import Pace, Watch, once
+from monitors.observe.model import Observation
+from monitors.observe.watch import PollSettings, Watch, once
 from workstation import ssh
 
-__all__ = ["Observed", "Pace", "Watch", "snapshot"]
+__all__ = ["Observation", "PollSettings", "Watch", "snapshot"]
 
 
-def snapshot(estate: Estate, access: ssh.Access, *, timeout_s: float, hosts: Collection[str] | None = None) -> Observed:
+def snapshot(
+    estate: Estate, access: ssh.Access, *, timeout_s: float, hosts: Collection[str] | None = None
+) -> Observation:
     """Look once, within `timeout_s` seconds, at every host that has something to say, or only at `hosts`.
 
     Everything in it was asked after the call. Never raises because a host does not answer.
     """
     at, begun = time.time(), time.monotonic()
-    with Watch(estate, access, hosts=hosts, pace=once(timeout_s)) as watch:
+    with Watch(estate, access, hosts=hosts, settings=once(timeout_s)) as watch:
         return replace(watch.snapshot(), at=at, took_s=time.monotonic() - begun)

@@ -25,7 +25,7 @@ class Announcement(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostSeen:
+class HostObservation:
     """Whether the operator reached a host, and its own word about itself. Times in seconds."""
 
     host: str
@@ -40,7 +40,7 @@ class HostSeen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
+class BgpSession:
     """A BGP session of one of our edges over a link, in one family."""
 
     router: str
@@ -68,7 +68,7 @@ class Announced:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class DatabaseMember:
     """A database member. Positions in bytes of WAL; None where it did not say."""
 
     host: str
@@ -96,7 +96,7 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vote:
+class EtcdMember:
     """An etcd member."""
 
     host: str
@@ -108,7 +108,7 @@ class Vote:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Health:
+class HealthCheck:
     """A health path of a service, asked once. `asked_from` is a vantage's host, or the site's own host."""
 
     service: str
@@ -160,44 +160,44 @@ class Cluster:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observed:
-    """Everything that was seen within one look."""
+class Observation:
+    """Everything that was seen in one observation."""
 
     at: float
-    """Seconds since 1970 when the look began."""
+    """Seconds since 1970 when the observation began."""
     took_s: float
-    hosts: tuple[HostSeen, ...]
-    sessions: tuple[Session, ...]
+    hosts: tuple[HostObservation, ...]
+    sessions: tuple[BgpSession, ...]
     announced: tuple[Announced, ...]
-    members: tuple[Member, ...]
+    members: tuple[DatabaseMember, ...]
     synchronous_standby_names: str | None
     """As the primary has it; None without a primary that says so."""
     paused: bool | None
     """Whether Patroni's automatic failover is off; None where nobody said."""
-    votes: tuple[Vote, ...]
-    sites: tuple[Health, ...]
+    votes: tuple[EtcdMember, ...]
+    sites: tuple[HealthCheck, ...]
     """Each site's service, asked on its own address from within."""
-    vantages: tuple[Health, ...]
+    vantages: tuple[HealthCheck, ...]
     """Each service at its anycast addresses, asked from where its users are."""
     clusters: tuple[Cluster, ...] = ()
 
     @property
-    def primary(self) -> Member | None:
+    def primary(self) -> DatabaseMember | None:
         """The primary, if exactly one running member says that it is."""
         found = self.primaries
         return found[0] if len(found) == 1 else None
 
     @property
-    def primaries(self) -> tuple[Member, ...]:
+    def primaries(self) -> tuple[DatabaseMember, ...]:
         """Every running member that says it is primary. More than one is an emergency."""
         return tuple(member for member in self.members if member.role is Role.PRIMARY and member.running)
 
     @property
-    def leader(self) -> Vote | None:
+    def leader(self) -> EtcdMember | None:
         """etcd's leader, as it says itself."""
         return next((vote for vote in self.votes if vote.leader), None)
 
-    def host(self, name: str) -> HostSeen:
+    def host(self, name: str) -> HostObservation:
         """The host of that name; KeyError where it was not asked."""
         for seen in self.hosts:
             if seen.host == name:

@@ -23,8 +23,8 @@ from estate.addressing import AddressPlan, plan
 from estate.loader import load
 from estate.model import Estate, HostRole
 from lab.command import network_of
-from monitors.observe import questions
-from monitors.observe.channel import SERVE
+from monitors.observe import queries
+from monitors.observe.ssh_session import AGENT_COMMAND
 from playbooks import pki
 from tests import image_programs
 from workstation.ssh import Access
@@ -104,12 +104,12 @@ class EmulatedEstate:
 
 
 def programs(namespace: Path) -> Iterator[tuple[int, str]]:
-    """The far ends of channels in a network namespace, each with its `SSH_CONNECTION`."""
+    """The far ends of sessions in a network namespace, each with its `SSH_CONNECTION`."""
     for folder in Path("/proc").iterdir():
         try:
             if not folder.name.isdigit() or not (folder / "ns/net").samefile(namespace):
                 continue
-            if SERVE[-1].encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+            if AGENT_COMMAND[-1].encode() in (folder / "cmdline").read_bytes().split(b"\0"):
                 for word in (folder / "environ").read_bytes().split(b"\0"):
                     if word.startswith(b"SSH_CONNECTION="):
                         yield int(folder.name), word.decode()
@@ -176,7 +176,7 @@ def _keys(emulated_estate: EmulatedEstate) -> None:
 
 
 def _addresses(emulated_estate: EmulatedEstate) -> None:
-    hosts = [host.name for host in questions.hosts_asked(emulated_estate.estate)]
+    hosts = [host.name for host in queries.queried_hosts(emulated_estate.estate)]
     kubes = [host.name for host in emulated_estate.estate.hosts if host.kind is HostRole.KUBE]
     four = {str(emulated_estate.plan.management(host)) for host in hosts} | {
         str(emulated_estate.plan.lan(kube).ipv4) for kube in kubes

@@ -16,22 +16,24 @@ from pathlib import Path
 import pytest
 
 from lab.command import network_of
-from monitors.observe import Pace, Watch, questions, snapshot
+from monitors.observe import PollSettings, Watch, queries, snapshot
 from tests.integration.observe.conftest import EmulatedEstate, children
 from tests.polling import until
 from workstation import paths
 
 EDGE, OTHER = "futian-edge1", "nanshan-edge1"
 EDGES = (EDGE, OTHER)
-QUICK = Pace(every_s=0.4, answer_s=10.0, connect_s=10, pause_s=0.2, fresh_s=5.0)
+QUICK = PollSettings(interval_s=0.4, reply_timeout_s=10.0, connect_timeout_s=10, retry_delay_s=0.2, max_age_s=5.0)
 """More patient than a drill's: the machine that runs the tests may be busy with others."""
 
 
 @contextmanager
-def watching(emulated_estate: EmulatedEstate, hosts: tuple[str, ...] = EDGES, pace: Pace = QUICK) -> Iterator[Watch]:
+def watching(
+    emulated_estate: EmulatedEstate, hosts: tuple[str, ...] = EDGES, settings: PollSettings = QUICK
+) -> Iterator[Watch]:
     """A watch from within the namespace: its threads and processes stay where they were started."""
     with network_of(emulated_estate.namespace):
-        watch = Watch(emulated_estate.estate, emulated_estate.access, hosts=hosts, pace=pace)
+        watch = Watch(emulated_estate.estate, emulated_estate.access, hosts=hosts, settings=settings)
         watch.__enter__()
     try:
         until("every host is seen", lambda: all(host.reachable for host in watch.snapshot().hosts), 60)
@@ -76,9 +78,11 @@ def test_the_whole_estate_is_seen_by_one_process_on_each_host(
     authority.write_text(service)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    monkeypatch.setattr(questions, "AUTHORITY_FILE", str(authority))
-    everyone = tuple(host.name for host in questions.hosts_asked(emulated_estate.estate))
-    with watching(emulated_estate, everyone, replace(QUICK, every_s=1.0, answer_s=60.0, fresh_s=60.0)) as watch:
+    monkeypatch.setattr(queries, "CA_FILE", str(authority))
+    everyone = tuple(host.name for host in queries.queried_hosts(emulated_estate.estate))
+    with watching(
+        emulated_estate, everyone, replace(QUICK, interval_s=1.0, reply_timeout_s=60.0, max_age_s=60.0)
+    ) as watch:
         first = watch.snapshot()
         assert (len(first.hosts), len(first.sites), len(first.vantages)) == (14, 9, 12)
         until(
@@ -97,7 +101,7 @@ def test_the_whole_estate_is_seen_by_one_process_on_each_host(
     nothing_left(emulated_estate)
 
 
-def test_one_look_asks_each_host_once_and_is_fresh(emulated_estate: EmulatedEstate) -> None:
+def test_one_snapshot_asks_each_host_once_and_is_fresh(emulated_estate: EmulatedEstate) -> None:
     """Everything in it was asked after the call, and hosts that do not answer are in it."""
     emulated_estate.silence(OTHER)
     try:
@@ -127,7 +131,7 @@ def test_a_host_that_falls_silent_is_lost_and_found_and_holds_up_nobody(emulated
 
 def test_a_program_that_hangs_on_a_host_is_left_for_a_new_one(emulated_estate: EmulatedEstate) -> None:
     """And ends as soon as it can be woken."""
-    with watching(emulated_estate, pace=replace(QUICK, fresh_s=1.5)) as watch:
+    with watching(emulated_estate, settings=replace(QUICK, max_age_s=1.5)) as watch:
         hanging = emulated_estate.serving(EDGE)
         os.kill(hanging[0], signal.SIGSTOP)
         try:
@@ -141,8 +145,8 @@ def test_a_program_that_hangs_on_a_host_is_left_for_a_new_one(emulated_estate: E
 
 
 def test_a_program_that_is_killed_is_replaced_before_anybody_misses_it(emulated_estate: EmulatedEstate) -> None:
-    """The end of the channel is seen at the next question; the last reply stands meanwhile."""
-    with watching(emulated_estate, pace=replace(QUICK, fresh_s=60.0)) as watch:
+    """The end of the session is seen at the next query; the last reply stands meanwhile."""
+    with watching(emulated_estate, settings=replace(QUICK, max_age_s=60.0)) as watch:
         killed = emulated_estate.serving(EDGE)
         os.kill(killed[0], signal.SIGKILL)
 
@@ -180,8 +184,8 @@ def test_a_host_that_comes_back_with_a_new_sshd_is_seen_again(emulated_estate: E
 
 
 def fail_beside_a_silent_host(emulated_estate: EmulatedEstate, error: type[BaseException]) -> None:
-    """Fail while a question is under way that nobody will answer."""
-    with watching(emulated_estate, pace=replace(QUICK, answer_s=300.0)) as watch:
+    """Fail while a query is under way that nobody will answer."""
+    with watching(emulated_estate, settings=replace(QUICK, reply_timeout_s=300.0)) as watch:
         emulated_estate.silence(EDGE)
         until("the host is lost", lost(watch), 60)
         raise error

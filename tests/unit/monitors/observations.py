@@ -9,9 +9,9 @@ from typing import Any
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Host, HostRole
-from monitors.observe import questions
-from monitors.observe.answers import Reply, observed
-from monitors.observe.model import Observed
+from monitors.observe import queries
+from monitors.observe.model import Observation
+from monitors.observe.parsers import Reply, observation_of
 
 ESTATE = load()
 PLAN = plan(ESTATE)
@@ -42,19 +42,19 @@ def healthy() -> Replies:
 
 def reply(host: Host) -> Reply:
     """What a healthy host of that kind says."""
-    answers: dict[str, Any] = {"failed": {"code": 0, "out": "", "err": ""}, "uptime": {"text": "3601.65 7100.10\n"}}
+    results: dict[str, Any] = {"failed": {"code": 0, "out": "", "err": ""}, "uptime": {"text": "3601.65 7100.10\n"}}
     if host.kind is HostRole.EDGE:
-        answers |= edge(host)
+        results |= edge(host)
     if host.database:
-        answers |= database(host)
+        results |= database(host)
     if host.etcd_votes:
-        answers |= vote(host)
+        results |= vote(host)
     if host in ESTATE.nodes_at(host.at)[:1]:
-        answers |= cluster()
-    for name in questions.of(ESTATE, PLAN, host):
+        results |= cluster()
+    for name in queries.queries_of(ESTATE, PLAN, host):
         if name.startswith("health "):
-            answers[name] = body({}, **{"x-govcloud-site": host.at if host.kind is HostRole.KUBE else "futian"})
-    return Reply(host=host.name, reachable=True, now=1000.4, asked_at=1000.0, took_s=0.5, answers=answers)
+            results[name] = body({}, **{"x-govcloud-site": host.at if host.kind is HostRole.KUBE else "futian"})
+    return Reply(host=host.name, reachable=True, now=1000.4, asked_at=1000.0, took_s=0.5, results=results)
 
 
 def cluster(ready: int = 2, node: str = "True") -> dict[str, Any]:
@@ -117,9 +117,9 @@ def vote(host: Host) -> dict[str, Any]:
     }
 
 
-def with_answers(replies: Replies, host: str, **answers: Any) -> Replies:
-    """The same replies, with other answers of one host."""
-    changed = replace(replies[host], answers={**replies[host].answers, **answers})
+def with_results(replies: Replies, host: str, **results: Any) -> Replies:
+    """The same replies, with other results of one host."""
+    changed = replace(replies[host], results={**replies[host].results, **results})
     return {**replies, host: changed}
 
 
@@ -130,7 +130,7 @@ def dark(replies: Replies, site: str) -> Replies:
         for link in ESTATE.links_of(edge_of.name):
             far = next(end for end in link.ends if end != edge_of.name)
             if far in found:
-                found = with_answers(found, far, **without_sessions(found[far], edge_of.name, link.name))
+                found = with_results(found, far, **without_sessions(found[far], edge_of.name, link.name))
     for host in ESTATE.hosts_at(site):
         found[host.name] = Reply(host=host.name, reachable=False, reason="no answer", took_s=5.0)
     return found
@@ -147,6 +147,6 @@ def without_sessions(said: Reply, router: str, link: str) -> dict[str, Any]:
     return changed
 
 
-def seen(replies: Replies) -> Observed:
+def seen(replies: Replies) -> Observation:
     """What is made of the replies."""
-    return observed(ESTATE, PLAN, replies, at=1000.0, took_s=0.6)
+    return observation_of(ESTATE, PLAN, replies, at=1000.0, took_s=0.6)

@@ -1,4 +1,4 @@
-"""The judgement of a look: nothing when all is well, and each wrong thing once, at its cause."""
+"""The judgement of a observation: nothing when all is well, and each wrong thing once, at its cause."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import pytest
 
 from monitors import status
-from monitors.health import WORDS, Finding, Severity, problems
-from monitors.observe import questions
-from monitors.observe.model import Observed
+from monitors.health import MESSAGES, Problem, Severity, problems
+from monitors.observe import queries
+from monitors.observe.model import Observation
 from playbooks.render import postgresql
 from tests.unit.monitors.observations import (
     ESTATE,
@@ -25,7 +25,7 @@ from tests.unit.monitors.observations import (
     out,
     seen,
     vote,
-    with_answers,
+    with_results,
 )  # fmt: skip
 
 NANSHAN = ESTATE.host("nanshan-data1")
@@ -33,11 +33,11 @@ REFUSED = {"error": "Connection refused"}
 
 
 def codes(replies: Replies) -> set[tuple[str, str]]:
-    """Code and subject of every finding."""
-    return {(finding.code, finding.subject) for finding in problems(ESTATE, seen(replies))}
+    """Code and subject of every problem."""
+    return {(problem.code, problem.subject) for problem in problems(ESTATE, seen(replies))}
 
 
-def test_a_healthy_estate_has_no_findings() -> None:
+def test_a_healthy_estate_has_no_problems() -> None:
     """Not one, so that status can end with 0."""
     assert problems(ESTATE, seen(healthy())) == ()
 
@@ -52,13 +52,13 @@ def test_a_dark_site_is_told_as_its_hosts_and_what_users_lose() -> None:
 CASES: list[tuple[str, Replies, tuple[str, str]]] = [
     (
         "two primaries",
-        with_answers(healthy(), NANSHAN.name, **database(NANSHAN, role="primary")),
+        with_results(healthy(), NANSHAN.name, **database(NANSHAN, role="primary")),
         ("two_primaries", "govcloud"),
     ),
     (
         "a remote primary",
-        with_answers(
-            with_answers(healthy(), LEADER, **database(ESTATE.host(LEADER), role="primary")),
+        with_results(
+            with_results(healthy(), LEADER, **database(ESTATE.host(LEADER), role="primary")),
             PRIMARY,
             **database(ESTATE.host(PRIMARY), role="standby"),
         ),
@@ -66,37 +66,37 @@ CASES: list[tuple[str, Replies, tuple[str, str]]] = [
     ),
     (
         "nobody counted",
-        with_answers(healthy(), PRIMARY, **database(ESTATE.host(PRIMARY), standbys=[])),
+        with_results(healthy(), PRIMARY, **database(ESTATE.host(PRIMARY), standbys=[])),
         ("no_second_copy", PRIMARY),
     ),
-    ("no database", with_answers(healthy(), NANSHAN.name, postgresql=REFUSED), ("member_down", NANSHAN.name)),
-    ("no Patroni", with_answers(healthy(), NANSHAN.name, patroni=REFUSED), ("patroni_down", NANSHAN.name)),
+    ("no database", with_results(healthy(), NANSHAN.name, postgresql=REFUSED), ("member_down", NANSHAN.name)),
+    ("no Patroni", with_results(healthy(), NANSHAN.name, patroni=REFUSED), ("patroni_down", NANSHAN.name)),
     (
         "no stream",
-        with_answers(healthy(), NANSHAN.name, **database(NANSHAN, receiver=None)),
+        with_results(healthy(), NANSHAN.name, **database(NANSHAN, receiver=None)),
         ("not_streaming", NANSHAN.name),
     ),
     (
         "an old timeline",
-        with_answers(healthy(), NANSHAN.name, **database(NANSHAN, timeline=2)),
+        with_results(healthy(), NANSHAN.name, **database(NANSHAN, timeline=2)),
         ("other_timeline", NANSHAN.name),
     ),
     (
         "far behind",
-        with_answers(healthy(), NANSHAN.name, **database(NANSHAN, position=HEAD - 20 * 1024 * 1024)),
+        with_results(healthy(), NANSHAN.name, **database(NANSHAN, position=HEAD - 20 * 1024 * 1024)),
         ("lagging", NANSHAN.name),
     ),
-    ("a pause", with_answers(healthy(), PRIMARY, cluster=body({"pause": True})), ("paused", "govcloud")),
-    ("a vote", with_answers(healthy(), "futian-ops1", etcd_health=REFUSED), ("vote_down", "futian-ops1")),
+    ("a pause", with_results(healthy(), PRIMARY, cluster=body({"pause": True})), ("paused", "govcloud")),
+    ("a vote", with_results(healthy(), "futian-ops1", etcd_health=REFUSED), ("vote_down", "futian-ops1")),
     (
         "no leader",
-        with_answers(healthy(), LEADER, etcd_status=body({"header": {"member_id": "7"}, "leader": "0"})),
+        with_results(healthy(), LEADER, etcd_status=body({"header": {"member_id": "7"}, "leader": "0"})),
         ("no_leader", "etcd"),
     ),
     (
         "leader in a city",
-        with_answers(
-            with_answers(healthy(), LEADER, etcd_status=REFUSED),
+        with_results(
+            with_results(healthy(), LEADER, etcd_status=REFUSED),
             "futian-ops1",
             **vote(ESTATE.host("futian-ops1")) | {"etcd_status": body({"header": {"member_id": "9"}, "leader": "9"})},
         ),
@@ -104,82 +104,82 @@ CASES: list[tuple[str, Replies, tuple[str, str]]] = [
     ),
     (
         "a session",
-        with_answers(healthy(), "futian-edge1", bgp4=out({"peers": {}})),
+        with_results(healthy(), "futian-edge1", bgp4=out({"peers": {}})),
         ("session_down", "city-a · futian-edge1 → nanshan-edge1 · IPv4"),
     ),
     (
         "BFD",
-        with_answers(healthy(), "nanshan-edge1", bfd=out([{"peer": "10.64.128.13", "status": "down"}])),
+        with_results(healthy(), "nanshan-edge1", bfd=out([{"peer": "10.64.128.13", "status": "down"}])),
         ("bfd_down", "ns-inet · nanshan-edge1 → internet-edge1 · IPv4"),
     ),
     (
         "not ready",
-        with_answers(healthy(), "futian-kube1", **{"health approval 4 readyz": body({}, status=503)}),
+        with_results(healthy(), "futian-kube1", **{"health approval 4 readyz": body({}, status=503)}),
         ("site_not_ready", "approval · futian"),
     ),
     (
         "withdrawn",
-        with_answers(healthy(), "futian-edge1", routes4=out([])),
+        with_results(healthy(), "futian-edge1", routes4=out([])),
         ("not_announced", "approval · futian · IPv4"),
     ),
     (
         "refused writes",
-        with_answers(healthy(), "citizen1", **{"health approval 6 writez": body({}, status=503)}),
+        with_results(healthy(), "citizen1", **{"health approval 6 writez": body({}, status=503)}),
         ("writes_refused", "approval · citizen1 · IPv6"),
     ),
     (
         "no answer",
-        with_answers(healthy(), "bureau1", **{"health approval 4 healthz": {"error": "timed out"}}),
+        with_results(healthy(), "bureau1", **{"health approval 4 healthz": {"error": "timed out"}}),
         ("service_unreachable", "approval · bureau1 · IPv4"),
     ),
     (
         "no API server",
-        with_answers(healthy(), "futian-kube1", nodes={"error": "Connection refused"}),
+        with_results(healthy(), "futian-kube1", nodes={"error": "Connection refused"}),
         ("cluster_down", "futian"),
     ),
     (
         "an API server without its etcd",
-        with_answers(healthy(), "futian-kube1", nodes=body({"kind": "Status"}, status=500)),
+        with_results(healthy(), "futian-kube1", nodes=body({"kind": "Status"}, status=500)),
         ("cluster_down", "futian"),
     ),
     (
         "a node that is not ready",
-        with_answers(healthy(), "nanshan-kube1", **cluster(node="Unknown")),
+        with_results(healthy(), "nanshan-kube1", **cluster(node="Unknown")),
         ("node_not_ready", "nanshan"),
     ),
     (
         "a pod too few",
-        with_answers(healthy(), "shaoguan-kube1", **cluster(ready=1)),
+        with_results(healthy(), "shaoguan-kube1", **cluster(ready=1)),
         ("pods_missing", "approval · shaoguan"),
     ),
     (
         "a failed unit",
-        with_answers(healthy(), "futian-ops1", failed={"code": 0, "out": "x.service loaded failed failed X\n"}),
+        with_results(healthy(), "futian-ops1", failed={"code": 0, "out": "x.service loaded failed failed X\n"}),
         ("unit_failed", "futian-ops1"),
     ),
 ]
 
 
-@pytest.mark.parametrize(("replies", "finding"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
-def test_what_is_wrong_is_found(replies: Replies, finding: tuple[str, str]) -> None:
+@pytest.mark.parametrize(("replies", "problem"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_what_is_wrong_is_found(replies: Replies, problem: tuple[str, str]) -> None:
     """By code and subject."""
-    assert finding in codes(replies)
+    assert problem in codes(replies)
 
 
 def test_a_missing_majority_is_critical_and_a_missing_vote_is_not() -> None:
     """Two of five may be lost."""
     two = dark(healthy(), "nanshan")
     assert ("votes_below_majority", "etcd") not in codes(two)
-    three = with_answers(two, "futian-ops1", etcd_health=REFUSED)
+    three = with_results(two, "futian-ops1", etcd_health=REFUSED)
     assert ("votes_below_majority", "etcd") in codes(three)
-    assert WORDS["votes_below_majority"][0] is Severity.CRITICAL
-    assert WORDS["vote_down"][0] is Severity.WARNING
+    assert MESSAGES["votes_below_majority"][0] is Severity.CRITICAL
+    assert MESSAGES["vote_down"][0] is Severity.WARNING
 
 
 def test_a_site_that_is_not_ready_rightly_announces_nothing() -> None:
     """The cause is told, the consequence is not."""
-    replies = with_answers(healthy(), "futian-kube1", **{"health approval 4 readyz": body({}, status=503)})
-    replies = with_answers(replies, "futian-edge1", routes4=out([]), routes6=out([]))
+    replies = with_results(healthy(), "futian-kube1", **{"health approval 4 readyz": body({}, status=503)})
+    replies = with_results(replies, "futian-edge1", routes4=out([]), routes6=out([]))
     assert codes(replies) == {("site_not_ready", "approval · futian")}
 
 
@@ -187,7 +187,7 @@ def test_nowhere_announced_is_critical() -> None:
     """Then nobody can reach it."""
     replies = healthy()
     for edge in ("futian-edge1", "nanshan-edge1", "shaoguan-edge1"):
-        replies = with_answers(replies, edge, routes6=out([]))
+        replies = with_results(replies, edge, routes6=out([]))
     assert ("announced_nowhere", "approval · IPv6") in codes(replies)
     assert ("announced_nowhere", "approval · IPv4") not in codes(replies)
 
@@ -195,58 +195,58 @@ def test_nowhere_announced_is_critical() -> None:
 def test_the_worst_comes_first() -> None:
     """A screen may be cut off below."""
     found = problems(ESTATE, seen(dark(healthy(), "futian")))
-    assert [finding.severity for finding in found] == sorted(finding.severity for finding in found)
+    assert [problem.severity for problem in found] == sorted(problem.severity for problem in found)
 
 
-@pytest.mark.parametrize("code", WORDS)
+@pytest.mark.parametrize("code", MESSAGES)
 def test_every_code_has_words_in_both_languages(code: str) -> None:
     """And the detail is kept."""
-    finding = Finding(code=code, subject="somewhere", detail="7 of 9")
-    assert "7 of 9" in finding.text("en")
-    assert any("一" <= character <= "鿿" for character in finding.text("zh"))
+    problem = Problem(code=code, subject="somewhere", detail="7 of 9")
+    assert "7 of 9" in problem.text("en")
+    assert any("一" <= character <= "鿿" for character in problem.text("zh"))
 
 
-LOOKS = {"well": seen(healthy()), "dark": seen(dark(healthy(), "futian")), "blind": seen({})}
+OBSERVATIONS = {"well": seen(healthy()), "dark": seen(dark(healthy(), "futian")), "blind": seen({})}
 
 
-@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
-def test_the_screen_is_drawn_whatever_was_seen(look: Observed) -> None:
+@pytest.mark.parametrize("observation", OBSERVATIONS.values(), ids=OBSERVATIONS)
+def test_the_screen_is_drawn_whatever_was_seen(observation: Observation) -> None:
     """Both languages, and one object that is JSON."""
-    found = problems(ESTATE, look)
-    english, chinese = (status.as_text(ESTATE, look, found, lang) for lang in ("en", "zh"))
+    found = problems(ESTATE, observation)
+    english, chinese = (status.as_text(ESTATE, observation, found, lang) for lang in ("en", "zh"))
     for site in ESTATE.sites:
         assert site.name in english
         assert site.title.zh in chinese
-    document = json.loads(json.dumps(status.as_json(ESTATE, look, found)))
+    document = json.loads(json.dumps(status.as_json(ESTATE, observation, found)))
     assert document["healthy"] is (not found)
     assert len(document["findings"]) == len(found)
 
 
 def test_kept_forks_are_told_and_are_no_fault() -> None:
-    """After each loss of the primary's site there may be one: the estate is well, and somebody has to look."""
+    """After each loss of the primary's site there may be one: the estate is well, and somebody has to observation."""
     reports = "/srv/data/diverged/20260101T000000Z/report.json\n/srv/data/diverged/20260102T000000Z/report.json\n"
-    look = seen(with_answers(healthy(), "futian-data1", forks={"code": 0, "out": reports, "err": ""}))
-    assert problems(ESTATE, look) == ()
-    assert "futian-data1 keeps WAL of 2 fork(s)" in status.as_text(ESTATE, look, (), "en")
-    assert "futian-data1 留有 2 份分叉日志" in status.as_text(ESTATE, look, (), "zh")
+    observation = seen(with_results(healthy(), "futian-data1", forks={"code": 0, "out": reports, "err": ""}))
+    assert problems(ESTATE, observation) == ()
+    assert "futian-data1 keeps WAL of 2 fork(s)" in status.as_text(ESTATE, observation, (), "en")
+    assert "futian-data1 留有 2 份分叉日志" in status.as_text(ESTATE, observation, (), "zh")
     assert "fork" not in status.as_text(ESTATE, seen(healthy()), (), "en")
 
 
 def test_a_cluster_is_told_by_its_nodes_and_pods() -> None:
     """And one whose API server is silent is told once, not as if its nodes and pods were gone."""
     assert "1/1    2/2" in status.as_text(ESTATE, seen(healthy()), (), "en")
-    silent = seen(with_answers(healthy(), "futian-kube1", nodes={"error": "refused"}, **{"pods approval": {}}))
-    assert [finding.code for finding in problems(ESTATE, silent)] == ["cluster_down"]
+    silent = seen(with_results(healthy(), "futian-kube1", nodes={"error": "refused"}, **{"pods approval": {}}))
+    assert [problem.code for problem in problems(ESTATE, silent)] == ["cluster_down"]
     absent = body({"kind": "Status", "code": 404}, status=404)
-    undeployed = seen(with_answers(healthy(), "futian-kube1", **{"pods approval": absent}))
+    undeployed = seen(with_results(healthy(), "futian-kube1", **{"pods approval": absent}))
     assert undeployed.clusters[0].workloads[0].wanted is None
-    assert [finding.code for finding in problems(ESTATE, undeployed)] == ["pods_missing"]
+    assert [problem.code for problem in problems(ESTATE, undeployed)] == ["pods_missing"]
 
 
 def test_forks_are_looked_for_where_they_are_kept() -> None:
     """The monitors and the role are told apart by the layers; the path is one."""
     for host in ESTATE.database_members:
-        assert questions.kept_forks(host) == postgresql.kept_forks(host)
+        assert queries.kept_forks(host) == postgresql.kept_forks(host)
 
 
 def test_a_healthy_screen_fits_on_a_screen() -> None:

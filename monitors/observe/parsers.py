@@ -13,14 +13,14 @@ from estate.model import Estate, Host, HostRole
 from monitors.observe.model import (
     Announced,
     Announcement,
+    BgpSession,
     Cluster,
-    Health,
-    HostSeen,
-    Member,
-    Observed,
+    DatabaseMember,
+    EtcdMember,
+    HealthCheck,
+    HostObservation,
+    Observation,
     Role,
-    Session,
-    Vote,
     Workload,
 )
 
@@ -38,32 +38,34 @@ class Reply:
     now: float | None = None
     asked_at: float = 0.0
     took_s: float = 0.0
-    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def document(self, name: str) -> Any:
         """The JSON document of a command or an HTTPS answer; None where there is none."""
-        answer = self.answers.get(name, {})
-        if answer.get("code", 0) != 0:
+        result = self.results.get(name, {})
+        if result.get("code", 0) != 0:
             return None
         try:
-            return json.loads(answer.get("out", answer.get("body", "")))
+            return json.loads(result.get("out", result.get("body", "")))
         except ValueError:
             return None
 
     def why(self, name: str) -> str:
         """Why there is no such document."""
-        answer = self.answers.get(name, {})
-        why = self.reason or str(answer.get("error") or answer.get("err") or f"status {answer.get('status')}")
+        result = self.results.get(name, {})
+        why = self.reason or str(result.get("error") or result.get("err") or f"status {result.get('status')}")
         return (why.strip().splitlines() or ["no answer"])[0].split(" failed: ")[-1]
 
 
-def observed(estate: Estate, plan: AddressPlan, replies: Mapping[str, Reply], *, at: float, took_s: float) -> Observed:
-    """One look, from what each host replied. Hosts that were not asked are left out."""
+def observation_of(
+    estate: Estate, plan: AddressPlan, replies: Mapping[str, Reply], *, at: float, took_s: float
+) -> Observation:
+    """One observation, from what each host replied. Hosts that were not asked are left out."""
     hosts = [host for host in estate.hosts if host.name in replies]
     pairs = [(host, replies[host.name]) for host in hosts]
     members = _compared([_member(host, reply) for host, reply in pairs if host.database], _standbys(pairs))
     edges = [(host, reply) for host, reply in pairs if host.kind is HostRole.EDGE]
-    return Observed(
+    return Observation(
         at=at,
         took_s=took_s,
         hosts=tuple(_host(host, reply) for host, reply in pairs),
@@ -81,10 +83,10 @@ def observed(estate: Estate, plan: AddressPlan, replies: Mapping[str, Reply], *,
     )
 
 
-def _host(host: Host, reply: Reply) -> HostSeen:
-    failed = str(reply.answers.get("failed", {}).get("out", ""))
-    uptime = str(reply.answers.get("uptime", {}).get("text", "")).split()
-    return HostSeen(
+def _host(host: Host, reply: Reply) -> HostObservation:
+    failed = str(reply.results.get("failed", {}).get("out", ""))
+    uptime = str(reply.results.get("uptime", {}).get("text", "")).split()
+    return HostObservation(
         host=host.name,
         place=host.at,
         reachable=reply.reachable,
@@ -95,7 +97,7 @@ def _host(host: Host, reply: Reply) -> HostSeen:
     )
 
 
-def _sessions(estate: Estate, plan: AddressPlan, host: Host, reply: Reply) -> Iterator[Session]:
+def _sessions(estate: Estate, plan: AddressPlan, host: Host, reply: Reply) -> Iterator[BgpSession]:
     """Every session that should be there, seen or not."""
     summaries = {4: _mapping(reply.document("bgp4")), 6: _mapping(reply.document("bgp6"))}
     bfd = {_address(p.get("peer", "")): p.get("status") for p in _list(reply.document("bfd"))}
@@ -107,7 +109,7 @@ def _sessions(estate: Estate, plan: AddressPlan, host: Host, reply: Reply) -> It
             peer = _mapping(peers.get(str(address)))
             state = str(peer.get("state") or ("not configured" if reply.reachable else "unreachable"))
             known = bfd.get(str(address))
-            yield Session(
+            yield BgpSession(
                 router=host.name,
                 site=host.at,
                 link=link.name,
@@ -140,19 +142,19 @@ def _announced(estate: Estate, plan: AddressPlan, host: Host, reply: Reply) -> I
             yield Announced(site=host.at, service=service.name, family=family, state=state)
 
 
-def _member(host: Host, reply: Reply) -> Member:
+def _member(host: Host, reply: Reply) -> DatabaseMember:
     said = reply.document("postgresql")
     patroni = reply.document("patroni")
     has_patroni = isinstance(patroni, dict)
     state = str(patroni.get("state", "")) if has_patroni else ""
-    forks = len(str(reply.answers.get("forks", {}).get("out", "")).split())
+    forks = len(str(reply.results.get("forks", {}).get("out", "")).split())
     if not isinstance(said, dict):
-        return Member(
+        return DatabaseMember(
             host=host.name, site=host.at, role=Role.UNKNOWN, running=False, patroni=has_patroni, state=state,
             kept_forks=forks, reason=reply.why("postgresql"),
         )  # fmt: skip
     standby, receiver = bool(said["in_recovery"]), _mapping(said.get("receiver"))
-    return Member(
+    return DatabaseMember(
         host=host.name,
         site=host.at,
         role=Role.STANDBY if standby else Role.PRIMARY,
@@ -168,7 +170,7 @@ def _member(host: Host, reply: Reply) -> Member:
     )
 
 
-def _compared(members: list[Member], standbys: Mapping[str, str]) -> tuple[Member, ...]:
+def _compared(members: list[DatabaseMember], standbys: Mapping[str, str]) -> tuple[DatabaseMember, ...]:
     """The members with their distance from the primary, and which of them it counts."""
     primaries = [member for member in members if member.role is Role.PRIMARY and member.running]
     head = primaries[0].position if len(primaries) == 1 else None
@@ -184,18 +186,18 @@ def _compared(members: list[Member], standbys: Mapping[str, str]) -> tuple[Membe
 
 def _standbys(pairs: list[tuple[Host, Reply]]) -> dict[str, str]:
     """How the primary counts each standby, by name."""
-    said = _primary_words(pairs)
+    said = _primary_answer(pairs)
     return {str(s.get("name")): str(s.get("sync")) for s in _list(said.get("standbys"))} if said else {}
 
 
 def _sync_names(pairs: list[tuple[Host, Reply]]) -> str | None:
-    said = _primary_words(pairs)
+    said = _primary_answer(pairs)
     return str(said["synchronous_standby_names"]) if said and "synchronous_standby_names" in said else None
 
 
-def _primary_words(pairs: list[tuple[Host, Reply]]) -> dict[str, Any] | None:
-    words = [_mapping(reply.document("postgresql")) for host, reply in pairs if host.database]
-    found = [said for said in words if said and not said.get("in_recovery")]
+def _primary_answer(pairs: list[tuple[Host, Reply]]) -> dict[str, Any] | None:
+    answers = [_mapping(reply.document("postgresql")) for host, reply in pairs if host.database]
+    found = [said for said in answers if said and not said.get("in_recovery")]
     return found[0] if len(found) == 1 else None
 
 
@@ -207,12 +209,12 @@ def _paused(pairs: list[tuple[Host, Reply]]) -> bool | None:
     return None
 
 
-def _vote(host: Host, reply: Reply) -> Vote:
+def _vote(host: Host, reply: Reply) -> EtcdMember:
     health, status = _mapping(reply.document("etcd_health")), _mapping(reply.document("etcd_status"))
     header = _mapping(status.get("header"))
     own, leader = str(header.get("member_id", "")), str(status.get("leader", ""))
     healthy = str(health.get("health")) == "true"
-    return Vote(
+    return EtcdMember(
         host=host.name,
         site=host.at,
         healthy=healthy,
@@ -235,7 +237,7 @@ def _cluster(host: Host, reply: Reply) -> Cluster:
         nodes=len(nodes),
         workloads=tuple(
             _workload(name.removeprefix("pods "), _mapping(reply.document(name)))
-            for name in reply.answers
+            for name in reply.results
             if name.startswith("pods ")
         ),
     )
@@ -252,27 +254,27 @@ def _workload(service: str, deployment: Mapping[str, Any]) -> Workload:
     return Workload(service=service, ready=ready, wanted=_whole(_mapping(deployment.get("spec")).get("replicas")))
 
 
-def _health(estate: Estate, host: Host, reply: Reply) -> Iterator[Health]:
-    for name, answer in reply.answers.items():
+def _health(estate: Estate, host: Host, reply: Reply) -> Iterator[HealthCheck]:
+    for name, result in reply.results.items():
         if not name.startswith("health "):
             continue
         _, service, family, path = name.split(" ")
-        yield Health(
+        yield HealthCheck(
             service=service,
             asked_from=host.name,
             place=host.at,
             path=path,
             family=int(family),
-            status=answer.get("status"),
-            site=_mapping(answer.get("headers")).get("x-govcloud-site"),
-            seconds=answer.get("seconds"),
-            reason=str(answer.get("error", "")),
+            status=result.get("status"),
+            site=_mapping(result.get("headers")).get("x-govcloud-site"),
+            seconds=result.get("seconds"),
+            reason=str(result.get("error", "")),
         )
     if not reply.reachable and host.kind is HostRole.KUBE:
         for placed in estate.services:
             if host.at in (*placed.placement.active, *placed.placement.ready):
                 for path in ("healthz", "readyz", "writez"):
-                    yield Health(
+                    yield HealthCheck(
                         service=placed.name, asked_from=host.name, place=host.at, path=path, family=4, status=None,
                         reason=reply.reason,
                     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What each host is asked, by its kind. Pure: estate in, plain questions out."""
+"""What each host is asked, by its kind. Pure: estate in, plain queries out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, HostRole, Service
 
-Question = dict[str, Any]
-Questions = dict[str, Question]
+Query = dict[str, Any]
+Queries = dict[str, Query]
 
 PKI = "/etc/govcloud/pki"
-AUTHORITY_FILE = f"{PKI}/ca.crt"
+CA_FILE = f"{PKI}/ca.crt"
 ETCD_PORT, PATRONI_PORT, HTTPS_PORT, KUBERNETES_PORT = 2379, 8008, 443, 6443
 KUBERNETES_PKI = "/etc/kubernetes/pki"
 ROUTE_PROTOCOL = "99"
@@ -36,7 +36,7 @@ select json_build_object(
 """PostgreSQL's own word, which stands also when Patroni is down."""
 
 
-def hosts_asked(estate: Estate, hosts: Collection[str] | None = None) -> tuple[Host, ...]:
+def queried_hosts(estate: Estate, hosts: Collection[str] | None = None) -> tuple[Host, ...]:
     """Our own hosts, and the vantages, or those of them in `hosts`; peers' routers and servers are not ours to ask.
 
     Where a vantage is asked, so are the services' hosts: they hold the certificate that it needs.
@@ -49,47 +49,45 @@ def hosts_asked(estate: Estate, hosts: Collection[str] | None = None) -> tuple[H
     return tuple(host for host in found if host.name in hosts or (vantage and host.kind is HostRole.KUBE))
 
 
-def of(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
-    """Everything that the host is asked. Vantages need the authority's text, see `with_authority`."""
-    asked: Questions = {
+def queries_of(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
+    """Everything that the host is asked. Vantages need the authority's text, see `with_ca`."""
+    queries: Queries = {
         "failed": _command("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"),
         "uptime": {"kind": "text", "path": "/proc/uptime"},
     }
     if host.kind is HostRole.EDGE:
-        asked |= _edge()
+        queries |= _edge()
     if host.database:
-        asked |= _database(plan, host)
+        queries |= _database(plan, host)
     if host.etcd_votes:
-        asked |= _etcd(plan, host)
+        queries |= _etcd(plan, host)
     if host.kind is HostRole.KUBE:
-        asked |= _site(estate, plan, host)
+        queries |= _site(estate, plan, host)
     if host in estate.nodes_at(host.at)[:1]:
-        asked |= _cluster(estate, host)
+        queries |= _cluster(estate, host)
     if host.kind is HostRole.VANTAGE:
-        asked |= _vantage(estate, plan, host)
-    return asked
+        queries |= _vantage(estate, plan, host)
+    return queries
 
 
-def with_authority(questions: Questions, authority: str) -> Questions:
-    """The same questions, verifying answers by the authority's certificate (PEM): a vantage has no file of ours."""
+def with_ca(queries: Queries, ca: str) -> Queries:
+    """The same queries, verifying answers by the authority's certificate (PEM): a vantage has no file of ours."""
     return {
-        name: question | {"ca_text": authority}
-        if question["kind"] == "https" and "ca_file" not in question
-        else question
-        for name, question in questions.items()
+        name: query | {"ca_text": ca} if query["kind"] == "https" and "ca_file" not in query else query
+        for name, query in queries.items()
     }
 
 
-def needs_authority(questions: Questions) -> bool:
-    """Whether a question can only be asked with the authority's text."""
-    return any(_lacks_authority(question) for question in questions.values())
+def needs_ca(queries: Queries) -> bool:
+    """Whether a query can only be asked with the authority's text."""
+    return any(_lacks_ca(query) for query in queries.values())
 
 
-def _lacks_authority(question: Question) -> bool:
-    return question["kind"] == "https" and "ca_file" not in question
+def _lacks_ca(query: Query) -> bool:
+    return query["kind"] == "https" and "ca_file" not in query
 
 
-def _edge() -> Questions:
+def _edge() -> Queries:
     return {
         "bgp4": _command("vtysh", "-c", "show bgp ipv4 unicast summary json"),
         "bgp6": _command("vtysh", "-c", "show bgp ipv6 unicast summary json"),
@@ -99,7 +97,7 @@ def _edge() -> Questions:
     }
 
 
-def _database(plan: AddressPlan, host: Host) -> Questions:
+def _database(plan: AddressPlan, host: Host) -> Queries:
     address = str(plan.lan(host.name).ipv4)
     psql = ("env", "PGCONNECT_TIMEOUT=2", "PGOPTIONS=-c statement_timeout=2000", "psql", "-XAtq", "-d", "postgres")
     return {
@@ -115,7 +113,7 @@ def kept_forks(host: Host) -> str:
     return f"{host.disk.mount if host.disk else '/var/lib'}/diverged"
 
 
-def _etcd(plan: AddressPlan, host: Host) -> Questions:
+def _etcd(plan: AddressPlan, host: Host) -> Queries:
     address = str(plan.lan(host.name).ipv4)
     certificate = {"cert_file": f"{PKI}/host.crt", "key_file": f"{PKI}/host.key"}
     status = _https(address, ETCD_PORT, host.name, "/v3/maintenance/status") | {"method": "POST", "body": "{}"}
@@ -125,23 +123,23 @@ def _etcd(plan: AddressPlan, host: Host) -> Questions:
     }
 
 
-def _site(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
+def _site(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
     address = str(plan.lan(host.name).ipv4)
-    asked: Questions = {"authority": {"kind": "text", "path": AUTHORITY_FILE}}
+    queries: Queries = {"ca": {"kind": "text", "path": CA_FILE}}
     for service in estate.services:
         if host.at in (*service.placement.active, *service.placement.ready):
             for path in PATHS:
-                asked[f"health {service.name} 4 {path}"] = _https(address, HTTPS_PORT, service.name, f"/{path}")
-    return asked
+                queries[f"health {service.name} 4 {path}"] = _https(address, HTTPS_PORT, service.name, f"/{path}")
+    return queries
 
 
-def _cluster(estate: Estate, host: Host) -> Questions:
+def _cluster(estate: Estate, host: Host) -> Queries:
     """Its nodes, and of each service placed there the pods. Who can list nodes reads etcd, so /readyz adds nothing."""
-    asked = {"nodes": _kubernetes("/api/v1/nodes")}
+    queries = {"nodes": _kubernetes("/api/v1/nodes")}
     for service in estate.services:
         if host.at in (*service.placement.active, *service.placement.ready):
-            asked[f"pods {service.name}"] = _kubernetes(workload_path(service))
-    return asked
+            queries[f"pods {service.name}"] = _kubernetes(workload_path(service))
+    return queries
 
 
 def workload_path(service: Service) -> str:
@@ -149,28 +147,28 @@ def workload_path(service: Service) -> str:
     return f"/apis/apps/v1/namespaces/{service.bureau}/deployments/{service.name}"
 
 
-def _kubernetes(path: str) -> Question:
+def _kubernetes(path: str) -> Query:
     """The cluster's own certificates, which only the host's root can read."""
     files = {"ca_file": "ca.crt", "cert_file": "admin.crt", "key_file": "admin.key"}
     found = _https("127.0.0.1", KUBERNETES_PORT, "kubernetes", path)
     return found | {key: f"{KUBERNETES_PKI}/{name}" for key, name in files.items()}
 
 
-def _vantage(estate: Estate, plan: AddressPlan, host: Host) -> Questions:
-    asked: Questions = {}
+def _vantage(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
+    queries: Queries = {}
     for name in dict.fromkeys(s for v in estate.vantages if v.host == host.name for s in v.reaches):
         addresses = plan.anycast[name]
         for family, address in ((4, str(addresses.ipv4)), (6, str(addresses.ipv6))):
             for path in PATHS:
-                question = _https(address, HTTPS_PORT, name, f"/{path}")
-                del question["ca_file"]
-                asked[f"health {name} {family} {path}"] = question
-    return asked
+                query = _https(address, HTTPS_PORT, name, f"/{path}")
+                del query["ca_file"]
+                queries[f"health {name} {family} {path}"] = query
+    return queries
 
 
-def _command(*argv: str) -> Question:
+def _command(*argv: str) -> Query:
     return {"kind": "command", "argv": list(argv)}
 
 
-def _https(address: str, port: int, name: str, path: str) -> Question:
-    return {"kind": "https", "address": address, "port": port, "name": name, "path": path, "ca_file": AUTHORITY_FILE}
+def _https(address: str, port: int, name: str, path: str) -> Query:
+    return {"kind": "https", "address": address, "port": port, "name": name, "path": path, "ca_file": CA_FILE}

@@ -1,4 +1,4 @@
-"""A channel whose far end is a process here: what it does with answers, with none, and with what is no answer."""
+"""A session whose far end is a process here: what it does with answers, with none, and with what is no answer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from monitors.observe.channel import LONGEST_ANSWER, SERVE, Channel, NoAnswer, Stopped, understood
+from monitors.observe.ssh_session import AGENT_COMMAND, MAX_REPLY_BYTES, QueryFailed, SshSession, Stopped, parse_reply
 
-HERE = (sys.executable, *SERVE[1:])
-UPTIME = {"timeout_s": 1.0, "questions": {"uptime": {"kind": "text", "path": "/proc/uptime"}}}
+HERE = (sys.executable, *AGENT_COMMAND[1:])
+UPTIME = {"timeout_s": 1.0, "queries": {"uptime": {"kind": "text", "path": "/proc/uptime"}}}
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def far_end(*words: str) -> tuple[str, ...]:
     return ("sh", "-c", " ".join(words))
 
 
-def test_one_process_answers_many_questions(stop: tuple[int, int]) -> None:
-    """And it has ended when the channel is closed."""
-    with Channel(HERE, stop[0]) as channel:
-        seen = [float(channel.ask(UPTIME, 60)["answers"]["uptime"]["text"].split()[0]) for _ in range(5)]
-        process = channel._process
+def test_one_process_answers_many_queries(stop: tuple[int, int]) -> None:
+    """And it has ended when the session is closed."""
+    with SshSession(HERE, stop[0]) as session:
+        seen = [float(session.query(UPTIME, 60)["results"]["uptime"]["text"].split()[0]) for _ in range(5)]
+        process = session._process
         assert process.poll() is None
     assert seen == sorted(seen)
     assert process.returncode == -signal.SIGKILL
@@ -47,9 +47,9 @@ def test_one_process_answers_many_questions(stop: tuple[int, int]) -> None:
 
 def test_a_question_longer_than_a_pipe_is_asked_whole(stop: tuple[int, int]) -> None:
     """As a vantage's are, when it asks for many services by the authority's text."""
-    questions = {f"{n}": {"kind": "text", "path": f"/nonexistent/{'x' * 250}/{n}"} for n in range(800)}
-    with Channel(HERE, stop[0]) as channel:
-        assert channel.ask({"timeout_s": 1.0, "questions": questions}, 60)["answers"].keys() == questions.keys()
+    queries = {f"{n}": {"kind": "text", "path": f"/nonexistent/{'x' * 250}/{n}"} for n in range(800)}
+    with SshSession(HERE, stop[0]) as session:
+        assert session.query({"timeout_s": 1.0, "queries": queries}, 60)["results"].keys() == queries.keys()
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_a_question_longer_than_a_pipe_is_asked_whole(stop: tuple[int, int]) -> 
         (far_end("exit 3"), "exit code 3"),
         (far_end("exec 2>&-; read program; read task; exit 4"), "exit code 4"),
         (far_end("echo Welcome to this host; sleep 300"), "no answer: 'Welcome to this host'"),
-        (far_end("""printf '{"now": 1, "answers": []}\\n'; sleep 300"""), "no answer"),
+        (far_end("""printf '{"now": 1, "results": []}\\n'; sleep 300"""), "no answer"),
         (far_end("""printf '[[[[[[\\n'; sleep 300"""), "no answer"),
-        (far_end("tr '\\\\0' x </dev/zero"), f"longer than {LONGEST_ANSWER >> 20} MiB"),
+        (far_end("tr '\\\\0' x </dev/zero"), f"longer than {MAX_REPLY_BYTES >> 20} MiB"),
         (far_end("printf half of an answer; sleep 300"), "no answer within 2 s"),
         (far_end("yes complaint >&2"), "no answer within 2 s"),
     ],
@@ -71,22 +71,22 @@ def test_whatever_is_no_answer_is_told_in_bounded_time(
 ) -> None:
     """And leaves no process."""
     begun = time.monotonic()
-    with Channel(line, stop[0]) as channel:
-        process = channel._process
-        with pytest.raises(NoAnswer, match=reason):
-            channel.ask(UPTIME, 30 if "within" not in reason else 2)
+    with SshSession(line, stop[0]) as session:
+        process = session._process
+        with pytest.raises(QueryFailed, match=reason):
+            session.query(UPTIME, 30 if "within" not in reason else 2)
     assert time.monotonic() - begun < 60
     assert process.returncode is not None
 
 
 def test_a_far_end_that_has_ended_between_questions_is_told(stop: tuple[int, int]) -> None:
     """Not as a broken pipe: the reason is what it said last."""
-    with Channel(HERE, stop[0]) as channel:
-        channel.ask(UPTIME, 60)
-        channel._process.send_signal(signal.SIGTERM)
-        channel._process.wait(60)
-        with pytest.raises(NoAnswer, match="exit code -15"):
-            channel.ask(UPTIME, 60)
+    with SshSession(HERE, stop[0]) as session:
+        session.query(UPTIME, 60)
+        session._process.send_signal(signal.SIGTERM)
+        session._process.wait(60)
+        with pytest.raises(QueryFailed, match="exit code -15"):
+            session.query(UPTIME, 60)
 
 
 def test_who_waits_for_an_answer_stops_when_nobody_wants_it(stop: tuple[int, int]) -> None:
@@ -94,16 +94,16 @@ def test_who_waits_for_an_answer_stops_when_nobody_wants_it(stop: tuple[int, int
     begun = time.monotonic()
     closing = threading.Timer(0.3, os.close, (stop[1],))
     closing.start()
-    with Channel(far_end("sleep 300"), stop[0]) as channel, pytest.raises(Stopped):
-        channel.ask(UPTIME, 200)
+    with SshSession(far_end("sleep 300"), stop[0]) as session, pytest.raises(Stopped):
+        session.query(UPTIME, 200)
     closing.join()
     assert time.monotonic() - begun < 60
 
 
 def test_ssh_that_cannot_be_started_is_an_error_of_the_system(stop: tuple[int, int], tmp_path: Path) -> None:
-    """Not a hanging channel."""
+    """Not a hanging session."""
     with pytest.raises(OSError, match="no-ssh"):
-        Channel([str(tmp_path / "no-ssh")], stop[0])
+        SshSession([str(tmp_path / "no-ssh")], stop[0])
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_ssh_that_cannot_be_started_is_an_error_of_the_system(stop: tuple[int, i
         b"",
         b"null",
         b"{}",
-        b'{"now": "soon", "answers": {}}',
-        b'{"now": 1, "answers": {"a": 1}}',
+        b'{"now": "soon", "results": {}}',
+        b'{"now": 1, "results": {"a": 1}}',
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"now": 1, "answers": {}}\n{"now": 2, "answers": {}}',
+        b'{"now": 1, "results": {}}\n{"now": 2, "results": {}}',
     ],
 )
 def test_only_one_whole_answer_is_understood(line: bytes) -> None:
-    """Two lines at once mean that the channel has lost its step."""
-    with pytest.raises(NoAnswer):
-        understood(line)
+    """Two lines at once mean that the session has lost its step."""
+    with pytest.raises(QueryFailed):
+        parse_reply(line)

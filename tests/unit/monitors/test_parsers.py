@@ -16,30 +16,30 @@ from tests.unit.monitors.observations import (
     healthy,
     out,
     seen,
-    with_answers,
+    with_results,
 )  # fmt: skip
 
 
 def test_a_healthy_estate_is_seen_whole() -> None:
     """Every session, announcement, member, vote and vantage."""
-    look = seen(healthy())
-    assert len(look.hosts) == 14
-    assert len(look.sessions) == 2 * (4 * 2 + 9)
-    assert all(session.established and session.bfd_up and session.prefixes == 7 for session in look.sessions)
-    assert {(a.site, a.family, a.state) for a in look.announced} == {
+    observation = seen(healthy())
+    assert len(observation.hosts) == 14
+    assert len(observation.sessions) == 2 * (4 * 2 + 9)
+    assert all(session.established and session.bfd_up and session.prefixes == 7 for session in observation.sessions)
+    assert {(a.site, a.family, a.state) for a in observation.announced} == {
         (site.name, family, Announcement.ANNOUNCED) for site in ESTATE.sites for family in (4, 6)
     }
-    assert look.primary is not None
-    assert look.primary.host == PRIMARY
-    assert look.leader is not None
-    assert look.leader.host == LEADER
-    assert look.synchronous_standby_names == 'ANY 1 ("nanshan-data1","shaoguan-data1")'
-    assert len(look.sites) == 9
-    assert len(look.vantages) == 12
-    assert [(c.site, c.answers, c.nodes_ready, c.nodes) for c in look.clusters] == [
+    assert observation.primary is not None
+    assert observation.primary.host == PRIMARY
+    assert observation.leader is not None
+    assert observation.leader.host == LEADER
+    assert observation.synchronous_standby_names == 'ANY 1 ("nanshan-data1","shaoguan-data1")'
+    assert len(observation.sites) == 9
+    assert len(observation.vantages) == 12
+    assert [(c.site, c.answers, c.nodes_ready, c.nodes) for c in observation.clusters] == [
         (site.name, True, 1, 1) for site in ESTATE.sites
     ]
-    assert all(health.ok for health in (*look.sites, *look.vantages))
+    assert all(health.ok for health in (*observation.sites, *observation.vantages))
 
 
 def test_lag_is_the_distance_from_the_primary() -> None:
@@ -50,43 +50,45 @@ def test_lag_is_the_distance_from_the_primary() -> None:
 
 def test_without_a_primary_nobody_lags() -> None:
     """A distance from nothing is unknown, not zero."""
-    look = seen(dark(healthy(), "futian"))
-    assert look.primary is None
-    assert look.synchronous_standby_names is None
-    assert [member.lag_bytes for member in look.members] == [None, None, None]
-    assert look.members[0].role is Role.UNKNOWN
-    assert look.members[0].reason == "no answer"
+    observation = seen(dark(healthy(), "futian"))
+    assert observation.primary is None
+    assert observation.synchronous_standby_names is None
+    assert [member.lag_bytes for member in observation.members] == [None, None, None]
+    assert observation.members[0].role is Role.UNKNOWN
+    assert observation.members[0].reason == "no answer"
 
 
 def test_two_primaries_are_both_seen() -> None:
     """And no one of them is called the primary."""
     nanshan = ESTATE.host("nanshan-data1")
-    look = seen(with_answers(healthy(), "nanshan-data1", **database(nanshan, role="primary", timeline=4)))
-    assert [member.host for member in look.primaries] == ["futian-data1", "nanshan-data1"]
-    assert look.primary is None
-    assert look.synchronous_standby_names is None
+    observation = seen(with_results(healthy(), "nanshan-data1", **database(nanshan, role="primary", timeline=4)))
+    assert [member.host for member in observation.primaries] == ["futian-data1", "nanshan-data1"]
+    assert observation.primary is None
+    assert observation.synchronous_standby_names is None
 
 
 def test_postgresqls_own_word_counts_when_patroni_is_down() -> None:
     """Reads go on, and so does observing."""
-    look = seen(with_answers(healthy(), PRIMARY, patroni={"error": "Connection refused"}, cluster={"error": "refused"}))
-    assert look.primary is not None
-    assert not look.primary.patroni
-    assert look.primary.reason == "Patroni: Connection refused"
+    observation = seen(
+        with_results(healthy(), PRIMARY, patroni={"error": "Connection refused"}, cluster={"error": "refused"})
+    )
+    assert observation.primary is not None
+    assert not observation.primary.patroni
+    assert observation.primary.reason == "Patroni: Connection refused"
 
 
 def test_a_standby_that_does_not_stream_is_not_running() -> None:
     """PostgreSQL answers, but it is no copy any more."""
     nanshan = ESTATE.host("nanshan-data1")
-    look = seen(with_answers(healthy(), "nanshan-data1", **database(nanshan, receiver=None)))
-    member = next(m for m in look.members if m.host == "nanshan-data1")
+    observation = seen(with_results(healthy(), "nanshan-data1", **database(nanshan, receiver=None)))
+    member = next(m for m in observation.members if m.host == "nanshan-data1")
     assert (member.role, member.running, member.state) == (Role.STANDBY, False, "not streaming")
 
 
 def test_withdrawn_last_resort_and_unknown_are_told_apart() -> None:
     """No route is a statement; no answer is none."""
-    replies = with_answers(healthy(), "futian-edge1", routes4=out([]), routes6=out([]))
-    replies = with_answers(
+    replies = with_results(healthy(), "futian-edge1", routes4=out([]), routes6=out([]))
+    replies = with_results(
         replies,
         "nanshan-edge1",
         routes4=out([{"dst": "203.0.113.10", "metric": 900}]),
@@ -102,16 +104,16 @@ def test_withdrawn_last_resort_and_unknown_are_told_apart() -> None:
 
 def test_a_session_that_is_not_configured_is_seen_as_down() -> None:
     """It should be there: the estate says so."""
-    look = seen(with_answers(healthy(), "futian-edge1", bgp6=out({"peers": {}})))
-    down = [session for session in look.sessions if not session.established]
+    observation = seen(with_results(healthy(), "futian-edge1", bgp6=out({"peers": {}})))
+    down = [session for session in observation.sessions if not session.established]
     assert len(down) == len(ESTATE.links_of("futian-edge1"))
     assert {session.state for session in down} == {"not configured"}
 
 
 def test_an_unreached_sites_health_is_there_as_not_answered() -> None:
     """So that a screen shows it and no reader has to guess."""
-    look = seen(dark(healthy(), "nanshan"))
-    gone = [health for health in look.sites if health.place == "nanshan"]
+    observation = seen(dark(healthy(), "nanshan"))
+    gone = [health for health in observation.sites if health.place == "nanshan"]
     assert [(health.path, health.status, health.why) for health in gone] == [
         ("healthz", None, "no answer"), ("readyz", None, "no answer"), ("writez", None, "no answer"),
     ]  # fmt: skip
@@ -128,9 +130,9 @@ def test_an_unreached_sites_health_is_there_as_not_answered() -> None:
     ],
 )
 def test_a_broken_answer_of_postgresql_is_no_answer(broken: dict[str, object]) -> None:
-    """Never an exception: a look is taken most often when things are broken."""
-    look = seen(with_answers(healthy(), PRIMARY, postgresql=broken))
-    member = look.members[0]
+    """Never an exception: an observation is made most often when things are broken."""
+    observation = seen(with_results(healthy(), PRIMARY, postgresql=broken))
+    member = observation.members[0]
     assert member.role is Role.UNKNOWN
     assert not member.running
     assert member.reason
@@ -152,18 +154,18 @@ QUESTIONS = (
 
 @pytest.mark.parametrize("name", QUESTIONS)
 @pytest.mark.parametrize("value", [{"error": "x"}, {"code": 0, "out": "7"}, {"status": 500, "body": "null"}])
-def test_no_malformed_answer_breaks_the_look(name: str, value: dict[str, object]) -> None:
+def test_no_malformed_answer_breaks_the_observation(name: str, value: dict[str, object]) -> None:
     """Whichever host says it."""
     replies = healthy()
     for host in replies:
-        if name in replies[host].answers:
-            replies = with_answers(replies, host, **{name: value})
+        if name in replies[host].results:
+            replies = with_results(replies, host, **{name: value})
     problems(ESTATE, seen(replies))
 
 
 def test_failed_units_and_the_clock_are_noted() -> None:
     """The clock is compared with ours at the time of the answer."""
-    replies = with_answers(healthy(), "futian-ops1", failed={"code": 0, "out": "prometheus.service loaded failed\n"})
+    replies = with_results(healthy(), "futian-ops1", failed={"code": 0, "out": "prometheus.service loaded failed\n"})
     host = seen(replies).host("futian-ops1")
     assert host.failed_units == ("prometheus.service",)
     assert host.uptime_s == pytest.approx(3601.65)
@@ -173,4 +175,4 @@ def test_failed_units_and_the_clock_are_noted() -> None:
 def test_a_pause_is_seen() -> None:
     """Someone has switched automatic failover off."""
     assert seen(healthy()).paused is False
-    assert seen(with_answers(healthy(), PRIMARY, cluster=body({"pause": True}))).paused is True
+    assert seen(with_results(healthy(), PRIMARY, cluster=body({"pause": True}))).paused is True

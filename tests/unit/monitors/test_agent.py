@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from monitors.observe.channel import SCRIPT, SERVE
+from monitors.observe.ssh_session import AGENT, AGENT_COMMAND
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +84,14 @@ def port(certificate: tuple[Path, Path]) -> Iterator[int]:
     server.server_close()
 
 
-Questions = dict[str, dict[str, object]]
+Queries = dict[str, dict[str, object]]
 
 
 class Serving:
     """The script as a host runs it, isolated from the project."""
 
     def __init__(self, script: str) -> None:
-        argv = [sys.executable, *SERVE[1:]]
+        argv = [sys.executable, *AGENT_COMMAND[1:]]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", text=True)
         self.send(script + "\n\nserve()\n")
 
@@ -101,13 +101,13 @@ class Serving:
         self.process.stdin.write(json.dumps(value) + "\n")
         self.process.stdin.flush()
 
-    def ask(self, questions: Questions, timeout_s: float = 2.0) -> Questions:
+    def ask(self, queries: Queries, timeout_s: float = 2.0) -> Queries:
         """A line that is answered."""
         assert self.process.stdout is not None
-        self.send({"timeout_s": timeout_s, "questions": questions})
+        self.send({"timeout_s": timeout_s, "queries": queries})
         answer = json.loads(self.process.stdout.readline())
         assert abs(answer["now"] - time.time()) < 30
-        return dict(answer["answers"])
+        return dict(answer["results"])
 
     def end(self) -> int:
         """The exit code after the end of its input."""
@@ -115,75 +115,75 @@ class Serving:
         return self.process.returncode
 
 
-def run(questions: Questions, timeout_s: float = 2.0) -> Questions:
+def run(queries: Queries, timeout_s: float = 2.0) -> Queries:
     """One task, and then the end of input."""
-    serving = Serving(SCRIPT.read_text(encoding="utf-8"))
+    serving = Serving(AGENT.read_text(encoding="utf-8"))
     try:
-        return serving.ask(questions, timeout_s)
+        return serving.ask(queries, timeout_s)
     finally:
         assert serving.end() == 0
 
 
 def asked(port: int, path: str, **more: object) -> dict[str, object]:
-    """A question over HTTPS."""
+    """A query over HTTPS."""
     return {"kind": "https", "address": "127.0.0.1", "port": port, "name": "approval", "path": path, **more}
 
 
 def test_a_page_is_fetched_by_address_and_verified_by_name(port: int, certificate: tuple[Path, Path]) -> None:
     """As an anycast address must be; by the authority's file or text."""
     text = certificate[0].read_text(encoding="utf-8")
-    answers = run({
+    results = run({
         "file": asked(port, "/readyz", ca_file=str(certificate[0])),
         "text": asked(port, "/readyz", ca_text=text),
         "refused": asked(port, "/writez", ca_text=text),
     })  # fmt: skip
     for name in ("file", "text"):
-        assert answers[name]["status"] == 200
-        assert answers[name]["headers"]["x-govcloud-site"] == "futian"  # type: ignore[index]
-        assert "approval" in str(answers[name]["body"])
-    assert answers["refused"]["status"] == 503
+        assert results[name]["status"] == 200
+        assert results[name]["headers"]["x-govcloud-site"] == "futian"  # type: ignore[index]
+        assert "approval" in str(results[name]["body"])
+    assert results["refused"]["status"] == 503
 
 
 def test_an_unknown_authority_and_a_wrong_name_are_errors(port: int, certificate: tuple[Path, Path]) -> None:
     """A healthy answer from somebody else is no answer."""
-    answers = run({
+    results = run({
         "stranger": asked(port, "/readyz"),
         "misnamed": asked(port, "/readyz", ca_file=str(certificate[0])) | {"name": "other"},
         "nofile": asked(port, "/readyz", ca_file="/nonexistent/ca.crt"),
     })  # fmt: skip
-    assert all("status" not in answer for answer in answers.values())
-    assert "verify failed" in str(answers["stranger"]["error"])
-    assert "No such file" in str(answers["nofile"]["error"])
+    assert all("status" not in result for result in results.values())
+    assert "verify failed" in str(results["stranger"]["error"])
+    assert "No such file" in str(results["nofile"]["error"])
 
 
 def test_what_does_not_answer_takes_no_longer_than_allowed(port: int, certificate: tuple[Path, Path]) -> None:
-    """All questions at once: three slow ones take as long as one."""
+    """All queries at once: three slow ones take as long as one."""
     begun = time.monotonic()
-    answers = run({
+    results = run({
         "slow": asked(port, "/slow", ca_file=str(certificate[0])),
         "closed": asked(1, "/readyz", ca_file=str(certificate[0])),
         "command": {"kind": "command", "argv": ["sleep", "30"]},
     }, timeout_s=1.0)  # fmt: skip
     assert time.monotonic() - begun < 8
-    assert "timed out" in str(answers["slow"]["error"])
-    assert "refused" in str(answers["closed"]["error"]).lower()
-    assert "within 1 s" in str(answers["command"]["error"])
+    assert "timed out" in str(results["slow"]["error"])
+    assert "refused" in str(results["closed"]["error"]).lower()
+    assert "within 1 s" in str(results["command"]["error"])
 
 
 def test_commands_and_files_say_what_they_say(tmp_path: Path) -> None:
     """Exit codes are answers; what is not there is an error."""
     file = tmp_path / "text"
     file.write_text("福田\n", encoding="utf-8")
-    answers = run({
+    results = run({
         "fails": {"kind": "command", "argv": ["sh", "-c", "echo out; echo why >&2; exit 3"]},
         "absent": {"kind": "command", "argv": ["no-such-command"]},
         "file": {"kind": "text", "path": str(file)},
         "nofile": {"kind": "text", "path": "/nonexistent"},
     })  # fmt: skip
-    assert answers["fails"] == {"code": 3, "out": "out\n", "err": "why\n"}
-    assert "No such file" in str(answers["absent"]["error"])
-    assert answers["file"] == {"text": "福田\n"}
-    assert "No such file" in str(answers["nofile"]["error"])
+    assert results["fails"] == {"code": 3, "out": "out\n", "err": "why\n"}
+    assert "No such file" in str(results["absent"]["error"])
+    assert results["file"] == {"text": "福田\n"}
+    assert "No such file" in str(results["nofile"]["error"])
 
 
 def test_a_certificate_that_was_renewed_is_read_again(
@@ -192,23 +192,23 @@ def test_a_certificate_that_was_renewed_is_read_again(
     """What verifies is kept between tasks, as long as its file is the same one."""
     file = tmp_path / "ca.crt"
     file.write_text(certificate[0].read_text(encoding="utf-8"), encoding="utf-8")
-    serving = Serving(SCRIPT.read_text(encoding="utf-8"))
-    question = {"page": asked(port, "/readyz", ca_file=str(file))}
-    assert [serving.ask(question, 30)["page"].get("status") for _ in range(3)] == [200, 200, 200]
+    serving = Serving(AGENT.read_text(encoding="utf-8"))
+    query = {"page": asked(port, "/readyz", ca_file=str(file))}
+    assert [serving.ask(query, 30)["page"].get("status") for _ in range(3)] == [200, 200, 200]
     replaced = tmp_path / "new.crt"
     replaced.write_text("no certificate\n", encoding="utf-8")
     replaced.replace(file)
-    assert "status" not in serving.ask(question, 30)["page"]
+    assert "status" not in serving.ask(query, 30)["page"]
     file.unlink()
-    assert "No such file" in str(serving.ask(question, 30)["page"]["error"])
+    assert "No such file" in str(serving.ask(query, 30)["page"]["error"])
     file.write_text(certificate[0].read_text(encoding="utf-8"), encoding="utf-8")
-    assert serving.ask(question, 30)["page"]["status"] == 200
+    assert serving.ask(query, 30)["page"]["status"] == 200
     assert serving.end() == 0
 
 
 def test_a_host_that_is_asked_nothing_any_more_ends_by_itself() -> None:
     """As when the way to it is cut, and neither end of the connection is told."""
-    script = SCRIPT.read_text(encoding="utf-8")
+    script = AGENT.read_text(encoding="utf-8")
     assert "IDLE_S = 60\n" in script
     serving = Serving(script.replace("IDLE_S = 60\n", "IDLE_S = 1\n"))
     assert serving.process.wait(60) == -signal.SIGALRM
