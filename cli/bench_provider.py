@@ -87,7 +87,7 @@ def _ours(cluster: ScratchCluster) -> dict[str, float]:
         return _counted(lambda note: getattr(stack, operation)(on_event=note, **workspace.QUIETLY, **options))
 
     def read() -> dict[str, int]:
-        return _counted(lambda note: refresh.engine_read(STACK, note))
+        return _counted(lambda note: refresh.refresh_with_engine(STACK, note))
 
     every = CONFIG_MAPS + DEPLOYMENTS + 2  # with the provider and the stack itself
     return {

@@ -76,4 +76,4 @@ def _up(estate: Estate, made: Sequence[Image]) -> tuple[str, ...]:
     from stacks.phases import PLATFORM
     from stacks.runs import engine
 
-    return engine.up(estate, [PLATFORM], on_event=say, made=made).objects_changed
+    return engine.up(estate, [PLATFORM], on_event=say, images=made).objects_changed

@@ -131,7 +131,7 @@ def unchanged(estate: Estate) -> dict[str, float]:
     from cli.stacks import images
     from stacks.runs import engine
 
-    done = engine.up(estate, made=images(estate, None))
+    done = engine.up(estate, images=images(estate, None))
     return {"seconds": round(done.seconds, 2), "changes": done.changes, "hosts": len(estate.managed_hosts)}
 
 

@@ -39,5 +39,5 @@ def block_deployment() -> Iterator[None]:
     with moves.held(paths.home(), lock.own_command()):
         pass
     state_home().mkdir(parents=True, exist_ok=True, mode=0o700)
-    with lock.held(lock.own_command()):
+    with lock.acquire(lock.own_command()):
         yield

@@ -81,7 +81,7 @@ def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) 
         estate = prepare(stacks, without, deploys=True)
         from stacks.runs import engine
 
-        found = engine.plan(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
+        found = engine.plan(estate, stacks or (), without or (), on_event=say, images=images(estate, stacks))
         print_json(found.as_json()) if as_json else print(found.as_text())
         _tell_deferred(found.deferred, "nothing is planned there")
         if found.changes:
@@ -95,7 +95,7 @@ def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) ->
         from stacks.runs import engine
 
         with block_failover():
-            done = engine.up(estate, stacks or (), without or (), on_event=say, made=images(estate, stacks))
+            done = engine.up(estate, stacks or (), without or (), on_event=say, images=images(estate, stacks))
         if as_json:
             print_json(done.as_json())
         say(f"up: {done.changes} change(s) in {duration(done.seconds)}")

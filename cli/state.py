@@ -39,8 +39,8 @@ def list_copies(as_json: Json = False) -> None:
         from stacks.state import state_backup, store
         from workstation.ssh import Access
 
-        mine, current = state_backup.here(estate), store.instance(estate)
-        rows = state_backup.summary(state_backup.survey(estate, Access.default()), mine, current)
+        mine, current = state_backup.local_metadata(estate), store.instance(estate)
+        rows = state_backup.summary(state_backup.survey_hosts(estate, Access.default()), mine, current)
         if as_json:
             print_json({"instance": current, "here": mine.as_json() if mine else None, "copies": rows, "keep": _keep()})
             return
@@ -59,7 +59,7 @@ def copy(replace_newer: ReplaceNewer = False, as_json: Json = False) -> None:
         estate = prepare(None)
         from stacks.runs import engine
 
-        holders = engine.copy(estate, say, replace_newer=replace_newer)
+        holders = engine.back_up(estate, say, replace_newer=replace_newer)
         print_json({"holders": list(holders)}) if as_json else print("held by " + (", ".join(holders) or "no host"))
         if not holders:
             raise typer.Exit(1)
@@ -85,12 +85,12 @@ def restore(
         from stacks.state.lineage import Relation, relation
         from workstation.ssh import Access
 
-        about, bundle = state_backup.fetch(estate, Access.default(), host)
-        mine = state_backup.here(estate)
-        if why := way.refusal(host, about, mine, store.instance(estate), replace_newer=replace_newer):
+        metadata, bundle = state_backup.fetch(estate, Access.default(), host)
+        mine = state_backup.local_metadata(estate)
+        if why := way.refusal(host, metadata, mine, store.instance(estate), replace_newer=replace_newer):
             raise why
-        passphrase = way.opener(bundle)
-        if passphrase and mine and relation(about, mine) is Relation.SAME:
+        passphrase = way.matching_passphrase(bundle)
+        if passphrase and mine and relation(metadata, mine) is Relation.SAME:
             say(f"the state here is that of {host}'s copy ({mine.as_text()}): nothing to restore")
             _answer(as_json, host, mine.as_json(), None)
             return
@@ -99,18 +99,18 @@ def restore(
         if not way.opens(bundle, passphrase):
             raise Refused(f"the passphrase does not open {host}'s copy", "bring the one with which it was made")
         say(f"here: {mine.as_text() if mine else 'no state'}")
-        say(f"will be replaced by {host}'s copy: {about.as_text()}")
+        say(f"will be replaced by {host}'s copy: {metadata.as_text()}")
         if not yes:
             _confirm()
-        done = engine.restore(estate, host, about, bundle, passphrase)
+        done = engine.restore(estate, host, metadata, bundle, passphrase)
         say("the state is restored" + (f"; the former one is kept in {done.former}" if done.former else ""))
         say("next: `./govcloud plan` compares every host with it, `./govcloud up` mends what differs")
-        _answer(as_json, host, about.as_json(), done.former)
+        _answer(as_json, host, metadata.as_json(), done.former)
 
 
-def _answer(as_json: bool, host: str, about: dict[str, Any], former: Path | None) -> None:
+def _answer(as_json: bool, host: str, metadata: dict[str, Any], former: Path | None) -> None:
     if as_json:
-        print_json({"from": host, "state": about, "former": str(former) if former else None})
+        print_json({"from": host, "state": metadata, "former": str(former) if former else None})
 
 
 def _operations_hosts(estate: Estate) -> list[str]:

@@ -100,7 +100,7 @@ def _update_bureau_policies() -> None:
     from stacks.runs import engine
 
     estate = load_estate()
-    engine.up(estate, [PLATFORM], on_event=say, made=images(estate, [PLATFORM]))
+    engine.up(estate, [PLATFORM], on_event=say, images=images(estate, [PLATFORM]))
 
 
 def _show(plan: Plan, as_json: bool) -> None:

@@ -84,7 +84,7 @@ def operator_keys() -> tuple[str, ...]:
         raise GovcloudError(f"{path} is missing, so the hosts would be closed to the operator", "restore it") from None
 
 
-def left_out(context: Context, stack: str) -> list[str]:
+def excluded_urns(context: Context, stack: str) -> list[str]:
     """Patterns of the URNs at dead sites, for the engine: what is there is neither read nor changed."""
     dead = [host for host in context.estate.managed_hosts if host.at in context.without]
     hosts = [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead]

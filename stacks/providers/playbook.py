@@ -121,8 +121,8 @@ class Playbook(Resource):
 def _keep(host: str, stack: str) -> None:
     """What the host will get, its passwords too, must be on the disk before: a lost password cannot be made again."""
     try:
-        checkpoints.keep(stack)
-    except checkpoints.NotWhole as error:
+        checkpoints.back_up(stack)
+    except checkpoints.TruncatedCheckpoint as error:
         raise ResourceFailed(f"{host}: not begun: {error.message}") from error
     except OSError as error:
         why = f"the state of {stack} cannot be kept: {error.strerror or error}"

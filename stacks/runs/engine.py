@@ -16,10 +16,10 @@ from stacks.programs.context import Context, current_context
 from stacks.programs.stack_hosts import stack_hosts
 from stacks.runs import fingerprint, preflight, refresh, worker, workspace
 from stacks.runs.reports import Change, DestroyResult, DriftResult, PlanResult, UpResult
-from stacks.runs.worker_pool import Answer, Crew, OnEvent
+from stacks.runs.worker_pool import OnEvent, StackResult, WorkerPool
 from stacks.state import checkpoints, disk_reserve, lock, state_backup, store
-from stacks.state import restore as way_back
-from stacks.state.lineage import About
+from stacks.state import restore as state_restore
+from stacks.state.lineage import StateMetadata
 from stacks.state.restore import Restored
 from workstation.errors import GovcloudError, Refused, WrongUse
 from workstation.oci import Image
@@ -30,11 +30,11 @@ PROTECTED = "is currently marked for protection"
 
 
 class StacksFailed(GovcloudError):
-    """One or more stacks could not be brought to the declared state. `answers` tells what was changed nevertheless."""
+    """One or more stacks could not be brought to the declared state. `results` tells what was changed nevertheless."""
 
-    def __init__(self, message: str, next_step: str, answers: Sequence[Answer]) -> None:
+    def __init__(self, message: str, next_step: str, results: Sequence[StackResult]) -> None:
         super().__init__(message, next_step)
-        self.answers = tuple(answers)
+        self.results = tuple(results)
 
 
 def up(
@@ -42,9 +42,9 @@ def up(
     stacks: Sequence[str] = (),
     without: Sequence[str] = (),
     on_event: OnEvent = lambda line: None,
-    made: Sequence[Image] = (),
+    images: Sequence[Image] = (),
 ) -> UpResult:
-    """Make the estate as declared. `stacks` limits it to some, `without` leaves dead sites out, `made` are the images
+    """Make the estate as declared. `stacks` limits it to some, `without` leaves dead sites out, `images` are those
     that pods are started from.
 
     Raises `Locked` while another change runs, `Refused` where guarded resources would go, and `StacksFailed`; what was
@@ -52,18 +52,18 @@ def up(
     """
     begun = time.monotonic()
     workspace.prepare()
-    with lock.held(lock.own_command()) as held:
+    with lock.acquire(lock.own_command()) as lock_fd:
         store.claim(store.instance(estate), on_event)
-        _mend(estate, on_event)
+        _repair_checkpoints(estate, on_event)
         _refuse_removals(estate, stacks)
         _ready(estate, stacks, without)
-        pod_images.remember(made)
+        pod_images.remember(images)
         try:
-            answers = _run(worker.UP, estate, stacks, without, on_event, held=held, made=made)
+            results = _run(worker.UP, estate, stacks, without, on_event, lock_fd=lock_fd, images=images)
         finally:
-            _copy_out(estate, without, on_event)
+            _back_up_state(estate, without, on_event)
         store.prune()
-    return _up_result(answers, time.monotonic() - begun, deferred(estate, stacks, without))
+    return _up_result(results, time.monotonic() - begun, deferred(estate, stacks, without))
 
 
 def plan(
@@ -71,7 +71,7 @@ def plan(
     stacks: Sequence[str] = (),
     without: Sequence[str] = (),
     on_event: OnEvent = lambda line: None,
-    made: Sequence[Image] = (),
+    images: Sequence[Image] = (),
 ) -> PlanResult:
     """What `up` would change, with the lines that differ. Changes nothing.
 
@@ -80,12 +80,12 @@ def plan(
     begun = time.monotonic()
     workspace.prepare()
     store.claim(store.instance(estate), on_event)
-    checkpoints.require(stack_names(estate))
+    checkpoints.require_intact(stack_names(estate))
     _refuse_removals(estate, stacks)
     _ready(estate, stacks, without)
-    pod_images.remember(made)
-    answers = _run(worker.PLAN, estate, stacks, without, on_event, in_phases=False, made=made)
-    changes = tuple(change for answer in answers for change in answer.changes)
+    pod_images.remember(images)
+    results = _run(worker.PLAN, estate, stacks, without, on_event, in_phases=False, images=images)
+    changes = tuple(change for result in results for change in result.changes)
     guard(changes)
     return PlanResult(changes=changes, seconds=time.monotonic() - begun, deferred=deferred(estate, stacks, without))
 
@@ -97,15 +97,15 @@ def drift(
     begun = time.monotonic()
     workspace.prepare()
     store.claim(store.instance(estate), on_event)
-    checkpoints.require(stack_names(estate))
+    checkpoints.require_intact(stack_names(estate))
     _ready(estate, stacks, without)
     found: dict[str, tuple[str, ...]] = {}
     chosen = [stack for phase in _selected(estate, stacks, without, in_phases=False) for stack in phase]
-    answers = refresh.read_all({stack: current_context(estate, stack, without) for stack in chosen}, on_event)
-    if not all(answer.done for answer in answers):
-        raise _failure(answers)
-    for answer in answers:
-        for host, texts in answer.drift.items():
+    results = refresh.refresh_all({stack: current_context(estate, stack, without) for stack in chosen}, on_event)
+    if not all(result.done for result in results):
+        raise _failure(results)
+    for result in results:
+        for host, texts in result.drift.items():
             found[host] = found.get(host, ()) + tuple(text for text in texts if text not in found.get(host, ()))
     return DriftResult(
         differences=dict(sorted(found.items())),
@@ -122,27 +122,27 @@ def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lamb
     guard_destroy(estate)
     begun = time.monotonic()
     workspace.prepare()
-    with lock.held(lock.own_command()) as held:
+    with lock.acquire(lock.own_command()) as lock_fd:
         store.claim(store.instance(estate), on_event)
-        _mend(estate, on_event)
-        answers = _run(worker.DESTROY, estate, stacks, (), on_event, backwards=True, held=held)
-        _copy_out(estate, (), on_event)
-    return DestroyResult(stacks=tuple(answer.stack for answer in answers), seconds=time.monotonic() - begun)
+        _repair_checkpoints(estate, on_event)
+        results = _run(worker.DESTROY, estate, stacks, (), on_event, backwards=True, lock_fd=lock_fd)
+        _back_up_state(estate, (), on_event)
+    return DestroyResult(stacks=tuple(result.stack for result in results), seconds=time.monotonic() - begun)
 
 
-def restore(estate: Estate, host: str, about: About, copy: bytes, passphrase: str) -> Restored:
-    """Put a host's copy in the state's place, while nobody else works on it. Raises as `restore.restore`."""
+def restore(estate: Estate, host: str, metadata: StateMetadata, backup: bytes, passphrase: str) -> Restored:
+    """Put a host's copy in the state's place, while nobody else works on it. Raises as `state_restore.restore`."""
     workspace.prepare()
-    with lock.held(lock.own_command()):
-        return way_back.restore(estate, host, about, copy, passphrase)
+    with lock.acquire(lock.own_command()):
+        return state_restore.restore(estate, host, metadata, backup, passphrase)
 
 
-def copy(estate: Estate, on_event: OnEvent, *, replace_newer: bool = False) -> tuple[str, ...]:
+def back_up(estate: Estate, on_event: OnEvent, *, replace_newer: bool = False) -> tuple[str, ...]:
     """Copy the state to the operations hosts now; answers those that hold it."""
     workspace.prepare()
-    with lock.held(lock.own_command()):
-        _mend(estate, on_event)
-        return state_backup.copy_out(estate, Access.default(), on_event, replace_newer=replace_newer)
+    with lock.acquire(lock.own_command()):
+        _repair_checkpoints(estate, on_event)
+        return state_backup.back_up(estate, Access.default(), on_event, replace_newer=replace_newer)
 
 
 def deferred(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> tuple[str, ...]:
@@ -175,27 +175,27 @@ def _ready(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> Non
     """Whether a run may begin: known names, hosts that answer, and no newer state elsewhere. Changes nothing."""
     chosen = [name for phase in _selected(estate, stacks, without, in_phases=True) for name in phase]
     wanted = {host.name for name in chosen for host in stack_hosts(estate, name) if host.at not in set(without)}
-    preflight.check(estate, [host for host in estate.managed_hosts if host.name in wanted], Access.default())
+    preflight.check_hosts(estate, [host for host in estate.managed_hosts if host.name in wanted], Access.default())
     state_backup.refuse_if_behind(estate, Access.default(), without)
 
 
-def _copy_out(estate: Estate, without: Sequence[str], on_event: OnEvent) -> None:
+def _back_up_state(estate: Estate, without: Sequence[str], on_event: OnEvent) -> None:
     """Also after a failure: what was changed before it is in the state. A copy that fails does not hide why."""
     try:
-        _mend(estate, on_event)
-        state_backup.copy_out(estate, Access.default(), on_event, without)
+        _repair_checkpoints(estate, on_event)
+        state_backup.back_up(estate, Access.default(), on_event, without)
     except (GovcloudError, OSError) as error:
         on_event(f"the state was not copied to the operations hosts: {error}")
 
 
-def _mend(estate: Estate, on_event: OnEvent) -> None:
+def _repair_checkpoints(estate: Estate, on_event: OnEvent) -> None:
     """Half a file is never worked with, nor sent."""
     for stack in stack_names(estate):
         try:
-            checkpoints.mend(stack, on_event)
+            checkpoints.repair(stack, on_event)
         except OSError as error:
             why = f"the state of {stack} is half a file and cannot be mended: {error.strerror or error}"
-            raise GovcloudError(why, disk_reserve.MAKE_ROOM) from None
+            raise GovcloudError(why, disk_reserve.FREE_SPACE) from None
 
 
 def _refuse_removals(estate: Estate, stacks: Sequence[str]) -> None:
@@ -222,44 +222,44 @@ def _run(
     *,
     in_phases: bool = True,
     backwards: bool = False,
-    held: int | None = None,
-    made: Sequence[Image] = (),
-) -> list[Answer]:
+    lock_fd: int | None = None,
+    images: Sequence[Image] = (),
+) -> list[StackResult]:
     """All stacks, phase by phase; a failed phase is the last. Raises `StacksFailed`, or `Refused` by protection."""
     order = _selected(estate, stacks, without, in_phases)
-    crew = Crew(operation, estate, without, on_event, held, made)
-    writes = held is not None
+    pool = WorkerPool(operation, estate, without, on_event, lock_fd, images)
+    writes = lock_fd is not None
 
     def context(stack: str) -> Context:
-        return current_context(estate, stack, without, made)
+        return current_context(estate, stack, without, images)
 
     try:
-        with disk_reserve.reserved(crew.stop) if writes else nullcontext():
+        with disk_reserve.reserved(pool.stop) if writes else nullcontext():
             read = {} if backwards else _as_applied([stack for phase in order for stack in phase], context, on_event)
             for phase in reversed(order) if backwards else order:
                 # A phase before may have changed what the next ones declare.
-                done = [stack for stack in phase if stack in read and fingerprint.stands(context(stack), stack)]
-                crew.answers += [read[stack] for stack in done]
+                done = [stack for stack in phase if stack in read and fingerprint.is_current(context(stack), stack)]
+                pool.results += [read[stack] for stack in done]
                 rest = [stack for stack in phase if stack not in done]
-                if rest and not crew.run(rest):
-                    raise _failure(crew.answers, crew.stopped)
+                if rest and not pool.run(rest):
+                    raise _failure(pool.results, pool.stopped)
     except BaseException:
         if operation == worker.UP:
-            on_event("changed so far: " + (", ".join(crew.changed()) or "nothing"))
+            on_event("changed so far: " + (", ".join(pool.changed()) or "nothing"))
         raise
-    return crew.answers
+    return pool.results
 
 
-def _as_applied(stacks: Sequence[str], context: Callable[[str], Context], on_event: OnEvent) -> dict[str, Answer]:
-    """By stack, the answers of those for which nothing new is declared and where a read finds no difference.
+def _as_applied(stacks: Sequence[str], context: Callable[[str], Context], on_event: OnEvent) -> dict[str, StackResult]:
+    """By stack, the results of those for which nothing new is declared and where a read finds no difference.
 
     Where the read fails the operation will tell why.
     """
-    contexts = {stack: now for stack in stacks if fingerprint.stands(now := context(stack), stack)}
+    contexts = {stack: now for stack in stacks if fingerprint.is_current(now := context(stack), stack)}
     if contexts:
         on_event(f"{', '.join(contexts)}: nothing new is declared; what is there is compared")
-    answers = refresh.read_all(contexts, lambda line: None)
-    return {answer.stack: answer for answer in answers if answer.done and not answer.drift}
+    results = refresh.refresh_all(contexts, lambda line: None)
+    return {result.stack: result for result in results if result.done and not result.drift}
 
 
 def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], in_phases: bool) -> list[list[str]]:
@@ -279,30 +279,30 @@ def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], in_
     return [chosen for phase in phases(estate) if (chosen := [stack for stack in phase if stack in wanted])]
 
 
-def _up_result(answers: Sequence[Answer], seconds: float, left_out: tuple[str, ...]) -> UpResult:
-    changes = [change for answer in answers for change in answer.changes]
+def _up_result(results: Sequence[StackResult], seconds: float, deferred_hosts: tuple[str, ...]) -> UpResult:
+    changes = [change for result in results for change in result.changes]
     return UpResult(
         changes=len(changes),
         seconds=seconds,
         hosts_changed=tuple(sorted({change.host for change in changes if change.host})),
         objects_changed=tuple(sorted({change.resource for change in changes if change.stack == PLATFORM})),
-        stacks={answer.stack: len(answer.changes) for answer in answers},
-        stack_seconds={answer.stack: answer.seconds for answer in answers if answer.seconds is not None},
+        stacks={result.stack: len(result.changes) for result in results},
+        stack_seconds={result.stack: result.seconds for result in results if result.seconds is not None},
         host_seconds={
-            answer.stack: took
-            for answer in answers
-            if (took := {c.host: c.seconds for c in answer.changes if c.host and c.seconds is not None})
+            result.stack: took
+            for result in results
+            if (took := {c.host: c.seconds for c in result.changes if c.host and c.seconds is not None})
         },
-        deferred=left_out,
+        deferred=deferred_hosts,
     )
 
 
-def _failure(answers: Sequence[Answer], stopped: str = "") -> GovcloudError:
-    faults = [f"{answer.stack}: {fault}" for answer in answers if not answer.done for fault in answer.faults]
+def _failure(results: Sequence[StackResult], stopped: str = "") -> GovcloudError:
+    faults = [f"{result.stack}: {fault}" for result in results if not result.done for fault in result.faults]
     if any(PROTECTED in fault for fault in faults):
         return Refused("\n".join(faults), "it holds data: put it back into the estate, or move the data first")
     if stopped:
-        return StacksFailed("\n".join([stopped, *faults]), disk_reserve.MAKE_ROOM, answers)
+        return StacksFailed("\n".join([stopped, *faults]), disk_reserve.FREE_SPACE, results)
     return StacksFailed(
-        "\n".join(faults), "mend the cause and run the same command again: it goes on from there", answers
+        "\n".join(faults), "mend the cause and run the same command again: it goes on from there", results
     )

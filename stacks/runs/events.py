@@ -272,7 +272,7 @@ def _summary(values: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(part for part in (f"roles: {roles}" if roles else "", counts) if part)
 
 
-def last_words(text: str) -> str:
+def startup_error(text: str) -> str:
     """What an engine says that failed before its first event; empty where events have told it."""
     _, _, said = text.rpartition("stderr:")
     lines = [line.strip() for line in said.splitlines()]

@@ -25,7 +25,7 @@ CODE = ("estate", "playbooks", "services", "stacks", "tools", "workstation")
 """Folders of the checkout that decide what is declared and how it is applied."""
 
 
-def stands(context: Context, stack: str) -> bool:
+def is_current(context: Context, stack: str) -> bool:
     """Whether nothing has changed since `note`. Never where sites are left out: there a part was not brought up."""
     if context.without or store.pending(stack) or _certificate_is_due(stack):
         return False
@@ -35,13 +35,13 @@ def stands(context: Context, stack: str) -> bool:
         return False
 
 
-def note(context: Context, stack: str) -> None:
+def save(context: Context, stack: str) -> None:
     """The stack has been brought up completely, as `context`, taken afterwards, would declare it again."""
     if not context.without:
         state_files.write_atomically(_file(stack), fingerprint(context, stack).encode())
 
 
-def forget(stack: str) -> None:
+def invalidate(stack: str) -> None:
     """The stack is about to be changed."""
     _file(stack).unlink(missing_ok=True)
 

@@ -23,7 +23,7 @@ YOUNG = 50_000
 """New objects before the collector looks for cycles. Its own 700 are for programs that make fewer, and keep fewer."""
 
 
-def thrifty(program: Program) -> Callable[[], Awaitable[None]]:
+def optimized(program: Program) -> Callable[[], Awaitable[None]]:
     """The same program for the SDK to run. What fails is told by the SDK as ever."""
 
     async def run() -> None:

@@ -18,7 +18,7 @@ from workstation.errors import GovcloudError
 
 TIMEOUT_S = 15.0
 """Longer than ssh takes to notice that a connection which it keeps open leads nowhere."""
-LOOKS = 2
+ATTEMPTS = 2
 """A busy host may miss one."""
 ANSWER_S = 5.0
 """For one connection to a cluster's daemon."""
@@ -30,24 +30,24 @@ PAUSE_S = 0.5
 DAEMONS = {"Kubernetes API server": API_PORT, "image registry": REGISTRY_PORT}
 
 
-class SiteDead(GovcloudError):
+class SiteUnreachable(GovcloudError):
     """Hosts that are to be compared or changed are not reached; nothing was begun."""
 
 
-def check(estate: Estate, hosts: Iterable[Host], access: ssh.Access) -> None:
-    """Raises `SiteDead` where one of them is not reached. The connections stay open for what follows."""
+def check_hosts(estate: Estate, hosts: Iterable[Host], access: ssh.Access) -> None:
+    """Raises `SiteUnreachable` where one of them is not reached. The connections stay open for what follows."""
     wanted = list(hosts)
     missing = dict.fromkeys((host.name for host in wanted), "")
-    for _ in range(LOOKS):
+    for _ in range(ATTEMPTS):
         looked = [host for host in wanted if host.name in missing]
         reasons = ssh.on_each(looked, lambda host: _reason(estate, access, host))
         missing = {host.name: reason for host, reason in zip(looked, reasons, strict=True) if reason}
         if not missing:
             return
-    raise told(wanted, missing)
+    raise unreachable(wanted, missing)
 
 
-def told(wanted: Iterable[Host], missing: Mapping[str, str]) -> SiteDead:
+def unreachable(wanted: Iterable[Host], missing: Mapping[str, str]) -> SiteUnreachable:
     """The sentence for hosts that are missing, by name with the reason: dead sites by their names, others singly."""
     sites: dict[str, list[str]] = {}
     for host in wanted:
@@ -67,15 +67,15 @@ def told(wanted: Iterable[Host], missing: Mapping[str, str]) -> SiteDead:
             f"bring it back, or leave the site out: add {flags} to the command; "
             "the first `./govcloud up` after its return catches up"
         )
-    return SiteDead("\n".join(parts), f"nothing was changed; {next_step}")
+    return SiteUnreachable("\n".join(parts), f"nothing was changed; {next_step}")
 
 
 def check_clusters(context: Context, only: Container[str] | None = None, patience_s: float = PATIENCE_S) -> None:
-    """Raises `SiteDead` where a cluster's API server or a site's image registry does not answer in time.
+    """Raises `SiteUnreachable` where a cluster's API server or a site's image registry does not answer in time.
 
     Clusters at dead sites are not asked; `only` limits it to those of some sites.
     """
-    silent = silent_clusters(context, only, patience_s)
+    silent = unreachable_clusters(context, only, patience_s)
     if not silent:
         return
     fresh = [site for site in silent if site not in context.clusters]
@@ -89,10 +89,10 @@ def check_clusters(context: Context, only: Container[str] | None = None, patienc
             "bring it back (`./govcloud up` without naming stacks repairs its host first), or leave the site out: "
             f"add {flags} to the command; the first `./govcloud up` after its return catches up"
         )
-    raise SiteDead("\n".join(f"{site}: {reason}" for site, reason in silent.items()), next_step)
+    raise SiteUnreachable("\n".join(f"{site}: {reason}" for site, reason in silent.items()), next_step)
 
 
-def silent_clusters(
+def unreachable_clusters(
     context: Context, only: Container[str] | None = None, patience_s: float = PATIENCE_S
 ) -> dict[str, str]:
     """By site, what does not answer and why."""

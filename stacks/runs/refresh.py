@@ -14,9 +14,9 @@ from pulumi.automation.errors import CommandError
 from pulumi.automation.events import EngineEvent
 
 from stacks.phases import PLATFORM
-from stacks.programs.context import Context, left_out
+from stacks.programs.context import Context, excluded_urns
 from stacks.runs import events, preflight, workspace
-from stacks.runs.worker_pool import Answer
+from stacks.runs.worker_pool import StackResult
 from workstation.errors import GovcloudError
 
 AT_ONCE = 4
@@ -25,45 +25,45 @@ AT_ONCE = 4
 OnEvent = Callable[[str], None]
 
 
-def read_all(contexts: Mapping[str, Context], on_event: OnEvent) -> list[Answer]:
-    """Each stack's answer, in their order; of a read that failed with its faults."""
+def refresh_all(contexts: Mapping[str, Context], on_event: OnEvent) -> list[StackResult]:
+    """Each stack's result, in their order; of a read that failed with its faults."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return list(pool.map(lambda stack: read(contexts[stack], stack, on_event), contexts))
+        return list(pool.map(lambda stack: refresh_stack(contexts[stack], stack, on_event), contexts))
 
 
-def read(context: Context, stack: str, on_event: OnEvent) -> Answer:
+def refresh_stack(context: Context, stack: str, on_event: OnEvent) -> StackResult:
     """Everything that the stack's state holds, compared with what is there. What is at dead sites is not read."""
-    answer, begun = Answer(stack=stack), time.monotonic()
+    result, begun = StackResult(stack=stack), time.monotonic()
     if not context.first_build:
         try:
-            _read(context, answer, on_event)
+            _refresh(context, result, on_event)
         except CommandError as error:
-            answer.faults += [] if answer.faults else [events.last_words(str(error))]
+            result.faults += [] if result.faults else [events.startup_error(str(error))]
         except GovcloudError as error:
-            answer.faults.append(str(error))
-    answer.done, answer.seconds = not answer.faults, time.monotonic() - begun
-    return answer
+            result.faults.append(str(error))
+    result.done, result.seconds = not result.faults, time.monotonic() - begun
+    return result
 
 
-def _read(context: Context, answer: Answer, on_event: OnEvent) -> None:
-    stack = answer.stack
-    silent = preflight.silent_clusters(context, only=context.clusters) if stack == PLATFORM else {}
+def _refresh(context: Context, result: StackResult, on_event: OnEvent) -> None:
+    stack = result.stack
+    silent = preflight.unreachable_clusters(context, only=context.clusters) if stack == PLATFORM else {}
     for site, reason in silent.items():  # a difference itself: what differs elsewhere is told all the same
-        answer.drift[f"{site}: cluster"] = (f"{reason}; nothing in it was compared",)
+        result.drift[f"{site}: cluster"] = (f"{reason}; nothing in it was compared",)
     context = replace(context, without=context.without | silent.keys())
 
     def note(event: EngineEvent) -> None:
         if event.res_outputs_event and (found := events.drift_of(event.res_outputs_event.metadata)):
-            answer.drift.update([found])
+            result.drift.update([found])
         if event.diagnostic_event:
-            answer.faults += [one for one in events.faults_of(event.diagnostic_event) if one not in answer.faults]
+            result.faults += [one for one in events.faults_of(event.diagnostic_event) if one not in result.faults]
         if line := events.progress_of(event):
             on_event(line)
 
-    engine_read(stack, note, left_out(context, stack))
+    refresh_with_engine(stack, note, excluded_urns(context, stack))
 
 
-def engine_read(stack: str, on_event: Callable[[EngineEvent], None], exclude: Sequence[str] = ()) -> None:
+def refresh_with_engine(stack: str, on_event: Callable[[EngineEvent], None], exclude: Sequence[str] = ()) -> None:
     """One engine reads what the stack's state holds, but for `exclude`. Raises `CommandError` where it cannot."""
     opened = workspace.open_stack(stack, lambda: None)
     opened.refresh(

@@ -24,7 +24,7 @@ from pulumi.automation.events import EngineEvent, StepEventMetadata
 from estate.model import Estate
 from stacks.phases import PLATFORM
 from stacks.programs import pod_images
-from stacks.programs.context import Context, current_context, left_out
+from stacks.programs.context import Context, current_context, excluded_urns
 from stacks.programs.program import program
 from stacks.runs import events, fingerprint, preflight, state_repair, workspace
 from stacks.state import checkpoints
@@ -43,11 +43,11 @@ def main(argv: list[str]) -> int:
     threading.Thread(target=_end_with_the_command, daemon=True).start()
     tell = Teller()
     try:
-        made = pod_images.from_plain(request["images"])
-        context = current_context(Estate.model_validate(request["estate"]), stack, request["without"], made)
+        images = pod_images.from_plain(request["images"])
+        context = current_context(Estate.model_validate(request["estate"]), stack, request["without"], images)
         _OPERATIONS[operation](context, stack, tell)
     except CommandError as error:
-        return _failed(tell, "" if tell.faults else events.last_words(str(error)))
+        return _failed(tell, "" if tell.faults else events.startup_error(str(error)))
     except GovcloudError as error:
         return _failed(tell, str(error))
     except OSError as error:
@@ -89,18 +89,18 @@ def _up(context: Context, stack: str, tell: Tell) -> None:
     if stack == PLATFORM:
         preflight.check_clusters(context, patience_s=preflight.COMING_UP_S)
     state_repair.drop_pending_operations(stack, lambda line: tell("say", line))
-    fingerprint.forget(stack)
+    fingerprint.invalidate(stack)
     opened = workspace.open_stack(stack, program(context, stack))
-    checkpoints.keep(stack)
+    checkpoints.back_up(stack)
     opened.up(
         refresh=True,
         run_program=stack == PLATFORM,  # or clusters would be entered with what the state holds, perhaps expired
-        exclude=left_out(context, stack) or None,
+        exclude=excluded_urns(context, stack) or None,
         **workspace.QUIETLY,
         on_event=Listener(stack, tell),
     )
     now = current_context(context.estate, stack, context.without, context.images.values())
-    fingerprint.note(now, stack)
+    fingerprint.save(now, stack)
 
 
 def _plan(context: Context, stack: str, tell: Tell) -> None:
@@ -110,7 +110,7 @@ def _plan(context: Context, stack: str, tell: Tell) -> None:
     opened.preview(
         refresh=True,
         run_program=stack == PLATFORM,
-        exclude=left_out(context, stack) or None,
+        exclude=excluded_urns(context, stack) or None,
         **workspace.QUIETLY,
         on_event=Listener(stack, tell, planned=True),
     )
@@ -125,7 +125,7 @@ def _destroy(context: Context, stack: str, tell: Tell) -> None:
         return
     state_repair.drop_pending_operations(stack, lambda line: tell("say", line))
     opened = workspace.open_stack(stack, lambda: None)
-    checkpoints.keep(stack)
+    checkpoints.back_up(stack)
     opened.unprotect_all()
     opened.destroy(
         run_program=False,

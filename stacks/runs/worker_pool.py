@@ -36,7 +36,7 @@ LAST_LINES = 12
 
 
 @dataclass(kw_only=True)
-class Answer:
+class StackResult:
     """What a worker told about its stack."""
 
     stack: str
@@ -60,8 +60,8 @@ class Answer:
                 self.done = value == "done"
 
 
-class Crew:
-    """Runs one operation on stacks, phase by phase. `answers` holds what came so far, also after an interruption."""
+class WorkerPool:
+    """Runs one operation on stacks, phase by phase. `results` holds what came so far, also after an interruption."""
 
     def __init__(
         self,
@@ -69,22 +69,22 @@ class Crew:
         estate: Estate,
         without: Sequence[str],
         on_event: OnEvent,
-        held: int | None = None,
-        made: Iterable[Image] = (),
+        lock_fd: int | None = None,
+        images: Iterable[Image] = (),
     ) -> None:
-        """`held` is the lock's descriptor: the workers hold it too, so that it outlives a command that is killed.
-        `made` are the images that pods are started from.
+        """`lock_fd` is the lock's descriptor: the workers hold it too, so that it outlives a command that is killed.
+        `images` are those that pods are started from.
         """
-        self.answers: list[Answer] = []
+        self.results: list[StackResult] = []
         self.stopped = ""
         """Why the run was ended before its end; empty where it was not."""
-        self._held = () if held is None else (held,)
+        self._lock_fds = () if lock_fd is None else (lock_fd,)
         self._operation, self._on_event = operation, on_event
         self._request = json.dumps(
             {
                 "estate": estate.model_dump(mode="json"),
                 "without": list(without),
-                "images": pod_images.as_plain(made),
+                "images": pod_images.as_plain(images),
             }
         )
         self._environment = {
@@ -98,10 +98,10 @@ class Crew:
 
     def run(self, phase: Sequence[str]) -> bool:
         """Its stacks side by side; answers whether the next may begin. On Ctrl-C waits for them and raises it again."""
-        mine = [Answer(stack=stack) for stack in phase]
-        self.answers += mine
+        mine = [StackResult(stack=stack) for stack in phase]
+        self.results += mine
         with ThreadPoolExecutor(max_workers=len(mine)) as pool:
-            futures = [pool.submit(self._work, answer) for answer in mine]
+            futures = [pool.submit(self._work, result) for result in mine]
             try:
                 wait(futures)
             except KeyboardInterrupt:
@@ -109,7 +109,7 @@ class Crew:
                 raise
         for future in futures:
             future.result()
-        return all(answer.done for answer in mine) and not self.stopped
+        return all(result.done for result in mine) and not self.stopped
 
     def stop(self, reason: str) -> None:
         """End the run in order, as Ctrl-C would. May be called from any thread."""
@@ -120,7 +120,7 @@ class Crew:
 
     def changed(self) -> list[str]:
         """Hosts and other resources that were changed so far."""
-        return sorted({change.host or change.resource for answer in self.answers for change in answer.changes})
+        return sorted({change.host or change.resource for result in self.results for change in result.changes})
 
     def _interrupt(self, futures: Sequence[Future[None]]) -> None:
         self._on_event(
@@ -140,8 +140,8 @@ class Crew:
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGINT)
 
-    def _work(self, answer: Answer) -> None:
-        command = [*YIELDING, *interpreter.module("stacks.runs.worker", self._operation, answer.stack)]
+    def _work(self, result: StackResult) -> None:
+        command = [*YIELDING, *interpreter.module("stacks.runs.worker", self._operation, result.stack)]
         begun = time.monotonic()
         with self._lock:
             if self.stopped:
@@ -155,14 +155,14 @@ class Crew:
                 env=self._environment,
                 cwd=state_files.engine_home(),
                 start_new_session=True,
-                pass_fds=self._held,
+                pass_fds=self._lock_fds,
             )
             self._processes.append(process)
         with process:
-            self._listen(process, answer)
-        answer.seconds = time.monotonic() - begun
+            self._listen(process, result)
+        result.seconds = time.monotonic() - begun
 
-    def _listen(self, process: subprocess.Popen[str], answer: Answer) -> None:
+    def _listen(self, process: subprocess.Popen[str], result: StackResult) -> None:
         """The pipe to the worker stays open as long as this process lives: its end tells the worker to stop."""
         stdin, stdout, stderr = _pipes(process)
         with suppress(BrokenPipeError):
@@ -171,10 +171,10 @@ class Crew:
         with ThreadPoolExecutor(max_workers=1) as pool:
             errors = pool.submit(stderr.read)
             for line in stdout:
-                answer.take(line, self._on_event)
-        if process.wait() and not answer.faults and not self.stopped:
+                result.take(line, self._on_event)
+        if process.wait() and not result.faults and not self.stopped:
             last = errors.result().strip().splitlines()[-LAST_LINES:]
-            answer.faults.append("\n".join(last) or f"ended with {process.returncode}")
+            result.faults.append("\n".join(last) or f"ended with {process.returncode}")
 
 
 def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str], IO[str]]:

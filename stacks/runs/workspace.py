@@ -127,7 +127,7 @@ def open_stack(name: str, program: Callable[[], None] | None = None) -> Stack:
     workspace = auto.LocalWorkspace(
         work_dir=str(folder),
         pulumi_home=str(engine_home() / "pulumi"),
-        program=program and inline.thrifty(program),
+        program=program and inline.optimized(program),
         env_vars=environment(),
         secrets_provider="passphrase",
         project_settings=auto.ProjectSettings(name=PROJECT, runtime="python", main=str(folder)),

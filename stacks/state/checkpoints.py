@@ -22,16 +22,16 @@ from workstation.errors import GovcloudError
 
 Say = Callable[[str], None]
 
-_keeping = threading.Lock()
+_backup_lock = threading.Lock()
 """Of two hosts that begin together, the one that read later also writes later."""
 
 
-class NotWhole(GovcloudError):
+class TruncatedCheckpoint(GovcloudError):
     """A checkpoint is half a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Whole:
+class IntactCheckpoint:
     """A checkpoint that can be read. `saved` is when the engine made it; the beginning of time for an empty stack."""
 
     path: Path
@@ -39,14 +39,14 @@ class Whole:
     saved: datetime
 
 
-def kept(stack: str) -> Path:
+def backup_path(stack: str) -> Path:
     """Our copy of it. It lies with the backend's files, so that it is set aside and brought back with them."""
     return state_home() / ".pulumi" / "kept" / f"{stack}.json"
 
 
-def half(stack: str) -> Path:
+def truncated_path(stack: str) -> Path:
     """Where the last half file was put, for whoever wants to look at it."""
-    return kept(stack).with_suffix(".half")
+    return backup_path(stack).with_suffix(".half")
 
 
 def saved_at(content: bytes) -> datetime | None:
@@ -64,66 +64,70 @@ def _time(latest: dict[str, Any]) -> datetime:
 
 
 def latest(stack: str) -> dict[str, Any]:
-    """The stack as the engine saved it last, secrets encrypted; empty where there is none. Raises `NotWhole`."""
+    """The stack as the engine saved it last, secrets encrypted; empty where there is none.
+
+    Raises `TruncatedCheckpoint`.
+    """
     content = _read(checkpoint(stack))
     if content is None:
         return {}
     if saved_at(content) is None:
-        raise NotWhole(
+        raise TruncatedCheckpoint(
             f"the state of {stack} is half a file ({checkpoint(stack)}): the disk was full, or the machine lost power",
             "run `./govcloud up`: it takes the last whole one and compares every host with it",
         )
     return dict(json.loads(content)["checkpoint"].get("latest") or {})
 
 
-def is_whole(stack: str) -> bool:
+def is_intact(stack: str) -> bool:
     """Whether it can be read; also where there is none."""
     content = _read(checkpoint(stack))
     return content is None or saved_at(content) is not None
 
 
-def require(stacks: Iterable[str]) -> None:
-    """Raises `NotWhole` for half a file."""
+def require_intact(stacks: Iterable[str]) -> None:
+    """Raises `TruncatedCheckpoint` for half a file."""
     for stack in stacks:
         latest(stack)
 
 
-def keep(stack: str) -> None:
-    """Copy the checkpoint, which must be whole. On the disk when this returns. Raises `NotWhole`."""
-    with _keeping:
+def back_up(stack: str) -> None:
+    """Copy the checkpoint, which must be whole. On the disk when this returns. Raises `TruncatedCheckpoint`."""
+    with _backup_lock:
         content = _read(checkpoint(stack))
         if content is None:
             return
         if saved_at(content) is None:
-            raise NotWhole(f"the state of {stack} was not written whole: the disk under {state_home()} is full", "")
-        if _read(kept(stack)) != content:
-            kept(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(kept(stack), content)
+            message = f"the state of {stack} was not written whole: the disk under {state_home()} is full"
+            raise TruncatedCheckpoint(message, "")
+        if _read(backup_path(stack)) != content:
+            backup_path(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomically(backup_path(stack), content)
 
 
-def mend(stack: str, say: Say) -> None:
+def repair(stack: str, say: Say) -> None:
     """Put the newest whole copy in the place of half a file, which is set aside. Call while nobody else writes.
 
     Where nothing was ever kept, the stack was being made and no host has got anything of it: it is made anew. Raises
-    `NotWhole` where something was, and none of it is whole.
+    `TruncatedCheckpoint` where something was, and none of it is whole.
     """
-    if is_whole(stack):
+    if is_intact(stack):
         return
-    held = list(copies(stack))
-    whole = [one for path in held if (one := _whole(path))]
-    if held and not whole:
-        raise NotWhole(
+    found = list(backups(stack))
+    intact = [one for path in found if (one := _intact(path))]
+    if found and not intact:
+        raise TruncatedCheckpoint(
             f"the state of {stack} is half a file, and so is every copy of it here; what it held is in use",
             "`./govcloud state list` shows which operations host holds a copy; bring it back with "
             "`./govcloud state restore --from HOST --replace-newer`",
         )
-    kept(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not whole:
-        checkpoint(stack).replace(half(stack))
+    backup_path(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not intact:
+        checkpoint(stack).replace(truncated_path(stack))
         say(f"{stack}: half a file is all that there was of its state, from before its first resource; it begins anew")
         return
-    newest = max(whole, key=lambda one: one.saved)
-    write_atomically(half(stack), checkpoint(stack).read_bytes())
+    newest = max(intact, key=lambda one: one.saved)
+    write_atomically(truncated_path(stack), checkpoint(stack).read_bytes())
     write_atomically(checkpoint(stack), newest.content)
     say(
         f"{stack}: its state was half a file; taken from {newest.path}, saved {newest.saved:%Y-%m-%d %H:%M:%S} UTC; "
@@ -131,19 +135,19 @@ def mend(stack: str, say: Say) -> None:
     )
 
 
-def copies(stack: str) -> Iterator[Path]:
+def backups(stack: str) -> Iterator[Path]:
     """Every file that may hold an earlier state of the stack: ours, and the backend's own."""
     root = state_home() / ".pulumi"
-    own = (kept(stack), checkpoint(stack).with_suffix(".json.bak"))
+    own = (backup_path(stack), checkpoint(stack).with_suffix(".json.bak"))
     yield from (path for path in own if path.exists())
     yield from (root / "history" / PROJECT / stack).glob("*.checkpoint.json")
     yield from (root / "backups" / PROJECT / stack).glob("*.json")
 
 
-def _whole(path: Path) -> Whole | None:
+def _intact(path: Path) -> IntactCheckpoint | None:
     content = _read(path)
     saved = None if content is None else saved_at(content)
-    return Whole(path=path, content=content, saved=saved) if content is not None and saved else None
+    return IntactCheckpoint(path=path, content=content, saved=saved) if content is not None and saved else None
 
 
 def _read(path: Path) -> bytes | None:

@@ -17,13 +17,13 @@ from pathlib import Path
 from stacks.state.state_files import state_home
 from workstation.errors import GovcloudError
 
-LEAST = 16 << 20
+MIN_BYTES = 16 << 20
 """Bytes: far more than the checkpoints of some twenty hosts, each with its draft, its `.bak` and its history."""
-TIMES = 8
+CHECKPOINT_FACTOR = 8
 """Of all checkpoints together, where that is more."""
-LOOK_S = 0.2
+POLL_S = 0.2
 """The engine tries a failed write again after one second."""
-MAKE_ROOM = "make room there, and run the same command again: it goes on from there"
+FREE_SPACE = "make room there, and run the same command again: it goes on from there"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -37,13 +37,13 @@ def reserved(on_full: Callable[[str], None]) -> Iterator[None]:
     _take(reserve, size)
 
     def watch() -> None:
-        while not ended.wait(LOOK_S):
+        while not ended.wait(POLL_S):
             if (left := free()) < size // 2:
                 reserve.unlink(missing_ok=True)
                 on_full(f"the disk under {state_home()} has become too full to go on: {_mib(left)} free")
                 return
 
-    watcher = threading.Thread(target=watch, name="room", daemon=True)
+    watcher = threading.Thread(target=watch, name="disk-reserve", daemon=True)
     watcher.start()
     try:
         yield
@@ -55,7 +55,10 @@ def reserved(on_full: Callable[[str], None]) -> Iterator[None]:
 
 def needed() -> int:
     """Bytes of the reserve; as much again must be free to begin."""
-    return max(LEAST, TIMES * sum(path.stat().st_size for path in (state_home() / ".pulumi").glob("stacks/*/*.json")))
+    return max(
+        MIN_BYTES,
+        CHECKPOINT_FACTOR * sum(path.stat().st_size for path in (state_home() / ".pulumi").glob("stacks/*/*.json")),
+    )
 
 
 def free() -> int:
@@ -78,7 +81,7 @@ def _take(reserve: Path, size: int) -> None:
         raise GovcloudError(
             f"the disk under {state_home()} is too full to begin: {_mib(free())} free, and {_mib(2 * size)} are needed "
             "to write down safely what is done",
-            MAKE_ROOM,
+            FREE_SPACE,
         ) from None
 
 

@@ -28,7 +28,7 @@ class Relation(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
+class StateMetadata:
     """What a copy says of itself. `at` is when its state was last changed, `workstation` where."""
 
     instance: str
@@ -42,7 +42,7 @@ class About:
     """Whether it was ever sent: the state here may have changed since."""
 
     @classmethod
-    def from_json(cls, text: bytes) -> About | None:
+    def from_json(cls, text: bytes) -> StateMetadata | None:
         """None for what is no such thing."""
         try:
             return cls(**json.loads(text))
@@ -59,41 +59,43 @@ class About:
         return f"serial {self.serial} · changed {self.at} on {self.workstation} · {total} resources"
 
 
-def relation(copy: About, here: About | None) -> Relation:
+def relation(backup: StateMetadata, here: StateMetadata | None) -> Relation:
     """Of a copy to the state here; None is a workstation without any."""
     if here is None:
         return Relation.NEWER
-    if copy.instance != here.instance:
+    if backup.instance != here.instance:
         return Relation.FOREIGN
-    if copy.digest == here.digest:
+    if backup.digest == here.digest:
         return Relation.SAME
-    if copy.serial < here.serial:
+    if backup.serial < here.serial:
         return Relation.OLDER
-    return Relation.NEWER if here.copied and copy.serial > here.serial else Relation.FORKED
+    return Relation.NEWER if here.copied and backup.serial > here.serial else Relation.FORKED
 
 
-def behind(host: str, copy: About, mine: About | None) -> Refused | None:
+def refusal_if_behind(host: str, backup: StateMetadata, mine: StateMetadata | None) -> Refused | None:
     """Why this workstation must not change the estate; None where it may."""
     bring = f"bring it here with `./govcloud state restore --from {host}`"
     if mine is None:
         return Refused(
-            f"this workstation has no state of the estate, and {host} holds a copy of it ({copy.as_text()}): a change "
-            "from here would make new keys and passwords for an estate that is in use",
+            f"this workstation has no state of the estate, and {host} holds a copy of it ({backup.as_text()}): a "
+            "change from here would make new keys and passwords for an estate that is in use",
             bring,
         )
-    if copy.instance != mine.instance:
+    if backup.instance != mine.instance:
         return None
-    if lost := [stack for stack, number in copy.resources.items() if number and stack not in mine.resources]:
+    if lost := [stack for stack, number in backup.resources.items() if number and stack not in mine.resources]:
         return Refused(
-            f"this workstation has lost the state of {', '.join(lost)}; {host} holds a copy of it ({copy.as_text()})",
+            f"this workstation has lost the state of {', '.join(lost)}; {host} holds a copy of it ({backup.as_text()})",
             f"{bring} and --replace-newer",
         )
-    kind = relation(copy, mine)
+    kind = relation(backup, mine)
     if kind is Relation.NEWER:
-        return Refused(f"{host} holds a newer state ({copy.as_text()}) than this workstation ({mine.as_text()})", bring)
+        return Refused(
+            f"{host} holds a newer state ({backup.as_text()}) than this workstation ({mine.as_text()})", bring
+        )
     if kind is Relation.FORKED:
         return Refused(
-            f"{host}'s copy ({copy.as_text()}) and the state here ({mine.as_text()}) were changed apart",
+            f"{host}'s copy ({backup.as_text()}) and the state here ({mine.as_text()}) were changed apart",
             f"decide which is right: {bring} and --replace-newer, or overwrite the copies with "
             "`./govcloud state copy --replace-newer`; the next `up` compares every host in either case",
         )

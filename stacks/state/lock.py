@@ -26,7 +26,7 @@ WAIT = "wait for it to end, or end it; what it changed is kept and the next run 
 
 
 @contextmanager
-def held(command: str) -> Iterator[int]:
+def acquire(command: str) -> Iterator[int]:
     """Hold the estate's stacks to the end of the block; gives the descriptor that holds them.
 
     Raises `Locked` with holder and time.
@@ -37,7 +37,7 @@ def held(command: str) -> Iterator[int]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Locked(f"the stacks are held by {_holder(path)}", WAIT) from None
-        clear_dead()
+        remove_stale()
         stream.truncate(0)
         who = {"pid": os.getpid(), "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")}
         with suppress(OSError):  # on a full disk it is held all the same
@@ -48,7 +48,7 @@ def held(command: str) -> Iterator[int]:
             stream.truncate(0)
 
 
-def clear_dead() -> tuple[str, ...]:
+def remove_stale() -> tuple[str, ...]:
     """Remove the backend's locks whose engine is dead; answers their stacks. Raises `Locked` for a living one."""
     cleared = []
     for path in sorted((state_files.state_home() / ".pulumi" / "locks").rglob("*.json")):

@@ -19,40 +19,40 @@ from estate.addressing import plan as address_plan
 from estate.model import Estate, Host, HostRole
 from stacks.phases import stack_names
 from stacks.state import checkpoints, state_files, store
-from stacks.state.lineage import About, Relation, behind, relation
+from stacks.state.lineage import Relation, StateMetadata, refusal_if_behind, relation
 from workstation import ssh
 from workstation.errors import GovcloudError
 
 FOLDER = "/var/lib/govcloud/state"
 """Of the copy on an operations host, readable by root only."""
 TIMEOUT_S = 20.0
-ABOUT = "about.json"
+METADATA_FILE = "about.json"
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class HostBackup:
     """What an operations host holds. `about` is None where it holds nothing, or was not reached."""
 
     host: str
     reached: bool
-    about: About | None = None
+    metadata: StateMetadata | None = None
 
 
-def here(estate: Estate) -> About | None:
+def local_metadata(estate: Estate) -> StateMetadata | None:
     """The state of this workstation; None where it has none. A stack of which only half a file is left is lost."""
     numbers = {
         stack: len(store.resources(stack))
         for stack in stack_names(estate)
-        if state_files.checkpoint(stack).exists() and checkpoints.is_whole(stack)
+        if state_files.checkpoint(stack).exists() and checkpoints.is_intact(stack)
     }
     if not numbers:
         return None
-    last, digest = _last(), _digest(estate)
+    last, digest = _last_metadata(), _digest(estate)
     if last and last.digest == digest and last.instance == store.owner():
         return last
-    return About(
+    return StateMetadata(
         instance=store.owner(),
         serial=(last.serial if last else 0) + 1,
         digest=digest,
@@ -63,7 +63,7 @@ def here(estate: Estate) -> About | None:
     )
 
 
-def survey(estate: Estate, access: ssh.Access, without: Iterable[str] = ()) -> tuple[Found, ...]:
+def survey_hosts(estate: Estate, access: ssh.Access, without: Iterable[str] = ()) -> tuple[HostBackup, ...]:
     """What each operations host holds, but those at the sites `without`."""
     dead = set(without)
     hosts = [host for host in estate.managed_hosts if host.kind is HostRole.OPS and host.at not in dead]
@@ -75,29 +75,33 @@ def refuse_if_behind(estate: Estate, access: ssh.Access, without: Iterable[str] 
 
     A change from here would make keys and passwords anew that are in use, or undo what another workstation recorded.
     """
-    mine = here(estate)
+    mine = local_metadata(estate)
     current = store.instance(estate)
-    for found in survey(estate, access, without):
-        if found.about is None or found.about.instance != current:
+    for found in survey_hosts(estate, access, without):
+        if found.metadata is None or found.metadata.instance != current:
             continue
-        if reason := behind(found.host, found.about, mine):
+        if reason := refusal_if_behind(found.host, found.metadata, mine):
             raise reason
 
 
-def copy_out(
+def back_up(
     estate: Estate, access: ssh.Access, say: Say, without: Iterable[str] = (), *, replace_newer: bool = False
 ) -> tuple[str, ...]:
     """Copy the state to every reachable operations host that lacks it; answers the hosts that now hold it.
 
-    A newer copy is left alone and told, unless `replace_newer`. Raises `NotWhole` before any copy is replaced by half a
-    file.
+    A newer copy is left alone and told, unless `replace_newer`. Raises `TruncatedCheckpoint` before any copy is
+    replaced by half a file.
     """
-    checkpoints.require(stack_names(estate))
-    mine = here(estate)
+    checkpoints.require_intact(stack_names(estate))
+    mine = local_metadata(estate)
     if mine is None:
         return ()
-    hosts = survey(estate, access, without)
-    newer = {found.host: found.about.serial for found in hosts if found.about and behind(found.host, found.about, mine)}
+    hosts = survey_hosts(estate, access, without)
+    newer = {
+        found.host: found.metadata.serial
+        for found in hosts
+        if found.metadata and refusal_if_behind(found.host, found.metadata, mine)
+    }
     if replace_newer and newer:
         mine, newer = replace(mine, serial=max(newer.values()) + 1), {}
     for found in hosts:
@@ -105,46 +109,48 @@ def copy_out(
             say(f"{found.host}: not reached, so it holds no copy of the newest state")
         elif found.host in newer:
             say(f"{found.host}: holds a state that this workstation lacks; it is left there")
-    remember(mine)  # before it is sent: killed in between, this workstation would not know its own copies again
+    save_metadata(mine)  # before it is sent: killed in between, this workstation would not know its own copies again
     able = [found for found in hosts if found.reached and found.host not in newer]
-    lacking = [found.host for found in able if not found.about or relation(found.about, mine) is not Relation.SAME]
+    lacking = [
+        found.host for found in able if not found.metadata or relation(found.metadata, mine) is not Relation.SAME
+    ]
     failed = _send_to_all(estate, access, lacking, replace(mine, copied=True))
     for host, reason in failed.items():
         say(f"{host}: the copy of the state was not written: {reason}")
     holders = tuple(found.host for found in able if found.host not in failed)
     if holders:
-        remember(replace(mine, copied=True))
+        save_metadata(replace(mine, copied=True))
     return holders
 
 
-def fetch(estate: Estate, access: ssh.Access, host_name: str) -> tuple[About, bytes]:
+def fetch(estate: Estate, access: ssh.Access, host_name: str) -> tuple[StateMetadata, bytes]:
     """A host's copy. Raises `GovcloudError` where it has none that can be read, or is not reached."""
     address = _address(estate, estate.host(host_name))
     done = ssh.run(access, address, ["cat", f"{FOLDER}/state.tar"], timeout_s=TIMEOUT_S)
-    about = about_of(done.stdout) if done.returncode == 0 else None
-    if about is None:
+    metadata = metadata_of(done.stdout) if done.returncode == 0 else None
+    if metadata is None:
         raise GovcloudError(
             f"{host_name} holds no copy of the state that can be read", "`./govcloud state list` shows who holds one"
         )
-    return about, done.stdout
+    return metadata, done.stdout
 
 
-def about_of(copy: bytes) -> About | None:
+def metadata_of(backup: bytes) -> StateMetadata | None:
     """What the copy says of itself; None where it is damaged."""
     try:
-        with tarfile.open(fileobj=io.BytesIO(copy)) as archive:
-            content = archive.extractfile(ABOUT)
-            return About.from_json(content.read()) if content else None
+        with tarfile.open(fileobj=io.BytesIO(backup)) as archive:
+            content = archive.extractfile(METADATA_FILE)
+            return StateMetadata.from_json(content.read()) if content else None
     except (tarfile.TarError, KeyError):
         return None
 
 
-def pack(estate: Estate, about: About) -> bytes:
+def pack(estate: Estate, metadata: StateMetadata) -> bytes:
     """The copy: a tar archive of all checkpoints and stack settings, secrets still encrypted, and what it is."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
-        content = json.dumps(about.as_json()).encode()
-        header = tarfile.TarInfo(ABOUT)
+        content = json.dumps(metadata.as_json()).encode()
+        header = tarfile.TarInfo(METADATA_FILE)
         header.size, header.mode = len(content), 0o600
         archive.addfile(header, io.BytesIO(content))
         for stack in stack_names(estate):
@@ -154,33 +160,35 @@ def pack(estate: Estate, about: About) -> bytes:
     return stream.getvalue()
 
 
-def summary(found: Sequence[Found], mine: About | None, current: str) -> list[dict[str, Any]]:
+def summary(found: Sequence[HostBackup], mine: StateMetadata | None, current: str) -> list[dict[str, Any]]:
     """One row for each host, for people and for `--json`."""
     rows: list[dict[str, Any]] = []
     for one in found:
-        if not one.about:
+        if not one.metadata:
             held = "holds none" if one.reached else "not reached"
-        elif one.about.instance != current:
+        elif one.metadata.instance != current:
             held = Relation.FOREIGN
         else:
-            held = relation(one.about, mine)
-        told = {"text": one.about.as_text(), "state": one.about.as_json()} if one.about else {}
+            held = relation(one.metadata, mine)
+        told = {"text": one.metadata.as_text(), "state": one.metadata.as_json()} if one.metadata else {}
         rows.append({"host": one.host, "copy": str(held), **told})
     return rows
 
 
-def _ask(estate: Estate, access: ssh.Access, host: Host) -> Found:
-    argv = ["tar", "-xOf", f"{FOLDER}/state.tar", ABOUT]
+def _ask(estate: Estate, access: ssh.Access, host: Host) -> HostBackup:
+    argv = ["tar", "-xOf", f"{FOLDER}/state.tar", METADATA_FILE]
     try:
         done = ssh.run(access, _address(estate, host), argv, timeout_s=TIMEOUT_S)
     except ssh.HostUnreachable:
-        return Found(host=host.name, reached=False)
-    return Found(host=host.name, reached=True, about=None if done.returncode else About.from_json(done.stdout))
+        return HostBackup(host=host.name, reached=False)
+    return HostBackup(
+        host=host.name, reached=True, metadata=None if done.returncode else StateMetadata.from_json(done.stdout)
+    )
 
 
-def _send_to_all(estate: Estate, access: ssh.Access, hosts: Sequence[str], about: About) -> dict[str, str]:
+def _send_to_all(estate: Estate, access: ssh.Access, hosts: Sequence[str], metadata: StateMetadata) -> dict[str, str]:
     """Why it was not written, by host; those to which it was are not in it."""
-    bundle = pack(estate, about) if hosts else b""
+    bundle = pack(estate, metadata) if hosts else b""
     reasons = ssh.on_each(hosts, lambda host: _send(estate, access, host, bundle))
     return {host: reason for host, reason in zip(hosts, reasons, strict=True) if reason}
 
@@ -200,7 +208,7 @@ def _send(estate: Estate, access: ssh.Access, host_name: str, bundle: bytes) -> 
 def _digest(estate: Estate) -> str:
     """Of the resources, in no order. Each run encrypts all secrets anew, so a new one is told by `modified` alone."""
     total = hashlib.sha256()
-    for stack in filter(checkpoints.is_whole, stack_names(estate)):
+    for stack in filter(checkpoints.is_intact, stack_names(estate)):
         for resource in sorted(store.resources(stack), key=lambda resource: str(resource["urn"])):
             total.update(json.dumps(_without_ciphertext(resource), sort_keys=True).encode())
     return total.hexdigest()
@@ -212,16 +220,16 @@ def _without_ciphertext(value: Any) -> Any:
     return [_without_ciphertext(item) for item in value] if isinstance(value, list) else value
 
 
-def _last() -> About | None:
+def _last_metadata() -> StateMetadata | None:
     try:
-        return About.from_json((state_files.state_home() / "copied.json").read_bytes())
+        return StateMetadata.from_json((state_files.state_home() / "copied.json").read_bytes())
     except OSError:
         return None
 
 
-def remember(about: About) -> None:
+def save_metadata(metadata: StateMetadata) -> None:
     """The state here is this one: the next that differs from it has the next serial."""
-    state_files.write_atomically(state_files.state_home() / "copied.json", json.dumps(about.as_json()).encode())
+    state_files.write_atomically(state_files.state_home() / "copied.json", json.dumps(metadata.as_json()).encode())
 
 
 def _address(estate: Estate, host: Host) -> str:

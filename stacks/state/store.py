@@ -85,7 +85,7 @@ def set_aside(name: str) -> Path:
 def resources(stack: str) -> list[dict[str, Any]]:
     """The resources in the state, secrets still encrypted; empty where the stack does not exist.
 
-    Raises `NotWhole` for half a file: taken for a new stack, it would get new passwords.
+    Raises `TruncatedCheckpoint` for half a file: taken for a new stack, it would get new passwords.
     """
     return list(checkpoints.latest(stack).get("resources") or [])
 

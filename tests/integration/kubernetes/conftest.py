@@ -63,7 +63,7 @@ class Desk:
 
     def up(self, declare: Declare) -> Run:
         """As `./govcloud up`: refreshed, then brought to what is declared."""
-        with lock.held("test"):
+        with lock.acquire("test"):
             state_repair.drop_pending_operations(STACK, lambda line: None)
             return self._run("up", declare, refresh=True, run_program=True)
 

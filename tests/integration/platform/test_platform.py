@@ -39,14 +39,14 @@ def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
     """Without secrets, without clusters, and then with both; what stands is left alone, and no secret is shown. What
     pods read is named by its content, so its names are known when the secrets are.
     """
-    planned = engine.plan(estate, STACK, made=[first])
+    planned = engine.plan(estate, STACK, images=[first])
     names = {change.resource for change in planned.changes}
     assert {f"{site}: image {SERVICE}" for site in (REMOTE, CITY)} < names
     assert {f"{site}: {DEPLOYMENT}" for site in (REMOTE, CITY)} < names
     built.data()
-    assert len(engine.plan(estate, STACK, made=[first]).changes) == len(planned.changes)
+    assert len(engine.plan(estate, STACK, images=[first]).changes) == len(planned.changes)
     built.clusters()
-    known = engine.plan(estate, STACK, made=[first])
+    known = engine.plan(estate, STACK, images=[first])
     assert len(known.changes) == len(planned.changes)
     assert not built.sites[0].holds(first)
     with kubelets(built.sites, first):
@@ -57,7 +57,7 @@ def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
     assert f"{CITY}: {DEPLOYMENT}: create" in said
     again, said = up(estate, first)
     assert (again.changes, again.objects_changed) == (0, ())
-    assert engine.plan(estate, STACK, made=[first]).changes == ()
+    assert engine.plan(estate, STACK, images=[first]).changes == ()
     assert engine.drift(estate, STACK).differences == {}
     assert password_in(state_files.state_home()) == []
     assert PASSWORD not in "\n".join([*said, planned.as_text(), known.as_text()])
@@ -81,7 +81,7 @@ def test_a_bureaus_gateway_stands_at_every_site_and_leads_to_the_service(
     """As declared, planned before anything is there; at its fixed address, leading to the service's pods by theirs."""
     estate, haproxy = at_two_sites(with_the_entry(load())), image(tmp_path, "1", "haproxy")
     door = f"Deployment {NAMESPACE}/{GATEWAY}"
-    planned = engine.plan(estate, STACK, made=[first, haproxy])
+    planned = engine.plan(estate, STACK, images=[first, haproxy])
     assert {f"{site}: {door}" for site in (REMOTE, CITY)} < {change.resource for change in planned.changes}
     built.data()
     built.clusters()

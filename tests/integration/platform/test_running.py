@@ -78,7 +78,7 @@ def test_a_bad_version_stops_at_the_first_site_and_is_rolled_back(running: Runni
         assert "last with exit code 1 and the words: no such setting" in str(failed.value)
         assert "the version before is back, and all its pods are ready" in str(failed.value)
         assert f"{REMOTE}: {DEPLOYMENT}: the version before is back" in said
-        assert not any(change.resource.startswith(f"{CITY}: Dep") for a in failed.value.answers for change in a.changes)
+        assert not any(change.resource.startswith(f"{CITY}: Dep") for a in failed.value.results for change in a.changes)
         assert [site.deployed() for site in running.sites] == [reference(present)] * 2
         assert city.holds(new)
         assert engine.drift(estate, STACK).differences == {}
@@ -124,11 +124,11 @@ def test_a_dead_site_is_told_left_out_and_caught_up_with(running: Running, estat
     remote.cluster.stop_api()
     try:
         with pytest.raises(engine.StacksFailed, match=f"--without {REMOTE}") as refused:
-            engine.plan(estate, STACK, made=[new])
+            engine.plan(estate, STACK, images=[new])
         assert f"{REMOTE}: the Kubernetes API server at {remote.address}:6443 does not answer" in str(refused.value)
         found = engine.drift(estate, STACK).differences
         assert list(found) == [f"{REMOTE}: cluster"]
-        assert engine.plan(estate, STACK, [REMOTE], made=[present]).changes == ()
+        assert engine.plan(estate, STACK, [REMOTE], images=[present]).changes == ()
         assert engine.drift(estate, STACK, [REMOTE]).differences == {}
         with kubelets([city], new):
             done, _ = up(estate, new, without=(REMOTE,))

@@ -172,7 +172,7 @@ def test_an_engine_that_died_while_writing_metadata_does_not_lock_the_state_away
 def test_half_a_checkpoint_is_replaced_and_no_password_is_made_anew(home: Path) -> None:
     """At any length, with the backend's own copy made of the half file as it does at its next write."""
     run(declare)
-    checkpoints.keep(STACK)
+    checkpoints.back_up(STACK)
     path, whole = state_files.checkpoint(STACK), state_files.checkpoint(STACK).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CommandError, match="unexpected end of JSON input"):
@@ -180,11 +180,11 @@ def test_half_a_checkpoint_is_replaced_and_no_password_is_made_anew(home: Path) 
     for length in (0, 1, len(whole) // 3, len(whole) - 1):
         path.write_bytes(whole[:length])
         path.with_suffix(".json.bak").write_bytes(whole[:length])
-        checkpoints.mend(STACK, lambda line: None)
+        checkpoints.repair(STACK, lambda line: None)
         assert path.read_bytes() == whole
     path.write_bytes(b"")
-    checkpoints.kept(STACK).unlink()
-    checkpoints.mend(STACK, lambda line: None)  # from the history
+    checkpoints.backup_path(STACK).unlink()
+    checkpoints.repair(STACK, lambda line: None)  # from the history
     before = _outputs("authority")["cert"]
     assert set(run(declare)) == {"same"}
     assert _outputs("authority")["cert"] == before

@@ -101,7 +101,7 @@ def log(tmp_path: Path) -> list[str]:
 def lock_is_free() -> bool:
     """Whether the next operator would not be refused with 8."""
     try:
-        with lock.held("the test"):
+        with lock.acquire("the test"):
             return True
     except Locked:
         return False
@@ -200,7 +200,7 @@ def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(
     Nothing begins before there is room again.
     """
     unreserved = () if reserve else ("env", "GOVCLOUD_TEST_NO_RESERVE=")
-    folder, size = state_files.state_home(), 3 * disk_reserve.LEAST
+    folder, size = state_files.state_home(), 3 * disk_reserve.MIN_BYTES
     mount = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(str(folder))} && echo mounted && exec cat"
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as small:

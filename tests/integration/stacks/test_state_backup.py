@@ -60,7 +60,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
         workspace.prepare()
         store.claim("lab-1", lambda line: None)
         run(declare)
-        assert engine.copy(ESTATE, lambda line: None) == HOLDERS
+        assert engine.back_up(ESTATE, lambda line: None) == HOLDERS
         shutil.copy(state_files.passphrase_file(), folder / "safe")
     return folder
 
@@ -182,22 +182,22 @@ def test_a_second_workstation_makes_the_first_one_old(
     shutil.copytree(here.home, tmp_path / "second")
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "second"))
     change()
-    assert engine.copy(ESTATE, lambda line: None) == HOLDERS
+    assert engine.back_up(ESTATE, lambda line: None) == HOLDERS
     monkeypatch.setenv("GOVCLOUD_HOME", str(here.home))
     with pytest.raises(Refused, match="newer state"):
         engine.up(ESTATE)
     held = machines.copy_of(HOST).read_bytes()
     said: list[str] = []
-    assert engine.copy(ESTATE, said.append) == ()
+    assert engine.back_up(ESTATE, said.append) == ()
     assert "lacks" in said[0]
     assert machines.copy_of(HOST).read_bytes() == held
     change()
     run(declare)
     with pytest.raises(Refused, match="changed apart"):
         engine.up(ESTATE)
-    assert engine.copy(ESTATE, said.append, replace_newer=True) == HOLDERS
+    assert engine.back_up(ESTATE, said.append, replace_newer=True) == HOLDERS
     state_backup.refuse_if_behind(ESTATE, Access.default())
-    assert state_backup.here(ESTATE).serial == 3  # type: ignore[union-attr]
+    assert state_backup.local_metadata(ESTATE).serial == 3  # type: ignore[union-attr]
 
 
 def test_a_host_that_was_away_or_lost_its_disk_gets_the_next_copy(here: Workstation, machines: Machines) -> None:
@@ -205,10 +205,10 @@ def test_a_host_that_was_away_or_lost_its_disk_gets_the_next_copy(here: Workstat
     machines.copy_of("futian-ops1").unlink()
     machines.power_off("shaoguan")
     said: list[str] = []
-    assert engine.copy(ESTATE, said.append) == ("futian-ops1", "nanshan-ops1")
+    assert engine.back_up(ESTATE, said.append) == ("futian-ops1", "nanshan-ops1")
     assert [line for line in said if line.startswith("shaoguan-ops1: not reached")]
     machines.power_on("shaoguan")
-    assert engine.copy(ESTATE, said.append) == HOLDERS
+    assert engine.back_up(ESTATE, said.append) == HOLDERS
 
 
 @pytest.mark.parametrize("damage", [b"", b"no archive"])
@@ -218,7 +218,7 @@ def test_a_damaged_copy_is_no_copy(here: Workstation, machines: Machines, call: 
     done = call("state", "restore", "--from", HOST, "--yes")
     assert done.code == 1
     assert "holds no copy" in done.stderr
-    assert engine.copy(ESTATE, lambda line: None) == HOLDERS
+    assert engine.back_up(ESTATE, lambda line: None) == HOLDERS
     assert machines.copy_of(HOST).read_bytes() != damage
 
 

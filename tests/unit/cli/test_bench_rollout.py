@@ -42,11 +42,11 @@ def brought(home: Path, declared: list[Image], monkeypatch: pytest.MonkeyPatch) 
     """The versions that `up` was given, with citizens who apply only in name."""
     found: list[dict[str, Image]] = []
 
-    def up(estate: Any, stacks: Sequence[str], *, made: Sequence[Image], on_event: Callable[[str], None]) -> Any:
+    def up(estate: Any, stacks: Sequence[str], *, images: Sequence[Image], on_event: Callable[[str], None]) -> Any:
         assert list(stacks) == ["platform"]
-        assert all(manifest_of(one.folder)[0] == one.digest for one in made), "the image lies where it is said to"
+        assert all(manifest_of(one.folder)[0] == one.digest for one in images), "the image lies where it is said to"
         former = found[-1]["approval"].digest if found else declared[0].digest
-        found.append({one.name: one for one in made})
+        found.append({one.name: one for one in images})
         return SimpleNamespace(objects_changed=DEPLOYMENTS if found[-1]["approval"].digest != former else ())
 
     def measured(estate: Any, load: LoadProfile, act: Callable[[Any, Any], None]) -> dict[str, float]:

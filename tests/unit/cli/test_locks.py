@@ -67,7 +67,7 @@ def test_no_site_is_taken_away_and_nothing_moved_in_the_middle_of_a_deployment(
 ) -> None:
     """Also while only the processes of a deployment that was killed are at it: these hold the engine's lock alone."""
     (home / "state").mkdir(parents=True)
-    with deployments.held("govcloud up"):
+    with deployments.acquire("govcloud up"):
         done = call(*words, "--json")
     assert done.code == done.document["exit_code"] == 8
     assert f"process {os.getpid()} (`govcloud up`) since" in done.stderr
@@ -95,4 +95,4 @@ def test_each_leaves_the_other_free_when_it_has_ended(home: Path) -> None:
 def deployments_lock(home: Path) -> Any:
     """As the engine takes it."""
     (home / "state").mkdir(parents=True, exist_ok=True)
-    return deployments.held("govcloud up")
+    return deployments.acquire("govcloud up")

@@ -59,7 +59,7 @@ class World:
         (stack,) = stacks
         self.acts.append(f"up {stack}")
         (self.home / "state").mkdir(parents=True, exist_ok=True)
-        with deployments.held("govcloud upgrade"):
+        with deployments.acquire("govcloud upgrade"):
             if stack == self.broken:
                 raise GovcloudError(f"{stack}-kube1: it does not start", "see its journal")
             self.now |= {stack: declared_versions(estate)[stack]} if stack in self.now else {}
@@ -220,7 +220,7 @@ def test_while_something_else_moves_the_estate_nothing_is_begun(call: Call, worl
 def test_a_deployment_that_is_at_it_stops_it_before_the_first_site(call: Call, world: World) -> None:
     """Exit 8; the declaration of the site that was its turn is ahead, and `up` of it is what is told."""
     (world.home / "state").mkdir(parents=True)
-    with deployments.held("govcloud up"):
+    with deployments.acquire("govcloud up"):
         done = call(*COMMAND, "--apply", "--json")
     assert done.code == 8
     assert set(world.now.values()) == {OLD}

@@ -46,7 +46,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for stack in ("data", STACK):
         checkpoint(stack)
     (state_files.engine_home() / STACK).mkdir()
-    fingerprint.note(CONTEXT, STACK)
+    fingerprint.save(CONTEXT, STACK)
     return checkout
 
 
@@ -64,15 +64,15 @@ def provider_script() -> Path:
 
 def test_the_same_stands_until_it_is_forgotten() -> None:
     """Whoever begins a change forgets first, so that a change that was cut off is never taken for the whole."""
-    assert fingerprint.stands(CONTEXT, STACK)
-    fingerprint.forget(STACK)
-    assert not fingerprint.stands(CONTEXT, STACK)
+    assert fingerprint.is_current(CONTEXT, STACK)
+    fingerprint.invalidate(STACK)
+    assert not fingerprint.is_current(CONTEXT, STACK)
 
 
 @pytest.mark.parametrize("what", OTHERS)
 def test_nothing_stands_when_another_thing_is_declared(what: str) -> None:
     """Each part of what a program is run with counts."""
-    assert not fingerprint.stands(OTHERS[what], STACK)
+    assert not fingerprint.is_current(OTHERS[what], STACK)
 
 
 CHANGES: dict[str, Callable[[Path], Any]] = {
@@ -89,7 +89,7 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 def test_nothing_stands_when_code_or_state_are_others(what: str, code: Path) -> None:
     """A program is a function of these too."""
     CHANGES[what](code)
-    assert not fingerprint.stands(CONTEXT, STACK)
+    assert not fingerprint.is_current(CONTEXT, STACK)
 
 
 @pytest.mark.parametrize(("days", "stands"), [(300, True), (0, False)], ids=["fresh", "due"])
@@ -97,17 +97,17 @@ def test_a_certificate_that_is_due_is_work(days: int, stands: bool) -> None:
     """It differs from its declaration with time alone."""
     _, cert = pki.new_authority("any", days)
     checkpoint(STACK, resources=[{"type": CERTIFICATE, "urn": "x", "outputs": {"cert": cert}}])
-    fingerprint.note(CONTEXT, STACK)
-    assert fingerprint.stands(CONTEXT, STACK) == stands
+    fingerprint.save(CONTEXT, STACK)
+    assert fingerprint.is_current(CONTEXT, STACK) == stands
 
 
 def test_a_stack_without_secrets_stands_also_after_they_were_made() -> None:
     """The first build makes them after it; its next update is a mere read already."""
     checkpoint("network")
     (state_files.engine_home() / "network").mkdir()
-    fingerprint.note(replace(CONTEXT, secrets_exist=False), "network")
+    fingerprint.save(replace(CONTEXT, secrets_exist=False), "network")
     checkpoint("data", manifest={"time": "2026-01-01T00:00:00Z"})
-    assert fingerprint.stands(CONTEXT, "network")
+    assert fingerprint.is_current(CONTEXT, "network")
 
 
 @pytest.mark.parametrize(("stack", "stands"), [("network", True), (STACK, True), ("platform", False)])
@@ -115,19 +115,19 @@ def test_a_cluster_that_has_come_up_since_is_the_platforms_affair_alone(stack: s
     """Sites are built side by side: one is noted while another's cluster comes up, and is unchanged all the same."""
     checkpoint(stack)
     (state_files.engine_home() / stack).mkdir(exist_ok=True)
-    fingerprint.note(CONTEXT, stack)
-    assert fingerprint.stands(replace(CONTEXT, clusters=frozenset({"futian", "nanshan"})), stack) == stands
+    fingerprint.save(CONTEXT, stack)
+    assert fingerprint.is_current(replace(CONTEXT, clusters=frozenset({"futian", "nanshan"})), stack) == stands
 
 
 def test_what_a_killed_run_left_open_is_work() -> None:
     """Even where everything else is the same."""
     checkpoint(STACK, pending_operations=[{"resource": {"urn": "a::b"}, "type": "updating"}])
-    fingerprint.note(CONTEXT, STACK)
-    assert not fingerprint.stands(CONTEXT, STACK)
+    fingerprint.save(CONTEXT, STACK)
+    assert not fingerprint.is_current(CONTEXT, STACK)
 
 
 def test_a_stack_that_was_brought_up_without_a_site_is_not_complete() -> None:
     """The next `up` brings that site up."""
-    fingerprint.forget(STACK)
-    fingerprint.note(OTHERS["a site that is left out"], STACK)
-    assert not fingerprint.stands(CONTEXT, STACK)
+    fingerprint.invalidate(STACK)
+    fingerprint.save(OTHERS["a site that is left out"], STACK)
+    assert not fingerprint.is_current(CONTEXT, STACK)

@@ -42,7 +42,7 @@ def test_all_outputs_are_waited_for_also_those_that_come_late(outputs: set[async
         if number:
             starting(outputs, lambda: later(number - 1))()
 
-    asyncio.run(inline.thrifty(starting(outputs, lambda: later(3), lambda: later(2)))())
+    asyncio.run(inline.optimized(starting(outputs, lambda: later(3), lambda: later(2)))())
     assert sorted(known) == [0, 0, 1, 1, 2, 2, 3]
     assert not outputs
 
@@ -58,7 +58,7 @@ def test_a_failure_ends_the_wait_at_once_and_is_left_for_the_sdk_to_tell(outputs
 
     async def run() -> list[asyncio.Task[Any]]:
         async with asyncio.timeout(30):
-            await inline.thrifty(starting(outputs, forever, fails))()
+            await inline.optimized(starting(outputs, forever, fails))()
         return [task for task in outputs if task.done()]
 
     (failed,) = asyncio.run(run())
@@ -82,7 +82,7 @@ def test_each_output_is_looked_at_once_however_many_there_are(
 
     monkeypatch.setattr(asyncio, "wait", counted)
     works = [lambda turns=turns: after(turns) for turns in range(1, 101)]
-    asyncio.run(inline.thrifty(starting(outputs, *works))())
+    asyncio.run(inline.optimized(starting(outputs, *works))())
     assert sum(looked) == 100
 
 
@@ -97,7 +97,7 @@ def test_the_collector_is_left_as_it_was(outputs: set[asyncio.Task[Any]], fails:
 
     async def run() -> None:
         with pytest.raises(KeyError) if fails else nullcontext():
-            await inline.thrifty(program)()
+            await inline.optimized(program)()
 
     asyncio.run(run())
     assert during != [before]

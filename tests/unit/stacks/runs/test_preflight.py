@@ -20,7 +20,7 @@ def of(site: str) -> list[str]:
 
 
 def test_a_dead_site_is_named_with_its_hosts_and_the_flag() -> None:
-    told = preflight.told(ESTATE.managed_hosts, missing(*of("shaoguan")))
+    told = preflight.unreachable(ESTATE.managed_hosts, missing(*of("shaoguan")))
     assert told.exit_code == 1
     assert "shaoguan does not answer" in told.message
     assert all(name in told.message for name in of("shaoguan"))
@@ -30,17 +30,17 @@ def test_a_dead_site_is_named_with_its_hosts_and_the_flag() -> None:
 
 
 def test_two_dead_sites_need_two_flags() -> None:
-    told = preflight.told(ESTATE.managed_hosts, missing(*of("shaoguan"), *of("futian")))
+    told = preflight.unreachable(ESTATE.managed_hosts, missing(*of("shaoguan"), *of("futian")))
     assert "--without futian --without shaoguan" in told.next_step
 
 
 def test_a_single_host_is_named_and_its_site_is_not_called_dead() -> None:
-    told = preflight.told(ESTATE.managed_hosts, missing("futian-kube1"))
+    told = preflight.unreachable(ESTATE.managed_hosts, missing("futian-kube1"))
     assert told.message == f"futian-kube1 is not reached: {NO_ROUTE}"
     assert "--without futian" in told.next_step
 
 
 def test_without_any_host_no_site_is_blamed() -> None:
-    told = preflight.told(ESTATE.managed_hosts, missing(*(host.name for host in ESTATE.managed_hosts)))
+    told = preflight.unreachable(ESTATE.managed_hosts, missing(*(host.name for host in ESTATE.managed_hosts)))
     assert "--without" not in told.next_step
     assert "management network" in told.next_step

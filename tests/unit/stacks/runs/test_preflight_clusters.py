@@ -72,7 +72,7 @@ def test_a_daemon_that_asks_who_calls_is_there(at: Any, tmp_path: Path) -> None:
 
 def test_one_that_hangs_is_told_with_its_site_and_reason(at: Any) -> None:
     """It takes connections and says nothing."""
-    with port() as listening, pytest.raises(preflight.SiteDead, match="timed out") as told:
+    with port() as listening, pytest.raises(preflight.SiteUnreachable, match="timed out") as told:
         at(listening, clusters=frozenset({"futian"}))
     assert told.value.message.startswith("futian: the Kubernetes API server at 127.0.0.1:")
     assert "repairs their hosts" in told.value.next_step
@@ -90,6 +90,6 @@ def test_one_that_is_gone_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_cluster_that_was_never_brought_up_is_another_matter(at: Any) -> None:
-    with port() as listening, pytest.raises(preflight.SiteDead) as told:
+    with port() as listening, pytest.raises(preflight.SiteUnreachable) as told:
         at(listening)
     assert "is not there yet: run `./govcloud up` without naming stacks" in told.value.next_step

@@ -14,14 +14,14 @@ from estate.loader import load
 from stacks.runs import engine, workspace
 from stacks.runs.events import unified
 from stacks.runs.reports import Change
-from stacks.runs.worker_pool import Answer, Crew
+from stacks.runs.worker_pool import StackResult, WorkerPool
 from workstation.errors import GovcloudError, Refused
 
 
 def test_an_answer_gathers_what_its_worker_tells() -> None:
     """Progress goes on at once; a fault told twice is one."""
     said: list[str] = []
-    answer = Answer(stack="network")
+    result = StackResult(stack="network")
     change = {
         "stack": "network",
         "op": "update",
@@ -30,12 +30,12 @@ def test_an_answer_gathers_what_its_worker_tells() -> None:
         "details": ["x"],
     }
     for told in ({"say": "futian-edge1: frr"}, {"change": change}, {"fault": "a"}, {"fault": "a"}, {"fault": ""}):
-        answer.take(json.dumps(told), said.append)
+        result.take(json.dumps(told), said.append)
     assert said == ["futian-edge1: frr"]
-    assert answer.changes[0].details == ("x",)
-    assert (answer.faults, answer.done) == (["a"], False)
-    answer.take(json.dumps({"ended": "done"}), said.append)
-    assert answer.done
+    assert result.changes[0].details == ("x",)
+    assert (result.faults, result.done) == (["a"], False)
+    result.take(json.dumps({"ended": "done"}), said.append)
+    assert result.done
 
 
 WORKER = """#!/bin/sh
@@ -54,11 +54,11 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Crew:
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> WorkerPool:
     """Its workers do nothing but take time."""
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
     workspace.prepare()
-    made = Crew("up", load(), (), said.append)
+    made = WorkerPool("up", load(), (), said.append)
     worker = tmp_path / "worker"
     worker.write_text(WORKER, encoding="utf-8")
     worker.chmod(0o755)
@@ -66,35 +66,35 @@ def crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Cr
     return made
 
 
-def test_each_stack_tells_how_long_its_own_worker_took(crew: Crew) -> None:
+def test_each_stack_tells_how_long_its_own_worker_took(pool: WorkerPool) -> None:
     """Not how long its stage took: of those side by side, one is not charged with another's time."""
     begun = time.monotonic()
-    assert crew.run(["futian", "shaoguan"])
+    assert pool.run(["futian", "shaoguan"])
     whole = time.monotonic() - begun
-    took = {answer.stack: answer.seconds for answer in crew.answers}
+    took = {result.stack: result.seconds for result in pool.results}
     assert took["futian"] is not None
     assert took["shaoguan"] is not None
     assert 0.6 <= took["futian"] <= whole
     assert 0 < took["shaoguan"] < took["futian"]
 
 
-def test_engines_come_after_what_serves_citizens(crew: Crew, said: list[str]) -> None:
+def test_engines_come_after_what_serves_citizens(pool: WorkerPool, said: list[str]) -> None:
     """In a lab both have the same processors."""
-    assert crew.run(["shaoguan"])
+    assert pool.run(["shaoguan"])
     assert [int(niceness) for niceness in said] == [min(os.nice(0) + 10, 19)]
 
 
-def test_a_stack_whose_worker_was_not_started_took_no_time(crew: Crew) -> None:
-    crew.stop("the disk is full")
-    assert not crew.run(["futian"])
-    assert [answer.seconds for answer in crew.answers] == [None]
+def test_a_stack_whose_worker_was_not_started_took_no_time(pool: WorkerPool) -> None:
+    pool.stop("the disk is full")
+    assert not pool.run(["futian"])
+    assert [result.seconds for result in pool.results] == [None]
 
 
 def test_an_update_tells_changes_and_seconds_by_stack() -> None:
     """Seconds as a person reads them; a stack that was not begun has none."""
     change = Change(stack="futian", op="create", resource="futian-futian-kube1", host="futian-kube1")
-    answers = [Answer(stack="futian", changes=[change], done=True, seconds=41.2345), Answer(stack="platform")]
-    told = json.loads(json.dumps(engine._up_result(answers, 50.06, ("nanshan-kube1",)).as_json()))
+    results = [StackResult(stack="futian", changes=[change], done=True, seconds=41.2345), StackResult(stack="platform")]
+    told = json.loads(json.dumps(engine._up_result(results, 50.06, ("nanshan-kube1",)).as_json()))
     assert told["stacks"] == {"futian": 1, "platform": 0}
     assert told["stack_seconds"] == {"futian": 41.2}
     assert (told["changes"], told["seconds"]) == (1, 50.1)
@@ -112,7 +112,7 @@ def test_a_failure_names_the_stack_and_protection_is_a_refusal(
     fault: str, kind: type[GovcloudError], code: int
 ) -> None:
     """Stacks that are done are not named."""
-    failure = engine._failure([Answer(stack="network", done=True), Answer(stack="data", faults=[fault])])
+    failure = engine._failure([StackResult(stack="network", done=True), StackResult(stack="data", faults=[fault])])
     assert type(failure) is kind
     assert failure.exit_code == code
     assert failure.message.startswith("data: ")

@@ -13,7 +13,7 @@ from stacks.providers import playbook
 from stacks.providers.resource import Call, ResourceFailed
 from stacks.runs import workspace
 from stacks.state import checkpoints, disk_reserve, state_backup, state_files, store
-from stacks.state.checkpoints import NotWhole
+from stacks.state.checkpoints import TruncatedCheckpoint
 from workstation.errors import GovcloudError
 from workstation.ssh import Access
 
@@ -45,7 +45,7 @@ def files() -> dict[str, Path]:
     """Where an earlier state may be."""
     root = state_files.state_home() / ".pulumi"
     return {
-        "kept": checkpoints.kept(STACK),
+        "kept": checkpoints.backup_path(STACK),
         "bak": root / "stacks" / "govcloud" / f"{STACK}.json.bak",
         "history": root / "history" / "govcloud" / STACK / f"{STACK}-1.checkpoint.json",
         "backups": root / "backups" / "govcloud" / STACK / f"{STACK}.1.json",
@@ -66,11 +66,11 @@ def test_the_newest_whole_copy_is_taken_whichever_it_is(newest: str) -> None:
     for name, path in files().items():
         write(path, content(5, "newest") if name == newest else content(3, "old"))
     said: list[str] = []
-    checkpoints.mend(STACK, said.append)
+    checkpoints.repair(STACK, said.append)
     assert store.resources(STACK) == [{"urn": "newest"}]
     assert str(files()[newest]) in said[0]
     assert "2026-11-23 18:14:05 UTC" in said[0]
-    assert checkpoints.half(STACK).read_bytes() == content(9, "half")[:40]
+    assert checkpoints.truncated_path(STACK).read_bytes() == content(9, "half")[:40]
 
 
 def test_a_half_copy_is_passed_over() -> None:
@@ -78,7 +78,7 @@ def test_a_half_copy_is_passed_over() -> None:
     write(state_files.checkpoint(STACK), b"")
     write(files()["bak"], content(8, "x")[:-1])
     write(files()["kept"], content(2, "kept"))
-    checkpoints.mend(STACK, lambda line: None)
+    checkpoints.repair(STACK, lambda line: None)
     assert store.resources(STACK) == [{"urn": "kept"}]
 
 
@@ -86,7 +86,7 @@ def test_a_whole_state_is_left_alone() -> None:
     """Also where a copy says that it is newer."""
     write(state_files.checkpoint(STACK), content(1, "now"))
     write(files()["kept"], content(5, "kept"))
-    checkpoints.mend(STACK, lambda line: pytest.fail(line))
+    checkpoints.repair(STACK, lambda line: pytest.fail(line))
     assert store.resources(STACK) == [{"urn": "now"}]
 
 
@@ -94,8 +94,8 @@ def test_where_nothing_is_whole_any_more_nothing_is_made_anew() -> None:
     """New passwords would lock out hosts in use: the copies on the operations hosts are named."""
     write(state_files.checkpoint(STACK), b"{")
     write(files()["kept"], b"")
-    with pytest.raises(NotWhole, match="state restore --from"):
-        checkpoints.mend(STACK, lambda line: None)
+    with pytest.raises(TruncatedCheckpoint, match="state restore --from"):
+        checkpoints.repair(STACK, lambda line: None)
     assert state_files.checkpoint(STACK).read_bytes() == b"{"
 
 
@@ -103,7 +103,7 @@ def test_a_stack_that_was_being_made_is_made_anew() -> None:
     """Nothing was kept of it, so no host has got anything of it."""
     write(state_files.checkpoint(STACK), b"{")
     said: list[str] = []
-    checkpoints.mend(STACK, said.append)
+    checkpoints.repair(STACK, said.append)
     assert not state_files.checkpoint(STACK).exists()
     assert "begins anew" in said[0]
 
@@ -111,12 +111,12 @@ def test_a_stack_that_was_being_made_is_made_anew() -> None:
 def test_half_a_file_is_neither_read_as_an_empty_stack_nor_copied_away() -> None:
     """A plan is refused with the way out; of the states it counts as lost, so an operations host's copy is named."""
     write(state_files.checkpoint(STACK), content(1, "a")[:-2])
-    with pytest.raises(NotWhole, match="half a file") as refused:
+    with pytest.raises(TruncatedCheckpoint, match="half a file") as refused:
         store.resources(STACK)
     assert "./govcloud up" in refused.value.next_step
-    with pytest.raises(NotWhole):
-        state_backup.copy_out(load(), Access.default(), lambda line: None)
-    mine = state_backup.here(load())
+    with pytest.raises(TruncatedCheckpoint):
+        state_backup.back_up(load(), Access.default(), lambda line: None)
+    mine = state_backup.local_metadata(load())
     assert mine is None or STACK not in mine.resources
 
 
@@ -125,7 +125,9 @@ def test_no_host_is_begun_before_what_it_gets_is_kept(half: bool, monkeypatch: p
     """Its passwords stand in a whole file on the disk by then."""
     applied = list[bytes]()
     monkeypatch.setattr(playbook, "plain_map", lambda news: news)
-    monkeypatch.setattr(playbook, "_apply", lambda values, call: applied.append(checkpoints.kept(STACK).read_bytes()))
+    monkeypatch.setattr(
+        playbook, "_apply", lambda values, call: applied.append(checkpoints.backup_path(STACK).read_bytes())
+    )
     text = content(1, "password")[: -1 if half else None]
     write(state_files.checkpoint(STACK), text)
     call = Call(name="x", stack=STACK, preview=False, timeout_s=0, say=lambda line: None)
@@ -140,7 +142,7 @@ def test_no_host_is_begun_before_what_it_gets_is_kept(half: bool, monkeypatch: p
 
 def test_a_run_without_room_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     """It tells how much is missing where, and leaves nothing."""
-    monkeypatch.setattr(disk_reserve, "LEAST", disk_reserve.free() + (1 << 30))
+    monkeypatch.setattr(disk_reserve, "MIN_BYTES", disk_reserve.free() + (1 << 30))
     with pytest.raises(GovcloudError, match="too full to begin") as refused, disk_reserve.reserved(pytest.fail):
         pytest.fail("must not begin")
     assert str(state_files.state_home()) in refused.value.message
@@ -152,5 +154,5 @@ def test_the_reserve_is_real_and_ends_with_the_run() -> None:
     """Blocks on the disk, not a hole."""
     with disk_reserve.reserved(pytest.fail):
         reserve = state_files.state_home() / ".reserve"
-        assert reserve.stat().st_blocks * 512 >= disk_reserve.LEAST
+        assert reserve.stat().st_blocks * 512 >= disk_reserve.MIN_BYTES
     assert not reserve.exists()

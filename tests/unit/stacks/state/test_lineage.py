@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from stacks.state import restore
-from stacks.state.lineage import About, Relation, behind, relation
+from stacks.state.lineage import Relation, StateMetadata, refusal_if_behind, relation
 
-HERE = About(
+HERE = StateMetadata(
     instance="lab-1",
     serial=5,
     digest="five",
@@ -40,7 +40,7 @@ def test_a_copy_is_named_by_what_it_is_to_the_state_here(what: str) -> None:
 @pytest.mark.parametrize("what", CASES)
 def test_only_who_lacks_nothing_may_change_the_estate(what: str) -> None:
     copy, mine, kind = CASES[what]
-    refused = behind("futian-ops1", copy, mine)
+    refused = refusal_if_behind("futian-ops1", copy, mine)
     assert bool(refused) == (kind in (Relation.NEWER, Relation.FORKED))
     if refused:
         assert refused.exit_code == 6
@@ -48,7 +48,7 @@ def test_only_who_lacks_nothing_may_change_the_estate(what: str) -> None:
 
 
 def test_the_lost_state_of_one_stack_is_noticed() -> None:
-    refused = behind("futian-ops1", HERE, replace(CHANGED, resources={"network": 15}))
+    refused = refusal_if_behind("futian-ops1", HERE, replace(CHANGED, resources={"network": 15}))
     assert refused is not None
     assert "lost the state of data" in refused.message
 
@@ -68,4 +68,4 @@ def test_the_state_of_a_lab_that_is_gone_may_be_replaced() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"instance": "x"}', b'{"unknown": 1}', b"\xff"])
 def test_what_is_no_description_of_a_copy_is_none(text: bytes) -> None:
-    assert About.from_json(text) is None
+    assert StateMetadata.from_json(text) is None

@@ -16,7 +16,7 @@ from workstation.errors import Locked
 HOLD = """
 import sys
 from stacks.state import lock
-with lock.held('govcloud up'):
+with lock.acquire('govcloud up'):
     print('held', flush=True)
     sys.stdin.read()
 """
@@ -43,12 +43,15 @@ def test_a_second_holder_is_told_who_has_it_and_a_killed_one_leaves_it_free() ->
     with _holder() as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(Locked, match=rf"process {process.pid} \(`govcloud up`\) since ") as refused, lock.held("x"):
+        with (
+            pytest.raises(Locked, match=rf"process {process.pid} \(`govcloud up`\) since ") as refused,
+            lock.acquire("x"),
+        ):
             pass
         assert refused.value.exit_code == 8
         process.kill()
         process.wait()
-    with lock.held("x"):
+    with lock.acquire("x"):
         pass
 
 
@@ -64,14 +67,14 @@ def test_the_backend_lock_of_a_dead_engine_is_removed() -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
         process.wait()
     path = _backend_lock(process.pid)
-    assert lock.clear_dead() == ("network",)
+    assert lock.remove_stale() == ("network",)
     assert not path.exists()
 
 
 def test_a_process_that_only_inherited_the_number_holds_nothing() -> None:
     """This test's own process is no engine."""
     path = _backend_lock(os.getpid())
-    lock.clear_dead()
+    lock.remove_stale()
     assert not path.exists()
 
 
@@ -88,6 +91,6 @@ def test_a_living_engine_is_named(tmp_path: Path) -> None:
         _backend_lock(process.pid)
         try:
             with pytest.raises(Locked, match=f"stack network is held by process {process.pid}"):
-                lock.clear_dead()
+                lock.remove_stale()
         finally:
             process.kill()
