@@ -34,4 +34,4 @@ def kubeconfig(
         need_root("reading the estate's secrets")
         from stacks import kubeconfig
 
-        print(kubeconfig.kubeconfig(estate, site, bureau or ""), end="")
+        print(kubeconfig.render(estate, site, bureau or ""), end="")

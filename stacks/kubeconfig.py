@@ -16,9 +16,9 @@ from workstation.errors import GovcloudError
 UP = "run `./govcloud up data` first: it makes them"
 
 
-def kubeconfig(estate: Estate, site: str, bureau: str = "") -> str:
+def render(estate: Estate, site: str, bureau: str = "") -> str:
     """A bureau's, or the operator's where none is named. Secret. GovcloudError where no certificate is made yet."""
-    secrets = kept().clusters.get(site)
+    secrets = stored_secrets().clusters.get(site)
     if secrets is None:
         raise GovcloudError(f"the cluster of {site} has no certificates yet", UP)
     if not bureau:
@@ -29,7 +29,7 @@ def kubeconfig(estate: Estate, site: str, bureau: str = "") -> str:
     return bureau_kubeconfig(estate, plan(estate), site, bureau, secrets.authority, own)
 
 
-def kept() -> Secrets:
+def stored_secrets() -> Secrets:
     """The estate's secrets from the state. Raises GovcloudError where there are none yet."""
     if not state_files.checkpoint(DATA).exists():
         raise GovcloudError("the estate has no secrets yet", UP)

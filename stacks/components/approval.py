@@ -18,7 +18,7 @@ from playbooks.render.pki import AUTHORITY_FILE
 from playbooks.secrets import Secrets
 from stacks.components.child_options import child_options
 from stacks.components.tenancy import PROMISED
-from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
+from stacks.components.workload import Probe, Resources, ServiceSpec, Workload, WorkloadArgs
 
 READY = Probe(path="/healthz", period_s=1, timeout_s=2, failures=3)
 ALIVE = Probe(path="/healthz", period_s=5, timeout_s=5, failures=6)
@@ -69,5 +69,5 @@ def workload_args(args: ApprovalArgs) -> WorkloadArgs:
         # A certificate is no secret: a plan may show it.
         files={AUTHORITY_FILE: pulumi.Output.unsecret(args.secrets.apply(lambda values: values.authority))},
         priority_class=PROMISED,
-        front=Front(port=approval.PORT, cluster_ips=(str(address.ipv4), str(address.ipv6))),
+        service=ServiceSpec(port=approval.PORT, cluster_ips=(str(address.ipv4), str(address.ipv6))),
     )

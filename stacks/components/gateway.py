@@ -17,7 +17,7 @@ from estate.model import Backend, Bureau
 from playbooks.render import gateway
 from stacks.components.child_options import child_options
 from stacks.components.pods import labels_of
-from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
+from stacks.components.workload import Probe, Resources, ServiceSpec, Workload, WorkloadArgs
 
 CITIZENS_PORT = 443
 
@@ -74,7 +74,7 @@ class Gateway(pulumi.ComponentResource):
             files={gateway.CONFIG_FILE: routes.apply(lambda found: gateway.config_text(name, found, args.ingress))},
             secret_files={gateway.BUNDLE_FILE: pulumi.Output.secret(args.bundle)},
             writable=(),
-            front=Front(
+            service=ServiceSpec(
                 port=CITIZENS_PORT,
                 cluster_ips=args.cluster_ips,
                 more=(gateway.PROXIED_PORT, gateway.OBSERVED_PORT) if args.ingress else (),

@@ -39,7 +39,7 @@ class Hosts(pulumi.ComponentResource):
         instance: str,
         render: Render,
         secrets: pulumi.Output[Secrets | None],
-        gates: Mapping[str, Mapping[str, Any]],
+        guards: Mapping[str, Mapping[str, Any]],
         built: frozenset[str] = frozenset(),
         without: frozenset[str] = frozenset(),
         guarded: bool = False,
@@ -59,7 +59,7 @@ class Hosts(pulumi.ComponentResource):
                 address=addresses[host.name],
                 instance=instance,
                 wanted=_wanted(host, instance, render, secrets),
-                gate=gates.get(host.at, {}),
+                guard=guards.get(host.at, {}),
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     depends_on=list(before) if host.name in built else [],

@@ -35,11 +35,11 @@ class ImagesArgs:
 class Images(pulumi.ComponentResource):
     """All images in one site's registry. `brought` are the resources that others wait for."""
 
-    brought: tuple[resources.Image, ...]
+    pushed: tuple[resources.Image, ...]
 
     def __init__(self, name: str, args: ImagesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("govcloud:stacks:Images", name, None, opts)
-        self.brought = tuple(
+        self.pushed = tuple(
             resources.Image(
                 f"image-{image.name}",
                 site=args.registry.site,

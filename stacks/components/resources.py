@@ -12,7 +12,7 @@ from stacks.providers.serialization import KINDS, SECRETS
 from workstation.oci import Image as Layout
 
 PACKAGE = "govcloud"
-PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD, IMAGE, GATE, PERMIT = (
+PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD, IMAGE, HEALTH_GATE, LAST_SITE_GUARD = (
     f"{PACKAGE}:index:{name}"
     for name in ("Playbook", "Authority", "Certificate", "Password", "Image", "Gate", "Permit")
 )
@@ -38,7 +38,7 @@ def below_site(stack: str, site: str) -> str:
 class Playbook(pulumi.CustomResource):
     """All that one stack wants of one host.
 
-    `wanted` is `providers.serialization.properties`, known when secrets are. `gate` is as
+    `wanted` is `providers.serialization.properties`, known when secrets are. `guard` is as
     `providers.last_site_guard.check` takes it.
     """
 
@@ -50,13 +50,13 @@ class Playbook(pulumi.CustomResource):
         address: str,
         instance: str,
         wanted: pulumi.Output[Mapping[str, Any]],
-        gate: Mapping[str, Any],
+        guard: Mapping[str, Any],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         rendered = {key: wanted.apply(itemgetter(key)) for key in ("roles", *KINDS)}
         rendered[SECRETS] = pulumi.Output.secret(wanted.apply(itemgetter(SECRETS)))
         super().__init__(
-            PLAYBOOK, name, {"host": host, "address": address, "instance": instance, "gate": gate, **rendered}, opts
+            PLAYBOOK, name, {"host": host, "address": address, "instance": instance, "gate": guard, **rendered}, opts
         )
 
 
@@ -142,7 +142,7 @@ class Image(pulumi.CustomResource):
         super().__init__(IMAGE, name, inputs, opts)
 
 
-class Gate(pulumi.CustomResource):
+class HealthGate(pulumi.CustomResource):
     """Whether a service works at a site: asked at `urls`, on the host at `address`, whenever `version` is another."""
 
     def __init__(
@@ -157,11 +157,14 @@ class Gate(pulumi.CustomResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         inputs = {"site": site, "service": service, "version": version, "address": address, "urls": list(urls)}
-        super().__init__(GATE, name, inputs, opts)
+        super().__init__(HEALTH_GATE, name, inputs, opts)
 
 
-class Permit(pulumi.CustomResource):
-    """Whether a service's pods may become others at a site. `gate` is as `providers.last_site_guard.check` takes it."""
+class LastSiteGuard(pulumi.CustomResource):
+    """Whether a service's pods may become others at a site.
+
+    `guard` is as `providers.last_site_guard.check` takes it.
+    """
 
     def __init__(
         self,
@@ -170,10 +173,12 @@ class Permit(pulumi.CustomResource):
         site: str,
         service: str,
         version: pulumi.Input[str],
-        gate: Mapping[str, Any],
+        guard: Mapping[str, Any],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(PERMIT, name, {"site": site, "service": service, "version": version, "gate": gate}, opts)
+        super().__init__(
+            LAST_SITE_GUARD, name, {"site": site, "service": service, "version": version, "gate": guard}, opts
+        )
 
 
 def _secret(opts: pulumi.ResourceOptions | None, *outputs: str) -> pulumi.ResourceOptions:

@@ -30,13 +30,13 @@ from stacks.components.pods import (
 )
 from stacks.providers.kubernetes.objects import ROLL_BACK, VERSION_OF
 
-__all__ = ["Front", "Probe", "Resources", "Workload", "WorkloadArgs", "version_of"]
+__all__ = ["Probe", "Resources", "ServiceSpec", "Workload", "WorkloadArgs", "version_of"]
 
 _BY_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Front:
+class ServiceSpec:
     """The Service before the pods. `cluster_ips`: fixed addresses, IPv4 first, where others must know them."""
 
     port: int
@@ -76,7 +76,7 @@ class WorkloadArgs:
     secret_files: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     writable: tuple[str, ...] = ("/tmp",)
     """Folders that a pod may write to and that go with it; everything else is read-only."""
-    front: Front | None = None
+    service: ServiceSpec | None = None
     min_available: int = 1
     """Pods that stay while a node is emptied; fewer than `replicas`, or it could not be."""
     drain_s: int = 3
@@ -150,12 +150,12 @@ class Workload(pulumi.ComponentResource):
             spec=_deployment(name, args),
             opts=pulumi.ResourceOptions.merge(options(depends_on=before), timed),
         )
-        if args.front:
+        if args.service:
             # Without a pod it is never ready: what keeps the pods away is told once, by the Deployment.
             self.service = k8s.core.v1.Service(
                 f"{name}-service",
                 metadata=metadata,
-                spec=_service(name, args.front),
+                spec=_service(name, args.service),
                 opts=pulumi.ResourceOptions.merge(options(depends_on=[self.deployment]), timed),
             )
         self.register_outputs({})
@@ -224,18 +224,18 @@ def _budget(name: str, args: WorkloadArgs) -> Manifest:
     }
 
 
-def _service(name: str, front: Front) -> Manifest:
+def _service(name: str, service: ServiceSpec) -> Manifest:
     spec: dict[str, Any] = {
         "selector": labels_of(name),
         "ports": [
-            {"name": PORT_NAME, "port": front.port, "targetPort": PORT_NAME, "protocol": "TCP"},
-            *({"name": f"port-{port}", "port": port, "targetPort": port, "protocol": "TCP"} for port in front.more),
+            {"name": PORT_NAME, "port": service.port, "targetPort": PORT_NAME, "protocol": "TCP"},
+            *({"name": f"port-{port}", "port": port, "targetPort": port, "protocol": "TCP"} for port in service.more),
         ],
-        "ipFamilyPolicy": "RequireDualStack" if len(front.cluster_ips) > 1 else "PreferDualStack",
+        "ipFamilyPolicy": "RequireDualStack" if len(service.cluster_ips) > 1 else "PreferDualStack",
     }
-    if front.cluster_ips:
-        families = [f"IPv{ip_address(address).version}" for address in front.cluster_ips]
-        spec |= {"clusterIP": front.cluster_ips[0], "clusterIPs": list(front.cluster_ips), "ipFamilies": families}
+    if service.cluster_ips:
+        families = [f"IPv{ip_address(address).version}" for address in service.cluster_ips]
+        spec |= {"clusterIP": service.cluster_ips[0], "clusterIPs": list(service.cluster_ips), "ipFamilies": families}
     return spec
 
 

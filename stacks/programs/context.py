@@ -99,7 +99,7 @@ urllib.request.urlopen(sys.argv[1], timeout=3, context=trust)
 """Runs on a site's own ingress host, which holds the service's address itself: the site answers, or nobody."""
 
 
-def gates(context: Context) -> dict[str, dict[str, Any]]:
+def last_site_guards(context: Context) -> dict[str, dict[str, Any]]:
     """By serving site, whom to ask before one of its hosts is changed. Sites named as dead are not asked."""
     found: dict[str, dict[str, Any]] = {}
     for service in context.estate.services:

@@ -15,7 +15,7 @@ from stacks.components.hosts import Hosts
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
 from stacks.phases import DATA, PLATFORM, WITHOUT_SECRETS, stack_names
 from stacks.programs import pod_images
-from stacks.programs.context import Context, address_of, gates
+from stacks.programs.context import Context, address_of, last_site_guards
 from stacks.programs.stack_hosts import stack_hosts, stack_kind
 from stacks.state.state_files import PROJECT
 from workstation.errors import GovcloudError
@@ -49,7 +49,7 @@ def program(context: Context, stack: str) -> Callable[[], None]:
             instance=context.instance,
             render=lambda host, secrets: _render(context, stack, host, secrets),
             secrets=_secrets(context, stack),
-            gates=gates(context),
+            guards=last_site_guards(context),
             built=context.built,
             without=context.without,
             guarded=stack == DATA,

@@ -25,11 +25,11 @@ from playbooks.secrets import Secrets as SecretValues
 from stacks.components.approval import Approval, ApprovalArgs, workload_args
 from stacks.components.gateway import gateway_of
 from stacks.components.images import Images, ImagesArgs, RegistryArgs
-from stacks.components.resources import SITE, Gate, Permit
+from stacks.components.resources import SITE, HealthGate, LastSiteGuard
 from stacks.components.tenancy import tenancies
 from stacks.components.workload import version_of
 from stacks.phases import PLATFORM
-from stacks.programs.context import Context, address_of, gates
+from stacks.programs.context import Context, address_of, last_site_guards
 from stacks.programs.stack_hosts import stack_hosts
 
 
@@ -45,17 +45,17 @@ def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
     """Declare everything. The context has an image of every service."""
     sites = {host.at: Site(host.at) for host in stack_hosts(context.estate, PLATFORM)}
     images = {site: _images(context, site, parent, secrets) for site, parent in sites.items()}
-    everywhere = [image for one in images.values() for image in one.brought]
-    brought = [image for site, one in images.items() if site not in context.without for image in one.brought]
+    everywhere = [image for one in images.values() for image in one.pushed]
+    pushed = [image for site, one in images.items() if site not in context.without for image in one.pushed]
     managed: list[pulumi.Resource] = []
     before: list[pulumi.Resource] = []
     for site, parent in sites.items():
         # The engine takes what is left out as it stands in the state, and with it all that it depends on there: those
         # must have been declared before it.
-        waits = [*everywhere, *managed] if site in context.without else [*brought, *before]
+        waits = [*everywhere, *managed] if site in context.without else [*pushed, *before]
         provider = _provider(context, site, secrets, pulumi.ResourceOptions(parent=parent))
         built = site in context.built
-        opts = pulumi.ResourceOptions(parent=parent, providers=[provider], depends_on=waits if built else brought)
+        opts = pulumi.ResourceOptions(parent=parent, providers=[provider], depends_on=waits if built else pushed)
         made = _services(context, site, secrets, opts)
         if built:
             managed += made
@@ -92,27 +92,29 @@ def _services(
         if bureau.gateway
     ]
     version = version_of(approval.SERVICE, workload_args(args))
-    permits = _permits(context, site, version, opts)
-    service = Approval(approval.SERVICE, args, _after(opts, place, *permits))
-    return [*bureaus.values(), *permits, service, *gateways, _gate(context, site, version, _after(opts, service))]
+    guards = _last_site_guards(context, site, version, opts)
+    service = Approval(approval.SERVICE, args, _after(opts, place, *guards))
+    return [*bureaus.values(), *guards, service, *gateways, _health_gate(context, site, version, _after(opts, service))]
 
 
-def _permits(
+def _last_site_guards(
     context: Context, site: str, version: pulumi.Output[str], opts: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
     """One where the service is active; a site that serves nobody may always be changed."""
-    gate = gates(context).get(site)
-    if not gate or gate["service"] != approval.SERVICE:
+    guard = last_site_guards(context).get(site)
+    if not guard or guard["service"] != approval.SERVICE:
         return []
     name, own = f"{approval.SERVICE}-permit", _ours(opts)
-    return [Permit(name, site=site, service=approval.SERVICE, version=version, gate=gate, opts=own)]
+    return [LastSiteGuard(name, site=site, service=approval.SERVICE, version=version, guard=guard, opts=own)]
 
 
-def _gate(context: Context, site: str, version: pulumi.Output[str], opts: pulumi.ResourceOptions) -> pulumi.Resource:
+def _health_gate(
+    context: Context, site: str, version: pulumi.Output[str], opts: pulumi.ResourceOptions
+) -> pulumi.Resource:
     """At the site's own ingress: never at the service's address, which another site may answer."""
     host = context.estate.nodes_at(site)[0]
     own = f"http://{context.plan.lan(host.name).ipv4}:{ingress.SERVICE_METRICS_PORT}"
-    return Gate(
+    return HealthGate(
         f"{approval.SERVICE}-gate",
         site=site,
         service=approval.SERVICE,

@@ -8,7 +8,7 @@ from typing import Any
 from pulumi.provider.experimental.provider import DiffResponse, PropertyDiff, PropertyDiffKind
 
 from stacks.providers.resource import Call, Resource
-from stacks.providers.values import Hidden, Properties, is_unknown, plain, unknown, wire
+from stacks.providers.values import Hidden, Properties, is_unknown, plain, to_property, unknown
 
 
 class Authority(Resource):
@@ -24,7 +24,7 @@ class Authority(Resource):
         from playbooks import pki
 
         key, cert = pki.new_authority(plain(news["name"]), plain(news["days"]))
-        return call.name, {**news, "cert": wire(_text(cert)), "key": wire(Hidden(_text(key)))}
+        return call.name, {**news, "cert": to_property(_text(cert)), "key": to_property(Hidden(_text(key)))}
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
         """Other `days` count for the next authority."""
@@ -72,7 +72,7 @@ class Certificate(Resource):
             tuple(values["usages"]),
             tuple(values.get("organizations") or ()),
         )
-        return {**news, "cert": wire(_text(cert)), "key": wire(Hidden(_text(key)))}
+        return {**news, "cert": to_property(_text(cert)), "key": to_property(Hidden(_text(key)))}
 
 
 def _due(olds: Properties) -> bool:

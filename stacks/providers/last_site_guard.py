@@ -1,4 +1,4 @@
-"""The gate of a change to a live estate: never the only site that still answers.
+"""The guard of a change to a live estate: never the only site that still answers.
 
 The program hands in, for a host at a serving site, where each serving site can be asked and how. Before a declared
 change is made to the host, all are asked: where the host's own site answers and no other does, the change is refused.
@@ -24,19 +24,19 @@ from workstation import ssh
 PROBE_TIMEOUT_S = 10.0
 
 
-def check(host: str, gate: Mapping[str, Any]) -> None:
-    """Ask all sites of the gate: `{"site", "service", "argv", "at": {site: address}}`; an empty one is open.
+def check(host: str, guard: Mapping[str, Any]) -> None:
+    """Ask all sites of the guard: `{"site", "service", "argv", "at": {site: address}}`; an empty one is open.
 
     Raises `ResourceFailed` where the host's site is the only one that answers.
     """
-    places = dict(gate.get("at") or {})
+    places = dict(guard.get("at") or {})
     if not places:
         return
     access = ssh.Access.default()
-    answers = ssh.on_each(places.values(), lambda address: _answers(access, address, list(gate["argv"])))
-    reason = refusal(gate["site"], dict(zip(places, answers, strict=True)))
+    answers = ssh.on_each(places.values(), lambda address: _answers(access, address, list(guard["argv"])))
+    reason = refusal(guard["site"], dict(zip(places, answers, strict=True)))
     if reason:
-        raise ResourceFailed(f"{host}: not changed: {gate['service']}: {reason}")
+        raise ResourceFailed(f"{host}: not changed: {guard['service']}: {reason}")
 
 
 def refusal(site: str, answering: Mapping[str, bool]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stacks.providers.resource import Call, Resource
-from stacks.providers.values import Hidden, Properties, unknown, wire
+from stacks.providers.values import Hidden, Properties, to_property, unknown
 
 
 class Password(Resource):
@@ -18,7 +18,7 @@ class Password(Resource):
             return "", {**news, "text": unknown().with_secret(True)}
         from playbooks import pki
 
-        return call.name, {**news, "text": wire(Hidden(pki.new_password()))}
+        return call.name, {**news, "text": to_property(Hidden(pki.new_password()))}
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
         """Never called: every change replaces."""

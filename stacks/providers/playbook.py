@@ -18,7 +18,7 @@ from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
 
 from stacks.providers import host_locks, last_site_guard, serial_rollout, serialization
 from stacks.providers.resource import Call, Resource, ResourceFailed, differences
-from stacks.providers.values import Properties, is_unknown, plain, plain_map, wire
+from stacks.providers.values import Properties, is_unknown, plain, plain_map, to_property
 from stacks.state import checkpoints
 from workstation import paths
 from workstation.errors import GovcloudError
@@ -34,7 +34,7 @@ FOUND = "differences"
 """Output that tells in words what a read found; absent where the host is as declared."""
 APPLIED = "applied"
 """Output: fingerprint of the inputs that were applied last."""
-GATE = "gate"
+GUARD = "gate"
 """Input that says whom to ask before a declared change; no difference in it is a change."""
 OTHERWISE = "differs from what was applied: "
 """Stands for the text of a secret file that was changed on the host, before the hash of what is there."""
@@ -43,7 +43,7 @@ OTHERWISE = "differs from what was applied: "
 class Playbook(Resource):
     """Inputs as in `shape`; outputs are the same, as found on the host, and `differences`."""
 
-    inputs = ("host", "address", "instance", "roles", *serialization.KINDS, serialization.SECRETS, GATE)
+    inputs = ("host", "address", "instance", "roles", *serialization.KINDS, serialization.SECRETS, GUARD)
     compared = ("host", "address", "instance", "roles", *serialization.KINDS, serialization.SECRETS, FOUND)
     declared = ("host", "instance", "roles", *serialization.KINDS, serialization.SECRETS)
     replaced_by = ("host",)
@@ -102,13 +102,13 @@ class Playbook(Resource):
     def _outputs(self, news: Properties) -> Properties:
         if any(is_unknown(item) for item in news.values()):
             return dict(news)
-        return {**news, APPLIED: wire(declared_fingerprint(plain_map(news), self.declared))}
+        return {**news, APPLIED: to_property(declared_fingerprint(plain_map(news), self.declared))}
 
     def _check_last_site_guard(self, olds: Properties, news: Properties) -> None:
         values = plain_map(news)
         was = olds[APPLIED].value if APPLIED in olds else ""
         if was != declared_fingerprint(values, self.declared):
-            last_site_guard.check(values["host"], values[GATE])
+            last_site_guard.check(values["host"], values[GUARD])
 
     async def _apply(self, news: Properties, call: Call) -> None:
         values = plain_map(news)
@@ -195,8 +195,8 @@ def _adopt(resource_id: str) -> Properties:
         ssh.run(ssh.Access.default(), address, ["true"], timeout_s=READ_TIMEOUT_S)
     except GovcloudError as error:
         raise ResourceFailed(f"{host}: cannot be imported: {error.message}") from error
-    nothing = {**{key: {} for key in (*serialization.KINDS, serialization.SECRETS, GATE)}, "roles": [], "instance": ""}
-    return {key: wire(value) for key, value in {"host": host, "address": address, **nothing}.items()}
+    nothing = {**{key: {} for key in (*serialization.KINDS, serialization.SECRETS, GUARD)}, "roles": [], "instance": ""}
+    return {key: to_property(value) for key, value in {"host": host, "address": address, **nothing}.items()}
 
 
 def declared_fingerprint(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
@@ -218,7 +218,7 @@ def actual_state(inputs: Properties, found: tuple[Difference, ...]) -> Propertie
         if isinstance(secrets, _Tree) and item.aspect == "text":
             secrets.replace(f"file {item.name}", f"{OTHERWISE}{item.actual}")
     outputs = {key: item.value() if isinstance(item, _Tree) else item for key, item in state.items()}
-    return {**outputs, FOUND: wire(words)} if words else outputs
+    return {**outputs, FOUND: to_property(words)} if words else outputs
 
 
 class _Tree:
@@ -244,4 +244,4 @@ class _Tree:
             self._things[name] = value
 
     def value(self) -> PropertyValue:
-        return wire(self._things).with_secret(self._secret)
+        return to_property(self._things).with_secret(self._secret)

@@ -43,24 +43,24 @@ def plain_map(values: Mapping[str, PropertyValue]) -> dict[str, Any]:
     return {key: plain(item) for key, item in values.items()}
 
 
-def wire(value: Any) -> PropertyValue:
+def to_property(value: Any) -> PropertyValue:
     """The property value of JSON-like Python; `Hidden` becomes a secret."""
     if isinstance(value, PropertyValue):
         return value
     if isinstance(value, Hidden):
-        return wire(value.value).with_secret(True)
+        return to_property(value.value).with_secret(True)
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return PropertyValue(value)
     if isinstance(value, (int, float)):
         return PropertyValue(float(value))
     if isinstance(value, Mapping):
-        return PropertyValue({str(key): wire(item) for key, item in value.items()})
-    return PropertyValue([wire(item) for item in value])
+        return PropertyValue({str(key): to_property(item) for key, item in value.items()})
+    return PropertyValue([to_property(item) for item in value])
 
 
-def wire_map(values: Mapping[str, Any]) -> Properties:
+def to_properties(values: Mapping[str, Any]) -> Properties:
     """`wire` for a whole set of properties."""
-    return {key: wire(item) for key, item in values.items()}
+    return {key: to_property(item) for key, item in values.items()}
 
 
 def unknown() -> PropertyValue:

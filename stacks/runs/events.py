@@ -9,7 +9,7 @@ from typing import Any
 
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
-from stacks.components.resources import GATE, IMAGE, KUBERNETES, PACKAGE, PERMIT, PLAYBOOK, site_of
+from stacks.components.resources import HEALTH_GATE, IMAGE, KUBERNETES, LAST_SITE_GUARD, PACKAGE, PLAYBOOK, site_of
 from stacks.providers.serialization import KINDS, SECRETS
 from stacks.runs.reports import Change
 
@@ -52,7 +52,7 @@ def change_of(stack: str, step: StepEventMetadata) -> Change | None:
     name = step.urn.rsplit("::", 1)[-1]
     if step.type == IMAGE:
         return Change(stack=stack, op=op, resource=_image_name(step), details=_image_details(op, step))
-    if step.type in (GATE, PERMIT):
+    if step.type in (HEALTH_GATE, LAST_SITE_GUARD):
         service, _, kind = name.rpartition("-")
         return Change(stack=stack, op=op, resource=_at_its_site(step.urn, f"{kind} of {service}"))
     if step.type != PLAYBOOK:

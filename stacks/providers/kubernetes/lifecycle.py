@@ -22,7 +22,7 @@ PROPAGATIONS = {"background": "Background", "foreground": "Foreground", "orphan"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Life:
+class ObjectLifecycle:
     """Acts on one object. `manager` owns its fields, `force` takes fields that others own."""
 
     cluster: Cluster

@@ -25,15 +25,15 @@ from stacks.providers.kubernetes import (
 )
 from stacks.providers.kubernetes.api import ApiError, Cluster, Unreachable
 from stacks.providers.kubernetes.discovery import Kinds
-from stacks.providers.kubernetes.lifecycle import Life
+from stacks.providers.kubernetes.lifecycle import ObjectLifecycle
 from stacks.providers.kubernetes.objects import Object
-from stacks.providers.kubernetes.request_context import Subject, manager_of
-from stacks.providers.kubernetes.rollback import NotBack, WayBack
+from stacks.providers.kubernetes.request_context import RequestContext, manager_of
+from stacks.providers.kubernetes.rollback import Rollback, RollbackFailed
 from stacks.providers.kubernetes.settings import Settings, kubeconfig_text, refusals, settings
-from stacks.providers.kubernetes.wait import NotReady, Stopped
+from stacks.providers.kubernetes.wait import Cancelled, NotReady
 from stacks.providers.resource import ResourceFailed, Unfinished
 from stacks.providers.server import Served
-from stacks.providers.values import Properties, is_unknown, plain, plain_map, wire, wire_map
+from stacks.providers.values import Properties, is_unknown, plain, plain_map, to_properties, to_property
 
 CLUSTER_SETTINGS = ("kubeconfig", "context", "cluster")
 
@@ -56,7 +56,7 @@ class Kubernetes(Served):
             and isinstance(news["kubeconfig"].value, Mapping)
             and not is_unknown(news["kubeconfig"])
         ):
-            text = wire(kubeconfig_text(plain(news["kubeconfig"])))
+            text = to_property(kubeconfig_text(plain(news["kubeconfig"])))
             news["kubeconfig"] = text.with_secret(request.new_inputs["kubeconfig"].contains_secret())
         failures = [sdk.CheckFailure(key, reason) for key, reason in refusals(plain_map(news)).items()]
         return sdk.CheckResponse(inputs=news, failures=failures)
@@ -94,7 +94,7 @@ class Kubernetes(Served):
             documents = [item for item in yaml.safe_load_all(plain(request.args["text"])) if item]
         except yaml.YAMLError as error:
             raise ResourceFailed(f"the text is no YAML: {error}") from error
-        return sdk.InvokeResponse(return_value={"result": wire(documents)})
+        return sdk.InvokeResponse(return_value={"result": to_property(documents)})
 
     async def check(self, request: sdk.CheckRequest) -> sdk.CheckResponse:
         """Normal form, name and namespace."""
@@ -154,38 +154,38 @@ class Kubernetes(Served):
             self.say(urn, f"{objects.resource_id(new)}: {objects.REPLACE_UNREADY} is for Jobs, so it is passed over")
             return False
         with suppress(ApiError, Unreachable):
-            subject = Subject(urn=urn, obj=live, declared={}, manager="")
-            live = await self._life(subject).find(live) or live
+            context = RequestContext(urn=urn, obj=live, declared={}, manager="")
+            live = await self._life(context).find(live) or live
         return not readiness.done(live)
 
     async def create(self, request: sdk.CreateRequest) -> sdk.CreateResponse:
         """Apply it and wait until it is ready."""
-        subject = _subject(request.urn, request.properties)
-        life, patch = self._life(subject), objects.is_patch(request.type, subject.obj)
+        context = _request_context(request.urn, request.properties)
+        life, patch = self._life(context), objects.is_patch(request.type, context.obj)
         if request.preview:
             shown = None
-            if not patch and not any(is_unknown(value) for value in subject.declared.values()):
-                shown = await subject.told(self._preview_create(life, subject.obj))
-            return sdk.CreateResponse(resource_id="", properties=_shown(subject, shown))
-        making = life.create(subject.obj, upsert=patch or self._settings.upsert, given_s=request.timeout)
-        live = await self._ready(life, subject, await subject.told(making), request.timeout)
-        return sdk.CreateResponse(resource_id=objects.resource_id(live), properties=subject.state(live))
+            if not patch and not any(is_unknown(value) for value in context.declared.values()):
+                shown = await context.told(self._preview_create(life, context.obj))
+            return sdk.CreateResponse(resource_id="", properties=_shown(context, shown))
+        making = life.create(context.obj, upsert=patch or self._settings.upsert, given_s=request.timeout)
+        live = await self._ready(life, context, await context.told(making), request.timeout)
+        return sdk.CreateResponse(resource_id=objects.resource_id(live), properties=context.state(live))
 
     async def update(self, request: sdk.UpdateRequest) -> sdk.UpdateResponse:
         """Apply the new inputs and wait until it is ready again; if it is not, go back where that is asked for."""
-        subject = _subject(request.urn, request.news, request.olds)
-        former, obj, life = state_format.manager_of(request.olds), subject.obj, self._life(subject)
+        context = _request_context(request.urn, request.news, request.olds)
+        former, obj, life = state_format.manager_of(request.olds), context.obj, self._life(context)
         if request.preview:
             shown = None
-            if not any(is_unknown(value) for value in subject.declared.values()):
-                shown = await subject.told(self._preview_update(life, obj))
-            return sdk.UpdateResponse(properties=_shown(subject, shown))
-        back = await subject.told(self._way_back(request, subject))
-        live = await subject.told(life.update(obj))
-        if former and former != subject.manager:
-            await subject.told(life.relinquish(obj, former))
-        live = await self._ready(life, subject, live, request.timeout, back)
-        return sdk.UpdateResponse(properties=subject.state(live))
+            if not any(is_unknown(value) for value in context.declared.values()):
+                shown = await context.told(self._preview_update(life, obj))
+            return sdk.UpdateResponse(properties=_shown(context, shown))
+        back = await context.told(self._rollback_of(request, context))
+        live = await context.told(life.update(obj))
+        if former and former != context.manager:
+            await context.told(life.relinquish(obj, former))
+        live = await self._ready(life, context, live, request.timeout, back)
+        return sdk.UpdateResponse(properties=context.state(live))
 
     async def read(self, request: sdk.ReadRequest) -> sdk.ReadResponse:
         """The object as it is: for a refresh, an import, a `get`."""
@@ -193,12 +193,12 @@ class Kubernetes(Served):
         imported = not inputs.get("kind")
         sought = _identity(request, live if imported else inputs)
         manager = manager_of(request.urn, inputs, state_format.manager_of(request.properties))
-        subject = Subject(
+        context = RequestContext(
             urn=request.urn, obj=sought, declared=request.inputs, manager=manager, former=request.properties
         )
-        life = self._life(subject)
+        life = self._life(context)
         try:
-            found = await subject.told(life.find(sought))
+            found = await context.told(life.find(sought))
         except Unreachable as error:
             if self._settings.delete_unreachable:
                 self.say(request.urn, f"{request.resource_id}: it leaves the state: {error}")
@@ -210,12 +210,12 @@ class Kubernetes(Served):
         if found is None:
             return sdk.ReadResponse("")
         shape = objects.as_inputs(found) if imported else objects.prune(found, objects.normalized(inputs))
-        subject = replace(subject, obj=shape, declared=request.inputs or wire_map(shape))
-        state, kept = subject.state(found), state_format.checked(shape, subject.declared)
+        context = replace(context, obj=shape, declared=request.inputs or to_properties(shape))
+        state, kept = context.state(found), state_format.checked(shape, context.declared)
         if not imported and not objects.is_patch(request.type, inputs):
             reason = await _unready(life, inputs, found)
             if reason:
-                text = subject.masked(f"{request.resource_id}: not ready: {reason}")
+                text = context.redacted(f"{request.resource_id}: not ready: {reason}")
                 raise Unfinished(text, request.resource_id, state, kept)
         return sdk.ReadResponse(request.resource_id or objects.resource_id(found), state, kept)
 
@@ -224,20 +224,24 @@ class Kubernetes(Served):
         inputs, live = state_format.of_state(request.properties)
         sought = {**live, "metadata": {**objects.metadata(live)}} if live.get("kind") else _identity(request, inputs)
         manager = state_format.manager_of(request.properties)
-        subject = Subject(urn=request.urn, obj=sought, declared=request.properties, manager=manager)
-        life = self._life(subject)
+        context = RequestContext(urn=request.urn, obj=sought, declared=request.properties, manager=manager)
+        life = self._life(context)
         try:
             if objects.is_patch(request.type, inputs):
-                await subject.told(life.relinquish(sought, manager))
+                await context.told(life.relinquish(sought, manager))
             else:
-                ending = revision_objects.end if revision_objects.of_versions(sought) else Life.delete
-                await subject.told(ending(life, sought, lifecycle.timeout_of(inputs, request.timeout)))
+                ending = (
+                    revision_objects.delete_unreferenced
+                    if revision_objects.is_revision_object(sought)
+                    else ObjectLifecycle.delete
+                )
+                await context.told(ending(life, sought, lifecycle.timeout_of(inputs, request.timeout)))
         except Unreachable as error:
             if not self._settings.delete_unreachable:
                 raise
             self.say(request.urn, f"{request.resource_id}: it leaves the state: {error}")
 
-    async def _preview_create(self, life: Life, obj: Object) -> Object | None:
+    async def _preview_create(self, life: ObjectLifecycle, obj: Object) -> Object | None:
         if await life.place(obj) is None:
             return None
         try:
@@ -247,7 +251,7 @@ class Kubernetes(Served):
                 self._pass_over(life, error)
             return None  # one that will be replaced is still there, and refuses in many words to become the new one
 
-    async def _preview_update(self, life: Life, obj: Object) -> Object | None:
+    async def _preview_update(self, life: ObjectLifecycle, obj: Object) -> Object | None:
         if await life.place(obj) is None:
             return None
         try:
@@ -256,7 +260,7 @@ class Kubernetes(Served):
             self._pass_over(life, error)
             return None
 
-    def _pass_over(self, life: Life, error: ApiError) -> None:
+    def _pass_over(self, life: ObjectLifecycle, error: ApiError) -> None:
         """A dry run that says nothing about the run itself: the inputs are shown instead. Raises all others."""
         if error.over_quota:
             life.say(f"it may not be created as things are: {error.message}")
@@ -264,13 +268,18 @@ class Kubernetes(Served):
             raise error
 
     async def _ready(
-        self, life: Life, subject: Subject, live: Object, timeout_s: float, back: WayBack | None = None
+        self,
+        life: ObjectLifecycle,
+        context: RequestContext,
+        live: Object,
+        timeout_s: float,
+        back: Rollback | None = None,
     ) -> Object:
         try:
-            return await life.ready(live, lifecycle.timeout_of(subject.obj, timeout_s))
+            return await life.ready(live, lifecycle.timeout_of(context.obj, timeout_s))
         except NotReady as error:
             live, reason, next_step = error.live, error.reason, "mend it and run the same command again"
-        except Stopped:
+        except Cancelled:
             reason, next_step = "the run was cancelled while it was waited for", "the next one goes on"
         except (ApiError, ResourceFailed) as error:  # this says nothing of the version
             reason, next_step, back = str(error), "", None
@@ -278,27 +287,27 @@ class Kubernetes(Served):
         if back:
             life.say(reason)
             try:
-                outcome = await back.go()
-            except NotBack as error:
+                outcome = await back.run()
+            except RollbackFailed as error:
                 next_step = str(error)
             else:
                 # No `Unfinished`: the state keeps the version before, and that is what is there.
-                raise ResourceFailed(subject.masked(f"{name}: {reason}; {outcome}"))
+                raise ResourceFailed(context.redacted(f"{name}: {reason}; {outcome}"))
         text = f"{name}: {reason}; {next_step}" if next_step else f"{name}: {reason}"
-        raise Unfinished(subject.masked(text), name, subject.state(live))
+        raise Unfinished(context.redacted(text), name, context.state(live))
 
-    async def _way_back(self, request: sdk.UpdateRequest, subject: Subject) -> WayBack | None:
+    async def _rollback_of(self, request: sdk.UpdateRequest, context: RequestContext) -> Rollback | None:
         """Where to go when the update fails. One that hands the object to another manager has no way back."""
-        if not rollback.asked_for(subject.obj) or objects.is_patch(request.type, subject.obj):
+        if not rollback.is_requested(context.obj) or objects.is_patch(request.type, context.obj):
             return None
-        if state_format.manager_of(request.olds) != subject.manager:
+        if state_format.manager_of(request.olds) != context.manager:
             return None
-        former, live = state_format.of_state(request.olds)[0], await self._life(subject).find(subject.obj)
-        before = rollback.version_before(subject.obj, former, live)
+        former, live = state_format.of_state(request.olds)[0], await self._life(context).find(context.obj)
+        before = rollback.version_before(context.obj, former, live)
         if before is None:
             return None
-        timeout_s = lifecycle.timeout_of(subject.obj, request.timeout)
-        return WayBack(life=self._life(replace(subject, obj=before)), former=before, timeout_s=timeout_s)
+        timeout_s = lifecycle.timeout_of(context.obj, request.timeout)
+        return Rollback(life=self._life(replace(context, obj=before)), former=before, timeout_s=timeout_s)
 
     def _named(self, obj: Object, old: Object, request: sdk.CheckRequest) -> Object:
         if objects.name_of(obj):
@@ -319,23 +328,23 @@ class Kubernetes(Served):
         """
         kind = objects.kind_of(obj) if obj.get("apiVersion") and obj.get("kind") else objects.kind_of_type(request.type)
         kinds = self._connected(objects.resource_id(obj))[1]
-        subject = Subject(urn=request.urn, obj=obj, declared=request.new_inputs, manager="")
-        place = await subject.told(kinds.place(kind))
+        context = RequestContext(urn=request.urn, obj=obj, declared=request.new_inputs, manager="")
+        place = await context.told(kinds.place(kind))
         namespaced = place.namespaced if place else not objects.is_definition(obj)
         if objects.namespace_of(obj) or not namespaced:
             return obj
         assert self._access
         return objects.with_metadata(obj, namespace=self._access.namespace)
 
-    def _life(self, subject: Subject) -> Life:
-        cluster, kinds = self._connected(objects.resource_id(subject.obj))
-        return Life(
+    def _life(self, context: RequestContext) -> ObjectLifecycle:
+        cluster, kinds = self._connected(objects.resource_id(context.obj))
+        return ObjectLifecycle(
             cluster=cluster,
             kinds=kinds,
-            say=lambda line: self.say(subject.urn, subject.masked(f"{subject.name}: {line}")),
+            say=lambda line: self.say(context.urn, context.redacted(f"{context.name}: {line}")),
             stop=self._stop,
-            manager=subject.manager,
-            force=self._settings.patch_force or objects.flagged(subject.obj, objects.PATCH_FORCE),
+            manager=context.manager,
+            force=self._settings.patch_force or objects.flagged(context.obj, objects.PATCH_FORCE),
         )
 
     def _connected(self, name: str = "") -> tuple[Cluster, Kinds]:
@@ -350,20 +359,20 @@ class Kubernetes(Served):
         return self._cluster, self._kinds
 
 
-def _subject(urn: str, declared: Properties, former: Properties | None = None) -> Subject:
+def _request_context(urn: str, declared: Properties, former: Properties | None = None) -> RequestContext:
     obj = state_format.declared_object(declared)
     manager = manager_of(urn, obj, state_format.manager_of(former or {}))
-    return Subject(urn=urn, obj=obj, declared=declared, manager=manager, former=former or {})
+    return RequestContext(urn=urn, obj=obj, declared=declared, manager=manager, former=former or {})
 
 
-def _shown(subject: Subject, live: Object | None) -> Properties:
+def _shown(context: RequestContext, live: Object | None) -> Properties:
     """What a preview answers. No status: it is the run's, and programs that read it would take it for real."""
     if live is None:
-        return dict(subject.declared)
-    return subject.state({key: value for key, value in live.items() if key != "status"})
+        return dict(context.declared)
+    return context.state({key: value for key, value in live.items() if key != "status"})
 
 
-async def _unready(life: Life, inputs: Object, found: Object) -> str:
+async def _unready(life: ObjectLifecycle, inputs: Object, found: Object) -> str:
     """Why an object that a refresh has found is not well: recorded, so that the next update waits for it again."""
     if not readiness.waits(inputs):
         return ""

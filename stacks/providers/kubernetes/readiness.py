@@ -97,7 +97,7 @@ def judge(obj: Object, related: Related = NOTHING) -> Verdict:
     if flagged(obj, SKIP_AWAIT):
         return READY
     if wanted := annotation(obj, WAIT_FOR):
-        return _asked_for(obj, wanted)
+        return _wait_conditions_met(obj, wanted)
     rule = _RULES.get((kind_of(obj).group, kind_of(obj).kind))
     return rule(obj, related) if rule else READY
 
@@ -405,7 +405,7 @@ _RULES: dict[tuple[str, str], Callable[[Object, Related], Verdict]] = {
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _WaitCondition:
     """One thing that the annotation waitFor asks for."""
 
     text: str
@@ -415,42 +415,44 @@ class _Wish:
     status: str = field(default="True")
 
 
-class BadWish(ValueError):
+class BadWaitCondition(ValueError):
     """The annotation waitFor cannot be understood."""
 
 
-def wishes(text: str) -> tuple[_Wish, ...]:
+def wait_conditions(text: str) -> tuple[_WaitCondition, ...]:
     """What the annotation asks for: `condition=Ready`, `jsonpath={.status.phase}=Active`, or a JSON list of such."""
     try:
         several = json.loads(text) if text.lstrip().startswith("[") else [text]
     except ValueError as error:
-        raise BadWish(f"{WAIT_FOR}: {text} is no JSON list") from error
-    return tuple(_wish(str(one)) for one in several)
+        raise BadWaitCondition(f"{WAIT_FOR}: {text} is no JSON list") from error
+    return tuple(_wait_condition(str(one)) for one in several)
 
 
-def _wish(text: str) -> _Wish:
+def _wait_condition(text: str) -> _WaitCondition:
     if found := re.fullmatch(r"condition=([^=]+)(?:=(.+))?", text):
-        return _Wish(text, condition=found[1], status=found[2] or "True")
+        return _WaitCondition(text, condition=found[1], status=found[2] or "True")
     if found := re.fullmatch(r"jsonpath=\{\.([\w.-]+)\}(?:=(.*))?", text):
-        return _Wish(text, path=tuple(found[1].split(".")), value=found[2])
-    raise BadWish(f"{WAIT_FOR}: {text} is not understood; write condition=NAME[=STATUS] or jsonpath={{.a.b}}[=VALUE]")
+        return _WaitCondition(text, path=tuple(found[1].split(".")), value=found[2])
+    raise BadWaitCondition(
+        f"{WAIT_FOR}: {text} is not understood; write condition=NAME[=STATUS] or jsonpath={{.a.b}}[=VALUE]"
+    )
 
 
-def _asked_for(obj: Object, text: str) -> Verdict:
+def _wait_conditions_met(obj: Object, text: str) -> Verdict:
     try:
-        missing = [wish.text for wish in wishes(text) if not _holds(obj, wish)]
-    except BadWish as error:
+        missing = [wanted.text for wanted in wait_conditions(text) if not _holds(obj, wanted)]
+    except BadWaitCondition as error:
         return Failed(str(error))
     return Waiting(f"{', '.join(missing)} is not so yet") if missing else READY
 
 
-def _holds(obj: Object, wish: _Wish) -> bool:
-    if wish.condition:
-        return str(_condition(obj, wish.condition).get("status", "")).lower() == wish.status.lower()
+def _holds(obj: Object, wanted: _WaitCondition) -> bool:
+    if wanted.condition:
+        return str(_condition(obj, wanted.condition).get("status", "")).lower() == wanted.status.lower()
     value: Any = obj
-    for step in wish.path:
+    for step in wanted.path:
         value = value.get(step) if isinstance(value, Mapping) else None
-    return value is not None and (wish.value is None or _text(value) == wish.value)
+    return value is not None and (wanted.value is None or _text(value) == wanted.value)
 
 
 def _text(value: Any) -> str:

@@ -15,7 +15,7 @@ SHORTEST = 4
 MASK = "[secret]"
 
 
-def marked(obj: Mapping[str, Any], declared: Properties) -> dict[str, Any]:
+def mark_secrets(obj: Mapping[str, Any], declared: Properties) -> dict[str, Any]:
     """An object with `Hidden` around what the author declared secret, and around all content of a Secret.
 
     A list with a secret element is secret as a whole: its elements may have moved.
@@ -30,7 +30,7 @@ def marked(obj: Mapping[str, Any], declared: Properties) -> dict[str, Any]:
     return answer
 
 
-def texts(*declared: Properties) -> tuple[str, ...]:
+def secret_texts(*declared: Properties) -> tuple[str, ...]:
     """All texts that are secret, longest first."""
     found = set[str]()
     for properties in declared:
@@ -42,7 +42,7 @@ def texts(*declared: Properties) -> tuple[str, ...]:
     return tuple(sorted((text for text in found if len(text) >= SHORTEST), key=len, reverse=True))
 
 
-def masked(message: str, secrets: tuple[str, ...]) -> str:
+def redact(message: str, secrets: tuple[str, ...]) -> str:
     """A message without secret texts: the API server quotes what it refuses."""
     for text in secrets:
         message = message.replace(text, MASK)

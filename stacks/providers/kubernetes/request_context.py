@@ -10,7 +10,7 @@ from typing import TypeVar
 from stacks.providers.kubernetes import lifecycle, objects, redaction, state_format
 from stacks.providers.kubernetes.api import ApiError, Unreachable
 from stacks.providers.kubernetes.objects import Object
-from stacks.providers.kubernetes.wait import NotReady, Stopped
+from stacks.providers.kubernetes.wait import Cancelled, NotReady
 from stacks.providers.resource import ResourceFailed
 from stacks.providers.values import Properties
 
@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class RequestContext:
     """`declared` says what its author marked as secret, `former` is the state before, empty where there is none."""
 
     urn: str
@@ -36,11 +36,11 @@ class Subject:
 
     @cached_property
     def _secrets(self) -> tuple[str, ...]:
-        return redaction.texts(self.declared, self.former)
+        return redaction.secret_texts(self.declared, self.former)
 
-    def masked(self, message: str) -> str:
+    def redacted(self, message: str) -> str:
         """Without secrets, old and new: controllers and the server quote."""
-        return redaction.masked(message, self._secrets)
+        return redaction.redact(message, self._secrets)
 
     def state(self, live: Object) -> Properties:
         """What the state keeps of it."""
@@ -57,13 +57,13 @@ class Subject:
             raise Unreachable(f"{self.name}: {error}", passing=error.passing) from error
         except NotReady as error:
             raise self._failed(f"{error.reason}; run the same command again") from error
-        except Stopped as error:
+        except Cancelled as error:
             raise self._failed(CANCELLED) from error
         except ResourceFailed as error:
             raise ResourceFailed(f"{self.name}: {error}") from error
 
     def _failed(self, text: str) -> ResourceFailed:
-        return ResourceFailed(self.masked(f"{self.name}: {text}"))
+        return ResourceFailed(self.redacted(f"{self.name}: {text}"))
 
 
 def manager_of(urn: str, obj: Object, former: str = "") -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stacks.providers.kubernetes.lifecycle import Life
+from stacks.providers.kubernetes.lifecycle import ObjectLifecycle
 from stacks.providers.kubernetes.objects import VERSION_OF, Object, kind_of, label, name_of, namespace_of
 
 REFERENCES = {
@@ -20,7 +20,7 @@ REFERENCES = {
 """Where in a pod objects of the kind are named."""
 
 
-def of_versions(obj: Object) -> bool:
+def is_revision_object(obj: Object) -> bool:
     """Whether it belongs to versions of a workload."""
     return bool(label(obj, VERSION_OF)) and kind_of(obj).kind in REFERENCES
 
@@ -31,7 +31,7 @@ def unreferred(alike: list[Object], bearers: list[Object], kind: str) -> list[Ob
     return [obj for obj in alike if name_of(obj) not in wanted]
 
 
-async def end(life: Life, obj: Object, timeout_s: float) -> None:
+async def delete_unreferenced(life: ObjectLifecycle, obj: Object, timeout_s: float) -> None:
     """End all of its like that no version refers to; the object itself may be kept. Raises as `life.delete`."""
     kind, namespace = kind_of(obj), namespace_of(obj)
     place = await life.place(obj)

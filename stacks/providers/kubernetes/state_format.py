@@ -11,7 +11,7 @@ from typing import Any
 
 from stacks.providers.kubernetes import redaction
 from stacks.providers.kubernetes.objects import Object, is_definition
-from stacks.providers.values import Hidden, Properties, plain_map, wire_map
+from stacks.providers.values import Hidden, Properties, plain_map, to_properties
 
 INPUTS = "__inputs"
 INITIAL_API_VERSION = "__initialApiVersion"
@@ -34,10 +34,10 @@ _UNDERSCORED = {dashed: name for name, dashed in _DASHED.items()}
 
 def outputs(inputs: Object, live: Object, declared: Properties, api_version: str, manager: str) -> Properties:
     """The state's outputs. `declared` says what its author marked as secret."""
-    return wire_map(
+    return to_properties(
         {
-            **redaction.marked(_renamed(live, _UNDERSCORED), declared),
-            INPUTS: redaction.marked(_renamed(inputs, _UNDERSCORED), declared),
+            **redaction.mark_secrets(_renamed(live, _UNDERSCORED), declared),
+            INPUTS: redaction.mark_secrets(_renamed(inputs, _UNDERSCORED), declared),
             INITIAL_API_VERSION: api_version,
             FIELD_MANAGER: manager,
         }
@@ -46,7 +46,7 @@ def outputs(inputs: Object, live: Object, declared: Properties, api_version: str
 
 def checked(inputs: Object, declared: Properties) -> Properties:
     """Inputs as they are kept in the state."""
-    return wire_map(redaction.marked(_renamed(inputs, _UNDERSCORED), declared))
+    return to_properties(redaction.mark_secrets(_renamed(inputs, _UNDERSCORED), declared))
 
 
 def declared_object(properties: Properties) -> Object:

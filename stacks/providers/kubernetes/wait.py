@@ -37,7 +37,7 @@ class NotReady(Exception):
         self.live, self.reason = live, reason
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """The operator has cancelled the run."""
 
 
@@ -52,7 +52,7 @@ class Waiter:
     stop: asyncio.Event
 
     async def ready(self, live: Object, timeout_s: float) -> Object:
-        """The object once it is ready. Raises `NotReady`, `Stopped`, `Unreachable`."""
+        """The object once it is ready. Raises `NotReady`, `Cancelled`, `Unreachable`."""
         deadline, told, seen, related = time.monotonic() + timeout_s, "", live, readiness.NOTHING
         missed, away = readiness.missed_deadline(live), _Away(self.say)
         if isinstance(readiness.judge(seen), Ready):
@@ -76,7 +76,7 @@ class Waiter:
         raise AssertionError("changes never end by themselves")
 
     async def gone(self, live: Object, timeout_s: float) -> None:
-        """Returns when the object, or that incarnation of it, is no more. Raises `NotReady`, `Stopped`."""
+        """Returns when the object, or that incarnation of it, is no more. Raises `NotReady`, `Cancelled`."""
         deadline, told, uid = time.monotonic() + timeout_s, "", metadata(live).get("uid")
         away = _Away(self.say)
         async with aclosing(self._changes(live, away)) as changes:
@@ -119,7 +119,7 @@ class Waiter:
                 done, _ = await asyncio.wait({taken, stopped}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
                 if stopped in done:
                     taken.cancel()
-                    raise Stopped
+                    raise Cancelled
                 if taken not in done:
                     taken.cancel()
                     yield None

@@ -15,7 +15,7 @@ from estate.loader import load
 from estate.model import Bureau, Cluster, Estate, Quota, Title
 from playbooks import pki
 from stacks.components.tenancy import EVERYDAY, PROMISED, tenancies
-from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
+from stacks.components.workload import Probe, Resources, ServiceSpec, Workload, WorkloadArgs
 from tests.integration.kubernetes.conftest import Declare, Desk, open_desk
 from tests.polling import until
 from tools.scratch import DAYS, ScratchCluster
@@ -234,7 +234,7 @@ def desk_workload(certificate: str) -> Declare:
         secrets={"PASSWORD": "hunter2hunter2"},
         fields={"NODE": "status.hostIP"},
         files={"/etc/desk/ca.crt": certificate},
-        front=Front(port=80, cluster_ips=("10.96.0.77",)),
+        service=ServiceSpec(port=80, cluster_ips=("10.96.0.77",)),
         priority_class=PROMISED,
     )
 

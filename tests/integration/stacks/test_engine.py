@@ -79,7 +79,7 @@ def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
     estate = switched_on(ESTATE, "nanshan")
     computed, site = plan(estate), "nanshan"
     with pytest.raises(GovcloudError, match="no secrets yet"):
-        kubeconfig.kubeconfig(estate, site)
+        kubeconfig.render(estate, site)
     wanted = ClusterLeaves(cluster=kubernetes_pki.leaves(estate, computed, site), etcd=kubernetes_pki.etcd_leaves())
 
     def program() -> None:
@@ -87,12 +87,12 @@ def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
         pulumi.export("secrets", made.values)
 
     run(program)
-    user = yaml.safe_load(kubeconfig.kubeconfig(estate, site, "human-resources"))["users"][0]["user"]
+    user = yaml.safe_load(kubeconfig.render(estate, site, "human-resources"))["users"][0]["user"]
     cert = base64.b64decode(user["client-certificate-data"]).decode()
     assert cert == _outputs("kubernetes-nanshan-bureau-human-resources")["cert"]
-    assert kubeconfig.kubeconfig(estate, site) != kubeconfig.kubeconfig(estate, site, "human-resources")
+    assert kubeconfig.render(estate, site) != kubeconfig.render(estate, site, "human-resources")
     with pytest.raises(GovcloudError, match="planning has no certificate") as caught:
-        kubeconfig.kubeconfig(estate, site, "planning")
+        kubeconfig.render(estate, site, "planning")
     assert "govcloud up data" in caught.value.next_step
 
 

@@ -11,7 +11,7 @@ import pytest
 from stacks.providers.kubernetes import kubeconfig, redaction, state_format
 from stacks.providers.kubernetes.objects import LAST_APPLIED
 from stacks.providers.kubernetes.settings import refusals, settings
-from stacks.providers.values import Hidden, plain_map, wire_map
+from stacks.providers.values import Hidden, plain_map, to_properties
 from stacks.runs import workspace
 
 SECRET: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "data": {"password": "aHVudGVyMg=="}}
@@ -20,21 +20,21 @@ CONFIG: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a":
 
 def test_the_state_gives_back_inputs_and_object() -> None:
     live = {**CONFIG, "metadata": {"name": "x", "uid": "1"}}
-    state = state_format.outputs(CONFIG, live, wire_map(CONFIG), "v1", "manager")
+    state = state_format.outputs(CONFIG, live, to_properties(CONFIG), "v1", "manager")
     assert state_format.of_state(state) == (CONFIG, live)
     assert state_format.manager_of(state) == "manager"
     assert state_format.first_version_of(state, {}) == "v1"
 
 
 def test_a_secrets_content_is_secret_whatever_its_author_marked() -> None:
-    state = state_format.outputs(SECRET, SECRET, wire_map(SECRET), "v1", "m")
+    state = state_format.outputs(SECRET, SECRET, to_properties(SECRET), "v1", "m")
     assert state["data"].is_secret
     assert state["__inputs"].value["data"].is_secret  # type: ignore[call-overload,index]
-    assert state_format.checked(SECRET, wire_map(SECRET))["data"].is_secret
+    assert state_format.checked(SECRET, to_properties(SECRET))["data"].is_secret
 
 
 def test_what_an_author_marked_stays_marked_and_the_rest_can_be_read() -> None:
-    declared = wire_map({**CONFIG, "data": {"a": "open", "b": Hidden("hunter2")}})
+    declared = to_properties({**CONFIG, "data": {"a": "open", "b": Hidden("hunter2")}})
     data = state_format.outputs(CONFIG, CONFIG, declared, "v1", "m")["data"].value
     assert isinstance(data, Mapping)
     assert (data["a"].is_secret, data["b"].is_secret) == (False, True)
@@ -43,21 +43,21 @@ def test_what_an_author_marked_stays_marked_and_the_rest_can_be_read() -> None:
 def test_a_list_with_a_secret_element_is_secret_as_a_whole() -> None:
     """Its elements may have moved."""
     obj = {"kind": "X", "items": [{"v": "open"}, {"v": "hunter2"}]}
-    declared = wire_map({"kind": "X", "items": [{"v": "open"}, {"v": Hidden("hunter2")}]})
+    declared = to_properties({"kind": "X", "items": [{"v": "open"}, {"v": Hidden("hunter2")}]})
     assert state_format.checked(obj, declared)["items"].is_secret
 
 
 def test_the_copy_that_kubectl_leaves_is_secret_too() -> None:
     """It holds the whole object in plain text."""
     live = {**SECRET, "metadata": {"annotations": {LAST_APPLIED: '{"data": …}', "open": "1"}}}
-    marked = redaction.marked(live, wire_map(SECRET))
+    marked = redaction.mark_secrets(live, to_properties(SECRET))
     assert isinstance(marked["metadata"]["annotations"][LAST_APPLIED], Hidden)
     assert marked["metadata"]["annotations"]["open"] == "1"
 
 
 def test_a_message_holds_no_secret() -> None:
-    declared = wire_map({"kind": "Secret", "data": {"password": "aHVudGVyMg=="}, "type": Hidden("marked-text")})
-    told = redaction.masked('data: Invalid value: "aHVudGVyMg==", type marked-text', redaction.texts(declared))
+    declared = to_properties({"kind": "Secret", "data": {"password": "aHVudGVyMg=="}, "type": Hidden("marked-text")})
+    told = redaction.redact('data: Invalid value: "aHVudGVyMg==", type marked-text', redaction.secret_texts(declared))
     assert told == 'data: Invalid value: "[secret]", type [secret]'
 
 

@@ -9,7 +9,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from stacks.components.workload import Front, Probe, Resources, Workload, WorkloadArgs
+from stacks.components.workload import Probe, Resources, ServiceSpec, Workload, WorkloadArgs
 from stacks.providers.kubernetes.objects import VERSION_OF
 from tests.unit.stacks.declared import Recorded, declare
 
@@ -24,7 +24,7 @@ ARGS = WorkloadArgs(
     secrets={"PASSWORD": "hunter2hunter2"},
     fields={"NODE": "status.hostIP"},
     files={"/etc/desk/ca.crt": "a certificate"},
-    front=Front(port=80, cluster_ips=("10.192.16.10", "fd64:c10d:4::1:10")),
+    service=ServiceSpec(port=80, cluster_ips=("10.192.16.10", "fd64:c10d:4::1:10")),
 )
 
 

@@ -14,7 +14,7 @@ from pulumi.runtime.rpc import is_rpc_secret
 
 from estate.addressing import plan
 from estate.loader import load
-from stacks.components.resources import GATE, IMAGE, KUBERNETES, PERMIT, site_of
+from stacks.components.resources import HEALTH_GATE, IMAGE, KUBERNETES, LAST_SITE_GUARD, site_of
 from stacks.phases import phases, stack_names
 from stacks.programs import workloads
 from stacks.programs.context import Context
@@ -94,8 +94,8 @@ def test_what_runs_already_changes_site_by_site_and_what_is_new_side_by_side() -
 def test_no_site_is_begun_before_the_service_works_at_the_one_before() -> None:
     """Each gate waits for its own site's pods, and asks them there: at the address of the site's own ingress."""
     recorded = declared(built=frozenset(SITES))
-    gates, objects = by_site(recorded, GATE), by_site(recorded, KUBERNETES)
-    before = {site: sites_waited_for(recorded, objects[site], GATE) for site in SITES}
+    gates, objects = by_site(recorded, HEALTH_GATE), by_site(recorded, KUBERNETES)
+    before = {site: sites_waited_for(recorded, objects[site], HEALTH_GATE) for site in SITES}
     assert before == {"shaoguan": set(), "futian": {"shaoguan"}, "nanshan": {"futian"}}
     for site in SITES:
         (urn,) = gates[site]
@@ -104,22 +104,22 @@ def test_no_site_is_begun_before_the_service_works_at_the_one_before() -> None:
         assert list(recorded.by_urn[urn].object["urls"]) == [f"{own}/readyz", f"{own}/writez"]
         assert recorded.by_urn[urn].object["address"] == str(CONTEXT.plan.management(f"{site}-kube1"))
     without = declared(built=frozenset(SITES), without=frozenset({"shaoguan"}))
-    assert sites_waited_for(without, by_site(without, KUBERNETES)["futian"], GATE) == set()
+    assert sites_waited_for(without, by_site(without, KUBERNETES)["futian"], HEALTH_GATE) == set()
 
 
 def test_a_citys_pods_wait_for_the_permit_that_asks_the_other_city() -> None:
     """It is asked after the gate of the site before. A site that serves nobody needs none, a dead one is not asked."""
     recorded = declared(built=frozenset(SITES))
-    permits = by_site(recorded, PERMIT)
-    assert {site: len(urns) for site, urns in permits.items()} == {"shaoguan": 0, "futian": 1, "nanshan": 1}
+    guards = by_site(recorded, LAST_SITE_GUARD)
+    assert {site: len(urns) for site, urns in guards.items()} == {"shaoguan": 0, "futian": 1, "nanshan": 1}
     for site, before in (("futian", "shaoguan"), ("nanshan", "futian")):
-        (urn,) = permits[site]
-        assert sites_waited_for(recorded, [urn], GATE) == {before}
+        (urn,) = guards[site]
+        assert sites_waited_for(recorded, [urn], HEALTH_GATE) == {before}
         pods = [one for one in by_site(recorded, KUBERNETES)[site] if one.endswith("::approval-deployment")]
-        assert sites_waited_for(recorded, pods, PERMIT) >= {site}
+        assert sites_waited_for(recorded, pods, LAST_SITE_GUARD) >= {site}
         assert set(recorded.by_urn[urn].object["gate"]["at"]) == {"futian", "nanshan"}
     without = declared(built=frozenset(SITES), without=frozenset({"nanshan"}))
-    (urn,) = by_site(without, PERMIT)["futian"]
+    (urn,) = by_site(without, LAST_SITE_GUARD)["futian"]
     assert set(without.by_urn[urn].object["gate"]["at"]) == {"futian"}
 
 
@@ -129,7 +129,9 @@ def test_a_gate_is_passed_again_only_by_other_pods() -> None:
     def versions(**changes: Any) -> set[str]:
         recorded = declared(**changes)
         return {
-            str(recorded.by_urn[urn].object["version"]) for urns in by_site(recorded, GATE).values() for urn in urns
+            str(recorded.by_urn[urn].object["version"])
+            for urns in by_site(recorded, HEALTH_GATE).values()
+            for urn in urns
         }
 
     other = replace(APPROVAL, digest="sha256:" + "2" * 64)

@@ -14,11 +14,11 @@ import pytest
 from stacks.providers import health_gate
 from stacks.providers.health_gate import HealthGate
 from stacks.providers.resource import Call, ResourceFailed
-from stacks.providers.values import wire
+from stacks.providers.values import to_property
 from workstation import ssh
 
 WANTED = {"site": "futian", "service": "approval", "version": "1", "address": "10.0.0.1", "urls": ["http://own/writez"]}
-NEWS = {key: wire(value) for key, value in WANTED.items()}
+NEWS = {key: to_property(value) for key, value in WANTED.items()}
 
 
 def call(said: list[str]) -> Call:
@@ -65,9 +65,9 @@ def test_a_cancelled_run_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_other_pods_are_a_change() -> None:
-    moved = {**NEWS, "address": wire("10.0.0.2"), "urls": wire([])}
+    moved = {**NEWS, "address": to_property("10.0.0.2"), "urls": to_property([])}
     assert not HealthGate().diff(NEWS, moved).changes
-    assert HealthGate().diff(NEWS, {**NEWS, "version": wire("2")}).changes
+    assert HealthGate().diff(NEWS, {**NEWS, "version": to_property("2")}).changes
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from stacks.providers import registry
 from stacks.providers.image import Image
 from stacks.providers.resource import Call, ResourceFailed
-from stacks.providers.values import Properties, wire
+from stacks.providers.values import Properties, to_property
 from tools.oci import layout
 from workstation import ssh
 from workstation.errors import GovcloudError
@@ -36,7 +36,7 @@ def image(folder: Path) -> Properties:
         "folder": str(made),
         "identity": {"authority": "", "cert": "", "key": ""},
     }
-    return {key: wire(value) for key, value in values.items()}
+    return {key: to_property(value) for key, value in values.items()}
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_every_node_of_the_site_is_asked(
 def test_a_new_node_is_a_reason_to_ask_again(tmp_path: Path) -> None:
     """Also where the registry has the image already."""
     olds = image(tmp_path)
-    news = {**olds, "nodes": wire({**NODES, "futian-kube3": "10.127.0.34"})}
+    news = {**olds, "nodes": to_property({**NODES, "futian-kube3": "10.127.0.34"})}
     assert Image().diff(olds, news).changes
     assert not Image().diff(olds, dict(olds)).changes
 

@@ -8,12 +8,12 @@ import pytest
 
 from stacks.providers.last_site_guard import LastSiteGuard
 from stacks.providers.resource import Call, ResourceFailed
-from stacks.providers.values import wire
+from stacks.providers.values import to_property
 from workstation import ssh
 
-GATE = {"site": "futian", "service": "approval", "argv": ["ask"], "at": {"futian": "10.0.0.1", "nanshan": "10.0.0.2"}}
-WANTED = {"site": "futian", "service": "approval", "version": "1", "gate": GATE}
-NEWS = {key: wire(value) for key, value in WANTED.items()}
+GUARD = {"site": "futian", "service": "approval", "argv": ["ask"], "at": {"futian": "10.0.0.1", "nanshan": "10.0.0.2"}}
+WANTED = {"site": "futian", "service": "approval", "version": "1", "gate": GUARD}
+NEWS = {key: to_property(value) for key, value in WANTED.items()}
 
 
 def asked(patch: pytest.MonkeyPatch, *answering: str, preview: bool = False) -> str:
@@ -45,5 +45,5 @@ def test_a_plan_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_other_pods_are_a_change() -> None:
-    assert not LastSiteGuard().diff(NEWS, {**NEWS, "gate": wire({})}).changes
-    assert LastSiteGuard().diff(NEWS, {**NEWS, "version": wire("2")}).changes
+    assert not LastSiteGuard().diff(NEWS, {**NEWS, "gate": to_property({})}).changes
+    assert LastSiteGuard().diff(NEWS, {**NEWS, "version": to_property("2")}).changes

@@ -12,7 +12,7 @@ from playbooks.host_spec import File, HostSpec, RoleSpec, Unit
 from stacks.providers.playbook import FOUND, Playbook, actual_state
 from stacks.providers.resource import Call, ResourceFailed
 from stacks.providers.serialization import properties
-from stacks.providers.values import Hidden, Properties, plain_map, wire, wire_map
+from stacks.providers.values import Hidden, Properties, plain_map, to_properties, to_property
 
 
 def inputs(**changed: Any) -> Properties:
@@ -24,7 +24,7 @@ def inputs(**changed: Any) -> Properties:
         sysctls={"net.ipv4.ip_forward": "1"},
     )
     shaped = properties(HostSpec(host="futian-edge1", address="10.127.0.11", roles=(role,)), instance="lab-1")
-    return wire_map({**shaped, "gate": {}, "secrets": Hidden(shaped["secrets"]), **changed})
+    return to_properties({**shaped, "gate": {}, "secrets": Hidden(shaped["secrets"]), **changed})
 
 
 def found(kind: str, name: str, aspect: str, wanted: Any, actual: Any) -> Difference:
@@ -96,7 +96,7 @@ def test_inputs_that_cannot_be_used_are_told_before_anything_starts() -> None:
     short = inputs()
     del short["address"]
     assert [failure.property for failure in Playbook().check(short)] == ["address"]
-    relative = inputs(files=wire({"etc/x": {"text": ""}}))
+    relative = inputs(files=to_property({"etc/x": {"text": ""}}))
     assert "etc/x is no absolute path" in Playbook().check(relative)[0].reason
 
 

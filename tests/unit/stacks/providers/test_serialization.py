@@ -6,7 +6,7 @@ import pytest
 
 from playbooks.host_spec import Account, File, HostSpec, RoleSpec, Unit
 from stacks.providers.serialization import Contradiction, host_spec, properties
-from stacks.providers.values import Hidden, plain_map, wire_map
+from stacks.providers.values import Hidden, plain_map, to_properties
 
 FULL = HostSpec(
     host="futian-edge1",
@@ -36,7 +36,7 @@ FULL = HostSpec(
 
 def test_an_input_survives_the_way_through_the_engine() -> None:
     """Order of roles and of each role's own things, types and texts come back as they were."""
-    there = wire_map(properties(FULL, instance="lab-1"))
+    there = to_properties(properties(FULL, instance="lab-1"))
     assert host_spec(plain_map(there)) == FULL
 
 
@@ -86,6 +86,6 @@ def test_the_same_unit_in_two_roles_is_one_unit() -> None:
 
 def test_a_hidden_value_is_secret_on_the_wire_and_never_printed() -> None:
     """Neither the mark's representation nor a log line of it shows the value."""
-    wired = wire_map({"key": Hidden("s3cret")})
+    wired = to_properties({"key": Hidden("s3cret")})
     assert wired["key"].is_secret
     assert "s3cret" not in repr(Hidden("s3cret"))
