@@ -9,7 +9,7 @@ from typer._click.core import Context  # typer carries click within itself and g
 from typer._click.exceptions import UsageError
 from typer.core import TyperGroup
 
-from cli import bench, demo, drills, estate, kubeconfig, lab, stacks, state, testing, upgrade
+from cli import bench, demo, drills, environment, estate, kubeconfig, lab, stacks, state, testing, upgrade
 from cli import setup as setup_command
 from cli import status as status_command
 from cli.output import print_json
@@ -67,6 +67,7 @@ app = typer.Typer(
 app.command("setup", rich_help_panel=BEGIN)(setup_command.setup)
 app.command("demo", rich_help_panel=BEGIN)(demo.demo)
 app.command("test", rich_help_panel=BEGIN)(testing.run_tests)
+app.command("python", rich_help_panel=BEGIN, context_settings=environment.PASS_ON)(environment.run_python)
 app.command("status", rich_help_panel=ESTATE)(status_command.status)
 for name in ("plan", "up", "drift", "destroy"):
     app.command(name, rich_help_panel=ESTATE)(getattr(stacks, name))
