@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+
+COMPLETION_OPTIONS = frozenset({"--install-completion", "--show-completion"})
+
+
+def program_name() -> str:
+    """Return the command's name: as it is typed, or `govcloud` for shell completion.
+
+    A shell completes a command by the part of its path after the last slash.
+    """
+    completes = "_GOVCLOUD_COMPLETE" in os.environ or COMPLETION_OPTIONS & set(sys.argv)
+    return "govcloud" if completes else "./govcloud"
 
 
 def main() -> None:
@@ -13,7 +25,7 @@ def main() -> None:
 
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
-        app(prog_name="./govcloud")
+        app(prog_name=program_name())
     except KeyboardInterrupt:
         sys.exit(130)
 
