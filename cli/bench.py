@@ -42,8 +42,8 @@ def bench(
 
 def _prepare_kubernetes() -> None:
     """The provider's bench has an API server of its own: its programs are built where they are missing."""
-    from tools import golang, scratch
+    from tools import envtest, golang
 
-    if scratch.missing():
+    if envtest.missing():
         need_root("bench provider")
-        prepare(golang.ALWAYS | golang.kubernetes([scratch.VERSION]))
+        prepare(golang.ALWAYS | golang.kubernetes([envtest.VERSION]))

@@ -21,7 +21,7 @@ from workstation.errors import GovcloudError
 from workstation.progress import say
 
 if TYPE_CHECKING:
-    from tools.scratch import ScratchCluster
+    from tools.envtest import ControlPlane
 
 CONFIG_MAPS, DEPLOYMENTS = 1000, 50
 PEER = "kubectl apply --server-side"
@@ -30,10 +30,10 @@ STACK = "bench"
 
 def provider() -> dict[str, Any]:
     """One run: our figures, and the peer's under its name."""
-    from tools.scratch import ScratchCluster
+    from tools.envtest import ControlPlane
 
     with tempfile.TemporaryDirectory(prefix="govcloud-bench-") as folder, _home(Path(folder) / "home"):
-        with ScratchCluster(Path(folder) / "cluster", controllers=False) as cluster:
+        with ControlPlane(Path(folder) / "cluster", controllers=False) as cluster:
             ours = _ours(cluster)
             return {"objects": CONFIG_MAPS + DEPLOYMENTS, **ours, "peers": {PEER: _kubectl(cluster, Path(folder))}}
 
@@ -65,7 +65,7 @@ def objects(namespace: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def _ours(cluster: ScratchCluster) -> dict[str, float]:
+def _ours(cluster: ControlPlane) -> dict[str, float]:
     import pulumi
     import pulumi_kubernetes as k8s
 
@@ -113,7 +113,7 @@ def _counted(act: Callable[[Callable[[Any], None]], object]) -> dict[str, int]:
     return counted
 
 
-def _kubectl(cluster: ScratchCluster, folder: Path) -> dict[str, float]:
+def _kubectl(cluster: ControlPlane, folder: Path) -> dict[str, float]:
     cluster.kubectl("create", "namespace", "theirs")
     path = folder / "objects.json"
     path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects("theirs"))}))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from estate.model import Estate
     from failover.protocols import Clock
     from failover.vantage import RemoteLoadGenerator
-    from workstation.oci import Image
+    from workstation.oci import OciImage
 
 STEADY_S = 10.0
 """Load before, between and after, so that a roll-out's begin and end are under it."""
@@ -35,13 +35,13 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
     from failover.vantage import LoadProfile
     from playbooks.render.approval import SERVICE
     from stacks.phases import PLATFORM
-    from tools.oci.stamp import stamped
+    from tools.oci.relabel import relabelled
 
     with block_failover(), tempfile.TemporaryDirectory(prefix="govcloud-rollout-") as folder:
         declared = images(estate, [PLATFORM])
         stamp = str(time.time_ns())
         other = [
-            stamped(image, Path(folder) / SERVICE, stamp) if image.name == SERVICE else image for image in declared
+            relabelled(image, Path(folder) / SERVICE, stamp) if image.name == SERVICE else image for image in declared
         ]
         _up(estate, declared)  # so that nothing but the version changes under load
         took: dict[str, float] = {}
@@ -72,7 +72,7 @@ def replaced(estate: Estate, changed: Sequence[str]) -> None:
         raise GovcloudError(f"no new version was rolled out: {', '.join(missing)} did not change", LEFT)
 
 
-def _up(estate: Estate, made: Sequence[Image]) -> tuple[str, ...]:
+def _up(estate: Estate, made: Sequence[OciImage]) -> tuple[str, ...]:
     from stacks.phases import PLATFORM
     from stacks.runs import engine
 

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.output import Json, Lang, Language, error_boundary, load_estate, print_json, validated_choice
-from cli.subprocesses import run_to_completion
-from workstation import interpreter, paths
+from workstation import paths, subprocesses
 from workstation.errors import GovcloudError, ObjectiveMissed
 from workstation.progress import duration, say
 
@@ -72,7 +71,7 @@ def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[s
             argv = [*argv, "--site", site or _site_of_the_primary()]
         say(f"═ {number}/4 {words}")
         asked = [*argv, "--json"] if as_json else argv
-        code, output = run_to_completion(interpreter.module("cli", *asked), keep=as_json)
+        code, output = subprocesses.run_to_completion(subprocesses.python_module("cli", *asked), keep=as_json)
         if code and not (drill and code == ObjectiveMissed.exit_code):
             command = f"./govcloud {' '.join(argv)}"
             say(f"demo: stopped at step {number} (`{command}`), exit {code}")
@@ -105,7 +104,7 @@ def _site_of_the_primary() -> str:
 
 def _find_primary_site() -> str | None:
     """Its site, where this look sees one."""
-    argv = interpreter.module("cli", "status", "--json")
+    argv = subprocesses.python_module("cli", "status", "--json")
     answer = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout
     try:
         members = json.loads(answer)["members"]

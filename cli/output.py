@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from workstation import interpreter, namespace
+from workstation import namespace, subprocesses
 from workstation.errors import GovcloudError, WrongUse
 from workstation.progress import say
 
@@ -117,7 +117,7 @@ def into_namespace(estate: Estate) -> None:
     need_root("reaching the lab's hosts")
     if not namespace.exists():
         raise GovcloudError("no lab is up, so there is no host to reach", "run `./govcloud lab up` first")
-    argv = [*namespace.enter_argv(), *interpreter.module("cli", *sys.argv[1:])]
+    argv = [*namespace.enter_argv(), *subprocesses.python_module("cli", *sys.argv[1:])]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvp(argv[0], argv)

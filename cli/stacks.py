@@ -14,7 +14,7 @@ from workstation.progress import duration, say
 
 if TYPE_CHECKING:
     from estate.model import Estate
-    from workstation.oci import Image
+    from workstation.oci import OciImage
 
 Stacks = Annotated[
     list[str] | None,
@@ -65,7 +65,7 @@ def _wants_pods(estate: Estate, stacks: list[str] | None) -> bool:
     return PLATFORM in [name for name in stack_names(estate) if not stacks or name in stacks]
 
 
-def images(estate: Estate, stacks: list[str] | None) -> tuple[Image, ...]:
+def images(estate: Estate, stacks: list[str] | None) -> tuple[OciImage, ...]:
     """What the platform's pods are started from, built unless it is there; nothing where no such stack is wanted."""
     if not _wants_pods(estate, stacks):
         return ()

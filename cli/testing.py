@@ -13,8 +13,7 @@ import typer
 
 from cli.output import error_boundary, need_root
 from cli.setup import prepare
-from cli.subprocesses import run_to_completion
-from workstation import interpreter, paths
+from workstation import paths, subprocesses
 from workstation.errors import GovcloudError
 from workstation.progress import say
 
@@ -109,14 +108,14 @@ def run_part(arguments: list[str], env: dict[str, str]) -> int:
     """pytest's exit code. A few tests that failed beside others are told, and get a second attempt alone, which counts:
     see decision 0023."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as file:
-        code, _ = run_to_completion(
-            interpreter.module("pytest", *arguments), cwd=paths.repo(), env={**env, FAILED: file.name}
+        code, _ = subprocesses.run_to_completion(
+            subprocesses.python_module("pytest", *arguments), cwd=paths.repo(), env={**env, FAILED: file.name}
         )
         names = file.read().splitlines()
     if code != SOME_FAILED or "-n" not in arguments or not 0 < len(names) <= A_FEW:
         return code
     say(f"▸ a second attempt, with nothing beside: {', '.join(names)}")
-    code, _ = run_to_completion(interpreter.module("pytest", *names), cwd=paths.repo(), env=env)
+    code, _ = subprocesses.run_to_completion(subprocesses.python_module("pytest", *names), cwd=paths.repo(), env=env)
     for name in names if code == 0 else ():
         say(f"! unsteady: {name} failed beside others and passed alone; look for the cause before it does so again")
     return code

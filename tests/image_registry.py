@@ -83,7 +83,7 @@ class ImageRegistry:
         self.config.write_text(yaml.safe_dump(config))
         with (self.folder / "log").open("ab") as log:
             self._running = subprocess.Popen(
-                [*command.BOUND, program, "serve", str(self.config)], stdout=log, stderr=log
+                [*command.DIE_WITH_PARENT, program, "serve", str(self.config)], stdout=log, stderr=log
             )
         until(f"the registry of {self._host} answers", self._answers, 30)
 

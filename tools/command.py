@@ -10,10 +10,10 @@ from pathlib import Path
 
 from workstation.errors import GovcloudError
 
-BOUND = ("setpriv", "--pdeathsig", "KILL")
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 """Put before a command that must not outlive us: the next run starts the same work anew, in the same place."""
 
-CONTAINED = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc")
+ISOLATED = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc")
 """Put before a command that mounts and starts much: however it ends, no mount and no process of it stays behind."""
 
 TAIL_LINES = 15

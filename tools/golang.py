@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from estate import versions
-from tools import command, digest
+from tools import command, hashing
 from workstation import paths
 from workstation.errors import GovcloudError
 
@@ -73,7 +73,7 @@ class Build:
         return paths.cache() / "artifacts" / self.name
 
     @property
-    def stamp(self) -> Path:
+    def key_file(self) -> Path:
         """Holds the key that was built; never in a program's own folder, which roles take to the machines whole."""
         return paths.cache() / "artifacts" / f".{self.name.replace('/', '-')}.key"
 
@@ -86,12 +86,12 @@ class Build:
     def key(self) -> str:
         """Changes whenever the program would."""
         options = (self.tags, "c") if self.tags or self.c_compiler else ()
-        return digest.of(self.source / "go.mod", self.source / "go.sum", self.package, self.linked, *options)
+        return hashing.hash_of(self.source / "go.mod", self.source / "go.sum", self.package, self.linked, *options)
 
     @property
     def ready(self) -> bool:
         """Whether the program in the cache is the one that is wanted."""
-        return self.target.exists() and self.stamp.exists() and self.stamp.read_text() == self.key
+        return self.target.exists() and self.key_file.exists() and self.key_file.read_text() == self.key
 
 
 _KUBERNETES = (
@@ -208,12 +208,12 @@ def build(one: Build, go: Path, on_progress: Callable[[str], None]) -> None:
             on_progress(f"{compiled} packages compiled, of at most {total}")
             last = time.monotonic()
 
-    argv = [*command.BOUND, str(go), "build", "-v", "-mod=readonly", "-trimpath"]
+    argv = [*command.DIE_WITH_PARENT, str(go), "build", "-v", "-mod=readonly", "-trimpath"]
     argv += ["-tags", one.tags, "-ldflags", one.linked, "-o", str(fresh), one.package]
     command.run(argv, env=env, cwd=one.source, failure=f"{one.name} could not be built", on_line=count)
-    one.stamp.unlink(missing_ok=True)  # ended in between, no older key may vouch for the newer program
+    one.key_file.unlink(missing_ok=True)  # ended in between, no older key may vouch for the newer program
     fresh.replace(one.target)
-    one.stamp.write_text(one.key)
+    one.key_file.write_text(one.key)
 
 
 def _taken_over(one: Build) -> bool:
@@ -221,16 +221,16 @@ def _taken_over(one: Build) -> bool:
     old = one.unversioned
     if old is None or not old.exists():
         return False
-    stamp = old.with_name(f".{old.name}.key")
-    if not stamp.exists() or stamp.read_text() != one.key:
+    key_file = old.with_name(f".{old.name}.key")
+    if not key_file.exists() or key_file.read_text() != one.key:
         return False
     fresh = one.target.with_name(f".{one.target.name}.new")
     one.target.parent.mkdir(parents=True, exist_ok=True)
     fresh.unlink(missing_ok=True)
     fresh.hardlink_to(old)
-    one.stamp.unlink(missing_ok=True)
+    one.key_file.unlink(missing_ok=True)
     fresh.replace(one.target)
-    one.stamp.write_text(one.key)
+    one.key_file.write_text(one.key)
     return True
 
 
@@ -297,4 +297,4 @@ def _lock() -> Path:
 
 
 def _toolchain() -> Path:
-    return paths.cache() / "go" / f"toolchain-{digest.of(_lock())}"
+    return paths.cache() / "go" / f"toolchain-{hashing.hash_of(_lock())}"

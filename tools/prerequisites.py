@@ -11,7 +11,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import command, golang, kernel, wheels
+from tools import command, golang, kernel_features, wheels
 from workstation import paths
 from workstation.errors import GovcloudError
 
@@ -38,7 +38,7 @@ class Facts:
     kernel_lacks: tuple[str, ...]
 
 
-def judge(facts: Facts, *, disk_gib: int, before_lab: int = 0) -> tuple[str, ...]:
+def problems(facts: Facts, *, disk_gib: int, before_lab: int = 0) -> tuple[str, ...]:
     """Sentences for everything that is missing; empty if all is there.
 
     `before_lab`: bytes of memory that were available before the lab that is up, 0 where none is. What it takes is what
@@ -60,7 +60,7 @@ def judge(facts: Facts, *, disk_gib: int, before_lab: int = 0) -> tuple[str, ...
     return tuple(found)
 
 
-def look() -> Facts:
+def measure() -> Facts:
     """Measure this machine; takes some 0.1 s."""
     root = os.geteuid() == 0
     places = [_existing(paths.cache()), _existing(paths.home())]
@@ -71,7 +71,7 @@ def look() -> Facts:
         memory=available_memory(Path("/proc/meminfo").read_text()),
         disk=disk,
         disk_path=place,
-        kernel_lacks=kernel.missing() if root else (),
+        kernel_lacks=kernel_features.missing() if root else (),
     )
 
 
@@ -83,22 +83,22 @@ def available_memory(meminfo: str) -> int:
 
 def check(*, disk_gib: int, before_lab: int) -> None:
     """Raise GovcloudError with every lack of this machine."""
-    if lacks := judge(look(), disk_gib=disk_gib, before_lab=before_lab):
-        raise GovcloudError("\n".join(lacks), "nothing was changed")
+    if found := problems(measure(), disk_gib=disk_gib, before_lab=before_lab):
+        raise GovcloudError("\n".join(found), "nothing was changed")
 
 
 def check_registries(*, debian: bool, python: bool, go: bool) -> None:
     """Fetch something small from each registry that will be needed, into a folder that is thrown away."""
     with tempfile.TemporaryDirectory(prefix="govcloud-") as folder:
-        lacks = []
+        found = []
         if debian and not _debian_answers(folder):
-            lacks.append("No Debian mirror answers: check the machine's apt sources and proxy with `apt-get update`.")
+            found.append("No Debian mirror answers: check the machine's apt sources and proxy with `apt-get update`.")
         if python and not _python_answers(folder):
-            lacks.append("No Python package index answers: check pip's configuration and proxy.")
+            found.append("No Python package index answers: check pip's configuration and proxy.")
         if go and not _go_answers(folder):
-            lacks.append("No Go module proxy answers: check `go env GOPROXY` and the proxy variables.")
-    if lacks:
-        raise GovcloudError("\n".join(lacks), "nothing was changed")
+            found.append("No Go module proxy answers: check `go env GOPROXY` and the proxy variables.")
+    if found:
+        raise GovcloudError("\n".join(found), "nothing was changed")
 
 
 def _debian_answers(folder: str) -> bool:

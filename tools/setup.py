@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estate.loader import load
-from tools import debian, environment, golang, prerequisites, wheels
-from tools.image import bake, bootstrap
+from tools import debian, golang, prerequisites, python_environment, wheels
+from tools.image import bake, first_stage
 from workstation import paths
 from workstation.progress import duration, say, step
 
@@ -52,7 +52,7 @@ class Work:
         steps = [
             (bool(self.packages), PACKAGES_S),
             (self.wheels, WHEELS_S),
-            (self.base, bootstrap.EXPECTED_S),
+            (self.base, first_stage.EXPECTED_S),
             (self.image, bake.INSTALL_S),
         ]
         return sum(seconds for needed, seconds in steps if needed) + sum(build.expected_s for build in self.builds)
@@ -63,7 +63,7 @@ def declared() -> frozenset[golang.Group]:
     return golang.ALWAYS | golang.kubernetes(cluster.version for cluster in load().clusters)
 
 
-def look(groups: Collection[golang.Group]) -> Work:
+def missing_work(groups: Collection[golang.Group]) -> Work:
     """Compare this machine with what is wanted; well under a second."""
     builds, no_wheels = golang.missing(groups), not wheels.ready()
     return Work(
@@ -85,12 +85,12 @@ def run(
     Raises GovcloudError with one sentence per lack before anything is changed.
     """
     wanted = declared() if groups is None else groups
-    work = look(wanted)
+    work = missing_work(wanted)
     disk_gib = prerequisites.DISK_GIB if work.base else prerequisites.DISK_READY_GIB
     prerequisites.check(disk_gib=disk_gib, before_lab=before_lab)
     if not work.anything:
         return
-    if warning := environment.distribution_warning(_os_release()):
+    if warning := python_environment.distribution_warning(_os_release()):
         say(warning)
     no_go = (work.compiler or bool(work.builds)) and golang.installed() is None
     prerequisites.check_registries(
@@ -99,7 +99,7 @@ def run(
         go=bool(work.builds),
     )
     with _alone():
-        work = look(wanted)
+        work = missing_work(wanted)
         if not work.anything:
             return
         say(f"Setting up, about {duration(work.expected_s)}; if interrupted, the next run goes on.")
@@ -121,7 +121,7 @@ def _carry_out(work: Work, on_progress: Progress) -> None:
             wheels.fetch(on_progress)
     if not bake.ready():
         if not bake.base_ready():
-            with step("base system of the machines", bootstrap.EXPECTED_S):
+            with step("base system of the machines", first_stage.EXPECTED_S):
                 bake.make_base(on_progress)
         with step("base image with the roles' install parts", bake.INSTALL_S):
             bake.bake(on_progress)

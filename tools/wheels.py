@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import command, digest
+from tools import command, hashing
 from workstation import paths
 
 IMAGE_PYTHON = "3.11"
@@ -39,7 +39,7 @@ def services() -> tuple[Path, ...]:
 def key() -> str:
     """Changes with what is fetched and with the services' own sources."""
     sources = [service / name for service in services() for name in ("pyproject.toml", "src")]
-    return digest.of(_fetched_key(), [source for source in sources if source.exists()])
+    return hashing.hash_of(_fetched_key(), [source for source in sources if source.exists()])
 
 
 def ready() -> bool:
@@ -61,7 +61,7 @@ def fetch(on_progress: Callable[[str], None]) -> None:
 
 
 def _fetched_key() -> str:
-    return digest.of([lock(name) for name in SETS], platform.machine(), IMAGE_PYTHON)
+    return hashing.hash_of([lock(name) for name in SETS], platform.machine(), IMAGE_PYTHON)
 
 
 def _fetched() -> Path:
@@ -84,14 +84,14 @@ def _fetch(target: Path, on_progress: Callable[[str], None]) -> None:
 
 
 def _put(fresh: Path, target: Path, wanted: str) -> None:
-    _stamp(target).unlink(missing_ok=True)
+    _key_file(target).unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
-    _stamp(target).write_text(wanted)
+    _key_file(target).write_text(wanted)
 
 
 def _holds(place: Path, wanted: str) -> bool:
-    return place.is_dir() and _stamp(place).exists() and _stamp(place).read_text() == wanted
+    return place.is_dir() and _key_file(place).exists() and _key_file(place).read_text() == wanted
 
 
 def _pip(*arguments: str) -> list[str]:
@@ -114,5 +114,5 @@ def _wheel(source: str, into: Path) -> None:
     command.run(argv, env=env, failure=f"the wheel of {Path(source).name} could not be built")
 
 
-def _stamp(place: Path) -> Path:
+def _key_file(place: Path) -> Path:
     return place.with_name(f".{place.name.lstrip('.')}.key")

@@ -13,7 +13,7 @@ MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Image:
+class OciImage:
     """A service's image as an OCI layout in `folder`; `digest` is that of its manifest."""
 
     name: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from stacks.components import resources
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class RegistryArgs:
 class ImagesArgs:
     """`identity` is the operator's, secret: `authority`, `cert` and `key`, PEM."""
 
-    images: tuple[Image, ...]
+    images: tuple[OciImage, ...]
     registry: RegistryArgs
     identity: pulumi.Input[Mapping[str, str]]
 

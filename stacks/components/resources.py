@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from stacks.providers.serialization import KINDS, SECRETS
-from workstation.oci import Image as Layout
+from workstation.oci import OciImage
 
 PACKAGE = "govcloud"
 PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD, IMAGE, HEALTH_GATE, LAST_SITE_GUARD = (
@@ -122,7 +122,7 @@ class Image(pulumi.CustomResource):
         name: str,
         *,
         site: str,
-        image: Layout,
+        image: OciImage,
         url: str,
         host: str,
         nodes: Mapping[str, str],

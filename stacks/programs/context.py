@@ -14,7 +14,7 @@ from stacks.phases import DATA, PLATFORM
 from stacks.state import store
 from workstation import ssh
 from workstation.errors import GovcloudError
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 CONTROL_PLANE = "kubernetes_control_plane"
 """The role that makes a host the head of a Kubernetes cluster."""
@@ -37,13 +37,13 @@ class Context:
     new ones side by side."""
     secrets_exist: bool = True
     """Whether the data stack has made the secrets."""
-    images: Mapping[str, Image] = field(default_factory=dict)
+    images: Mapping[str, OciImage] = field(default_factory=dict)
     """What pods are started from, by name: built before the program is run."""
     clusters: frozenset[str] = field(default_factory=frozenset)
     """Sites whose Kubernetes cluster has been brought up: a preview asks no other."""
 
 
-def current_context(estate: Estate, stack: str, without: Iterable[str], images: Iterable[Image] = ()) -> Context:
+def current_context(estate: Estate, stack: str, without: Iterable[str], images: Iterable[OciImage] = ()) -> Context:
     """What the stack's program is run with, as the state is now."""
     return Context(
         estate=estate,

@@ -12,7 +12,7 @@ from pathlib import Path
 from estate.model import Estate
 from playbooks.render import gateway
 from stacks.state import state_files
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 Plain = dict[str, str]
 
@@ -23,23 +23,23 @@ def needed(estate: Estate) -> tuple[str, ...]:
     return (*(service.name for service in estate.services), *gateways)
 
 
-def as_plain(images: Iterable[Image]) -> list[Plain]:
+def as_plain(images: Iterable[OciImage]) -> list[Plain]:
     """For a request, and for the file."""
     return [{"name": image.name, "folder": str(image.folder), "digest": image.digest} for image in images]
 
 
-def from_plain(values: Iterable[Plain]) -> tuple[Image, ...]:
+def from_plain(values: Iterable[Plain]) -> tuple[OciImage, ...]:
     """The inverse."""
-    return tuple(Image(name=one["name"], folder=Path(one["folder"]), digest=one["digest"]) for one in values)
+    return tuple(OciImage(name=one["name"], folder=Path(one["folder"]), digest=one["digest"]) for one in values)
 
 
-def remember(images: Sequence[Image]) -> None:
+def remember(images: Sequence[OciImage]) -> None:
     """Keep them for plain `pulumi up`; nothing is kept where none were built."""
     if images:
         state_files.write_atomically(_file(), json.dumps(as_plain(images)).encode())
 
 
-def remembered() -> tuple[Image, ...]:
+def remembered() -> tuple[OciImage, ...]:
     """Those that the last `./govcloud plan` or `up` has built; none where there was no such run."""
     try:
         return from_plain(json.loads(_file().read_bytes()))

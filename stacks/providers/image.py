@@ -18,8 +18,7 @@ from stacks.providers.resource import Call, Resource, ResourceFailed, difference
 from stacks.providers.values import Properties, plain, plain_map
 from workstation import ssh
 from workstation.errors import GovcloudError
-from workstation.oci import MACHINES, architecture_of, manifest_of
-from workstation.oci import Image as Layout
+from workstation.oci import MACHINES, OciImage, architecture_of, manifest_of
 
 if TYPE_CHECKING:
     from stacks.providers.registry import Registry
@@ -67,27 +66,27 @@ def _push(news: Properties, call: Call) -> None:
 
     values = plain_map(news)
     told = f"{values['site']}: image {values['name']}"
-    layout = Layout(name=values["name"], folder=Path(values["folder"]), digest=values["digest"])
+    image = OciImage(name=values["name"], folder=Path(values["folder"]), digest=values["digest"])
     try:
-        if manifest_of(layout.folder)[0] != layout.digest:
-            raise ResourceFailed(f"{told}: {layout.folder} holds another image now; run the same command again")
-        _refuse_foreign(told, layout, values["nodes"], call)
-        sent = registry.push(_registry(news), layout)
+        if manifest_of(image.folder)[0] != image.digest:
+            raise ResourceFailed(f"{told}: {image.folder} holds another image now; run the same command again")
+        _refuse_foreign(told, image, values["nodes"], call)
+        sent = registry.push(_registry(news), image)
     except GovcloudError as error:
         raise ResourceFailed(_in_a_line(f"{told}: {error.message}", error)) from error
     except OSError as error:
-        where = error.filename or layout.folder
+        where = error.filename or image.folder
         raise ResourceFailed(
             f"{told}: {where}: {error.strerror}; `./govcloud plan` builds the image where it is missing"
         ) from error
     call.say(f"{told}: {sent} part(s) were sent" if sent else f"{told}: it was there already")
 
 
-def _refuse_foreign(told: str, layout: Layout, nodes: Mapping[str, str], call: Call) -> None:
+def _refuse_foreign(told: str, image: OciImage, nodes: Mapping[str, str], call: Call) -> None:
     """Pods of another architecture's image only say "exec format error". A node that is dead starts none, and one that
     comes back is what it was: it holds up nobody.
     """
-    own, access = architecture_of(layout.folder), ssh.Access.default()
+    own, access = architecture_of(image.folder), ssh.Access.default()
     found = dict(zip(nodes, ssh.on_each(nodes.values(), lambda address: _architecture(access, address)), strict=True))
     for host, architecture in found.items():
         if architecture is None:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 import httpx
 
 from workstation.errors import GovcloudError
-from workstation.oci import MANIFEST, Image, blob_path, manifest_of
+from workstation.oci import MANIFEST, OciImage, blob_path, manifest_of
 
 TIMEOUT_S = 60.0
 CHUNK = 1 << 20
@@ -37,7 +37,7 @@ class Registry:
     key: str = field(repr=False)
 
 
-def push(registry: Registry, image: Image) -> int:
+def push(registry: Registry, image: OciImage) -> int:
     """Bring the image there; answers how many blobs it lacked. Raises GovcloudError with what the registry said."""
     return _with(registry, image.name, lambda repository: _push(repository, image.folder))
 

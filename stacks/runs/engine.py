@@ -22,7 +22,7 @@ from stacks.state import restore as state_restore
 from stacks.state.lineage import StateMetadata
 from stacks.state.restore import Restored
 from workstation.errors import GovcloudError, Refused, WrongUse
-from workstation.oci import Image
+from workstation.oci import OciImage
 from workstation.ssh import Access
 
 PROTECTED = "is currently marked for protection"
@@ -42,7 +42,7 @@ def up(
     stacks: Sequence[str] = (),
     without: Sequence[str] = (),
     on_event: OnEvent = lambda line: None,
-    images: Sequence[Image] = (),
+    images: Sequence[OciImage] = (),
 ) -> UpResult:
     """Make the estate as declared. `stacks` limits it to some, `without` leaves dead sites out, `images` are those
     that pods are started from.
@@ -71,7 +71,7 @@ def plan(
     stacks: Sequence[str] = (),
     without: Sequence[str] = (),
     on_event: OnEvent = lambda line: None,
-    images: Sequence[Image] = (),
+    images: Sequence[OciImage] = (),
 ) -> PlanResult:
     """What `up` would change, with the lines that differ. Changes nothing.
 
@@ -223,7 +223,7 @@ def _run(
     in_phases: bool = True,
     backwards: bool = False,
     lock_fd: int | None = None,
-    images: Sequence[Image] = (),
+    images: Sequence[OciImage] = (),
 ) -> list[StackResult]:
     """All stacks, phase by phase; a failed phase is the last. Raises `StacksFailed`, or `Refused` by protection."""
     order = _selected(estate, stacks, without, in_phases)

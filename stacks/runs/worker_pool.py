@@ -25,8 +25,8 @@ from stacks.providers.serial_rollout import RUN
 from stacks.runs import workspace
 from stacks.runs.reports import Change
 from stacks.state import state_files
-from workstation import interpreter, paths
-from workstation.oci import Image
+from workstation import paths, subprocesses
+from workstation.oci import OciImage
 
 OnEvent = Callable[[str], None]
 YIELDING = ("nice", "-n", "10")
@@ -70,7 +70,7 @@ class WorkerPool:
         without: Sequence[str],
         on_event: OnEvent,
         lock_fd: int | None = None,
-        images: Iterable[Image] = (),
+        images: Iterable[OciImage] = (),
     ) -> None:
         """`lock_fd` is the lock's descriptor: the workers hold it too, so that it outlives a command that is killed.
         `images` are those that pods are started from.
@@ -141,7 +141,7 @@ class WorkerPool:
                         os.killpg(process.pid, signal.SIGINT)
 
     def _work(self, result: StackResult) -> None:
-        command = [*YIELDING, *interpreter.module("stacks.runs.worker", self._operation, result.stack)]
+        command = [*YIELDING, *subprocesses.python_module("stacks.runs.worker", self._operation, result.stack)]
         begun = time.monotonic()
         with self._lock:
             if self.stopped:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from playbooks.install_hash import install_hash
-from tools import command, digest
-from tools.image import bootstrap, packages
-from workstation import interpreter, paths
+from tools import command, hashing
+from tools.image import first_stage, packages
+from workstation import paths, subprocesses
 from workstation.errors import GovcloudError
 
 INSTALL_S = 60
@@ -39,7 +39,7 @@ def key() -> str:
     artifacts = paths.cache() / "artifacts"
     version = packages.kubernetes()
     hashes = [f"{role} {install_hash(role, artifacts, version)}" for role in packages.roles()]
-    return digest.of(bootstrap.key(), *hashes, Path(__file__).with_name("stage.py"))
+    return hashing.hash_of(first_stage.key(), *hashes, Path(__file__).with_name("second_stage.py"))
 
 
 def ready() -> bool:
@@ -58,8 +58,8 @@ def base_ready() -> bool:
 def make_base(on_progress: Callable[[str], None]) -> None:
     """The first stage: Debian packages."""
     fresh = _fresh("base")
-    bootstrap.make(fresh, on_progress)
-    shutil.rmtree(fresh / "scratch")
+    first_stage.make(fresh, on_progress)
+    shutil.rmtree(fresh / "settings")
     fresh.rename(_base())
 
 
@@ -81,16 +81,16 @@ def _second_stage(target: Path, on_progress: Callable[[str], None]) -> None:
     fresh = _fresh("image")
     root = str(fresh / "rootfs")
     on_progress("copying the base system")
-    copy = [*command.BOUND, "cp", "-a", "--reflink=auto", str(_base() / "rootfs"), str(fresh)]
+    copy = [*command.DIE_WITH_PARENT, "cp", "-a", "--reflink=auto", str(_base() / "rootfs"), str(fresh)]
     command.run(copy, failure="the base system could not be copied")
-    module = interpreter.module("tools.image.stage")
+    module = subprocesses.python_module("tools.image.second_stage")
     ours = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     ours["PYTHONPATH"] = str(paths.repo())
     on_progress(f"install parts of the roles {', '.join(packages.roles())}")
-    isolated = [*command.BOUND, *command.CONTAINED, *module, "install", root]
+    isolated = [*command.DIE_WITH_PARENT, *command.ISOLATED, *module, "install", root]
     command.run(isolated, env=ours, failure="the roles' install parts failed in the image")
     on_progress("switching services off and removing what only building needed")
-    command.run([*command.BOUND, *module, "clean", root], env=ours, failure="the image could not be cleaned")
+    command.run([*command.DIE_WITH_PARENT, *module, "clean", root], env=ours, failure="the image could not be cleaned")
     fresh.rename(target)
 
 
@@ -109,7 +109,7 @@ def prune(on_progress: Callable[[str], None]) -> None:
 
 
 def _base() -> Path:
-    return folder() / f"base-{bootstrap.key()}"
+    return folder() / f"base-{first_stage.key()}"
 
 
 def _fresh(what: str) -> Path:

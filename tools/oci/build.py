@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import command, digest
+from tools import command, hashing
 from tools.image import bake
-from tools.oci import contents, layout
+from tools.oci import dependencies, layout
 from workstation import paths
 from workstation.errors import GovcloudError
-from workstation.oci import Image, manifest_of
+from workstation.oci import OciImage, manifest_of
 
 EXPECTED_S = 20
 USER = 65532
@@ -26,21 +26,23 @@ PROGRAMS = {"haproxy": {"Entrypoint": ["/usr/sbin/haproxy"], "StopSignal": "SIGU
 def folder(service: str) -> Path:
     """Where the image of the current base image and of this builder lies."""
     here = Path(__file__).parent
-    key = digest.of(bake.current().parent.name, [here / f"{name}.py" for name in ("build", "contents", "layout")])
+    key = hashing.hash_of(
+        bake.current().parent.name, [here / f"{name}.py" for name in ("build", "dependencies", "layout")]
+    )
     return paths.cache() / "oci" / service / key
 
 
-def build(service: str, on_progress: Callable[[str], None] = lambda _: None) -> Image:
+def build(service: str, on_progress: Callable[[str], None] = lambda _: None) -> OciImage:
     """An image, made unless it is there. GovcloudError where the base image does not hold what belongs in it."""
     target = folder(service)
     if not target.is_dir():
         _make(service, target, on_progress)
-    return Image(name=service, folder=target, digest=manifest_of(target)[0])
+    return OciImage(name=service, folder=target, digest=manifest_of(target)[0])
 
 
 def _make(service: str, target: Path, on_progress: Callable[[str], None]) -> None:
     base, fresh = bake.current(), target.with_name(".new")
-    installed = contents.packages((base / "var/lib/dpkg/status").read_text(encoding="utf-8"))
+    installed = dependencies.packages((base / "var/lib/dpkg/status").read_text(encoding="utf-8"))
     program, own = service in PROGRAMS, f"{ENVIRONMENTS}/{service}"
     if not (service in installed if program else (base / own).is_dir()):
         raise GovcloudError(f"the base image holds no {service}", "run ./govcloud setup: it bakes a new one")
@@ -48,7 +50,7 @@ def _make(service: str, target: Path, on_progress: Callable[[str], None]) -> Non
     tree = fresh / "tree"
     tree.mkdir(parents=True)
     on_progress(f"{service}: gathering it and what it runs on")
-    stage(base, contents.closure(installed, service if program else contents.ROOT_PACKAGE), tree)
+    fill_root(base, dependencies.closure(installed, service if program else dependencies.ROOT_PACKAGE), tree)
     if not program:
         _environment(base / own, tree / own)
         _compile(tree)
@@ -76,14 +78,14 @@ def settings(service: str) -> dict[str, object]:
     }
 
 
-def stage(base: Path, packages: tuple[str, ...], tree: Path) -> None:
+def fill_root(base: Path, packages: tuple[str, ...], tree: Path) -> None:
     """Fill `tree` with a root file system of these packages."""
-    for name in ("etc", "proc", "sys", "dev", "tmp", *(f"usr/{name}" for name in contents.MERGED)):
+    for name in ("etc", "proc", "sys", "dev", "tmp", *(f"usr/{name}" for name in dependencies.MERGED)):
         (tree / name).mkdir(parents=True, exist_ok=True)
     (tree / "tmp").chmod(0o1777)
-    for name in contents.MERGED:
+    for name in dependencies.MERGED:
         (tree / name).symlink_to(f"usr/{name}")
-    for path in contents.files(base, packages):
+    for path in dependencies.files(base, packages):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(base / path, tree / path, follow_symlinks=False)
     for name, text in (("passwd", PASSWD), ("group", GROUP)):
@@ -93,7 +95,7 @@ def stage(base: Path, packages: tuple[str, ...], tree: Path) -> None:
 def _environment(source: Path, target: Path) -> None:
     def unwanted(where: str, names: list[str]) -> set[str]:
         inside = Path(where).relative_to(source)
-        return {name for name in names if contents.NOT_IN_AN_ENVIRONMENT.search(str(inside / name))}
+        return {name for name in names if dependencies.NOT_IN_AN_ENVIRONMENT.search(str(inside / name))}
 
     shutil.copytree(source, target, symlinks=True, ignore=unwanted)
 
@@ -112,4 +114,6 @@ def _compile(tree: Path) -> None:
     ]
     environment = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": "0"}
     where = ["/usr/lib/python3.11", f"/{ENVIRONMENTS}"]
-    command.run([*command.BOUND, *python, *where], env=environment, failure="the image's Python code does not compile")
+    command.run(
+        [*command.DIE_WITH_PARENT, *python, *where], env=environment, failure="the image's Python code does not compile"
+    )

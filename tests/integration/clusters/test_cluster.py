@@ -27,7 +27,7 @@ from stacks.providers.kubernetes.wait import NotReady, Waiter
 from tests.polling import until
 from tools.oci import layout
 from workstation.errors import GovcloudError
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 BACK_S = 60
 MISSING_S = 90
@@ -42,7 +42,7 @@ def cluster(nodes: KubernetesNodes) -> KubernetesNodes:
 
 
 @pytest.fixture(scope="module")
-def image(cluster: KubernetesNodes) -> Image:
+def image(cluster: KubernetesNodes) -> OciImage:
     """The approval service's image in the site's registry."""
     made, layers, again = pods.push(cluster)
     assert (layers, again) == (3, 0)
@@ -50,7 +50,7 @@ def image(cluster: KubernetesNodes) -> Image:
 
 
 @pytest.fixture(scope="module")
-def running(cluster: KubernetesNodes, image: Image) -> list[str]:
+def running(cluster: KubernetesNodes, image: OciImage) -> list[str]:
     """The service's addresses in the cluster, one of each family, behind which pods are ready."""
     cluster.kubectl("apply", "-f", "-", stdin=pods.workload(image_reference(image.name, image.digest)))
     cluster.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=90s")
@@ -128,12 +128,12 @@ def test_nobody_gets_in_without_a_certificate_of_this_cluster(cluster: Kubernete
 def test_the_operator_enters_over_the_management_network(cluster: KubernetesNodes, tmp_path: Path) -> None:
     import subprocess
 
-    from tools import scratch
+    from tools import envtest
 
     config = tmp_path / "config"
     secrets = cluster.secrets.clusters[kubernetes_nodes.SITE]
     config.write_text(operator_kubeconfig(cluster.estate, cluster.plan, kubernetes_nodes.SITE, secrets))
-    kubectl = [str(scratch.program("kubectl")), f"--kubeconfig={config}"]
+    kubectl = [str(envtest.program("kubectl")), f"--kubeconfig={config}"]
     with network_of(Path("/run/netns") / kubernetes_nodes.OPERATOR):
         done = subprocess.run([*kubectl, "auth", "whoami", "-o", "json"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -212,7 +212,7 @@ def test_an_image_that_is_not_in_the_registry_is_named_and_given_up(
 
 
 def test_a_container_that_crashes_is_told_with_its_last_words(
-    cluster: KubernetesNodes, image: Image, running: list[str]
+    cluster: KubernetesNodes, image: OciImage, running: list[str]
 ) -> None:
     """As every workload asks of the kubelet; without that there is only an exit code."""
     reference = image_reference(image.name, image.digest)
@@ -226,18 +226,18 @@ def test_a_container_that_crashes_is_told_with_its_last_words(
     cluster.kubectl("delete", "-n", "bureau", "deployment/crashing")
 
 
-def small_image(folder: Path, version: str) -> Image:
+def small_image(folder: Path, version: str) -> OciImage:
     """Nothing starts from it."""
     tree, made = folder / f"tree-{version}", folder / f"image-{version}"
     for path in (tree, made):
         path.mkdir()
     (tree / "version").write_text(version)
     digest = layout.finish(made, [layout.layer(made, tree, lambda path: True)], {"User": "65532"})
-    return Image(name="records", folder=made, digest=digest)
+    return OciImage(name="records", folder=made, digest=digest)
 
 
 def test_the_clean_up_at_night_leaves_the_image_of_pods_and_takes_one_that_nothing_names(
-    cluster: KubernetesNodes, image: Image, running: list[str], tmp_path: Path
+    cluster: KubernetesNodes, image: OciImage, running: list[str], tmp_path: Path
 ) -> None:
     """By its unit, as confined as it is; the registry starts anew and collects."""
     there, stale, last = pods.registry_of(cluster), small_image(tmp_path, "1"), small_image(tmp_path, "2")
@@ -277,7 +277,7 @@ def pulled_anew(nodes: KubernetesNodes, reference: str) -> None:
 
 
 def test_after_a_loss_of_power_right_after_a_pull_the_pods_are_back_by_themselves(
-    cluster: KubernetesNodes, image: Image, running: list[str]
+    cluster: KubernetesNodes, image: OciImage, running: list[str]
 ) -> None:
     """An image's files reach the disk before it counts as pulled; nothing from outside is needed."""
     pulled_anew(cluster, image_reference(image.name, image.digest))

@@ -12,7 +12,7 @@ from lab.command import network_of
 from playbooks.render.kubernetes.cluster import REGISTRY_PORT
 from stacks.providers import registry
 from tools.oci import build
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 PORT = 8080
 
@@ -29,7 +29,7 @@ def registry_of(nodes: KubernetesNodes) -> registry.Registry:
     )
 
 
-def push(nodes: KubernetesNodes) -> tuple[Image, int, int]:
+def push(nodes: KubernetesNodes) -> tuple[OciImage, int, int]:
     """The approval service's image, and how many layers travelled to the registry the first and the second time."""
     made, there = build.build("approval"), registry_of(nodes)
     with network_of(Path("/run/netns") / kubernetes_nodes.OPERATOR):

@@ -20,7 +20,7 @@ from pulumi.automation.events import EngineEvent
 from stacks.runs import events, state_repair, workspace
 from stacks.state import lock, state_files, store
 from tests.unit.stacks.declared import closing_loops
-from tools.scratch import ScratchCluster, missing
+from tools.envtest import ControlPlane, missing
 from workstation import paths
 
 STACK = "kubernetes"
@@ -28,11 +28,11 @@ Declare = Callable[[pulumi.ResourceOptions], None]
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchCluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """One for all tests: each has a namespace of its own."""
     if absent := missing():
         pytest.skip(f"not built: {', '.join(absent)}")
-    with ScratchCluster(tmp_path_factory.mktemp("cluster")) as started:
+    with ControlPlane(tmp_path_factory.mktemp("cluster")) as started:
         yield started
 
 
@@ -55,7 +55,7 @@ class Run:
 class Desk:
     """An operator with a state of their own and a namespace of their own."""
 
-    def __init__(self, cluster: ScratchCluster, home: Path, namespace: str) -> None:
+    def __init__(self, cluster: ControlPlane, home: Path, namespace: str) -> None:
         self.cluster, self.home, self.namespace = cluster, home, namespace
         self.kubeconfig: Any = cluster.kubeconfig()
         self.settings: dict[str, Any] = {}
@@ -161,7 +161,7 @@ class Desk:
 
 
 @contextmanager
-def open_desk(cluster: ScratchCluster, home: Path, namespace: str) -> Iterator[Desk]:
+def open_desk(cluster: ControlPlane, home: Path, namespace: str) -> Iterator[Desk]:
     """A fresh one."""
     workspace.engine_binary()
     with pytest.MonkeyPatch.context() as patch:
@@ -177,7 +177,7 @@ def open_desk(cluster: ScratchCluster, home: Path, namespace: str) -> Iterator[D
 
 
 @pytest.fixture
-def desk(cluster: ScratchCluster, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
+def desk(cluster: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """A fresh one with an empty namespace."""
     namespace = f"t{abs(hash(request.node.nodeid)) % 10**9}"
     cluster.kubectl("create", "namespace", namespace)

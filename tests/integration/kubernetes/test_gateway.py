@@ -17,7 +17,7 @@ from stacks.components.tenancy import tenancies
 from tests.integration.kubernetes.conftest import Declare, Desk, open_desk
 from tests.polling import until
 from tests.unit.playbooks.clusters import with_gateway
-from tools.scratch import ScratchCluster
+from tools.envtest import ControlPlane
 
 CLUSTER = Cluster(site="futian", version="1.37.2")
 IMAGE = "registry.govcloud/haproxy@sha256:" + "0" * 64
@@ -30,7 +30,7 @@ KEY = "hunter2hunter2"
 
 
 @pytest.fixture(scope="module")
-def city(cluster: ScratchCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def city(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """An operator at work in the bureau's namespace, who leaves the cluster as it was: its quotas are others' too."""
     with open_desk(cluster, tmp_path_factory.mktemp("city") / "home", BUREAU.name) as desk:
         yield desk

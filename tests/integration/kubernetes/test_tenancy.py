@@ -18,7 +18,7 @@ from stacks.components.tenancy import EVERYDAY, PROMISED, tenancies
 from stacks.components.workload import Probe, Resources, ServiceSpec, Workload, WorkloadArgs
 from tests.integration.kubernetes.conftest import Declare, Desk, open_desk
 from tests.polling import until
-from tools.scratch import DAYS, ScratchCluster
+from tools.envtest import DAYS, ControlPlane
 from workstation.errors import GovcloudError
 
 CLUSTER = Cluster(site="futian", version="1.37.2")
@@ -47,7 +47,7 @@ def declared(estate: Estate) -> Declare:
 class Person:
     """Someone of a bureau, with a certificate that the cluster's authority has signed."""
 
-    cluster: ScratchCluster
+    cluster: ControlPlane
     bureau: str
 
     def kubectl(self, *words: str, namespace: str = "", give: Any = None) -> str:
@@ -68,7 +68,7 @@ class Person:
 
 
 @pytest.fixture(scope="module")
-def city(cluster: ScratchCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def city(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """Two bureaus, onboarded by the engine."""
     with open_desk(cluster, tmp_path_factory.mktemp("city") / "home", OWNER) as desk:
         done = desk.up(declared(with_bureau(GUEST)))

@@ -17,7 +17,7 @@ from playbooks import pki
 from tests.integration.kubernetes.conftest import Declare, Desk, Flight, open_desk
 from tests.integration.kubernetes.test_life import POD, config, deployment
 from tests.polling import until
-from tools.scratch import ScratchCluster
+from tools.envtest import ControlPlane
 
 Start = Callable[[Declare, str], Flight]
 
@@ -129,7 +129,7 @@ def test_a_missing_namespace_is_shown_as_a_creation_and_fails_with_the_way_out(d
         desk.namespace = own
 
 
-def expired(cluster: ScratchCluster) -> str:
+def expired(cluster: ControlPlane) -> str:
     """A kubeconfig whose client certificate has ended."""
     import base64
 
@@ -155,7 +155,7 @@ def expired(cluster: ScratchCluster) -> str:
 
 SECRET = "hunter2hunter2"
 
-BAD: dict[str, tuple[Callable[[ScratchCluster], str], str]] = {
+BAD: dict[str, tuple[Callable[[ControlPlane], str], str]] = {
     "expired": (expired, "its client certificate expired on"),
     "of another cluster": (
         lambda cluster: cluster.kubeconfig(authority=pki.new_authority("another", 1)[1]),

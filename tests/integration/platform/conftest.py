@@ -16,9 +16,9 @@ from tests.image_registry import Authority, docker_registry
 from tests.integration.platform import two_sites
 from tests.integration.platform.two_sites import Built, Site
 from tests.integration.stacks.machines import Machines
-from tools.scratch import missing
+from tools.envtest import missing
 from workstation import paths
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +65,7 @@ class Running:
     """A platform with the service's version `image` at both sites. Who brings another one there says so in `image`."""
 
     built: Built
-    image: Image
+    image: OciImage
     folder: Path
     versions: int = 1
 
@@ -74,7 +74,7 @@ class Running:
         """The remote one first."""
         return self.built.sites
 
-    def another(self) -> Image:
+    def another(self) -> OciImage:
         """A version that nobody has seen."""
         self.versions += 1
         return two_sites.image(self.folder, str(self.versions))
@@ -98,7 +98,7 @@ def built(sites: Built, tmp_path: Path) -> Iterator[Built]:
 
 
 @pytest.fixture
-def first(tmp_path: Path) -> Image:
+def first(tmp_path: Path) -> OciImage:
     """A version of the service."""
     return two_sites.image(tmp_path, "1")
 

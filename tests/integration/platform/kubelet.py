@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from tools.scratch import ScratchCluster
+from tools.envtest import ControlPlane
 from workstation.errors import GovcloudError
 
 APPLY = "application/apply-patch+yaml"
@@ -22,7 +22,7 @@ _NUMBERS = itertools.count(1)
 class Kubelet:
     """Of the node `host`, for the pods of one namespace."""
 
-    def __init__(self, cluster: ScratchCluster, host: str, namespace: str) -> None:
+    def __init__(self, cluster: ControlPlane, host: str, namespace: str) -> None:
         trust = ssl.create_default_context(cadata=cluster.authority.cert)
         self._connection = http.client.HTTPSConnection(cluster.address, cluster.port, context=trust, timeout=30)
         self._authorization = f"Bearer {cluster.token}"

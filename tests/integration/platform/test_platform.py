@@ -30,11 +30,11 @@ from tests.integration.platform.two_sites import (
     up,
 )
 from tests.onboarding import with_the_entry
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 
 def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
-    built: Built, estate: Estate, first: Image
+    built: Built, estate: Estate, first: OciImage
 ) -> None:
     """Without secrets, without clusters, and then with both; what stands is left alone, and no secret is shown. What
     pods read is named by its content, so its names are known when the secrets are.
@@ -63,7 +63,9 @@ def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
     assert PASSWORD not in "\n".join([*said, planned.as_text(), known.as_text()])
 
 
-def test_a_site_that_is_dead_from_the_first_build_on_follows_later(built: Built, estate: Estate, first: Image) -> None:
+def test_a_site_that_is_dead_from_the_first_build_on_follows_later(
+    built: Built, estate: Estate, first: OciImage
+) -> None:
     """Nothing of it is made, nor waited for."""
     built.data()
     built.clusters()
@@ -76,7 +78,7 @@ def test_a_site_that_is_dead_from_the_first_build_on_follows_later(built: Built,
 
 
 def test_a_bureaus_gateway_stands_at_every_site_and_leads_to_the_service(
-    built: Built, first: Image, tmp_path: Path
+    built: Built, first: OciImage, tmp_path: Path
 ) -> None:
     """As declared, planned before anything is there; at its fixed address, leading to the service's pods by theirs."""
     estate, haproxy = at_two_sites(with_the_entry(load())), image(tmp_path, "1", "haproxy")

@@ -31,9 +31,9 @@ from stacks.state import state_files
 from tests.image_registry import Authority, ImageRegistry
 from tests.integration.platform.kubelet import Kubelet
 from tests.unit.stacks.declared import closing_loops
+from tools.envtest import ControlPlane
 from tools.oci import layout
-from tools.scratch import ScratchCluster
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 REMOTE, CITY = "shaoguan", "futian"
 SITES = {REMOTE: "127.0.1.3", CITY: "127.0.1.1"}
@@ -74,7 +74,7 @@ class Site:
         self.name = name
         self.address, self.host = SITES[name], f"{name}-kube1"
         networks = plan(estate()).clusters[name].cluster_ips
-        self.cluster = ScratchCluster(
+        self.cluster = ControlPlane(
             folder / "cluster",
             address=self.address,
             port=API_PORT,
@@ -92,7 +92,7 @@ class Site:
         self.registry.stop()
         self.cluster.stop()
 
-    def holds(self, image: Image) -> bool:
+    def holds(self, image: OciImage) -> bool:
         """Whether the registry has the image."""
         return registry.holds(self.registry.there, image.name, image.digest)
 
@@ -121,7 +121,7 @@ def answers(folder: Path, site: Site, refusal: str = "") -> None:
 
 
 @contextmanager
-def kubelets(sites: list[Site], *good: Image, bad: Image | None = None) -> Iterator[None]:
+def kubelets(sites: list[Site], *good: OciImage, bad: OciImage | None = None) -> Iterator[None]:
     """While the block runs, pods of the good images are ready soon after they are there, those of the bad one end
     again and again, and those that are to end go.
     """
@@ -182,24 +182,24 @@ class Built:
 PASSWORD = "hunter2hunter2hunter2hunter2"
 
 
-def image(folder: Path, version: str, name: str = SERVICE) -> Image:
+def image(folder: Path, version: str, name: str = SERVICE) -> OciImage:
     """A small one: its pods are never really started."""
     tree, made = folder / f"tree-{name}-{version}", folder / f"image-{name}-{version}"
     tree.mkdir(parents=True)
     made.mkdir()
     (tree / "version").write_text(f"{name} {version}")
     digest = layout.finish(made, [layout.layer(made, tree, lambda path: True)], {"User": "65532"})
-    return Image(name=name, folder=made, digest=digest)
+    return OciImage(name=name, folder=made, digest=digest)
 
 
-def up(estate: Estate, *images: Image, without: tuple[str, ...] = ()) -> tuple[engine.UpResult, list[str]]:
+def up(estate: Estate, *images: OciImage, without: tuple[str, ...] = ()) -> tuple[engine.UpResult, list[str]]:
     """`./govcloud up platform`, and what it said."""
     said: list[str] = []
     done = engine.up(estate, STACK, without, said.append, images)
     return done, said
 
 
-def reference(image: Image) -> str:
+def reference(image: OciImage) -> str:
     """As pods name it."""
     return image_reference(image.name, image.digest)
 

@@ -16,7 +16,7 @@ from playbooks.render import registry_clean
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes import rbac
 from tests.image_registry import DAYS, Authority, ImageRegistry, docker_registry
-from tools.scratch import ScratchCluster, missing
+from tools.envtest import ControlPlane, missing
 
 ADDRESS, HOST = "127.0.1.5", "futian-kube1"
 COLLECTED = "collected"
@@ -27,7 +27,7 @@ class Room:
     """One of each, and a folder with what belongs to the clean-up."""
 
     registry: ImageRegistry
-    cluster: ScratchCluster
+    cluster: ControlPlane
     folder: Path
 
     def clean(self) -> tuple[int, str, str]:
@@ -79,7 +79,7 @@ def daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     authority, folder = Authority([ADDRESS]), tmp_path_factory.mktemp("clean")
     made = Room(
         ImageRegistry(tmp_path_factory.mktemp("registry"), ADDRESS, HOST, authority),
-        ScratchCluster(tmp_path_factory.mktemp("cluster")),
+        ControlPlane(tmp_path_factory.mktemp("cluster")),
         folder,
     )
     with ExitStack() as stack:

@@ -22,12 +22,12 @@ from tests.integration.registry.conftest import Room
 from tests.polling import until
 from tools.oci import layout
 from workstation.errors import GovcloudError
-from workstation.oci import MANIFEST, Image, manifest_of
+from workstation.oci import MANIFEST, OciImage, manifest_of
 
 NAME = "planning/records"
 
 
-def pushed(room: Room, folder: Path, version: str, *, days_ago: float = 2) -> Image:
+def pushed(room: Room, folder: Path, version: str, *, days_ago: float = 2) -> OciImage:
     """In the registry, whole and since then: a layer that all versions share, and one of its own."""
     base, own, made = folder / "base", folder / f"tree-{version}", folder / f"image-{version}"
     for path in (base, own, made):
@@ -35,20 +35,20 @@ def pushed(room: Room, folder: Path, version: str, *, days_ago: float = 2) -> Im
     (base / "python").write_text("shared by all")
     (own / "version").write_text(version)
     layers = [layout.layer(made, tree, lambda path: True) for tree in (base, own)]
-    image = Image(name=NAME, folder=made, digest=layout.finish(made, layers, {"User": "65532", "Env": [version]}))
+    image = OciImage(name=NAME, folder=made, digest=layout.finish(made, layers, {"User": "65532", "Env": [version]}))
     registry.push(room.registry.there, image)
     then = time.time() - days_ago * FRESH_S
     os.utime(link(room, image), (then, then))
     return image
 
 
-def link(room: Room, image: Image) -> Path:
+def link(room: Room, image: OciImage) -> Path:
     """By its time the registry's disk tells when the image was pushed."""
     revisions = room.registry.storage / "docker/registry/v2/repositories" / NAME / "_manifests/revisions"
     return revisions / image.digest.replace(":", "/") / "link"
 
 
-def parts(image: Image) -> set[str]:
+def parts(image: OciImage) -> set[str]:
     """Digests of all its blobs."""
     digest, manifest = manifest_of(image.folder)
     return {digest, *(str(blob["digest"]) for blob in (manifest["config"], *manifest["layers"]))}
@@ -60,7 +60,7 @@ def on_disk(room: Room) -> set[str]:
     return {f"sha256:{blob.parent.name}" for blob in blobs}
 
 
-def is_whole(room: Room, image: Image) -> bool:
+def is_whole(room: Room, image: OciImage) -> bool:
     """As a node would pull it: every part, by its content."""
     with registry._Repository(room.registry.there, image.name) as there:
         for digest in parts(image):
@@ -71,7 +71,7 @@ def is_whole(room: Room, image: Image) -> bool:
     return True
 
 
-def deployed(room: Room, image: Image) -> None:
+def deployed(room: Room, image: OciImage) -> None:
     """A Deployment has it, and its ReplicaSet is there; no pod is, so the history alone names the version before."""
     reference = image_reference(image.name, image.digest)
     labels = {"app": "records"}

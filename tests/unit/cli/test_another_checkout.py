@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from workstation import interpreter, paths
+from workstation import paths, subprocesses
 
 
 def test_the_current_directory_gives_no_code(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_the_current_directory_gives_no_code(tmp_path: Path) -> None:
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise SystemExit('the code of the current directory')\n")
     done = subprocess.run(
-        interpreter.module("cli", "estate", "check"),
+        subprocesses.python_module("cli", "estate", "check"),
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(paths.repo())}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -16,33 +16,33 @@ from failover.vantage import LoadProfile
 from tests.unit.failover.test_journal import Clock
 from tools.oci import layout
 from workstation.errors import GovcloudError, Locked
-from workstation.oci import Image, manifest_of
+from workstation.oci import OciImage, manifest_of
 
 ESTATE = load()
 DEPLOYMENTS = tuple(f"{cluster.site}: Deployment human-resources/approval" for cluster in ESTATE.clusters)
 
 
-def image(folder: Path, name: str) -> Image:
+def image(folder: Path, name: str) -> OciImage:
     """Of one file."""
     (tree := folder / f"{name}-tree").mkdir()
     (made := folder / name).mkdir()
     (tree / "main.py").write_text(name)
     digest = layout.finish(made, [layout.layer(made, tree, lambda path: True)], {"User": "65532"})
-    return Image(name=name, folder=made, digest=digest)
+    return OciImage(name=name, folder=made, digest=digest)
 
 
 @pytest.fixture
-def declared(tmp_path: Path) -> list[Image]:
+def declared(tmp_path: Path) -> list[OciImage]:
     """What `up` would bring."""
     return [image(tmp_path, "approval"), image(tmp_path, "haproxy")]
 
 
 @pytest.fixture
-def brought(home: Path, declared: list[Image], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Image]]:
+def brought(home: Path, declared: list[OciImage], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, OciImage]]:
     """The versions that `up` was given, with citizens who apply only in name."""
-    found: list[dict[str, Image]] = []
+    found: list[dict[str, OciImage]] = []
 
-    def up(estate: Any, stacks: Sequence[str], *, images: Sequence[Image], on_event: Callable[[str], None]) -> Any:
+    def up(estate: Any, stacks: Sequence[str], *, images: Sequence[OciImage], on_event: Callable[[str], None]) -> Any:
         assert list(stacks) == ["platform"]
         assert all(manifest_of(one.folder)[0] == one.digest for one in images), "the image lies where it is said to"
         former = found[-1]["approval"].digest if found else declared[0].digest
@@ -61,7 +61,7 @@ def brought(home: Path, declared: list[Image], monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_another_version_comes_to_all_sites_and_the_declared_one_comes_back(
-    brought: list[dict[str, Image]], declared: list[Image]
+    brought: list[dict[str, OciImage]], declared: list[OciImage]
 ) -> None:
     """Nothing but the service's digest differs, and nothing is left of it on the workstation."""
     seen = bench.rollout(ESTATE, 50.0, reads=True)
@@ -82,7 +82,7 @@ def test_an_up_that_replaced_no_pods_is_no_roll_out() -> None:
 
 
 def test_what_is_left_of_a_roll_out_that_fails_is_told(
-    brought: list[dict[str, Image]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    brought: list[dict[str, OciImage]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def measured(*given: object) -> None:
         raise GovcloudError("the load generator did not start")
@@ -93,7 +93,7 @@ def test_what_is_left_of_a_roll_out_that_fails_is_told(
     assert bench.LEFT in capsys.readouterr().err
 
 
-def test_nothing_is_rolled_out_in_the_middle_of_a_drill(home: Path, brought: list[dict[str, Image]]) -> None:
+def test_nothing_is_rolled_out_in_the_middle_of_a_drill(home: Path, brought: list[dict[str, OciImage]]) -> None:
     with moves.held(home, "drill site-loss at futian"), pytest.raises(Locked, match="drill site-loss"):
         bench.rollout(ESTATE, 50.0, reads=False)
     assert brought == []

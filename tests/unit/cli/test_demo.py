@@ -27,7 +27,11 @@ signal.signal(signal.SIGINT, leave)
 print("began", flush=True)
 signal.pause()
 """
-PARENT = "import sys; from cli.subprocesses import run_to_completion as run; run([sys.executable, '-c', sys.argv[1]])"
+PARENT = """
+import sys
+from workstation.subprocesses import run_to_completion
+run_to_completion([sys.executable, "-c", sys.argv[1]])
+"""
 
 
 @pytest.mark.usefixtures("hangup")
@@ -57,7 +61,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         drill = argv[4] == "drill"
         return (5, json.dumps({"id": "a", "verdict": "objective-missed"}).encode()) if drill else (0, b"")
 
-    monkeypatch.setattr(demo, "run_to_completion", run)
+    monkeypatch.setattr(demo.subprocesses, "run_to_completion", run)
     return called
 
 
@@ -77,7 +81,7 @@ def test_a_step_that_fails_ends_the_demo_with_its_exit_code(
     call: Call, steps: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """And names the command that a person may repeat."""
-    monkeypatch.setattr(demo, "run_to_completion", lambda argv, keep: (1 if argv[4] == "lab" else 0, b""))
+    monkeypatch.setattr(demo.subprocesses, "run_to_completion", lambda argv, keep: (1 if argv[4] == "lab" else 0, b""))
     done = call("demo")
     assert done.code == 1
     assert "stopped at step 2 (`./govcloud lab up`)" in done.stderr
@@ -96,7 +100,9 @@ def test_a_step_that_fails_is_one_object_with_the_step_and_its_error(
     call: Call, monkeypatch: pytest.MonkeyPatch, output: bytes, error: str
 ) -> None:
     """Also where the step was killed and has not answered."""
-    monkeypatch.setattr(demo, "run_to_completion", lambda argv, keep: (1, output) if argv[4] == "lab" else (0, b"{}"))
+    monkeypatch.setattr(
+        demo.subprocesses, "run_to_completion", lambda argv, keep: (1, output) if argv[4] == "lab" else (0, b"{}")
+    )
     done = call("demo", "--site", "futian", "--json")
     assert done.code == done.document["exit_code"] == 1
     assert error in done.document["error"]
@@ -145,7 +151,7 @@ def test_ctrl_c_in_a_step_is_130_with_what_is_kept_and_how_to_go_on(
             raise KeyboardInterrupt
         return 0, b""
 
-    monkeypatch.setattr(demo, "run_to_completion", run)
+    monkeypatch.setattr(demo.subprocesses, "run_to_completion", run)
     done = call("demo", "--site", "futian")
     assert done.code == 130
     assert "what is finished is kept" in done.stderr

@@ -24,8 +24,8 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine that is set up, of whose memory most is taken; no lab is known yet."""
     monkeypatch.setattr(lab_state.names, "RUN", tmp_path)
     monkeypatch.setattr(lab_state, "STATE_FILE", tmp_path / "lab.json")
-    monkeypatch.setattr(setup, "look", lambda groups: NOTHING_TO_DO)
-    monkeypatch.setattr(prerequisites, "look", lambda: TAKEN)
+    monkeypatch.setattr(setup, "missing_work", lambda groups: NOTHING_TO_DO)
+    monkeypatch.setattr(prerequisites, "measure", lambda: TAKEN)
 
 
 def note(available_before_mib: int) -> None:

@@ -92,7 +92,7 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], in
     for name in [name for name in os.environ if name.startswith(("PYTEST", "GOVCLOUD_TESTS"))]:
         monkeypatch.delenv(name)
     monkeypatch.setattr("cli.testing.paths.repo", lambda: tmp_path)
-    monkeypatch.setattr("cli.testing.interpreter.module", lambda *words: [sys.executable, "-m", *words])
+    monkeypatch.setattr("cli.testing.subprocesses.python_module", lambda *words: [sys.executable, "-m", *words])
 
     def run(text: str) -> int:
         (tmp_path / "test_it.py").write_text(text, encoding="utf-8")

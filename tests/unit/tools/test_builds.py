@@ -9,7 +9,7 @@ import pytest
 
 from estate import versions
 from estate.loader import load
-from tools import digest, golang, setup, wheels
+from tools import golang, hashing, setup, wheels
 from workstation import paths
 
 
@@ -23,25 +23,25 @@ def test_a_key_changes_with_a_name_a_text_and_a_mode(tmp_path: Path) -> None:
     path = tmp_path / "tree" / "a"
     path.parent.mkdir()
     path.write_text("x")
-    first = digest.of(path.parent)
+    first = hashing.hash_of(path.parent)
     path.chmod(0o755)
-    second = digest.of(path.parent)
+    second = hashing.hash_of(path.parent)
     path.write_text("y")
-    third = digest.of(path.parent)
+    third = hashing.hash_of(path.parent)
     path.rename(path.with_name("b"))
-    assert len({first, second, third, digest.of(path.parent)}) == 4
+    assert len({first, second, third, hashing.hash_of(path.parent)}) == 4
 
 
 def test_a_key_keeps_parts_apart() -> None:
-    assert digest.of("ab", "c") != digest.of("a", "bc")
+    assert hashing.hash_of("ab", "c") != hashing.hash_of("a", "bc")
 
 
 def test_bytecode_does_not_change_a_key(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x")
-    before = digest.of(tmp_path)
+    before = hashing.hash_of(tmp_path)
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "a.pyc").write_text("compiled")
-    assert digest.of(tmp_path) == before
+    assert hashing.hash_of(tmp_path) == before
 
 
 def test_nothing_is_ready_in_an_empty_cache(cache: Path) -> None:
@@ -116,29 +116,29 @@ def test_all_parts_of_kubernetes_have_its_version(version: str) -> None:
     }
 
 
-def test_stamps_of_builds_stand_outside_their_folders() -> None:
+def test_key_files_of_builds_stand_outside_their_folders() -> None:
     """Roles take such a folder to the machines whole."""
     nested = [build for build in golang.BUILDS if "/" in build.name]
     assert nested
     for build in nested:
-        assert build.stamp.parent != build.target.parent
+        assert build.key_file.parent != build.target.parent
 
 
 def test_a_build_is_ready_only_with_its_own_key(cache: Path) -> None:
     build = golang.BUILDS[0]
     build.target.parent.mkdir(parents=True)
     build.target.write_text("program")
-    stamp = build.stamp
-    stamp.write_text("of an older go.sum")
+    key_file = build.key_file
+    key_file.write_text("of an older go.sum")
     assert not build.ready
-    stamp.write_text(build.key)
+    key_file.write_text(build.key)
     assert build.ready
 
 
 def test_a_build_that_lost_its_program_is_not_ready(cache: Path) -> None:
     build = golang.BUILDS[0]
     build.target.parent.mkdir(parents=True)
-    build.stamp.write_text(build.key)
+    build.key_file.write_text(build.key)
     assert not build.ready
 
 

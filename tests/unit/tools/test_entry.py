@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from cli.app import app
-from tools import environment
+from tools import python_environment
 from workstation import paths
 
 ENTRY = paths.repo() / "govcloud"
@@ -74,7 +74,7 @@ def finished_environment(cache: Path) -> Path:
     ).stdout.decode()
     bin_folder = cache / "python" / key.strip() / "bin"
     bin_folder.mkdir(parents=True)
-    (bin_folder.parent / environment.MARKER).touch()
+    (bin_folder.parent / python_environment.MARKER).touch()
     told = bin_folder / "python"
     said = "\n".join(f'echo "${name}"' for name in TOLD)
     told.write_text(f'#!/bin/sh\necho "$*"\n{said}\n')
@@ -144,19 +144,19 @@ def test_places_are_absolute_whoever_starts_python(monkeypatch: pytest.MonkeyPat
 
 
 def test_debian_12_is_tried_and_others_are_said_to_be_untested() -> None:
-    assert environment.distribution_warning('ID=debian\nVERSION_ID="12"\n') == ""
-    other = environment.distribution_warning('PRETTY_NAME="Ubuntu 24.04"\nID=ubuntu\nVERSION_ID="24.04"\n')
+    assert python_environment.distribution_warning('ID=debian\nVERSION_ID="12"\n') == ""
+    other = python_environment.distribution_warning('PRETTY_NAME="Ubuntu 24.04"\nID=ubuntu\nVERSION_ID="24.04"\n')
     assert "untested" in other
     assert "Ubuntu 24.04" in other
-    assert "untested" in environment.distribution_warning("")
+    assert "untested" in python_environment.distribution_warning("")
 
 
 def test_a_finished_environment_is_not_made_again(tmp_path: Path) -> None:
     target = tmp_path / "python" / "key"
     target.mkdir(parents=True)
-    (target / environment.MARKER).touch()
-    environment.make(target, tmp_path / "no such lock")
-    assert [path.name for path in target.iterdir()] == [environment.MARKER]
+    (target / python_environment.MARKER).touch()
+    python_environment.make(target, tmp_path / "no such lock")
+    assert [path.name for path in target.iterdir()] == [python_environment.MARKER]
 
 
 def test_an_interrupted_environment_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,11 +165,11 @@ def test_an_interrupted_environment_is_started_anew(tmp_path: Path, monkeypatch:
     (target / "lib" / "left").write_text("half a package")
     lock = tmp_path / "requirements.lock"
     lock.write_text("")
-    monkeypatch.setattr(environment, "install", lambda folder, requirements: None)
+    monkeypatch.setattr(python_environment, "install", lambda folder, requirements: None)
     create = venv.create
     monkeypatch.setattr(venv, "create", lambda folder, symlinks, with_pip: create(folder, symlinks=symlinks))
-    environment.make(target, lock)
-    assert (target / environment.MARKER).exists()
+    python_environment.make(target, lock)
+    assert (target / python_environment.MARKER).exists()
     assert (target / "bin" / "python").exists()
     assert not (target / "lib" / "left").exists()
 
@@ -191,7 +191,7 @@ def test_without_a_package_index_the_reason_is_told_and_nothing_stays(
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"missing==1 --hash=sha256:{'0' * 64}\n")
     with pytest.raises(SystemExit, match="does a package index answer") as caught:
-        environment.make(tmp_path / "python/key", lock)
+        python_environment.make(tmp_path / "python/key", lock)
     assert "nothing of the environment was kept" in str(caught.value)
     assert not (tmp_path / "python/key").exists()
 

@@ -10,7 +10,7 @@ import pytest
 
 from playbooks.install_hash import package_names
 from tools import debian, setup
-from tools.image import bake, bootstrap, packages
+from tools.image import bake, first_stage, packages
 from workstation.errors import GovcloudError
 
 TARGETS = """\
@@ -39,20 +39,20 @@ def image(folder: Path, name: str, *, age_s: float = 0) -> Path:
 
 
 def test_packages_come_from_the_machines_own_debian_mirrors_of_the_suite() -> None:
-    assert bootstrap.sources(TARGETS) == (
+    assert first_stage.sources(TARGETS) == (
         "deb http://mirror.example/debian/ bookworm main contrib",
         "deb http://mirror.example/debian-security/ bookworm-security main",
     )
 
 
 def test_without_a_fitting_mirror_debians_defaults_are_left_to_mmdebstrap() -> None:
-    assert bootstrap.sources("Ubuntu|http://mirror.example/ubuntu/|jammy|main\n") == ()
+    assert first_stage.sources("Ubuntu|http://mirror.example/ubuntu/|jammy|main\n") == ()
 
 
 def test_proxies_and_authorities_of_the_machine_are_taken_along() -> None:
     proxy = 'Acquire::http::Proxy "http://proxy.example:3128";\n'
     dump = f'Acquire "";\nAcquire::http "";\n{proxy}APT::Architecture "amd64";\n'
-    assert bootstrap.acquire_settings(dump) == proxy
+    assert first_stage.acquire_settings(dump) == proxy
 
 
 def test_the_image_holds_every_package_of_every_role() -> None:
@@ -63,7 +63,7 @@ def test_the_image_holds_every_package_of_every_role() -> None:
 
 
 def test_a_first_boot_enables_nothing_by_itself() -> None:
-    preset = bootstrap.SETTINGS["etc/systemd/system-preset/00-govcloud.preset"].splitlines()
+    preset = first_stage.SETTINGS["etc/systemd/system-preset/00-govcloud.preset"].splitlines()
     assert preset[-1] == "disable *"
     assert "enable ssh.service" in preset
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from playbooks.host_programs import pause_image
-from tools.oci import contents, layout, stamp
+from tools.oci import dependencies, layout, relabel
 from workstation import oci
 
 STATUS = """\
@@ -96,7 +96,7 @@ def test_a_layer_holds_its_files_without_times_and_owners(tmp_path: Path) -> Non
 
 def test_only_what_python_needs_to_run_is_taken(tmp_path: Path) -> None:
     """No shell, no package manager; alternatives and provided names are followed, removed packages are not."""
-    found = contents.closure(contents.packages(STATUS))
+    found = dependencies.closure(dependencies.packages(STATUS))
     assert found == ("libc6", "libpython3-stdlib", "libz-ng", "python3", "python3.11")
 
 
@@ -108,18 +108,18 @@ def test_only_what_python_needs_to_run_is_taken(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_is_taken_where_it_really_lies(listed: str, real: str) -> None:
-    assert str(contents.merged(listed)) == real
+    assert str(dependencies.merged(listed)) == real
 
 
 def test_what_only_installs_stays_out_of_an_environment() -> None:
     for name in ("lib/python3.11/site-packages/pip", "bin/activate", "lib/python3.11/site-packages/a/__pycache__"):
-        assert contents.NOT_IN_AN_ENVIRONMENT.search(name), name
+        assert dependencies.NOT_IN_AN_ENVIRONMENT.search(name), name
     for name in (
         "bin/python3",
         "lib/python3.11/site-packages/approval/web.py",
         "lib/python3.11/site-packages/pipes.py",
     ):
-        assert not contents.NOT_IN_AN_ENVIRONMENT.search(name), name
+        assert not dependencies.NOT_IN_AN_ENVIRONMENT.search(name), name
 
 
 def test_the_pause_image_is_one_program_and_always_the_same() -> None:
@@ -141,8 +141,8 @@ def test_the_pause_image_is_one_program_and_always_the_same() -> None:
 def test_a_stamped_image_is_another_version_of_the_same_content(tmp_path: Path) -> None:
     """Another digest for each stamp, whole by itself, and the layers that the original has."""
     digest = built(tmp_path / "one", tree(tmp_path / "a", at=1_000_000_000))
-    original = oci.Image(name="approval", folder=tmp_path / "one", digest=digest)
-    made = [stamp.stamped(original, tmp_path / text, text) for text in ("first", "second")]
+    original = oci.OciImage(name="approval", folder=tmp_path / "one", digest=digest)
+    made = [relabel.relabelled(original, tmp_path / text, text) for text in ("first", "second")]
     assert len({digest, *(one.digest for one in made)}) == 3
     before = oci.manifest_of(original.folder)[1]
     for one in made:
@@ -153,5 +153,5 @@ def test_a_stamped_image_is_another_version_of_the_same_content(tmp_path: Path) 
             raw = oci.blob_path(one.folder, blob["digest"]).read_bytes()
             assert f"sha256:{hashlib.sha256(raw).hexdigest()}" == blob["digest"]
         config = json.loads(oci.blob_path(one.folder, manifest["config"]["digest"]).read_bytes())
-        assert config["config"] == {"User": "65532:65532", "Labels": {stamp.LABEL: one.folder.name}}
+        assert config["config"] == {"User": "65532:65532", "Labels": {relabel.LABEL: one.folder.name}}
     assert oci.manifest_of(original.folder) == (digest, before)

@@ -19,7 +19,7 @@ GOOD = Facts(root=True, debian=True, memory=20 * GIB, disk=60 * GIB, disk_path="
 
 
 def test_a_machine_with_everything_lacks_nothing() -> None:
-    assert prerequisites.judge(GOOD, disk_gib=25) == ()
+    assert prerequisites.problems(GOOD, disk_gib=25) == ()
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_machine_with_everything_lacks_nothing() -> None:
     ],
 )
 def test_each_lack_is_one_sentence(facts: Facts, word: str) -> None:
-    (sentence,) = prerequisites.judge(facts, disk_gib=25)
+    (sentence,) = prerequisites.problems(facts, disk_gib=25)
     assert word in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
@@ -41,11 +41,11 @@ def test_each_lack_is_one_sentence(facts: Facts, word: str) -> None:
 
 def test_all_lacks_are_told_at_once() -> None:
     facts = replace(GOOD, memory=GIB, disk=GIB, kernel_lacks=("loop devices (loop)", "packet filter (nf_tables)"))
-    assert len(prerequisites.judge(facts, disk_gib=25)) == 4
+    assert len(prerequisites.problems(facts, disk_gib=25)) == 4
 
 
 def test_exactly_the_needed_disk_is_enough() -> None:
-    assert prerequisites.judge(replace(GOOD, disk=25 * GIB), disk_gib=25) == ()
+    assert prerequisites.problems(replace(GOOD, disk=25 * GIB), disk_gib=25) == ()
 
 
 def test_available_memory_is_read_in_bytes() -> None:
@@ -55,7 +55,7 @@ def test_available_memory_is_read_in_bytes() -> None:
 
 
 def test_this_machine_can_be_looked_at_without_changing_it() -> None:
-    facts = prerequisites.look()
+    facts = prerequisites.measure()
     assert facts.memory > 0
     assert facts.disk > 0
 

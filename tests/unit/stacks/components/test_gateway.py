@@ -22,7 +22,7 @@ from stacks.programs.program import program
 from tests.unit.playbooks.clusters import secrets_of, switched_on, with_gateway
 from tests.unit.stacks.declared import CLUSTER_IP, Recorded, declare
 from workstation.errors import GovcloudError
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 IMAGE = "registry.govcloud/haproxy@sha256:" + "2" * 64
 BUNDLE = "a certificate\nhunter2hunter2\n"
@@ -114,7 +114,8 @@ def test_hosts_are_checked_before_anything_is_declared() -> None:
 
 ESTATE = with_gateway(switched_on(load()))
 IMAGES = {
-    name: Image(name=name, folder=Path("/nowhere"), digest="sha256:" + "3" * 64) for name in pod_images.needed(ESTATE)
+    name: OciImage(name=name, folder=Path("/nowhere"), digest="sha256:" + "3" * 64)
+    for name in pod_images.needed(ESTATE)
 }
 CONTEXT = Context(
     estate=ESTATE,

@@ -23,12 +23,12 @@ from stacks.programs.stack_hosts import stack_hosts
 from tests.unit.playbooks.clusters import secrets_of, switched_on
 from tests.unit.stacks.declared import Recorded, declare
 from workstation.errors import GovcloudError
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 ESTATE = switched_on(load())
 SITES = ("shaoguan", "futian", "nanshan")
 """In the order of a change to a live estate."""
-APPROVAL = Image(name="approval", folder=Path("/nowhere"), digest="sha256:" + "1" * 64)
+APPROVAL = OciImage(name="approval", folder=Path("/nowhere"), digest="sha256:" + "1" * 64)
 CONTEXT = Context(
     estate=ESTATE,
     plan=plan(ESTATE),

@@ -18,12 +18,12 @@ from stacks.programs.context import Context
 from stacks.runs import fingerprint, workspace
 from stacks.state import state_files
 from workstation import paths
-from workstation.oci import Image
+from workstation.oci import OciImage
 
 STACK = "futian"
 ESTATE = load()
 CONTEXT = Context(estate=ESTATE, plan=plan(ESTATE), instance="lab-1", operator_keys=("ssh-ed25519 A",))
-IMAGE = Image(name="approval", folder=Path("/images"), digest="sha256:1")
+IMAGE = OciImage(name="approval", folder=Path("/images"), digest="sha256:1")
 OTHERS: dict[str, Context] = {
     "estate": replace(CONTEXT, estate=ESTATE.model_copy(update={"name": "another"})),
     "instance": replace(CONTEXT, instance="lab-2"),

@@ -62,7 +62,7 @@ done
     echo "$needed GiB of free disk are needed, $(in_gib "$least") are there at $where; GOVCLOUD_CACHE and GOVCLOUD_HOME can name another place."
 
 if [ -n "$python" ]; then
-    "$python" -I "$tools/kernel.py" 2>/dev/null || echo namespaces
+    "$python" -I "$tools/kernel_features.py" 2>/dev/null || echo namespaces
 else
     told_by_configuration
 fi | while read -r feature; do

@@ -100,7 +100,7 @@ def _os_release() -> str:
 
 
 def main() -> int:
-    """`environment.py DIRECTORY REQUIREMENTS`."""
+    """`python_environment.py DIRECTORY REQUIREMENTS`."""
     try:
         make(Path(sys.argv[1]), Path(sys.argv[2]))
     except KeyboardInterrupt:

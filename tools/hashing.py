@@ -10,7 +10,7 @@ LENGTH = 16
 """Characters of a key: 64 bits, plenty for a few builds on one machine and short enough for a path."""
 
 
-def of(*parts: str | Path | Iterable[Path]) -> str:
+def hash_of(*parts: str | Path | Iterable[Path]) -> str:
     """Key of texts and of the contents of files; a folder stands for all files below it, with their names and modes."""
     sha = hashlib.sha256()
     for part in parts:

@@ -71,7 +71,7 @@ def clean(root: Path) -> None:
 
 
 def main() -> int:
-    """`python -m tools.image.stage install|clean ROOT`."""
+    """`python -m tools.image.second_stage install|clean ROOT`."""
     act, root = sys.argv[1], Path(sys.argv[2])
     try:
         if act == "install":

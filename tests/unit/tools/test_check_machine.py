@@ -16,7 +16,13 @@ import pytest
 
 from workstation import paths
 
-COPIED = ("govcloud", "tools/machine.sh", "tools/prerequisites.py", "tools/kernel.py", "tools/requirements.lock")
+COPIED = (
+    "govcloud",
+    "tools/check_machine.sh",
+    "tools/prerequisites.py",
+    "tools/kernel_features.py",
+    "tools/requirements.lock",
+)
 PROGRAMS = "sh cat cut df dirname grep gzip ls readlink sed sha256sum tail tr uname zcat"
 MUCH = 999_999
 SETTING_UP = [("setup",), ("demo",), ("test",), ("test", "all"), ("test", "lab"), ("lab", "up")]
@@ -163,7 +169,15 @@ def test_after_a_first_setup_less_disk_is_asked_for(bare: Bare) -> None:
 
 def lacks(bare: Bare, proc: Path, lab: Path) -> list[str]:
     """The machine's own words, of another /proc and another lab."""
-    argv = ["sh", str(bare.folder / "tools/machine.sh"), str(bare.cache), str(bare.folder), "", str(proc), str(lab)]
+    argv = [
+        "sh",
+        str(bare.folder / "tools/check_machine.sh"),
+        str(bare.cache),
+        str(bare.folder),
+        "",
+        str(proc),
+        str(lab),
+    ]
     env = {"PATH": f"{bare.folder}/bin"}
     return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
 

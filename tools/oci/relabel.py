@@ -9,12 +9,12 @@ from pathlib import Path
 
 from tools.oci import layout
 from tools.oci.layout import Blob, Layer
-from workstation.oci import Image, blob_path, manifest_of
+from workstation.oci import OciImage, blob_path, manifest_of
 
 LABEL = "govcloud.stamp"
 
 
-def stamped(image: Image, folder: Path, stamp: str) -> Image:
+def relabelled(image: OciImage, folder: Path, value: str) -> OciImage:
     """The image with a label in its configuration, in `folder`: another digest and the same layers, like a build of the
     same content with another setting. Layers are shared with the original where the file system allows it.
     """
@@ -26,8 +26,8 @@ def stamped(image: Image, folder: Path, stamp: str) -> Image:
         blob = Blob(kind=described["mediaType"], digest=described["digest"], size=described["size"])
         _share(blob_path(image.folder, blob.digest), blob_path(folder, blob.digest))
         layers.append(Layer(blob=blob, diff_id=diff_id))
-    settings = {**config["config"], "Labels": {**config["config"].get("Labels", {}), LABEL: stamp}}
-    return Image(name=image.name, folder=folder, digest=layout.finish(folder, layers, settings))
+    settings = {**config["config"], "Labels": {**config["config"].get("Labels", {}), LABEL: value}}
+    return OciImage(name=image.name, folder=folder, digest=layout.finish(folder, layers, settings))
 
 
 def _share(source: Path, target: Path) -> None:

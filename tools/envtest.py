@@ -45,7 +45,7 @@ def program(name: str) -> Path:
     return paths.cache() / "artifacts" / (name if name == "etcd" else f"kubernetes/v{VERSION}/{name}")
 
 
-class ScratchCluster:
+class ControlPlane:
     """One cluster in a folder. Usable as a context; `stop_api` and `freeze_api` take its API server away."""
 
     def __init__(
@@ -67,7 +67,7 @@ class ScratchCluster:
         free, self._etcd_port, self._peer_port, self._controller_port = _free_ports(4)
         self.port = port or free
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self.authority = _authority()
+        self.authority = _new_authority()
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ class ScratchCluster:
         """The API server's address."""
         return f"https://{self.address}:{self.port}"
 
-    def __enter__(self) -> ScratchCluster:
+    def __enter__(self) -> ControlPlane:
         try:
             self.start()
         except BaseException:
@@ -136,7 +136,7 @@ class ScratchCluster:
             f"--tls-private-key-file={folder}/server.key",
             f"--client-ca-file={folder}/ca.crt",
             f"--token-auth-file={folder}/tokens.csv",
-            "--service-account-issuer=https://scratch.invalid",
+            "--service-account-issuer=https://envtest.invalid",
             f"--service-account-key-file={folder}/accounts.crt",
             f"--service-account-signing-key-file={folder}/accounts.key",
             f"--service-cluster-ip-range={self.cluster_ips}",
@@ -165,10 +165,10 @@ class ScratchCluster:
             {
                 "apiVersion": "v1",
                 "kind": "Config",
-                "current-context": "scratch",
+                "current-context": "envtest",
                 "clusters": [
                     {
-                        "name": "scratch",
+                        "name": "envtest",
                         "cluster": {
                             "server": changes.get("server", self.server),
                             "certificate-authority-data": authority,
@@ -176,7 +176,7 @@ class ScratchCluster:
                     }
                 ],
                 "users": [{"name": "admin", "user": dict(user)}],
-                "contexts": [{"name": "scratch", "context": {"cluster": "scratch", "user": "admin"}}],
+                "contexts": [{"name": "envtest", "context": {"cluster": "envtest", "user": "admin"}}],
             }
         )
 
@@ -234,7 +234,7 @@ class ScratchCluster:
 
     def _run(self, name: str, *options: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
-        argv = [*command.BOUND, _program(name), *options]
+        argv = [*command.DIE_WITH_PARENT, _program(name), *options]
         self._running[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
         log.close()
 
@@ -261,8 +261,8 @@ class ScratchCluster:
             time.sleep(0.1)
 
 
-def _authority() -> pki.Authority:
-    key, cert = pki.new_authority("scratch", DAYS)
+def _new_authority() -> pki.Authority:
+    key, cert = pki.new_authority("envtest", DAYS)
     return pki.Authority(key=key, cert=cert)
 
 

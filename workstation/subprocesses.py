@@ -1,12 +1,22 @@
-"""Running a command that must not be cut short."""
+"""Start another command of this project, and run a command that must not be cut short."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+
+def python_module(name: str, *arguments: str) -> list[str]:
+    """The command that runs a module with this interpreter, from this checkout.
+
+    Without `-P` the current directory would come first on the path: whoever calls one checkout's `govcloud` while
+    standing in another would be given the other's code and estate, halfway through.
+    """
+    return [sys.executable, "-P", "-m", name, *arguments]
 
 
 def run_to_completion(

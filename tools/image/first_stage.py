@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import command, digest
+from tools import command, hashing
 from tools.image.packages import SUITE, wanted
 
 EXPECTED_S = 110
@@ -28,7 +28,7 @@ SETTINGS = {
 
 def key() -> str:
     """Changes with the packages, this module and the architecture; not with what a mirror happens to serve today."""
-    return digest.of(platform.machine(), *wanted(), Path(__file__))
+    return hashing.hash_of(platform.machine(), *wanted(), Path(__file__))
 
 
 def sources(targets: str) -> tuple[str, ...]:
@@ -51,8 +51,8 @@ def argv(target: Path, apt_settings: Path) -> list[str]:
     """The mmdebstrap call. Package lists stay in for the roles' tasks and are removed with the second stage."""
     hooks = [f'mkdir -p "$1/{Path(name).parent}"' for name in SETTINGS]
     call = [
-        *command.BOUND,
-        *command.CONTAINED,
+        *command.DIE_WITH_PARENT,
+        *command.ISOLATED,
         "mmdebstrap",
         "--mode=root",
         "--variant=minbase",
@@ -68,13 +68,13 @@ def argv(target: Path, apt_settings: Path) -> list[str]:
 
 def make(folder: Path, on_progress: Callable[[str], None]) -> None:
     """Make `folder`/rootfs. `folder` is new; its caller renames it when all is done."""
-    scratch = folder / "scratch"
+    settings_folder = folder / "settings"
     for name, text in SETTINGS.items():
-        path = scratch / name
+        path = settings_folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(0o755 if text.startswith("#!") else 0o644)
-    settings = scratch / "apt.conf"
+    settings = settings_folder / "apt.conf"
     settings.write_text(acquire_settings(command.output(["apt-config", "dump"]) or ""))
     command.run(
         [*argv(folder / "rootfs", settings), *mirrors()],
