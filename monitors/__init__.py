@@ -1,1 +1,1 @@
-"""Watching the estate: the only readers of as-is, the judgement of what was seen, alert rules, the status screen."""
+"""Monitoring: the code that reads the running estate, health rules, alert rules and the status screen."""

@@ -1,7 +1,8 @@
-"""The only readers of as-is: ssh to every host, all hosts at once, each asked everything by one small script.
+"""The only package that reads the state of the running estate.
 
-What cannot be reached is part of what was seen. Who is primary, what is announced and what lags is never stored:
-whoever needs it looks, once with `snapshot` or all the time with `Watch`.
+It connects to all hosts over ssh at the same time. On each host one small script answers all queries. An unreachable
+host is part of the observation. The primary, the announced routes and the replication lag are never stored: callers
+observe them, once with `snapshot` or continuously with `Watch`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ __all__ = ["Observation", "PollSettings", "Watch", "snapshot"]
 def snapshot(
     estate: Estate, access: ssh.Access, *, timeout_s: float, hosts: Collection[str] | None = None
 ) -> Observation:
-    """Look once, within `timeout_s` seconds, at every host that has something to say, or only at `hosts`.
+    """Observe all hosts that answer queries, or only `hosts`, once and within `timeout_s` seconds.
 
-    Everything in it was asked after the call. Never raises because a host does not answer.
+    All queries are sent after the call, so no reply is older. A host that does not answer never raises an error.
     """
     at, begun = time.time(), time.monotonic()
     with Watch(estate, access, hosts=hosts, settings=once(timeout_s)) as watch:

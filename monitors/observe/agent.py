@@ -1,8 +1,8 @@
-"""Runs on a host: for each line on standard input, asks what the line says, all at once, and answers with a line.
+"""Agent on a host: for each line on standard input it runs the queries in the line concurrently and prints one line.
 
-Sent over ssh, see `ssh_session.py`, so nothing has to be installed. Python's own library only, 3.9 or later. It
-knows no service: a query is a command, an HTTPS request or a file; what an answer means is decided by the sender.
-It ends when its input does, and when nothing has come for `IDLE_S`.
+`ssh_session.py` sends this source over ssh, so nothing has to be installed. It uses only Python's standard library and
+runs on 3.9 or later. It knows no service: a query is a command, an HTTPS request or a file, and the sender interprets
+the results. The agent ends at the end of its input, or after `IDLE_S` without input.
 """
 
 import http.client
@@ -22,15 +22,16 @@ from typing import Any
 Query = dict[str, Any]
 Result = dict[str, Any]
 FileVersion = tuple[str, tuple[int, ...]]
-"""A file's path and what differs when it has changed; an empty path where the query names none."""
+"""A file's path and its version, see `file_version`. The path is empty if the query names no file."""
 
 MAX_BODY_BYTES = 1 << 20
 IDLE_S = 60
-"""Where the way to the sender is cut silently, sshd notices after two minutes by the estate's settings."""
+"""In seconds. If the connection to the sender is cut silently, sshd notices it only after two minutes with the estate's
+settings."""
 
 
 def command(query: Query, timeout_s: float) -> Result:
-    """Exit code and output; `error` where it could not be run or took too long."""
+    """Run a command and return its exit code and output, or `error` if it cannot be run or takes too long."""
     try:
         done = subprocess.run(
             query["argv"], capture_output=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL, cwd="/"
@@ -47,21 +48,21 @@ def command(query: Query, timeout_s: float) -> Result:
 
 
 def ssl_context(query: Query) -> ssl.SSLContext:
-    """What a query is verified by: made once, and anew when one of its files has changed."""
+    """Return the TLS context of a query. It is cached and created again when one of its files has changed."""
     names = ("ca_file", "cert_file", "key_file")
     files = tuple((query[name], file_version(query[name])) if query.get(name) else ("", ()) for name in names)
     return load_ssl_context(*files, query.get("ca_text") or "")
 
 
 def file_version(path: str) -> tuple[int, ...]:
-    """Differs when the file at `path` is another one than before. Raises OSError where there is none."""
+    """Return a value that changes when the file at `path` is replaced or written. Raise OSError if it is missing."""
     found = Path(path).stat()
     return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
 @lru_cache(maxsize=8)
 def load_ssl_context(ca: FileVersion, cert: FileVersion, key: FileVersion, ca_text: str) -> ssl.SSLContext:
-    """Making one costs more than asking over it."""
+    """Create a TLS context. The result is cached, because creating one costs more than a request."""
     context = ssl.create_default_context(cafile=ca[0] or None, cadata=ca_text or None)
     if cert[0]:
         context.load_cert_chain(cert[0], key[0])
@@ -69,13 +70,13 @@ def load_ssl_context(ca: FileVersion, cert: FileVersion, key: FileVersion, ca_te
 
 
 def https(query: Query, timeout_s: float) -> Result:
-    """Status, headers and body over a verified connection to `address`, whatever the name resolves to."""
+    """Return status, headers and body over a verified TLS connection to `address`, without resolving the name."""
     begun = time.monotonic()
     end = begun + timeout_s
     try:
         context = ssl_context(query)
         raw = socket.create_connection((query["address"], query["port"]), timeout=timeout_s)
-        # Not HTTPSConnection: it reads all of the system's authorities for a context of its own, twenty milliseconds.
+        # Not HTTPSConnection: it would load all CA certificates of the system for its own context, which takes 20 ms.
         connection = http.client.HTTPConnection(query["name"], query["port"])
         raw.settimeout(max(0.1, end - time.monotonic()))
         connection.sock = context.wrap_socket(raw, server_hostname=query["name"])
@@ -94,7 +95,7 @@ def https(query: Query, timeout_s: float) -> Result:
 
 
 def text(query: Query, timeout_s: float) -> Result:
-    """A file's text."""
+    """Return a file's text."""
     try:
         return {"text": Path(query["path"]).read_text(encoding="utf-8")}
     except OSError as error:
@@ -105,7 +106,7 @@ KINDS = {"command": command, "https": https, "text": text}
 
 
 def run_queries(task: dict[str, Any]) -> dict[str, Any]:
-    """What every query of `task` gives: {"timeout_s": float, "queries": {name: query}}."""
+    """Return the results of all queries of `task`, which is {"timeout_s": float, "queries": {name: query}}."""
     queries, timeout_s = task["queries"], task["timeout_s"]
     with ThreadPoolExecutor(max_workers=max(1, len(queries))) as pool:
         futures = {name: pool.submit(KINDS[q["kind"]], q, timeout_s) for name, q in queries.items()}
@@ -114,12 +115,12 @@ def run_queries(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve() -> None:
-    """Answer line by line. The alarm is never caught: it ends the process whatever holds it up."""
+    """Answer line by line. No code catches the alarm, so it ends the process even if a query hangs."""
     signal.alarm(IDLE_S)
     for line in sys.stdin:
         signal.alarm(IDLE_S)
         try:
             sys.stdout.write(json.dumps(run_queries(json.loads(line))) + "\n")
             sys.stdout.flush()
-        except BrokenPipeError:  # nobody is left to tell
+        except BrokenPipeError:  # the sender has gone
             os._exit(0)

@@ -1,4 +1,4 @@
-"""The estate's CA certificate, as the hosts that hold it tell: a vantage has no file of ours to verify answers by."""
+"""The estate's CA certificate, read from the hosts that have it. Vantages verify answers with it and have no file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class CaCertificate:
-    """Told by the holders as often as they are asked, read by the vantages."""
+    """The CA certificate in memory. The holders' threads update it at each poll; the vantages' threads read it."""
 
     def __init__(self, holders: Iterable[str]) -> None:
         self._lock, self._available = threading.Lock(), threading.Event()
@@ -16,7 +16,7 @@ class CaCertificate:
             self._available.set()
 
     def update(self, holder: str, text: str | None) -> None:
-        """The newest certificate stands; nothing, where a holder was not reached or has none yet, changes none."""
+        """Keep the newest certificate (PEM). An unreachable holder, or one without the file, never overwrites it."""
         with self._lock:
             self._pending.discard(holder)
             self._text = text or self._text
@@ -24,12 +24,15 @@ class CaCertificate:
                 self._available.set()
 
     def wait(self, timeout_s: float) -> str:
-        """The certificate as soon as a holder has told it, or nothing when all have spoken or the time is over: then a
-        vantage verifies by its own store."""
+        """Return the certificate as soon as a holder has sent it.
+
+        Return "" if all holders have replied without it, or after `timeout_s`. A vantage then verifies answers with its
+        own trust store.
+        """
         self._available.wait(timeout_s)
         with self._lock:
             return self._text
 
     def give_up(self) -> None:
-        """Nobody is to wait any longer."""
+        """Release all waiting threads, because the watch ends."""
         self._available.set()

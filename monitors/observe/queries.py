@@ -1,4 +1,4 @@
-"""What each host is asked, by its kind. Pure: estate in, plain queries out."""
+"""The queries of each host, by its role. Pure functions: they turn the estate into plain dictionaries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CA_FILE = f"{PKI}/ca.crt"
 ETCD_PORT, PATRONI_PORT, HTTPS_PORT, KUBERNETES_PORT = 2379, 8008, 443, 6443
 KUBERNETES_PKI = "/etc/kubernetes/pki"
 ROUTE_PROTOCOL = "99"
-"""The announcer's mark on its kernel routes."""
+"""Protocol number with which the announcer marks its kernel routes."""
 PATHS = ("healthz", "readyz", "writez")
 
 POSITION = """\
@@ -33,13 +33,14 @@ select json_build_object(
   'standbys', (select coalesce(json_agg(json_build_object(
       'name', application_name, 'state', state, 'sync', sync_state)), '[]') from pg_stat_replication),
   'synchronous_standby_names', current_setting('synchronous_standby_names'))"""
-"""PostgreSQL's own word, which stands also when Patroni is down."""
+"""Replication state from PostgreSQL itself, so that it is known when Patroni is down."""
 
 
 def queried_hosts(estate: Estate, hosts: Collection[str] | None = None) -> tuple[Host, ...]:
-    """Our own hosts, and the vantages, or those of them in `hosts`; peers' routers and servers are not ours to ask.
+    """Return the managed hosts and the vantages, or the ones among them that are in `hosts`.
 
-    Where a vantage is asked, so are the services' hosts: they hold the certificate that it needs.
+    Peers' routers and servers are never queried: other organisations run them. If `hosts` has a vantage, the hosts of
+    the services are included, because they hold the CA certificate that the vantage needs.
     """
     own = {host.name for host in estate.managed_hosts}
     found = tuple(host for host in estate.hosts if host.name in own or host.kind is HostRole.VANTAGE)
@@ -50,7 +51,7 @@ def queried_hosts(estate: Estate, hosts: Collection[str] | None = None) -> tuple
 
 
 def queries_of(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
-    """Everything that the host is asked. Vantages need the authority's text, see `with_ca`."""
+    """Return all queries of the host by name. Vantages also need the text of the CA certificate, see `with_ca`."""
     queries: Queries = {
         "failed": _command("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"),
         "uptime": {"kind": "text", "path": "/proc/uptime"},
@@ -71,7 +72,7 @@ def queries_of(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
 
 
 def with_ca(queries: Queries, ca: str) -> Queries:
-    """The same queries, verifying answers by the authority's certificate (PEM): a vantage has no file of ours."""
+    """Return the queries with the CA certificate (PEM) in them, because a vantage has no file with it."""
     return {
         name: query | {"ca_text": ca} if query["kind"] == "https" and "ca_file" not in query else query
         for name, query in queries.items()
@@ -79,7 +80,7 @@ def with_ca(queries: Queries, ca: str) -> Queries:
 
 
 def needs_ca(queries: Queries) -> bool:
-    """Whether a query can only be asked with the authority's text."""
+    """Return whether any query needs the text of the CA certificate before it can be sent."""
     return any(_lacks_ca(query) for query in queries.values())
 
 
@@ -109,7 +110,7 @@ def _database(plan: AddressPlan, host: Host) -> Queries:
 
 
 def kept_forks(host: Host) -> str:
-    """Where the host keeps WAL that had diverged, a folder with a report for each time."""
+    """Return the folder in which the host keeps diverged WAL: one subfolder with a report for each divergence."""
     return f"{host.disk.mount if host.disk else '/var/lib'}/diverged"
 
 
@@ -134,7 +135,10 @@ def _site(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
 
 
 def _cluster(estate: Estate, host: Host) -> Queries:
-    """Its nodes, and of each service placed there the pods. Who can list nodes reads etcd, so /readyz adds nothing."""
+    """Return the queries for the nodes, and for the pods of each service that is placed on this site.
+
+    There is no query for /readyz: the API server lists nodes from etcd, so a list of nodes proves as much.
+    """
     queries = {"nodes": _kubernetes("/api/v1/nodes")}
     for service in estate.services:
         if host.at in (*service.placement.active, *service.placement.ready):
@@ -143,12 +147,12 @@ def _cluster(estate: Estate, host: Host) -> Queries:
 
 
 def workload_path(service: Service) -> str:
-    """Where a cluster keeps what it runs of a service: a Deployment of its name in the namespace of its bureau."""
+    """Return the API path of a service's Deployment. It has the service's name, in the namespace of its bureau."""
     return f"/apis/apps/v1/namespaces/{service.bureau}/deployments/{service.name}"
 
 
 def _kubernetes(path: str) -> Query:
-    """The cluster's own certificates, which only the host's root can read."""
+    """Return a query to the API server with the cluster's own certificates, which only root on the host can read."""
     files = {"ca_file": "ca.crt", "cert_file": "admin.crt", "key_file": "admin.key"}
     found = _https("127.0.0.1", KUBERNETES_PORT, "kubernetes", path)
     return found | {key: f"{KUBERNETES_PKI}/{name}" for key, name in files.items()}

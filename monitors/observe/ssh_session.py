@@ -1,7 +1,7 @@
-"""A lasting way to ask one host: an ssh process whose far end, `agent.py`, answers a line with a line.
+"""A long-lived session with one host: an ssh process that runs `agent.py` there, which answers each line with a line.
 
-A session that gave no answer in time, or none that can be read, is of no more use: a late answer would be taken for
-that of the next query. Its owner closes it and opens another.
+After a timeout or an unreadable answer the session is useless: a late answer would be mistaken for the answer to the
+next query. The caller must close it and open another one.
 """
 
 from __future__ import annotations
@@ -19,27 +19,29 @@ from typing import Any
 
 AGENT = Path(__file__).with_name("agent.py")
 AGENT_COMMAND = ("python3", "-Iuc", "import json, sys; exec(json.loads(sys.stdin.readline()))")
-"""What is started on the host. The program itself is the first line that it reads, so that a list of processes shows
-this much only."""
+"""The command that ssh starts on the host. It reads the agent's source as its first line of input, so that a list of
+processes shows only this short command."""
 
 MAX_REPLY_BYTES = 8 << 20
-"""In bytes. A border router with a full table summarises itself in well under one MiB."""
+"""A longer reply is an error. The BGP summary of a border router with a full table is well below one MiB."""
 KEPT_STDERR_BYTES = 300
-"""Of what ssh and the host say on standard error, the last bytes."""
+"""The session keeps this many last bytes of the standard error of ssh and of the host."""
 
 
 class QueryFailed(Exception):
-    """The host did not answer, with the reason."""
+    """The host did not answer the queries. The message is the reason."""
 
 
 class Stopped(Exception):
-    """Nobody wants the answer any more."""
+    """The watch has ended, so the answer is no longer needed."""
 
 
 class SshSession:
-    """One ssh process, in a process group of its own so that Ctrl-C in the terminal does not reach it: who opened it
-    ends it. `line` starts `AGENT_COMMAND` on the host. `stop` is a descriptor that becomes readable when nobody wants
-    answers any more. Raises OSError when ssh cannot be started."""
+    """One ssh process. It has its own process group, so Ctrl-C in the terminal does not reach it: its opener ends it.
+
+    `line` is the ssh command that starts `AGENT_COMMAND` on the host. `stop` is a descriptor that becomes readable when
+    the watch ends. The constructor raises OSError if ssh cannot be started.
+    """
 
     def __init__(self, line: Sequence[str], stop: int) -> None:
         self._process = subprocess.Popen(
@@ -56,7 +58,7 @@ class SshSession:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End it at once. On the host the program ends with its input."""
+        """Kill ssh at once. The agent on the host ends when its input ends."""
         self._process.kill()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert stream is not None
@@ -65,15 +67,18 @@ class SshSession:
         self._ready.close()
 
     def query(self, task: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        """The reply of `agent.run_queries`. Raises QueryFailed, after which the session must be closed, and Stopped."""
+        """Return the reply of `agent.run_queries`.
+
+        Raise Stopped, or QueryFailed; after QueryFailed the caller must close the session.
+        """
         end = time.monotonic() + timeout_s
         self._unsent += _line(task)
         self._ready.register(self._to, selectors.EVENT_WRITE)
         return parse_reply(self._read_reply(end, timeout_s))
 
     def _read_reply(self, end: float, timeout_s: float) -> bytes:
-        got = bytearray()
-        while not got.endswith(b"\n"):
+        received = bytearray()
+        while not received.endswith(b"\n"):
             ready = {key.fd for key, _ in self._ready.select(max(0.0, end - time.monotonic()))}
             if self._stop in ready:
                 raise Stopped
@@ -84,30 +89,30 @@ class SshSession:
             if self._stderr in ready:
                 self._read_stderr()
             if self._from in ready:
-                said = os.read(self._from, 1 << 16)
-                if not said:
+                chunk = os.read(self._from, 1 << 16)
+                if not chunk:
                     raise QueryFailed(self._why_ended())
-                got += said
-            if len(got) > MAX_REPLY_BYTES:
+                received += chunk
+            if len(received) > MAX_REPLY_BYTES:
                 raise QueryFailed(f"an answer longer than {MAX_REPLY_BYTES >> 20} MiB")
-        return bytes(got)
+        return bytes(received)
 
     def _send(self) -> None:
-        """As much of the query as ssh takes now."""
+        """Write as much of the query as ssh accepts now."""
         try:
             self._unsent = self._unsent[os.write(self._to, self._unsent) :]
-        except BrokenPipeError:  # it has ended; why is told where its answer is read
+        except BrokenPipeError:  # ssh has ended; `_read_reply` reports the reason
             self._unsent = b""
         if not self._unsent:
             self._ready.unregister(self._to)
 
     def _read_stderr(self) -> bool:
-        """Whether there was one; at its end it is listened to no longer."""
-        said = os.read(self._stderr, 1 << 16)
-        if not said:
+        """Read from standard error and return whether there was data. Stop polling it at its end."""
+        chunk = os.read(self._stderr, 1 << 16)
+        if not chunk:
             self._ready.unregister(self._stderr)
-        self._stderr_tail = (self._stderr_tail + said)[-KEPT_STDERR_BYTES:]
-        return bool(said)
+        self._stderr_tail = (self._stderr_tail + chunk)[-KEPT_STDERR_BYTES:]
+        return bool(chunk)
 
     def _why_ended(self) -> str:
         with suppress(subprocess.TimeoutExpired):
@@ -115,19 +120,19 @@ class SshSession:
         with suppress(BlockingIOError, KeyError):
             while self._read_stderr():
                 pass
-        words = self._stderr_tail.decode(errors="replace").strip().splitlines()
-        return words[-1] if words else f"ssh ended with exit code {self._process.poll()}"
+        lines = self._stderr_tail.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"ssh ended with exit code {self._process.poll()}"
 
 
 def parse_reply(line: bytes) -> dict[str, Any]:
-    """What a host's line says. Raises QueryFailed when it is not what `agent.run_queries` makes."""
+    """Parse a host's line. Raise QueryFailed if it does not have the shape of a result of `agent.run_queries`."""
     try:
-        said = json.loads(line)
+        reply = json.loads(line)
     except (ValueError, RecursionError):
-        said = None
-    if isinstance(said, dict) and isinstance(said.get("now"), int | float) and _all_objects(said.get("results")):
-        return said
-    raise QueryFailed(f"something that is no answer: {line[:80].decode(errors='replace').strip()!r}")
+        reply = None
+    if isinstance(reply, dict) and isinstance(reply.get("now"), int | float) and _all_objects(reply.get("results")):
+        return reply
+    raise QueryFailed(f"not an answer of the agent: {line[:80].decode(errors='replace').strip()!r}")
 
 
 def _all_objects(results: Any) -> bool:
@@ -139,7 +144,7 @@ def _line(value: Any) -> bytes:
 
 
 def _pipe(process: subprocess.Popen[bytes], name: str) -> int:
-    """The descriptor of our end of a pipe. A full one must not hold up its thread: nothing would end that."""
+    """Return the descriptor of our end of a pipe, non-blocking: a full pipe would block its thread for ever."""
     descriptor = int(getattr(process, name).fileno())
     os.set_blocking(descriptor, False)
     return descriptor

@@ -1,8 +1,8 @@
-"""Looking all the time: each host has an ssh session and a thread of its own that asks it poll by poll.
+"""Continuous observation: each host has its own thread and ssh session, which sends the queries at each poll.
 
-What is seen is made of the latest replies, at once and without asking anybody, so a dark host holds up no one. The
-replies of one observation are therefore of different moments. Whoever decides about data looks freshly:
-`observe.snapshot`.
+An observation is built at once from the latest replies and sends no query, so an unreachable host delays no caller.
+The replies of one observation are therefore from different moments. Code that decides about data must call
+`observe.snapshot` instead.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from monitors.observe.ssh_session import AGENT_COMMAND, QueryFailed, SshSession,
 from workstation import ssh
 
 QUERY_TIME_SHARE, MAX_QUERY_S = 0.45, 3.0
-"""Of the time given, the part that a query on a host may take; the rest is for the way there and back. A citizen
-would have given up after `MAX_QUERY_S`."""
+"""A query on a host may take this share of the timeout; the rest is for the network. It may take `MAX_QUERY_S` seconds
+at most: a citizen would have given up after that."""
 
 MAX_AGE_S = 7.5
-"""An older reply counts as none. Two replies of a host that is well, though everything it asks hangs for
-`MAX_QUERY_S`, come up to that and a poll of 4 s apart; half a second is for the way."""
+"""An older reply is ignored, in seconds. If all queries on a healthy host hang for `MAX_QUERY_S`, its replies are up to
+that time plus one poll of 4 s apart. The remaining half second is for the network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PollSettings:
-    """How a watch asks. Times in seconds."""
+    """Polling settings of a `Watch`. Times in seconds."""
 
     interval_s: float = 4.0
-    """From one poll to the next. A host that is still answering leaves polls out. Polls of 1.5 s took a third of a
-    machine of two cores that carries the whole estate; what is measured must not suffer from being watched."""
+    """Time from one poll to the next. A host that is still answering skips polls. Polls every 1.5 s used a third of a
+    two-core machine that runs the whole estate; monitoring must not disturb the measured system."""
     reply_timeout_s: float = 8.0
-    """An answer may take this long, also the first, for which ssh logs in. Longer than a reply stays fresh: opening a
-    session anew is dear on a machine that is merely busy."""
+    """Timeout of a reply, including the first one, for which ssh must log in. It is longer than `max_age_s`, because
+    opening a new session is expensive on a host that is only busy."""
     connect_timeout_s: int = 3
-    """TCP asks again after 1 s, then 2, then 4: more patience would notice the return of a host later, not sooner."""
+    """TCP retries after 1 s, then 2 s, then 4 s. A longer timeout would detect later that a host is back."""
     retry_delay_s: float = 0.5
-    """Between an ssh session that failed and the next."""
+    """Pause between a failed ssh session and the next one."""
     max_age_s: float = MAX_AGE_S
     once: bool = False
-    """Each host is asked a single time, over the connection that all callers share."""
+    """Query each host a single time, over the ssh connection that all callers share."""
 
 
 def once(timeout_s: float) -> PollSettings:
-    """One observation within `timeout_s`: whatever came within it is fresh."""
+    """Return settings for one observation within `timeout_s`. Every reply that arrives in that time is used."""
     return PollSettings(
         reply_timeout_s=timeout_s, connect_timeout_s=ssh.CONNECT_TIMEOUT_S, max_age_s=math.inf, once=True
     )
@@ -62,8 +62,8 @@ def once(timeout_s: float) -> PollSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LastReply:
-    """The latest reply of a host, and why asking it failed where it has failed since. `received_at` on the monotonic
-    clock."""
+    """The latest reply of a host, and the error of the query after it if that failed. `received_at` is a time of the
+    monotonic clock."""
 
     reply: Reply | None = None
     received_at: float = 0.0
@@ -71,10 +71,9 @@ class LastReply:
 
 
 class Watch:
-    """A context manager: within it the estate is watched, after it no process and no thread is left.
+    """Context manager that polls `hosts`, or all hosts that answer queries. It leaves no process or thread behind.
 
-    Entering returns when each host has answered or failed once, after `settings.reply_timeout_s` at the latest. Only
-    `hosts`, or every host that has something to say.
+    Entering waits until each host has answered or failed once, for `settings.reply_timeout_s` at the most.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self._begun = time.monotonic()
-        self._stop, self._running = os.pipe()  # the reading end becomes readable for all threads when the other closes
+        self._stop, self._running = os.pipe()  # closing the writing end makes the other end readable for all threads
         try:
             for host, offset_s in poll_offsets(self._hosts, self._settings.interval_s):
                 thread = threading.Thread(target=self._poll_host, args=(host, offset_s), name=f"watch {host.name}")
@@ -112,7 +111,7 @@ class Watch:
         self._end()
 
     def snapshot(self) -> Observation:
-        """What was heard last, put together at once. `at` and `took_s` span the replies that it is made of."""
+        """Return an observation built from the latest replies. `at` and `took_s` cover the time of these replies."""
         now, wall = time.monotonic(), time.time()
         with self._lock:
             last_replies = dict(self._last_replies)
@@ -133,7 +132,7 @@ class Watch:
         os.close(self._stop)
 
     def _poll_host(self, host: Host, offset_s: float) -> None:
-        """A host's thread: an ssh session, and after it has failed the next, until nobody is watching."""
+        """Run in a thread per host: open an ssh session, and a new one after a failure, until the watch ends."""
         try:
             while True:
                 try:
@@ -147,7 +146,10 @@ class Watch:
             return
 
     def _poll_session(self, host: Host, offset_s: float) -> None:
-        """Ask over one session, poll by poll. Raises QueryFailed, OSError where ssh cannot be started, Stopped."""
+        """Send the queries over one session at each poll.
+
+        Raise QueryFailed, OSError if ssh cannot be started, or Stopped.
+        """
         settings, wanted = self._settings, queries.queries_of(self._estate, self._plan, host)
         line = ssh.command(
             self._access, str(self._plan.management(host.name)), AGENT_COMMAND,
@@ -192,25 +194,31 @@ class Watch:
 def _ask(session: SshSession, host: Host, wanted: queries.Queries, timeout_s: float) -> Reply:
     asked_at, begun = time.time(), time.monotonic()
     task = {"timeout_s": round(min(MAX_QUERY_S, timeout_s * QUERY_TIME_SHARE), 2), "queries": wanted}
-    said = session.query(task, timeout_s)
+    answer = session.query(task, timeout_s)
     took_s = time.monotonic() - begun
     return Reply(
-        host=host.name, reachable=True, now=said["now"], asked_at=asked_at, took_s=took_s, results=said["results"]
+        host=host.name, reachable=True, now=answer["now"], asked_at=asked_at, took_s=took_s, results=answer["results"]
     )
 
 
 def current_reply(host: str, last: LastReply, *, now: float, max_age_s: float) -> Reply:
-    """The host's latest reply while it is fresh, whatever has failed since; then the reason why there is none."""
+    """Return the host's latest reply while it is at most `max_age_s` old, even if a later query failed.
+
+    After that return an unreachable reply with the reason.
+    """
     age = now - last.received_at
     if last.reply is not None and age <= max_age_s:
         return last.reply
-    told = f"no answer for {age:.0f} s" if last.reply is not None else "no answer yet"
-    return Reply(host=host, reachable=False, reason=last.error or told)
+    silence = f"no answer for {age:.0f} s" if last.reply is not None else "no answer yet"
+    return Reply(host=host, reachable=False, reason=last.error or silence)
 
 
 def poll_offsets(hosts: Sequence[Host], interval_s: float) -> tuple[tuple[Host, float], ...]:
-    """When within a poll interval each host is asked. Databases together, because their positions are compared; the
-    others spread over it, because what all answer at once would be felt by the service that shares their processors."""
+    """Return each host with its offset within a poll interval, in seconds.
+
+    Databases are polled together, because their positions are compared. All other hosts are spread over the interval,
+    because simultaneous answers would slow down the service on the same processors.
+    """
     together = [host for host in hosts if host.database]
     alone = [host for host in hosts if not host.database]
     step = interval_s / (len(alone) + 1)
@@ -218,5 +226,5 @@ def poll_offsets(hosts: Sequence[Host], interval_s: float) -> tuple[tuple[Host, 
 
 
 def until_next_poll(elapsed_s: float, *, interval_s: float, offset_s: float) -> float:
-    """Seconds to a host's next poll; never 0, so that no poll is taken twice."""
+    """Return the seconds until a host's next poll. Never 0, so that no poll happens twice."""
     return interval_s - (elapsed_s - offset_s) % interval_s

@@ -1,4 +1,4 @@
-"""Replies of hosts, as they come from a healthy estate; a test changes what it is about."""
+"""Replies of the hosts of a healthy estate. Each test changes the replies that it is about."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def body(value: object, status: int = 200, **headers: str) -> dict[str, Any]:
 
 
 def healthy() -> Replies:
-    """Every host that is asked, all well."""
+    """Return the healthy replies of all queried hosts."""
     own = {host.name for host in ESTATE.managed_hosts}
     hosts = [host for host in ESTATE.hosts if host.name in own or host.kind is HostRole.VANTAGE]
     return {host.name: reply(host) for host in hosts}
 
 
 def reply(host: Host) -> Reply:
-    """What a healthy host of that kind says."""
+    """Return the reply of a healthy host with this role."""
     results: dict[str, Any] = {"failed": {"code": 0, "out": "", "err": ""}, "uptime": {"text": "3601.65 7100.10\n"}}
     if host.kind is HostRole.EDGE:
         results |= edge(host)
@@ -58,7 +58,7 @@ def reply(host: Host) -> Reply:
 
 
 def cluster(ready: int = 2, node: str = "True") -> dict[str, Any]:
-    """One node, and two pods wanted."""
+    """Return the state of one node, and of a Deployment with two desired pods."""
     conditions = [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": node}]
     return {
         "nodes": body({"kind": "NodeList", "items": [{"status": {"conditions": conditions}}]}),
@@ -67,7 +67,7 @@ def cluster(ready: int = 2, node: str = "True") -> dict[str, Any]:
 
 
 def edge(host: Host) -> dict[str, Any]:
-    """All sessions are established and everything is announced."""
+    """Return an edge router on which all sessions are established and all anycast addresses are announced."""
     peers: dict[int, dict[str, Any]] = {4: {}, 6: {}}
     bfd = []
     for link in ESTATE.links_of(host.name):
@@ -87,9 +87,9 @@ def edge(host: Host) -> dict[str, Any]:
 
 
 def database(host: Host, role: str | None = None, **changed: object) -> dict[str, Any]:
-    """A primary in futian, two standbys that are both counted."""
+    """Return a database member: the primary in futian, or one of two standbys that are both synchronous."""
     standby = (role or ("primary" if host.name == PRIMARY else "standby")) == "standby"
-    said: dict[str, Any] = {
+    state: dict[str, Any] = {
         "in_recovery": standby,
         "position": HEAD - 4096 if standby else HEAD,
         "replayed": HEAD - 8192 if standby else None,
@@ -102,14 +102,14 @@ def database(host: Host, role: str | None = None, **changed: object) -> dict[str
         "synchronous_standby_names": "" if standby else 'ANY 1 ("nanshan-data1","shaoguan-data1")',
     }  # fmt: skip
     return {
-        "postgresql": out(said | changed),
+        "postgresql": out(state | changed),
         "patroni": body({"state": "running", "role": "replica" if standby else "primary"}),
         "cluster": body({"members": []}),
     }
 
 
 def vote(host: Host) -> dict[str, Any]:
-    """The witness leads."""
+    """Return a healthy etcd vote. The member on the witness site is the leader."""
     own = "7" if host.name == LEADER else host.name
     return {
         "etcd_health": body({"health": "true", "reason": ""}),
@@ -118,13 +118,13 @@ def vote(host: Host) -> dict[str, Any]:
 
 
 def with_results(replies: Replies, host: str, **results: Any) -> Replies:
-    """The same replies, with other results of one host."""
+    """Return the replies with changed results of one host."""
     changed = replace(replies[host], results={**replies[host].results, **results})
     return {**replies, host: changed}
 
 
-def dark(replies: Replies, site: str) -> Replies:
-    """A site without power: its hosts are not reached, and its neighbours' sessions with it are down."""
+def powered_off(replies: Replies, site: str) -> Replies:
+    """Power off a site: its hosts are unreachable, and its neighbours' BGP sessions with it are down."""
     found = dict(replies)
     for edge_of in ESTATE.hosts_at(site, HostRole.EDGE):
         for link in ESTATE.links_of(edge_of.name):
@@ -136,17 +136,17 @@ def dark(replies: Replies, site: str) -> Replies:
     return found
 
 
-def without_sessions(said: Reply, router: str, link: str) -> dict[str, Any]:
-    """BGP without the sessions with that router over that link."""
+def without_sessions(reply: Reply, router: str, link: str) -> dict[str, Any]:
+    """Return the BGP summaries with the sessions to that router over that link down."""
     interface = PLAN.hosts[router].link(link)
     changed = {}
     for name, address in (("bgp4", str(interface.ipv4.ip)), ("bgp6", str(interface.ipv6.ip))):
-        summary = said.document(name)
+        summary = reply.document(name)
         summary["peers"][address] = {"state": "Connect"}
         changed[name] = out(summary)
     return changed
 
 
-def seen(replies: Replies) -> Observation:
-    """What is made of the replies."""
+def observe(replies: Replies) -> Observation:
+    """Return the observation that is built from the replies."""
     return observation_of(ESTATE, PLAN, replies, at=1000.0, took_s=0.6)

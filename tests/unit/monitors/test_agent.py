@@ -1,4 +1,4 @@
-"""The script that runs on hosts: real commands, a real TLS server, and answers for whatever goes wrong."""
+"""The agent that runs on hosts: real commands, a real TLS server, and an answer for each kind of error."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    """`/readyz` answers, `/slow` does not."""
+    """`/readyz` answers at once, `/slow` after 3 s, and `/writez` with 503."""
 
     def do_GET(self) -> None:
         """Answer with the site's header."""
@@ -65,7 +65,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
         self.wfile.write(json.dumps({"host": self.headers["Host"]}).encode())
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ Queries = dict[str, dict[str, object]]
 
 
 class Serving:
-    """The script as a host runs it, isolated from the project."""
+    """The agent as a host runs it, isolated from the project."""
 
     def __init__(self, script: str) -> None:
         argv = [sys.executable, *AGENT_COMMAND[1:]]
@@ -96,13 +96,13 @@ class Serving:
         self.send(script + "\n\nserve()\n")
 
     def send(self, value: object) -> None:
-        """A line."""
+        """Send one line."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(value) + "\n")
         self.process.stdin.flush()
 
     def ask(self, queries: Queries, timeout_s: float = 2.0) -> Queries:
-        """A line that is answered."""
+        """Send one line and return the results in the answer."""
         assert self.process.stdout is not None
         self.send({"timeout_s": timeout_s, "queries": queries})
         answer = json.loads(self.process.stdout.readline())
@@ -110,13 +110,13 @@ class Serving:
         return dict(answer["results"])
 
     def end(self) -> int:
-        """The exit code after the end of its input."""
+        """Close its input and return the exit code."""
         self.process.communicate(timeout=60)
         return self.process.returncode
 
 
 def run(queries: Queries, timeout_s: float = 2.0) -> Queries:
-    """One task, and then the end of input."""
+    """Run one task in a new agent and end its input."""
     serving = Serving(AGENT.read_text(encoding="utf-8"))
     try:
         return serving.ask(queries, timeout_s)
@@ -124,18 +124,18 @@ def run(queries: Queries, timeout_s: float = 2.0) -> Queries:
         assert serving.end() == 0
 
 
-def asked(port: int, path: str, **more: object) -> dict[str, object]:
-    """A query over HTTPS."""
+def https_query(port: int, path: str, **more: object) -> dict[str, object]:
+    """Return a query over HTTPS."""
     return {"kind": "https", "address": "127.0.0.1", "port": port, "name": "approval", "path": path, **more}
 
 
 def test_a_page_is_fetched_by_address_and_verified_by_name(port: int, certificate: tuple[Path, Path]) -> None:
-    """As an anycast address must be; by the authority's file or text."""
+    """An anycast address needs this. The CA certificate may be given as a file or as text."""
     text = certificate[0].read_text(encoding="utf-8")
     results = run({
-        "file": asked(port, "/readyz", ca_file=str(certificate[0])),
-        "text": asked(port, "/readyz", ca_text=text),
-        "refused": asked(port, "/writez", ca_text=text),
+        "file": https_query(port, "/readyz", ca_file=str(certificate[0])),
+        "text": https_query(port, "/readyz", ca_text=text),
+        "refused": https_query(port, "/writez", ca_text=text),
     })  # fmt: skip
     for name in ("file", "text"):
         assert results[name]["status"] == 200
@@ -145,23 +145,23 @@ def test_a_page_is_fetched_by_address_and_verified_by_name(port: int, certificat
 
 
 def test_an_unknown_authority_and_a_wrong_name_are_errors(port: int, certificate: tuple[Path, Path]) -> None:
-    """A healthy answer from somebody else is no answer."""
+    """A healthy answer from an unknown server counts as no answer."""
     results = run({
-        "stranger": asked(port, "/readyz"),
-        "misnamed": asked(port, "/readyz", ca_file=str(certificate[0])) | {"name": "other"},
-        "nofile": asked(port, "/readyz", ca_file="/nonexistent/ca.crt"),
+        "stranger": https_query(port, "/readyz"),
+        "misnamed": https_query(port, "/readyz", ca_file=str(certificate[0])) | {"name": "other"},
+        "nofile": https_query(port, "/readyz", ca_file="/nonexistent/ca.crt"),
     })  # fmt: skip
     assert all("status" not in result for result in results.values())
     assert "verify failed" in str(results["stranger"]["error"])
     assert "No such file" in str(results["nofile"]["error"])
 
 
-def test_what_does_not_answer_takes_no_longer_than_allowed(port: int, certificate: tuple[Path, Path]) -> None:
-    """All queries at once: three slow ones take as long as one."""
+def test_a_query_without_an_answer_ends_at_its_timeout(port: int, certificate: tuple[Path, Path]) -> None:
+    """Queries run concurrently: three slow ones take as long as one."""
     begun = time.monotonic()
     results = run({
-        "slow": asked(port, "/slow", ca_file=str(certificate[0])),
-        "closed": asked(1, "/readyz", ca_file=str(certificate[0])),
+        "slow": https_query(port, "/slow", ca_file=str(certificate[0])),
+        "closed": https_query(1, "/readyz", ca_file=str(certificate[0])),
         "command": {"kind": "command", "argv": ["sleep", "30"]},
     }, timeout_s=1.0)  # fmt: skip
     assert time.monotonic() - begun < 8
@@ -170,8 +170,8 @@ def test_what_does_not_answer_takes_no_longer_than_allowed(port: int, certificat
     assert "within 1 s" in str(results["command"]["error"])
 
 
-def test_commands_and_files_say_what_they_say(tmp_path: Path) -> None:
-    """Exit codes are answers; what is not there is an error."""
+def test_commands_and_files_return_their_exit_code_and_text(tmp_path: Path) -> None:
+    """An exit code is an answer. A missing command or file is an error."""
     file = tmp_path / "text"
     file.write_text("福田\n", encoding="utf-8")
     results = run({
@@ -189,11 +189,11 @@ def test_commands_and_files_say_what_they_say(tmp_path: Path) -> None:
 def test_a_certificate_that_was_renewed_is_read_again(
     port: int, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """What verifies is kept between tasks, as long as its file is the same one."""
+    """The TLS context is cached between tasks until its file changes."""
     file = tmp_path / "ca.crt"
     file.write_text(certificate[0].read_text(encoding="utf-8"), encoding="utf-8")
     serving = Serving(AGENT.read_text(encoding="utf-8"))
-    query = {"page": asked(port, "/readyz", ca_file=str(file))}
+    query = {"page": https_query(port, "/readyz", ca_file=str(file))}
     assert [serving.ask(query, 30)["page"].get("status") for _ in range(3)] == [200, 200, 200]
     replaced = tmp_path / "new.crt"
     replaced.write_text("no certificate\n", encoding="utf-8")
@@ -206,8 +206,8 @@ def test_a_certificate_that_was_renewed_is_read_again(
     assert serving.end() == 0
 
 
-def test_a_host_that_is_asked_nothing_any_more_ends_by_itself() -> None:
-    """As when the way to it is cut, and neither end of the connection is told."""
+def test_an_agent_without_queries_ends_by_itself() -> None:
+    """This happens when the network is cut and neither end of the connection notices."""
     script = AGENT.read_text(encoding="utf-8")
     assert "IDLE_S = 60\n" in script
     serving = Serving(script.replace("IDLE_S = 60\n", "IDLE_S = 1\n"))

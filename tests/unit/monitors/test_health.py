@@ -1,4 +1,4 @@
-"""The judgement of a observation: nothing when all is well, and each wrong thing once, at its cause."""
+"""Health rules: no problem if all is well, and each problem reported once, at its cause."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.unit.monitors.observations import (
     Replies,
     body,
     cluster,
-    dark,
     database,
     healthy,
+    observe,
     out,
-    seen,
+    powered_off,
     vote,
     with_results,
 )  # fmt: skip
@@ -33,18 +33,18 @@ REFUSED = {"error": "Connection refused"}
 
 
 def codes(replies: Replies) -> set[tuple[str, str]]:
-    """Code and subject of every problem."""
-    return {(problem.code, problem.subject) for problem in problems(ESTATE, seen(replies))}
+    """Return code and subject of every problem."""
+    return {(problem.code, problem.subject) for problem in problems(ESTATE, observe(replies))}
 
 
 def test_a_healthy_estate_has_no_problems() -> None:
-    """Not one, so that status can end with 0."""
-    assert problems(ESTATE, seen(healthy())) == ()
+    """The status command can then end with exit code 0."""
+    assert problems(ESTATE, observe(healthy())) == ()
 
 
-def test_a_dark_site_is_told_as_its_hosts_and_what_users_lose() -> None:
-    """Not again for every daemon on them."""
-    found = codes(dark(healthy(), "futian"))
+def test_a_powered_off_site_is_reported_as_its_hosts_and_the_lost_primary() -> None:
+    """The daemons on the hosts are not reported again."""
+    found = codes(powered_off(healthy(), "futian"))
     hosts = {("host_unreachable", host.name) for host in ESTATE.hosts_at("futian")}
     assert found == hosts | {("no_primary", "govcloud")}
 
@@ -65,7 +65,7 @@ CASES: list[tuple[str, Replies, tuple[str, str]]] = [
         ("primary_misplaced", "shaoguan-data1"),
     ),
     (
-        "nobody counted",
+        "no synchronous standby",
         with_results(healthy(), PRIMARY, **database(ESTATE.host(PRIMARY), standbys=[])),
         ("no_second_copy", PRIMARY),
     ),
@@ -161,14 +161,14 @@ CASES: list[tuple[str, Replies, tuple[str, str]]] = [
 
 
 @pytest.mark.parametrize(("replies", "problem"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
-def test_what_is_wrong_is_found(replies: Replies, problem: tuple[str, str]) -> None:
-    """By code and subject."""
+def test_each_problem_is_found(replies: Replies, problem: tuple[str, str]) -> None:
+    """The problem has the expected code and subject."""
     assert problem in codes(replies)
 
 
 def test_a_missing_majority_is_critical_and_a_missing_vote_is_not() -> None:
-    """Two of five may be lost."""
-    two = dark(healthy(), "nanshan")
+    """Two of five votes may be lost."""
+    two = powered_off(healthy(), "nanshan")
     assert ("votes_below_majority", "etcd") not in codes(two)
     three = with_results(two, "futian-ops1", etcd_health=REFUSED)
     assert ("votes_below_majority", "etcd") in codes(three)
@@ -176,15 +176,15 @@ def test_a_missing_majority_is_critical_and_a_missing_vote_is_not() -> None:
     assert MESSAGES["vote_down"][0] is Severity.WARNING
 
 
-def test_a_site_that_is_not_ready_rightly_announces_nothing() -> None:
-    """The cause is told, the consequence is not."""
+def test_a_site_that_is_not_ready_is_not_reported_for_withdrawn_routes() -> None:
+    """The cause is reported, its consequence is not."""
     replies = with_results(healthy(), "futian-kube1", **{"health approval 4 readyz": body({}, status=503)})
     replies = with_results(replies, "futian-edge1", routes4=out([]), routes6=out([]))
     assert codes(replies) == {("site_not_ready", "approval · futian")}
 
 
-def test_nowhere_announced_is_critical() -> None:
-    """Then nobody can reach it."""
+def test_a_service_that_no_site_announces_is_critical() -> None:
+    """No client can reach it."""
     replies = healthy()
     for edge in ("futian-edge1", "nanshan-edge1", "shaoguan-edge1"):
         replies = with_results(replies, edge, routes6=out([]))
@@ -193,25 +193,29 @@ def test_nowhere_announced_is_critical() -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    """A screen may be cut off below."""
-    found = problems(ESTATE, seen(dark(healthy(), "futian")))
+    """A small terminal cuts off the lower part of the screen."""
+    found = problems(ESTATE, observe(powered_off(healthy(), "futian")))
     assert [problem.severity for problem in found] == sorted(problem.severity for problem in found)
 
 
 @pytest.mark.parametrize("code", MESSAGES)
 def test_every_code_has_words_in_both_languages(code: str) -> None:
-    """And the detail is kept."""
+    """Both texts exist, and the English text has the detail."""
     problem = Problem(code=code, subject="somewhere", detail="7 of 9")
     assert "7 of 9" in problem.text("en")
     assert any("一" <= character <= "鿿" for character in problem.text("zh"))
 
 
-OBSERVATIONS = {"well": seen(healthy()), "dark": seen(dark(healthy(), "futian")), "blind": seen({})}
+OBSERVATIONS = {
+    "healthy": observe(healthy()),
+    "powered off": observe(powered_off(healthy(), "futian")),
+    "no replies": observe({}),
+}
 
 
 @pytest.mark.parametrize("observation", OBSERVATIONS.values(), ids=OBSERVATIONS)
-def test_the_screen_is_drawn_whatever_was_seen(observation: Observation) -> None:
-    """Both languages, and one object that is JSON."""
+def test_the_screen_is_drawn_for_every_observation(observation: Observation) -> None:
+    """It is drawn in both languages, and as one JSON object."""
     found = problems(ESTATE, observation)
     english, chinese = (status.as_text(ESTATE, observation, found, lang) for lang in ("en", "zh"))
     for site in ESTATE.sites:
@@ -222,38 +226,38 @@ def test_the_screen_is_drawn_whatever_was_seen(observation: Observation) -> None
     assert len(document["findings"]) == len(found)
 
 
-def test_kept_forks_are_told_and_are_no_fault() -> None:
-    """After each loss of the primary's site there may be one: the estate is well, and somebody has to observation."""
+def test_kept_forks_are_shown_and_are_no_problem() -> None:
+    """Each loss of the primary's site may leave one: the estate is healthy, but an operator must examine it."""
     reports = "/srv/data/diverged/20260101T000000Z/report.json\n/srv/data/diverged/20260102T000000Z/report.json\n"
-    observation = seen(with_results(healthy(), "futian-data1", forks={"code": 0, "out": reports, "err": ""}))
+    observation = observe(with_results(healthy(), "futian-data1", forks={"code": 0, "out": reports, "err": ""}))
     assert problems(ESTATE, observation) == ()
     assert "futian-data1 keeps WAL of 2 fork(s)" in status.as_text(ESTATE, observation, (), "en")
     assert "futian-data1 留有 2 份分叉日志" in status.as_text(ESTATE, observation, (), "zh")
-    assert "fork" not in status.as_text(ESTATE, seen(healthy()), (), "en")
+    assert "fork" not in status.as_text(ESTATE, observe(healthy()), (), "en")
 
 
-def test_a_cluster_is_told_by_its_nodes_and_pods() -> None:
-    """And one whose API server is silent is told once, not as if its nodes and pods were gone."""
-    assert "1/1    2/2" in status.as_text(ESTATE, seen(healthy()), (), "en")
-    silent = seen(with_results(healthy(), "futian-kube1", nodes={"error": "refused"}, **{"pods approval": {}}))
+def test_a_cluster_is_shown_by_its_nodes_and_pods() -> None:
+    """An unreachable API server is reported once. Its nodes and pods are not also reported as missing."""
+    assert "1/1    2/2" in status.as_text(ESTATE, observe(healthy()), (), "en")
+    silent = observe(with_results(healthy(), "futian-kube1", nodes={"error": "refused"}, **{"pods approval": {}}))
     assert [problem.code for problem in problems(ESTATE, silent)] == ["cluster_down"]
     absent = body({"kind": "Status", "code": 404}, status=404)
-    undeployed = seen(with_results(healthy(), "futian-kube1", **{"pods approval": absent}))
+    undeployed = observe(with_results(healthy(), "futian-kube1", **{"pods approval": absent}))
     assert undeployed.clusters[0].workloads[0].wanted is None
     assert [problem.code for problem in problems(ESTATE, undeployed)] == ["pods_missing"]
 
 
-def test_forks_are_looked_for_where_they_are_kept() -> None:
-    """The monitors and the role are told apart by the layers; the path is one."""
+def test_forks_are_searched_in_the_folder_that_keeps_them() -> None:
+    """The monitors and the role cannot import each other, so both define the path."""
     for host in ESTATE.database_members:
         assert queries.kept_forks(host) == postgresql.kept_forks(host)
 
 
 def test_a_healthy_screen_fits_on_a_screen() -> None:
-    """Forty lines of a hundred places."""
+    """It has fewer than 40 lines of at most 100 columns."""
     from estate.tables import display_width
 
     for lang in ("en", "zh"):
-        lines = status.as_text(ESTATE, seen(healthy()), (), "zh" if lang == "zh" else "en").splitlines()
+        lines = status.as_text(ESTATE, observe(healthy()), (), "zh" if lang == "zh" else "en").splitlines()
         assert len(lines) < 40
         assert max(map(display_width, lines)) <= 100

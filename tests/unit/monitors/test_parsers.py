@@ -1,4 +1,4 @@
-"""What hosts answer becomes what was seen; whatever is malformed counts as not answered."""
+"""Hosts' replies become an observation; a malformed answer counts as no answer."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tests.unit.monitors.observations import (
     LEADER,
     PRIMARY,
     body,
-    dark,
     database,
     healthy,
+    observe,
     out,
-    seen,
+    powered_off,
     with_results,
 )  # fmt: skip
 
 
-def test_a_healthy_estate_is_seen_whole() -> None:
-    """Every session, announcement, member, vote and vantage."""
-    observation = seen(healthy())
+def test_a_healthy_estate_is_observed_completely() -> None:
+    """The observation has every session, announcement, member, vote and vantage."""
+    observation = observe(healthy())
     assert len(observation.hosts) == 14
     assert len(observation.sessions) == 2 * (4 * 2 + 9)
     assert all(session.established and session.bfd_up and session.prefixes == 7 for session in observation.sessions)
@@ -43,14 +43,14 @@ def test_a_healthy_estate_is_seen_whole() -> None:
 
 
 def test_lag_is_the_distance_from_the_primary() -> None:
-    """In bytes of WAL that are flushed."""
-    lags = {member.host: member.lag_bytes for member in seen(healthy()).members}
+    """The lag is in bytes of flushed WAL."""
+    lags = {member.host: member.lag_bytes for member in observe(healthy()).members}
     assert lags == {"futian-data1": 0, "nanshan-data1": 4096, "shaoguan-data1": 4096}
 
 
-def test_without_a_primary_nobody_lags() -> None:
-    """A distance from nothing is unknown, not zero."""
-    observation = seen(dark(healthy(), "futian"))
+def test_without_a_primary_the_lag_is_unknown() -> None:
+    """The distance to a missing primary is unknown, not zero."""
+    observation = observe(powered_off(healthy(), "futian"))
     assert observation.primary is None
     assert observation.synchronous_standby_names is None
     assert [member.lag_bytes for member in observation.members] == [None, None, None]
@@ -59,17 +59,17 @@ def test_without_a_primary_nobody_lags() -> None:
 
 
 def test_two_primaries_are_both_seen() -> None:
-    """And no one of them is called the primary."""
+    """Neither of them is reported as the primary."""
     nanshan = ESTATE.host("nanshan-data1")
-    observation = seen(with_results(healthy(), "nanshan-data1", **database(nanshan, role="primary", timeline=4)))
+    observation = observe(with_results(healthy(), "nanshan-data1", **database(nanshan, role="primary", timeline=4)))
     assert [member.host for member in observation.primaries] == ["futian-data1", "nanshan-data1"]
     assert observation.primary is None
     assert observation.synchronous_standby_names is None
 
 
-def test_postgresqls_own_word_counts_when_patroni_is_down() -> None:
-    """Reads go on, and so does observing."""
-    observation = seen(
+def test_postgresqls_own_state_counts_when_patroni_is_down() -> None:
+    """PostgreSQL still serves reads, so its member is still observed."""
+    observation = observe(
         with_results(healthy(), PRIMARY, patroni={"error": "Connection refused"}, cluster={"error": "refused"})
     )
     assert observation.primary is not None
@@ -78,15 +78,15 @@ def test_postgresqls_own_word_counts_when_patroni_is_down() -> None:
 
 
 def test_a_standby_that_does_not_stream_is_not_running() -> None:
-    """PostgreSQL answers, but it is no copy any more."""
+    """PostgreSQL answers, but its data no longer follows the primary."""
     nanshan = ESTATE.host("nanshan-data1")
-    observation = seen(with_results(healthy(), "nanshan-data1", **database(nanshan, receiver=None)))
+    observation = observe(with_results(healthy(), "nanshan-data1", **database(nanshan, receiver=None)))
     member = next(m for m in observation.members if m.host == "nanshan-data1")
     assert (member.role, member.running, member.state) == (Role.STANDBY, False, "not streaming")
 
 
-def test_withdrawn_last_resort_and_unknown_are_told_apart() -> None:
-    """No route is a statement; no answer is none."""
+def test_withdrawn_last_resort_and_unknown_are_distinguished() -> None:
+    """An answer without a route means withdrawn; no answer means unknown."""
     replies = with_results(healthy(), "futian-edge1", routes4=out([]), routes6=out([]))
     replies = with_results(
         replies,
@@ -94,7 +94,7 @@ def test_withdrawn_last_resort_and_unknown_are_told_apart() -> None:
         routes4=out([{"dst": "203.0.113.10", "metric": 900}]),
         routes6=out([{"dst": "2001:db8:113::10", "metric": 900}]),
     )
-    states = {(a.site, a.state) for a in seen(dark(replies, "shaoguan")).announced}
+    states = {(a.site, a.state) for a in observe(powered_off(replies, "shaoguan")).announced}
     assert states == {
         ("futian", Announcement.WITHDRAWN),
         ("nanshan", Announcement.LAST_RESORT),
@@ -103,16 +103,16 @@ def test_withdrawn_last_resort_and_unknown_are_told_apart() -> None:
 
 
 def test_a_session_that_is_not_configured_is_seen_as_down() -> None:
-    """It should be there: the estate says so."""
-    observation = seen(with_results(healthy(), "futian-edge1", bgp6=out({"peers": {}})))
+    """The estate declares the session, so it must be there."""
+    observation = observe(with_results(healthy(), "futian-edge1", bgp6=out({"peers": {}})))
     down = [session for session in observation.sessions if not session.established]
     assert len(down) == len(ESTATE.links_of("futian-edge1"))
     assert {session.state for session in down} == {"not configured"}
 
 
-def test_an_unreached_sites_health_is_there_as_not_answered() -> None:
-    """So that a screen shows it and no reader has to guess."""
-    observation = seen(dark(healthy(), "nanshan"))
+def test_the_health_of_an_unreachable_site_is_reported_as_not_answered() -> None:
+    """The status screen shows the site, so its reader does not have to guess."""
+    observation = observe(powered_off(healthy(), "nanshan"))
     gone = [health for health in observation.sites if health.place == "nanshan"]
     assert [(health.path, health.status, health.why) for health in gone] == [
         ("healthz", None, "no answer"), ("readyz", None, "no answer"), ("writez", None, "no answer"),
@@ -130,8 +130,8 @@ def test_an_unreached_sites_health_is_there_as_not_answered() -> None:
     ],
 )
 def test_a_broken_answer_of_postgresql_is_no_answer(broken: dict[str, object]) -> None:
-    """Never an exception: an observation is made most often when things are broken."""
-    observation = seen(with_results(healthy(), PRIMARY, postgresql=broken))
+    """It never raises an exception: operators need an observation most when something is broken."""
+    observation = observe(with_results(healthy(), PRIMARY, postgresql=broken))
     member = observation.members[0]
     assert member.role is Role.UNKNOWN
     assert not member.running
@@ -155,24 +155,24 @@ QUESTIONS = (
 @pytest.mark.parametrize("name", QUESTIONS)
 @pytest.mark.parametrize("value", [{"error": "x"}, {"code": 0, "out": "7"}, {"status": 500, "body": "null"}])
 def test_no_malformed_answer_breaks_the_observation(name: str, value: dict[str, object]) -> None:
-    """Whichever host says it."""
+    """This holds for each host that answers the query."""
     replies = healthy()
     for host in replies:
         if name in replies[host].results:
             replies = with_results(replies, host, **{name: value})
-    problems(ESTATE, seen(replies))
+    problems(ESTATE, observe(replies))
 
 
 def test_failed_units_and_the_clock_are_noted() -> None:
     """The clock is compared with ours at the time of the answer."""
     replies = with_results(healthy(), "futian-ops1", failed={"code": 0, "out": "prometheus.service loaded failed\n"})
-    host = seen(replies).host("futian-ops1")
+    host = observe(replies).host("futian-ops1")
     assert host.failed_units == ("prometheus.service",)
     assert host.uptime_s == pytest.approx(3601.65)
     assert host.clock_offset_s == pytest.approx(-0.1)
 
 
 def test_a_pause_is_seen() -> None:
-    """Someone has switched automatic failover off."""
-    assert seen(healthy()).paused is False
-    assert seen(with_results(healthy(), PRIMARY, cluster=body({"pause": True}))).paused is True
+    """A pause means that an operator has switched automatic failover off."""
+    assert observe(healthy()).paused is False
+    assert observe(with_results(healthy(), PRIMARY, cluster=body({"pause": True}))).paused is True

@@ -1,4 +1,4 @@
-"""A session whose far end is a process here: what it does with answers, with none, and with what is no answer."""
+"""A session whose far end is a local process: how it handles answers, missing answers and unreadable answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UPTIME = {"timeout_s": 1.0, "queries": {"uptime": {"kind": "text", "path": "/pro
 
 @pytest.fixture
 def stop() -> Iterator[tuple[int, int]]:
-    """Both ends of the pipe by which everybody is told to stop."""
+    """Both ends of the pipe that stops all sessions when its writing end is closed."""
     ends = os.pipe()
     yield ends
     for end in ends:
@@ -31,12 +31,12 @@ def stop() -> Iterator[tuple[int, int]]:
 
 
 def far_end(*words: str) -> tuple[str, ...]:
-    """A shell as far end."""
+    """Return a shell command as far end."""
     return ("sh", "-c", " ".join(words))
 
 
 def test_one_process_answers_many_queries(stop: tuple[int, int]) -> None:
-    """And it has ended when the session is closed."""
+    """The process has ended when the session is closed."""
     with SshSession(HERE, stop[0]) as session:
         seen = [float(session.query(UPTIME, 60)["results"]["uptime"]["text"].split()[0]) for _ in range(5)]
         process = session._process
@@ -45,8 +45,8 @@ def test_one_process_answers_many_queries(stop: tuple[int, int]) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_question_longer_than_a_pipe_is_asked_whole(stop: tuple[int, int]) -> None:
-    """As a vantage's are, when it asks for many services by the authority's text."""
+def test_a_query_longer_than_a_pipe_is_sent_completely(stop: tuple[int, int]) -> None:
+    """A vantage that reaches many services sends such a query, because each part has the text of the CA certificate."""
     queries = {f"{n}": {"kind": "text", "path": f"/nonexistent/{'x' * 250}/{n}"} for n in range(800)}
     with SshSession(HERE, stop[0]) as session:
         assert session.query({"timeout_s": 1.0, "queries": queries}, 60)["results"].keys() == queries.keys()
@@ -58,18 +58,18 @@ def test_a_question_longer_than_a_pipe_is_asked_whole(stop: tuple[int, int]) -> 
         (far_end("echo sh: 1: python3: not found >&2; exit 127"), "python3: not found"),
         (far_end("exit 3"), "exit code 3"),
         (far_end("exec 2>&-; read program; read task; exit 4"), "exit code 4"),
-        (far_end("echo Welcome to this host; sleep 300"), "no answer: 'Welcome to this host'"),
-        (far_end("""printf '{"now": 1, "results": []}\\n'; sleep 300"""), "no answer"),
-        (far_end("""printf '[[[[[[\\n'; sleep 300"""), "no answer"),
+        (far_end("echo Welcome to this host; sleep 300"), "not an answer of the agent: 'Welcome to this host'"),
+        (far_end("""printf '{"now": 1, "results": []}\\n'; sleep 300"""), "not an answer"),
+        (far_end("""printf '[[[[[[\\n'; sleep 300"""), "not an answer"),
         (far_end("tr '\\\\0' x </dev/zero"), f"longer than {MAX_REPLY_BYTES >> 20} MiB"),
         (far_end("printf half of an answer; sleep 300"), "no answer within 2 s"),
         (far_end("yes complaint >&2"), "no answer within 2 s"),
     ],
 )
-def test_whatever_is_no_answer_is_told_in_bounded_time(
+def test_a_missing_or_unreadable_answer_fails_in_bounded_time(
     line: tuple[str, ...], reason: str, stop: tuple[int, int]
 ) -> None:
-    """And leaves no process."""
+    """The error has the reason, and no process is left."""
     begun = time.monotonic()
     with SshSession(line, stop[0]) as session:
         process = session._process
@@ -79,8 +79,8 @@ def test_whatever_is_no_answer_is_told_in_bounded_time(
     assert process.returncode is not None
 
 
-def test_a_far_end_that_has_ended_between_questions_is_told(stop: tuple[int, int]) -> None:
-    """Not as a broken pipe: the reason is what it said last."""
+def test_a_far_end_that_has_ended_between_queries_is_reported(stop: tuple[int, int]) -> None:
+    """The reason is its exit code or last message, not a broken pipe."""
     with SshSession(HERE, stop[0]) as session:
         session.query(UPTIME, 60)
         session._process.send_signal(signal.SIGTERM)
@@ -89,8 +89,8 @@ def test_a_far_end_that_has_ended_between_questions_is_told(stop: tuple[int, int
             session.query(UPTIME, 60)
 
 
-def test_who_waits_for_an_answer_stops_when_nobody_wants_it(stop: tuple[int, int]) -> None:
-    """At once, although the far end says nothing."""
+def test_a_query_stops_waiting_when_the_watch_ends(stop: tuple[int, int]) -> None:
+    """It stops at once, although the far end sends nothing."""
     begun = time.monotonic()
     closing = threading.Timer(0.3, os.close, (stop[1],))
     closing.start()
@@ -101,7 +101,7 @@ def test_who_waits_for_an_answer_stops_when_nobody_wants_it(stop: tuple[int, int
 
 
 def test_ssh_that_cannot_be_started_is_an_error_of_the_system(stop: tuple[int, int], tmp_path: Path) -> None:
-    """Not a hanging session."""
+    """The constructor raises it, so no session hangs."""
     with pytest.raises(OSError, match="no-ssh"):
         SshSession([str(tmp_path / "no-ssh")], stop[0])
 
@@ -119,7 +119,7 @@ def test_ssh_that_cannot_be_started_is_an_error_of_the_system(stop: tuple[int, i
         b'{"now": 1, "results": {}}\n{"now": 2, "results": {}}',
     ],
 )
-def test_only_one_whole_answer_is_understood(line: bytes) -> None:
-    """Two lines at once mean that the session has lost its step."""
+def test_only_one_complete_answer_is_accepted(line: bytes) -> None:
+    """Two lines at once mean that queries and answers are out of step."""
     with pytest.raises(QueryFailed):
         parse_reply(line)

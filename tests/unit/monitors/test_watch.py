@@ -1,4 +1,4 @@
-"""What a watch makes of replies of different ages, and when it asks whom."""
+"""How a watch uses replies of different ages, and when it polls each host."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ REPLY = Reply(host="futian-data1", reachable=True, now=1000.0, results={"uptime"
 
 
 def now(last: LastReply, at: float) -> Reply:
-    """What counts at that time."""
+    """Return the reply that is used at that time."""
     return current_reply("futian-data1", last, now=at, max_age_s=MAX_AGE_S)
 
 
-def test_a_reply_counts_while_it_is_fresh_whatever_failed_since() -> None:
-    """A new sshd or a lost session is not yet a lost host."""
+def test_a_reply_counts_while_it_is_fresh_even_if_a_later_query_failed() -> None:
+    """A restarted sshd or a lost session does not yet make the host unreachable."""
     last = LastReply(reply=REPLY, received_at=100.0, error="10.0.0.1: connection refused")
     assert now(last, 100.0 + MAX_AGE_S) is REPLY
     assert now(last, 100.1 + MAX_AGE_S) == Reply(
@@ -39,7 +39,7 @@ def test_a_reply_counts_while_it_is_fresh_whatever_failed_since() -> None:
 
 
 def test_a_host_without_a_fresh_reply_is_not_reachable_and_says_why() -> None:
-    """Nothing of the old reply is kept: what it said then is not known now."""
+    """The results of the old reply are dropped, because they may no longer be true."""
     assert not now(LastReply(), 5.0).reachable
     assert now(LastReply(), 5.0).reason == "no answer yet"
     old = now(LastReply(reply=REPLY, received_at=100.0), 112.0)
@@ -47,12 +47,12 @@ def test_a_host_without_a_fresh_reply_is_not_reachable_and_says_why() -> None:
 
 
 def test_a_host_whose_queries_all_hang_is_still_seen() -> None:
-    """Its replies come at most one hanging query and one poll apart."""
+    """Two of its replies are at most one hanging query and one poll apart."""
     assert MAX_QUERY_S + PollSettings().interval_s < MAX_AGE_S < PollSettings().reply_timeout_s
 
 
-def test_databases_are_asked_together_and_the_others_spread() -> None:
-    """Positions are compared with each other; processors are shared with the service."""
+def test_databases_are_polled_together_and_other_hosts_are_spread() -> None:
+    """WAL positions are compared with each other; all hosts share processors with the service."""
     hosts = queried_hosts(ESTATE)
     at = {host.name: offset for host, offset in poll_offsets(hosts, 1.5)}
     assert at.keys() == {host.name for host in hosts}
@@ -65,12 +65,12 @@ def test_databases_are_asked_together_and_the_others_spread() -> None:
 
 @pytest.mark.parametrize(("elapsed", "wait"), [(0.0, 0.4), (0.3, 0.1), (0.5, 1.4), (1.8, 0.1), (7.9, 1.5), (8.0, 1.4)])
 def test_polls_stay_in_step_however_long_an_answer_took(elapsed: float, wait: float) -> None:
-    """A host that comes back falls into the step that it had."""
+    """A host that comes back keeps its offset within the poll interval."""
     assert until_next_poll(elapsed, interval_s=1.5, offset_s=0.4) == pytest.approx(wait)
 
 
-def test_the_ca_certificate_is_told_by_the_first_holder_that_has_it() -> None:
-    """The others need not be waited for."""
+def test_the_ca_certificate_comes_from_the_first_holder_that_has_it() -> None:
+    """The vantages do not wait for the other holders."""
     ca = CaCertificate(["futian-kube1", "nanshan-kube1"])
     ca.update("futian-kube1", None)
     waiting = threading.Timer(0.1, ca.update, ("nanshan-kube1", "PEM"))
@@ -79,20 +79,20 @@ def test_the_ca_certificate_is_told_by_the_first_holder_that_has_it() -> None:
     waiting.join()
 
 
-def test_vantages_do_not_wait_for_holders_that_are_all_dark() -> None:
-    """Nor where nobody holds it, nor when nobody is watching any more."""
-    dark = CaCertificate(["futian-kube1"])
-    assert dark.wait(0.01) == ""
-    dark.update("futian-kube1", None)
-    assert dark.wait(60) == ""
+def test_vantages_do_not_wait_if_all_holders_are_unreachable() -> None:
+    """They also do not wait if there is no holder, or after the watch has ended."""
+    unreachable = CaCertificate(["futian-kube1"])
+    assert unreachable.wait(0.01) == ""
+    unreachable.update("futian-kube1", None)
+    assert unreachable.wait(60) == ""
     assert CaCertificate([]).wait(60) == ""
     given_up = CaCertificate(["futian-kube1"])
     given_up.give_up()
     assert given_up.wait(60) == ""
 
 
-def test_a_new_ca_certificate_replaces_the_old_and_silence_does_not() -> None:
-    """While the estate is watched, its certificates may be renewed and its sites lose power."""
+def test_a_new_ca_certificate_replaces_the_old_and_a_missing_one_does_not() -> None:
+    """During a watch, certificates may be renewed and sites may lose power."""
     ca = CaCertificate(["futian-kube1", "nanshan-kube1"])
     ca.update("futian-kube1", "old")
     ca.update("futian-kube1", None)
@@ -101,16 +101,16 @@ def test_a_new_ca_certificate_replaces_the_old_and_silence_does_not() -> None:
     assert ca.wait(60) == "new"
 
 
-def test_a_vantage_asks_by_the_newest_ca_certificate() -> None:
-    """Its queries are made once and asked again and again."""
+def test_a_vantage_verifies_with_the_newest_ca_certificate() -> None:
+    """Its queries are built once and sent at each poll."""
     vantage = next(host for host in ESTATE.hosts if host.kind is HostRole.VANTAGE)
     asked = with_ca(with_ca(queries_of(ESTATE, PLAN, vantage), "old"), "new")
     assert needs_ca(asked)
     assert {query["ca_text"] for query in asked.values() if query["kind"] == "https"} == {"new"}
 
 
-def test_who_asks_a_vantage_asks_the_holders_of_the_ca_certificate_too() -> None:
-    """It can only be asked with their word."""
+def test_a_watch_of_a_vantage_also_queries_the_holders_of_the_ca_certificate() -> None:
+    """The vantage's queries need their CA certificate."""
     vantage = next(host.name for host in ESTATE.hosts if host.kind is HostRole.VANTAGE)
     kinds = {host.kind for host in queried_hosts(ESTATE, [vantage])}
     assert kinds == {HostRole.VANTAGE, HostRole.KUBE}
