@@ -1,0 +1,33 @@
+# The usual targets, thin over ./govcloud and the tools in its environment. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test nightly lint format types docs hooks
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+setup: ## Prepare this machine: packages, builds, images (root)
+	./govcloud setup
+
+test: ## Run the short tier of the tests (root)
+	./govcloud test
+
+nightly: ## Run all tests (root); one part with PART=1 to PART=4
+	./govcloud test nightly $(if $(PART),--part $(PART))
+
+lint: ## Run all checks: lint, format, types, imports, Go, shell, keys
+	./govcloud python -m tools.lint
+
+format: ## Format the Python files and repair lint where ruff can
+	./govcloud python -m ruff check --fix .
+	./govcloud python -m ruff format .
+
+types: ## Check the types
+	./govcloud python -m tools.lint types
+
+docs: ## Write the generated documents
+	./govcloud python -m estate.address_report
+	./govcloud python -m tools.measurements
+
+hooks: ## Check every commit before it is made
+	git config core.hooksPath tools/git-hooks
