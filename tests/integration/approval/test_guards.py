@@ -5,7 +5,7 @@ import uuid
 
 import psycopg
 import pytest
-from approval.decision import LEGAL, State
+from approval.decision import LEGAL_TRANSITIONS, State
 
 
 @pytest.fixture
@@ -82,15 +82,17 @@ def test_an_application_without_audit_row_cannot_be_stored(primary):
 def test_code_and_database_hold_the_same_transitions(primary):
     """Two statements of one rule."""
     rows = primary.sql("SELECT from_state, to_state FROM approval.legal_transition")
-    assert {(State(a) if a else None, State(b)) for a, b in rows} == {(a, b) for a, bs in LEGAL.items() for b in bs}
+    assert {(State(a) if a else None, State(b)) for a, b in rows} == {
+        (a, b) for a, bs in LEGAL_TRANSITIONS.items() for b in bs
+    }
 
 
 def test_an_officer_settles_a_review_and_the_first_answer_stays(primary, service, waiting, run_tool):
     """The state moves with its audit row; a replay still gives the first answer."""
     review = ("review", "--dsn", primary.dsn("approval_owner"), "--key", waiting, "--officer", "1042")
-    done = run_tool("casework", *review, "--to", "approved", "--reason", "学历已核实")
+    done = run_tool("admin", *review, "--to", "approved", "--reason", "学历已核实")
     assert json.loads(done.stdout) == {"from": "manual_review", "to": "approved"}, done.stderr
-    again = run_tool("casework", *review, "--to", "rejected", "--reason", "反悔")
+    again = run_tool("admin", *review, "--to", "rejected", "--reason", "反悔")
     assert again.returncode == 1
     assert "illegal transition: approved -> rejected" in again.stderr
     row = primary.sql("SELECT decision, state FROM approval.application WHERE key = %s", (waiting,))
@@ -131,7 +133,7 @@ def test_synthetic_applications_are_purged_with_an_audit_row(primary, service, s
     with owner(primary) as connection, pytest.raises(psycopg.errors.CheckViolation, match="purged"):
         connection.execute("DELETE FROM approval.application")
     count = primary.sql("SELECT count(*) FROM approval.application")[0][0]
-    done = run_tool("casework", "purge-synthetic", "--dsn", primary.dsn("approval_owner"), "--officer", "1042")
+    done = run_tool("admin", "purge-synthetic", "--dsn", primary.dsn("approval_owner"), "--officer", "1042")
     assert json.loads(done.stdout) == {"purged": count}, done.stderr
     assert primary.sql("SELECT count(*) FROM approval.outbox") == [(0,)]
     purge = primary.sql("SELECT detail FROM approval.audit WHERE event = 'purged' ORDER BY id DESC LIMIT 1")

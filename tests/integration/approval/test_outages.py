@@ -10,7 +10,7 @@ from tests.polling import until
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'approval-write'"
 OFFICER = ("--officer", "1042")
-PULSE_AGE = "SELECT extract(epoch FROM clock_timestamp() - max(at))::float FROM approval.pulse"
+HEARTBEAT_AGE = "SELECT extract(epoch FROM clock_timestamp() - max(at))::float FROM approval.pulse"
 
 
 @pytest.fixture
@@ -75,9 +75,7 @@ def test_an_officers_act_whose_wait_was_cancelled_is_not_told_as_done(primary, s
     request.getfixturevalue("unreachable_copy")
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = 'approval_owner'"
     with ThreadPoolExecutor(1) as thread:
-        pending = thread.submit(
-            run_tool, "casework", "purge-synthetic", "--dsn", primary.dsn("approval_owner"), *OFFICER
-        )
+        pending = thread.submit(run_tool, "admin", "purge-synthetic", "--dsn", primary.dsn("approval_owner"), *OFFICER)
         until("the commit waits", lambda: primary.sql(waiting) != [], 20)
         primary.sql(f"SELECT pg_cancel_backend(pid) FROM ({waiting}) AS w")
         done = pending.result()
@@ -127,10 +125,10 @@ def test_no_primary_is_503_within_a_second_and_the_rest_goes_on(standby, start_s
 
 
 def test_a_site_that_comes_back_is_not_ready_before_its_copy_has_caught_up(primary, standby, service, start_service):
-    """Its copy stands still for three pulses: not ready, but page and reads answer; once level it is ready for good."""
+    """Its copy stands still for three heartbeats: not ready, but page and reads answer; once level it stays ready."""
     standby.sql("SELECT pg_wal_replay_pause()")
     try:
-        until("the copy to fall behind", lambda: standby.sql(PULSE_AGE)[0][0] > 3, 20)
+        until("the copy to fall behind", lambda: standby.sql(HEARTBEAT_AGE)[0][0] > 3, 20)
         returned = start_service(primary.dsn("approval_app"), standby.dsn("approval_app"))
         until("the service to start", lambda: returned.client.get("/").status_code == 200, 20)
         answer = returned.client.get("/readyz")
@@ -141,7 +139,7 @@ def test_a_site_that_comes_back_is_not_ready_before_its_copy_has_caught_up(prima
     until("readiness", lambda: returned.client.get("/readyz").status_code == 200, 5)
     standby.sql("SELECT pg_wal_replay_pause()")
     try:
-        until("the copy to fall behind again", lambda: standby.sql(PULSE_AGE)[0][0] > 3, 20)
+        until("the copy to fall behind again", lambda: standby.sql(HEARTBEAT_AGE)[0][0] > 3, 20)
         assert returned.client.get("/readyz").status_code == 200
     finally:
         standby.sql("SELECT pg_wal_replay_resume()")

@@ -109,14 +109,14 @@ def test_a_connection_that_comes_too_late_is_there_for_the_next(primary):
 
 def test_a_server_that_is_slow_to_open_gets_three_at_a_time(primary):
     """Twelve requests at once knock three times, not twelve; each is told in time, and no slot is lost."""
-    from approval.pool import OPENED_AT_A_TIME, NoConnection
+    from approval.pool import MAX_OPENING, NoConnection
 
     async def scenario(proxy: DelayedProxy, pool: Any) -> None:
         answers = await asyncio.wait_for(
             asyncio.gather(*(acquire(pool, 0.3) for _ in range(12)), return_exceptions=True), 0.5
         )
         assert {type(answer) for answer in answers} == {NoConnection}
-        assert proxy.taken == OPENED_AT_A_TIME
+        assert proxy.taken == MAX_OPENING
         proxy.opened.set()
         await soon("all slots", lambda: pool.taken == 0)
         got = await asyncio.gather(*(acquire(pool, 5) for _ in range(12)))

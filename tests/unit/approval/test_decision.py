@@ -7,17 +7,17 @@ from itertools import product
 import pytest
 from approval.application import Application, Degree, Level
 from approval.decision import (
-    LEGAL,
+    LEGAL_TRANSITIONS,
     REASONS,
+    AdmissionPlan,
     DegreeRecord,
     Facts,
     IllegalTransition,
-    Plan,
     Reason,
     Resident,
     State,
     decide,
-    move,
+    transition,
 )
 from approval.people import Case, applicant, person
 
@@ -34,13 +34,13 @@ GRADUATE = Application(
 FACTS = Facts(
     resident=Resident(name="王伟", active=True, shenzhen_household=False),
     degree=DegreeRecord(level=Level.MASTER, university="深圳大学", graduated_year=2026),
-    plan=Plan(open=True, graduated_from=2024, graduated_to=2026),
+    plan=AdmissionPlan(open=True, graduated_from=2024, graduated_to=2026),
     credit_listed=False,
     earlier=False,
 )
 OTHER_DEGREE = DegreeRecord(level=Level.DOCTOR, university="深圳大学", graduated_year=2026)
-CLOSED = Plan(open=False, graduated_from=2024, graduated_to=2026)
-LATER = Plan(open=True, graduated_from=2027, graduated_to=2028)
+CLOSED = AdmissionPlan(open=False, graduated_from=2024, graduated_to=2026)
+LATER = AdmissionPlan(open=True, graduated_from=2027, graduated_to=2028)
 
 
 def test_who_meets_all_conditions_is_approved():
@@ -95,17 +95,17 @@ def test_an_approval_stands():
     """No way leads out of it."""
     for state in State:
         with pytest.raises(IllegalTransition):
-            move(State.APPROVED, state)
+            transition(State.APPROVED, state)
 
 
 def test_only_declared_moves_are_possible():
     """All pairs."""
     for current, to in product((None, *State), State):
-        if to in LEGAL[current]:
-            assert move(current, to) is to
+        if to in LEGAL_TRANSITIONS[current]:
+            assert transition(current, to) is to
         else:
             with pytest.raises(IllegalTransition):
-                move(current, to)
+                transition(current, to)
 
 
 EXPECTED = {
@@ -133,7 +133,7 @@ def test_generated_people_get_the_decision_their_case_was_made_for():
     residents = {row[0]: row for row in resident_rows(people)}
     degrees = {row[0]: row for row in degree_rows(seed, people)}
     listed = {row[0] for row in credit_rows(people)}
-    plans = {row[0]: Plan(open=row[1], graduated_from=row[2], graduated_to=row[3]) for row in plan_rows()}
+    plans = {row[0]: AdmissionPlan(open=row[1], graduated_from=row[2], graduated_to=row[3]) for row in plan_rows()}
     seen = set()
     for who in people:
         if who.case is Case.DUPLICATE:

@@ -4,9 +4,9 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from approval.decision import LEGAL
-from approval.freshness import CATCHING_UP_S, CAUGHT_UP_S, WRITABLE_FOR_S, age_s, caught_up, look, writable
-from approval.observe import Labelled, Metrics
+from approval.decision import LEGAL_TRANSITIONS
+from approval.freshness import CATCHING_UP_S, CAUGHT_UP_S, WRITABLE_FOR_S, age_s, caught_up, observe, writable
+from approval.observability import LabelledRegistry, Metrics
 from approval.problems import EXPLANATIONS, Problem
 from approval.schema import Migration, SchemaError, migrations, pending
 from approval.settings import SettingsError, from_environment
@@ -31,9 +31,9 @@ def test_figures_say_of_which_instance_they_are_where_there_are_several():
     """Behind one address a reader meets now one and now another: their counters must not be taken for one."""
     metrics = Metrics("futian")
     metrics.requests.labels("/", "200", "").inc()
-    assert 'route="/",status="200"} 1.0' in generate_latest(Labelled(metrics.registry, "")).decode()
-    figures = generate_latest(Labelled(metrics.registry, "approval-1")).decode()
-    samples = [line for line in figures.splitlines() if not line.startswith("#")]
+    assert 'route="/",status="200"} 1.0' in generate_latest(LabelledRegistry(metrics.registry, "")).decode()
+    registry = generate_latest(LabelledRegistry(metrics.registry, "approval-1")).decode()
+    samples = [line for line in registry.splitlines() if not line.startswith("#")]
     assert len(samples) > 5
     assert all('pod="approval-1"' in line for line in samples)
 
@@ -56,14 +56,14 @@ def test_a_wrong_setting_is_named(name, value):
 
 
 def test_the_age_of_a_copy_needs_no_clock():
-    """It grows while the copy shows nothing new, and starts again with each new pulse, wherever the wall clock is."""
-    seen = look(None, 10, -300.0, 100.0)
+    """It grows while the copy shows nothing new, and starts again with each heartbeat, wherever the wall clock is."""
+    seen = observe(None, 10, -300.0, 100.0)
     assert age_s(seen, 100.0) == 0.0
-    seen = look(seen, 10, -300.0, 104.0)
+    seen = observe(seen, 10, -300.0, 104.0)
     assert age_s(seen, 104.0) == 4.0
-    seen = look(seen, 11, 300.0, 105.0)
+    seen = observe(seen, 11, 300.0, 105.0)
     assert age_s(seen, 105.5) == 0.5
-    assert age_s(look(seen, None, None, 106.0), 106.0) == 1.0
+    assert age_s(observe(seen, None, None, 106.0), 106.0) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_a_site_waits_once_and_not_for_ever_until_its_copy_has_caught_up(before,
 
 def test_the_first_look_takes_the_copys_own_word_for_its_age():
     """A service that starts beside a stale copy does not call it fresh."""
-    assert age_s(look(None, 10, 42.0, 100.0), 100.0) == 42.0
+    assert age_s(observe(None, 10, 42.0, 100.0), 100.0) == 42.0
     assert age_s(None, 100.0) is None
 
 
-def test_a_site_that_has_missed_three_pulses_cannot_write():
+def test_a_site_that_has_missed_three_heartbeats_cannot_write():
     """And one that never wrote neither."""
     assert writable(10.0, 10.0 + WRITABLE_FOR_S)
     assert not writable(10.0, 10.1 + WRITABLE_FOR_S)
@@ -142,7 +142,7 @@ def test_the_migrations_transitions_are_the_codes():
     text = "".join(migration.text for migration in migrations())
     block = re.search(r"INSERT INTO approval.legal_transition VALUES(.*?);", text, re.DOTALL)[1]
     pairs = set(re.findall(r"\((NULL|'\w+'), '(\w+)'\)", block))
-    assert pairs == {(f"'{a}'" if a else "NULL", str(b)) for a, bs in LEGAL.items() for b in bs}
+    assert pairs == {(f"'{a}'" if a else "NULL", str(b)) for a, bs in LEGAL_TRANSITIONS.items() for b in bs}
 
 
 def test_a_key_is_a_uuid_in_its_usual_form():

@@ -97,8 +97,8 @@ def test_all_pods_of_all_sites_leave_the_database_connections_for_others(estate:
     pods = service.pods.model_copy(update={"replicas": dict.fromkeys(service.placement.sites, replicas)})
     many = estate.model_copy(update={"services": (service.model_copy(update={"pods": pods}),)})
     told = approval.pod_environment(many, "futian")
-    pulse = 1
-    writes = (int(told["APPROVAL_WRITE_CONNECTIONS"]) + pulse) * (replicas + 1) * len(service.placement.sites)
+    heartbeat = 1
+    writes = (int(told["APPROVAL_WRITE_CONNECTIONS"]) + heartbeat) * (replicas + 1) * len(service.placement.sites)
     reads = int(told["APPROVAL_READ_CONNECTIONS"]) * (replicas + 1)
     assert writes + reads <= postgresql.MAX_CONNECTIONS - 20
 

@@ -5,10 +5,10 @@ import sys
 
 import uvicorn
 
-from approval.observe import log_json
+from approval.http_limits import LimitedHttpProtocol
+from approval.observability import log_json
 from approval.settings import SettingsError, from_environment
 from approval.web import create_app
-from approval.wire import Wire
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=Wire,
+        http=LimitedHttpProtocol,
         ws="none",
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,

@@ -15,7 +15,7 @@ class State(StrEnum):
     MANUAL_REVIEW = "manual_review"
 
 
-LEGAL: Mapping[State | None, frozenset[State]] = {
+LEGAL_TRANSITIONS: Mapping[State | None, frozenset[State]] = {
     None: frozenset(State),
     State.MANUAL_REVIEW: frozenset({State.APPROVED, State.REJECTED}),
     State.REJECTED: frozenset({State.MANUAL_REVIEW}),
@@ -77,7 +77,7 @@ class DegreeRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class AdmissionPlan:
     """Development and reform: the admission plan of a district, and the years of graduation it takes (inclusive)."""
 
     open: bool
@@ -91,7 +91,7 @@ class Facts:
 
     resident: Resident | None
     degree: DegreeRecord | None
-    plan: Plan | None
+    plan: AdmissionPlan | None
     credit_listed: bool
     earlier: bool
 
@@ -170,8 +170,8 @@ class IllegalTransition(ValueError):
     """A move that no rule allows."""
 
 
-def move(current: State | None, to: State) -> State:
+def transition(current: State | None, to: State) -> State:
     """The new state, or IllegalTransition."""
-    if to not in LEGAL[current]:
+    if to not in LEGAL_TRANSITIONS[current]:
         raise IllegalTransition(f"{current or 'new'} -> {to}")
     return to

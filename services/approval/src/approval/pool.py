@@ -22,7 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 RETRY_S = 0.05
-OPENED_AT_A_TIME = 3
+MAX_OPENING = 3
 """Connections of a pool that are opened side by side: a server that is well opens a hundred a second through these."""
 CONNECT_DEFAULTS = {
     "connect_timeout": "3",
@@ -59,7 +59,7 @@ class Pool:
         self._parameters = CONNECT_DEFAULTS | given | {"application_name": name}
         self._parameters["options"] = f"{given.get('options') or ''} {SESSION_OPTIONS}".strip()
         self._slots = asyncio.Semaphore(size)
-        self._doors = asyncio.Semaphore(OPENED_AT_A_TIME)
+        self._opening_slots = asyncio.Semaphore(MAX_OPENING)
         self._idle: list[Connection] = []
         self._late: set[asyncio.Task[Connection]] = set()
         self.size = size
@@ -88,10 +88,10 @@ class Pool:
         try:
             done, _ = await asyncio.wait({opening}, timeout=deadline - loop.time())
         except BaseException:
-            self._leave(opening)
+            self._abandon(opening)
             raise
         if not done:
-            self._leave(opening)
+            self._abandon(opening)
             raise NoConnection("it takes too long to connect", busy=False)
         try:
             return opening.result()
@@ -113,7 +113,7 @@ class Pool:
         while loop.time() < deadline:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._doors.acquire()
+                    await self._opening_slots.acquire()
             except TimeoutError:
                 break
             try:
@@ -121,16 +121,16 @@ class Pool:
             except psycopg.Error as fault:
                 reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
             finally:
-                self._doors.release()
+                self._opening_slots.release()
             await asyncio.sleep(min(RETRY_S, max(0.0, deadline - loop.time())))
         raise NoConnection(reason, busy=False)
 
-    def _leave(self, opening: asyncio.Task[Connection]) -> None:
+    def _abandon(self, opening: asyncio.Task[Connection]) -> None:
         """Whoever wanted it has gone: its slot is free once it is decided, and the connection idle if there is one."""
         self._late.add(opening)
-        opening.add_done_callback(self._decided)
+        opening.add_done_callback(self._finish_abandoned)
 
-    def _decided(self, opening: asyncio.Task[Connection]) -> None:
+    def _finish_abandoned(self, opening: asyncio.Task[Connection]) -> None:
         self._late.discard(opening)
         if not opening.cancelled() and opening.exception() is None:
             self._idle.append(opening.result())

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from approval.application import DISTRICTS
 from approval.people import GENERATOR, GRADUATED_FROM, GRADUATED_TO, Person, person
-from approval.schema import LOCK, add_connection, connect
+from approval.schema import ADVISORY_LOCK, add_connection, connect
 
 LARGEST = 4_000_000
 """Identity numbers of one seed are unique below this."""
@@ -57,7 +57,7 @@ def credit_rows(people: Iterable[Person]) -> Iterator[Row]:
 def load(dsn: str, people: int, seed: int, wait_s: float = 0.0) -> bool:
     """Loads `people` people of `seed`; False if exactly these are loaded already."""
     with connect(dsn, wait_s) as connection, connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
         wanted = (seed, people, GENERATOR)
         if connection.execute("SELECT seed, people, generator FROM approval.register_load").fetchone() == wanted:
             return False

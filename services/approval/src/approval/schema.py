@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-LOCK = 0x60C_0001
+ADVISORY_LOCK = 0x60C_0001
 """Advisory lock of schema changes and register loads: one at a time in the whole estate."""
 
 AGENCIES = ("human_resources", "development_reform", "public_security")
@@ -70,10 +70,10 @@ def apply(dsn: str, wait_s: float = 0.0) -> list[str]:
     """Applies what is pending and returns the names of the files applied."""
     done = []
     with connect(dsn, wait_s) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        connection.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
         with connection.transaction():
             _require_roles(connection)
-            _bookkeeping(connection)
+            _create_migration_table(connection)
         rows = connection.execute("SELECT number, sha256 FROM approval.migration").fetchall()
         for migration in pending(migrations(), dict(rows)):
             with connection.transaction():
@@ -110,7 +110,7 @@ def add_connection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--wait", type=float, default=0.0, help="seconds to wait for a server that can be reached")
 
 
-def _bookkeeping(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+def _create_migration_table(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     if connection.execute("SELECT to_regclass('approval.migration')").fetchone() != (None,):
         return
     connection.execute("CREATE SCHEMA IF NOT EXISTS approval")

@@ -23,7 +23,7 @@ import psycopg
 from psycopg import errors
 
 from approval.application import Application, Level
-from approval.decision import Decision, DegreeRecord, Facts, Plan, Resident, decide, move
+from approval.decision import AdmissionPlan, Decision, DegreeRecord, Facts, Resident, decide, transition
 from approval.pool import Connection, NoConnection, Pool
 from approval.problems import Problem
 from approval.settings import Settings
@@ -33,10 +33,10 @@ log = logging.getLogger("approval.store")
 OVERLOADED = "overloaded"
 """Code of what fails because the server has too much to do; its connection is as good as before."""
 
-WARM, WARM_WITHIN_S = 4, 3.0
+WARM_CONNECTIONS, WARM_WITHIN_S = 4, 3.0
 """Connections of each kind that are opened before the first request, and the time for it: without a database the
 service starts all the same."""
-ENDING_S = 1.5
+CANCEL_AFTER_S = 1.5
 """How much longer a statement may take that nobody waits for any more: the server ends it after `statement_timeout`
 itself. To break it off would cost the server two connections, one to be told of it and one in place of this."""
 
@@ -82,7 +82,7 @@ FROM (SELECT sum(beat)::bigint AS beats, max(at) AS at,
              extract(epoch FROM clock_timestamp() - max(at))::float AS age_s FROM approval.pulse) AS p
 LEFT JOIN approval.application AS a ON a.key = %s
 """
-PULSE = """
+HEARTBEAT = """
 INSERT INTO approval.pulse (site, beat, at) VALUES (%s, 1, clock_timestamp())
 ON CONFLICT (site) DO UPDATE SET beat = pulse.beat + 1, at = excluded.at
 """
@@ -114,18 +114,18 @@ class Answer:
 class LocalView:
     """What the local copy shows: the answer if it has one, and how far the copy has come.
 
-    `beats` and `as_of` are the newest pulse of any site in it, None before the first; `lag_s` the difference of its
-    time to the database host's clock, which may be wrong.
+    `heartbeats` and `as_of` are the newest heartbeat of any site in it, None before the first; `lag_s` the difference
+    of its time to the database host's clock, which may be wrong.
     """
 
     answer: Answer | None
-    beats: int | None
+    heartbeats: int | None
     as_of: datetime | None
     lag_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Found:
+class _Lookup:
     """What the primary knew before the decision: the registers' facts, and the row of this key if there is one."""
 
     facts: Facts
@@ -148,16 +148,16 @@ class Store:
         self._on_decision = on_decision
         self.writers = Pool(dsn=settings.write_dsn, size=settings.write_connections, name="approval-write")
         self.readers = Pool(dsn=settings.read_dsn, size=settings.read_connections, name="approval-read")
-        self._pulse = Pool(dsn=settings.write_dsn, size=1, name="approval-pulse")
+        self._heartbeat_pool = Pool(dsn=settings.write_dsn, size=1, name="approval-pulse")
         self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def warm(self) -> None:
         """Connects ahead of the first requests: they come as soon as the port is open, and have no time for that."""
-        await asyncio.gather(*(pool.warm(WARM, WARM_WITHIN_S) for pool in (self.writers, self.readers)))
+        await asyncio.gather(*(pool.warm(WARM_CONNECTIONS, WARM_WITHIN_S) for pool in (self.writers, self.readers)))
 
     async def close(self) -> None:
         """Closes idle connections."""
-        for pool in (self.writers, self.readers, self._pulse):
+        for pool in (self.writers, self.readers, self._heartbeat_pool):
             await pool.close()
 
     async def submit(self, application: Application, key: str) -> Answer:
@@ -173,7 +173,7 @@ class Store:
         if attempt.committing:
             raise Problem("commit_unknown")
         attempt.abandoned = True
-        _let_end(task)
+        _cancel_later(task)
         raise Problem("no_primary")
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
@@ -204,9 +204,9 @@ class Store:
 
     async def _after_fault(self, connection: Connection, fault: psycopg.Error) -> None:
         """Returns if another attempt makes sense (the server went away or cannot write), else raises Problem."""
-        problem = await _judged(connection, fault)
+        problem = await _classify_and_close(connection, fault)
         if problem is not None:
-            log.error("write refused", extra={"told": {"sqlstate": fault.sqlstate, "reason": str(fault)[:200]}})
+            log.error("write refused", extra={"fields": {"sqlstate": fault.sqlstate, "reason": str(fault)[:200]}})
             raise Problem(problem) from fault
         await self.writers.discard_idle()
 
@@ -218,7 +218,7 @@ class Store:
         if found.existing is not None:
             return await self._repeat(attempt, connection, application, key, found.existing)
         decision = decide(application, found.facts)
-        move(None, decision.outcome)
+        transition(None, decision.outcome)
         self._on_decision(asyncio.get_running_loop().time() - started)
         row = await _write(attempt, connection, STORE, self._stored(application, key, decision))
         assert row is not None
@@ -246,7 +246,7 @@ class Store:
             "body": application.body,
         }
 
-    async def _find(self, connection: Connection, application: Application, key: str) -> _Found:
+    async def _find(self, connection: Connection, application: Application, key: str) -> _Lookup:
         parameters = {"id_number": application.id_number, "district": application.district, "key": key}
         row = await (await connection.execute(FACTS, parameters)).fetchone()
         assert row is not None
@@ -255,7 +255,7 @@ class Store:
         if self._settings.require_sync and not row[1]:
             raise Problem("unprotected")
         facts = facts_from(row[2], row[3], row[4], credit_listed=row[5], earlier=row[6])
-        return _Found(facts=facts, existing=None if row[7] is None else row[7:])
+        return _Lookup(facts=facts, existing=None if row[7] is None else row[7:])
 
     async def _repeat(
         self, attempt: _Attempt, connection: Connection, application: Application, key: str, existing: tuple[Any, ...]
@@ -267,17 +267,17 @@ class Store:
             raise Problem("key_reused")
         return _answer(existing, await _position(connection))
 
-    async def pulse(self) -> None:
-        """Writes this site's pulse, waiting for the copies; raises if it did not get through."""
+    async def write_heartbeat(self) -> None:
+        """Writes this site's heartbeat, waiting for the copies; raises if it did not get through."""
         deadline = asyncio.get_running_loop().time() + self._settings.before_commit.total_seconds()
-        connection = await self._pulse.acquire(deadline)
+        connection = await self._heartbeat_pool.acquire(deadline)
         try:
-            await _write(_Attempt(), connection, PULSE, (self._settings.site,))
+            await _write(_Attempt(), connection, HEARTBEAT, (self._settings.site,))
         except psycopg.Error as fault:
-            await _judged(connection, fault)
+            await _classify_and_close(connection, fault)
             raise
         finally:
-            await self._pulse.release(connection)
+            await self._heartbeat_pool.release(connection)
 
     async def look_up(self, key: str | None) -> LocalView:
         """What the local copy knows of a key (None: only how far it has come); raises Problem("no_read")."""
@@ -286,7 +286,7 @@ class Store:
         done, _ = await asyncio.wait({task}, timeout=self._settings.read.total_seconds() + 0.05)
         if done:
             return task.result()
-        _let_end(task)
+        _cancel_later(task)
         raise Problem("no_read")
 
     async def _look_up(self, key: str | None) -> LocalView:
@@ -302,7 +302,7 @@ class Store:
                 return _local_view(row)
             except psycopg.Error as fault:
                 lost = connection.closed
-                await _judged(connection, fault)
+                await _classify_and_close(connection, fault)
                 if not lost:
                     raise Problem("no_read") from fault
                 await self.readers.discard_idle()
@@ -322,7 +322,7 @@ def classify(sqlstate: str | None, lost: bool) -> str | None:
     return "internal"
 
 
-async def _judged(connection: Connection, fault: psycopg.Error) -> str | None:
+async def _classify_and_close(connection: Connection, fault: psycopg.Error) -> str | None:
     """What `classify` says of a fault; the connection is closed unless it is as good as before."""
     problem = classify(fault.sqlstate, connection.closed)
     if problem != OVERLOADED:
@@ -330,9 +330,9 @@ async def _judged(connection: Connection, fault: psycopg.Error) -> str | None:
     return problem
 
 
-def _let_end(task: asyncio.Task[Any]) -> None:
+def _cancel_later(task: asyncio.Task[Any]) -> None:
     """For one that nobody waits for any more."""
-    asyncio.get_running_loop().call_later(ENDING_S, task.cancel)
+    asyncio.get_running_loop().call_later(CANCEL_AFTER_S, task.cancel)
 
 
 def facts_from(
@@ -355,7 +355,7 @@ def facts_from(
         )
         if degree
         else None,
-        plan=Plan(open=plan["open"], graduated_from=plan["graduated_from"], graduated_to=plan["graduated_to"])
+        plan=AdmissionPlan(open=plan["open"], graduated_from=plan["graduated_from"], graduated_to=plan["graduated_to"])
         if plan
         else None,
         credit_listed=credit_listed,
@@ -385,7 +385,7 @@ async def _write(
     finally:
         connection.remove_notice_handler(note)
     if warnings:
-        log.warning("commit with a warning", extra={"told": {"warnings": warnings}})
+        log.warning("commit with a warning", extra={"fields": {"warnings": warnings}})
         raise Problem("commit_unknown")
     return await cursor.fetchone() if cursor.description else None
 
@@ -417,7 +417,7 @@ def _local_view(row: tuple[Any, ...]) -> LocalView:
     position = Position(timeline=row[9], lsn=row[10])
     return LocalView(
         answer=None if row[0] is None else _answer(row, position),
-        beats=row[6],
+        heartbeats=row[6],
         as_of=row[7].astimezone(UTC) if row[7] else None,
         lag_s=row[8],
     )

@@ -23,21 +23,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from approval import freshness
 from approval.application import MAX_BODY_BYTES, parse
 from approval.decision import REASONS, Reason
-from approval.observe import Labelled, Metrics
+from approval.observability import LabelledRegistry, Metrics
 from approval.problems import Problem
 from approval.settings import Settings
 from approval.store import Answer, LocalView, Store
 
-MOST_WRITES = 100
+MAX_WRITES = 100
 """Applications worked on at once; more are refused at once: a queue would only make all of them late."""
 
 DRAINED_BYTES = 32 * 1024 * 1024
 """How much of an oversized body is read and thrown away, so that its sender reads the refusal and no reset."""
-BODY_S = 10.0
-CUT_SHORT = ("body_too_large", "too_slow")
+BODY_TIMEOUT_S = 10.0
+CLOSING_CODES = ("body_too_large", "too_slow")
 """Refusals that may be given before the whole body has come; what follows would be read for ever."""
 JSON_TYPE = r'application/json(\s*;\s*charset="?utf-8"?)?\s*;?'
-GONE = 499
+CLIENT_GONE = 499
 """In log and metrics, of a client that went away in the middle of its request; nobody is sent it."""
 READY_CACHE_S = 0.25
 BEIJING_LEEWAY = timedelta(hours=14)
@@ -46,21 +46,21 @@ log = logging.getLogger("approval")
 
 
 @dataclass
-class Condition:
+class HealthState:
     """What this process knows of itself. Times are seconds of the monotonic clock."""
 
-    seen: freshness.Seen | None = None
-    pulse_s: float | None = None
+    seen: freshness.LastHeartbeat | None = None
+    heartbeat_s: float | None = None
     read_s: float | None = None
     started_s: float = field(default_factory=time.monotonic)
     caught_up: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def note(self, view: LocalView) -> None:
+    def update(self, view: LocalView) -> None:
         """Takes note of a successful look at the local copy."""
         now = time.monotonic()
         self.read_s = now
-        self.seen = freshness.look(self.seen, view.beats, view.lag_s, now)
+        self.seen = freshness.observe(self.seen, view.heartbeats, view.lag_s, now)
         self.caught_up = freshness.caught_up(self.caught_up, view.lag_s, now - self.started_s)
 
     def age(self) -> float | None:
@@ -68,37 +68,37 @@ class Condition:
         return freshness.age_s(self.seen, time.monotonic())
 
     def writable(self) -> bool:
-        """Whether this site's pulse got through lately."""
-        return freshness.writable(self.pulse_s, time.monotonic())
+        """Whether this site's heartbeat got through lately."""
+        return freshness.writable(self.heartbeat_s, time.monotonic())
 
 
 def create_app(settings: Settings) -> ASGIApp:
     """The application of one instance. Nothing is connected before it starts; it starts without any database."""
     metrics = Metrics(settings.site)
     store = Store(settings, on_decision=metrics.decision_seconds.observe)
-    condition = Condition()
-    _gauges(metrics, condition, store)
+    health = HealthState()
+    _set_gauges(metrics, health, store)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await store.warm()
-        condition.tasks = [
-            asyncio.create_task(_pulses(store, condition)),
-            asyncio.create_task(_looks(store, condition)),
+        health.tasks = [
+            asyncio.create_task(_write_heartbeats(store, health)),
+            asyncio.create_task(_follow_local_copy(store, health)),
         ]
         yield
-        for task in condition.tasks:
+        for task in health.tasks:
             task.cancel()
         await store.close()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan)
-    _refusals(app)
-    _pages(app, settings, metrics, store, condition)
-    _applications(app, settings, metrics, store, condition)
-    return Envelope(app, settings.site, metrics)
+    _add_error_handlers(app)
+    _add_pages(app, settings, metrics, store, health)
+    _add_application_routes(app, settings, metrics, store, health)
+    return RequestMiddleware(app, settings.site, metrics)
 
 
-def _refusals(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def refused(request: Request, problem: Problem) -> Response:
         return problem_response(problem, request.scope)
@@ -119,16 +119,16 @@ def problem_response(problem: Problem, scope: Scope, headers: object = None) -> 
     response = JSONResponse(problem.body(), status_code=problem.explanation.status)
     if problem.explanation.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.explanation.retry_after_s)
-    if problem.code in CUT_SHORT:
+    if problem.code in CLOSING_CODES:
         response.headers["Connection"] = "close"
     if isinstance(headers, dict) and "Allow" in headers:
         response.headers["Allow"] = headers["Allow"]
     return response
 
 
-def _pages(app: FastAPI, settings: Settings, metrics: Metrics, store: Store, condition: Condition) -> None:
+def _add_pages(app: FastAPI, settings: Settings, metrics: Metrics, store: Store, health: HealthState) -> None:
     page, policy = load_page()
-    figures = Labelled(metrics.registry, settings.instance)
+    registry = LabelledRegistry(metrics.registry, settings.instance)
 
     @app.api_route("/", methods=["GET", "HEAD"])
     async def citizens_page() -> Response:
@@ -141,25 +141,27 @@ def _pages(app: FastAPI, settings: Settings, metrics: Metrics, store: Store, con
     @app.get("/readyz")
     async def ready() -> Response:
         """Page and a local read that has caught up since the start: without a primary anywhere a site stays ready."""
-        if condition.read_s is None or time.monotonic() - condition.read_s > READY_CACHE_S:
-            condition.note(await store.look_up(None))
-        if not condition.caught_up:
+        if health.read_s is None or time.monotonic() - health.read_s > READY_CACHE_S:
+            health.update(await store.look_up(None))
+        if not health.caught_up:
             raise Problem("catching_up")
-        return JSONResponse({"status": "ok", "age_s": _rounded(condition.age())})
+        return JSONResponse({"status": "ok", "age_s": _rounded(health.age())})
 
     @app.get("/writez")
     async def able_to_write() -> Response:
         """Whether a write of this site waited for its copies and came back within the last seconds."""
-        if not condition.writable():
+        if not health.writable():
             raise Problem("no_primary")
         return JSONResponse({"status": "ok"})
 
     @app.get("/metrics")
     async def scrape() -> Response:
-        return Response(generate_latest(figures), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _applications(app: FastAPI, settings: Settings, metrics: Metrics, store: Store, condition: Condition) -> None:
+def _add_application_routes(
+    app: FastAPI, settings: Settings, metrics: Metrics, store: Store, health: HealthState
+) -> None:
     async def apply(request: Request) -> Response:
         # Two keys are none: two readers could each take another one.
         key = canonical_key(", ".join(request.headers.getlist("idempotency-key")))
@@ -179,12 +181,12 @@ def _applications(app: FastAPI, settings: Settings, metrics: Metrics, store: Sto
         known = canonical_key(request.path_params["key"])
         request.state.key = known
         view = await store.look_up(known)
-        condition.note(view)
+        health.update(view)
         if view.answer is None:
             raise Problem("not_found")
         told = answer_json(view.answer) | {
             "as_of": _iso(view.as_of) if view.as_of else None,
-            "age_s": _rounded(condition.age()),
+            "age_s": _rounded(health.age()),
         }
         del told["replayed"]
         return JSONResponse(told)
@@ -217,7 +219,7 @@ async def read_body(request: Request) -> bytes:
     body = bytearray()
     length = 0
     try:
-        async with asyncio.timeout(BODY_S):
+        async with asyncio.timeout(BODY_TIMEOUT_S):
             async for chunk in request.stream():
                 length += len(chunk)
                 if length > DRAINED_BYTES:
@@ -277,41 +279,41 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def _gauges(metrics: Metrics, condition: Condition, store: Store) -> None:
-    metrics.writable.set_function(lambda: float(condition.writable()))
-    metrics.read_age.set_function(lambda: -1.0 if (age := condition.age()) is None else age)
+def _set_gauges(metrics: Metrics, health: HealthState, store: Store) -> None:
+    metrics.writable.set_function(lambda: float(health.writable()))
+    metrics.read_age.set_function(lambda: -1.0 if (age := health.age()) is None else age)
     metrics.connections.labels("write").set_function(lambda: store.writers.taken)
     metrics.connections.labels("read").set_function(lambda: store.readers.taken)
 
 
-async def _pulses(store: Store, condition: Condition) -> None:
-    """Writes this site's pulse for ever. A pulse that hangs is waited for, so there is never more than one."""
+async def _write_heartbeats(store: Store, health: HealthState) -> None:
+    """Writes this site's heartbeat for ever. A heartbeat that hangs is waited for, so there is never more than one."""
     failing = False
     while True:
         try:
-            await store.pulse()
-            condition.pulse_s = time.monotonic()
+            await store.write_heartbeat()
+            health.heartbeat_s = time.monotonic()
             if failing:
                 log.info("writes possible again")
             failing = False
         except Exception as fault:
             if not failing:
-                log.warning("writes impossible", extra={"told": {"reason": str(fault)}})
+                log.warning("writes impossible", extra={"fields": {"reason": str(fault)}})
             failing = True
-        await asyncio.sleep(freshness.PULSE_S)
+        await asyncio.sleep(freshness.HEARTBEAT_INTERVAL_S)
 
 
-async def _looks(store: Store, condition: Condition) -> None:
+async def _follow_local_copy(store: Store, health: HealthState) -> None:
     """Follows the local copy, so that its age is known also when nobody asks."""
     while True:
         try:
-            condition.note(await store.look_up(None))
+            health.update(await store.look_up(None))
         except Problem:
             log.debug("no local copy to read")
-        await asyncio.sleep(freshness.PULSE_S / 2)
+        await asyncio.sleep(freshness.HEARTBEAT_INTERVAL_S / 2)
 
 
-class Envelope:
+class RequestMiddleware:
     """Around everything: site header, log line, metrics, and the promise that no fault reaches a client as 500."""
 
     def __init__(self, app: ASGIApp, site: str, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
@@ -336,20 +338,20 @@ class Envelope:
         writes = scope["method"] == "POST"
         self._writes += writes
         try:
-            if writes and self._writes > MOST_WRITES:
+            if writes and self._writes > MAX_WRITES:
                 await problem_response(Problem("overloaded"), scope)(scope, receive, send_with_headers)
             else:
                 await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            status = GONE
+            status = CLIENT_GONE
             scope["state"].pop("code", None)  # the framework has taken it for a fault on its way here
         except Exception:
-            log.exception("request failed", extra={"told": {"path": scope["path"][:80]}})
+            log.exception("request failed", extra={"fields": {"path": scope["path"][:80]}})
             if not status:
                 await problem_response(Problem("internal"), scope)(scope, receive, send_with_headers)
         finally:
             self._writes -= writes
-        self._account(scope, status, self._clock() - started)
+        self._record(scope, status, self._clock() - started)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         return [
@@ -358,7 +360,7 @@ class Envelope:
             (b"referrer-policy", b"no-referrer"),
         ]
 
-    def _account(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         state = scope["state"]
         route = scope["path"] if scope["path"] in ROUTES else "other"
         if scope["path"].startswith("/v1/applications/"):
@@ -378,4 +380,4 @@ class Envelope:
                 "timeline": answer.position.timeline,
                 "lsn": answer.position.lsn,
             }
-        log.info("request", extra={"told": told})
+        log.info("request", extra={"fields": told})

@@ -31,7 +31,9 @@ class Metrics:
         self.decisions = Counter(
             "approval_decisions", "Decisions made.", ("decision", "reason", "synthetic"), registry=self.registry
         )
-        self.writable = Gauge("approval_writable", "1 if this site's pulse got through lately.", registry=self.registry)
+        self.writable = Gauge(
+            "approval_writable", "1 if this site's heartbeat got through lately.", registry=self.registry
+        )
         self.read_age = Gauge("approval_read_age_seconds", "Age of the local copy; -1 unknown.", registry=self.registry)
         self.connections = Gauge(
             "approval_connections", "Database connections in use.", ("pool",), registry=self.registry
@@ -39,7 +41,7 @@ class Metrics:
         Gauge("approval_site", "The site this instance serves.", ("site",), registry=self.registry).labels(site).set(1)
 
 
-class Labelled:
+class LabelledRegistry:
     """A registry whose figures say of which instance they are: several stand behind one address, and a reader meets now
     one and now another."""
 
@@ -57,7 +59,7 @@ class Labelled:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per line; members given as `extra={"told": {...}}` are merged in."""
+    """One JSON object per line; members given as `extra={"fields": {...}}` are merged in."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one record."""
@@ -68,7 +70,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
-        line |= getattr(record, "told", {})
+        line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)

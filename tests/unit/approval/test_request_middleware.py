@@ -4,9 +4,9 @@ import asyncio
 import json
 import logging
 
-from approval.observe import Metrics
+from approval.observability import Metrics
 from approval.problems import EXPLANATIONS
-from approval.web import GONE, MOST_WRITES, Envelope
+from approval.web import CLIENT_GONE, MAX_WRITES, RequestMiddleware
 from prometheus_client import generate_latest
 from starlette.requests import ClientDisconnect
 
@@ -16,7 +16,7 @@ def scope(method, path="/v1/applications"):
     return {"type": "http", "method": method, "path": path, "headers": []}
 
 
-async def request(envelope, method, path="/v1/applications"):
+async def request(middleware, method, path="/v1/applications"):
     """Status, headers and body of one request."""
     sent = []
 
@@ -26,7 +26,7 @@ async def request(envelope, method, path="/v1/applications"):
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    await envelope(scope(method, path), receive, send)
+    await middleware(scope(method, path), receive, send)
     body = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], dict(sent[0]["headers"]), json.loads(body)
 
@@ -48,15 +48,15 @@ def test_more_applications_than_can_be_worked_on_are_refused_at_once_and_reads_a
                 await release.wait()
             await fine(scope, receive, send)
 
-        envelope = Envelope(slow, "futian", Metrics("futian"))
-        working = [asyncio.create_task(request(envelope, "POST")) for _ in range(MOST_WRITES)]
+        middleware = RequestMiddleware(slow, "futian", Metrics("futian"))
+        working = [asyncio.create_task(request(middleware, "POST")) for _ in range(MAX_WRITES)]
         await asyncio.sleep(0)
-        status, headers, told = await request(envelope, "POST")
+        status, headers, told = await request(middleware, "POST")
         assert (status, told["code"], headers[b"retry-after"]) == (503, "overloaded", b"1")
-        assert (await request(envelope, "GET"))[0] == 200
+        assert (await request(middleware, "GET"))[0] == 200
         release.set()
         assert {answer[0] for answer in await asyncio.gather(*working)} == {200}
-        assert (await request(envelope, "POST"))[0] == 200
+        assert (await request(middleware, "POST"))[0] == 200
 
     asyncio.run(story())
 
@@ -67,7 +67,7 @@ def test_a_fault_nobody_foresaw_is_503_with_the_sites_name():
     async def broken(scope, receive, send):
         raise RuntimeError("boom")
 
-    status, headers, told = asyncio.run(request(Envelope(broken, "nanshan", Metrics("nanshan")), "GET"))
+    status, headers, told = asyncio.run(request(RequestMiddleware(broken, "nanshan", Metrics("nanshan")), "GET"))
     assert (status, told["code"], headers[b"x-govcloud-site"]) == (503, "internal", b"nanshan")
     assert told["message"] == EXPLANATIONS["internal"].zh
     assert "boom" not in json.dumps(told)
@@ -88,8 +88,8 @@ def test_a_client_that_goes_away_is_no_fault_of_ours(caplog):
 
     metrics = Metrics("futian")
     caplog.set_level(logging.INFO, "approval")
-    asyncio.run(Envelope(reads_on, "futian", metrics)(scope("POST"), receive, send))
+    asyncio.run(RequestMiddleware(reads_on, "futian", metrics)(scope("POST"), receive, send))
     assert sent == []
     assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [("request", None)]
-    assert caplog.records[0].told["status"] == GONE
-    assert f'status="{GONE}"' in generate_latest(metrics.registry).decode()
+    assert caplog.records[0].fields["status"] == CLIENT_GONE
+    assert f'status="{CLIENT_GONE}"' in generate_latest(metrics.registry).decode()

@@ -1,7 +1,7 @@
 """What officers and operators do with stored applications.
 
-    python -m approval.casework review --dsn DSN --key KEY --to approved --officer 1042 --reason "学历已核实"
-    python -m approval.casework purge-synthetic --dsn DSN --officer 1042
+    python -m approval.admin review --dsn DSN --key KEY --to approved --officer 1042 --reason "学历已核实"
+    python -m approval.admin purge-synthetic --dsn DSN --officer 1042
 
 `review` moves an application along a legal transition (an officer settles a manual review, or reopens a refusal after
 an appeal) with its audit row and a message to the citizen. `purge-synthetic` removes all applications of synthetic
@@ -17,11 +17,11 @@ from typing import Any
 
 import psycopg
 
-from approval.decision import IllegalTransition, State, move
+from approval.decision import IllegalTransition, State, transition
 from approval.schema import add_connection, connect
 
 
-class CaseworkError(Exception):
+class AdminError(Exception):
     """The act is not possible; the message says why."""
 
 
@@ -29,7 +29,7 @@ class CaseworkError(Exception):
 def _committed(dsn: str, wait_s: float) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A connection inside one transaction, which the end of the block commits.
 
-    Raises CaseworkError where the commit came with a warning: its wait for a copy was cut short, and what only one site
+    Raises AdminError where the commit came with a warning: its wait for a copy was cut short, and what only one site
     has is not told as done. The rule is the service's own (`store`).
     """
     warnings: list[str] = []
@@ -43,7 +43,7 @@ def _committed(dsn: str, wait_s: float) -> Iterator[psycopg.Connection[tuple[Any
         with connection.transaction():
             yield connection
     if warnings:
-        raise CaseworkError(
+        raise AdminError(
             f"it is not known whether a second site has it ({'; '.join(warnings)}); "
             "look at it again when the copies follow"
         )
@@ -56,12 +56,12 @@ def review(dsn: str, key: str, to: State, officer: str, reason: str, wait_s: flo
             "SELECT id, state, synthetic FROM approval.application WHERE key = %s FOR UPDATE", (key,)
         ).fetchone()
         if row is None:
-            raise CaseworkError(f"there is no application with the key {key}")
+            raise AdminError(f"there is no application with the key {key}")
         before = State(row[1])
         try:
-            move(before, to)
+            transition(before, to)
         except IllegalTransition as fault:
-            raise CaseworkError(f"illegal transition: {fault}") from None
+            raise AdminError(f"illegal transition: {fault}") from None
         connection.execute("UPDATE approval.application SET state = %s WHERE id = %s", (to.value, row[0]))
         connection.execute(
             "INSERT INTO approval.audit (application_id, key, event, from_state, to_state, reason_code, actor, site)"
@@ -93,7 +93,7 @@ def purge_synthetic(dsn: str, officer: str, wait_s: float = 0.0) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m approval.casework", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m approval.admin", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("review", "purge-synthetic"):
@@ -118,8 +118,8 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps({"from": before, "to": after}))
         else:
             print(json.dumps({"purged": purge_synthetic(arguments.dsn, arguments.officer, arguments.wait)}))
-    except (CaseworkError, psycopg.Error) as fault:
-        print(f"casework: {str(fault).strip()}", file=sys.stderr)
+    except (AdminError, psycopg.Error) as fault:
+        print(f"admin: {str(fault).strip()}", file=sys.stderr)
         return 1
     return 0
 
