@@ -16,7 +16,7 @@ from workstation import paths
 STYLE = "docs/style.md"
 HEADING = "## Words that must not return"
 
-CLEAN = (STYLE,)
+CLEAN = ("README.md", "docs/")
 """Files and folders that are free of these words. This tuple only grows."""
 
 NOT_OURS = (

@@ -53,11 +53,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(root: ElementTree.Element) -> set[tuple[str, ...]]:
-    """Every kind of mark below the element: icons, lines by colour and dash, dashed frames, pills and grounds."""
+    """Every kind of mark below the element: glyphs, lines by colour and dash, dashed frames, pills and grounds."""
     found: set[tuple[str, ...]] = set()
-    icons = [g for g in root.iter(f"{SVG}g") if "transform" in g.attrib]
-    strokes = {id(part) for icon in icons for part in icon}
-    found |= {("icon", *(part.get("d", part.tag) for part in icon)) for icon in icons}
+    glyphs = [g for g in root.iter(f"{SVG}g") if "transform" in g.attrib]
+    strokes = {id(part) for glyph in glyphs for part in glyph}
+    found |= {("glyph", *(part.get("d", part.tag) for part in glyph)) for glyph in glyphs}
     for path in root.iter(f"{SVG}path"):
         if id(path) not in strokes:
             found.add(("line", path.get("stroke", ""), path.get("stroke-dasharray", "")))
@@ -72,7 +72,7 @@ def drawn(root: ElementTree.Element) -> set[tuple[str, ...]]:
 
 
 def test_the_legend_explains_everything_that_is_drawn(estate: Estate) -> None:
-    """Icons, line colours, frames and pills: what is on the sheet and not in its legend, a reader has to guess."""
+    """Glyphs, line colours, frames and pills: what is on the sheet and not in its legend, a reader has to guess."""
     root = ElementTree.fromstring(draw(estate))
     legend = next(g for g in root.iter(f"{SVG}g") if g.get("id") == "legend")
     grounds = {("ground", box.get("fill", "")) for box in legend.iter(f"{SVG}rect") if box.get("rx") == "5.0"}
