@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """Announce the services of a site while its ingress answers.
 
-Every tick each service is asked at the site's ingress. What it shall be is decided by `next_state`, a pure function;
-the act is kernel routes, which FRR redistributes: the service's single addresses by way of the ingress, and, while any
-service of the site is announced, the aggregate that the peers hear. Their metric tells FRR a healthy service from one
-that is only kept up because no healthy site is known.
+Every tick sends one request for each service to the site's ingress. `next_state`, a pure function, decides the state of
+the service. The program then sets kernel routes, which FRR redistributes: the service's single addresses through the
+ingress, and, while any service of the site is announced, the aggregate that the peers receive. By the metric of a route
+FRR tells a healthy service from one that stays announced only because no healthy site is known.
 
-If this process dies the routes stay as they are: not being checked is no reason to vanish. The ingress' certificate is
-not verified here: one that has expired must raise an alarm, not take the city off the network.
+If this process dies, the routes stay: a missing check is no reason to withdraw a service. The program does not verify
+the certificate of the ingress: an expired certificate must raise an alarm, not take the city off the network.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RISE_LIMIT = 10
 
 
 class State(enum.Enum):
-    """How a service of this site stands towards the network."""
+    """The state of a service of this site in the network."""
 
     DOWN = "down"
     ANNOUNCED = "announced"
@@ -39,12 +39,12 @@ class State(enum.Enum):
 
 
 def next_state(state, healthy, elsewhere):
-    """What the service shall be.
+    """Return the new state of the service.
 
-    `healthy` is None until enough answers agree. `elsewhere()` tells whether another site announces it as healthy. A
-    failing service is first marked as the last resort, which already turns all traffic to a healthy site, and withdrawn
-    one tick later if there is one. When all sites fail together each sees the others' marks and all stay: the last
-    announcing site never withdraws.
+    `healthy` is None until enough answers agree. `elsewhere()` returns whether another site announces the service as
+    healthy. A failing service is first marked as the last resort, which already moves all traffic to a healthy site.
+    One tick later it is withdrawn if such a site exists. If all sites fail together, each sees the marks of the others
+    and all stay: the last announcing site never withdraws.
     """
     if healthy is None:
         return state
@@ -58,7 +58,7 @@ def next_state(state, healthy, elsewhere):
 
 
 class Answer(enum.Enum):
-    """How the ingress took a question. A slow one is alive but late, which under load is no reason to go away."""
+    """The result of one check of the ingress. Slow means alive but late, which under load is no reason to withdraw."""
 
     GOOD = "answers"
     SLOW = "slow"
@@ -68,8 +68,9 @@ class Answer(enum.Enum):
 class Health:
     """Debounced answers: `rise` good ones, `fall` bad ones, or `fall_slow` bad or slow ones in a row decide.
 
-    A service that fails again within `CALM_ANSWERS` of coming back has to answer twice as often as the last time before
-    it counts as healthy, up to `rise * RISE_LIMIT`: one that flaps stays away, one that fails once is back at once.
+    If a service fails again within `CALM_ANSWERS` after it recovered, it needs twice as many good answers as the last
+    time before it counts as healthy, up to `rise * RISE_LIMIT`. So a service that flaps stays withdrawn, and one that
+    fails once returns at once.
     """
 
     def __init__(self, rise, fall, fall_slow):
@@ -78,7 +79,10 @@ class Health:
         self.needed, self.calm = rise, 0
 
     def take(self, answer):
-        """Count one answer. True or False is the verdict; None is no verdict yet, or an answer that contradicts it."""
+        """Count one answer and return the verdict: True or False.
+
+        Return None if there is no verdict yet, or if the answer contradicts it.
+        """
         answered = answer is Answer.GOOD
         self.run = self.run + 1 if answered == self.last else 1
         self.bad = 0 if answered else self.bad + (answer is Answer.BAD)
@@ -97,7 +101,10 @@ class Health:
 
 
 def wanted_routes(settings, states):
-    """{(prefix, metric): gateway or None} for the services' states; None is the aggregate's blackhole."""
+    """Return {(prefix, metric): gateway} for the services' states.
+
+    The gateway None is the blackhole of the aggregate.
+    """
     routes, best = {}, None
     for service in settings["services"]:
         state = states[service["name"]]
@@ -113,7 +120,7 @@ def wanted_routes(settings, states):
 
 
 def healthy_elsewhere(answer):
-    """Whether `show bgp … json` holds a valid path from another site that is not marked as its last resort."""
+    """Return whether `show bgp … json` contains a valid path from another site that is not marked as last resort."""
     for path in answer.get("paths", []):
         marks = path.get("community", {}).get("list", [])
         if path.get("valid") and path.get("aspath", {}).get("length", 0) > 0 and "gracefulShutdown" not in marks:
@@ -122,7 +129,7 @@ def healthy_elsewhere(answer):
 
 
 def unverified():
-    """TLS without a look at the certificate, for the reason above."""
+    """Return a TLS context that does not verify the certificate, for the reason given above."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -130,7 +137,10 @@ def unverified():
 
 
 def ask(check, timeout_s, context):
-    """One question to the ingress: (Answer, what was wrong). Late counts as slow only once the connection stands."""
+    """Check the ingress once and return (Answer, problem).
+
+    A late answer is slow only if the connection was accepted.
+    """
     try:
         connection = socket.create_connection((check["address"], check["port"]), timeout=timeout_s)
     except OSError as error:
@@ -149,7 +159,7 @@ def ask(check, timeout_s, context):
 
 
 def known_elsewhere(prefix):
-    """Ask FRR; without an answer no other site is known, and so nothing is withdrawn."""
+    """Ask FRR. If FRR does not answer, return False: without a known other site the service is not withdrawn."""
     family = "ipv6" if ":" in prefix else "ipv4"
     try:
         done = subprocess.run(
@@ -164,7 +174,7 @@ def known_elsewhere(prefix):
 
 
 def present_routes(protocol):
-    """The routes of ours that the kernel holds, in the form of `wanted_routes`."""
+    """Return the routes of this program in the kernel, in the form of `wanted_routes`."""
     routes = {}
     for family, bits in (("-4", "/32"), ("-6", "/128")):
         done = subprocess.run(
@@ -177,7 +187,10 @@ def present_routes(protocol):
 
 
 def route_commands(wanted, present, protocol):
-    """`ip` arguments from what is present to what is wanted; additions first, so that a change never leaves a gap."""
+    """Return the `ip` arguments that change `present` to `wanted`.
+
+    Additions come first, so that no change leaves a gap.
+    """
     commands = []
     for (prefix, metric), via in wanted.items():
         if present.get((prefix, metric), "absent") != via:
@@ -192,7 +205,7 @@ def route_commands(wanted, present, protocol):
 
 
 def state_of(service, settings, present):
-    """The state that the kernel's routes speak of, so that a restart changes nothing."""
+    """Return the state that the kernel's routes show, so that a restart changes nothing."""
     for state in (State.ANNOUNCED, State.LAST_RESORT):
         if any((route["prefix"], settings["metrics"][state.value]) in present for route in service["routes"]):
             return state
@@ -200,7 +213,7 @@ def state_of(service, settings, present):
 
 
 class Announcer:
-    """The services' states and the routes last seen; both are read from the kernel at the start."""
+    """The services' states and the routes at the last reading. Both are read from the kernel at the start."""
 
     def __init__(self, settings):
         self.settings, self.context = settings, unverified()
@@ -211,7 +224,10 @@ class Announcer:
         self.healths = {service["name"]: Health(*counts) for service in services}
 
     def tick(self):
-        """Ask, decide and act once. The kernel's routes are read again now and then: someone may have removed one."""
+        """Check, decide and act once.
+
+        Read the kernel's routes again every `READ_AGAIN_TICKS`, because another program may have removed one.
+        """
         for service in self.settings["services"]:
             self.decide(service)
         self.age += 1
@@ -226,7 +242,7 @@ class Announcer:
         self.present, self.age = present_routes(protocol), 0
 
     def decide(self, service):
-        """Bring the state of one service up to date."""
+        """Check one service and update its state."""
         name, state = service["name"], self.states[service["name"]]
         answer, wrong = ask(service["check"], self.settings["timeout_s"], self.context)
         healthy = self.healths[name].take(answer)
@@ -237,7 +253,7 @@ class Announcer:
 
 
 def main(path):
-    """Tick for ever."""
+    """Run forever."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     settings = json.loads(Path(path).read_text(encoding="utf-8"))
     announcer = Announcer(settings)

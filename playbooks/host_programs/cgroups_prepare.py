@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""A place for pods in the control groups of a host that shares its kernel: `cgroups-prepare /NAME`.
+"""Create the control group for pods on a host that shares its kernel: `cgroups-prepare /NAME`.
 
-With version 1 such a host sees the controllers read-only; they are made writable, and below each a group is made, for
-cpuset with the processors and memory of the group above it, without which nothing can join. With version 2 the kubelet
-needs the group only.
+With cgroup version 1 such a host sees the controllers read-only. The program makes them writable and creates a group in
+each. A new cpuset group is empty and no process can join it, so it gets the processors and memory of its parent. With
+version 2 the kubelet needs only the group.
 
-A shared kernel also keeps the empty groups of pods that died with their host's power. The kubelet would ask after each
-for three seconds before it starts a pod, so they go first; one in which something runs cannot be removed.
+A shared kernel also keeps the empty groups of pods that died when their host lost power. The kubelet would wait three
+seconds for each before it starts a pod, so the program removes them first. The kernel refuses to remove a group that
+contains a running process.
 """
 
 import os
@@ -18,11 +19,11 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 INHERITED = ("cpuset.cpus", "cpuset.mems")
 SHARES = ("cpu.shares", "8192")
-"""All pods of the host together, where every other process that runs on the shared kernel counts 1024."""
+"""CPU share of all pods of the host together. Every other process on the shared kernel has 1024."""
 
 
 def hierarchies(mountinfo):
-    """(mount point, writable, kind) of every mounted hierarchy, from the text of /proc/self/mountinfo."""
+    """Return (mount point, writable, kind) of every mounted hierarchy, from the text of /proc/self/mountinfo."""
     found = []
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
@@ -34,7 +35,7 @@ def hierarchies(mountinfo):
 
 
 def prepare(where, name, writable):
-    """Make the group in one hierarchy, without what the dead have left in it."""
+    """Create the group in one hierarchy. First remove the empty groups of dead pods in it."""
     if not writable:
         subprocess.run(["mount", "-o", "remount,bind,rw", str(where)], check=True)
     group = where / name.strip("/")
@@ -55,7 +56,7 @@ def main():
     name = sys.argv[1]
     unified = (ROOT / "cgroup.controllers").exists()
     for where, writable, kind in hierarchies(Path("/proc/self/mountinfo").read_text()):
-        # Beside version 1, version 2 carries no controllers.
+        # If version 1 is mounted too, version 2 has no controllers.
         if unified or kind == "cgroup":
             prepare(where, name, writable)
     return 0

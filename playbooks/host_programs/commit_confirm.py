@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Commit-confirmed changes of frr.conf: a change that is not confirmed in time is undone.
+"""Commit-confirmed changes of frr.conf: a change that is not confirmed in time is rolled back.
 
-    commit-confirm arm      keep the running configuration and start the deadline
+    commit-confirm arm      back up the running configuration and start the deadline
     commit-confirm confirm  wait until every session that was up and is still configured is up again; keep the change
-    commit-confirm revert   put the kept configuration back; also what the deadline does
+    commit-confirm revert   restore the backup; the deadline does the same
 
-Exit code 0: done; 1: not armed, or not confirmed and put back; it says which.
+Exit code 0: done. Exit code 1: not armed, or not confirmed and rolled back; the message says which.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ POLL_S = 0.5
 
 
 def sessions():
-    """State of each BGP session by neighbour, e.g. {"10.64.128.3": "Established"}; None while bgpd does not answer."""
+    """Return the state of each BGP session by neighbour, e.g. {"10.64.128.3": "Established"}.
+
+    Return None if bgpd does not answer.
+    """
     found = {}
     for family in ("ipv4", "ipv6"):
         try:
@@ -49,14 +52,17 @@ def sessions():
 
 
 def before_the_change():
-    """Sessions that can be lost: none of a router that is off. One that runs and does not tell is not changed."""
+    """Return the sessions that the change could break; an empty dict if the router daemon is stopped.
+
+    If the daemon runs but does not report its sessions, exit: the change could not be confirmed.
+    """
     deadline = time.monotonic() + CONFIRM_S
     known = sessions()
     while known is None and subprocess.run(["systemctl", "is-active", "--quiet", DAEMONS]).returncode == 0:
         if time.monotonic() > deadline:
             sys.exit(
-                f"not changed: {DAEMONS} runs and does not tell its sessions, so nothing could confirm a change"
-                " (see `systemctl status frr`; after `systemctl stop frr` a change is made without being confirmed)"
+                f"not changed: {DAEMONS} runs but does not report its sessions, so no change could be confirmed"
+                " (see `systemctl status frr`; after `systemctl stop frr` a change is made without confirmation)"
             )
         time.sleep(POLL_S)
         known = sessions()
@@ -64,13 +70,16 @@ def before_the_change():
 
 
 def configured(text):
-    """Neighbours that a configuration names. The daemon is not asked: one that is dead or still starting names none."""
+    """Return the neighbours in a configuration file.
+
+    Do not ask the daemon: if it is dead or still starting, it reports no neighbour.
+    """
     words = (line.split() for line in text.splitlines())
     return {line[1] for line in words if line[:1] == ["neighbor"] and line[2:3] == ["remote-as"]}
 
 
 def missing(before, now, wanted):
-    """Neighbours that were up, are still configured and are not up. A neighbour that was taken out is no loss."""
+    """Return neighbours that were up, are still configured and are not up. A removed neighbour is no loss."""
     return sorted(a for a, state in before.items() if state == "Established" and a in wanted and now.get(a) != state)
 
 
@@ -82,7 +91,7 @@ def arm():
         SESSIONS.write_text(json.dumps(before_the_change()))
         new = KEPT.with_suffix(".new")
         shutil.copy2(CONFIG, new)
-        for file in (SESSIONS, new):  # the name says that they are whole, also after a loss of power
+        for file in (SESSIONS, new):  # once KEPT exists, both files must be complete, also after a power loss
             with file.open("rb") as written:
                 os.fsync(written.fileno())
         new.rename(KEPT)
@@ -119,7 +128,10 @@ def revert():
 
 
 def settled(*verb):
-    """Whether the daemons followed. One that hangs follows no reload, and its stop would wait for two minutes."""
+    """Return whether the daemons did it in time.
+
+    A hanging daemon ignores a reload, and its stop would wait two minutes.
+    """
     try:
         return subprocess.run(["systemctl", *verb, DAEMONS], timeout=SETTLE_S).returncode == 0
     except subprocess.TimeoutExpired:

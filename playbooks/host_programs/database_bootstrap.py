@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # ruff: noqa: PTH123
-"""Bring the running cluster to what is declared: Patroni's settings for all members, and databases, roles, rights.
+"""Apply the declared state to the running database cluster: Patroni's settings for all members, databases, roles,
+rights.
 
-Only the member that is primary does anything; others wait for their own health. Called with `--wait SECONDS` after
-the role has installed its files, and by Patroni itself (`on_start`, `on_role_change`), so a new primary is complete
-without anyone's help. Everything it does can be done again. With `--compare` it changes nothing and prints which of
-Patroni's settings somebody has changed by hand.
+Only the primary changes anything; other members wait until they are healthy. The role calls it with `--wait SECONDS`
+after it has installed its files. Patroni calls it too (`on_start`, `on_role_change`), so a new primary is complete
+without an operator. All its steps can be repeated. With `--compare` it changes nothing and prints which of Patroni's
+settings were changed by hand.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ ASK_TIMEOUT_S = 3.0
 BETWEEN_S = 0.5
 SQL_TIMEOUT_S = 60
 CALLED_WAIT_S = 120.0
-"""How long a new primary is waited for when Patroni calls."""
+"""How long the program waits for a new primary if Patroni calls it."""
 
 
 def differences(wanted, actual):
-    """The part of `wanted` that `actual` lacks, as Patroni's PATCH takes it: two values of one spelling are the same to
-    it, so 20 and "20" are no difference."""
+    """Return the part of `wanted` that `actual` lacks, in the form of Patroni's PATCH.
+
+    Patroni treats two values with the same text as equal, so 20 and "20" are no difference.
+    """
     changed = {}
     for key, value in wanted.items():
         there = actual.get(key)
@@ -43,7 +46,7 @@ def differences(wanted, actual):
 
 
 def leaves(wanted, actual, path=()):
-    """(dotted name, wanted, actual) of each setting in `wanted`, a part of `differences`."""
+    """Yield (dotted name, wanted, actual) of each setting in `wanted`, a result of `differences`."""
     for key, value in sorted(wanted.items()):
         there = actual.get(key) if isinstance(actual, dict) else None
         if isinstance(value, dict):
@@ -53,7 +56,10 @@ def leaves(wanted, actual, path=()):
 
 
 def compared(settings, member):
-    """How Patroni's settings differ. Only the primary tells: they are the same for all members."""
+    """Return the differences of Patroni's settings.
+
+    Only the primary reports them: they are the same for all members.
+    """
     if healthy(member.call("/patroni")) != "primary":
         return []
     actual = member.call("/config")
@@ -64,7 +70,7 @@ def compared(settings, member):
 
 
 def healthy(status):
-    """`primary`, `standby` or None for a member that does not serve yet."""
+    """Return `primary` or `standby`, or None if the member does not serve yet."""
     if not status:
         return None
     if status.get("role") in ("primary", "master") and status.get("state") == "running":
@@ -74,7 +80,7 @@ def healthy(status):
 
 
 class Member:
-    """The local Patroni, asked with the host's own certificate."""
+    """The local Patroni. The program connects with the host's own certificate."""
 
     def __init__(self, settings):
         context = ssl.create_default_context(cafile=settings["cafile"])
@@ -83,7 +89,7 @@ class Member:
         self.opener, self.url = urllib.request.build_opener(*handlers), settings["url"]
 
     def call(self, path, body=None):
-        """The answer, None where there is none."""
+        """Return the answer, or None if there is no valid one."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method="PATCH" if body is not None else "GET")
         try:
@@ -94,7 +100,7 @@ class Member:
 
 
 def wait(member, deadline):
-    """The member's role once it serves, and what it last answered."""
+    """Wait until the member serves. Return its role and its last status; the role is None after the deadline."""
     status = None
     while True:
         status = member.call("/patroni")
@@ -105,7 +111,7 @@ def wait(member, deadline):
 
 
 def psql(settings, *arguments):
-    """(exit code, output) of a run as superuser, whose own commits wait for no standby."""
+    """Run psql as superuser and return (exit code, output). Its own commits wait for no standby."""
     environment = dict(os.environ, PGOPTIONS="-c synchronous_commit=local -c client_min_messages=warning")
     argv = [
         settings["psql"],
@@ -130,12 +136,15 @@ def psql(settings, *arguments):
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return 124, f"no end within {SQL_TIMEOUT_S} s"
+        return 124, f"not finished within {SQL_TIMEOUT_S} s"
     return done.returncode, done.stdout.strip()
 
 
 def guarded(settings, deadline):
-    """Whether commits wait for a standby. A cluster just founded does not know one: nobody may log in to it yet."""
+    """Return whether commits wait for a standby.
+
+    A cluster that was just created knows no standby yet, and then no login may exist.
+    """
     while True:
         if psql(settings, "-c", "SHOW synchronous_standby_names") not in ((0, ""),):
             return True
@@ -145,7 +154,7 @@ def guarded(settings, deadline):
 
 
 def answered(member, deadline, body=None):
-    """Patroni's settings, or its answer to a change of them; asked again while it or its etcd is busy."""
+    """Return Patroni's settings, or its answer to a change of them. Retry while Patroni or its etcd is busy."""
     while True:
         answer = member.call("/config", body)
         if answer is not None or time.monotonic() >= deadline:
@@ -154,13 +163,13 @@ def answered(member, deadline, body=None):
 
 
 def settle(settings, member, deadline):
-    """As primary: settings, then databases and roles. The words of what failed, empty where nothing did."""
+    """As primary, apply the settings, then databases and roles. Return the problem as text, "" on success."""
     actual = answered(member, deadline)
     if actual is None:
-        return "Patroni did not tell its settings"
+        return "Patroni did not report its settings"
     changed = differences(settings["dynamic"], actual)
     if changed and answered(member, deadline, changed) is None:
-        return f"Patroni did not take the settings {json.dumps(changed)}"
+        return f"Patroni did not accept the settings {json.dumps(changed)}"
     if changed:
         print(f"settings of all members: {json.dumps(changed, sort_keys=True)}")
     if not guarded(settings, deadline):

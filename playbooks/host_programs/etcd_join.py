@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # ruff: noqa: PTH110, PTH112, PTH118, PTH123
-"""Decide how this etcd member starts, before it starts: found the cluster, go on, or join anew after its disk was lost.
+"""Decide, before this etcd member starts, how it starts: create the cluster, continue, or join again after its disk was
+lost.
 
-A member that comes back with an empty disk and its old identity has forgotten what it voted for. It must not found the
-cluster a second time: it leaves and joins as a new member. Runs as ExecStartPre with etcd's own environment, plus
-JOIN_OTHERS (client addresses of the other members, by comma), JOIN_MARKER (a file on the system disk, written
-once this host has been a member) and JOIN_RESULT (the environment file for etcd that is written here).
+A member that returns with an empty disk and its old identity has forgotten its votes. It must not create the cluster a
+second time: the program removes it and adds it as a new member. It runs as ExecStartPre with etcd's own environment,
+plus JOIN_OTHERS (client addresses of the other members, separated by commas), JOIN_MARKER (a file on the system disk,
+written once this host has been a member) and JOIN_RESULT (the environment file for etcd that this program writes).
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ CHANGE_TIMEOUT_S = 15
 
 
 class Refused(Exception):
-    """Starting now could let this member vote twice; it has to wait."""
+    """If this member started now, it could vote twice. It must wait."""
 
 
 def decide(members, peer_url, was_member):
-    """What to do with an empty disk: (state, ID of the member to remove or None, whether to add ourselves).
+    """Decide for an empty disk. Return (state, ID of the member to remove or None, whether to add ourselves).
 
-    `members` is the cluster's own list as `etcdctl member list` gives it, or None where no member answered. An entry
-    with client addresses has been started once; one without, but with a name, is of a cluster that is being founded;
-    one without a name was added and never started.
+    `members` is the cluster's own list from `etcdctl member list`, or None if no member answered. An entry with client
+    addresses has started at least once. An entry with a name but without client addresses belongs to a cluster that is
+    being created. An entry without a name was added and has never started.
     """
     if members is None:
         if was_member:
@@ -45,7 +46,10 @@ def decide(members, peer_url, was_member):
 
 
 def initial_cluster(members, peer_url, name, declared):
-    """`name=address` of every present member and ourselves, by comma; names of unstarted ones from what is declared."""
+    """Return `name=address` of every present member and ourselves, separated by commas.
+
+    Members that have not started have no name yet: take it from `declared`.
+    """
     names = {url: own for own, url in (item.split("=", 1) for item in declared.split(","))}
     pairs = {url: member.get("name") or names.get(url, "unknown") for member in members for url in member["peerURLs"]}
     pairs[peer_url] = name
@@ -53,7 +57,7 @@ def initial_cluster(members, peer_url, name, declared):
 
 
 def etcdctl(endpoint, arguments, timeout_s):
-    """The answer of one member as JSON, or None."""
+    """Return one member's answer as JSON, or None."""
     argv = [
         "etcdctl",
         "--endpoints",
@@ -81,7 +85,7 @@ def etcdctl(endpoint, arguments, timeout_s):
 
 
 def ask(endpoints):
-    """The first answering member's address and its member list, or (None, None)."""
+    """Return the address and the member list of the first member that answers, or (None, None)."""
     for endpoint in endpoints:
         answer = etcdctl(endpoint, ["member", "list"], ASK_TIMEOUT_S)
         if answer is not None:
@@ -90,7 +94,7 @@ def ask(endpoints):
 
 
 def rejoin(endpoint, remove, name, peer_url):
-    """Leave where needed, join, and give the new member list."""
+    """Remove the lost member if necessary, add this host, and return the new member list."""
     if remove is not None and etcdctl(endpoint, ["member", "remove", f"{remove:x}"], CHANGE_TIMEOUT_S) is None:
         raise Refused("the cluster did not remove this host's lost member; trying again")
     if etcdctl(endpoint, ["member", "add", name, "--peer-urls", peer_url], CHANGE_TIMEOUT_S) is None:
@@ -102,7 +106,7 @@ def rejoin(endpoint, remove, name, peer_url):
 
 
 def start(marker):
-    """The environment that overrides etcd's declared one."""
+    """Return the environment variables that override etcd's declared ones."""
     data, name = os.environ["ETCD_DATA_DIR"], os.environ["ETCD_NAME"]
     peer_url, declared = os.environ["ETCD_INITIAL_ADVERTISE_PEER_URLS"], os.environ["ETCD_INITIAL_CLUSTER"]
     if os.path.isdir(os.path.join(data, "member")):

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # ruff: noqa: PTH123
-"""Move etcd's leadership to this host, where losing or splitting the cities then costs no election.
+"""Move etcd's leadership to this host. Then the loss or separation of the cities costs no election.
 
-Runs from a timer at the witness site. Moves only when the leader elsewhere has been the same for two looks, this member
-is as far as the leader, and it was not moved too often lately: a witness that keeps losing leadership is ill, and a
-cluster with any leader is better than one that moves it to and fro. Says nothing where nothing is to be done.
+Runs from a timer at the witness site. It moves the leadership only if the same other member has led for two runs, this
+member is as far as the leader, and there were few moves recently. A witness that keeps losing leadership is ill, and a
+cluster with any leader is better than one that moves its leader again and again. If there is nothing to do, it prints
+nothing.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ import sys
 import time
 
 BEHIND_AT_MOST = 100
-"""Entries by which this member may be behind the leader."""
+"""Maximum number of entries by which this member may be behind the leader."""
 
 MOVES_AT_MOST = 3
 MOVES_WITHIN_S = 900
 
 
 def decide(own, leader, memory, now):
-    """(whether to move, what to remember). `own`, `leader` are endpoint statuses, `leader` None where unreachable.
+    """Return (whether to move, the new memory). `own` and `leader` are endpoint statuses; `leader` is None if
+    unreachable.
 
-    `memory` holds `leader` and `term` of the last look and `moves`, the times of recent moves in seconds.
+    `memory` contains `leader` and `term` of the last run, and `moves`, the times of recent moves in seconds.
     """
     moves = [at for at in memory.get("moves", []) if now - at < MOVES_WITHIN_S]
     seen = {"leader": own["leader"], "term": own["raftTerm"], "moves": moves}
@@ -40,7 +42,7 @@ def decide(own, leader, memory, now):
 
 
 def etcdctl(endpoint, arguments, json_answer=True):
-    """The answer as JSON (True for a command without one), or None where it failed."""
+    """Return the answer as JSON, True if the command has no JSON output, or None if it failed."""
     argv = ["etcdctl", "--dial-timeout", "2s", "--command-timeout", "5s"]
     try:
         done = subprocess.run(
@@ -63,7 +65,7 @@ def status(endpoint):
 
 
 def leader_address(local, leader_id):
-    """A client address of the leader, or None."""
+    """Return a client address of the leader, or None."""
     answer = etcdctl(local, ["member", "list"])
     for member in (answer or {}).get("members", []):
         if member["ID"] == leader_id and member.get("clientURLs"):
@@ -72,7 +74,7 @@ def leader_address(local, leader_id):
 
 
 def look(local, path):
-    """One look and, where it is right, one move. Exit code: 0 unless a move was tried and failed."""
+    """Check once and move at most once. Return the exit code: 1 if a move was tried and failed, else 0."""
     own = status(local)
     if own is None:
         return 0

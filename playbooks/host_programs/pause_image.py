@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""The image that holds a pod's namespaces, made from Debian's catatonit and nothing else: `pause-image NAME`.
+"""Build the image that holds a pod's namespaces, from Debian's catatonit and nothing else: `pause-image NAME`.
 
-Puts it into containerd unless it is there. The same program gives the same image, byte for byte.
+Import it into containerd unless it is already there. The same program gives the same image, byte for byte.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def archive(entries):
-    """A tar file of (name, content, mode) without times and owners."""
+    """Return a tar file of (name, content, mode) without times and owners."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content, mode in entries:
@@ -30,7 +30,7 @@ def archive(entries):
 
 
 def image(name, program, machine):
-    """The image as an OCI archive."""
+    """Return the image as an OCI archive."""
     layer = archive([("pause", program, 0o755)])
     architecture = MACHINES.get(machine, machine)
     settings = {

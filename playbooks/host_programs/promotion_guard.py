@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 # ruff: noqa: B905, PTH123
-"""Patroni's pre_promote at a site whose member acknowledges commits and is never promoted without a person.
+"""Patroni's pre_promote at a site whose member acknowledges commits and is never promoted without an operator's
+approval.
 
-It runs after this member took the leader key, because a commit may have been acknowledged by it alone. While it holds
-the key the promotable members follow it, and so receive what only it has. As soon as one of them has everything it ends
-with 1: Patroni then gives the key back, stays out of the race for one ttl, and that member takes over, nothing lost.
-It ends with 1 as well where none of them answers or catches up in time; the next attempt comes after the ttl.
+It runs after this member took the leader key, because this member alone may have acknowledged a commit. While it holds
+the key, the promotable members follow it and so receive what only it has. As soon as one of them has everything, the
+guard ends with 1. Patroni then releases the key and stays out of the race for one ttl, and that member takes over:
+nothing is lost. The guard also ends with 1 if no promotable member answers or catches up in time. The next attempt
+comes after the ttl.
 
-A person allows a takeover by a token that names the timeline it ends, so that an old token allows nothing later:
-{"timeline": 7, "by": "name", "reason": "words"}.
+An operator allows a takeover by a token. The token names the timeline that the takeover ends, so an old token allows
+nothing later: {"timeline": 7, "by": "name", "reason": "words"}.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ BETWEEN_S = 0.25
 
 
 def position(status):
-    """The last byte of WAL that a member holds, 0 where it does not tell."""
+    """Return the last byte of WAL that a member has, 0 if it does not report one."""
     xlog = (status or {}).get("xlog") or {}
     return max(xlog.get("received_location") or 0, xlog.get("replayed_location") or 0, xlog.get("location") or 0)
 
 
 def usable(status):
-    """Whether a member answers as a running standby."""
+    """Return whether a member answers as a running standby."""
     return (
         bool(status)
         and status.get("role") == "replica"
@@ -41,7 +43,10 @@ def usable(status):
 
 
 def caught_up(own, others):
-    """The name of a member on our timeline that holds all we hold, or None. `others` are statuses by name, or None."""
+    """Return the name of a member on our timeline that has all our WAL, or None.
+
+    `others` are statuses by name; a status is None if the member did not answer.
+    """
     for name, status in sorted(others.items()):
         if usable(status) and status.get("timeline") == own.get("timeline") and position(status) >= position(own) > 0:
             return name
@@ -49,7 +54,7 @@ def caught_up(own, others):
 
 
 def allows(token, timeline):
-    """Whether a person's token allows to end `timeline`."""
+    """Return whether an operator's token allows the end of `timeline`."""
     return (
         isinstance(token, dict)
         and token.get("timeline") == timeline
@@ -59,9 +64,10 @@ def allows(token, timeline):
 
 
 def verdict(own, others, token, waited_s, wait_s, silent_s):
-    """(exit code or None to go on waiting, why).
+    """Return (exit code, reason), or (None, "") to wait longer.
 
-    `waited_s` since the start; without any usable member it ends after `silent_s`, at the latest after `wait_s`.
+    `waited_s` counts from the start. The guard ends after `silent_s` if no member is usable, at the latest after
+    `wait_s`.
     """
     if own and allows(token, own.get("timeline")):
         return 0, "allowed by {}: {}".format(token["by"], token["reason"])
@@ -71,12 +77,12 @@ def verdict(own, others, token, waited_s, wait_s, silent_s):
     if waited_s >= wait_s:
         return 1, f"no promotable member caught up within {wait_s:.0f} s: not promoting"
     if waited_s >= silent_s and not any(usable(status) for status in others.values()):
-        return 1, "no promotable member answers as a standby: not promoting without a person"
+        return 1, "no promotable member answers as a standby: not promoting without an operator's approval"
     return None, ""
 
 
 def asker(cafile):
-    """A function from address to a member's status, None where it does not answer."""
+    """Return a function from a URL to a member's status, None if the member does not answer."""
     context = ssl.create_default_context(cafile=cafile)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
 

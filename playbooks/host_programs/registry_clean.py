@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""Remove from the site's image registry what no pod can be started from any more: `registry-clean SETTINGS`.
+"""Remove images from the site's registry that no pod can be started from any more: `registry-clean SETTINGS`.
 
-A manifest stays as long as anything of the cluster from which pods are made names its digest, the revisions to which a
-workload can go back included. For a day after it was pushed its pods may not be declared yet, and the one of each name
-that was pushed last is what the estate declares now: both stay too. All others are deleted through the registry's API.
-Their blobs go when the registry starts, before it takes a push, so it is started again.
+A manifest stays as long as any cluster object from which pods are created names its digest. These objects include the
+revisions to which a workload can roll back. A manifest also stays for a day after its push, because its pods may not be
+declared yet. The manifest of each name that was pushed last stays too: it is the one that the estate declares now. The
+registry's API deletes all others. The registry removes their blobs when it starts, before it accepts a push, so the
+program restarts it.
 
-Without the cluster's whole word nothing is removed.
+Without a complete answer from the cluster the program removes nothing.
 """
 
 import http.client
@@ -25,18 +26,18 @@ FRESH_S = 24 * 60 * 60
 TIMEOUT_S = 30
 
 Manifest = namedtuple("Manifest", "repository digest pushed names")
-"""One that the registry holds: when it was pushed last, in seconds of the clock, and the digests that it names."""
+"""One manifest of the registry: the time of its last push, in seconds of the clock, and the digests that it names."""
 
 
 class Unanswered(Exception):
-    """A server did not answer as it should; the message says which, and how."""
+    """A server did not answer correctly. The message names the server and the problem."""
 
 
 def superfluous(manifests, named, now):
-    """Those to remove. `named` are the digests that the cluster names.
+    """Return the manifests to remove. `named` are the digests that the cluster names.
 
-    An index that is kept keeps the manifests that it names: one for each processor. A cluster that names nothing at all
-    is new or has lost its memory, and is not one to go by.
+    A kept index keeps the manifests that it names: one for each processor architecture. If the cluster names no digest
+    at all, it is new or has lost its data. Then remove nothing.
     """
     if not named:
         return []
@@ -47,7 +48,7 @@ def superfluous(manifests, named, now):
 
 
 def digests_of(listing):
-    """Every digest that a list of the cluster names, wherever. Raises ValueError where that is not a whole list."""
+    """Return every digest anywhere in a list of the cluster. Raise ValueError if it is not a complete list."""
     answer = json.loads(listing)
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         raise ValueError("is no list")
@@ -57,12 +58,12 @@ def digests_of(listing):
 
 
 def held(storage):
-    """The manifests below the registry's folder. Their links' times tell when they were pushed last.
+    """Yield the manifests in the registry's folder. The time of a link is the time of its manifest's last push.
 
-    A link whose manifest a loss of power took leads to nothing, for the registry too.
+    Skip a link whose manifest was lost in a power loss: the registry cannot use it either.
     """
     top = Path(storage, "docker", "registry", "v2")
-    if not top.exists():  # PermissionError where it may not be read: below, that would pass for an empty one
+    if not top.exists():  # raises PermissionError for an unreadable folder, which would look empty below
         return
     for link in sorted(top.glob("repositories/**/_manifests/revisions/sha256/*/link")):
         value = link.parent.name
@@ -74,7 +75,7 @@ def held(storage):
 
 
 class Server:
-    """One that is asked over TLS, in which both sides show certificates."""
+    """A server that is called over TLS. Both sides show certificates."""
 
     def __init__(self, url, authority, cert, key):
         context = ssl.create_default_context(cafile=authority)
@@ -83,7 +84,7 @@ class Server:
         self.url, self.opener = url, urllib.request.build_opener(*handlers)
 
     def ask(self, method, path):
-        """The answer's text. Raises Unanswered."""
+        """Return the answer's text. Raise Unanswered."""
         try:
             request = urllib.request.Request(self.url + path, method=method)
             with self.opener.open(request, timeout=TIMEOUT_S) as answer:
@@ -93,7 +94,7 @@ class Server:
 
 
 def named_by(cluster, paths):
-    """The digests that the cluster names in any of the lists. Raises Unanswered."""
+    """Return the digests that the cluster names in any of the lists. Raise Unanswered."""
     found = set()
     for path in paths:
         try:
@@ -104,9 +105,10 @@ def named_by(cluster, paths):
 
 
 def clean(settings):
-    """Delete; answers how many. Raises Unanswered."""
+    """Delete manifests and return how many. Raise Unanswered."""
     cluster, registry = Server(**settings["cluster"]), Server(**settings["registry"])
-    # In this order: who declares pods after the cluster was asked has pushed their image before, which makes it fresh.
+    # In this order: a deployment pushes its image before it declares pods. So pods that are declared after the cluster
+    # was asked have an image that is fresh.
     named = named_by(cluster, settings["lists"])
     gone = superfluous(list(held(settings["storage"])), named, time.time())
     for one in gone:

@@ -1,15 +1,16 @@
 #!/usr/bin/python3
 # ruff: noqa: PTH103, PTH104, PTH106, PTH110, PTH112, PTH118, PTH119, PTH120, PTH123, PTH208
-"""Patroni's way to make a replica: never destroys WAL that only this host has.
+"""Patroni's program to create a replica. It never destroys WAL that only this host has.
 
-Patroni calls it on an empty data directory, and when this member's WAL has diverged from the primary's (it was primary
-and wrote what no survivor had). The steps are such that a crash or a full disk at any point loses nothing:
+Patroni calls it if the data directory is empty, and if this member's WAL has diverged from the primary's: it was
+primary and wrote WAL that no survivor has. With these steps, a crash or a full disk at any point loses nothing:
 
-1. a data directory is renamed aside, never removed where it stands;
-2. its WAL after the fork is moved to the folder of kept forks, with a report of what it is, then the rest is removed;
-3. a base backup is taken into a folder of its own and renamed into place when it is complete.
+1. it renames a data directory aside and never removes it in place;
+2. it moves the WAL after the fork to the folder of kept forks, with a report about it, then removes the rest;
+3. it takes a base backup into a separate folder and renames the folder into place when the backup is complete.
 
-Patroni removes the data directory when this fails; by then it has been renamed aside, and the next call goes on.
+Patroni removes the data directory if this program fails. It has been renamed aside by then, and the next call
+continues.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ UNFINISHED = REPORT + ".part"
 
 
 class CannotKeep(Exception):
-    """The fork could not be kept; nothing of it was removed."""
+    """The fork could not be kept. Nothing of it was removed."""
 
 
 def say(text):
@@ -47,7 +48,7 @@ def lsn_text(value):
 
 
 def fork_of(history, timeline):
-    """Where `timeline` was left according to a timeline history file, in bytes; None where it is not in it."""
+    """Return the byte at which `timeline` ended, from a timeline history file; None if the file does not contain it."""
     for line in history.splitlines():
         fields = line.split()
         if len(fields) >= 2 and fields[0].isdigit() and int(fields[0]) == timeline:
@@ -56,7 +57,7 @@ def fork_of(history, timeline):
 
 
 def segments(names, timeline, start, segment_size):
-    """Names of the timeline's WAL segments from the one that holds byte `start` on, in order."""
+    """Return the names of the timeline's WAL segments in order, from the segment that contains byte `start`."""
     per_file = 0x100000000 // segment_size
     found = []
     for name in sorted(names):
@@ -69,7 +70,7 @@ def segments(names, timeline, start, segment_size):
 
 
 def newest_timeline(names):
-    """The highest timeline of any WAL segment, None where there is none."""
+    """Return the highest timeline of any WAL segment, None if there is no segment."""
     numbers = [int(match.group(1), 16) for match in map(SEGMENT.match, names) if match]
     return max(numbers, default=None)
 
@@ -79,7 +80,7 @@ def run(argv, **options):
 
 
 def from_leader(args, command):
-    """Answer of a replication command at the leader; CannotKeep where there is none."""
+    """Return the leader's answer to a replication command. Raise CannotKeep if there is no answer."""
     try:
         done = run(
             [os.path.join(args.bindir, "psql"), "-XAtw", "-F", "|", "-c", command, args.connstring + " replication=1"],
@@ -98,10 +99,10 @@ def control(args, folder):
 
 
 def fork_point(args, timeline, system):
-    """Byte at which the leader left our timeline; None where it has not: then nothing of ours is unknown to it."""
+    """Return the byte at which the leader left our timeline, or None if it never left it (nothing diverged)."""
     leader_system, leader_timeline = from_leader(args, "IDENTIFY_SYSTEM").strip().split("|")[:2]
     if leader_system != system:
-        raise CannotKeep(f"the leader is of system {leader_system}, this data of {system}: a person has to look")
+        raise CannotKeep(f"the leader is of system {leader_system}, this data of {system}: an operator must decide")
     if int(leader_timeline) == timeline:
         return None
     history = from_leader(args, f"TIMELINE_HISTORY {leader_timeline}") if int(leader_timeline) > 1 else ""
@@ -109,7 +110,7 @@ def fork_point(args, timeline, system):
 
 
 def waldump(args, folder, timeline, start):
-    """(end of the last record's start as text or None, number of records, number of commits) after `start`."""
+    """Return (start of the last record as text or None, number of records, number of commits) after `start`."""
     argv = [
         os.path.join(args.bindir, "pg_waldump"),
         "--path",
@@ -136,7 +137,10 @@ def sync_folder(path):
 
 
 def keep(args, folder):
-    """Move the WAL after the fork out of `folder` and report it; the report, or None where there is no fork."""
+    """Move the WAL after the fork out of `folder` and write a report.
+
+    Return the report, or None if there is no fork.
+    """
     wal = os.path.join(folder, "pg_wal")
     names = os.listdir(wal) if os.path.isdir(wal) else []
     timeline = newest_timeline(names)
@@ -176,7 +180,7 @@ def keep(args, folder):
 
 
 def finish(target, wal):
-    """Move the segments that the unfinished report names, as far as they are not there yet, and call it finished."""
+    """Move the segments of the unfinished report that are not in `target` yet, then mark the report as finished."""
     with open(os.path.join(target, UNFINISHED)) as stream:
         report = json.load(stream)
     for name in report["files"]:
@@ -190,7 +194,7 @@ def finish(target, wal):
 
 
 def set_aside(args):
-    """Rename an existing data directory; an empty one is removed."""
+    """Rename an existing data directory; remove an empty one."""
     if not os.path.isdir(args.datadir):
         return
     if not os.listdir(args.datadir):
@@ -209,7 +213,7 @@ def set_aside(args):
 
 
 def settle(args):
-    """Keep the forks of everything that was set aside, then remove the rest of it."""
+    """Keep the forks of all data directories that were set aside, then remove the rest of them."""
     for name in sorted(os.listdir(args.aside)) if os.path.isdir(args.aside) else []:
         folder = os.path.join(args.aside, name)
         target = os.path.join(args.kept, name)
@@ -221,7 +225,7 @@ def settle(args):
 
 
 def backup(args):
-    """A base backup, complete or not there."""
+    """Take a base backup. It appears in the data directory only if it is complete."""
     incoming = args.datadir + ".incoming"
     shutil.rmtree(incoming, ignore_errors=True)
     argv = [

@@ -1,14 +1,17 @@
-# Runs on the Python 3.9 of hosts; plain calls of os say what the kernel is asked for.
+# Runs on the Python 3.9 of hosts. It calls `os` directly, so that the code shows each request to the kernel.
 # ruff: noqa: B905, PTH103, PTH104, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208, SIM105
-"""Bring the managed things of a host to their wanted state, or tell how they differ. One file, two ways to run it:
+"""Apply the wanted files, units, sysctls and accounts to a host, or report how they differ. One file, two ways to run
+it:
 
 - as the Ansible module `managed`, once per role: `mode: apply`;
-- as a plain script: `answer(request)` on one JSON object, which is how a whole host is compared in one call.
+- as a plain script: `answer(request)` takes one JSON object, so one call compares a whole host.
 
-Only the standard library of Python 3.9, because it runs on hosts. The request is `{"mode", "root", "roles": [...]}`,
-each role holding `role, files, units, sysctls, accounts` as in `playbooks.host_spec`; to compare, a file's text may be
-given as `sha256` only. A file that notifies units leaves a note under /var/lib/govcloud before it is written: an apply
-that dies between writing a file and restarting its unit is finished by the next one.
+It uses only the standard library of Python 3.9, because it runs on hosts. The request is
+`{"mode", "root", "roles": [...]}`. Each role has `role, files, units, sysctls, accounts` as in `playbooks.host_spec`.
+To compare, a file may have only `sha256` instead of its text.
+
+Before it writes a file that notifies units, it saves a note under /var/lib/govcloud. If an apply dies between writing a
+file and restarting its unit, the next apply restarts the unit.
 """
 
 from __future__ import annotations
@@ -41,17 +44,17 @@ options:
 STATE = "var/lib/govcloud/roles"
 INSTALLED = "etc/govcloud/installed"
 TEXT_LIMIT = 262144
-"""Longest text of a differing file that is sent back, in bytes."""
+"""Maximum length of a differing file's text in the reply, in bytes."""
 COMMAND_TIMEOUT_S = 150
 ENABLED_STATES = ("enabled", "enabled-runtime", "static", "indirect", "generated", "alias", "linked")
 
 
 class Failed(Exception):
-    """A step failed; the message says which and why, and holds no secret."""
+    """A step failed. The message names the step and the reason, and contains no secret."""
 
 
 class Host:
-    """The host under `root`. Accounts and units are only acted upon where root is `/`."""
+    """The host's files under `root`. Change accounts and units only if root is `/`."""
 
     def __init__(self, root="/"):
         self.root = root
@@ -77,7 +80,7 @@ class Host:
 
 
 def command(argv, stdin=b""):
-    """Run and answer (exit code, combined output)."""
+    """Run the command and return (exit code, combined output)."""
     try:
         done = subprocess.run(
             argv, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=COMMAND_TIMEOUT_S, check=False
@@ -115,7 +118,7 @@ def wanted_digest(file):
 
 
 def file_differences(host, file):
-    """Differences of one file. The actual text is given for files that are not secret."""
+    """Return the differences of one file. For a secret file they contain its hash instead of its text."""
     path = file["path"]
     data = host.read(path)
     if data is None:
@@ -152,7 +155,7 @@ def group_name(gid):
 
 
 def replace(path, data, mode, uid, gid, validate, accepted=None):
-    """Write a temporary file beside `path`, let it be checked, then rename it over: readers see the old or the new."""
+    """Write a temporary file next to `path`, validate it, then rename it: readers see the old file or the new one."""
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".govcloud-", dir=folder)
@@ -170,9 +173,9 @@ def replace(path, data, mode, uid, gid, validate, accepted=None):
         if accepted:
             accepted()
         os.rename(temporary, path)
-    except OSError as error:  # a write to a full disk names no file
+    except OSError as error:  # the error of a write to a full disk names no file
         os.unlink(temporary)
-        raise Failed("%s: %s; what stood there before stands" % (path, error.strerror or error)) from None
+        raise Failed("%s: %s; the previous file is unchanged" % (path, error.strerror or error)) from None
     except BaseException:
         os.unlink(temporary)
         raise
@@ -189,7 +192,7 @@ def ids(file):
 
 
 def install_file(host, file, accepted=None):
-    """Write the file if its own check accepts it; `accepted` is called between the check and the exchange."""
+    """Write the file if its own check accepts it. Call `accepted` after the check and before the rename."""
     uid, gid = ids(file)
     data = file["text"].encode()
     replace(host.at(file["path"]), data, int(file.get("mode", "0644"), 8), uid, gid, file.get("validate", ""), accepted)
@@ -199,7 +202,7 @@ def install_file(host, file, accepted=None):
 
 
 def sysctl_file(role):
-    """The file that keeps a role's sysctls over a reboot."""
+    """Return the file that sets a role's sysctls again after a reboot."""
     lines = ["# Written by govcloud, role %s. Do not edit: the next `govcloud up` restores it." % role["role"]]
     lines += ["%s = %s" % (key, value) for key, value in sorted(role["sysctls"].items())]
     path = "/etc/sysctl.d/60-govcloud-%s.conf" % role["role"]
@@ -237,7 +240,7 @@ def set_sysctl(host, key, value):
 
 
 def account_differences(host, account):
-    """Differences of one account, read from the host's own files."""
+    """Return the differences of one account. Read them from the host's own files."""
     name = account["name"]
     entry = table(host, "/etc/passwd").get(name)
     if entry is None:
@@ -303,7 +306,7 @@ def set_keys(host, account):
 
 
 def unit_states(names):
-    """(ActiveState, UnitFileState) by name, in one call; both empty where systemd does not answer."""
+    """Return {name: (ActiveState, UnitFileState)} with one call of systemctl. Raise Failed if the call fails."""
     if not names:
         return {}
     show = ["systemctl", "show", "--property=Id,Names,ActiveState,UnitFileState", *names]
@@ -328,10 +331,11 @@ def unit_differences(units, states):
 
 
 def unit_steps(units, states, notes):
-    """The systemctl calls, as argument lists, that settle `units` and carry out the notes `reload:X`, `restart:X`.
+    """Return the systemctl calls, as argument lists, for the states of `units` and the notes `reload:X` and
+    `restart:X`.
 
-    A unit that is started or stopped anyway is neither reloaded nor restarted, one that restarts is not reloaded, and a
-    note to a unit that shall not run does nothing.
+    A unit that is started or stopped is neither reloaded nor restarted. A unit that is restarted is not reloaded. A
+    note has no effect on a unit that is not meant to run.
     """
     steps, moved = [], set()
     for unit in units:
@@ -374,8 +378,10 @@ def carry_out(step, states):
 
 
 def live_differences(argv):
-    """What the role's own program finds in the running software. One that does not answer finds nothing: that it does
-    not run is told by its unit."""
+    """Return the differences that the role's own program finds in the running software.
+
+    If the program fails, return no difference: the unit check reports software that does not run.
+    """
     if not argv:
         return []
     code, output = command(argv)
@@ -394,7 +400,7 @@ def role_files(role):
 
 
 def stale(host, role):
-    """Files that an earlier apply of this role wrote and that are no longer wanted."""
+    """Return the paths of files that an earlier apply of this role wrote and that are no longer wanted."""
     known = json.loads(host.read("%s/%s.files" % (STATE, role["role"])) or b"[]")
     return sorted(set(known) - {file["path"] for file in role_files(role)})
 
@@ -423,7 +429,7 @@ def compare_role(host, role):
 
 
 def apply_role(host, role):
-    """Bring one role to its wanted state; answers (list of changes in words, whether the guard was armed)."""
+    """Apply one role. Return (list of changes as text, whether the guard was armed)."""
     changes = []
     for account in role["accounts"]:
         aspects = {d["aspect"] for d in account_differences(host, account)}
@@ -464,7 +470,7 @@ def apply_files(host, role):
 
 
 def announce(host, role, file, guard):
-    """What must be on record before the file is exchanged: the way back, and the units that wait for it."""
+    """Record everything that must be on disk before the file is replaced: the rollback, and the units to notify."""
     if guard:
         must(shlex.split(guard["arm"]), "guard of %s" % file["path"])
     if file.get("notify"):
@@ -495,7 +501,7 @@ def installed(host):
 
 
 def complete(role):
-    """The role with every field present and the secret texts put back into their files."""
+    """Return the role with every field present and the secret texts in their files."""
     secrets = role.get("secrets") or {}
     files = [dict(f, text=secrets.get(f["path"], f.get("text", ""))) for f in role.get("files") or ()]
     accounts = [{"shell": "/usr/sbin/nologin", "home": "/nonexistent", **a} for a in role.get("accounts") or ()]
@@ -504,9 +510,9 @@ def complete(role):
 
 
 def answer(request):
-    """The whole request. `compare` answers `differences`, `apply` `changes` and `guarded`, `installed` the hashes.
+    """Carry out the request. `compare` returns `differences`, `apply` `changes` and `guarded`, `installed` the hashes.
 
-    A full or broken disk is a `Failed` too: the operator gets path and reason, and no traceback.
+    An OSError also becomes `Failed`: with a full or broken disk the operator gets path and reason, not a traceback.
     """
     try:
         return answered(request)
@@ -515,7 +521,7 @@ def answer(request):
 
 
 def answered(request):
-    """As `answer`, with the system's own errors."""
+    """Carry out the request as `answer` does, but raise the system's own errors."""
     host = Host(request.get("root") or "/")
     roles = [complete(role) for role in request.get("roles", ())]
     if request["mode"] == "installed":
@@ -531,7 +537,7 @@ def answered(request):
 
 
 def main():
-    """Entry of the Ansible module."""
+    """Run as the Ansible module."""
     from ansible.module_utils.basic import AnsibleModule
 
     empty = {"type": "dict", "default": {}}

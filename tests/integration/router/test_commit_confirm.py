@@ -53,5 +53,5 @@ def test_a_daemon_that_does_not_tell_its_sessions_lets_nothing_be_armed(router: 
     router.must("pkill", "-STOP", "-F", "/run/frr/bgpd.pid")
     done = router.commit("arm")
     assert done.returncode == 1
-    assert done.stderr.startswith("not changed: frr.service runs and does not tell its sessions")
+    assert done.stderr.startswith("not changed: frr.service runs but does not report its sessions")
     assert not router.kept()

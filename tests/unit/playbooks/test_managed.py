@@ -96,7 +96,7 @@ def test_a_write_that_finds_no_room_names_its_file_and_leaves_the_old_one(manage
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        with pytest.raises(managed.Failed, match=r"etc/e\.conf: File too large; what stood there before stands"):
+        with pytest.raises(managed.Failed, match=r"etc/e\.conf: File too large; the previous file is unchanged"):
             ask(managed, tmp_path, "apply", role(file("/etc/e.conf", "x" * 8192)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
