@@ -1,1 +1,1 @@
-"""Estate to Ansible: rendering in pure Python, roles, and the one caller of ansible-runner."""
+"""From estate to Ansible: rendering in pure Python, the roles, and the only caller of ansible-runner."""

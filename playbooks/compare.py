@@ -1,4 +1,4 @@
-"""How a host differs from what it shall be: one call per host, carried out by the same script that applies."""
+"""Compare a host with its `HostSpec`: one call per host, carried out by the same script that applies the spec."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _LOADER = (
     "exec(compile(code,'managed.py','exec'),names);"
     "sys.stdout.write(json.dumps(names['answer'](json.loads(data))))"
 )
-"""Runs on the host: the script and its request arrive together, parted by a zero byte."""
+"""Runs on the host. The script and its request arrive in one stream, separated by a zero byte."""
 
 
 class CompareFailed(GovcloudError):
-    """The host answered, but could not be compared."""
+    """The host answered, but the comparison failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """One thing on a host that is not as declared.
 
-    `kind` is file, unit, sysctl, account, setting or install; `name` is the path, unit, key, account, setting or role;
-    `aspect` is what of it differs (text, owner, mode, present, active, enabled, notified, value, shell, home, groups,
-    keys, hash). For texts of secret files both sides are hashes.
+    `kind` is file, unit, sysctl, account, setting or install. `name` is the path, unit, key, account, setting or role.
+    `aspect` is the property that differs: text, owner, mode, present, active, enabled, notified, value, shell, home,
+    groups, keys or hash. For texts of secret files, `wanted` and `actual` are hashes.
     """
 
     role: str
@@ -53,7 +53,7 @@ class Difference:
         return f"{self.name}: {self.aspect} is {self.actual}, wanted {self.wanted}"
 
     def lines(self) -> list[str]:
-        """For texts: a unified diff from what is on the host to what is declared."""
+        """Return a unified diff from the text on the host to the declared text."""
         actual, wanted = str(self.actual or "").splitlines(), str(self.wanted).splitlines()
         return list(difflib.unified_diff(actual, wanted, "on the host", "declared", lineterm="", n=1))
 
@@ -61,10 +61,10 @@ class Difference:
 def compare(
     host_spec: HostSpec, access: ssh.Access, *, timeout_s: float, installs: Mapping[str, str] | None = None
 ) -> tuple[Difference, ...]:
-    """Differences of the host, in its roles' order; empty where it is as declared.
+    """Return the host's differences in the order of its roles; empty if the host is as declared.
 
-    `installs` are hashes by role (`playbooks.install_hash.install_hash`) where install parts shall be compared too.
-    Raises `workstation.ssh.HostUnreachable` and `CompareFailed`.
+    `installs` are hashes by role (`playbooks.install_hash.install_hash`). Pass them to compare the install parts too.
+    Raise `workstation.ssh.HostUnreachable` or `CompareFailed`.
     """
     message = SCRIPT.read_bytes() + b"\0" + json.dumps(request(host_spec, installs or {})).encode()
     argv = ["/usr/bin/python3", "-I", "-c", _LOADER]
@@ -78,12 +78,12 @@ def compare(
 
 
 def request(host_spec: HostSpec, installs: Mapping[str, str]) -> dict[str, Any]:
-    """What the script is asked. Texts do not travel, their hashes do."""
+    """Return the request to the script. It contains the hashes of the files, not their texts."""
     return {"mode": "compare", "root": "/", "roles": [_role(role, installs) for role in host_spec.roles]}
 
 
 def differences(host_spec: HostSpec, answer: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """The script's answer as values, with the wanted texts put in place of their hashes."""
+    """Parse the script's answer. Replace the hashes of wanted texts by the texts, except for secret files."""
     texts = {file.path: file.text for role in host_spec.roles for file in role.files if not file.secret}
     return tuple(_difference(found, texts) for found in answer["differences"])
 

@@ -1,6 +1,6 @@
-"""What one host shall be, as plain data: the input of a `Playbook` resource, of the roles and of the comparison.
+"""The wanted state of one host as plain data: the input of a `Playbook` resource, of the roles and of the comparison.
 
-Every text is complete and final here, so a preview can show the very lines that would change on the host.
+Every text is complete and final here, so a preview can show the exact lines that would change on the host.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class File:
     """A file with its whole text.
 
     `validate` is a command with `%s` for a temporary copy; it must exit 0 before the file is installed.
-    `notify` names units to reload or restart when the file changed, as `reload:NAME` or `restart:NAME`.
+    `notify` names the units to reload or restart after the file changed, as `reload:NAME` or `restart:NAME`.
     `secret` keeps the text out of previews and logs.
     """
 
@@ -31,7 +31,7 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A systemd unit, with its suffix, and the state it shall have."""
+    """A systemd unit, named with its suffix, and its wanted state."""
 
     name: str
     enabled: bool = True
@@ -40,7 +40,7 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """A local account. `keys` are its authorised SSH public keys, complete: others are removed."""
+    """A local account. `keys` is the complete list of its authorised SSH public keys: other keys are removed."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class RoleSpec:
-    """One role on one host: typed settings for its own steps, and the managed things that each read compares."""
+    """One role on one host: typed settings for its own steps, and the managed things that each refresh compares."""
 
     role: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -60,26 +60,26 @@ class RoleSpec:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     accounts: tuple[Account, ...] = ()
     live: tuple[str, ...] = ()
-    """A command that each read runs on the host, for settings that stand in no file but in the running software. It
-    prints a JSON list of `{"name", "wanted", "actual"}`, empty where all is as declared; the role's own steps mend
-    what is not."""
+    """A command that each refresh runs on the host, for settings that are in the running software and in no file. It
+    prints a JSON list of `{"name", "wanted", "actual"}`, empty if all settings are as declared. The role's own steps
+    correct the listed settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HostSpec:
-    """All that one stack wants of one host. `address` is where the operator reaches it."""
+    """Everything that one stack wants of one host. The operator reaches the host at `address`."""
 
     host: str
     address: str
     roles: tuple[RoleSpec, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, as the resource's input."""
+        """Return plain JSON values, the form of the resource's input."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> HostSpec:
-        """Back from JSON values."""
+        """Create the spec from JSON values."""
         return cls(host=value["host"], address=value["address"], roles=tuple(_role(role) for role in value["roles"]))
 
 

@@ -1,4 +1,4 @@
-"""The install part of a role, as a hash: a host that holds the same hash has nothing to install."""
+"""The install part of a role, as a hash. If a host stores the same hash, the role has nothing to install there."""
 
 from __future__ import annotations
 
@@ -16,36 +16,39 @@ ROLES = Path(__file__).resolve().parent / "roles"
 
 
 class ArtifactMissing(GovcloudError):
-    """A role needs a file that has not been built or fetched."""
+    """A role needs a file that has not been built or downloaded."""
 
 
 def role_names() -> tuple[str, ...]:
-    """Every role there is, by name."""
+    """Return the names of all roles."""
     return tuple(sorted(path.parent.parent.name for path in ROLES.glob("*/tasks/main.yml")))
 
 
 def defaults(role: str) -> dict[str, object]:
-    """The role's own defaults, as written."""
+    """Return the role's own defaults, as written."""
     path = ROLES / role / "defaults" / "main.yml"
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
 
 
 def package_names(role: str) -> tuple[str, ...]:
-    """Debian packages that the role installs: `<role>_packages` of its defaults."""
+    """Return the Debian packages that the role installs: `<role>_packages` of its defaults."""
     return tuple(_names(role, "packages"))
 
 
 VERSION = "{version}"
-"""In an artifact's path it stands for the version that the role's settings name."""
+"""Placeholder in an artifact's path for the version in the role's settings."""
 
 
 def artifact_names(role: str, version: str = "") -> tuple[str, ...]:
-    """Files or folders under the artifacts directory that the role installs: `<role>_artifacts` of its defaults."""
+    """Return the files or folders of the artifacts directory that the role installs:
+
+    `<role>_artifacts` of its defaults.
+    """
     return tuple(name.replace(VERSION, version) for name in _names(role, "artifacts"))
 
 
 def install_hash(role: str, artifacts_dir: Path, version: str = "") -> str:
-    """Hash of the role's install tasks, defaults and artifacts. Raises `ArtifactMissing`."""
+    """Return the hash of the role's install tasks, defaults and artifacts. Raise `ArtifactMissing`."""
     total = hashlib.sha256()
     for name in ("tasks/install.yml", "defaults/main.yml"):
         path = ROLES / role / name
@@ -58,7 +61,7 @@ def install_hash(role: str, artifacts_dir: Path, version: str = "") -> str:
 
 
 def version_of(settings: Mapping[str, Any]) -> str:
-    """The version that a role's settings name; empty where it has none."""
+    """Return the version in a role's settings, or "" if there is none."""
     return str(settings.get("version", ""))
 
 
@@ -73,7 +76,7 @@ def _files(role: str, path: Path) -> list[Path]:
         return sorted(child for child in path.rglob("*") if child.is_file())
     if not path.exists():
         raise ArtifactMissing(
-            f"role {role} installs {path}, which does not exist", "Run `govcloud setup`: it builds it."
+            f"role {role} installs {path}, which does not exist", "Run `govcloud setup`, which builds it."
         )
     return [path]
 

@@ -1,6 +1,6 @@
-"""The estate's own authority and the certificates it signs: elliptic-curve P-256, PEM, server and client use.
+"""The estate's own certificate authority and the certificates that it signs: P-256 keys, PEM, for servers and clients.
 
-Pure functions: keys are made here and returned, never stored. Who keeps them is the caller's decision.
+Pure functions: they create keys and return them, and store nothing. The caller decides where the keys are stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 BACKDATED = timedelta(minutes=10)
-"""Hosts' clocks may be behind: a certificate is valid from a little before it was made."""
+"""Hosts' clocks may be late, so a certificate is valid from a little before its creation."""
 
 RENEWAL_SHARE = 3
 """A certificate is due for renewal in the last third of its life."""
@@ -37,7 +37,7 @@ class Authority:
 
 
 def new_authority(name: str, days: int) -> tuple[str, str]:
-    """A new authority that may sign hosts only, no further authorities: its key and certificate, PEM."""
+    """Create an authority that may sign only hosts, no further authorities. Return its key and certificate, PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(name)
     builder = _builder(subject, subject, key.public_key(), days)
@@ -54,11 +54,12 @@ def issue(
     usages: Sequence[str],
     organizations: Sequence[str] = (),
 ) -> tuple[str, str]:
-    """A new key and a certificate for it, PEM. It never outlives its authority.
+    """Create a key and a certificate for it. Return (key, certificate), PEM. The certificate never outlives its
+    authority.
 
-    `organizations` are groups to a Kubernetes API server. `sans` are host names, or addresses as text. `usages` are of
-    `server`, `client`; without any, only the key counts. Raises ValueError for an unknown usage or an authority whose
-    key is not its certificate's.
+    `organizations` are groups to a Kubernetes API server. `sans` are host names, or addresses as text. `usages` are
+    `server` and `client`; pass an empty list if only the key will be used. Raise ValueError for an
+    unknown usage, or if the authority's key does not belong to its certificate.
     """
     if unknown := set(usages) - set(_USAGES):
         raise ValueError(f"unknown usage {', '.join(sorted(unknown))}; known: {', '.join(_USAGES)}")
@@ -84,19 +85,22 @@ def issue(
 
 
 def valid_for(cert_pem: str, now: datetime | None = None) -> timedelta:
-    """How long the certificate is still valid at `now` (aware; the present where None). Negative once it is over."""
+    """Return how long the certificate is still valid at `now` (with time zone; default: now).
+
+    Negative after its end.
+    """
     return x509.load_pem_x509_certificate(cert_pem.encode()).not_valid_after_utc - (now or datetime.now(UTC))
 
 
 def due(cert_pem: str, now: datetime | None = None) -> bool:
-    """Whether the certificate should be renewed now: it is in the last third of its life."""
+    """Return whether the certificate should be renewed now: it is in the last third of its life."""
     cert = x509.load_pem_x509_certificate(cert_pem.encode())
     life = cert.not_valid_after_utc - cert.not_valid_before_utc
     return valid_for(cert_pem, now) < life / RENEWAL_SHARE
 
 
 def names_of(cert_pem: str) -> tuple[str, ...]:
-    """The certificate's alternative names as text, in their order."""
+    """Return the certificate's alternative names as text, in their order."""
     cert = x509.load_pem_x509_certificate(cert_pem.encode())
     try:
         sans = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -106,7 +110,7 @@ def names_of(cert_pem: str) -> tuple[str, ...]:
 
 
 def new_password() -> str:
-    """Letters and digits, of about 190 bits: nothing that needs quoting anywhere."""
+    """Return 32 letters and digits, about 190 bits. No character needs quoting anywhere."""
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(PASSWORD_LENGTH))
 
 

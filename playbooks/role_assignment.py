@@ -1,4 +1,4 @@
-"""Which roles a host has in which stack, and what each shall do there."""
+"""The assignment of roles to hosts, for each stack, with their wanted state."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from playbooks.host_spec import HostSpec, RoleSpec
 from playbooks.secrets import Secrets
 
 CLUSTER_ROLES = frozenset({"containerd", "registry", "kubernetes_control_plane", "kubernetes_node"})
-"""Needed only where the estate has Kubernetes clusters."""
+"""Roles that are needed only if the estate has Kubernetes clusters."""
 
 
 class Stack(StrEnum):
-    """A pass over the estate, in the order in which one builds on the other."""
+    """A unit of deployment over the whole estate.
+
+    The order is the order in which each stack builds on the one before.
+    """
 
     NETWORK = "network"
     DATA = "data"
@@ -33,21 +36,21 @@ def host_spec(
     operator_keys: tuple[str, ...] = (),
     bgp_passwords: Mapping[str, str] | None = None,
 ) -> HostSpec:
-    """What one stack wants of one of our hosts; a stack that has nothing there gives no roles.
+    """Return the wanted state of one managed host in one stack. It has no roles if the stack has nothing there.
 
-    `secrets` are needed by the stacks data and site (ValueError without). `operator_keys` are public SSH keys,
-    complete; `bgp_passwords` TCP-MD5 secrets by link.
+    The stacks data and site need `secrets` (ValueError without). `operator_keys` is the complete list of public SSH
+    keys; `bgp_passwords` are TCP-MD5 secrets by link.
     """
     host = estate.host(host_name)
     if host not in estate.managed_hosts:
-        raise ValueError(f"{host_name} is not ours: {host.at} runs it")
+        raise ValueError(f"{host_name} is not a managed host: {host.at} runs it")
     addresses = plan(estate)
     roles = _roles(estate, addresses, host, Stack(stack), secrets, operator_keys, bgp_passwords or {})
     return HostSpec(host=host_name, address=host.platform.address or str(addresses.management(host_name)), roles=roles)
 
 
 def hosts_of(estate: Estate, stack: Stack | str) -> tuple[Host, ...]:
-    """Our hosts on which the stack has roles, in declared order."""
+    """Return the managed hosts on which the stack has roles, in declared order."""
     kinds = {
         Stack.NETWORK: tuple(HostRole),
         Stack.DATA: (HostRole.DATA, HostRole.OPS),
@@ -138,7 +141,7 @@ def _site(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) 
 
 
 def _cluster(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) -> tuple[RoleSpec, ...]:
-    """Kubernetes, on the nodes of a site that has a cluster."""
+    """Return the roles of Kubernetes if the host is a node of a cluster, else an empty tuple."""
     from playbooks.render import containerd, registry
     from playbooks.render.kubernetes import control_plane, node
     from playbooks.render.kubernetes.cluster import is_control_plane

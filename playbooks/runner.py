@@ -1,8 +1,9 @@
 """The only caller of ansible-runner: one host, its roles in order, one Ansible process.
 
-What a host shall be arrives as a `HostSpec`. It becomes the host's variables, every string marked as literal text, so
-that braces in a configuration are never taken for a template. Texts of secret files travel apart from the files and are
-never logged. Everything Ansible writes lies in a temporary directory that is gone afterwards.
+The wanted state of a host arrives as a `HostSpec` and becomes the host's variables. Strings that contain template signs
+are marked as literal text, so that Ansible never evaluates braces in a configuration. Texts of secret files are passed
+separately from the files and are never logged. Ansible writes only into a temporary directory, which is removed
+afterwards.
 """
 
 from __future__ import annotations
@@ -30,19 +31,22 @@ REASON_LIMIT = 4000
 
 
 class PlaybookFailed(GovcloudError):
-    """A task failed on a host; `reason` is what the task said."""
+    """A task failed on a host; `reason` is the message of the task."""
 
     def __init__(self, *, host: str, role: str, task: str, reason: str) -> None:
         where = f"{host}: role {role}, task {task!r}" if task else host
         super().__init__(
-            f"{where}: {reason}", "What was done before it stays; the next `govcloud up` goes on from there."
+            f"{where}: {reason}", "Changes made before the failure stay. The next `govcloud up` continues from there."
         )
         self.host, self.role, self.task, self.reason = host, role, task, reason
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A task has ended on the host; told once Ansible has ended. `state`: ok, changed, skipped, failed, unreachable."""
+    """A task has ended on the host. Reported after Ansible has ended.
+
+    `state` is ok, changed, skipped, failed or unreachable.
+    """
 
     host: str
     role: str
@@ -52,7 +56,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """What an apply did, in words: `frr: file /etc/frr/frr.conf`, `frr: unit frr.service: reload`."""
+    """The changes of an apply as text: `frr: file /etc/frr/frr.conf`, `frr: unit frr.service: reload`."""
 
     changed: bool
     changes: tuple[str, ...]
@@ -60,7 +64,7 @@ class Applied:
 
 @dataclass
 class _Record:
-    """What the events tell, gathered while Ansible runs."""
+    """The changes and the first failure from the events, collected while Ansible runs."""
 
     host: str
     on_event: Callable[[Event], None] | None
@@ -99,10 +103,10 @@ def apply(
     on_event: Callable[[Event], None] | None = None,
     timeout_s: float,
 ) -> Applied:
-    """Bring the host to what `host_spec` says.
+    """Apply `host_spec` to the host.
 
-    `artifacts` holds the binaries and wheels that install parts copy. Raises `PlaybookFailed` with the first failure,
-    also when `timeout_s` is over, and `ArtifactMissing` before anything is done.
+    `artifacts` is the folder of the binaries and wheels that install parts copy. Raise `PlaybookFailed` with the first
+    failure, or after `timeout_s`. Raise `ArtifactMissing` before any change.
     """
     connection = {
         "ansible_host": host_spec.address,
@@ -118,7 +122,7 @@ def apply(
 def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: float, version: str = "") -> Applied:
     """Carry out only the install parts of `roles` in the unpacked Debian system under `root`, which need not run.
 
-    Must be called as root. A host started from it then skips these parts. `version` is Kubernetes'.
+    The caller must be root. A host started from it then skips these parts. `version` is the version of Kubernetes.
     """
     variables: dict[str, Any] = {
         "ansible_connection": "chroot",
@@ -132,7 +136,7 @@ def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: floa
 
 
 def role_variables(host_spec: HostSpec, artifacts: Path) -> dict[str, Any]:
-    """The variables that the playbook and each role get."""
+    """Return the variables of the playbook and of each role."""
     versions = {role.role: version_of(role.settings) for role in host_spec.roles}
     variables: dict[str, Any] = {
         "govcloud_roles": [role.role for role in host_spec.roles],
@@ -187,7 +191,7 @@ def _play(
             quiet=True,
         )
         run.run()
-        # Ansible is content with an inventory in which it finds no host.
+        # Ansible reports success for an inventory in which it finds no host.
         if record.failure is None and (run.status != "successful" or not record.tasks):
             record.failure = PlaybookFailed(host=host, role="", task="", reason=_ended(run, timeout_s))
     if record.failure:
@@ -196,7 +200,7 @@ def _play(
 
 
 def _environment(folder: Path, ssh_arguments: list[str]) -> dict[str, str]:
-    """Ansible's settings. No ansible.cfg is read, not even one in the operator's directory."""
+    """Return Ansible's settings. Ansible reads no ansible.cfg, not even one in the operator's directory."""
     return {
         "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
         "ANSIBLE_CONNECTION_PLUGINS": str(FOLDER / "connection"),
@@ -246,7 +250,7 @@ _Dumper.add_representer(_Literal, lambda dumper, text: dumper.represent_scalar("
 
 
 def _literal(value: Any) -> Any:
-    """Mark the texts that hold template signs, no others: Ansible takes a marked "0644" for a number."""
+    """Mark only the texts that contain template signs: Ansible takes a marked "0644" for a number."""
     if isinstance(value, str):
         return _Literal(value) if any(sign in value for sign in ("{{", "{%", "{#")) else value
     if isinstance(value, Mapping):

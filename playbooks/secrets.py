@@ -1,6 +1,6 @@
-"""What must stay secret and is generated once by the stacks: certificates with keys, and the database's passwords.
+"""The secrets that the stacks generate once: certificates with their keys, and the passwords of the database.
 
-Roles never make secrets: they are handed in, so that a lost machine comes back with the same identity.
+Roles never generate secrets. They receive them, so that a lost machine is rebuilt with the same identity.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 OPERATOR = "operator"
-"""Key in `Secrets.certificates` of the operator's own client certificate; the others are hosts' names and gateways'."""
+"""Key of the operator's own client certificate in `Secrets.certificates`. The other keys are names of hosts and of
+gateways."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,18 +23,19 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True)
 class Passwords:
-    """One password for each database login: at least 24 letters and digits, nothing that needs quoting."""
+    """One password for each database login: at least 24 letters and digits. No character needs quoting."""
 
     replication: str = field(repr=False)
-    """`replicator`: streaming between members. The superuser has none: it enters only from its own machine."""
+    """Login `replicator`: streaming between members. The superuser has no password: it logs in only on its own
+    machine."""
     approval_owner: str = field(repr=False)
-    """Owns schema `approval` and loads the registers."""
+    """Login that owns schema `approval` and loads the registers."""
     approval_app: str = field(repr=False)
     """The approval service's own login."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The fields, in order: one random password resource for each."""
+        """Return the names of the fields, in order. The stacks create one random password resource for each."""
         return tuple(item.name for item in fields(cls))
 
 
@@ -42,23 +44,24 @@ class ClusterSecrets:
     """Secrets of one site's Kubernetes cluster. No key of an authority reaches a host."""
 
     authority: str
-    """The cluster's own authority, PEM: whom it signs, the API server knows as user and groups."""
+    """The cluster's own authority, PEM. The API server accepts the certificates that it signed: they name user and
+    groups."""
     etcd_authority: str
-    """The authority of the cluster's etcd alone, PEM: nobody else's certificate opens it."""
+    """The authority of the cluster's etcd alone, PEM. etcd accepts only certificates that it signed."""
     certificates: Mapping[str, Certificate]
     """By the names of `playbooks.render.kubernetes.pki`."""
     encryption: str = field(repr=False)
-    """A password from which the key is made that encrypts Secrets at rest."""
+    """A password. The key that encrypts Kubernetes Secrets in etcd is derived from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """All secrets that host inputs are rendered from."""
+    """All secrets that the specs of hosts are rendered from."""
 
     authority: str
     """The estate authority's certificate, PEM. Its key never reaches a host."""
     certificates: Mapping[str, Certificate]
-    """By host name, for every own host, `OPERATOR`, and by `playbooks.render.pki.gateway_certificate`."""
+    """By the names of all managed hosts, `OPERATOR`, and `playbooks.render.pki.gateway_certificate`."""
     passwords: Passwords
     clusters: Mapping[str, ClusterSecrets] = field(default_factory=dict)
     """By site, for every Kubernetes cluster."""

@@ -1,6 +1,6 @@
-"""A temporary folder of one run. Its owner holds a lock on it: thus what a killed one left is told from what is used.
+"""A temporary folder of one run. The run holds a lock on it, so a folder without a lock was left by a killed run.
 
-A process's number would not do: a bake runs where processes have other numbers, and sees the same temporary directory.
+A process ID would not work: a bake runs in a namespace with other process IDs, and sees the same temporary directory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ PREFIX = "govcloud-ansible-"
 
 @contextmanager
 def temp_workspace() -> Iterator[Path]:
-    """A new folder that is gone afterwards, and with it those that nobody holds any more: they may hold secrets."""
+    """Create a folder and remove it at the end.
+
+    First remove the folders that no run has locked any more, because they may contain secrets.
+    """
     remove_abandoned()
     path, held = _make()
     try:
@@ -41,7 +44,7 @@ def remove_abandoned() -> None:
 
 
 def _make() -> tuple[Path, int]:
-    """The folder and the descriptor that holds it; once more where another's clean-up came before the lock."""
+    """Return the folder and the descriptor of its lock. Try again if another run removed the folder before the lock."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""An Ansible connection into a directory that holds an unpacked system: commands by chroot, files by copying."""
+"""An Ansible connection into a directory with an unpacked system: chroot for commands, copying for files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ options:
 
 
 class Connection(ConnectionBase):  # type: ignore[misc]
-    """Commands run in a chroot of the directory; nothing there needs to be running."""
+    """Commands run in a chroot of the directory. No program of that system needs to run."""
 
     transport = "chroot"
     has_pipelining = True
@@ -63,7 +63,10 @@ class Connection(ConnectionBase):  # type: ignore[misc]
 
 
 def _environment() -> dict[str, str]:
-    """A plain login's, with the machine's proxies: the operator's own paths mean nothing in there."""
+    """Return the environment of a plain login, with the machine's proxies.
+
+    The operator's own paths do not exist there.
+    """
     proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
     login = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
     return login | {"DEBIAN_FRONTEND": "noninteractive"} | proxies

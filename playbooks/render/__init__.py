@@ -1,4 +1,4 @@
-"""Rendering: estate and address plan to the very text that is installed. Pure functions."""
+"""Rendering: pure functions from estate and address plan to the exact text that is installed."""
 
 from playbooks.render.peer_fixtures import fixture_files, fixture_units
 

@@ -13,11 +13,12 @@ from playbooks.render.text import header_comment, join_lines
 
 INTERVAL_S, TIMEOUT_S = 0.5, 1.0
 RISE, FALL, FALL_SLOW = 2, 3, 30
-"""Answers in a row that make a service healthy; failures in a row that make it unhealthy, and late answers in a row:
-half a minute of them, because a site that is late is mostly one with too much to do, and its load would make the next
-one late. A service that hangs is told by the ingress' own checks after some seconds, as a failure."""
+"""Answers in a row that make a service healthy, failures in a row that make it unhealthy, and late answers in a row
+that do so. Late answers need half a minute: a late site usually has too much work, and if its load moved, the next site
+would be late too. The ingress' own checks find a hanging service after some seconds, and then the answer is a
+failure."""
 HEALTHY_METRIC, LAST_RESORT_METRIC = 100, 900
-"""Kernel metrics by which FRR tells the two kinds of announcement apart."""
+"""Kernel metrics by which FRR distinguishes the two kinds of announcement."""
 PROTOCOL = 99
 PROGRAM = f"{host_programs.DIRECTORY}/announcer.py"
 SETTINGS = "/etc/govcloud/announcer.json"
@@ -25,7 +26,7 @@ PORT = 443
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
-    """The role on an edge."""
+    """Return the role on an edge."""
     restart = ("restart:govcloud-announcer.service",)
     settings = json.dumps(_settings(estate, plan, host), indent=2) + "\n"
     return RoleSpec(

@@ -1,11 +1,11 @@
-"""The approval service: what its pods are told, and who prepares the database for them.
+"""The approval service: the settings of its pods, and the host that prepares the database for them.
 
-The pods of a site reach the database through the ingress of the node they are on. All connections are encrypted and
-check the server's name, which says whether a member may be a primary; the node's proxy leads them to whoever is primary
-at the moment.
+The pods of a site reach the database through the ingress of their own node. All connections are encrypted. They check
+the server's name, which states whether the member may be a primary. The node's proxy connects them to the current
+primary.
 
-One host prepares the database: the first of the first site that actively serves. It needs no proxy for that, it looks
-for the primary among all members itself.
+One host prepares the database: the first host of the first site that actively serves. It needs no proxy for that,
+because it tries all members to find the primary.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from playbooks.secrets import Secrets
 
 SERVICE = "approval"
 PORT = 8080
-"""On which the pods listen, and under which the nodes reach them at the service's address in the cluster."""
+"""Port on which the pods listen, and on which the nodes reach them at the service's address in the cluster."""
 WRITE_PORT = 5432
 READ_PORT = 5433
-"""On which the ingress of a node leads its pods to the primary and to the site's own member."""
+"""Ports on which the ingress of a node connects its pods to the primary and to the site's own member."""
 SITE_WRITES, SITE_READS, LEAST = 12, 6, 2
-"""Database connections of a site, shared out among its pods; no pod has fewer than `LEAST`. With one pod more at each
-site while a version changes, they stay below what a member of the database takes."""
+"""Database connections of a site, divided among its pods. Each pod has at least `LEAST`. During a version change each
+site has one pod more, and the sum is still below the connection limit of a database member."""
 DATABASE = "approval"
 APP_LOGIN, OWNER_LOGIN = "approval_app", "approval_owner"
 
 DIRECTORY = "/etc/govcloud/approval"
 OWNER_ENVIRONMENT = f"{DIRECTORY}/owner.env"
 FORMER_UNIT = "govcloud-approval.service"
-"""As which the service ran on hosts before it ran in pods: it goes where it is still found."""
+"""Unit of the service on hosts, from before it ran in pods. It is removed where it still exists."""
 
 NODE, POD, PASSWORD = "NODE_IP", "APPROVAL_INSTANCE", "PGPASSWORD"
-"""What a pod learns of itself, and what libpq reads a password from."""
+"""The values that a pod learns about itself, and the variable from which libpq reads a password."""
 FIELDS = {NODE: "status.hostIP", POD: "metadata.name"}
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """On the preparing host the schema and the registers; elsewhere nothing but the tools for an officer."""
+    """Return the role. The preparing host gets schema and registers, other hosts only the tools for an officer."""
     prepares = host.name == preparing_host(estate)
     files = []
     if prepares:
@@ -55,7 +55,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 
 
 def preparing_host(estate: Estate) -> str:
-    """Name of the one host that applies the schema and fills the registers."""
+    """Return the name of the one host that applies the schema and fills the registers."""
     for site in estate.service(SERVICE).placement.active:
         for host in estate.hosts_at(site, HostRole.KUBE):
             return host.name
@@ -63,9 +63,9 @@ def preparing_host(estate: Estate) -> str:
 
 
 def pod_environment(estate: Estate, site: str) -> dict[str, str]:
-    """Settings of the pods; `$(NAME)` stands for one of `FIELDS`, and the password is nowhere in them.
+    """Return the settings of the pods. `$(NAME)` refers to one of `FIELDS`. The password is not in them.
 
-    They listen in both families. Synthetic applicants are let in only where the estate may be destroyed.
+    The pods listen in both families. They accept synthetic applicants only if the estate is a lab.
     """
     count = estate.service(SERVICE).pods.replicas[site]
     return {
@@ -81,7 +81,7 @@ def pod_environment(estate: Estate, site: str) -> dict[str, str]:
 
 
 def owner_environment(estate: Estate, plan: AddressPlan, secrets: Secrets) -> str:
-    """The schema owner's connection: straight to whichever member takes writes."""
+    """Return the schema owner's connection, direct to the member that accepts writes."""
     members = [plan.lan(member.name).ipv4 for member in estate.database_members]
     names = ",".join(PRIMARY_NAME for _ in members)
     addresses = ",".join(str(address) for address in members)

@@ -1,4 +1,4 @@
-"""Role base: what every own host has before it does anything: addresses, names, access and limits."""
+"""Role base: the basis of every managed host: addresses, names, access and limits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from playbooks.render import networkd, sysctls
 from playbooks.render.text import header_comment, join_lines
 
 OPERATORS = "ops"
-"""Account, and its group, of the people who operate the estate."""
+"""Account, and its group, of the operators."""
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, *, operator_keys: tuple[str, ...] = ()) -> RoleSpec:
-    """The role on that host.
+    """Return the role on that host.
 
-    `operator_keys` are the operators' public SSH keys, complete for root and `ops`: any other key is removed. Without
-    them root's keys are not managed, so that nobody is locked out by an empty list.
+    `operator_keys` is the complete list of the operators' public SSH keys, for root and `ops`: any other key is
+    removed. If it is empty, root's keys are not managed, so that an empty list locks out no operator.
     """
     people = [
         Account(name=OPERATORS, groups=("systemd-journal",), shell="/bin/bash", home="/home/ops", keys=operator_keys)

@@ -1,4 +1,4 @@
-"""What BGP routers share: their neighbours, prefix lists of both families, and sections of an frr.conf."""
+"""Parts shared by all BGP routers: neighbours, prefix lists of both families, and sections of an frr.conf."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from playbooks.render.text import header_comment, join_lines
 BFD_INTERVAL_MS = 300
 BFD_MULTIPLIER = 3
 KEEPALIVE_S, HOLD_S, CONNECT_S = 3, 9, 5
-"""Only what notices a neighbour whose BFD is not up; BFD is the fast one."""
+"""These timers find a dead neighbour only if its BFD is not up. BFD is faster."""
 
 Prefix = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
-    """The router at the far end of a link. `place` is its site or peer."""
+    """The router at the other end of a link. `place` is its site or peer."""
 
     link: str
     router: str
@@ -32,12 +32,12 @@ class Neighbour:
 
     @property
     def addresses(self) -> tuple[tuple[int, IPv4Address | IPv6Address], ...]:
-        """(family, address): a session for each family."""
+        """Pairs of (family, address). Each family has a session of its own."""
         return ((4, self.ipv4), (6, self.ipv6))
 
 
 def neighbours(estate: Estate, plan: AddressPlan, host: Host) -> tuple[Neighbour, ...]:
-    """The host's neighbours, by its links in declared order."""
+    """Return the host's neighbours, by its links in declared order."""
     found = []
     for link in estate.links_of(host.name):
         far = next(end for end in link.ends if end != host.name)
@@ -57,7 +57,7 @@ def neighbours(estate: Estate, plan: AddressPlan, host: Host) -> tuple[Neighbour
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A line of a prefix list: the prefix itself, or also what it contains from length `ge` to `le`."""
+    """A line of a prefix list: the prefix itself, or also the prefixes in it of length `ge` to `le`."""
 
     prefix: Prefix
     ge: int | None = None
@@ -69,7 +69,7 @@ class Entry:
 
 
 def both(pool: Pool, *, within: tuple[int, int] | None = None) -> list[Entry]:
-    """The pool's two prefixes, or with `within` the prefixes of exactly these lengths (IPv4, IPv6) in them."""
+    """Return the pool's two prefixes. With `within`, return all prefixes in them of these lengths (IPv4, IPv6)."""
     prefixes: tuple[Prefix, Prefix] = (pool.ipv4, pool.ipv6)
     if within is None:
         return [Entry(prefix=prefix) for prefix in prefixes]
@@ -77,7 +77,7 @@ def both(pool: Pool, *, within: tuple[int, int] | None = None) -> list[Entry]:
 
 
 def prefix_lists(lists: Mapping[str, tuple[str, Sequence[Entry]]]) -> list[str]:
-    """Prefix lists by name, each with its meaning; a name exists in both families."""
+    """Return the prefix lists by name, each with its meaning. Each name exists in both families."""
     found: list[str] = []
     for name, (meaning, entries) in lists.items():
         found.append(f"! {name}: {meaning}")
@@ -89,20 +89,20 @@ def prefix_lists(lists: Mapping[str, tuple[str, Sequence[Entry]]]) -> list[str]:
 
 
 NEXT_HOP_THAT_BFD_WATCHES = "ipv6 next-hop prefer-global"
-"""BFD keeps the kernel's entry for the session's own address alive. That for the link-local address, which routes would
-go by otherwise, is gone where no data flowed: of connections that begin while it is looked for, packets go by another
-path to another site, which refuses them."""
+"""Use the neighbour's global address as next hop. BFD keeps the kernel's neighbour entry for this address alive.
+Without this setting, routes use the link-local address, whose entry expires if no data flows. While the kernel resolves
+it again, the packets of a new connection take another path to another site, which refuses them."""
 
 
 def clause(
     name: str, action: str, number: int, matching: str, acts: Iterable[str] = (), also: Iterable[str] = ()
 ) -> list[str]:
-    """A route map's clause for both families: `number` for IPv4, `number` + 1 for IPv6."""
+    """Return a clause of a route map for both families: `number` for IPv4, `number` + 1 for IPv6."""
     return _clauses(name, action, number, matching, (acts, acts), also)
 
 
 def accept(name: str, number: int, matching: str, acts: Iterable[str] = (), also: Iterable[str] = ()) -> list[str]:
-    """As `clause`, for routes that are taken in."""
+    """Return a clause as `clause` does, for routes that the router accepts."""
     return _clauses(name, "permit", number, matching, (acts, [*acts, NEXT_HOP_THAT_BFD_WATCHES]), also)
 
 
@@ -123,7 +123,7 @@ def _clauses(
 
 
 def head(what: str, host: Host) -> list[str]:
-    """The beginning of an frr.conf, and how fast a dead neighbour is noticed."""
+    """Return the beginning of an frr.conf, with the BFD timers that detect a dead neighbour."""
     return [
         *header_comment(what, host.name, comment="!").splitlines(),
         "!",
@@ -144,7 +144,7 @@ def head(what: str, host: Host) -> list[str]:
 
 
 def instance(asn: int, router_id: IPv4Address) -> list[str]:
-    """The beginning of `router bgp`: paths of equal length through different ASes are used together."""
+    """Return the beginning of `router bgp`. Paths of equal length through different ASes are used together."""
     return [
         f"router bgp {asn}",
         f" bgp router-id {router_id}",
@@ -156,7 +156,7 @@ def instance(asn: int, router_id: IPv4Address) -> list[str]:
 
 
 def session(neighbour: Neighbour, passwords: Mapping[str, str]) -> list[str]:
-    """Both sessions with a neighbour. Packets that crossed another router first are refused (GTSM)."""
+    """Return both sessions with a neighbour. They refuse packets that crossed another router first (GTSM)."""
     found = []
     for _, address in neighbour.addresses:
         found += [
@@ -173,7 +173,7 @@ def session(neighbour: Neighbour, passwords: Mapping[str, str]) -> list[str]:
 
 
 def files(host: Host, config: list[str], *, secret: bool = False) -> tuple[File, ...]:
-    """frr.conf and the list of daemons."""
+    """Return frr.conf and the list of daemons."""
     daemons = header_comment("Routing daemons", host.name) + join_lines(
         "bgpd=yes",
         "bfdd=yes",

@@ -1,8 +1,8 @@
-"""The prober on an operations host: it asks from outside, as a citizen or a neighbouring site would.
+"""The prober on a monitoring host. It sends requests from outside, as a citizen or a neighbouring site would.
 
-It answers to the watchers of all sites on its own segment's address only. The name in certificates is asked for, not
-taken from the address, so that an anycast address and a site's own address are checked alike. To a cluster's API server
-it shows a certificate that lets it see whether that is ready, and its nodes.
+It listens only on the address of its own segment, for the monitoring hosts of all sites. It checks certificates for the
+service's name instead of the address, so that anycast addresses and a site's own addresses are checked in the same way.
+To a cluster's API server it shows a certificate with the right to read only whether the server and its nodes are ready.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ DEFAULTS_FILE = "/etc/default/prometheus-blackbox-exporter"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/govcloud.conf"
 CLUSTERS = "/etc/prometheus/clusters"
 TIMEOUT = "2s"
-"""Longer than any healthy answer; a citizen has given up by then."""
+"""Longer than any healthy answer. A citizen has given up by then."""
 PING = "ping"
 NODE_READY = '"type":"Ready","status":"True"'
-"""As the API server writes it to clients that are no person's."""
+"""Text in the answer of the API server. It writes JSON in this compact form to clients that are programs."""
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """The prober on `host`."""
+    """Return the role on `host`."""
     restart = (f"restart:{UNIT}",)
     return RoleSpec(
         role="blackbox",
@@ -54,7 +54,10 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 
 
 def _identity(site: str, secrets: Secrets) -> tuple[File, File, File]:
-    """What the prober shows to a site's API server, and what it knows that by. It reads them at each question."""
+    """Return the prober's certificate for a site's API server, and the CA that it trusts there.
+
+    It reads both each time.
+    """
     cluster = secrets.clusters[site]
     own = key_pair(cluster, kubernetes_pki.MONITORING)
     return (
@@ -65,17 +68,17 @@ def _identity(site: str, secrets: Secrets) -> tuple[File, File, File]:
 
 
 def cluster_module(site: str) -> str:
-    """Whether the site's API server is ready."""
+    """Return the name of the module that checks whether the site's API server is ready."""
     return f"cluster-{site}"
 
 
 def node_module(site: str) -> str:
-    """Whether a node is ready, by the word of the site's API server."""
+    """Return the name of the module that asks the site's API server whether a node is ready."""
     return f"node-{site}"
 
 
 def config_text(estate: Estate, host: Host) -> str:
-    """One module per service, two per cluster, and one that only asks whether a place is there."""
+    """Return one module for each service, two for each cluster, and one that pings a place."""
     modules: dict[str, Any] = {service.name: _https(service) for service in estate.services}
     for cluster in estate.clusters:
         modules[cluster_module(cluster.site)] = _kubernetes(cluster.site)
@@ -122,13 +125,13 @@ def _kubernetes(site: str, **more: Any) -> dict[str, Any]:
 
 
 def defaults_text(plan: AddressPlan, host: Host) -> str:
-    """Options of the Debian unit."""
+    """Return the options of the Debian unit."""
     options = f"--config.file={CONFIG_FILE} --web.listen-address={plan.lan(host.name).ipv4}:{PORT} --log.level=warn"
     return header_comment("Options of the prober", host.name) + f'ARGS="{options}"\n'
 
 
 def drop_in(host: Host) -> str:
-    """Raw sockets for ping, and starting again until the segment's address is there."""
+    """Return the unit's drop-in: raw sockets for ping, and restarts until the segment's address exists."""
     return header_comment("Additions to the prober's unit", host.name) + (
         "[Unit]\n"
         "Wants=network-online.target\n"

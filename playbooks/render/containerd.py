@@ -1,7 +1,7 @@
-"""Role containerd: the container runtime of a Kubernetes node, its images on the host's data disk.
+"""Role containerd: the container runtime of a Kubernetes node. Its images are on the host's data disk.
 
-Images come from the site's own registry only, by digest; the pause image is part of the role, so that a node starts
-pods after a loss of power whatever else is down.
+Images come only from the site's own registry, by digest. The pause image is part of the role, so that a node can start
+pods after a power loss even if everything else is down.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ CNI_SETTINGS = "/etc/cni/net.d"
 UNIT_FILE = f"/etc/systemd/system/{CONTAINERD}"
 PAUSE = f"{host_programs.DIRECTORY}/pause-image"
 PAUSE_IMAGE = "localhost/govcloud/pause:1"
-"""Made on the host from Debian's catatonit; never pulled."""
+"""Built on the host from Debian's catatonit. It is never pulled."""
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
-    """The runtime of a node. Raises ValueError where the host is none."""
+    """Return the role of a node. Raise ValueError if the host is not a node."""
     cluster_of(estate, host)
     restart = (f"restart:{CONTAINERD}",)
     return RoleSpec(
@@ -51,13 +51,13 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
 
 
 def config(host: Host) -> str:
-    """containerd's settings. A nested host neither loads AppArmor profiles nor escapes the OOM killer."""
+    """Return containerd's settings. A nested host can neither load AppArmor profiles nor lower its OOM score."""
     nested = str(host.platform.nested).lower()
     return header_comment("containerd", host.name) + join_lines(
         "version = 4",
         f'root = "{data_directory(host, "containerd")}"',
         'state = "/run/containerd"',
-        # Both only serve other container engines.
+        # Both plugins only serve other container engines.
         'disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]',
         "",
         "[plugins.'io.containerd.server.v1.grpc']",
@@ -95,7 +95,10 @@ def config(host: Host) -> str:
 
 
 def mirror(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """Where the images' name leads at this site. Both sides show certificates of the estate's authority."""
+    """Return the address of the site's registry for the images' name.
+
+    Both sides show certificates of the estate's CA.
+    """
     address = plan.lan(control_plane_host(estate, host.at).name).ipv4
     url = f"https://{address}:{REGISTRY_PORT}"
     return header_comment("The site's image registry", host.name) + join_lines(
@@ -109,7 +112,7 @@ def mirror(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def unit(host: Host) -> str:
-    """Pods go on while containerd restarts: only its own process is ended."""
+    """Return the unit. systemd stops only containerd's own process, so pods keep running while it restarts."""
     return f"""{header_comment("containerd", host.name)}[Unit]
 Description=Container runtime
 After=network.target

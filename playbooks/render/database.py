@@ -1,6 +1,6 @@
-"""The statements that give the cluster its databases, roles and rights, each of which may be carried out again.
+"""The SQL that creates the cluster's databases, roles and rights. Each statement can be repeated.
 
-Passwords never reach the database: the statements carry SCRAM verifiers, computed here with a salt that follows from
+Passwords never reach the database. The statements contain SCRAM verifiers, computed here. Their salt is derived from
 name and password, so that the same input gives the same text.
 """
 
@@ -17,14 +17,14 @@ OWNER = "approval_owner"
 APP = "approval_app"
 REPLICATOR = "replicator"
 AGENCIES = ("human_resources", "development_reform", "public_security")
-"""Own the registers. Nobody logs in as one of them."""
+"""Roles that own the registers. They cannot log in."""
 
 ITERATIONS = 4096
-"""PostgreSQL 15's own number."""
+"""The default of PostgreSQL 15."""
 
 
 def verifier(name: str, password: str) -> str:
-    """`SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, RFC 5803, as in pg_authid. ASCII passwords only."""
+    """Return `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, RFC 5803, as in pg_authid. ASCII passwords only."""
     salt = hashlib.sha256(f"govcloud {name} {password}".encode("ascii")).digest()[:16]
     salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
@@ -33,7 +33,7 @@ def verifier(name: str, password: str) -> str:
 
 
 def statements(passwords: Passwords) -> str:
-    """A psql script for the superuser on the primary."""
+    """Return a psql script for the superuser on the primary."""
     logins = {
         REPLICATOR: (passwords.replication, "LOGIN REPLICATION"),
         OWNER: (passwords.approval_owner, "LOGIN"),

@@ -1,11 +1,11 @@
-"""etcd: votes for Patroni's locks, on the hosts with `etcd_votes`. TLS for peers and clients.
+"""etcd: the votes for Patroni's locks, on the hosts with `etcd_votes`. Peers and clients use TLS.
 
-Client addresses are advertised once, in IPv4, so that a client that tries every address waits once for a dead member;
-both families are listened on.
+Each member listens in both families, but advertises only its IPv4 client address. So a client that tries every address
+waits only once for a dead member.
 
-Only peers are admitted by name. For clients the same setting would shut out etcd's own JSON gateway, Patroni's way in:
-it calls its own member without checking the chain, and then finds no name to compare. Clients are those with a
-certificate of the estate whom the firewall lets through.
+Only peers are admitted by the name in their certificate. The same setting for clients would lock out etcd's own JSON
+gateway, which Patroni uses: the gateway calls its own member without verifying the chain, and then finds no name to
+compare. A client needs a certificate of the estate, and the firewall must admit it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ CLIENT_PORT = 2379
 PEER_PORT = 2380
 HEARTBEAT_MS = 200
 ELECTION_MS = 2000
-"""Eighty round trips to the remote site: on busy machines a late heartbeat is no lost leader."""
+"""Eighty round trips to the remote site. On busy machines a late heartbeat does not mean a lost leader."""
 
 DIRECTORY = "/etc/govcloud/etcd"
 QUOTA_BYTES = 128 * 1024 * 1024
-"""Patroni keeps some kilobytes; a full quota stops writes loudly, long before the disk is full."""
+"""Patroni stores some kilobytes. A full quota stops writes with clear errors, long before the disk is full."""
 
 RESTART_S = 2
 
 READY_WAIT_S = 90
-"""The first members wait for a majority, so that what comes after them finds a cluster."""
+"""The first members wait for a majority, so that the stacks after them find a working cluster."""
 
 JOIN = f"{host_programs.DIRECTORY}/etcd-join"
 PREFER = f"{host_programs.DIRECTORY}/etcd-prefer"
@@ -44,22 +44,25 @@ _HEAD = header_comment("Where etcd's leadership is preferred", "the witness")
 
 
 def endpoints(estate: Estate, plan: AddressPlan) -> tuple[str, ...]:
-    """Client addresses of all votes, in declared order."""
+    """Return the client addresses of all votes, in declared order."""
     return tuple(client_url(plan, member) for member in estate.etcd_members)
 
 
 def client_url(plan: AddressPlan, host: Host) -> str:
-    """Where clients reach the host's member."""
+    """Return the client address of the host's member."""
     return f"https://{plan.lan(host.name).ipv4}:{CLIENT_PORT}"
 
 
 def is_witness(estate: Estate, host: Host) -> bool:
-    """Whether leadership is preferred on this host: the vote outside the cities that may hold the primary."""
+    """Return whether leadership is preferred on this host: its vote is outside the cities that may have the primary."""
     return host.etcd_votes > 0 and host.at not in estate.database.promotable
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """The member on `host`. Raises ValueError for a host without a vote. Certificates are the role pki's."""
+    """Return the member on `host`.
+
+    The role pki installs its certificates. Raise ValueError for a host without a vote.
+    """
     if not host.etcd_votes:
         raise ValueError(f"{host.name} has no etcd vote")
     witness = is_witness(estate, host)
@@ -88,12 +91,12 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 
 
 def data_directory(host: Host) -> str:
-    """On the host's own data disk where it has one."""
+    """Return the data directory, on the host's own data disk if it has one."""
     return f"{host.disk.mount if host.disk else '/var/lib'}/etcd"
 
 
 def environment(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """etcd's settings as its environment file."""
+    """Return etcd's settings as its environment file."""
     own = plan.lan(host.name)
     peers = {member.name: f"https://{plan.lan(member.name).ipv4}:{PEER_PORT}" for member in estate.etcd_members}
     others = [client_url(plan, member) for member in estate.etcd_members if member.name != host.name]
@@ -132,7 +135,7 @@ def environment(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def client_environment(plan: AddressPlan, host: Host) -> str:
-    """For `etcdctl` on the host: the local member, the host's own certificate."""
+    """Return the environment of `etcdctl` on the host: the local member, the host's own certificate."""
     return (
         header_comment("etcdctl", host.name)
         + "\n".join(
@@ -150,7 +153,7 @@ def client_environment(plan: AddressPlan, host: Host) -> str:
 
 
 def unit(host: Host) -> str:
-    """The member's unit. It does not wait for a majority to become active: the first members start alone."""
+    """Return the unit. It becomes active without waiting for a majority, because the first members start alone."""
     disk = host.disk.mount if host.disk else ""
     mount = f"RequiresMountsFor={disk}\nAssertPathIsMountPoint={disk}\n" if disk else ""
     return f"""{header_comment("etcd", host.name)}[Unit]

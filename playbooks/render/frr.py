@@ -1,17 +1,18 @@
 """Role frr: the border router of a site.
 
-Policy in words, enforced in both directions:
+The policy, enforced in both directions:
 
-- between our sites: segments, routers' loopbacks, single service addresses and what the peers announced; a site that
-  has lost an uplink so goes out through another site;
+- between our sites: segments, routers' loopbacks, single service addresses and the prefixes announced by peers. So a
+  site that has lost an uplink uses the uplink of another site;
 - from a peer: only the prefixes declared for it, never ours, never a bogon;
-- to a peer: only the services' aggregate, and only while a service of *this* site answers, because the announcer then
-  holds a kernel route for it. A site whose service is down so attracts nothing; what still arrives follows the single
-  address learned from another site. To a peer whose servers our hosts call also the sites' segments;
+- to a peer: only the services' aggregate, and only while a service of *this* site answers, because only then the
+  announcer sets a kernel route for it. So a site with a failed service attracts no traffic. Packets that still arrive
+  follow the single address learned from another site. A peer whose servers our hosts call also gets the sites'
+  segments;
 - never transit from one peer to another.
 
-A site that stands ready prepends three times. A service that is failing while no healthy site is known stays announced
-with the well-known community `graceful-shutdown`: everyone then prefers any other site.
+A standby site prepends three times. If a service fails while no healthy site is known, it stays announced with the
+well-known community `graceful-shutdown`: all routers then prefer any other site.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from playbooks.render.text import header_comment, join_lines
 READY_PREPENDS = 3
 LAST_RESORT_PREPENDS = 6
 SITE_PREFIXES, PEER_PREFIXES = 200, 20
-"""A neighbour that sends more is cut off: it leaks."""
+"""Maximum number of prefixes from a neighbour. If it sends more, its session is closed: it leaks routes."""
 PEER_RESTART_MIN = 5
 COMMIT_CONFIRM = f"{host_programs.DIRECTORY}/commit-confirm"
 CONFIRM_WITHIN_S = 120
@@ -42,7 +43,10 @@ _BOGONS = (
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, *, passwords: Mapping[str, str] | None = None) -> RoleSpec:
-    """The role on an edge. `passwords` are TCP-MD5 secrets by link; with any, frr.conf as a whole is secret."""
+    """Return the role on an edge.
+
+    `passwords` are TCP-MD5 secrets by link. If there are any, all of frr.conf is secret.
+    """
     known = passwords or {}
     config = edge_config(estate, plan, host, known)
     return RoleSpec(
@@ -53,7 +57,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, *, passwords: Mappi
 
 
 def edge_config(estate: Estate, plan: AddressPlan, host: Host, passwords: Mapping[str, str]) -> list[str]:
-    """The lines of the edge's frr.conf."""
+    """Return the lines of the edge's frr.conf."""
     near = bgp.neighbours(estate, plan, host)
     sites = {site.name for site in estate.sites}
     peers = {n.place: n for n in near if n.place not in sites}
@@ -73,7 +77,7 @@ def edge_config(estate: Estate, plan: AddressPlan, host: Host, passwords: Mappin
 
 
 def stands_ready(estate: Estate, site: str) -> bool:
-    """Whether the site announces its services last: none of them is active there."""
+    """Return whether the site is only a standby and announces its services last: it is active for no service."""
     return not any(site in service.placement.active for service in estate.services)
 
 
@@ -105,7 +109,7 @@ def _of_peer(peer: Peer) -> list[Entry]:
 
 
 def _bogons(estate: Estate) -> list[Entry]:
-    """Default routes, our own prefixes, and special ranges except those in which a peer has its declared prefix."""
+    """Return default routes, our own prefixes, and special ranges except ranges with a peer's declared prefix."""
     networks = estate.networks
     ours = [networks.services, networks.sites, networks.links, networks.loopbacks, networks.management]
     found = [Entry(prefix=ip_network("0.0.0.0/0")), Entry(prefix=ip_network("::/0"))]
@@ -118,7 +122,7 @@ def _bogons(estate: Estate) -> list[Entry]:
 
 
 def _announced() -> list[str]:
-    """What the announcer's kernel routes become in BGP."""
+    """Return the route map that takes the announcer's kernel routes into BGP."""
     worst = ["community graceful-shutdown"]
     metric = [f"metric {LAST_RESORT_METRIC}"]
     return [
@@ -158,7 +162,7 @@ def _with_peer(estate: Estate, asn: int, peer: Neighbour, ready: bool) -> list[s
 
 
 def called_by_us(estate: Estate, peer: str) -> bool:
-    """Whether our hosts open connections to servers of that peer, which so needs routes to our segments."""
+    """Return whether our hosts open connections to servers of that peer. Then it needs routes to our segments."""
     return bool(estate.hosts_at(peer, HostRole.PEER_SERVER))
 
 
@@ -197,7 +201,7 @@ def _activated(address: object, place: str, *, ours: bool) -> list[str]:
 
 
 def _guard(host: Host) -> tuple[File, ...]:
-    """The files by which a change that cuts the router off undoes itself."""
+    """Return the files that roll back a change which cuts the router off."""
     unit = "govcloud-router-revert"
     service = header_comment("Return to the last confirmed frr.conf", host.name) + join_lines(
         "[Unit]",

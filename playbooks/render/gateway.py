@@ -1,7 +1,7 @@
-"""The gateway of a bureau: HAProxy in pods, which ends TLS and leads each request on by the host name that it asks for.
+"""The gateway of a bureau: HAProxy in pods. It terminates TLS and forwards each request by its host name.
 
-A pod listens where everybody may, and needs nothing of its node. Where the routes lead is known when this is rendered:
-there is no name service in a cluster, so a route has the fixed address of its Service.
+A pod listens on unprivileged ports and needs nothing of its node. The destinations are known at rendering: a cluster
+has no name service, so a route contains the fixed address of its Service.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from estate.field_types import HOST_NAME
 from playbooks.render import haproxy
 
 IMAGE = "haproxy"
-"""Debian's package, and the image that is made of it."""
+"""Debian's package, and the image that is built from it."""
 CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
 BUNDLE_FILE = "/etc/haproxy/host.pem"
 COMMAND = ("/usr/sbin/haproxy", "-db", "-f", CONFIG_FILE)
 PORT, PROXIED_PORT, OBSERVED_PORT = 8443, 8444, 8405
-"""For requests; for those that a site's ingress hands on, with the citizen's address before them; for observers."""
+"""Ports for requests, for requests that a site's ingress forwards with the citizen's address in a PROXY header, and for
+monitoring."""
 HEALTH, READY = "/healthz", "/readyz"
-"""Whether a pod can end TLS, and whether it also has somewhere to lead requests on to."""
+"""Paths that answer whether a pod can terminate TLS, and whether it also has a destination for requests."""
 CONNECTIONS = 400
-"""Of one pod at once: each takes 50 KiB, and as much again of what the kernel counts as the pod's memory."""
+"""Limit of simultaneous connections of one pod. Each uses 50 KiB, and as much kernel memory that counts as the
+pod's."""
 ENDS_WITHIN_S = 10
-"""A pod that ends finishes what it has begun; then it is over, whoever is still connected."""
+"""A stopping pod finishes its running requests. After this time it closes all remaining connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """A host name, and where in the cluster its requests go."""
+    """A host name, and the destination of its requests in the cluster."""
 
     host: str
     service: str
@@ -41,7 +43,10 @@ class Route:
 
 
 def refuse_hosts(hosts: Iterable[str]) -> None:
-    """ValueError for a name that DNS refuses, and for one that stands twice: no request could tell its routes apart."""
+    """Raise ValueError for a name that DNS refuses, and for a duplicate.
+
+    A request could not be assigned to one of two routes with the same name.
+    """
     for host, count in Counter(hosts).items():
         if len(host) > 253 or not re.fullmatch(HOST_NAME, host):
             raise ValueError(f"{host!r} is no host name; use lower-case letters, digits and hyphens between dots")
@@ -50,9 +55,9 @@ def refuse_hosts(hosts: Iterable[str]) -> None:
 
 
 def config_text(name: str, routes: Sequence[Route], ingress: Sequence[str] = ()) -> str:
-    """The whole configuration. `ingress`: the addresses from which a site's ingress hands requests on, if one does.
+    """Return the whole configuration. `ingress` are the addresses of a site's ingress, if one forwards requests.
 
-    Raises ValueError for host names that cannot be.
+    Raise ValueError for invalid host names.
     """
     refuse_hosts(route.host for route in routes)
     parts = [_head(name), haproxy.DEFAULTS, _requests(ingress), _observed(routes), *map(_backend, routes), _unknown()]
@@ -137,12 +142,15 @@ backend {route.host}
 
 
 def _watch(route: Route) -> str:
-    """In capitals, so that no request has its name: a host is looked up in small letters."""
+    """Return the name of a route's monitoring backend.
+
+    It is in capitals, so that no request matches it: hosts are looked up in small letters.
+    """
     return f"WATCH-{route.host}"
 
 
 def _watched(route: Route) -> str:
-    """Beside the route of the requests, which stays open whatever a look at it finds."""
+    """Return a backend that only monitors the route. The backend for requests stays open whatever these checks find."""
     return f"""\
 backend {_watch(route)}
     mode tcp

@@ -1,5 +1,5 @@
-"""What every HAProxy of the estate has in common, at a site's ingress and in a bureau's gateway: its TLS, its patience,
-and refusals that say why, in both languages."""
+"""The common parts of every HAProxy of the estate, in a site's ingress and in a bureau's gateway: TLS settings,
+timeouts, and error answers that state the reason in both languages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ TLS = """\
     ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
     ssl-default-bind-ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305
 """
-"""In `global`. The estate's keys are all of elliptic curves, so no other ciphers are of use."""
+"""Lines of `global`. All keys of the estate are elliptic, so no other ciphers are useful."""
 
 
 def saying(status: int, code: str, zh: str, en: str) -> str:
-    """The rest of a line `http-request return` or `http-error` that answers with a reason."""
+    """Return the rest of a line `http-request return` or `http-error` that answers with a reason."""
     body = f'{{"code":"{code}","message":"{zh}","message_en":"{en}"}}'
     return f"status {status} content-type \"application/json; charset=utf-8\" string '{body}'"
 
@@ -43,7 +43,7 @@ ENDED_HERE = """\
     http-request set-header X-Forwarded-Proto https
     http-response set-header Strict-Transport-Security "max-age=31536000"
 """
-"""In the frontend at which TLS ends."""
+"""Lines of the frontend that terminates TLS."""
 
 CONNECT_AGAIN = """\
     retries 20
@@ -54,7 +54,7 @@ RETRY = f"""\
 {CONNECT_AGAIN}\
     retry-on conn-failure empty-response
 """
-"""In a backend whose one server is a service's address in the cluster: the next connection leads to another pod.
+"""Lines of a backend whose one server is a service's address in the cluster. The next connection goes to another pod.
 
-A pod that has died is among those that the address leads to for up to two seconds. Of two pods every second connection
-then meets it, so it takes many short tries, not a few long ones, to have an answer before the citizen gives up."""
+The service's address includes a dead pod for up to two seconds. With two pods, every second connection then reaches the
+dead one. So many short tries are needed, not a few long ones, to get an answer before the citizen gives up."""

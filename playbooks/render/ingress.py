@@ -1,12 +1,13 @@
-"""The ingress of a site: HAProxy ends the citizens' TLS and leads the service to the right database.
+"""The ingress of a site: HAProxy terminates the citizens' TLS and connects the service to the right database.
 
-Towards citizens it answers at the services' anycast addresses and at its own, and hands their requests to the service's
-pods at its fixed address in the cluster. A pod may end in the middle of a request: then another one is asked.
-A bureau's gateway has an anycast address of its own, from which connections are handed on as they are.
+Towards citizens it listens on the services' anycast addresses and on its own. It forwards requests to the fixed address
+of the service's pods in the cluster. If a pod ends in the middle of a request, the next try goes to another pod. A
+bureau's gateway has its own anycast address, and the ingress forwards its connections unchanged.
 
-Towards the database it keeps two ports, for its own node's pods: one to whoever Patroni says is primary, and one to the
-members of its own site, whatever Patroni says: reads go on when every Patroni is down. When the primary loses its role,
-open sessions to it are closed at once, so that nobody waits for an answer that cannot come.
+Towards the database it has two ports for the pods of its own node. One leads to the primary that Patroni reports. The
+other leads to the members of its own site, whatever Patroni reports: reads continue even if every Patroni is down. When
+the primary loses its role, the ingress closes open sessions to it at once, so that no client waits for an answer that
+cannot come.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ METRICS_PORT = 8405
 PATRONI_PORT = 8008
 POSTGRESQL_PORT = 5432
 MOST_WRITES, MOST_READS = 32, 32
-"""Requests that the service works on at once. More wait for at most a second, then get 503: what is begun too late
-takes the processor from what could still be in time. Each kind has its own, so that writes that wait for a primary
-hold up no read."""
+"""Requests that the service processes at once. More requests wait for at most a second, then get 503: a request that is
+started too late takes processor time from requests that could still finish in time. Reads and writes have separate
+limits, so that writes that wait for a primary delay no read."""
 MOST_AT_A_GATEWAY = 800
-"""Connections of all citizens to one bureau's gateway: what two of its pods take."""
+"""Connections of all citizens to one bureau's gateway: the capacity of two of its pods."""
 PROBED_PATHS = "/metrics /healthz /readyz /writez"
 
 SYSCTLS = {
-    # An anycast address may be added after the ingress has started; it must not fail to start for that.
+    # An anycast address may be added after the ingress has started. The ingress must start without it.
     "net.ipv4.ip_nonlocal_bind": "1",
     "net.ipv6.ip_nonlocal_bind": "1",
 }
@@ -81,7 +82,10 @@ RETRIES = f"""\
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """HAProxy on `host`. Its certificate is the role pki's; a new one changes the configuration, so it is loaded."""
+    """Return the role.
+
+    The role pki installs the certificate. Its hash is in the configuration, so a new one is loaded.
+    """
     certificate = hashlib.sha256(secrets.certificates[host.name].cert.encode()).hexdigest()
     config = File(
         path=CONFIG_FILE,
@@ -107,7 +111,7 @@ def _filter(estate: Estate, plan: AddressPlan, host: Host) -> tuple[File, ...]:
 
 
 def filter_text(plan: AddressPlan, host: Host) -> str:
-    """The node's own pods, and nobody else, reach the ways to the database."""
+    """Return the filter that admits only the node's own pods to the database's ports."""
     pods, lan = plan.clusters[host.at].nodes[host.name], plan.lan(host.name)
     ports = f"tcp dport {{ {approval.WRITE_PORT}, {approval.READ_PORT} }} accept"
     rules = (
@@ -121,7 +125,7 @@ def filter_text(plan: AddressPlan, host: Host) -> str:
 
 
 def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """The whole configuration of one host."""
+    """Return the whole configuration of one host."""
     parts = [HEAD, _citizens(estate, plan, host), _service(estate, plan, host), _observation(plan, host)]
     parts += [_gateway(plan, host, bureau) for bureau in gateways(estate, host)]
     parts += [_primary(estate, plan, host), _local(estate, plan, host)]
@@ -139,12 +143,15 @@ def _citizens(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def gateways(estate: Estate, host: Host) -> tuple[Bureau, ...]:
-    """The bureaus whose gateway the host leads to: one at every site with a cluster."""
+    """Return the bureaus whose gateway is reached through the host.
+
+    There is one gateway at every site with a cluster.
+    """
     return tuple(bureau for bureau in estate.bureaus if bureau.gateway and host in estate.nodes_at(host.at))
 
 
 def gateway_path(bureau: Bureau) -> str:
-    """Where the ingress says whether it can lead to the bureau's gateway, as the site's router asks."""
+    """Return the path at which the site's router asks the ingress whether it can reach the bureau's gateway."""
     return f"/gateways/{bureau.name}/readyz"
 
 
@@ -157,7 +164,10 @@ def _asked(bureau: Bureau) -> str:
 
 
 def _gateway(plan: AddressPlan, host: Host, bureau: Bureau) -> str:
-    """At an address of its own, so that whatever a bureau does stays apart from the services of all citizens."""
+    """Return the parts of one gateway.
+
+    Its own address separates a bureau's traffic from the services of all citizens.
+    """
     inside = plan.clusters[host.at].gateways[bureau.name].ipv4
     binds = "".join(f"    bind {_socket(address, CITIZENS_PORT)}\n" for address in _both(plan.gateways[bureau.name]))
     return (
@@ -172,7 +182,7 @@ def _gateway(plan: AddressPlan, host: Host, bureau: Bureau) -> str:
 
 
 def _service(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """At a site without a cluster there are no pods, and it says that it cannot answer."""
+    """Return the backends of the service. A site without a cluster has no pods, and it answers that it is down."""
 
     def server(options: str) -> str:
         if host not in estate.nodes_at(host.at):
@@ -221,7 +231,10 @@ def _observation(plan: AddressPlan, host: Host) -> str:
 
 
 def _primary(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """Patroni's own word decides; a member that is not asked any more within a second is out."""
+    """Return the port to the primary.
+
+    Patroni's answer decides. A member whose check fails twice gets no connections.
+    """
     checks = (
         f"check check-ssl verify required ca-file {AUTHORITY_FILE} port {PATRONI_PORT}"
         " inter 1s downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
@@ -241,10 +254,10 @@ def _primary(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def _local(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """A member counts as alive when PostgreSQL itself answers.
+    """Return the port to the site's own members. A member counts as alive if PostgreSQL itself answers.
 
-    The question is GSSENCRequest, answered by one letter: the only one after which PostgreSQL takes a closed connection
-    without a line in its log, twice a second.
+    The check sends GSSENCRequest, which PostgreSQL answers with one letter. It is the only request after which
+    PostgreSQL accepts a closed connection without a line in its log. The check runs twice a second.
     """
     servers = "".join(
         f"    server {member.name} {_socket(plan.lan(member.name).ipv4, POSTGRESQL_PORT)}\n"
@@ -262,7 +275,7 @@ def _local(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def _ways(estate: Estate, plan: AddressPlan, host: Host, port: int) -> str:
-    """Where the host and its own pods find the database; the firewall keeps everyone else away."""
+    """Return the addresses of the database ports for the host and its own pods. The firewall stops other clients."""
     pods = _both(plan.lan(host.name)) if host in estate.nodes_at(host.at) else ()
     return "".join(f"    bind {_socket(address, port)}\n" for address in (IPv4Address("127.0.0.1"), *pods))
 

@@ -1,7 +1,7 @@
 """systemd-networkd: addresses and default routes of lan0, the links and lo.
 
-mgmt0 is never named: it belongs to the machine room. Routes that others put into the kernel (FRR, the announcer) are
-left alone by networkd, also when it restarts.
+mgmt0 is never named here: it belongs to the machine room. networkd does not touch routes that other programs set (FRR,
+the announcer), not even when it restarts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RELOAD = ("reload:systemd-networkd.service",)
 
 
 def files(estate: Estate, plan: AddressPlan, host: Host) -> tuple[File, ...]:
-    """All networkd files of the host."""
+    """Return all networkd files of the host."""
     own = plan.hosts[host.name]
     found = [_segment(host, own.lan), *(_link(estate, host, interface) for interface in own.links)]
     if addresses := loopbacks(estate, plan, host):
@@ -25,7 +25,7 @@ def files(estate: Estate, plan: AddressPlan, host: Host) -> tuple[File, ...]:
 
 
 def loopbacks(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
-    """Addresses on lo: a router's own, and on the hosts that serve them the anycast addresses."""
+    """Return the addresses on lo: a router's own, and the anycast addresses on the hosts that serve them."""
     found = []
     if own := plan.hosts[host.name].loopback:
         found += [f"{own.ipv4}/32", f"{own.ipv6}/128"]
@@ -73,7 +73,10 @@ def _addresses(interface: Interface) -> list[str]:
 
 
 def _quiet() -> list[str]:
-    """Static addressing only; addresses stay while the carrier is lost, because BFD and not the carrier decides."""
+    """Return settings for static addressing only.
+
+    Addresses stay if the carrier is lost, because BFD decides whether a link is up, not the carrier.
+    """
     return ["ConfigureWithoutCarrier=yes", "DHCP=no", "IPv6AcceptRA=no", "LLDP=no", "LLMNR=no", "MulticastDNS=no"]
 
 

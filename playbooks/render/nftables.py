@@ -1,8 +1,8 @@
-"""Role nftables: default deny towards every host; on routers also what may be forwarded between whom.
+"""Role nftables: default deny towards every host; on routers also the rules of forwarding between places.
 
 Forwarding is stateless and untracked: an anycast flow may come in through one city and go out through the other, so no
-router sees all of it. Towards hosts the filter is stateful. Other roles add rules through fragments in /etc/nftables.d,
-which fill the chains `input_extra` and `forward_extra`. Tables of others, such as a fence, are never touched.
+router sees all of it. Towards hosts the filter is stateful. Other roles add rules by fragments in /etc/nftables.d,
+which fill the chains `input_extra` and `forward_extra`. This role never changes other tables, for example a fence.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PING6 = "echo-request, echo-reply, destination-unreachable, packet-too-big, tim
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """TCP ports of a host that `sources` may connect to; empty sources mean everyone."""
+    """TCP ports of a host to which `sources` may connect. Empty sources mean everyone."""
 
     why: str
     ports: tuple[int, ...]
@@ -36,7 +36,7 @@ class Opening:
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
-    """The role on one of our hosts."""
+    """Return the role on one of our hosts."""
     text = (router if is_router(host) else server)(estate, plan, host)
     return RoleSpec(
         role="nftables",
@@ -48,7 +48,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
 
 
 def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
-    """Who may connect to what on a host, besides a router's neighbours."""
+    """Return the permitted connections to a host, without those of a router's neighbours."""
     kube, data, ops = (_names(estate, kind) for kind in (HostRole.KUBE, HostRole.DATA, HostRole.OPS))
     votes = tuple(member.name for member in estate.etcd_members)
     found = []
@@ -85,7 +85,7 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
 
 
 def server(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """nftables.conf of a host that is no router."""
+    """Return nftables.conf of a host that is not a router."""
     managed = [22]
     if is_control_plane(estate, host):
         managed += [REGISTRY_PORT, API_PORT]
@@ -93,7 +93,7 @@ def server(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """nftables.conf of an edge."""
+    """Return nftables.conf of an edge."""
     near = bgp.neighbours(estate, plan, host)
     sites = {site.name for site in estate.sites}
     inside = ["lan0", *(n.link for n in near if n.place in sites)]
@@ -114,7 +114,10 @@ def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def _neighbour(link: str, family: int, address: str) -> str:
-    """What the router at the far end sends itself; a packet that has crossed another router first has a smaller TTL."""
+    """Return the rule for packets that the router at the far end sends itself.
+
+    A packet that has crossed another router first has a smaller TTL.
+    """
     fields = ("ip saddr", "ip ttl") if family == 4 else ("ip6 saddr", "ip6 hoplimit")
     return f'iifname "{link}" {fields[0]} {address} {fields[1]} 255 jump neighbour'
 
@@ -228,7 +231,7 @@ def _chain(name: str, rules: list[str]) -> list[str]:
 
 
 def _file(host: Host, chains: list[str]) -> str:
-    """The whole ruleset of our one table, exchanged in one transaction."""
+    """Return the whole ruleset of our one table. nft replaces it in one transaction."""
     body = "\n".join(chains).rstrip()
     return (
         "#!/usr/sbin/nft -f\n"

@@ -1,7 +1,7 @@
-"""Figures of a host's data disk: how much room is left, whether it can be written, whether it is there at all.
+"""Metrics of a host's data disk: its free space, whether it can be written, and whether it is mounted at all.
 
-Prometheus' own exporter, of whose collectors only the one of file systems runs, and that one on the disk alone. It
-answers on the address in the segment only, and the packet filter admits the watchers.
+This is Prometheus' own exporter. Only its filesystem collector runs, and only on the data disk. It listens only on the
+address in the segment, and the packet filter admits only the monitoring hosts.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ DROP_IN = f"/etc/systemd/system/{UNIT}.d/govcloud.conf"
 
 
 def role_spec(plan: AddressPlan, host: Host) -> RoleSpec:
-    """The exporter on `host`. Raises ValueError for a host without a data disk."""
+    """Return the exporter on `host`. Raise ValueError for a host without a data disk."""
     if host.disk is None:
-        raise ValueError(f"{host.name} has no data disk, so there is nothing to tell")
+        raise ValueError(f"{host.name} has no data disk, so there is nothing to measure")
     restart = (f"restart:{UNIT}",)
     return RoleSpec(
         role="node_exporter",
@@ -36,7 +36,7 @@ def role_spec(plan: AddressPlan, host: Host) -> RoleSpec:
 
 
 def defaults_text(plan: AddressPlan, host: Host, disk: Disk) -> str:
-    """Options of the Debian unit."""
+    """Return the options of the Debian unit."""
     options = (
         f"--web.listen-address={plan.lan(host.name).ipv4}:{PORT}",
         "--web.disable-exporter-metrics",
@@ -49,10 +49,11 @@ def defaults_text(plan: AddressPlan, host: Host, disk: Disk) -> str:
 
 
 def all_but(mount: str) -> str:
-    """An expression that matches every path but this one.
+    """Return a regular expression that matches every path except this one.
 
-    The exporter of Debian 12 can only be told what to leave out, and Go's expressions cannot negate: so the mount point
-    is spelled, and at each letter a path may end or go another way. A node has dozens of mounts of pods.
+    The exporter of Debian 12 has only an option for paths to exclude, and Go's regular expressions cannot negate. So
+    the expression spells the mount point, and at each letter another path may end or differ. A node has dozens of
+    mounts of pods.
     """
     path = str(PurePosixPath(mount))
     other_ways = (f"{path[:i]}([^{letter}].*)?" for i, letter in enumerate(path))
@@ -60,10 +61,11 @@ def all_but(mount: str) -> str:
 
 
 def drop_in(host: Host) -> str:
-    """An account of its own, confinement, and starting again until the segment's address is there.
+    """Return the unit's drop-in: its own account, hardening, and restarts until the segment's address exists.
 
-    The package's account is the watcher's and the prober's too, which read keys. It does not wait for the disk: that
-    one is missing is what it has to tell. It reads the mounts of process 1, so its confinement makes none read-only.
+    Prometheus and the prober share the package's account, and they read keys. The exporter does not wait for the disk,
+    because a missing disk is what it must report. It reads the mounts of process 1, so its own hardening does not make
+    them read-only in the report.
     """
     return f"""{header_comment("Additions to the unit of the disk's exporter", host.name)}[Unit]
 Wants=network-online.target

@@ -1,6 +1,6 @@
-"""Routers and hosts of the peers: fixtures that imitate what others run, so that our border meets a real one.
+"""Routers and hosts of the peers. These fixtures imitate systems of other operators, so that our border is tested.
 
-They are complete sets of files that are laid into a machine before it starts; no role manages them.
+They are complete sets of files, copied into a machine before it starts. No role manages them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from playbooks.render.text import header_comment, join_lines
 
 
 def fixture_files(estate: Estate, host_name: str) -> tuple[File, ...]:
-    """All files of a host at a peer. Raises ValueError for a host of ours."""
+    """Return all files of a host at a peer. Raise ValueError for a managed host."""
     host = estate.host(host_name)
     if host not in estate.peer_hosts:
         raise ValueError(f"{host_name} is one of our own hosts; roles configure it")
@@ -26,7 +26,7 @@ def fixture_files(estate: Estate, host_name: str) -> tuple[File, ...]:
 
 
 def fixture_units(estate: Estate, host_name: str) -> tuple[str, ...]:
-    """Units that must be enabled in that machine for its files to have effect."""
+    """Return the units that must be enabled in that machine for its files to have an effect."""
     routing = ("frr.service",) if is_router(estate.host(host_name)) else ()
     return ("systemd-networkd.service", *routing)
 
@@ -40,7 +40,10 @@ def _sysctls(estate: Estate, host: Host) -> File:
 
 
 def peer_config(estate: Estate, addresses: AddressPlan, host: Host) -> list[str]:
-    """The lines of a peer router's frr.conf: it announces its own prefix and takes our services from every site."""
+    """Return the lines of a peer router's frr.conf.
+
+    It announces its own prefix and accepts our services from every site.
+    """
     peer = estate.peer(host.at)
     near = bgp.neighbours(estate, addresses, host)
     taken = bgp.both(estate.networks.services)
@@ -61,7 +64,7 @@ def peer_config(estate: Estate, addresses: AddressPlan, host: Host) -> list[str]
 
 
 def _aggregates(addresses: AddressPlan, peer: Peer) -> list[str]:
-    """A prefix that is larger than the segment needs a route of its own before BGP announces it."""
+    """Return routes for prefixes larger than the segment: BGP announces a prefix only if it has a route."""
     segment = addresses.segments[peer.name]
     found = []
     if peer.prefix4 != segment.ipv4:

@@ -1,8 +1,8 @@
-"""Who gets which certificate, and where it lies on a host.
+"""The certificates of the estate: their owners, and their files on a host.
 
-One certificate per host, for serving and for calling: peers know each other by the authority and by the names in it.
-A name with a meaning of its own lets a daemon admit by name and not merely by authority: only voters hold
-`etcd.govcloud`.
+Each host has one certificate, as server and as client. Peers identify each other by the authority and by the names in
+the certificate. By a special name a daemon admits only some hosts instead of all hosts of the authority: only etcd
+voters have `etcd.govcloud`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CERT_FILE = f"{DIRECTORY}/host.crt"
 KEY_FILE = f"{DIRECTORY}/host.key"
 BUNDLE_FILE = f"{DIRECTORY}/host.pem"
 GROUP = "govcloud-pki"
-"""Members may read the host's key: the daemons that serve with it."""
+"""Members may read the host's key. They are the daemons that use it."""
 
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
@@ -33,7 +33,7 @@ ETCD_NAME = "etcd.govcloud"
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """A certificate that the estate or a cluster needs. `name` is its key among the certificates there."""
+    """A certificate that the estate or a cluster needs. `name` is its key among the certificates of that owner."""
 
     name: str
     subject: str
@@ -43,7 +43,7 @@ class Leaf:
 
 
 def leaves(estate: Estate, plan: AddressPlan) -> tuple[Leaf, ...]:
-    """One for each host of ours, in declared order, the operator's, and one for each bureau's gateway."""
+    """Return the certificates of all managed hosts in declared order, of the operator, and of the bureaus' gateways."""
     hosts = (
         Leaf(name=host.name, subject=host.name, sans=_sans(estate, plan, host), usages=("server", "client"))
         for host in estate.managed_hosts
@@ -63,15 +63,15 @@ def leaves(estate: Estate, plan: AddressPlan) -> tuple[Leaf, ...]:
 
 
 def gateway_certificate(bureau: str) -> str:
-    """Key of the certificate with which the bureau's gateway serves all its host names, at every site."""
+    """Return the key of the certificate that the bureau's gateway uses for all its host names, at every site."""
     return f"gateway-of-{bureau}"
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets, notify: Sequence[str] = ()) -> RoleSpec:
-    """The authority, the host's certificate and its key, readable by `GROUP`.
+    """Return the role: the authority, the host's certificate and its key, readable by `GROUP`.
 
-    `notify` are units to reload at renewal, besides Patroni, which tells PostgreSQL; etcd reads them at each handshake.
-    Raises KeyError for a host without a certificate.
+    `notify` are more units to reload after a renewal. Patroni is always reloaded, and it reloads PostgreSQL. etcd reads
+    the files at each handshake. Raise KeyError for a host without a certificate.
     """
     own = secrets.certificates[host.name]
     told = (*notify, *(("reload:patroni.service",) if host.database else ()))

@@ -1,9 +1,10 @@
 """PostgreSQL under Patroni: one member per database host, quorum commit, TLS only.
 
-What the settings mean together: a commit is acknowledged once any one standby outside the primary's site has it on disk
-(`ANY 1`, strict: without a standby nothing is acknowledged). The site's member that only acknowledges never starts a
-cluster and never becomes primary without a person: lowest priority, and the guard before promotion. Nothing rewinds
-data: a diverged member keeps its fork first, then takes a base backup (`playbooks/host_programs/rejoin.py`).
+The settings together have this effect. A commit is acknowledged once any one standby outside the primary's site has it
+on disk (`ANY 1`, strict: without a standby no commit is acknowledged). The member at the site that only acknowledges
+never initialises a cluster. It never becomes primary without an operator's approval: it has the lowest priority, and
+the guard runs before a promotion. No program rewinds data: a diverged member first keeps its fork, then takes a base
+backup (`playbooks/host_programs/rejoin.py`).
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ GUARD = f"{host_programs.DIRECTORY}/promotion-guard"
 REJOIN = f"{host_programs.DIRECTORY}/rejoin"
 SETTLE = f"{host_programs.DIRECTORY}/database-settle"
 TOKEN = f"{DIRECTORY}/takeover.json"
-"""A person's leave to promote a member that only acknowledges; see `host_programs/promotion_guard.py`."""
+"""An operator's approval to promote a member that only acknowledges; see `host_programs/promotion_guard.py`."""
 
 GUARD_WAIT_S = 15
 GUARD_SILENT_S = 5
-"""How long the guard waits for a promotable member to catch up, and how long for one to answer at all."""
+"""How long the guard waits for a promotable member to catch up, and how long for any answer at all."""
 
 MAX_CONNECTIONS = 120
 READY_WAIT_S = 120
@@ -49,7 +50,10 @@ _MIB = 1024 * 1024
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """The member on `host`. Raises ValueError for a host without a database. Certificates are the role pki's."""
+    """Return the member on `host`.
+
+    The role pki installs its certificates. Raise ValueError for a host without a database.
+    """
     if not host.database:
         raise ValueError(f"{host.name} has no member of the database")
     restart, reload = (f"restart:{UNIT}",), (f"reload:{UNIT}",)
@@ -80,7 +84,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 
 
 def _secret(name: str, text: str, notify: tuple[str, ...] = ()) -> File:
-    """A file with passwords in it, which PostgreSQL's own account reads and nobody else."""
+    """Return a file that contains passwords. Only PostgreSQL's own account reads it."""
     return File(
         path=f"{DIRECTORY}/{name}", text=text, owner="postgres", group="postgres", mode="0640", secret=True,
         notify=notify,
@@ -88,22 +92,22 @@ def _secret(name: str, text: str, notify: tuple[str, ...] = ()) -> File:
 
 
 def rest_url(plan: AddressPlan, host: Host) -> str:
-    """The member's Patroni, as other hosts reach it."""
+    """Return the URL of the member's Patroni for other hosts."""
     return f"https://{plan.lan(host.name).ipv4}:{REST_PORT}"
 
 
 def data_root(host: Host) -> str:
-    """Folder of the data directory and of what is set aside, on the host's own data disk where it has one."""
+    """Return the folder of the data directory and of old copies, on the host's own data disk if it has one."""
     return f"{host.disk.mount if host.disk else '/var/lib'}/postgresql"
 
 
 def kept_forks(host: Host) -> str:
-    """Where diverged WAL is kept with its reports."""
+    """Return the folder of diverged WAL and its reports."""
     return f"{host.disk.mount if host.disk else '/var/lib'}/diverged"
 
 
 def patroni(estate: Estate, plan: AddressPlan, host: Host, passwords: Passwords) -> str:
-    """patroni.yml of one member."""
+    """Return patroni.yml of one member."""
     own, promotable = plan.lan(host.name), host.at in estate.database.promotable
     tls = {"certfile": pki.CERT_FILE, "keyfile": pki.KEY_FILE}
     document: dict[str, Any] = {
@@ -133,10 +137,10 @@ def patroni(estate: Estate, plan: AddressPlan, host: Host, passwords: Passwords)
 
 
 def dynamic(estate: Estate) -> dict[str, Any]:
-    """Settings that all members share, kept by Patroni in etcd.
+    """Return the settings that all members share. Patroni stores them in etcd.
 
-    Lag does not exclude a member from the race: in quorum commit the voters' own positions decide, and bytes that were
-    never acknowledged must not keep everybody from taking over.
+    Lag does not exclude a member from the leader race: in quorum commit the voters' own positions decide, and bytes
+    that were never acknowledged must not stop all members from taking over.
     """
     return {
         "ttl": estate.database.ttl_s,
@@ -170,7 +174,7 @@ def dynamic(estate: Estate) -> dict[str, Any]:
 
 
 def parameters(host: Host) -> dict[str, Any]:
-    """PostgreSQL's own settings of one member: for the host's memory and disk, silent peers found in ten seconds."""
+    """Return one member's own PostgreSQL settings: for its memory and disk, with silent peers found in ten seconds."""
     disk_mib = host.disk.size_mib if host.disk else 8192
     return {
         "shared_buffers": f"{max(64, min(4096, host.memory_mib // 10))}MB",
@@ -215,7 +219,10 @@ def parameters(host: Host) -> dict[str, Any]:
 
 
 def access_rules(estate: Estate, plan: AddressPlan) -> list[str]:
-    """pg_hba: the own machine by its users, members for streaming, hosts of services for their database; no others."""
+    """Return pg_hba: the machine's own users, members for streaming, and hosts of services for their database.
+
+    All other connections are rejected.
+    """
     members = [plan.lan(member.name) for member in estate.database_members]
     services = [plan.lan(host.name) for host in estate.managed_hosts if host.kind is HostRole.KUBE]
     name, logins = database.REPLICATOR, f"{database.OWNER},{database.APP}"
@@ -230,7 +237,7 @@ def access_rules(estate: Estate, plan: AddressPlan) -> list[str]:
 
 
 def guard_settings(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """Settings of the guard before promotion."""
+    """Return the settings of the guard before promotion."""
     promotable = [member for member in estate.database_members if member.at in estate.database.promotable]
     return _json(
         {
@@ -245,7 +252,7 @@ def guard_settings(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def settle_settings(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """Settings of the program that brings the running cluster to what is declared."""
+    """Return the settings of the program that applies the declared state to the running cluster."""
     return _json(
         {
             "url": rest_url(plan, host),
@@ -262,7 +269,7 @@ def settle_settings(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def ctl_settings(estate: Estate, plan: AddressPlan) -> str:
-    """For `patronictl -c` by people: no passwords in it."""
+    """Return the configuration of `patronictl -c` for operators. It contains no passwords."""
     document = {
         "scope": estate.database.scope,
         "etcd3": _etcd(estate, plan),
@@ -272,7 +279,7 @@ def ctl_settings(estate: Estate, plan: AddressPlan) -> str:
 
 
 def unit(host: Host) -> str:
-    """Patroni's unit. When Patroni is killed PostgreSQL is too: no primary runs that nobody watches."""
+    """Return Patroni's unit. If Patroni is killed, PostgreSQL is killed too: no primary runs without supervision."""
     disk = host.disk.mount if host.disk else ""
     mount = f"RequiresMountsFor={disk}\nAssertPathIsMountPoint={disk}\n" if disk else ""
     return f"""{header_comment("PostgreSQL under Patroni", host.name)}[Unit]

@@ -1,7 +1,7 @@
-"""Prometheus of a site. Each one watches the whole estate: what one site cannot see, the other two still can.
+"""Prometheus of a site. Each instance monitors the whole estate, so that two sites still see what the third cannot.
 
-Rules are files of `monitors/rules`; what they compare with are the estate's objectives, rendered as series, so a figure
-stands in the estate only. Every alert gets the place of its runbook here.
+The rules are the files of `monitors/rules`. They compare with the estate's objectives, which are rendered here as
+series, so each number exists only in the estate. Every alert gets the path of its runbook here.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ RUNBOOKS = "docs/runbooks"
 
 KEPT = "15d"
 SHARE_OF_DISK = 0.25
-"""The disk also holds etcd's log, which must never be crowded out."""
+"""The disk also stores etcd's log, which must always have enough space."""
 SMALLEST_STORE_MIB = 64
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """Prometheus on `host`. It reads the host's key, with which it may ask etcd."""
+    """Return Prometheus on `host`. It reads the host's key, and uses it as a client of etcd."""
     restart, reload = (f"restart:{UNIT}",), (f"reload:{UNIT}",)
     check = "promtool check rules %s"
     rules = tuple(
@@ -60,7 +60,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 
 
 def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """prometheus.yml."""
+    """Return prometheus.yml."""
     document = {
         "global": {
             "scrape_interval": "10s",
@@ -77,7 +77,7 @@ def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def rule_texts(estate: Estate, host: Host) -> dict[str, str]:
-    """Every rule file by name: the objectives of the estate, and the rules of `monitors/rules` with their runbooks."""
+    """Return every rule file by name: the objectives of the estate, and the rules of `monitors/rules` with runbooks."""
     texts = {
         "objectives.yml": header_comment("Objectives as series", host.name) + _dump({"groups": [objectives(estate)]})
     }
@@ -88,7 +88,7 @@ def rule_texts(estate: Estate, host: Host) -> dict[str, str]:
 
 
 def objectives(estate: Estate) -> dict[str, Any]:
-    """What services promise, and what must be there, as constant series for rules to compare with."""
+    """Return the objectives of services, and the declared members, as constant series for rules to compare with."""
     rules = []
     for service in estate.services:
         goal = service.objectives
@@ -108,7 +108,7 @@ def objectives(estate: Estate) -> dict[str, Any]:
 
 
 def with_runbooks(document: dict[str, Any]) -> dict[str, Any]:
-    """The rule file with `runbook_url` on each alert."""
+    """Return the rule file with `runbook_url` on each alert."""
     for group in document["groups"]:
         for rule in group["rules"]:
             if "alert" in rule:
@@ -117,7 +117,7 @@ def with_runbooks(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def defaults_text(plan: AddressPlan, host: Host) -> str:
-    """Options of the Debian unit. It listens on the segment only."""
+    """Return the options of the Debian unit. Prometheus listens only on the segment."""
     options = (
         f"--config.file={CONFIG_FILE}",
         f"--web.listen-address={plan.lan(host.name).ipv4}:{PORT}",
@@ -131,12 +131,12 @@ def defaults_text(plan: AddressPlan, host: Host) -> str:
 
 
 def store(host: Host) -> str:
-    """Where the series lie: on the host's own data disk where it has one."""
+    """Return the folder of the series, on the host's own data disk if it has one."""
     return f"{host.disk.mount if host.disk else '/var/lib'}/prometheus"
 
 
 def drop_in(host: Host) -> str:
-    """The store's folder, and starting again until the segment's address is there."""
+    """Return the unit's drop-in: the folder of the series, and restarts until the segment's address exists."""
     disk = f"RequiresMountsFor={host.disk.mount}\n" if host.disk else ""
     return header_comment("Additions to the watcher's unit", host.name) + (
         "[Unit]\n"
@@ -153,7 +153,7 @@ def drop_in(host: Host) -> str:
 
 
 def monitoring_hosts(estate: Estate) -> tuple[Host, ...]:
-    """Every host that watches."""
+    """Return the hosts that run Prometheus."""
     return tuple(host for host in estate.managed_hosts if host.kind is HostRole.OPS)
 
 

@@ -1,4 +1,4 @@
-"""Role province: our half of the link to the province. Its routes are the border router's; here is what may cross."""
+"""Role province: our half of the link to the province. The role frr has its routes; this role filters its traffic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CALLED_PORT = 443
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
-    """The role on an edge that has a link to the province."""
+    """Return the role on an edge that has a link to the province."""
     links = [n.link for n in bgp.neighbours(estate, plan, host) if n.place == PEER]
     path = f"{nftables.FRAGMENTS}/50-province.nft"
     text = _fragment(estate, plan, host, links) if links else header_comment("No link to the province", host.name)
@@ -24,7 +24,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
 
 
 def _fragment(estate: Estate, plan: AddressPlan, host: Host, links: list[str]) -> str:
-    """Watchers and services of ours may call the province's servers; only answers come back."""
+    """Return the filter: our monitoring hosts and services may call the province's servers. Only answers return."""
     callers = [plan.lan(h.name) for h in estate.managed_hosts if h.kind in (HostRole.OPS, HostRole.KUBE)]
     peer = estate.peer(PEER)
     link = "{ " + ", ".join(f'"{name}"' for name in links) + " }"

@@ -1,8 +1,8 @@
 """Role registry: the site's image registry, on the node with the control plane.
 
-Whoever asks shows a certificate of the estate's authority; the firewall admits the site's nodes and the operator. What
-runs does not hang on that: images are referred to by the digest of their content. What no pod can be started from any
-more is removed at night (`playbooks/host_programs/registry_clean.py`).
+Clients show a certificate of the estate's authority; the firewall admits the site's nodes and the operator. Running
+pods do not depend on that: an image is referenced by the digest of its content. Each night a program removes images
+that no pod can be started from any more (`playbooks/host_programs/registry_clean.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLLECT = f"/usr/bin/docker-registry garbage-collect {CONFIG_FILE}"
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """The registry. Raises ValueError for a host other than the one with the control plane."""
+    """Return the registry. Raise ValueError for a host that does not run the control plane."""
     if not is_control_plane(estate, host):
         raise ValueError(f"{host.name} has no control plane, so it has no registry")
     certificate = hashlib.sha256(secrets.certificates[host.name].cert.encode()).hexdigest()
@@ -34,7 +34,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
         files=(
             File(
                 path=CONFIG_FILE,
-                # It reads its certificate once, so a new one changes the configuration.
+                # The registry reads its certificate only at start, so a new certificate must change the configuration.
                 text=f"{config(host)}# Serves with the certificate of SHA-256 {certificate}.\n",
                 notify=restart,
             ),
@@ -47,7 +47,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 
 
 def config(host: Host) -> str:
-    """The registry's settings."""
+    """Return the registry's settings."""
     return header_comment("Image registry", host.name) + document(
         {
             "version": 0.1,
@@ -72,11 +72,11 @@ def config(host: Host) -> str:
 
 
 def drop_in(host: Host) -> str:
-    """What Debian's unit lacks: the data disk, confinement, and the collection of blobs.
+    """Return additions to Debian's unit: the data disk, hardening, and the garbage collection of blobs.
 
-    Only while nobody can push may blobs go to which no manifest leads: a push brings its manifest last. Manifests stay
-    (that would take `--delete-untagged`; none of ours has a tag). A collection that fails, as on an empty disk, removes
-    nothing and holds up nobody.
+    A push uploads its manifest last. So blobs without a manifest may be removed only while no push is possible, which
+    is before the start. Manifests stay (only `--delete-untagged` would remove them, and our manifests have no tags). If
+    a collection fails, for example on an empty disk, it removes nothing and does not stop the registry from starting.
     """
     directory = data_directory(host, "registry")
     return f"""{header_comment("Image registry", host.name)}[Unit]

@@ -1,4 +1,4 @@
-"""What keeps a site's image registry from filling its disk: a program, the right to look, and a timer for the night."""
+"""The nightly clean-up that keeps a site's image registry from filling its disk: program, read rights and timer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS_FILE = "/etc/govcloud/registry-clean.json"
 def files(
     estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets, registry_unit: str, group: str
 ) -> tuple[File, ...]:
-    """All of it. `group` may read what the registry stores."""
+    """Return all files. Members of `group` may read the registry's storage."""
     settings = json.dumps(_settings(estate, plan, host, registry_unit), indent=2) + "\n"
     units = "/etc/systemd/system"
     return (
@@ -61,7 +61,7 @@ def _settings(estate: Estate, plan: AddressPlan, host: Host, registry_unit: str)
 
 
 def lists() -> list[str]:
-    """Where the API server lists whatever names images."""
+    """Return the API paths that list all objects with image references."""
     return [
         f"/{'apis/' + group if group else 'api'}/v1/{kind}"
         for group, kinds in rbac.IMAGES_NAMED_BY.items()
@@ -70,7 +70,7 @@ def lists() -> list[str]:
 
 
 def service(host: Host, registry_unit: str, group: str) -> str:
-    """As root without its powers: it reads keys that are root's, and may ask systemd for a restart."""
+    """Return the unit. It runs as root without capabilities: it reads root's keys and may ask systemd for a restart."""
     return f"""{header_comment("Clean-up of the image registry", host.name)}[Unit]
 Description=Remove images from which no pod can be started any more
 After={registry_unit} {API_UNIT}
@@ -85,8 +85,9 @@ TimeoutStartSec=900
 
 
 def timer(host: Host) -> str:
-    """Once a night, half past three in the city. One that was missed is not made up for: after a loss of power
-    other things come first.
+    """Return the timer: once a night, at half past three in the city.
+
+    A missed run is not repeated at boot: after a power loss other work comes first.
     """
     return f"""{header_comment("Clean-up of the image registry", host.name)}[Unit]
 Description=When images are removed from the registry

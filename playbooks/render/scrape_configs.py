@@ -1,4 +1,4 @@
-"""What Prometheus asks: the services' users' view through the prober, and every daemon's own figures."""
+"""The scrape jobs of Prometheus: probes that see the services as users do, and the metrics of every daemon."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playbooks.render.kubernetes.cluster import api_url
 PROMETHEUS_PORT = 9090
 PROBE_INTERVAL = "5s"
 CLUSTER_INTERVAL = "15s"
-"""Nothing that runs stops with an API server."""
+"""Longer than `PROBE_INTERVAL`, because running pods do not stop with an API server."""
 PROBED = ("healthz", "readyz", "writez")
 
 KEPT_OF_ETCD = (
@@ -22,13 +22,13 @@ KEPT_OF_ETCD = (
     "|mvcc_db_total_size_in_bytes|disk_(wal_fsync|backend_commit)_duration_seconds_(bucket|sum|count)"
     "|network_peer_round_trip_time_seconds_(bucket|sum|count))|up"
 )
-"""etcd offers about 1 500 series a member; these are the ones that rules and people read."""
+"""etcd offers about 1 500 series per member. These are the series that rules and engineers use."""
 
 KEPT_OF_INGRESS = (
     "haproxy_(backend_(active_servers|status|current_queue|(connect|response|queue)_time_average_seconds)|server_status"
     "|frontend_(current_sessions|http_requests_total)|(frontend|backend)_http_responses_total)|up"
 )
-"""HAProxy offers about 700 series an ingress."""
+"""HAProxy offers about 700 series per ingress."""
 
 KEPT_OF_DISKS = "node_filesystem_(avail_bytes|size_bytes|readonly|device_error)|up"
 
@@ -36,7 +36,7 @@ Address = IPv4Address | IPv6Address
 
 
 def scrape_jobs(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> list[dict[str, Any]]:
-    """`scrape_configs` of Prometheus on that host, service first."""
+    """Return `scrape_configs` of Prometheus on that host, service first."""
     ops, kube = (
         tuple(host for host in estate.managed_hosts if host.kind is kind) for kind in (HostRole.OPS, HostRole.KUBE)
     )
@@ -56,7 +56,7 @@ def scrape_jobs(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> lis
 
 
 def _anycast(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterable[dict[str, Any]]:
-    """Each service at its anycast addresses, both families, every health path."""
+    """Yield probes of each service at its anycast addresses, in both families, on every health path."""
     for service in estate.services:
         addresses = plan.anycast[service.name]
         static = [
@@ -71,7 +71,7 @@ def _anycast(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterab
 
 
 def _sites(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterable[dict[str, Any]]:
-    """Each service in each site where it is placed, at the site's own addresses."""
+    """Yield probes of each service in each site where it is placed, at the site's own addresses."""
     for service in estate.services:
         placed = (*service.placement.active, *service.placement.ready)
         static = []
@@ -89,7 +89,7 @@ def _sites(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterable
 
 
 def _places(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> dict[str, Any]:
-    """Whether each site's edge and each peer's server answers at all."""
+    """Return pings of each site's edge and each peer's server."""
     static = []
     for host in estate.hosts:
         loopback = plan.hosts[host.name].loopback
@@ -103,7 +103,7 @@ def _places(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> dict[st
 
 
 def _clusters(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterable[dict[str, Any]]:
-    """Each cluster's API server, which answers for its etcd too, and by its word each node."""
+    """Yield probes of each cluster's API server, which also show its etcd, and of its nodes by the server's API."""
     for cluster in estate.clusters:
         site, nodes = cluster.site, estate.nodes_at(cluster.site)
         url = api_url(estate, plan, site)

@@ -1,4 +1,5 @@
-"""Kernel settings of the network by what a host does. Only `net.*`, which every platform lets a machine set."""
+"""Kernel settings of the network for each kind of host. They are all `net.*`, which every platform lets a machine
+set."""
 
 from __future__ import annotations
 
@@ -22,27 +23,27 @@ _COMMON = {
 _ROUTER = {
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
-    # Flows are spread by their ports, so that one citizen's connections use both cities.
+    # Flows are distributed by their ports, so that one citizen's connections use both cities.
     "net.ipv4.fib_multipath_hash_policy": "1",
     "net.ipv6.fib_multipath_hash_policy": "1",
-    # Answers may leave by another city than the questions came in by: only sources without any route are refused.
+    # An answer may leave through another city than its request came in. So refuse only sources without any route.
     "net.ipv4.conf.all.rp_filter": "2",
 }
 _HOST = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0", "net.ipv4.conf.all.rp_filter": "1"}
 _NODE = {
-    # Between pods and the rest; the packet filter lets nothing else through.
+    # Between pods and other hosts. The packet filter drops all other forwarded traffic.
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
 }
 _ANYCAST = {
-    # The services' addresses on lo are never told on the segment: only the router's route leads to them.
+    # Do not answer ARP on the segment for the services' addresses on lo: only the router's route leads to them.
     "net.ipv4.conf.all.arp_ignore": "1",
     "net.ipv4.conf.all.arp_announce": "2",
 }
 
 
 def of(estate: Estate, host: Host) -> dict[str, str]:
-    """The settings of the host, by key in order."""
+    """Return the settings of the host, sorted by key."""
     wanted = _COMMON | (_ROUTER if is_router(host) else _HOST) | (_ANYCAST if host.kind is HostRole.KUBE else {})
     if host in estate.nodes_at(host.at):
         wanted |= _NODE

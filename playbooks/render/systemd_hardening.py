@@ -1,4 +1,4 @@
-"""What every daemon of ours that needs no right of its own is confined to."""
+"""The common hardening of our daemons that need no special rights."""
 
 HARDENING = """CapabilityBoundingSet=
 LockPersonality=yes

@@ -1,4 +1,4 @@
-"""Small things every rendered text shares."""
+"""Text helpers of all renderers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def header_comment(what: str, host: str, *, comment: str = "#") -> str:
-    """The first lines of every rendered file: what it is, what made it, and that editing it is in vain."""
+    """Return the first lines of a rendered file: its purpose, the program that wrote it, and a warning not to edit."""
     return (
         f"{comment} {what} of {host}.\n"
         f"{comment} Rendered by govcloud from the estate. Do not edit: "
@@ -15,7 +15,7 @@ def header_comment(what: str, host: str, *, comment: str = "#") -> str:
 
 
 def join_lines(*parts: str | Iterable[str]) -> str:
-    """Lines and groups of lines as one text with a final newline."""
+    """Join lines and groups of lines to one text with a final newline."""
     flat: list[str] = []
     for part in parts:
         flat.extend([part] if isinstance(part, str) else part)

@@ -1,1 +1,1 @@
-"""Rendering for the roles of a Kubernetes cluster: the control plane, the nodes, and what they share."""
+"""Rendering for the roles of a Kubernetes cluster: the control plane, the nodes, and their common parts."""

@@ -1,4 +1,4 @@
-"""A cluster's API server: who gets in, what is encrypted, what goes on record, what is refused."""
+"""A cluster's API server: authentication, encryption, audit and admission."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets
 
 
 def api_flags(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
-    """Nobody anonymous, nodes bound to what is theirs, secrets encrypted, every change on record."""
+    """Return flags: no anonymous access, nodes limited to their objects, encrypted Secrets, every change audited."""
     own = plan.clusters[host.at]
     return (
         f"--advertise-address={plan.lan(host.name).ipv4}",
@@ -88,7 +88,7 @@ def api_flags(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
 
 
 def api_unit(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """The API server, the only one of these that is reached from outside."""
+    """Return the API server's unit. It is the only daemon of the control plane that other hosts can reach."""
     return unit(
         host,
         "Kubernetes API server",
@@ -102,7 +102,7 @@ def api_unit(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def encryption(cluster: ClusterSecrets) -> str:
-    """The key by which Secrets are encrypted before etcd sees them. Nothing unencrypted is ever read."""
+    """Return the key that encrypts Secrets before they reach etcd. The server never reads unencrypted Secrets."""
     key = base64.b64encode(hashlib.sha256(cluster.encryption.encode()).digest()).decode()
     return document(
         {
@@ -116,7 +116,10 @@ def encryption(cluster: ClusterSecrets) -> str:
 
 
 def audit_policy() -> str:
-    """Who changed what, and who read a secret; never a secret's content, never what the platform reads all day."""
+    """Return the audit policy: each change and each read of a Secret, with its user.
+
+    It records neither the content of Secrets nor the constant reads of the platform itself.
+    """
     secret = [{"group": "", "resources": ["secrets", "configmaps", "serviceaccounts/token"]}]
     watching = [
         {"group": "coordination.k8s.io", "resources": ["leases"]},
@@ -152,7 +155,10 @@ def audit_policy() -> str:
 
 
 def admission() -> str:
-    """A namespace that says nothing gets `baseline`; tenants' namespaces say `restricted` themselves."""
+    """Return the admission settings.
+
+    A namespace without labels gets `baseline`; tenants' namespaces set `restricted`.
+    """
     security = {
         "apiVersion": "pod-security.admission.config.k8s.io/v1",
         "kind": "PodSecurityConfiguration",

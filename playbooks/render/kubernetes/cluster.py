@@ -1,7 +1,7 @@
-"""What the roles of a Kubernetes cluster share: who is who, where things lie, which ports they have.
+"""Common parts of the roles of a Kubernetes cluster: its hosts, paths and ports.
 
-The first kube host of a site runs the control plane and the site's registry; all kube hosts are nodes. Every cluster
-stands alone: own etcd, own authorities, own registry, so that no site needs another to start a pod.
+The first kube host of a site runs the control plane and the site's registry. All kube hosts are nodes. Every cluster is
+independent: it has its own etcd, authorities and registry, so that no site needs another one to start a pod.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ API_PORT = 6443
 KUBELET_PORT = 10250
 REGISTRY_PORT = 5000
 REGISTRY = "registry.govcloud"
-"""The name in images' references, the same at every site: containerd leads it to the site's own registry."""
+"""The host name in image references. It is the same at every site: containerd connects to the site's own registry."""
 
 TLS_CIPHERS = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
 )
-"""For TLS 1.2; all keys are elliptic. Version 1.3 has its own."""
+"""For TLS 1.2, with elliptic keys only. TLS 1.3 has its own ciphers."""
 
 CONTAINERD = "containerd.service"
 OPERATORS_GROUP = "govcloud:operators"
 
 
 def cluster_of(estate: Estate, host: Host) -> Cluster:
-    """The cluster of which the host is a node. Raises ValueError where it is none."""
+    """Return the cluster of the node `host`. Raise ValueError if the host is not a node."""
     cluster = estate.cluster_at(host.at)
     if cluster is None or host not in estate.nodes_at(host.at):
         raise ValueError(f"{host.name} is no node of a Kubernetes cluster")
@@ -43,7 +43,7 @@ def cluster_of(estate: Estate, host: Host) -> Cluster:
 
 
 def control_plane_host(estate: Estate, site: str) -> Host:
-    """The node that runs the control plane and the registry. Raises ValueError for a site without a cluster."""
+    """Return the node that runs the control plane and the registry. Raise ValueError for a site without a cluster."""
     nodes = estate.nodes_at(site)
     if not nodes:
         raise ValueError(f"{site} has no Kubernetes cluster")
@@ -51,42 +51,42 @@ def control_plane_host(estate: Estate, site: str) -> Host:
 
 
 def is_control_plane(estate: Estate, host: Host) -> bool:
-    """Whether the host runs a control plane."""
+    """Return whether the host runs a control plane."""
     return host in estate.nodes_at(host.at)[:1]
 
 
 def image_reference(name: str, digest: str) -> str:
-    """An image by its content: the same at every site, and nobody can put another one in its place."""
+    """Return a reference to an image by its digest: it is the same at every site, and no other image can replace it."""
     return f"{REGISTRY}/{name}@{digest}"
 
 
 def api_url(estate: Estate, plan: AddressPlan, site: str) -> str:
-    """Where the nodes reach the API server."""
+    """Return the URL of the API server for the nodes."""
     return f"https://{plan.lan(control_plane_host(estate, site).name).ipv4}:{API_PORT}"
 
 
 def data_directory(host: Host, name: str) -> str:
-    """On the host's own data disk where it has one."""
+    """Return a data directory, on the host's own data disk if it has one."""
     return f"{host.disk.mount if host.disk else '/var/lib'}/{name}"
 
 
 def on_disk(host: Host) -> str:
-    """Lines for a unit's [Unit] section: it never writes below the mount point while the disk is absent."""
+    """Return lines of a unit's [Unit] section: without the disk, the unit never writes below the mount point."""
     if host.disk is None:
         return ""
     return f"RequiresMountsFor={host.disk.mount}\nAssertPathIsMountPoint={host.disk.mount}\n"
 
 
 def secret_file(path: str, text: str, *, owner: str = "root", notify: tuple[str, ...] = ()) -> File:
-    """A file that its owner alone reads."""
+    """Return a file that only its owner can read."""
     return File(path=path, text=text, owner=owner, group=owner, mode="0400", secret=True, notify=notify)
 
 
 def document(*values: object) -> str:
-    """YAML as Kubernetes reads it, in the order in which it was written."""
+    """Return YAML for Kubernetes, in the order of the values."""
     return yaml.safe_dump_all(values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=False)
 
 
 def key_pair(secrets: ClusterSecrets, name: str) -> Certificate:
-    """A certificate and its key. Raises KeyError where the cluster has none of that name."""
+    """Return a certificate and its key. Raise KeyError if the cluster has no certificate of that name."""
     return secrets.certificates[name]

@@ -1,8 +1,8 @@
 """Role kubernetes_control_plane: etcd, API server, controllers and scheduler of one site's cluster, as systemd units.
 
-Each daemon has an account of its own and reads only its own keys. etcd and the local ports listen on the loopback
-address; only the API server is reached from outside. One instance of each, so nobody elects a leader: after a loss of
-power they work as soon as they run.
+Each daemon has its own account and reads only its own keys. etcd and the local ports listen on the loopback address;
+other hosts reach only the API server. There is one instance of each, so no leader election is needed: after a power
+loss the daemons work as soon as they run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ READY_WAIT_S = 90
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """The control plane on `host`. Raises ValueError where the estate does not place one there."""
+    """Return the control plane on `host`. Raise ValueError if the estate does not place one there."""
     if not is_control_plane(estate, host):
         raise ValueError(f"{host.name} has no control plane")
     cluster = secrets.clusters[host.at]

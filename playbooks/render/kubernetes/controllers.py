@@ -1,4 +1,4 @@
-"""A cluster's controllers and its scheduler. One instance of each, so nobody elects a leader."""
+"""A cluster's controllers and its scheduler. There is one instance of each, so no leader election is needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def controllers(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterS
 
 
 def controller_flags(config: str) -> tuple[str, ...]:
-    """Each controller with rights of its own. It signs nothing: certificates are the stacks'."""
+    """Return flags: each controller has its own rights. No controller signs certificates: the stacks do."""
     return (
         f"--kubeconfig={config}",
         f"--authentication-kubeconfig={config}",
@@ -78,7 +78,7 @@ def scheduler(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSec
 
 
 def scheduler_flags(config: str) -> tuple[str, ...]:
-    """The scheduler's own defaults otherwise."""
+    """Return flags. Other settings keep the scheduler's defaults."""
     return (
         f"--kubeconfig={config}",
         f"--authentication-kubeconfig={config}",

@@ -1,4 +1,4 @@
-"""What a control plane's daemons share: an account each, certificates of the cluster's authority, a confined unit."""
+"""Common parts of a control plane's daemons: an account each, certificates of the cluster's CA, a hardened unit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from playbooks.secrets import ClusterSecrets
 
 
 def identity(name: str, cluster: ClusterSecrets, owner: str, notify: tuple[str, ...]) -> tuple[File, File]:
-    """A certificate and its key, both their owner's."""
+    """Return a certificate and its key. Only `owner` can read the key."""
     made = key_pair(cluster, name)
     return (
         File(path=f"{PKI}/{name}.crt", text=made.cert, notify=notify),

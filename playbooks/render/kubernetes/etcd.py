@@ -1,4 +1,4 @@
-"""The own etcd of a site's cluster: one member, on the loopback address, under an authority of its own."""
+"""The own etcd of a site's cluster: one member, on the loopback address, with its own authority."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playbooks.secrets import ClusterSecrets
 ETCD_UNIT = "kubernetes-etcd.service"
 ETCD_ACCOUNT = "kubernetes-etcd"
 CLIENT_PORT, PEER_PORT = 2381, 2382
-"""Beside those of the estate's etcd, which a host may carry too."""
+"""Different from the ports of the estate's etcd, which may run on the same host."""
 QUOTA_BYTES = 512 * 1024 * 1024
 
 
@@ -26,7 +26,7 @@ def files(host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
 
 
 def etcd_flags(host: Host) -> tuple[str, ...]:
-    """One member, alone, on the loopback address."""
+    """Return the flags of a single member on the loopback address."""
     client, peer = f"https://127.0.0.1:{CLIENT_PORT}", f"https://127.0.0.1:{PEER_PORT}"
     tls = [
         f"--{side}{flag}"
@@ -57,7 +57,7 @@ def etcd_flags(host: Host) -> tuple[str, ...]:
 
 
 def etcd_unit(host: Host) -> str:
-    """The cluster's own etcd."""
+    """Return the unit of the cluster's own etcd."""
     directory = data_directory(host, "kubernetes-etcd")
     return unit(
         host,

@@ -1,4 +1,4 @@
-"""Kubeconfigs: of a daemon on a host, of the operator, and of a bureau's people."""
+"""Kubeconfigs: of a daemon on a host, of the operator, and of the users of a bureau."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets
 
 
 def host_kubeconfig(server: str, cluster: str, user: str, *, authority: str, cert: str, key: str) -> str:
-    """A client's configuration that names files on the host."""
+    """Return a client's configuration that refers to files on the host."""
     return _kubeconfig(
         server,
         cluster,
@@ -22,14 +22,17 @@ def host_kubeconfig(server: str, cluster: str, user: str, *, authority: str, cer
 
 
 def operator_kubeconfig(estate: Estate, plan: AddressPlan, site: str, secrets: ClusterSecrets) -> str:
-    """The operator's, complete in itself, over the management network. Secret."""
+    """Return the operator's kubeconfig, complete in itself, over the management network. It is secret."""
     return _complete(estate, plan, site, OPERATOR, secrets.authority, secrets.certificates[OPERATOR])
 
 
 def bureau_kubeconfig(
     estate: Estate, plan: AddressPlan, site: str, bureau: str, authority: str, own: Certificate
 ) -> str:
-    """As the operator's, for a bureau's people, in their namespace. `own` is their certificate. Secret."""
+    """Return the kubeconfig of a bureau's users, in their namespace; otherwise like the operator's.
+
+    `own` is their certificate. The result is secret.
+    """
     return _complete(estate, plan, site, bureau, authority, own, namespace=bureau)
 
 

@@ -1,8 +1,8 @@
 """Role kubernetes_node: kubelet, kube-proxy and the pods' network on a node.
 
-Pods have addresses of both families out of the node's own prefix, on a bridge; the other nodes of the site are reached
-by plain routes, everything else behind the node's address. kube-proxy and the bridge's masquerade use nftables, in
-tables of their own beside the host's filter.
+Pods have addresses of both families from the node's own prefix, on a bridge. They reach the site's other nodes by plain
+routes, and everything else with the node's address. kube-proxy and the bridge's masquerade use nftables, in their own
+tables next to the host's filter.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from playbooks.secrets import ClusterSecrets, Secrets
 
 KUBELET_UNIT, PROXY_UNIT = "kubelet.service", "kube-proxy.service"
 PKI = f"{DIRECTORY}/node"
-"""Apart from the control plane's folder, which may lie on the same host."""
+"""Separate from the control plane's folder, which may be on the same host."""
 AUTHORITY_FILE = f"{PKI}/ca.crt"
 KUBELET_CONFIG, KUBELET_CLIENT = f"{DIRECTORY}/kubelet.yaml", f"{DIRECTORY}/kubelet.conf"
 PROXY_CONFIG, PROXY_CLIENT = f"{DIRECTORY}/proxy.yaml", f"{DIRECTORY}/proxy.conf"
@@ -45,11 +45,11 @@ PREPARE_CGROUPS = f"{host_programs.DIRECTORY}/cgroups-prepare"
 READY_WAIT_S = 120
 
 KERNEL = {"kernel.panic": "10", "kernel.panic_on_oops": "1", "vm.overcommit_memory": "1"}
-"""What a kubelet demands of the kernel. A nested host cannot set them: who runs its kernel does."""
+"""Settings that a kubelet requires. A nested host cannot set them: the owner of its kernel must."""
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
-    """The node. Raises ValueError where the host is none."""
+    """Return the node. Raise ValueError if the host is not a node."""
     wanted, cluster = cluster_of(estate, host), secrets.clusters[host.at]
     return RoleSpec(
         role="kubernetes_node",
@@ -86,7 +86,7 @@ def _network(estate: Estate, plan: AddressPlan, host: Host) -> tuple[File, ...]:
 
 
 def pod_network(plan: AddressPlan, host: Host) -> str:
-    """CNI's settings. What pods hold is forgotten with the power, as the pods' own networks are."""
+    """Return CNI's settings. The list of used pod addresses is lost with the power, as the pods' networks are."""
     own = plan.clusters[host.at].nodes[host.name]
     bridge = {
         "type": "bridge",
@@ -107,8 +107,9 @@ def pod_network(plan: AddressPlan, host: Host) -> str:
 
 
 def seen_by_pods(estate: Estate, plan: AddressPlan, site: str) -> tuple[str, ...]:
-    """From where a connection of one of the site's nodes itself comes, as a pod sees it: by way of the bridge of the
-    pod's own node, or from the address of another node.
+    """Return the source addresses of connections from the site's nodes, as a pod sees them.
+
+    A connection comes through the bridge of the pod's own node, or from the address of another node.
     """
     found: list[str] = []
     for node in estate.nodes_at(site):
@@ -118,7 +119,7 @@ def seen_by_pods(estate: Estate, plan: AddressPlan, site: str) -> tuple[str, ...
 
 
 def routes(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """The way to the pods of the site's other nodes."""
+    """Return routes to the pods of the site's other nodes."""
     parts = []
     for other in estate.nodes_at(host.at):
         if other != host:
@@ -129,7 +130,10 @@ def routes(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def fragment(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """What pods may reach of the host, and what is forwarded: pods outwards, the site's nodes to pods, nothing else."""
+    """Return the filter: the pods' access to the host, and forwarding.
+
+    Pods may connect outwards and the site's nodes may connect to pods. Nothing else is forwarded.
+    """
     pods = plan.clusters[host.at].pods
     nodes = [plan.lan(node.name) for node in estate.nodes_at(host.at)]
     nodes4, nodes6 = (", ".join(str(a) for a in found) for found in ([n.ipv4 for n in nodes], [n.ipv6 for n in nodes]))
@@ -194,12 +198,12 @@ def _kubelet(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecr
 
 
 def cgroup_root(host: Host) -> str:
-    """Above all pods. A nested host takes a name that no other machine on the same kernel has."""
+    """Return the parent group of all pods. A nested host uses a name that no other machine on the same kernel has."""
     return f"/kubernetes-{host.name}" if host.platform.nested else "/"
 
 
 def kubelet(host: Host) -> str:
-    """The kubelet's settings: it serves nobody whom the API server does not know and allow."""
+    """Return the kubelet's settings. It serves only clients that the API server authenticates and authorises."""
     nested = host.platform.nested
     return header_comment("kubelet", host.name) + document(
         {
@@ -218,7 +222,7 @@ def kubelet(host: Host) -> str:
             "tlsPrivateKeyFile": f"{PKI}/kubelet.key",
             "tlsMinVersion": "VersionTLS12",
             "tlsCipherSuites": list(TLS_CIPHERS),
-            # Certificates are the stacks': they are renewed there, long before they end.
+            # The stacks issue the certificates and renew them long before they end.
             "rotateCertificates": False,
             "serverTLSBootstrap": False,
             "readOnlyPort": 0,
@@ -238,7 +242,7 @@ def kubelet(host: Host) -> str:
             "failSwapOn": not nested,
             "containerRuntimeEndpoint": f"unix://{SOCKET}",
             "clusterDomain": "cluster.local",
-            # No workload asks for names: addresses are settings.
+            # No workload resolves names: addresses are settings.
             "resolvConf": "",
             "serializeImagePulls": False,
             "containerLogMaxSize": "5Mi",
@@ -251,7 +255,10 @@ def kubelet(host: Host) -> str:
 
 
 def kubelet_unit(plan: AddressPlan, host: Host) -> str:
-    """The kubelet; its state, the pods' volumes, lies on the data disk. Pods outlive its restart."""
+    """Return the kubelet's unit.
+
+    Its state, the pods' volumes, is on the data disk. Pods keep running while it restarts.
+    """
     lan = plan.lan(host.name)
     prepare = f"ExecStartPre={PREPARE_CGROUPS} {cgroup_root(host)}\n" if host.platform.nested else ""
     return f"""{header_comment("kubelet", host.name)}[Unit]
@@ -292,7 +299,7 @@ def _proxy(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecret
 
 
 def proxy(plan: AddressPlan, host: Host) -> str:
-    """kube-proxy's settings. Connection tracking's limits are the kernel's owner's."""
+    """Return kube-proxy's settings. The owner of the kernel sets the limits of connection tracking."""
     pods = plan.clusters[host.at].pods
     return header_comment("kube-proxy", host.name) + document(
         {
@@ -315,7 +322,7 @@ def proxy(plan: AddressPlan, host: Host) -> str:
 
 
 def proxy_unit(host: Host) -> str:
-    """kube-proxy. Bridged packets pass the filter too, or an answer between neighbours would go untranslated."""
+    """Return kube-proxy's unit. Bridged packets pass the filter too: else an answer between neighbours has no NAT."""
     return f"""{header_comment("kube-proxy", host.name)}[Unit]
 Description=Kubernetes Services on a node
 After=network-online.target nftables.service

@@ -1,8 +1,8 @@
-"""Who gets which certificate of a Kubernetes cluster.
+"""The certificates of a Kubernetes cluster and their owners.
 
-A cluster has authorities of its own: the API server takes a certificate's subject for a user and its organizations for
-groups, so no certificate of the estate's authority, and none of another site's cluster, may count there. The cluster's
-etcd has a third one, because whoever gets in there reads and writes everything.
+A cluster has its own authorities. The API server takes a certificate's subject for a user and its organizations for
+groups, so it must not accept certificates of the estate's authority or of another site's cluster. The cluster's etcd
+has a third authority, because a client of etcd can read and write everything.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ ACCOUNTS, ADMIN, MONITORING, CLEANER = "service-accounts", "admin", "watchers", 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 KUBELET_CLIENT = "govcloud:apiserver"
-"""The API server's own name towards kubelets: bound to what that takes and to nothing else."""
+"""The API server's own user name towards kubelets. It has exactly the rights for that and no others."""
 
 
 MONITORING_USER = "govcloud:watchers"
-"""Asks whether the API server and its nodes are ready, and sees nothing else."""
+"""The user of the monitoring hosts. It may ask whether the API server and its nodes are ready, and nothing else."""
 
 CLEANER_USER = "govcloud:registry-clean"
-"""Lists whatever names images, so that the registry keeps those."""
+"""The user that lists all objects with image references, so that the registry keeps those images."""
 
 
 def node(host: Host) -> str:
-    """Name of a node's certificate."""
+    """Return the name of a node's certificate."""
     return f"node-{host.name}"
 
 
 def bureau(name: str) -> str:
-    """Name of the certificate with which a bureau's people come."""
+    """Return the name of the certificate of a bureau's users."""
     return f"bureau-{name}"
 
 
 def leaves(estate: Estate, plan: AddressPlan, site: str) -> tuple[Leaf, ...]:
-    """What the cluster's authority signs, nodes last. Raises ValueError for a site without a cluster."""
+    """Return the certificates of the cluster's authority, nodes last. Raise ValueError for a site without a cluster."""
     first, client = control_plane_host(estate, site), ("client",)
     return (
         Leaf(name=API, subject="kube-apiserver", sans=_api_names(plan, first, site), usages=("server",)),
@@ -71,7 +71,7 @@ def leaves(estate: Estate, plan: AddressPlan, site: str) -> tuple[Leaf, ...]:
 
 
 def etcd_leaves() -> tuple[Leaf, ...]:
-    """What the authority of the cluster's etcd signs: the member, and its only client."""
+    """Return the certificates of the authority of the cluster's etcd: the member, and its only client."""
     return (
         Leaf(name=ETCD, subject="etcd", sans=LOCAL, usages=("server", "client")),
         Leaf(name=API_TO_ETCD, subject="kube-apiserver", sans=(), usages=("client",)),

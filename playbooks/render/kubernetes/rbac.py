@@ -1,4 +1,4 @@
-"""Who may do what in a new cluster, and the way in for the host's own root."""
+"""The access rules of a new cluster, and the admin access of the host's root."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ IMAGES_NAMED_BY = {
     "apps": ("controllerrevisions", "daemonsets", "deployments", "replicasets", "statefulsets"),
     "batch": ("cronjobs", "jobs"),
 }
-"""All kinds of object from which pods are made, by group, and those that keep what a workload can go back to."""
+"""By API group, all kinds of object that create pods, and all that store the earlier versions of a workload."""
 
 
 def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
-    """Who may do what in a new cluster, put there by the host's root, who owns the cluster's etcd anyway."""
+    """Return the access rules, and the unit by which the host's root applies them.
+
+    root owns the cluster's etcd and has full access anyway.
+    """
     name, rules = pki.ADMIN, f"{DIRECTORY}/access.yaml"
     restart = (f"restart:{ACCESS_UNIT}",)
     return (
@@ -35,7 +38,7 @@ def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets
 
 
 def access() -> str:
-    """The operators' rights, the API server's towards kubelets, the watchers' and the registry's clean-up's."""
+    """Return the rights of operators, of the API server to kubelets, of monitoring hosts and of the image clean-up."""
     return document(
         _binding("govcloud:operators", "cluster-admin", "Group", OPERATORS_GROUP),
         _binding(pki.KUBELET_CLIENT, "system:kubelet-api-admin", "User", pki.KUBELET_CLIENT),
@@ -73,7 +76,7 @@ def _binding(name: str, role: str, kind: str, subject: str) -> dict[str, object]
 
 
 def access_unit(host: Host, rules: str) -> str:
-    """Applied at every boot, as a server-side apply that changes nothing where all is as it was."""
+    """Return the unit. It runs at every boot. Its server-side apply changes nothing if all rules are unchanged."""
     kubectl = f"/usr/local/bin/kubectl --kubeconfig={ADMIN_CONFIG}"
     return f"""{header_comment("Access to the cluster", host.name)}[Unit]
 Description=Access rules of the site's Kubernetes cluster
