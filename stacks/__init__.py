@@ -1,1 +1,1 @@
-"""Estate to Pulumi: programs, components, our own provider, and the engine that runs them."""
+"""Deploys the estate with Pulumi: programs, components, our own provider, and the code that runs the engine."""

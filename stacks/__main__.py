@@ -1,4 +1,4 @@
-"""What plain `pulumi up` runs with the official distribution: the program of the selected stack."""
+"""Entry point of plain `pulumi up` with the official distribution: runs the program of the selected stack."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workstation.errors import GovcloudError
 
 
 def main() -> None:
-    """Declare the selected stack. Sites named in the stack setting `govcloud:without` are not waited for."""
+    """Declare the selected stack. It does not wait for the sites in the stack setting `govcloud:without`."""
     stack = pulumi.get_stack()
     without = (pulumi.Config("govcloud").get("without") or "").replace(",", " ").split()
     try:

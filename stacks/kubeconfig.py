@@ -1,4 +1,4 @@
-"""How people get at a site's Kubernetes cluster: kubeconfigs from the secrets that the data stack keeps."""
+"""Kubeconfigs for a site's Kubernetes cluster, made from the secrets in the state of the data stack."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from stacks.runs import workspace
 from stacks.state import state_files
 from workstation.errors import GovcloudError
 
-UP = "run `./govcloud up data` first: it makes them"
+UP = "run `./govcloud up data` first: it creates them"
 
 
 def render(estate: Estate, site: str, bureau: str = "") -> str:
-    """A bureau's, or the operator's where none is named. Secret. GovcloudError where no certificate is made yet."""
+    """Return the kubeconfig of a bureau, or of the operator if no bureau is named. The text is secret.
+
+    Raise GovcloudError if the certificate does not exist yet.
+    """
     secrets = stored_secrets().clusters.get(site)
     if secrets is None:
         raise GovcloudError(f"the cluster of {site} has no certificates yet", UP)
@@ -30,7 +33,7 @@ def render(estate: Estate, site: str, bureau: str = "") -> str:
 
 
 def stored_secrets() -> Secrets:
-    """The estate's secrets from the state. Raises GovcloudError where there are none yet."""
+    """Read the estate's secrets from the state. Raise GovcloudError if there are no secrets yet."""
     if not state_files.checkpoint(DATA).exists():
         raise GovcloudError("the estate has no secrets yet", UP)
     workspace.prepare()

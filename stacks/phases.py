@@ -1,6 +1,6 @@
-"""The stacks of an estate and their order: one stack per site, however many there are.
+"""The stacks of an estate and their order. There is one stack per site, for any number of sites.
 
-network -> data -> every site, and province -> platform, where there are Kubernetes clusters
+network -> data -> all sites and province -> platform (only if there are Kubernetes clusters)
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from estate.model import Estate
 
 NETWORK, DATA, SITE, PROVINCE, PLATFORM = "network", "data", "site", "province", "platform"
 WITHOUT_SECRETS = (NETWORK, PROVINCE)
-"""Stacks whose hosts get no secret: they may stand before the data stack has made any."""
+"""Stacks whose hosts get no secret. They can be deployed before the data stack has made the secrets."""
 
 
 def stack_names(estate: Estate) -> tuple[str, ...]:
-    """All stacks, in the order in which they are built."""
+    """Return all stacks in deployment order."""
     return tuple(stack for phase in phases(estate) for stack in phase)
 
 
 def phases(estate: Estate) -> tuple[tuple[str, ...], ...]:
-    """Stacks by phase: those of one phase may be built side by side."""
+    """Return the stacks by phase. Stacks of one phase may be deployed in parallel."""
     platform = ((PLATFORM,),) if estate.clusters else ()
     return ((NETWORK,), (DATA,), (*(site.name for site in estate.sites), PROVINCE), *platform)

@@ -194,7 +194,7 @@ def _repair_checkpoints(estate: Estate, on_event: OnEvent) -> None:
         try:
             checkpoints.repair(stack, on_event)
         except OSError as error:
-            why = f"the state of {stack} is half a file and cannot be mended: {error.strerror or error}"
+            why = f"the state of {stack} is truncated and cannot be repaired: {error.strerror or error}"
             raise GovcloudError(why, disk_reserve.FREE_SPACE) from None
 
 
@@ -304,5 +304,5 @@ def _failure(results: Sequence[StackResult], stopped: str = "") -> GovcloudError
     if stopped:
         return StacksFailed("\n".join([stopped, *faults]), disk_reserve.FREE_SPACE, results)
     return StacksFailed(
-        "\n".join(faults), "mend the cause and run the same command again: it goes on from there", results
+        "\n".join(faults), "repair the cause and run the same command again: it continues where it stopped", results
     )

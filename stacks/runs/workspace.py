@@ -149,8 +149,8 @@ def _opener() -> Path:
     """The passphrase's file. Made with the first state; never for one that exists, which it could not open."""
     if not passphrase_file().exists() and next(checkpoint("any").parent.glob("*.json"), None):
         raise Refused(
-            f"{passphrase_file()} is gone, and the state cannot be opened without it",
-            "bring it back from where its copy is kept (docs/lost-workstation.md), then run the same command again",
+            f"{passphrase_file()} is missing, and the state cannot be decrypted without it",
+            "restore it from the safe (docs/lost-workstation.md), then run the same command again",
         )
     passphrase.make(passphrase_file())
     return passphrase_file()

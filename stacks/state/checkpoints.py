@@ -1,10 +1,10 @@
-"""The stacks' checkpoints: where they lie, whether they are whole, the copy that is kept of each, and the way back.
+"""The stacks' checkpoints: find a truncated one, back up an intact one, and repair the first from the second.
 
-The backend's library puts half a file in the place of a whole one when the disk is full: it sums up what it is to write
-and not what it wrote, so it finds nothing wrong. At its next write the backend makes its `.bak` of that half. So a copy
-is kept that only we write, and it is written before anything that a later half file may not forget: the provider keeps
-one before it changes a host (`keep`). What a host has got, a password above all, stands in a whole file on the disk.
-See docs/decisions/0014.
+On a full disk, the library of Pulumi's file backend replaces an intact checkpoint with a truncated one. It computes the
+checksum of the content that it wants to write, not of the written file, so it detects no error. At its next write the
+backend copies the truncated file to its `.bak`. So we keep a backup that only our code writes. The provider writes it
+before it changes a host (`back_up`). A secret that a host has received, above all a password, is then in an intact file
+on the disk. See docs/decisions/0014.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from workstation.errors import GovcloudError
 Say = Callable[[str], None]
 
 _backup_lock = threading.Lock()
-"""Of two hosts that begin together, the one that read later also writes later."""
+"""Two hosts may start at the same time. The lock makes sure that the later read is also the later write."""
 
 
 class TruncatedCheckpoint(GovcloudError):
-    """A checkpoint is half a file."""
+    """A checkpoint file is incomplete."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntactCheckpoint:
-    """A checkpoint that can be read. `saved` is when the engine made it; the beginning of time for an empty stack."""
+    """A readable checkpoint. `saved` is the time when the engine made it, or `datetime.min` for an empty stack."""
 
     path: Path
     content: bytes
@@ -40,17 +40,19 @@ class IntactCheckpoint:
 
 
 def backup_path(stack: str) -> Path:
-    """Our copy of it. It lies with the backend's files, so that it is set aside and brought back with them."""
+    """Path of our backup. It is in the backend's folder, so it is set aside and restored together with the backend's
+    files.
+    """
     return state_home() / ".pulumi" / "kept" / f"{stack}.json"
 
 
 def truncated_path(stack: str) -> Path:
-    """Where the last half file was put, for whoever wants to look at it."""
+    """Path to which `repair` moves the last truncated checkpoint, so that the operator can examine it."""
     return backup_path(stack).with_suffix(".half")
 
 
 def saved_at(content: bytes) -> datetime | None:
-    """When the engine made this checkpoint; None where it is not whole."""
+    """Return when the engine made this checkpoint, or None if the content is truncated."""
     try:
         latest = json.loads(content)["checkpoint"].get("latest")
         return _time(latest) if latest else datetime.min.replace(tzinfo=UTC)
@@ -59,46 +61,49 @@ def saved_at(content: bytes) -> datetime | None:
 
 
 def _time(latest: dict[str, Any]) -> datetime:
-    told = (latest.get("manifest") or {}).get("time")
-    return datetime.fromisoformat(told).astimezone(UTC) if told else datetime.min.replace(tzinfo=UTC)
+    time = (latest.get("manifest") or {}).get("time")
+    return datetime.fromisoformat(time).astimezone(UTC) if time else datetime.min.replace(tzinfo=UTC)
 
 
 def latest(stack: str) -> dict[str, Any]:
-    """The stack as the engine saved it last, secrets encrypted; empty where there is none.
+    """Return the stack as the engine saved it last, with encrypted secrets. It is empty if there is no checkpoint.
 
-    Raises `TruncatedCheckpoint`.
+    Raise `TruncatedCheckpoint` if the file is incomplete.
     """
     content = _read(checkpoint(stack))
     if content is None:
         return {}
     if saved_at(content) is None:
         raise TruncatedCheckpoint(
-            f"the state of {stack} is half a file ({checkpoint(stack)}): the disk was full, or the machine lost power",
-            "run `./govcloud up`: it takes the last whole one and compares every host with it",
+            f"the state of {stack} is truncated ({checkpoint(stack)}): the disk was full, or the machine lost power",
+            "run `./govcloud up`: it restores the newest intact backup and compares every host with it",
         )
     return dict(json.loads(content)["checkpoint"].get("latest") or {})
 
 
 def is_intact(stack: str) -> bool:
-    """Whether it can be read; also where there is none."""
+    """Whether the checkpoint can be read. A stack without a checkpoint counts as intact."""
     content = _read(checkpoint(stack))
     return content is None or saved_at(content) is not None
 
 
 def require_intact(stacks: Iterable[str]) -> None:
-    """Raises `TruncatedCheckpoint` for half a file."""
+    """Raise `TruncatedCheckpoint` if a checkpoint is incomplete."""
     for stack in stacks:
         latest(stack)
 
 
 def back_up(stack: str) -> None:
-    """Copy the checkpoint, which must be whole. On the disk when this returns. Raises `TruncatedCheckpoint`."""
+    """Copy the checkpoint to `backup_path`. The copy is synced to the disk when this returns.
+
+    Raise `TruncatedCheckpoint` if the checkpoint is incomplete.
+    """
     with _backup_lock:
         content = _read(checkpoint(stack))
         if content is None:
             return
         if saved_at(content) is None:
-            message = f"the state of {stack} was not written whole: the disk under {state_home()} is full"
+            message = f"the state of {stack} was written incompletely: the disk under {state_home()} is full"
             raise TruncatedCheckpoint(message, "")
         if _read(backup_path(stack)) != content:
             backup_path(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,10 +111,11 @@ def back_up(stack: str) -> None:
 
 
 def repair(stack: str, say: Say) -> None:
-    """Put the newest whole copy in the place of half a file, which is set aside. Call while nobody else writes.
+    """Replace a truncated checkpoint with the newest intact backup. Call it only while no other process writes.
 
-    Where nothing was ever kept, the stack was being made and no host has got anything of it: it is made anew. Raises
-    `TruncatedCheckpoint` where something was, and none of it is whole.
+    The truncated file is set aside. If there is no backup at all, the stack was just being created and no host has
+    received anything from it. Then only the truncated file is moved away and the stack starts empty. Raise
+    `TruncatedCheckpoint` if there are backups and none is intact.
     """
     if is_intact(stack):
         return
@@ -117,26 +123,28 @@ def repair(stack: str, say: Say) -> None:
     intact = [one for path in found if (one := _intact(path))]
     if found and not intact:
         raise TruncatedCheckpoint(
-            f"the state of {stack} is half a file, and so is every copy of it here; what it held is in use",
-            "`./govcloud state list` shows which operations host holds a copy; bring it back with "
+            f"the state of {stack} is truncated, and so is every backup of it here; the hosts use its secrets",
+            "`./govcloud state list` shows which operations host holds a copy; restore it with "
             "`./govcloud state restore --from HOST --replace-newer`",
         )
     backup_path(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not intact:
         checkpoint(stack).replace(truncated_path(stack))
-        say(f"{stack}: half a file is all that there was of its state, from before its first resource; it begins anew")
+        say(f"{stack}: its state was truncated before its first resource was created; the stack starts again, empty")
         return
     newest = max(intact, key=lambda one: one.saved)
     write_atomically(truncated_path(stack), checkpoint(stack).read_bytes())
     write_atomically(checkpoint(stack), newest.content)
     say(
-        f"{stack}: its state was half a file; taken from {newest.path}, saved {newest.saved:%Y-%m-%d %H:%M:%S} UTC; "
-        "what was done after that is compared and done again"
+        f"{stack}: its state was truncated; restored from {newest.path}, saved {newest.saved:%Y-%m-%d %H:%M:%S} UTC; "
+        "changes made after that time are compared and repeated"
     )
 
 
 def backups(stack: str) -> Iterator[Path]:
-    """Every file that may hold an earlier state of the stack: ours, and the backend's own."""
+    """Yield every existing file that may contain an earlier state of the stack: our backup and the backend's own
+    copies.
+    """
     root = state_home() / ".pulumi"
     own = (backup_path(stack), checkpoint(stack).with_suffix(".json.bak"))
     yield from (path for path in own if path.exists())

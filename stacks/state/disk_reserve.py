@@ -1,8 +1,9 @@
-"""Room for the state: asked for before a run, and held in reserve for its end.
+"""Disk space for the state: checked before a run, and reserved until its end.
 
-An engine that cannot write its checkpoint has already changed hosts. So a run begins only where there is room and holds
-a file in reserve. When the disk fills up all the same, the reserve is given back and the run ended in order: what it
-had begun is finished, and the engine, which tries each write for half a minute, still writes it down.
+An engine that cannot write its checkpoint has already changed hosts. So a run starts only if there is enough free
+space, and it keeps a reserve file. If the disk fills up during the run, the reserve is deleted and the run is stopped
+in order: hosts that have started are finished. The engine retries each write for half a minute, so it can still save
+the result.
 """
 
 from __future__ import annotations
@@ -18,29 +19,30 @@ from stacks.state.state_files import state_home
 from workstation.errors import GovcloudError
 
 MIN_BYTES = 16 << 20
-"""Bytes: far more than the checkpoints of some twenty hosts, each with its draft, its `.bak` and its history."""
+"""Far more than the checkpoints of about 20 hosts need, each with its draft, its `.bak` and its history."""
 CHECKPOINT_FACTOR = 8
-"""Of all checkpoints together, where that is more."""
+"""The reserve is this multiple of all checkpoints together, if that is more than `MIN_BYTES`."""
 POLL_S = 0.2
-"""The engine tries a failed write again after one second."""
-FREE_SPACE = "make room there, and run the same command again: it goes on from there"
+"""The engine retries a failed write after one second."""
+FREE_SPACE = "free disk space there, and run the same command again: it continues where it stopped"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def reserved(on_full: Callable[[str], None]) -> Iterator[None]:
-    """Hold the reserve to the end of the block. `on_full` is called once, from another thread, when it is given up.
+    """Keep the reserve file until the end of the block.
 
-    Raises `GovcloudError` where there is no room to begin with.
+    When the disk fills up, delete the reserve and call `on_full` once, from another thread. Raise `GovcloudError` if
+    there is not enough space at the start.
     """
     reserve, size, ended = state_home() / ".reserve", needed(), threading.Event()
-    _take(reserve, size)
+    _allocate(reserve, size)
 
     def watch() -> None:
         while not ended.wait(POLL_S):
             if (left := free()) < size // 2:
                 reserve.unlink(missing_ok=True)
-                on_full(f"the disk under {state_home()} has become too full to go on: {_mib(left)} free")
+                on_full(f"the disk under {state_home()} has become too full to continue: {_mib(left)} free")
                 return
 
     watcher = threading.Thread(target=watch, name="disk-reserve", daemon=True)
@@ -54,7 +56,7 @@ def reserved(on_full: Callable[[str], None]) -> Iterator[None]:
 
 
 def needed() -> int:
-    """Bytes of the reserve; as much again must be free to begin."""
+    """Return the size of the reserve in bytes. A run needs twice this size free to start."""
     return max(
         MIN_BYTES,
         CHECKPOINT_FACTOR * sum(path.stat().st_size for path in (state_home() / ".pulumi").glob("stacks/*/*.json")),
@@ -62,13 +64,13 @@ def needed() -> int:
 
 
 def free() -> int:
-    """Bytes that are left to us where the state lies."""
+    """Return the bytes that an unprivileged process may still write on the state's file system."""
     left = os.statvfs(state_home())
     return left.f_bavail * left.f_frsize
 
 
-def _take(reserve: Path, size: int) -> None:
-    reserve.unlink(missing_ok=True)  # of a command that was killed
+def _allocate(reserve: Path, size: int) -> None:
+    reserve.unlink(missing_ok=True)  # left by a killed command
     try:
         if free() < 2 * size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -79,8 +81,8 @@ def _take(reserve: Path, size: int) -> None:
         if error.errno not in _FULL:
             raise
         raise GovcloudError(
-            f"the disk under {state_home()} is too full to begin: {_mib(free())} free, and {_mib(2 * size)} are needed "
-            "to write down safely what is done",
+            f"the disk under {state_home()} is too full to start: {_mib(free())} free, and {_mib(2 * size)} are needed "
+            "to save the state safely",
             FREE_SPACE,
         ) from None
 

@@ -1,7 +1,7 @@
-"""Which of two states is newer. Pure: what two of them say of themselves in, a word or a refusal out.
+"""Decides which of two states is newer. Pure functions: the metadata of two states in, a relation or a refusal out.
 
-A serial rises whenever the resources differ from those copied last. So a workstation with an old state, or with none,
-is told before it changes anything: keys and passwords made anew would lock the estate's own hosts out.
+The serial increases whenever the resources differ from the last backup. So a workstation with an old or missing state
+is refused before it changes anything. New keys and passwords would lock the operator out of the estate's own hosts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from workstation.errors import Refused
 
 
 class Relation(StrEnum):
-    """What a copy is to the state here."""
+    """How a backup relates to the local state."""
 
     SAME = "same"
     OLDER = "older"
@@ -24,12 +24,12 @@ class Relation(StrEnum):
     FORKED = "forked"
     """Both have changed since they were the same: two workstations have worked on one estate."""
     FOREIGN = "foreign"
-    """Of another instance of the estate, a lab that is gone."""
+    """The backup belongs to another instance of the estate: a lab that no longer exists."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateMetadata:
-    """What a copy says of itself. `at` is when its state was last changed, `workstation` where."""
+    """Description of a state. `at` is the time of its last change, `workstation` the host name on which it was made."""
 
     instance: str
     serial: int
@@ -37,30 +37,30 @@ class StateMetadata:
     at: str
     workstation: str
     resources: Mapping[str, int]
-    """Their number by stack."""
+    """Number of resources by stack."""
     copied: bool = True
-    """Whether it was ever sent: the state here may have changed since."""
+    """Whether this state was ever sent to an operations host. If not, the local state changed after the last backup."""
 
     @classmethod
     def from_json(cls, text: bytes) -> StateMetadata | None:
-        """None for what is no such thing."""
+        """Parse the metadata. Return None if the text is not valid metadata."""
         try:
             return cls(**json.loads(text))
         except (ValueError, TypeError):
             return None
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json` and for the copy itself."""
+        """Return the metadata for `--json` and for the backup itself."""
         return asdict(self)
 
     def as_text(self) -> str:
-        """For people."""
+        """Return one line for the operator."""
         total = sum(self.resources.values())
         return f"serial {self.serial} · changed {self.at} on {self.workstation} · {total} resources"
 
 
 def relation(backup: StateMetadata, here: StateMetadata | None) -> Relation:
-    """Of a copy to the state here; None is a workstation without any."""
+    """Return how a backup relates to the local state. `here` is None for a workstation without a state."""
     if here is None:
         return Relation.NEWER
     if backup.instance != here.instance:
@@ -73,30 +73,31 @@ def relation(backup: StateMetadata, here: StateMetadata | None) -> Relation:
 
 
 def refusal_if_behind(host: str, backup: StateMetadata, mine: StateMetadata | None) -> Refused | None:
-    """Why this workstation must not change the estate; None where it may."""
-    bring = f"bring it here with `./govcloud state restore --from {host}`"
+    """Return why this workstation must not change the estate, or None if it may."""
+    restore = f"restore it here with `./govcloud state restore --from {host}`"
     if mine is None:
         return Refused(
             f"this workstation has no state of the estate, and {host} holds a copy of it ({backup.as_text()}): a "
             "change from here would make new keys and passwords for an estate that is in use",
-            bring,
+            restore,
         )
     if backup.instance != mine.instance:
         return None
     if lost := [stack for stack, number in backup.resources.items() if number and stack not in mine.resources]:
         return Refused(
             f"this workstation has lost the state of {', '.join(lost)}; {host} holds a copy of it ({backup.as_text()})",
-            f"{bring} and --replace-newer",
+            f"{restore} and --replace-newer",
         )
     kind = relation(backup, mine)
     if kind is Relation.NEWER:
         return Refused(
-            f"{host} holds a newer state ({backup.as_text()}) than this workstation ({mine.as_text()})", bring
+            f"{host} holds a newer state ({backup.as_text()}) than this workstation ({mine.as_text()})", restore
         )
     if kind is Relation.FORKED:
         return Refused(
-            f"{host}'s copy ({backup.as_text()}) and the state here ({mine.as_text()}) were changed apart",
-            f"decide which is right: {bring} and --replace-newer, or overwrite the copies with "
+            f"{host}'s copy ({backup.as_text()}) and the state here ({mine.as_text()}) have diverged: "
+            "two workstations have changed the estate independently",
+            f"decide which one is right: {restore} and --replace-newer, or overwrite the copies with "
             "`./govcloud state copy --replace-newer`; the next `up` compares every host in either case",
         )
     return None

@@ -1,9 +1,9 @@
-"""One change at a time: who holds the estate, since when, and what a dead holder left behind.
+"""One change at a time: locks the stacks, names the holder, and removes locks of dead engines.
 
-Two locks. Ours is an advisory lock of the operating system, held by the command and by its workers. It ends with the
-last of them: a killed command is waited for until the hosts that it had begun are finished. The file's content only
-says who it was. The backend's locks are files with a process ID, which outlive a killed engine: those of dead
-processes are removed.
+There are two kinds of locks. Ours is an advisory lock of the operating system (flock). The command and its workers
+share it, so it ends when the last of them ends. After a command was killed, the next one is refused until the hosts
+that the first had started are finished. The content of the lock file only names the holder. The backend's locks are
+files with a process ID. They outlive a killed engine, so `remove_stale` deletes the locks of dead processes.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from stacks.state import state_files
 from workstation.errors import Locked
 
 CLOCK_SLACK_S = 5.0
-"""The kernel tells the time of boot in whole seconds, and an engine makes its lock right after it has started."""
-WAIT = "wait for it to end, or end it; what it changed is kept and the next run goes on"
+"""The kernel reports the boot time in whole seconds, and an engine creates its lock right after it has started."""
+WAIT = "wait until it ends, or stop it; its changes are kept and the next run continues from there"
 
 
 @contextmanager
 def acquire(command: str) -> Iterator[int]:
-    """Hold the estate's stacks to the end of the block; gives the descriptor that holds them.
+    """Lock the estate's stacks until the end of the block. Yield the descriptor of the lock.
 
-    Raises `Locked` with holder and time.
+    Raise `Locked` with the holder and the time if another process has the lock.
     """
     path = state_files.state_home() / "govcloud.lock"
     with path.open("ab", buffering=0) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Locked(f"the stacks are held by {_holder(path)}", WAIT) from None
+            raise Locked(f"the stacks are locked by {_holder(path)}", WAIT) from None
         remove_stale()
         stream.truncate(0)
         who = {"pid": os.getpid(), "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")}
-        with suppress(OSError):  # on a full disk it is held all the same
+        with suppress(OSError):  # the lock works on a full disk too, without the holder's name
             stream.write(json.dumps(who).encode())
         try:
             yield stream.fileno()
@@ -49,7 +49,7 @@ def acquire(command: str) -> Iterator[int]:
 
 
 def remove_stale() -> tuple[str, ...]:
-    """Remove the backend's locks whose engine is dead; answers their stacks. Raises `Locked` for a living one."""
+    """Remove the backend's locks of dead engines and return their stacks. Raise `Locked` if an engine still runs."""
     cleared = []
     for path in sorted((state_files.state_home() / ".pulumi" / "locks").rglob("*.json")):
         stack = path.parent.name
@@ -58,17 +58,20 @@ def remove_stale() -> tuple[str, ...]:
             pid, since = int(content["pid"]), str(content.get("timestamp", ""))
         except (ValueError, KeyError, OSError):
             pid, since = 0, ""
-        if pid and _holds(pid, path):
+        if pid and _engine_runs(pid, path):
             raise Locked(
-                f"stack {stack} is held by process {pid} (an engine whose command was killed) since {since}", WAIT
+                f"stack {stack} is locked by process {pid} (an engine whose command was killed) since {since}", WAIT
             )
         path.unlink(missing_ok=True)
         cleared.append(stack)
     return tuple(cleared)
 
 
-def _holds(pid: int, lock_file: Path) -> bool:
-    """Whether the process that made the lock still lives: one with its ID that started later is another."""
+def _engine_runs(pid: int, lock_file: Path) -> bool:
+    """Whether the engine that made the lock still runs.
+
+    A process with the same ID that started later is another process.
+    """
     try:
         name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
         return name.startswith("pulumi") and _start_s(pid) <= lock_file.stat().st_mtime + CLOCK_SLACK_S
@@ -77,7 +80,7 @@ def _holds(pid: int, lock_file: Path) -> bool:
 
 
 def _start_s(pid: int) -> float:
-    """When a process started, in seconds since the epoch."""
+    """Return when a process started, in seconds since the epoch."""
     ticks = float(_stat(pid)[19])
     boot = next(
         line for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines() if line.startswith("btime ")
@@ -86,7 +89,10 @@ def _start_s(pid: int) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    """The kernel's fields of a process, from its state on. Raises `OSError` where there is none."""
+    """Return the kernel's fields of a process, starting with its state.
+
+    Raise `OSError` if the process does not exist.
+    """
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
 
 
@@ -94,15 +100,15 @@ def _holder(path: Path) -> str:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         who = f"process {content['pid']} (`{content['command']}`) since {content['since']}"
-        if _lives(int(content["pid"])):
+        if _is_alive(int(content["pid"])):
             return who
-        return f"{who}, which was killed; the hosts that it had begun are being finished"
+        return f"{who}, which was killed; its workers are still finishing the hosts that they had started"
     except (ValueError, KeyError, OSError):
-        return "another process that has only just begun"
+        return "another process that has only just started"
 
 
-def _lives(pid: int) -> bool:
-    """Whether the process still works: one that only waits for its parent to take notice does not."""
+def _is_alive(pid: int) -> bool:
+    """Whether the process still runs. A zombie, which only waits for its parent, does not count."""
     try:
         return _stat(pid)[0] != "Z"
     except OSError:
@@ -110,5 +116,5 @@ def _lives(pid: int) -> bool:
 
 
 def own_command() -> str:
-    """How this process was called, for whoever finds the lock."""
+    """Return the command line of this process, for the lock file."""
     return " ".join(["govcloud", *sys.argv[1:]])

@@ -1,8 +1,9 @@
-"""The passphrase that opens the state: made once, kept on the operator's side and in the safe, never copied to a host.
+"""The passphrase that decrypts the state. It is made once, kept on the workstation and in the safe, never sent to a
+host.
 
-Whether one opens a stack's state is found out without the engine: the state holds a known word, encrypted with a key
-that is derived from the passphrase. (`pulumi/sdk/go/common/config/crypt.go` and `secrets/passphrase`: PBKDF2 with
-SHA-256, AES-256 in Galois/counter mode.)
+`opens` checks a passphrase without the engine. The state contains a known word, encrypted with a key derived from the
+passphrase. Format: `pulumi/sdk/go/common/config/crypt.go` and `secrets/passphrase` (PBKDF2 with SHA-256, AES-256 in
+Galois/counter mode).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WORD = b"pulumi"
 
 
 def make(path: Path) -> None:
-    """Write a new one, readable by its owner only, unless there is one already."""
+    """Write a new passphrase that only its owner can read, unless the file exists."""
     if path.exists():
         return
     draft = path.with_suffix(f".{secrets.token_hex(4)}")
@@ -38,9 +39,9 @@ def make(path: Path) -> None:
 
 
 def opens(passphrase: str, salt: str) -> bool:
-    """Whether it opens the state whose secrets provider has this `salt`: `v1:SALT:v1:NONCE:WORD`, each in base 64.
+    """Whether the passphrase decrypts the state whose secrets provider has this `salt`.
 
-    A salt of another form is opened by nothing.
+    The salt has the form `v1:SALT:v1:NONCE:WORD`, the capital parts in base 64. Return False for any other form.
     """
     try:
         _, salt_text, _, nonce, sealed = salt.split(":")

@@ -1,7 +1,8 @@
-"""The way back of a lost state: from an operations host's copy, with the passphrase from the safe.
+"""Restores a lost state from an operations host's backup, with the passphrase from the safe.
 
-Everything is checked before anything is changed: whose the copy is, that nothing newer would be replaced, and that the
-passphrase opens it. The new state is written whole beside the old one, which is then set aside, never deleted.
+All checks come before the first change: the backup belongs to this estate, it replaces nothing newer, and the
+passphrase decrypts it. The new state is written completely next to the old one. The old one is then set aside, never
+deleted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from workstation.errors import GovcloudError, Refused
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What was done. `former` holds the state that was here before; None where there was none."""
+    """Result of a restore. `former` is the folder with the previous local state, or None if there was no state."""
 
     host: str
     metadata: StateMetadata
@@ -32,14 +33,15 @@ class Restored:
 def refusal(
     host: str, backup: StateMetadata, mine: StateMetadata | None, current: str, *, replace_newer: bool = False
 ) -> Refused | None:
-    """Why this copy may not take the place of the state here; None where it may.
+    """Return why this backup must not replace the local state, or None if it may.
 
-    `current` is the estate's instance: state of a lab that is gone may be replaced, and is never brought back.
+    `current` is the estate's instance. The local state of a lab that no longer exists may be replaced. A backup of such
+    a lab is never restored.
     """
     if backup.instance != current:
         return Refused(
-            f"{host}'s copy is of instance {backup.instance}, this estate is {current}",
-            "restore only what came from it; `./govcloud state list` shows who holds what",
+            f"{host}'s copy belongs to instance {backup.instance}, this estate is {current}",
+            "restore only a copy of this estate; `./govcloud state list` shows the copy of each host",
         )
     if mine is None or mine.instance != current or replace_newer:
         return None
@@ -47,17 +49,20 @@ def refusal(
     if kind is Relation.OLDER:
         how = f"is newer than {host}'s copy ({backup.as_text()})"
     elif kind is Relation.FORKED:
-        how = f"was changed apart from {host}'s copy ({backup.as_text()})"
+        how = f"and {host}'s copy ({backup.as_text()}) have diverged"
     else:
         return None
     return Refused(
-        f"the state here ({mine.as_text()}) {how}; restoring would lose what it knows",
-        "nothing to do where it works; to replace it all the same, add --replace-newer: it is kept beside",
+        f"the state here ({mine.as_text()}) {how}; a restore would lose the changes in it",
+        "if the state here works, do nothing; to replace it anyway, add --replace-newer: it is set aside, not deleted",
     )
 
 
 def matching_passphrase(backup: bytes) -> str | None:
-    """The passphrase of this workstation where it opens the copy; None where it does not, or there is none."""
+    """Return this workstation's passphrase if it decrypts the backup.
+
+    Return None if it does not, or if there is none.
+    """
     try:
         text = state_files.passphrase_file().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -66,7 +71,7 @@ def matching_passphrase(backup: bytes) -> str | None:
 
 
 def opens(backup: bytes, text: str) -> bool:
-    """Whether the passphrase opens every stack's state in the copy. Takes half a second for each."""
+    """Whether the passphrase decrypts every stack's state in the backup. Takes half a second per stack."""
     found = [json.loads(content) for name, content in _members(backup) if name.endswith(".json") and "/" in name]
     latest = [one.get("checkpoint", {}).get("latest") or {} for one in found]
     salts = {salt for one in latest if (salt := (one.get("secrets_providers") or {}).get("state", {}).get("salt"))}
@@ -74,13 +79,14 @@ def opens(backup: bytes, text: str) -> bool:
 
 
 def restore(estate: Estate, host: str, metadata: StateMetadata, backup: bytes, text: str) -> Restored:
-    """Put the copy in the state's place, with the passphrase that opens it.
+    """Replace the local state with the backup, and store the passphrase that decrypts it.
 
-    Raises `Refused` where it does not. Interrupted anywhere, the same call goes on.
+    Raise `Refused` if the passphrase is wrong. After an interruption at any point, the same call completes the restore.
     """
     if not opens(backup, text):
         raise Refused(
-            f"the passphrase does not open {host}'s copy of the state", "bring the one that was in use when it was made"
+            f"the passphrase does not decrypt {host}'s copy of the state",
+            "give the passphrase that was in use when the copy was made",
         )
     draft = state_files.state_home() / ".incoming"
     shutil.rmtree(draft, ignore_errors=True)
@@ -101,7 +107,7 @@ def restore(estate: Estate, host: str, metadata: StateMetadata, backup: bytes, t
 
 
 def _set_aside() -> Path | None:
-    """The former state with the passphrase that opens it; None where there is none."""
+    """Set aside the previous state with its passphrase. Return the folder, or None if there is no state."""
     if not (state_files.state_home() / ".pulumi").exists():
         return None
     former = store.set_aside("before-restore")
@@ -111,7 +117,10 @@ def _set_aside() -> Path | None:
 
 
 def _write(backup: bytes, folder: Path, known: tuple[str, ...]) -> list[str]:
-    """The copy's files in `folder`, laid out as the backend wants them; answers the stacks. Other names are ignored."""
+    """Write the backup's files to `folder` in the backend's layout and return the stacks.
+
+    Ignore files with other names.
+    """
     stacks = []
     root = state_files.checkpoint("any").parent.relative_to(state_files.state_home())
     for name, content in _members(backup):

@@ -1,7 +1,7 @@
-"""Copies of the state on the operations hosts: which there are, making and fetching one.
+"""Backups of the state on the operations hosts: list them, write one, fetch one.
 
-The hosts are asked what they hold; nothing here believes its own memory of having sent it. Secrets in a copy stay
-encrypted, and the passphrase never goes with it.
+The code asks the hosts which backup they hold. It never relies on a local record that one was sent. Secrets in a backup
+stay encrypted, and the passphrase is never sent with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workstation import ssh
 from workstation.errors import GovcloudError
 
 FOLDER = "/var/lib/govcloud/state"
-"""Of the copy on an operations host, readable by root only."""
+"""Folder of the backup on an operations host, readable by root only."""
 TIMEOUT_S = 20.0
 METADATA_FILE = "about.json"
 
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class HostBackup:
-    """What an operations host holds. `about` is None where it holds nothing, or was not reached."""
+    """The backup on one operations host. `metadata` is None if the host holds none or was not reached."""
 
     host: str
     reached: bool
@@ -41,7 +41,10 @@ class HostBackup:
 
 
 def local_metadata(estate: Estate) -> StateMetadata | None:
-    """The state of this workstation; None where it has none. A stack of which only half a file is left is lost."""
+    """Return the metadata of the local state, or None if there is no state.
+
+    A stack with a truncated file counts as lost.
+    """
     numbers = {
         stack: len(store.resources(stack))
         for stack in stack_names(estate)
@@ -64,16 +67,16 @@ def local_metadata(estate: Estate) -> StateMetadata | None:
 
 
 def survey_hosts(estate: Estate, access: ssh.Access, without: Iterable[str] = ()) -> tuple[HostBackup, ...]:
-    """What each operations host holds, but those at the sites `without`."""
+    """Ask each operations host for its backup, except at the sites in `without`."""
     dead = set(without)
     hosts = [host for host in estate.managed_hosts if host.kind is HostRole.OPS and host.at not in dead]
     return tuple(ssh.on_each(hosts, lambda host: _ask(estate, access, host)))
 
 
 def refuse_if_behind(estate: Estate, access: ssh.Access, without: Iterable[str] = ()) -> None:
-    """Raises `Refused` where an operations host holds a state that this workstation lacks.
+    """Raise `Refused` if an operations host holds a state that this workstation lacks.
 
-    A change from here would make keys and passwords anew that are in use, or undo what another workstation recorded.
+    A change from here would replace keys and passwords that are in use, or undo a change from another workstation.
     """
     mine = local_metadata(estate)
     current = store.instance(estate)
@@ -87,10 +90,10 @@ def refuse_if_behind(estate: Estate, access: ssh.Access, without: Iterable[str] 
 def back_up(
     estate: Estate, access: ssh.Access, say: Say, without: Iterable[str] = (), *, replace_newer: bool = False
 ) -> tuple[str, ...]:
-    """Copy the state to every reachable operations host that lacks it; answers the hosts that now hold it.
+    """Copy the state to every reachable operations host that lacks it. Return the hosts that now hold it.
 
-    A newer copy is left alone and told, unless `replace_newer`. Raises `TruncatedCheckpoint` before any copy is
-    replaced by half a file.
+    A newer backup is reported and left unchanged, unless `replace_newer`. Raise `TruncatedCheckpoint` before an
+    incomplete file could replace a backup.
     """
     checkpoints.require_intact(stack_names(estate))
     mine = local_metadata(estate)
@@ -106,10 +109,10 @@ def back_up(
         mine, newer = replace(mine, serial=max(newer.values()) + 1), {}
     for found in hosts:
         if not found.reached:
-            say(f"{found.host}: not reached, so it holds no copy of the newest state")
+            say(f"{found.host}: not reached, so it does not get a copy of the newest state")
         elif found.host in newer:
-            say(f"{found.host}: holds a state that this workstation lacks; it is left there")
-    save_metadata(mine)  # before it is sent: killed in between, this workstation would not know its own copies again
+            say(f"{found.host}: holds a state that this workstation lacks; that copy is not replaced")
+    save_metadata(mine)  # before sending: after a kill in between, this workstation still recognises its own copies
     able = [found for found in hosts if found.reached and found.host not in newer]
     lacking = [
         found.host for found in able if not found.metadata or relation(found.metadata, mine) is not Relation.SAME
@@ -124,19 +127,23 @@ def back_up(
 
 
 def fetch(estate: Estate, access: ssh.Access, host_name: str) -> tuple[StateMetadata, bytes]:
-    """A host's copy. Raises `GovcloudError` where it has none that can be read, or is not reached."""
+    """Return a host's backup with its metadata.
+
+    Raise `GovcloudError` if the host is unreachable or has no readable backup.
+    """
     address = _address(estate, estate.host(host_name))
     done = ssh.run(access, address, ["cat", f"{FOLDER}/state.tar"], timeout_s=TIMEOUT_S)
     metadata = metadata_of(done.stdout) if done.returncode == 0 else None
     if metadata is None:
         raise GovcloudError(
-            f"{host_name} holds no copy of the state that can be read", "`./govcloud state list` shows who holds one"
+            f"{host_name} holds no copy of the state that can be read",
+            "`./govcloud state list` shows which hosts hold a copy",
         )
     return metadata, done.stdout
 
 
 def metadata_of(backup: bytes) -> StateMetadata | None:
-    """What the copy says of itself; None where it is damaged."""
+    """Return the metadata inside the backup, or None if the backup is damaged."""
     try:
         with tarfile.open(fileobj=io.BytesIO(backup)) as archive:
             content = archive.extractfile(METADATA_FILE)
@@ -146,7 +153,10 @@ def metadata_of(backup: bytes) -> StateMetadata | None:
 
 
 def pack(estate: Estate, metadata: StateMetadata) -> bytes:
-    """The copy: a tar archive of all checkpoints and stack settings, secrets still encrypted, and what it is."""
+    """Return the backup: a tar archive of the metadata, all checkpoints and all stack settings.
+
+    Secrets stay encrypted.
+    """
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         content = json.dumps(metadata.as_json()).encode()
@@ -161,17 +171,17 @@ def pack(estate: Estate, metadata: StateMetadata) -> bytes:
 
 
 def summary(found: Sequence[HostBackup], mine: StateMetadata | None, current: str) -> list[dict[str, Any]]:
-    """One row for each host, for people and for `--json`."""
+    """Return one row per host, for the operator and for `--json`."""
     rows: list[dict[str, Any]] = []
     for one in found:
         if not one.metadata:
-            held = "holds none" if one.reached else "not reached"
+            backup = "holds none" if one.reached else "not reached"
         elif one.metadata.instance != current:
-            held = Relation.FOREIGN
+            backup = Relation.FOREIGN
         else:
-            held = relation(one.metadata, mine)
-        told = {"text": one.metadata.as_text(), "state": one.metadata.as_json()} if one.metadata else {}
-        rows.append({"host": one.host, "copy": str(held), **told})
+            backup = relation(one.metadata, mine)
+        details = {"text": one.metadata.as_text(), "state": one.metadata.as_json()} if one.metadata else {}
+        rows.append({"host": one.host, "copy": str(backup), **details})
     return rows
 
 
@@ -187,14 +197,17 @@ def _ask(estate: Estate, access: ssh.Access, host: Host) -> HostBackup:
 
 
 def _send_to_all(estate: Estate, access: ssh.Access, hosts: Sequence[str], metadata: StateMetadata) -> dict[str, str]:
-    """Why it was not written, by host; those to which it was are not in it."""
+    """Send the backup to the hosts. Return the error by host, for the hosts on which it failed."""
     bundle = pack(estate, metadata) if hosts else b""
     reasons = ssh.on_each(hosts, lambda host: _send(estate, access, host, bundle))
     return {host: reason for host, reason in zip(hosts, reasons, strict=True) if reason}
 
 
 def _send(estate: Estate, access: ssh.Access, host_name: str, bundle: bytes) -> str:
-    """Why it was not written; empty where it was. The former copy stays until the new one is on the disk."""
+    """Write the backup on one host. Return the error, or "" on success.
+
+    The previous backup stays until the new one is synced to the disk.
+    """
     new = f"{FOLDER}/.new"
     script = f"umask 077 && mkdir -p {FOLDER} && cat > {new} && sync {new} && mv {new} {FOLDER}/state.tar"
     address = _address(estate, estate.host(host_name))
@@ -206,7 +219,10 @@ def _send(estate: Estate, access: ssh.Access, host_name: str, bundle: bytes) -> 
 
 
 def _digest(estate: Estate) -> str:
-    """Of the resources, in no order. Each run encrypts all secrets anew, so a new one is told by `modified` alone."""
+    """Return a digest of the resources, independent of their order.
+
+    Each run encrypts all secrets again, so ciphertexts are ignored. A new secret shows only in the field `modified`.
+    """
     total = hashlib.sha256()
     for stack in filter(checkpoints.is_intact, stack_names(estate)):
         for resource in sorted(store.resources(stack), key=lambda resource: str(resource["urn"])):
@@ -228,7 +244,7 @@ def _last_metadata() -> StateMetadata | None:
 
 
 def save_metadata(metadata: StateMetadata) -> None:
-    """The state here is this one: the next that differs from it has the next serial."""
+    """Record that the local state is this one. The next different state gets the next serial."""
     state_files.write_atomically(state_files.state_home() / "copied.json", json.dumps(metadata.as_json()).encode())
 
 

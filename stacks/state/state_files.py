@@ -1,8 +1,8 @@
-"""Paths of the state and of the engine's files on the operator's machine, and atomic writes of them.
+"""Paths of the state and of the engine's files on the operator's machine, and atomic writes.
 
 $GOVCLOUD_HOME/state             the file backend, one checkpoint per stack, secrets encrypted
-$GOVCLOUD_HOME/engine/passphrase opens them; 0600, made once, never leaves the operator's side
-$GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would otherwise write into the tree
+$GOVCLOUD_HOME/engine/passphrase decrypts the secrets; mode 0600, made once, stays on the operator's side
+$GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would otherwise write into the source tree
 """
 
 from __future__ import annotations
@@ -17,32 +17,35 @@ PROJECT = "govcloud"
 
 
 def state_home() -> Path:
-    """The backend's folder."""
+    """Folder of the file backend."""
     return paths.home() / "state"
 
 
 def engine_home() -> Path:
-    """The engine's own folder."""
+    """Folder of the engine."""
     return paths.home() / "engine"
 
 
 def checkpoint(stack: str) -> Path:
-    """Where the backend keeps a stack's state."""
+    """Path of the backend's file with a stack's state."""
     return state_home() / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
 
 
 def settings(stack: str) -> Path:
-    """A stack's settings, outside the tree."""
+    """Path of a stack's settings, outside the source tree."""
     return engine_home() / stack / f"Pulumi.{stack}.yaml"
 
 
 def passphrase_file() -> Path:
-    """Where the engine reads the passphrase."""
+    """Path from which the engine reads the passphrase."""
     return engine_home() / "passphrase"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file of the operator's, 0600, wholly or not at all: neither a full disk nor a lost power leaves half."""
+    """Write a file with mode 0600, completely or not at all.
+
+    A full disk or a power loss never leaves a truncated file.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         draft.touch(mode=0o600)

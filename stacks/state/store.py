@@ -1,6 +1,6 @@
-"""The stacks' state: its resources, and which instance of the estate it belongs to.
+"""The stacks' state: its resources, and the instance of the estate that it belongs to.
 
-State carries the ID of the estate's instance: a lab that was taken down and up again has another one, and the old
+The state records the ID of the estate's instance. A lab that was removed and started again has another ID. Then the old
 lab's state is set aside.
 """
 
@@ -18,17 +18,17 @@ from stacks.state import checkpoints, state_files
 from workstation.errors import GovcloudError
 
 LAB_RECORD = Path("/run/govcloud/lab.json")
-"""Where a running lab says which one it is."""
-KEPT = 20
-"""Checkpoints, histories and engine logs that are kept of each stack."""
+"""File in which a running lab records its ID."""
+MAX_HISTORY = 20
+"""How many checkpoints, histories and engine logs are kept of each stack."""
 
 Say = Callable[[str], None]
 
 
 def instance(estate: Estate) -> str:
-    """ID of the estate's instance: a lab's own, or the estate's name.
+    """Return the ID of the estate's instance: the lab's ID, or the estate's name if it is no lab.
 
-    Raises `GovcloudError` where no lab is up.
+    Raise `GovcloudError` if the estate is a lab and no lab runs.
     """
     if not estate.lab:
         return estate.name
@@ -41,35 +41,35 @@ def instance(estate: Estate) -> str:
 
 
 def claim(current: str, say: Say) -> None:
-    """Make the state that of instance `current`; what belongs to another is set aside."""
+    """Assign the state to instance `current`. Set aside a state that belongs to another instance."""
     was = owner()
     if was == current:
         return
     if was and (state_files.state_home() / ".pulumi").exists():
-        say(f"the state belongs to instance {was}, which is gone; set aside in {set_aside(was)}")
+        say(f"the state belonged to instance {was}, which no longer exists; it was moved to {set_aside(was)}")
     take(current)
 
 
 def owner() -> str:
-    """The instance whose state this is; empty where there is none yet."""
+    """Return the instance that the state belongs to, or "" if there is no state yet."""
     path = state_files.state_home() / "instance"
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
 def take(instance: str) -> None:
-    """Mark the state as that of `instance`."""
+    """Record that the state belongs to `instance`."""
     state_files.write_atomically(state_files.state_home() / "instance", f"{instance}\n".encode())
 
 
 def changed_at(estate: Estate) -> datetime:
-    """When the engine last wrote a stack's state; the beginning of time where it never did."""
+    """Return when the engine last wrote a stack's state, or the epoch (1970) if it never did."""
     paths = [state_files.checkpoint(stack) for stack in stack_names(estate)]
     written = [path.stat().st_mtime for path in paths if path.exists()]
     return datetime.fromtimestamp(max(written, default=0.0), UTC)
 
 
 def set_aside(name: str) -> Path:
-    """Move the backend's and the stacks' files away, together; answers where to."""
+    """Move the backend's files and the stacks' settings to a new folder, together. Return the folder."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     target = state_files.state_home() / "set-aside" / f"{name}-{stamp}"
     target.mkdir(parents=True, mode=0o700)
@@ -83,25 +83,25 @@ def set_aside(name: str) -> Path:
 
 
 def resources(stack: str) -> list[dict[str, Any]]:
-    """The resources in the state, secrets still encrypted; empty where the stack does not exist.
+    """Return the resources in the state, with encrypted secrets. The list is empty if the stack does not exist.
 
-    Raises `TruncatedCheckpoint` for half a file: taken for a new stack, it would get new passwords.
+    Raise `TruncatedCheckpoint` for an incomplete file: a run that took it for a new stack would make new passwords.
     """
     return list(checkpoints.latest(stack).get("resources") or [])
 
 
 def pending(stack: str) -> list[str]:
-    """Resources whose operation was begun and never ended, by name."""
+    """Return the names of resources with an operation that started and never ended."""
     operations = checkpoints.latest(stack).get("pending_operations") or []
     return [str(operation["resource"]["urn"]).rsplit("::", 1)[-1] for operation in operations]
 
 
 def prune() -> None:
-    """Keep the newest `KEPT` of what the engine piles up."""
+    """Delete the engine's oldest backups, histories and logs. The newest `MAX_HISTORY` stay."""
     root, logs = state_files.state_home() / ".pulumi", state_files.engine_home() / "pulumi" / "logs"
     for folder in (*root.glob("backups/*/*"), *root.glob("history/*/*")):
-        _keep_newest(folder, KEPT * 4)
-    _keep_newest(logs, KEPT)
+        _keep_newest(folder, MAX_HISTORY * 4)
+    _keep_newest(logs, MAX_HISTORY)
 
 
 def _keep_newest(folder: Path, number: int) -> None:

@@ -181,7 +181,7 @@ def test_what_is_killed_below_the_command_is_told_and_the_next_goes_on(
     assert first.returncode == 1, words
     assert "province: " in words
     assert "Traceback" not in words
-    assert "it goes on from there" in words
+    assert "it continues where it stopped" in words
     until("the provider ends with its engine", lambda: gone(provider), LONG_S)
     until("the engine ends", lock_is_free, LONG_S)
     finished("province")
@@ -215,12 +215,12 @@ def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(
             fill(filler)
         words = first.communicate(timeout=LONG_S)[0]
         assert first.returncode == 1, words
-        assert ("too full to go on" if reserve else "no space left on device") in words
+        assert ("too full to continue" if reserve else "no space left on device") in words
         assert "Traceback" not in words
         with up("province", *inside) as again:
             words = again.communicate(timeout=LONG_S)[0]
         assert again.returncode == 1, words
-        assert "too full to begin" in words or "cannot be mended: No space left" in words
+        assert "too full to start" in words or "cannot be repaired: No space left" in words
         assert "Traceback" not in words
         filler.unlink()
         words = finished("province", *inside)

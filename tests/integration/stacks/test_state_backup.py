@@ -193,7 +193,7 @@ def test_a_second_workstation_makes_the_first_one_old(
     assert machines.copy_of(HOST).read_bytes() == held
     change()
     run(declare)
-    with pytest.raises(Refused, match="changed apart"):
+    with pytest.raises(Refused, match="have diverged"):
         engine.up(ESTATE)
     assert engine.back_up(ESTATE, said.append, replace_newer=True) == HOLDERS
     state_backup.refuse_if_behind(ESTATE, Access.default())

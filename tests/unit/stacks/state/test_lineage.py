@@ -23,22 +23,22 @@ CASES = {
     "the same resources, whatever the serial": (replace(HERE, serial=9), HERE, Relation.SAME),
     "an earlier copy": (replace(OTHER, serial=4), HERE, Relation.OLDER),
     "the copy before a change that was not copied yet": (HERE, CHANGED, Relation.OLDER),
-    "another workstation has gone on": (replace(OTHER, serial=6), HERE, Relation.NEWER),
-    "both have made the same serial": (OTHER, HERE, Relation.FORKED),
-    "both have gone on": (replace(OTHER, serial=7), CHANGED, Relation.FORKED),
-    "a lab that is gone": (replace(OTHER, instance="lab-0"), HERE, Relation.FOREIGN),
+    "another workstation made a later change": (replace(OTHER, serial=6), HERE, Relation.NEWER),
+    "both made the same serial": (OTHER, HERE, Relation.FORKED),
+    "both made later changes": (replace(OTHER, serial=7), CHANGED, Relation.FORKED),
+    "a lab that no longer exists": (replace(OTHER, instance="lab-0"), HERE, Relation.FOREIGN),
     "a workstation without a state": (HERE, None, Relation.NEWER),
 }
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_a_copy_is_named_by_what_it_is_to_the_state_here(what: str) -> None:
+def test_relation_of_a_backup_to_the_local_state(what: str) -> None:
     copy, mine, expected = CASES[what]
     assert relation(copy, mine) is expected
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_only_who_lacks_nothing_may_change_the_estate(what: str) -> None:
+def test_a_workstation_that_lacks_changes_must_not_change_the_estate(what: str) -> None:
     copy, mine, kind = CASES[what]
     refused = refusal_if_behind("futian-ops1", copy, mine)
     assert bool(refused) == (kind in (Relation.NEWER, Relation.FORKED))
@@ -54,18 +54,18 @@ def test_the_lost_state_of_one_stack_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_nothing_newer_is_replaced_unless_that_is_named(what: str) -> None:
+def test_restore_replaces_a_newer_state_only_with_replace_newer(what: str) -> None:
     copy, mine, kind = CASES[what]
     refused = restore.refusal("futian-ops1", copy, mine, "lab-1")
     assert bool(refused) == (kind in (Relation.OLDER, Relation.FORKED, Relation.FOREIGN))
     named = restore.refusal("futian-ops1", copy, mine, "lab-1", replace_newer=True)
-    assert bool(named) == (kind is Relation.FOREIGN), "the state of a lab that is gone never comes back"
+    assert bool(named) == (kind is Relation.FOREIGN), "the state of a removed lab is never restored"
 
 
-def test_the_state_of_a_lab_that_is_gone_may_be_replaced() -> None:
+def test_the_local_state_of_a_removed_lab_may_be_replaced() -> None:
     assert restore.refusal("futian-ops1", HERE, replace(CHANGED, instance="lab-0"), "lab-1") is None
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"instance": "x"}', b'{"unknown": 1}', b"\xff"])
-def test_what_is_no_description_of_a_copy_is_none(text: bytes) -> None:
+def test_invalid_metadata_is_none(text: bytes) -> None:
     assert StateMetadata.from_json(text) is None

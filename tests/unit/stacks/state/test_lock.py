@@ -1,4 +1,4 @@
-"""Locks that name their holder and die with it."""
+"""Locks name their holder, and end with it."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _holder() -> subprocess.Popen[str]:
     )
 
 
-def test_a_second_holder_is_told_who_has_it_and_a_killed_one_leaves_it_free() -> None:
-    """Exit code 8 names process and command; after kill -9 the lock is free at once."""
+def test_the_refusal_names_the_holder_and_a_killed_holder_frees_the_lock() -> None:
+    """The refusal has exit code 8 and names process and command. After kill -9 the lock is free at once."""
     with _holder() as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
@@ -63,7 +63,6 @@ def _backend_lock(pid: int) -> Path:
 
 
 def test_the_backend_lock_of_a_dead_engine_is_removed() -> None:
-    """Its process is gone."""
     with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
         process.wait()
     path = _backend_lock(process.pid)
@@ -71,15 +70,15 @@ def test_the_backend_lock_of_a_dead_engine_is_removed() -> None:
     assert not path.exists()
 
 
-def test_a_process_that_only_inherited_the_number_holds_nothing() -> None:
-    """This test's own process is no engine."""
+def test_a_reused_process_id_does_not_keep_the_lock() -> None:
+    """The process of this test has the ID, but is no engine."""
     path = _backend_lock(os.getpid())
     lock.remove_stale()
     assert not path.exists()
 
 
-def test_a_living_engine_is_named(tmp_path: Path) -> None:
-    """An engine whose command was killed still works on its hosts: it is waited for, not pushed aside."""
+def test_the_lock_of_a_running_engine_is_kept_and_names_it(tmp_path: Path) -> None:
+    """An engine whose command was killed still works on its hosts. The next command must wait for it."""
     engine = tmp_path / "pulumi"
     engine.symlink_to("/bin/cat")
     with subprocess.Popen([str(engine)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -87,10 +86,10 @@ def test_a_living_engine_is_named(tmp_path: Path) -> None:
         assert process.stdout
         process.stdin.write(b"running\n")
         process.stdin.flush()
-        assert process.stdout.readline() == b"running\n", "until then the kernel may still call it python"
+        assert process.stdout.readline() == b"running\n", "until then the process may still have the name python"
         _backend_lock(process.pid)
         try:
-            with pytest.raises(Locked, match=f"stack network is held by process {process.pid}"):
+            with pytest.raises(Locked, match=f"stack network is locked by process {process.pid}"):
                 lock.remove_stale()
         finally:
             process.kill()

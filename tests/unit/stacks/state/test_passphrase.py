@@ -1,4 +1,4 @@
-"""The passphrase is made once; what opens nothing is told apart without an exception."""
+"""The passphrase is made once, and a wrong one is recognised without an exception."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from stacks.state import passphrase
 
 SALT = "v1:c2FsdHNhbHQ=:v1:bm9uY2Ugbm9uY2Uh:99K+XwDvjT5zvU8bp+Sym/Pke14Q0g=="
-"""Of a state that `right` opens."""
+"""Salt of a state that the passphrase `right` decrypts."""
 
 
 @pytest.mark.parametrize("text", ["right", "right\n"])
-def test_the_right_passphrase_opens_as_the_engine_reads_it(text: str) -> None:
+def test_the_right_passphrase_opens_with_and_without_a_newline(text: str) -> None:
     assert passphrase.opens(text, SALT)
 
 
@@ -23,7 +23,7 @@ def test_a_wrong_passphrase_or_a_damaged_salt_opens_nothing(salt: str) -> None:
     assert not passphrase.opens("wrong", salt)
 
 
-def test_two_that_make_it_at_once_agree(tmp_path: Path) -> None:
+def test_concurrent_calls_make_one_passphrase(tmp_path: Path) -> None:
     path = tmp_path / "passphrase"
     threads = [threading.Thread(target=passphrase.make, args=(path,)) for _ in range(8)]
     for thread in threads:

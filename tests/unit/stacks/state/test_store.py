@@ -1,4 +1,4 @@
-"""Whose the state is, what a killed run leaves, and what a plan may not take away."""
+"""The instance that a state belongs to, traces of a killed run, and removals that a plan refuses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _checkpoint(stack: str, **latest: object) -> Path:
 
 
 def test_the_state_of_another_lab_is_set_aside() -> None:
-    """Nothing of it is lost, and the stacks begin anew."""
+    """Nothing of it is lost, and the stacks start empty."""
     said: list[str] = []
     store.claim("lab-1", said.append)
     path = _checkpoint("network", resources=[{"urn": "x"}])
@@ -42,14 +42,14 @@ def test_the_state_of_another_lab_is_set_aside() -> None:
 
 
 def test_without_a_lab_a_lab_estate_has_no_instance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The message says how to get one."""
+    """The error gives the command that starts a lab."""
     monkeypatch.setattr(store, "LAB_RECORD", tmp_path / "none.json")
     with pytest.raises(GovcloudError, match="lab up"):
         store.instance(load())
 
 
 def test_interrupted_operations_are_named() -> None:
-    """By the resource's name."""
+    """The name is the resource's name."""
     urn = "urn:pulumi:network::govcloud::govcloud:index:Playbook::network-futian-edge1"
     _checkpoint("network", resources=[], pending_operations=[{"resource": {"urn": urn}, "type": "creating"}])
     assert store.pending("network") == ["network-futian-edge1"]
@@ -65,16 +65,16 @@ def test_the_passphrase_is_made_once_and_readable_by_its_owner_only() -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_lost_passphrase_is_told_and_never_made_anew_over_a_state_that_it_could_not_open() -> None:
-    """The message says where to look."""
+def test_a_lost_passphrase_is_refused_and_not_replaced_while_a_state_exists() -> None:
+    """A new passphrase could not decrypt the existing state."""
     _checkpoint("network", resources=[])
-    with pytest.raises(Refused, match="passphrase is gone"):
+    with pytest.raises(Refused, match="passphrase is missing"):
         workspace.environment()
     assert not state_files.passphrase_file().exists()
 
 
-def test_a_plan_that_takes_data_away_is_refused() -> None:
-    """Exit code 6, naming what would go."""
+def test_a_plan_that_deletes_a_data_host_is_refused() -> None:
+    """The refusal has exit code 6 and names the host."""
     gone = Change(stack="data", op="delete", resource="data-futian-data1", host="futian-data1", guarded=True)
     with pytest.raises(Refused, match="data: delete futian-data1") as refused:
         engine.guard([gone])
@@ -83,7 +83,7 @@ def test_a_plan_that_takes_data_away_is_refused() -> None:
 
 
 def test_a_data_host_taken_out_of_the_estate_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The state still holds it under protection."""
+    """The state still contains the host as protected."""
     urn = "urn:pulumi:data::govcloud::govcloud:stacks:Hosts$govcloud:index:Playbook::data-longgang-data1"
     _checkpoint("data", resources=[{"urn": urn, "protect": True}])
     monkeypatch.setattr(store, "instance", lambda estate: "lab-1")
@@ -94,7 +94,6 @@ def test_a_data_host_taken_out_of_the_estate_is_refused_before_anything_runs(mon
 
 
 def test_a_real_estate_is_never_destroyed() -> None:
-    """Whatever is confirmed."""
     real = load().model_copy(update={"lab": False})
     with pytest.raises(Refused, match="never destroyed"):
         engine.destroy(real)
