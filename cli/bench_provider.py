@@ -84,7 +84,7 @@ def _ours(cluster: ControlPlane) -> dict[str, float]:
 
     def run(operation: str, **options: Any) -> dict[str, int]:
         stack = workspace.open_stack(STACK, program)
-        return _counted(lambda note: getattr(stack, operation)(on_event=note, **workspace.QUIETLY, **options))
+        return _counted(lambda note: getattr(stack, operation)(on_event=note, **workspace.RUN_OPTIONS, **options))
 
     def read() -> dict[str, int]:
         return _counted(lambda note: refresh.refresh_with_engine(STACK, note))

@@ -1,6 +1,6 @@
-"""What the command line asks of the stacks: plan, update, drift, destroy. Each stack runs in a process of its own.
+"""Operations of the command line on the stacks: plan, update, drift, destroy. Each stack runs in its own process.
 
-Stacks go in phases (network, data, the sites and the province, then the platform); those of one phase go side by side.
+Stacks run in phases: network, data, the sites and the province, then the platform. Stacks of one phase run in parallel.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from workstation.oci import OciImage
 from workstation.ssh import Access
 
 PROTECTED = "is currently marked for protection"
-"""In the engine's words when it will not delete or replace a protected resource."""
+"""Part of the engine's error when it refuses to delete or replace a protected resource."""
 
 
 class StacksFailed(GovcloudError):
-    """One or more stacks could not be brought to the declared state. `results` tells what was changed nevertheless."""
+    """One or more stacks could not be deployed as declared. `results` lists the changes that were made nevertheless."""
 
     def __init__(self, message: str, next_step: str, results: Sequence[StackResult]) -> None:
         super().__init__(message, next_step)
@@ -44,11 +44,11 @@ def up(
     on_event: OnEvent = lambda line: None,
     images: Sequence[OciImage] = (),
 ) -> UpResult:
-    """Make the estate as declared. `stacks` limits it to some, `without` leaves dead sites out, `images` are those
-    that pods are started from.
+    """Deploy the estate as declared.
 
-    Raises `Locked` while another change runs, `Refused` where guarded resources would go, and `StacksFailed`; what was
-    changed before is told.
+    `stacks` limits the run to some stacks, `without` leaves out dead sites, and `images` are the images of the pods.
+    Raise `Locked` while another change runs, `Refused` if protected resources would be deleted, and `StacksFailed`.
+    Changes made before a failure are reported.
     """
     begun = time.monotonic()
     workspace.prepare()
@@ -73,9 +73,9 @@ def plan(
     on_event: OnEvent = lambda line: None,
     images: Sequence[OciImage] = (),
 ) -> PlanResult:
-    """What `up` would change, with the lines that differ. Changes nothing.
+    """Return what `up` would change, with the lines that differ. Change nothing.
 
-    Raises `Refused` where guarded resources would go.
+    Raise `Refused` if protected resources would be deleted or replaced.
     """
     begun = time.monotonic()
     workspace.prepare()
@@ -93,7 +93,7 @@ def plan(
 def drift(
     estate: Estate, stacks: Sequence[str] = (), without: Sequence[str] = (), on_event: OnEvent = lambda line: None
 ) -> DriftResult:
-    """Compare every host with what was applied to it. Changes nothing."""
+    """Compare every host with the configuration that was applied to it. Change nothing."""
     begun = time.monotonic()
     workspace.prepare()
     store.claim(store.instance(estate), on_event)
@@ -115,9 +115,9 @@ def drift(
 
 
 def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lambda line: None) -> DestroyResult:
-    """End the management of a lab's estate, last phase first. Nothing is removed from any host.
+    """End the management of a lab's estate, last phase first. Remove nothing from any host.
 
-    Raises `Refused` on a real one.
+    Raise `Refused` if the estate is not a lab.
     """
     guard_destroy(estate)
     begun = time.monotonic()
@@ -131,14 +131,17 @@ def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lamb
 
 
 def restore(estate: Estate, host: str, metadata: StateMetadata, backup: bytes, passphrase: str) -> Restored:
-    """Put a host's copy in the state's place, while nobody else works on it. Raises as `state_restore.restore`."""
+    """Replace the local state with a host's backup, under the lock.
+
+    Raise the same errors as `state_restore.restore`.
+    """
     workspace.prepare()
     with lock.acquire(lock.own_command()):
         return state_restore.restore(estate, host, metadata, backup, passphrase)
 
 
 def back_up(estate: Estate, on_event: OnEvent, *, replace_newer: bool = False) -> tuple[str, ...]:
-    """Copy the state to the operations hosts now; answers those that hold it."""
+    """Copy the state to the operations hosts now. Return the hosts that hold it."""
     workspace.prepare()
     with lock.acquire(lock.own_command()):
         _repair_checkpoints(estate, on_event)
@@ -146,33 +149,37 @@ def back_up(estate: Estate, on_event: OnEvent, *, replace_newer: bool = False) -
 
 
 def deferred(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> tuple[str, ...]:
-    """Hosts of the stacks that are left out with their sites."""
+    """Return the hosts of the selected stacks that are left out with their sites."""
     names = [stack for stack in stack_names(estate) if not stacks or stack in stacks]
     hosts = {host.name for stack in names for host in stack_hosts(estate, stack) if host.at in set(without)}
     return tuple(sorted(hosts))
 
 
 def guard_destroy(estate: Estate) -> None:
-    """Raises `Refused` unless the estate says that it is a lab."""
+    """Raise `Refused` unless the estate declares that it is a lab."""
     if not estate.lab:
         raise Refused(
-            f"{estate.name} is no lab, so it is never destroyed: its machines hold citizens' data",
-            "take single hosts out of the estate and run `./govcloud up`: that only ends their management",
+            f"{estate.name} is not a lab, so it is never destroyed: its machines hold citizens' data",
+            "remove single hosts from the estate and run `./govcloud up`: that only ends their management",
         )
 
 
 def guard(changes: Sequence[Change]) -> None:
-    """Raises `Refused` where a plan would delete or replace what holds data."""
+    """Raise `Refused` if a plan would delete or replace a resource that holds data."""
     bad = [change for change in changes if change.guarded and change.op in ("delete", "replace")]
     if bad:
         names = ", ".join(f"{change.stack}: {change.op} {change.host or change.resource}" for change in bad)
         raise Refused(
-            f"the plan would take away what holds data: {names}", "put it back into the estate, or move the data first"
+            f"the plan would remove resources that hold data: {names}",
+            "declare them in the estate again, or move the data first",
         )
 
 
 def _ready(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> None:
-    """Whether a run may begin: known names, hosts that answer, and no newer state elsewhere. Changes nothing."""
+    """Raise unless a run may start: names are known, hosts answer, no operations host has a newer state.
+
+    Change nothing.
+    """
     chosen = [name for phase in _selected(estate, stacks, without, in_phases=True) for name in phase]
     wanted = {host.name for name in chosen for host in stack_hosts(estate, name) if host.at not in set(without)}
     preflight.check_hosts(estate, [host for host in estate.managed_hosts if host.name in wanted], Access.default())
@@ -180,7 +187,11 @@ def _ready(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> Non
 
 
 def _back_up_state(estate: Estate, without: Sequence[str], on_event: OnEvent) -> None:
-    """Also after a failure: what was changed before it is in the state. A copy that fails does not hide why."""
+    """Back up the state to the operations hosts, also after a failure: the state then contains the changes made before
+    it.
+
+    An error here is only reported, so that it does not hide the cause of the failed run.
+    """
     try:
         _repair_checkpoints(estate, on_event)
         state_backup.back_up(estate, Access.default(), on_event, without)
@@ -189,7 +200,7 @@ def _back_up_state(estate: Estate, without: Sequence[str], on_event: OnEvent) ->
 
 
 def _repair_checkpoints(estate: Estate, on_event: OnEvent) -> None:
-    """Half a file is never worked with, nor sent."""
+    """Repair truncated checkpoints, so that none is used or sent."""
     for stack in stack_names(estate):
         try:
             checkpoints.repair(stack, on_event)
@@ -199,7 +210,10 @@ def _repair_checkpoints(estate: Estate, on_event: OnEvent) -> None:
 
 
 def _refuse_removals(estate: Estate, stacks: Sequence[str]) -> None:
-    """The state's guarded resources that the estate no longer declares, found before anything runs."""
+    """Raise `Refused` if the estate no longer declares a protected data host that is in the state.
+
+    Runs before any engine.
+    """
     if DATA not in (stacks or stack_names(estate)):
         return
     declared = {f"{DATA}-{host.name}" for host in stack_hosts(estate, DATA)}
@@ -225,7 +239,10 @@ def _run(
     lock_fd: int | None = None,
     images: Sequence[OciImage] = (),
 ) -> list[StackResult]:
-    """All stacks, phase by phase; a failed phase is the last. Raises `StacksFailed`, or `Refused` by protection."""
+    """Run all stacks, phase by phase, and stop after a failed phase.
+
+    Raise `StacksFailed`, or `Refused` by protection.
+    """
     order = _selected(estate, stacks, without, in_phases)
     pool = WorkerPool(operation, estate, without, on_event, lock_fd, images)
     writes = lock_fd is not None
@@ -237,7 +254,7 @@ def _run(
         with disk_reserve.reserved(pool.stop) if writes else nullcontext():
             read = {} if backwards else _as_applied([stack for phase in order for stack in phase], context, on_event)
             for phase in reversed(order) if backwards else order:
-                # A phase before may have changed what the next ones declare.
+                # An earlier phase may have changed inputs of this one, so compare the fingerprint again.
                 done = [stack for stack in phase if stack in read and fingerprint.is_current(context(stack), stack)]
                 pool.results += [read[stack] for stack in done]
                 rest = [stack for stack in phase if stack not in done]
@@ -251,13 +268,13 @@ def _run(
 
 
 def _as_applied(stacks: Sequence[str], context: Callable[[str], Context], on_event: OnEvent) -> dict[str, StackResult]:
-    """By stack, the results of those for which nothing new is declared and where a read finds no difference.
+    """Return the results, by stack, of stacks with no new declaration and no difference in a refresh.
 
-    Where the read fails the operation will tell why.
+    A failed refresh is ignored here: the operation itself reports the cause.
     """
     contexts = {stack: now for stack in stacks if fingerprint.is_current(now := context(stack), stack)}
     if contexts:
-        on_event(f"{', '.join(contexts)}: nothing new is declared; what is there is compared")
+        on_event(f"{', '.join(contexts)}: nothing new is declared; the hosts and objects are only compared")
     results = refresh.refresh_all(contexts, lambda line: None)
     return {result.stack: result for result in results if result.done and not result.drift}
 
@@ -270,9 +287,9 @@ def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], in_
     if unknown := [site for site in without if site not in sites]:
         raise WrongUse(f"unknown site {', '.join(unknown)}", f"known: {', '.join(sorted(sites))}")
     if both := [stack for stack in stacks if stack in without]:
-        raise WrongUse(f"{', '.join(both)} is asked for and left out", "name the stack or the site, not both")
+        raise WrongUse(f"{', '.join(both)} is both selected and left out", "name the stack or the site, not both")
     if sites <= set(without):
-        raise WrongUse("every site is left out, so nothing would be done", "leave out the dead ones only")
+        raise WrongUse("every site is left out, so there is nothing to do", "leave out only the dead sites")
     wanted = [stack for stack in names if (not stacks or stack in stacks) and stack not in without]
     if not in_phases:
         return [wanted] if wanted else []
@@ -300,7 +317,7 @@ def _up_result(results: Sequence[StackResult], seconds: float, deferred_hosts: t
 def _failure(results: Sequence[StackResult], stopped: str = "") -> GovcloudError:
     faults = [f"{result.stack}: {fault}" for result in results if not result.done for fault in result.faults]
     if any(PROTECTED in fault for fault in faults):
-        return Refused("\n".join(faults), "it holds data: put it back into the estate, or move the data first")
+        return Refused("\n".join(faults), "it holds data: declare it in the estate again, or move the data first")
     if stopped:
         return StacksFailed("\n".join([stopped, *faults]), disk_reserve.FREE_SPACE, results)
     return StacksFailed(

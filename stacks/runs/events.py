@@ -1,4 +1,4 @@
-"""The engine's events as changes, drift, progress and faults. Pure: events in, records out."""
+"""Converts the engine's events to changes, drift, progress and faults. Pure: events in, records out."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ OPS = {
     "same": "",
     "refresh": "",
 }
-"""Engine's step to the word for people; empty where the step is none of their business or told by another."""
+"""The operator's word for each step of the engine. Empty if the step is internal, or if another step reports it."""
 
 CONTEXT_LINES = 2
 _SECRET = re.compile(rf'{SECRETS}\["([^"]+)"\]')
 _LIST_OF_ERRORS = re.compile(r"\d+ errors? occurred:\s*\* |\n\s*\* ")
 _TRANSPORT = re.compile(r"^((Preview|Update|Refresh) failed: |rpc error: code = \w+ desc = )+")
 _PROVIDER_ENDED = re.compile(r"exited prematurely|error reading from server: EOF")
-_ITS_LAST_WORDS = "STDOUT and STDERR streams of the plugin:"
-_ONLY_THAT_IT_FAILED = ("update failed", "preview failed", "refresh failed")
-_PROGRAM_WAS_CUT_OFF = "Resource monitor has terminated"
-"""What the SDK says when the engine has given up for another reason."""
+_PLUGIN_OUTPUT = "STDOUT and STDERR streams of the plugin:"
+_NO_CAUSE = ("update failed", "preview failed", "refresh failed")
+_PROGRAM_CANCELLED = "Resource monitor has terminated"
+"""The SDK's error after the engine has given up for another reason."""
 _COUNT = re.compile(r"\d+ errors? occurred:")
 _COLOUR = re.compile(r"<\{%[^%]*%\}>")
 
 
 def change_of(stack: str, step: StepEventMetadata) -> Change | None:
-    """The change that a step makes; None for components, reads and unchanged resources."""
+    """Return the change that a step makes, or None for components, reads and unchanged resources."""
     op = OPS.get(str(getattr(step.op, "value", step.op)), "")
     if op and step.type.startswith(KUBERNETES):
         return _object_change(stack, op, step)
@@ -54,7 +54,7 @@ def change_of(stack: str, step: StepEventMetadata) -> Change | None:
         return Change(stack=stack, op=op, resource=_image_name(step), details=_image_details(op, step))
     if step.type in (HEALTH_GATE, LAST_SITE_GUARD):
         service, _, kind = name.rpartition("-")
-        return Change(stack=stack, op=op, resource=_at_its_site(step.urn, f"{kind} of {service}"))
+        return Change(stack=stack, op=op, resource=_with_site(step.urn, f"{kind} of {service}"))
     if step.type != PLAYBOOK:
         return Change(stack=stack, op=op, resource=name, guarded=guarded)
     new = step.new.inputs if step.new and op != "delete" else {}
@@ -62,21 +62,22 @@ def change_of(stack: str, step: StepEventMetadata) -> Change | None:
     host = str((new or old or {}).get("host", name))
     if op == "update":
         details, diffs = _differences(old or {}, new or {})
-        details += tuple(_secrets(step)) or (() if details else ("recorded anew",))
+        details += tuple(_secrets(step)) or (() if details else ("recorded again",))
     else:
         details, diffs = _summary(new or old or {}), {}
     return Change(stack=stack, op=op, resource=name, host=host, details=details, diffs=diffs, guarded=guarded)
 
 
 def drift_of(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None:
-    """Host and findings of a read that found a difference; None for all other steps.
+    """Return host and differences of a refresh that found a difference, or None for all other steps.
 
-    An object that is not ready differs too: it was ready when it was applied, and the next update waits for it again.
+    A Kubernetes object that is not ready counts as a difference. It was ready when it was applied, and the next update
+    waits for it again.
     """
     if step.type.startswith(KUBERNETES):
         return _object_drift(step)
     if step.type == IMAGE:
-        return None if step.new else (_image_name(step), ("the registry does not hold it any more",))
+        return None if step.new else (_image_name(step), ("it is missing in the registry",))
     if step.type != PLAYBOOK or not step.new:
         return None
     outputs = step.new.outputs or {}
@@ -85,7 +86,7 @@ def drift_of(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None:
 
 
 def _object_change(stack: str, op: str, step: StepEventMetadata) -> Change:
-    """Of a Kubernetes object: the paths that differ, with both values where neither is secret."""
+    """Return the change of a Kubernetes object: the paths that differ, with both values if neither is secret."""
     guarded = any(getattr(state, "protect", False) for state in (step.new, step.old) if state)
     details = _paths(step) if op in ("update", "replace") else ()
     return Change(stack=stack, op=op, resource=_object_name(step), details=details, guarded=guarded)
@@ -99,11 +100,11 @@ def _object_drift(step: StepEventMetadata) -> tuple[str, tuple[str, ...]] | None
 
 
 def _object_name(step: StepEventMetadata) -> str:
-    """`futian: ConfigMap bureau/settings`: by its ID where it has one, else by what it shall be called."""
+    """Return a name like `futian: ConfigMap bureau/settings`: by the ID if there is one, else by the declared name."""
     states = [state for state in (step.new, step.old) if state]
     known = next((state.id for state in states if state.id), "") or next(map(_declared_name, states), "")
     kind = step.type.rsplit(":", 1)[-1]
-    return _at_its_site(step.urn, f"{kind} {known or step.urn.rsplit('::', 1)[-1]}")
+    return _with_site(step.urn, f"{kind} {known or step.urn.rsplit('::', 1)[-1]}")
 
 
 def _declared_name(state: Any) -> str:
@@ -113,11 +114,11 @@ def _declared_name(state: Any) -> str:
 
 
 def _image_name(step: StepEventMetadata) -> str:
-    return _at_its_site(step.urn, f"image {step.urn.rsplit('::', 1)[-1].removeprefix('image-')}")
+    return _with_site(step.urn, f"image {step.urn.rsplit('::', 1)[-1].removeprefix('image-')}")
 
 
 def _image_details(op: str, step: StepEventMetadata) -> tuple[str, ...]:
-    """The digests; where these are the same, what else differs, by name."""
+    """Return the digests. If they are equal, return the names of the other inputs that differ."""
     old, new = (str((state.inputs or {}).get("digest", "")) if state else "" for state in (step.old, step.new))
     if op != "update":
         return (new,) if new and op == "create" else ()
@@ -126,20 +127,23 @@ def _image_details(op: str, step: StepEventMetadata) -> tuple[str, ...]:
     return tuple(f"{key} differs" for key in sorted({path.split("[")[0] for path in step.detailed_diff or {}}))
 
 
-def _at_its_site(urn: str, text: str) -> str:
+def _with_site(urn: str, text: str) -> str:
     site = site_of(urn)
     return f"{site}: {text}" if site else text
 
 
 def _paths(step: StepEventMetadata) -> tuple[str, ...]:
     old, new = (dict(state.inputs or {}) if state else {} for state in (step.old, step.new))
-    told = {path: f"{path} differs" for path in step.detailed_diff or {}}
+    unseen = {path: f"{path} differs" for path in step.detailed_diff or {}}
     seen = {path: f"{path}: {before} -> {after}" for path, before, after in _leaves("", old, new)}
-    return tuple(text for _, text in sorted({**told, **seen}.items()))
+    return tuple(text for _, text in sorted({**unseen, **seen}.items()))
 
 
 def _leaves(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Paths whose values differ. The engine tells secret values as one same word, so none is ever shown."""
+    """Yield paths whose values differ.
+
+    The engine replaces all secret values with one same word, so no secret is shown.
+    """
     if old == new:
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -154,55 +158,56 @@ def _leaves(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def faults_of(event: DiagnosticEvent) -> tuple[str, ...]:
-    """What went wrong in the operator's words; empty for what is no error or only says that there was one."""
+    """Return the errors in an event, in the operator's words. Messages that name no cause are left out."""
     if event.severity != "error":
         return ()
     text = clean(event.message)
     if _PROVIDER_ENDED.search(text):
-        said = text.partition(_ITS_LAST_WORDS)[2].strip().splitlines()
-        return (": ".join(["the provider was ended before it had answered", *said[-1:]]),)
+        output = text.partition(_PLUGIN_OUTPUT)[2].strip().splitlines()
+        return (": ".join(["the provider process ended before it had answered", *output[-1:]]),)
     parts = _LIST_OF_ERRORS.split(text)
     faults = (_TRANSPORT.sub("", part.strip()) for part in parts)
-    told = (
-        fault
-        for fault in faults
-        if fault and not fault.startswith(_ONLY_THAT_IT_FAILED) and _PROGRAM_WAS_CUT_OFF not in fault
+    causes = (
+        fault for fault in faults if fault and not fault.startswith(_NO_CAUSE) and _PROGRAM_CANCELLED not in fault
     )
-    return tuple(_object_said(event, fault) for fault in told)
+    return tuple(_with_object(event, fault) for fault in causes)
 
 
 def progress_of(event: EngineEvent) -> str | None:
-    """A line for the operator; None where there is nothing to tell."""
+    """Return a progress line for the operator, or None if the event has none."""
     diagnostic = event.diagnostic_event
     if diagnostic and diagnostic.severity == "info" and diagnostic.ephemeral:
-        return _object_said(diagnostic, clean(diagnostic.message))
+        return _with_object(diagnostic, clean(diagnostic.message))
     return None
 
 
-def _object_said(event: DiagnosticEvent, text: str) -> str:
-    """With site and kind before what is said of a Kubernetes object, which begins with its name."""
+def _with_object(event: DiagnosticEvent, text: str) -> str:
+    """Put site and kind before a message about a Kubernetes object.
+
+    The message itself starts with the object's name.
+    """
     urn = event.urn or ""
     kind = urn.split("::")[2].rsplit("$", 1)[-1] if site_of(urn) else ""
-    return _at_its_site(urn, f"{kind.rsplit(':', 1)[-1]} {text}") if kind.startswith(KUBERNETES) else text
+    return _with_site(urn, f"{kind.rsplit(':', 1)[-1]} {text}") if kind.startswith(KUBERNETES) else text
 
 
 def clean(text: str) -> str:
-    """Without the engine's colour marks."""
+    """Remove the engine's colour marks."""
     return _COLOUR.sub("", text or "").strip()
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, str]]:
     details, diffs = [], {}
-    was, shall = old.get("files") or {}, new.get("files") or {}
-    for path in sorted(was.keys() | shall.keys()):
-        before, after = was.get(path) or {}, shall.get(path) or {}
+    was, wanted = old.get("files") or {}, new.get("files") or {}
+    for path in sorted(was.keys() | wanted.keys()):
+        before, after = was.get(path) or {}, wanted.get(path) or {}
         if before.get("text") != after.get("text"):
             details.append(f"file {path}: " + ("no longer managed" if not after else "text" if before else "new"))
             diffs[path] = unified(path, before.get("text") or "", after.get("text") or "")
         moved = [key for key in ("owner", "group", "mode") if _differs(key, before, after)]
         details += [f"file {path}: {key} {before[key]} -> {after[key]}" for key in moved]
     for kind, one in (("units", "unit"), ("sysctls", "sysctl"), ("accounts", "account")):
-        details += _things(one, old.get(kind) or {}, new.get(kind) or {})
+        details += _entry_changes(one, old.get(kind) or {}, new.get(kind) or {})
     details += [f"settings of role {role}" for role in _roles_that_differ(old, new)]
     found = old.get("differences") or {}
     details += [text.splitlines()[0] for what, text in found.items() if _beyond_inputs(what)]
@@ -210,13 +215,16 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[tuple[
 
 
 def _beyond_inputs(what: str) -> bool:
-    """Whether a finding has no input that shows it: a setting of running software, an install part, or a unit not yet
-    told of a new file."""
+    """Whether no input shows this difference.
+
+    That is so for a setting of running software, a part of an installation, and a unit that has not yet been notified
+    of a new file.
+    """
     return what.startswith(("install ", "setting ")) or what.endswith(": notified")
 
 
 def unified(path: str, before: str, after: str) -> str:
-    """From what is on the host to what will be."""
+    """Return a unified diff from the text on the host to the declared text."""
     lines = difflib.unified_diff(
         before.splitlines(),
         after.splitlines(),
@@ -229,20 +237,20 @@ def unified(path: str, before: str, after: str) -> str:
 
 
 def _secrets(step: StepEventMetadata) -> Iterator[str]:
-    """What differs among the secrets, by name: `secrets["file /etc/x"]` is all that the engine tells."""
+    """Yield the secrets that differ, by name. The engine reports only their place, such as `secrets["file /etc/x"]`."""
     for path in step.detailed_diff or {}:
         if found := _SECRET.match(path):
-            yield f"{found.group(1)}: secret, another content"
+            yield f"{found.group(1)}: secret content differs"
 
 
 def _differs(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     return key in before and key in after and before[key] != after[key]
 
 
-def _things(word: str, was: Mapping[str, Any], shall: Mapping[str, Any]) -> list[str]:
+def _entry_changes(word: str, was: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     lines = []
-    for name in sorted(was.keys() | shall.keys()):
-        before, after = was.get(name), shall.get(name)
+    for name in sorted(was.keys() | wanted.keys()):
+        before, after = was.get(name), wanted.get(name)
         if before == after:
             continue
         if before is None or after is None:
@@ -257,8 +265,8 @@ def _things(word: str, was: Mapping[str, Any], shall: Mapping[str, Any]) -> list
 
 def _roles_that_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     was = {role["role"]: role for role in old.get("roles") or ()}
-    shall = {role["role"]: role for role in new.get("roles") or ()}
-    return [name for name in sorted(was.keys() | shall.keys()) if _settings(was, name) != _settings(shall, name)]
+    wanted = {role["role"]: role for role in new.get("roles") or ()}
+    return [name for name in sorted(was.keys() | wanted.keys()) if _settings(was, name) != _settings(wanted, name)]
 
 
 def _settings(roles: Mapping[str, Any], name: str) -> Any:
@@ -273,9 +281,9 @@ def _summary(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def startup_error(text: str) -> str:
-    """What an engine says that failed before its first event; empty where events have told it."""
-    _, _, said = text.rpartition("stderr:")
-    lines = [line.strip() for line in said.splitlines()]
+    """Return the error of an engine that failed before its first event, or "" if its events have reported the error."""
+    _, _, output = text.rpartition("stderr:")
+    lines = [line.strip() for line in output.splitlines()]
     first = next((number for number, line in enumerate(lines) if line.startswith("error:")), len(lines))
     words = [line.removeprefix("error:").removeprefix("*").strip() for line in lines[first:]]
     return "\n".join(word for word in words if word and not _COUNT.fullmatch(word))

@@ -1,9 +1,8 @@
-"""Whether a stack would be declared again just as it was applied last: then an update only has to read what is there.
+"""Detects stacks whose declaration has not changed since the last update. For them, an update only has to refresh.
 
-$GOVCLOUD_HOME/engine/STACK/applied holds a fingerprint of all that decides what a program declares and what the engine
-makes of it: the checkout's code, the estate, images, keys, and the checkpoints that it left. A program is a function of
-these, so with the same fingerprint the engine would find nothing but what a read finds. Certificates are the exception:
-they differ from their declaration with time alone.
+$GOVCLOUD_HOME/engine/STACK/applied holds a fingerprint of all inputs of a program and of the engine: the checkout's
+code, the estate, images, keys, and the checkpoints. A program depends only on these. So with the same fingerprint the
+engine would find the same differences as a refresh. Certificates are the exception: they expire with time alone.
 """
 
 from __future__ import annotations
@@ -26,7 +25,10 @@ CODE = ("estate", "playbooks", "services", "stacks", "tools", "workstation")
 
 
 def is_current(context: Context, stack: str) -> bool:
-    """Whether nothing has changed since `note`. Never where sites are left out: there a part was not brought up."""
+    """Whether nothing has changed since `save`.
+
+    False if sites are left out: a part of the stack was then not deployed.
+    """
     if context.without or store.pending(stack) or _certificate_is_due(stack):
         return False
     try:
@@ -36,18 +38,18 @@ def is_current(context: Context, stack: str) -> bool:
 
 
 def save(context: Context, stack: str) -> None:
-    """The stack has been brought up completely, as `context`, taken afterwards, would declare it again."""
+    """Record that the stack is completely deployed. `context` must be taken after the update."""
     if not context.without:
         state_files.write_atomically(_file(stack), fingerprint(context, stack).encode())
 
 
 def invalidate(stack: str) -> None:
-    """The stack is about to be changed."""
+    """Delete the fingerprint before the stack is changed."""
     _file(stack).unlink(missing_ok=True)
 
 
 def fingerprint(context: Context, stack: str) -> str:
-    """SHA-256, in hexadecimal."""
+    """Return the SHA-256 of all inputs, in hexadecimal."""
     secrets = () if stack in WITHOUT_SECRETS else (context.secrets_exist, _digest(state_files.checkpoint(DATA)))
     declared = {
         "estate": context.estate.model_dump(mode="json"),
@@ -57,7 +59,7 @@ def fingerprint(context: Context, stack: str) -> str:
         "built": sorted(context.built),
         "secrets": secrets,
         "images": pod_images.as_plain(image for _, image in sorted(context.images.items())),
-        # Asked for by the platform alone. The sites' stacks, side by side, bring clusters up while others are noted.
+        # Only the platform uses clusters. Sites deploy in parallel, so another site's cluster may start meanwhile.
         "clusters": sorted(context.clusters) if stack == PLATFORM else [],
     }
     total = hashlib.sha256(json.dumps(declared, sort_keys=True).encode())
@@ -71,7 +73,7 @@ def _digest(path: Path) -> str:
 
 
 def _files(stack: str) -> Iterator[Path]:
-    """Code, our providers' executables, the stack's settings and its state."""
+    """Yield the files of the code, our providers' executables, the stack's settings and its state."""
     for folder in CODE:
         found = (path for path in (paths.repo() / folder).rglob("*") if "__pycache__" not in path.parts)
         yield from sorted(path for path in found if path.is_file())
@@ -81,8 +83,8 @@ def _files(stack: str) -> Iterator[Path]:
 
 
 def _certificate_is_due(stack: str) -> bool:
-    held = (one["outputs"] for one in store.resources(stack) if one.get("type") == CERTIFICATE and one.get("outputs"))
-    return any(pki.due(outputs["cert"]) for outputs in held)
+    issued = (one["outputs"] for one in store.resources(stack) if one.get("type") == CERTIFICATE and one.get("outputs"))
+    return any(pki.due(outputs["cert"]) for outputs in issued)
 
 
 def _file(stack: str) -> Path:

@@ -1,6 +1,6 @@
-"""Reading what is there, without a program: for `drift`, and where nothing new is declared.
+"""Compares the real resources with the state, without running a program: for `drift`, and if nothing new is declared.
 
-Nothing is written, so the engines are children of the command itself, go in any order, and may be cut off at any time.
+It writes nothing. So the engines are children of the command itself, run in any order, and may be killed at any time.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from stacks.runs.worker_pool import StackResult
 from workstation.errors import GovcloudError
 
 AT_ONCE = 4
-"""Engines side by side: the operator's cores are full with two."""
+"""Engines in parallel. Two engines already use all of the operator's cores."""
 
 OnEvent = Callable[[str], None]
 
 
 def refresh_all(contexts: Mapping[str, Context], on_event: OnEvent) -> list[StackResult]:
-    """Each stack's result, in their order; of a read that failed with its faults."""
+    """Return each stack's result, in the order of `contexts`. The result of a failed refresh contains its faults."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return list(pool.map(lambda stack: refresh_stack(contexts[stack], stack, on_event), contexts))
 
 
 def refresh_stack(context: Context, stack: str, on_event: OnEvent) -> StackResult:
-    """Everything that the stack's state holds, compared with what is there. What is at dead sites is not read."""
+    """Compare all resources in the stack's state with reality, except at dead sites."""
     result, begun = StackResult(stack=stack), time.monotonic()
     if not context.first_build:
         try:
@@ -48,11 +48,11 @@ def refresh_stack(context: Context, stack: str, on_event: OnEvent) -> StackResul
 def _refresh(context: Context, result: StackResult, on_event: OnEvent) -> None:
     stack = result.stack
     silent = preflight.unreachable_clusters(context, only=context.clusters) if stack == PLATFORM else {}
-    for site, reason in silent.items():  # a difference itself: what differs elsewhere is told all the same
+    for site, reason in silent.items():  # reported as a difference, so that the other sites are still compared
         result.drift[f"{site}: cluster"] = (f"{reason}; nothing in it was compared",)
     context = replace(context, without=context.without | silent.keys())
 
-    def note(event: EngineEvent) -> None:
+    def handle(event: EngineEvent) -> None:
         if event.res_outputs_event and (found := events.drift_of(event.res_outputs_event.metadata)):
             result.drift.update([found])
         if event.diagnostic_event:
@@ -60,12 +60,15 @@ def _refresh(context: Context, result: StackResult, on_event: OnEvent) -> None:
         if line := events.progress_of(event):
             on_event(line)
 
-    refresh_with_engine(stack, note, excluded_urns(context, stack))
+    refresh_with_engine(stack, handle, excluded_urns(context, stack))
 
 
 def refresh_with_engine(stack: str, on_event: Callable[[EngineEvent], None], exclude: Sequence[str] = ()) -> None:
-    """One engine reads what the stack's state holds, but for `exclude`. Raises `CommandError` where it cannot."""
+    """Compare the stack's state with reality in one engine run, except `exclude`.
+
+    Raise `CommandError` if the run fails.
+    """
     opened = workspace.open_stack(stack, lambda: None)
     opened.refresh(
-        preview_only=True, run_program=False, on_event=on_event, exclude=list(exclude) or None, **workspace.QUIETLY
+        preview_only=True, run_program=False, on_event=on_event, exclude=list(exclude) or None, **workspace.RUN_OPTIONS
     )

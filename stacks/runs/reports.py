@@ -1,4 +1,4 @@
-"""What runs of the engine answer: changes with the very lines that differ, drift by host, results of an update."""
+"""Results of engine runs: changes with the lines that differ, drift by host, and the result of an update."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SIGNS = {"create": "+", "update": "~", "delete": "-", "replace": "±"}
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One resource that is, or would be, changed. `op` is create, update, delete or replace.
+    """One resource that is changed, or would be. `op` is create, update, delete or replace.
 
-    `host` is empty where the resource is no host. `details` are one line each; `diffs` are unified diffs by file, of
-    files that are not secret.
+    `host` is empty if the resource is not a host. `details` are single lines. `diffs` are unified diffs by file path,
+    of files that are not secret.
     """
 
     stack: str
@@ -25,15 +25,15 @@ class Change:
     diffs: Mapping[str, str] = field(default_factory=dict)
     guarded: bool = False
     seconds: float | None = None
-    """From the step's begin to its end; None where it was only planned."""
+    """From the start of the step to its end, or None if it was only planned."""
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Change:
-        """Back from JSON."""
+        """Parse a change from JSON."""
         return cls(**{**value, "details": tuple(value["details"])})
 
     def as_text(self) -> str:
-        """For people: a heading, then what differs."""
+        """Return the text for the operator: a heading, then the differences."""
         lines = [f"{SIGNS[self.op]} {self.stack}: {self.op} {self.host or self.resource}"]
         lines += [f"    {detail}" for detail in self.details]
         for diff in self.diffs.values():
@@ -43,15 +43,15 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanResult:
-    """What an update would do. `changes` is empty where the estate is as declared."""
+    """What an update would do. `changes` is empty if the estate is as declared."""
 
     changes: tuple[Change, ...]
     seconds: float
     deferred: tuple[str, ...] = ()
-    """Hosts left out by `--without`, of which nothing is known."""
+    """Hosts left out by `--without`. They were not compared."""
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document for `--json`."""
         return {
             "changes": [asdict(change) for change in self.changes],
             "seconds": round(self.seconds, 1),
@@ -59,33 +59,37 @@ class PlanResult:
         }
 
     def as_text(self) -> str:
-        """For people."""
+        """Return the text for the operator."""
         if not self.changes:
-            return "nothing to change: " + ("what is left is" if self.deferred else "the estate is") + " as declared"
+            return (
+                "nothing to change: " + ("all other hosts are" if self.deferred else "the estate is") + " as declared"
+            )
         return "\n".join([*(change.as_text() for change in self.changes), f"{len(self.changes)} change(s)"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpResult:
-    """What an update did: `changes` is the number of resources changed, 0 for an unchanged estate."""
+    """What an update did. `changes` is the number of changed resources, 0 for an unchanged estate."""
 
     changes: int
     seconds: float
     hosts_changed: tuple[str, ...]
     stacks: Mapping[str, int]
-    """Changes by stack."""
+    """Number of changes by stack."""
     stack_seconds: Mapping[str, float]
-    """From the start of each stack's worker to its end. Those of one phase work side by side, so the sum is more than
-    `seconds`."""
+    """From the start of each stack's worker to its end.
+
+    Stacks of one phase run in parallel, so the sum exceeds `seconds`.
+    """
     host_seconds: Mapping[str, Mapping[str, float]]
-    """By stack, what each changed host took; a Kubernetes node's includes the wait until it is Ready."""
+    """Seconds of each changed host, by stack. A Kubernetes node's time includes the wait until it is Ready."""
     deferred: tuple[str, ...] = ()
-    """Hosts left out by `--without`; the next update without it catches up."""
+    """Hosts left out by `--without`. The next update without this option deploys them."""
     objects_changed: tuple[str, ...] = ()
-    """What the platform has changed: images and Kubernetes objects, with their sites."""
+    """Images and Kubernetes objects that the platform changed, with their sites."""
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document for `--json`."""
         hosts = {stack: _rounded(took) for stack, took in self.host_seconds.items()}
         return {
             **asdict(self),
@@ -101,15 +105,18 @@ def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftResult:
-    """What hosts and clusters have that was not applied: texts by host or object; empty where all are as applied."""
+    """Differences between hosts or clusters and their applied configuration, by host or object.
+
+    Empty if there are none.
+    """
 
     differences: Mapping[str, tuple[str, ...]]
     seconds: float
     deferred: tuple[str, ...] = ()
-    """Hosts left out by `--without`, which were not compared."""
+    """Hosts left out by `--without`. They were not compared."""
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document for `--json`."""
         return {
             "differences": {host: list(found) for host, found in self.differences.items()},
             "seconds": round(self.seconds, 1),
@@ -117,9 +124,9 @@ class DriftResult:
         }
 
     def as_text(self) -> str:
-        """For people."""
+        """Return the text for the operator."""
         if not self.differences:
-            return "no drift: all that was compared is as applied"
+            return "no drift: all compared hosts and objects are as applied"
         lines = []
         for host, found in self.differences.items():
             lines.append(f"{host}:")
@@ -129,11 +136,11 @@ class DriftResult:
 
 @dataclass(frozen=True, kw_only=True)
 class DestroyResult:
-    """Whose management has ended. Hosts keep everything."""
+    """Stacks whose management has ended. Hosts keep everything."""
 
     stacks: tuple[str, ...]
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the document for `--json`."""
         return {"destroyed": list(self.stacks), "seconds": round(self.seconds, 1)}

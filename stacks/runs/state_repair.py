@@ -1,4 +1,4 @@
-"""Changes that the engine makes to the state itself: no resource is read, changed or deleted."""
+"""Changes of the state itself, made by the engine. They read, change and delete no resource."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Say = Callable[[str], None]
 
 
 def drop_pending_operations(stack: str, say: Say) -> None:
-    """Drop operations that a killed run left open: every operation of our resources may be done again."""
+    """Drop operations that a killed run left open. Every operation on our resources may be repeated."""
     names = store.pending(stack)
     if not names:
         return
-    say(f"{stack}: {', '.join(names)} was interrupted; it is compared and done again")
+    say(f"{stack}: {', '.join(names)} was interrupted; it is compared and repeated")
     opened = workspace.open_stack(stack)
     exported = opened.export_stack()
     deployment = {**(exported.deployment or {}), "pending_operations": []}
@@ -25,7 +25,7 @@ def drop_pending_operations(stack: str, say: Say) -> None:
 
 
 def drop_resources(stack: str) -> None:
-    """Drop all resources from the stack's state; nothing is done to any of them."""
+    """Drop all resources from the stack's state. The resources themselves do not change."""
     if not store.resources(stack):
         return
     opened = workspace.open_stack(stack)

@@ -1,9 +1,11 @@
-"""One stack, one operation, one process: a program's settings are kept per process, so programs do not share one.
+"""Runs one operation on one stack in one process. Pulumi keeps a program's settings per process, so programs share
+none.
 
     python -m stacks.runs.worker OPERATION STACK
 
-The request is one line of JSON on standard input: {"estate": {…}, "without": […], "images": […]}. Answers go line by
-line, as JSON, to standard output: {"say": …}, {"change": …}, {"fault": …} and at the end {"ended": "done"|"failed"}.
+The request is one line of JSON on standard input: {"estate": {…}, "without": […], "images": […]}. Reports go to
+standard output, one JSON object per line: {"say": …}, {"change": …}, {"fault": …} and at the end {"ended":
+"done"|"failed"}.
 """
 
 from __future__ import annotations
@@ -32,52 +34,55 @@ from workstation.errors import GovcloudError
 
 UP, PLAN, DESTROY = "up", "plan", "destroy"
 
-Tell = Callable[[str, Any], None]
+Report = Callable[[str, Any], None]
 
 
 def main(argv: list[str]) -> int:
-    """Run the operation. Exit code 0 when done, 1 when failed."""
+    """Run the operation. Return exit code 0 on success, 1 on failure."""
     operation, stack = argv
-    signal.signal(signal.SIGINT, lambda *_: None)  # the engine gets it too and ends in order; its end is ours
+    signal.signal(signal.SIGINT, lambda *_: None)  # the engine gets it too and stops in order; then we end
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_command, daemon=True).start()
-    tell = Teller()
+    report = Reporter()
     try:
         images = pod_images.from_plain(request["images"])
         context = current_context(Estate.model_validate(request["estate"]), stack, request["without"], images)
-        _OPERATIONS[operation](context, stack, tell)
+        _OPERATIONS[operation](context, stack, report)
     except CommandError as error:
-        return _failed(tell, "" if tell.faults else events.startup_error(str(error)))
+        return _failed(report, "" if report.faults else events.startup_error(str(error)))
     except GovcloudError as error:
-        return _failed(tell, str(error))
+        return _failed(report, str(error))
     except OSError as error:
-        return _failed(tell, f"{error.filename or 'the state'}: {error.strerror or error}")
-    tell("ended", "done")
+        return _failed(report, f"{error.filename or 'the state'}: {error.strerror or error}")
+    report("ended", "done")
     return 0
 
 
-def _failed(tell: Tell, fault: str) -> int:
+def _failed(report: Report, fault: str) -> int:
     if fault:
-        tell("fault", fault)
-    tell("ended", "failed")
+        report("fault", fault)
+    report("ended", "failed")
     return 1
 
 
 def _end_with_the_command() -> None:
-    """The command holds the other end of standard input open: when that closes, the command is dead."""
+    """Stop the engine if the command dies.
+
+    The command keeps the other end of standard input open as long as it lives.
+    """
     os.read(0, 1)
     os.killpg(0, signal.SIGINT)
 
 
-class Teller:
-    """Standard output belongs to the answers alone: whatever else prints goes to standard error."""
+class Reporter:
+    """Writes reports to standard output. Output of all other code goes to standard error."""
 
     def __init__(self) -> None:
         self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
         os.dup2(2, 1)
         self._lock = threading.Lock()
         self.faults = 0
-        """How many were told: the engine's last words only repeat them."""
+        """Number of reported faults. If it is not 0, the engine's final error only repeats them."""
 
     def __call__(self, key: str, value: Any) -> None:
         with self._lock:
@@ -85,25 +90,26 @@ class Teller:
             self._stream.write(json.dumps({key: value}) + "\n")
 
 
-def _up(context: Context, stack: str, tell: Tell) -> None:
+def _up(context: Context, stack: str, report: Report) -> None:
     if stack == PLATFORM:
         preflight.check_clusters(context, patience_s=preflight.COMING_UP_S)
-    state_repair.drop_pending_operations(stack, lambda line: tell("say", line))
+    state_repair.drop_pending_operations(stack, lambda line: report("say", line))
     fingerprint.invalidate(stack)
     opened = workspace.open_stack(stack, program(context, stack))
     checkpoints.back_up(stack)
     opened.up(
         refresh=True,
-        run_program=stack == PLATFORM,  # or clusters would be entered with what the state holds, perhaps expired
+        # Without the program, the engine would use the cluster credentials in the state, which may have expired.
+        run_program=stack == PLATFORM,
         exclude=excluded_urns(context, stack) or None,
-        **workspace.QUIETLY,
-        on_event=Listener(stack, tell),
+        **workspace.RUN_OPTIONS,
+        on_event=Listener(stack, report),
     )
     now = current_context(context.estate, stack, context.without, context.images.values())
     fingerprint.save(now, stack)
 
 
-def _plan(context: Context, stack: str, tell: Tell) -> None:
+def _plan(context: Context, stack: str, report: Report) -> None:
     if stack == PLATFORM:
         preflight.check_clusters(context, only=context.clusters)
     opened = workspace.open_stack(stack, program(context, stack))
@@ -111,19 +117,19 @@ def _plan(context: Context, stack: str, tell: Tell) -> None:
         refresh=True,
         run_program=stack == PLATFORM,
         exclude=excluded_urns(context, stack) or None,
-        **workspace.QUIETLY,
-        on_event=Listener(stack, tell, planned=True),
+        **workspace.RUN_OPTIONS,
+        on_event=Listener(stack, report, planned=True),
     )
 
 
-def _destroy(context: Context, stack: str, tell: Tell) -> None:
+def _destroy(context: Context, stack: str, report: Report) -> None:
     if context.first_build:
         return
     if stack == PLATFORM:
-        # The engine would delete every object, and wait for clusters that may be dead.
+        # `pulumi destroy` would delete every object, and wait for clusters that may be dead.
         state_repair.drop_resources(stack)
         return
-    state_repair.drop_pending_operations(stack, lambda line: tell("say", line))
+    state_repair.drop_pending_operations(stack, lambda line: report("say", line))
     opened = workspace.open_stack(stack, lambda: None)
     checkpoints.back_up(stack)
     opened.unprotect_all()
@@ -131,7 +137,7 @@ def _destroy(context: Context, stack: str, tell: Tell) -> None:
         run_program=False,
         suppress_outputs=True,
         suppress_progress=True,
-        on_event=Listener(stack, tell),
+        on_event=Listener(stack, report),
     )
 
 
@@ -139,10 +145,10 @@ _OPERATIONS = {UP: _up, PLAN: _plan, DESTROY: _destroy}
 
 
 class Listener:
-    """Tells what the engine's events say of one stack, and what each step took."""
+    """Reports the engine's events of one stack, with the seconds that each step took."""
 
-    def __init__(self, stack: str, tell: Tell, planned: bool = False) -> None:
-        self._stack, self._tell, self._planned = stack, tell, planned
+    def __init__(self, stack: str, report: Report, planned: bool = False) -> None:
+        self._stack, self._report, self._planned = stack, report, planned
         self._begun: dict[str, float] = {}
 
     def __call__(self, event: EngineEvent) -> None:
@@ -151,31 +157,31 @@ class Listener:
         if event.res_outputs_event and not self._planned:
             self._ends(event.res_outputs_event.metadata)
         if event.diagnostic_event:
-            _diagnostic(event, self._tell)
+            _diagnostic(event, self._report)
 
     def _begins(self, step: StepEventMetadata) -> None:
         self._begun[step.urn] = time.monotonic()
         change = events.change_of(self._stack, step)
         if change and self._planned:
-            self._tell("change", asdict(change))
+            self._report("change", asdict(change))
         elif change and change.host:
-            self._tell("say", f"{change.host}: {self._stack}: {change.op}")
+            self._report("say", f"{change.host}: {self._stack}: {change.op}")
         elif change and self._stack == PLATFORM:
-            self._tell("say", f"{change.resource}: {change.op}")
+            self._report("say", f"{change.resource}: {change.op}")
 
     def _ends(self, step: StepEventMetadata) -> None:
         if change := events.change_of(self._stack, step):
             begun = self._begun.get(step.urn)
             took = None if begun is None else time.monotonic() - begun
-            self._tell("change", asdict(replace(change, seconds=took)))
+            self._report("change", asdict(replace(change, seconds=took)))
 
 
-def _diagnostic(event: EngineEvent, tell: Tell) -> None:
+def _diagnostic(event: EngineEvent, report: Report) -> None:
     assert event.diagnostic_event
     for fault in events.faults_of(event.diagnostic_event):
-        tell("fault", fault)
+        report("fault", fault)
     if line := events.progress_of(event):
-        tell("say", line)
+        report("say", line)
 
 
 if __name__ == "__main__":

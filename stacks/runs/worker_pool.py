@@ -1,7 +1,7 @@
-"""The worker processes of one command: started, listened to, and ended in order when the command is interrupted.
+"""The worker processes of one command: start them, read their reports, and stop them in order after an interruption.
 
-A worker and its engine are a process group of their own. Ctrl-C, or the end of this process however it comes, reaches
-them once: hosts that have begun are finished, the state is written, and the locks are given back.
+A worker and its engine form one process group. When the user presses Ctrl-C or this process ends for any reason, the
+group gets one signal. Hosts that have started are then finished, the state is written, and the locks are released.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from workstation import paths, subprocesses
 from workstation.oci import OciImage
 
 OnEvent = Callable[[str], None]
-YIELDING = ("nice", "-n", "10")
-"""Engines come after whatever serves citizens. On the one machine of a lab they would take its processors."""
+LOW_PRIORITY = ("nice", "-n", "10")
+"""Engines have lower priority than services for citizens. On the single machine of a lab they share its processors."""
 LAST_LINES = 12
-"""Of a worker that ended without a word."""
+"""Lines of standard error that are shown if a worker ended without a report."""
 
 
 @dataclass(kw_only=True)
 class StackResult:
-    """What a worker told about its stack."""
+    """Result of one stack, collected from its worker's reports."""
 
     stack: str
     changes: list[Change] = field(default_factory=list)
@@ -45,10 +45,10 @@ class StackResult:
     faults: list[str] = field(default_factory=list)
     done: bool = False
     seconds: float | None = None
-    """From its worker's start to its end; None where it was not started or still works."""
+    """From the start of the worker to its end. None if it was not started or still runs."""
 
     def take(self, line: str, on_event: OnEvent) -> None:
-        """One line of the worker, as `stacks.runs.worker` describes them."""
+        """Add one line of the worker's output. The format is described in `stacks.runs.worker`."""
         for key, value in json.loads(line).items():
             if key == "say":
                 on_event(value)
@@ -61,7 +61,7 @@ class StackResult:
 
 
 class WorkerPool:
-    """Runs one operation on stacks, phase by phase. `results` holds what came so far, also after an interruption."""
+    """Runs one operation on stacks, phase by phase. `results` holds the results so far, also after an interruption."""
 
     def __init__(
         self,
@@ -72,12 +72,14 @@ class WorkerPool:
         lock_fd: int | None = None,
         images: Iterable[OciImage] = (),
     ) -> None:
-        """`lock_fd` is the lock's descriptor: the workers hold it too, so that it outlives a command that is killed.
-        `images` are those that pods are started from.
+        """Prepare the pool; start nothing.
+
+        `lock_fd` is the descriptor of the lock. The workers inherit it, so that the lock outlives a killed command.
+        `images` are the images of the pods.
         """
         self.results: list[StackResult] = []
         self.stopped = ""
-        """Why the run was ended before its end; empty where it was not."""
+        """Why the run was stopped early, or "" if it was not."""
         self._lock_fds = () if lock_fd is None else (lock_fd,)
         self._operation, self._on_event = operation, on_event
         self._request = json.dumps(
@@ -97,7 +99,10 @@ class WorkerPool:
         self._lock = threading.Lock()
 
     def run(self, phase: Sequence[str]) -> bool:
-        """Its stacks side by side; answers whether the next may begin. On Ctrl-C waits for them and raises it again."""
+        """Run the stacks of a phase in parallel. Return whether the next phase may start.
+
+        On Ctrl-C, wait for the workers and raise KeyboardInterrupt again.
+        """
         mine = [StackResult(stack=stack) for stack in phase]
         self.results += mine
         with ThreadPoolExecutor(max_workers=len(mine)) as pool:
@@ -112,19 +117,20 @@ class WorkerPool:
         return all(result.done for result in mine) and not self.stopped
 
     def stop(self, reason: str) -> None:
-        """End the run in order, as Ctrl-C would. May be called from any thread."""
-        self._on_event(f"{reason}; hosts that have begun are finished, no other is begun")
+        """Stop the run in order, like Ctrl-C. Any thread may call this."""
+        self._on_event(f"{reason}; hosts that have started are finished, no other host is started")
         with self._lock:
             self.stopped = reason
         self._signal()
 
     def changed(self) -> list[str]:
-        """Hosts and other resources that were changed so far."""
+        """Return the hosts and other resources that were changed so far."""
         return sorted({change.host or change.resource for result in self.results for change in result.changes})
 
     def _interrupt(self, futures: Sequence[Future[None]]) -> None:
         self._on_event(
-            "interrupted: hosts that have begun are finished, no other is begun; a second Ctrl-C cuts them off"
+            "interrupted: hosts that have started are finished, no other host is started; "
+            "a second Ctrl-C stops them immediately"
         )
         self._signal()
         try:
@@ -141,7 +147,7 @@ class WorkerPool:
                         os.killpg(process.pid, signal.SIGINT)
 
     def _work(self, result: StackResult) -> None:
-        command = [*YIELDING, *subprocesses.python_module("stacks.runs.worker", self._operation, result.stack)]
+        command = [*LOW_PRIORITY, *subprocesses.python_module("stacks.runs.worker", self._operation, result.stack)]
         begun = time.monotonic()
         with self._lock:
             if self.stopped:
@@ -163,7 +169,10 @@ class WorkerPool:
         result.seconds = time.monotonic() - begun
 
     def _listen(self, process: subprocess.Popen[str], result: StackResult) -> None:
-        """The pipe to the worker stays open as long as this process lives: its end tells the worker to stop."""
+        """Send the request and read the worker's reports.
+
+        The pipe to the worker stays open as long as this process lives. Its end tells the worker to stop.
+        """
         stdin, stdout, stderr = _pipes(process)
         with suppress(BrokenPipeError):
             stdin.write(self._request + "\n")

@@ -1,7 +1,7 @@
-"""Where the engine works: its binary and its environment, outside the source tree. Files: see `state.state_files`.
+"""The engine's binary, environment and folders, outside the source tree. For the files see `state.state_files`.
 
-$GOVCLOUD_HOME/engine/bin        our providers' executables, put first on the engine's PATH
-$GOVCLOUD_HOME/engine/pulumi.sh  what plain `pulumi up` needs, to be read by a shell
+$GOVCLOUD_HOME/engine/bin        executables of our providers, first on the engine's PATH
+$GOVCLOUD_HOME/engine/pulumi.sh  settings for plain `pulumi up`, to be sourced by a shell
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from workstation.errors import GovcloudError, Refused
 PLUGIN = "pulumi-resource-govcloud"
 KUBERNETES_PLUGIN = "pulumi-resource-kubernetes"
 AT_ONCE = 8
-"""Hosts that the engine works on side by side: more only wait for the operator's cores."""
-QUIETLY: dict[str, Any] = {"parallel": AT_ONCE, "suppress_outputs": True, "suppress_progress": True}
-"""How the engine is run: what it finds and does comes by its events."""
+"""Hosts that one engine changes in parallel. More hosts would only wait for the operator's cores."""
+RUN_OPTIONS: dict[str, Any] = {"parallel": AT_ONCE, "suppress_outputs": True, "suppress_progress": True}
+"""Options of every engine run. Results and progress come from the engine's events, not from its output."""
 
 
 def backend() -> str:
-    """The backend's URL, without a file of metadata beside each file: these are not written whole or not at all.
+    """Return the backend's URL, without a metadata file for each file: the backend does not write those atomically.
 
-    An engine that is killed, or meets a full disk, while it writes one can never load its checkpoint again.
+    An engine that is killed while it writes such a file, or that meets a full disk, can never load its checkpoint
+    again.
     """
     return f"file://{state_home()}?metadata=skip"
 
 
 def engine_binary() -> Path:
-    """The pinned engine from the cache, or the installed one. Raises `GovcloudError` where there is none."""
+    """Return the pinned engine from the cache, or an installed one. Raise `GovcloudError` if there is none."""
     built = paths.cache() / "artifacts" / "pulumi"
     if built.exists():
         return built
@@ -52,7 +53,7 @@ def engine_binary() -> Path:
 
 
 class Engine(PulumiCommand):
-    """The engine's command at a known path and version: asking it for its version takes as long as a small run."""
+    """The engine's command with a fixed path and version. To ask it for its version takes as long as a small run."""
 
     def __init__(self) -> None:
         self.command = str(engine_binary())
@@ -60,31 +61,31 @@ class Engine(PulumiCommand):
 
 
 class Stack(auto.Stack):
-    """A stack whose runs are one engine process each: outputs and history are read from the state when wanted."""
+    """A stack whose runs are one engine process each. Outputs and history are read from the state only on request."""
 
     def outputs(self) -> auto.OutputMap:
-        """Not asked for after a run."""
+        """Return nothing: outputs are not read after a run."""
         return {}
 
     def exports(self) -> auto.OutputMap:
-        """What the stack's program has exported, secrets in plain text."""
+        """Return the outputs that the stack's program exported, secrets in plain text."""
         return super().outputs()
 
     def info(self, show_secrets: bool = False) -> auto.UpdateSummary:
-        """Not asked for after a run: counts come from the events."""
+        """Return an empty summary: counts come from the events."""
         return auto.UpdateSummary(kind="", start_time=None, message="", environment={}, config={}, result="")  # type: ignore[arg-type]
 
     def unprotect_all(self) -> None:
-        """Lift the protection of every resource: only for a lab that goes."""
+        """Remove the protection of every resource. Only for a lab that is destroyed."""
         self._run_pulumi_cmd_sync(["state", "unprotect", "--all", "--yes"])
 
 
 def prepare() -> None:
-    """Make what is missing: folders, the provider's executable, the environment for plain `pulumi`."""
+    """Create missing files: folders, the providers' executables, and the settings for plain `pulumi`."""
     for folder in (engine_home() / "bin", state_home()):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for sidecar in (state_home() / ".pulumi").rglob("*.attrs"):
-        sidecar.unlink(missing_ok=True)  # of a `pulumi` that was run without our URL; see `backend`
+        sidecar.unlink(missing_ok=True)  # left by a `pulumi` run without our URL; see `backend`
     _plugin(PLUGIN, "stacks.providers")
     if official_kubernetes():
         (engine_home() / "bin" / KUBERNETES_PLUGIN).unlink(missing_ok=True)
@@ -94,9 +95,10 @@ def prepare() -> None:
 
 
 def official_kubernetes() -> Path | None:
-    """The official plugin, where it is installed: the engine prefers what is on its PATH, so ours must not be there.
+    """Return the official plugin if it is installed. The engine prefers plugins on its PATH, so ours must not be there
+    then.
 
-    It counts when our engine can find it: in its own home, or on the operator's PATH.
+    The plugin counts if our engine can find it: in the engine's own home, or on the operator's PATH.
     """
     for plugin in sorted((engine_home() / "pulumi" / "plugins").glob("resource-kubernetes-v*")):
         if (plugin / KUBERNETES_PLUGIN).exists():
@@ -106,10 +108,10 @@ def official_kubernetes() -> Path | None:
 
 
 def environment() -> dict[str, str]:
-    """The engine's environment. Nothing in it lets the engine look for updates or plugins on a network."""
+    """Return the engine's environment. It prevents downloads of updates and plugins."""
     return {
         "PULUMI_BACKEND_URL": backend(),
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_opener()),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_require_passphrase()),
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_IGNORE_AMBIENT_PLUGINS": "false",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -121,7 +123,7 @@ def environment() -> dict[str, str]:
 
 
 def open_stack(name: str, program: Callable[[], None] | None = None) -> Stack:
-    """The stack, made where it does not exist, with its settings outside the tree."""
+    """Open the stack, and create it if it does not exist. Its settings are outside the source tree."""
     folder = engine_home() / name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     workspace = auto.LocalWorkspace(
@@ -139,14 +141,17 @@ def open_stack(name: str, program: Callable[[], None] | None = None) -> Stack:
 
 
 def _existing(name: str, workspace: auto.LocalWorkspace) -> Stack:
-    """Every command names its stack, so an existing one need not be selected by an engine run of its own."""
+    """Open an existing stack without an engine run: every command names its stack, so it need not be selected."""
     stack = Stack.__new__(Stack)
     stack.name, stack.workspace, stack._mode = name, workspace, auto._stack.StackInitMode.SELECT
     return stack
 
 
-def _opener() -> Path:
-    """The passphrase's file. Made with the first state; never for one that exists, which it could not open."""
+def _require_passphrase() -> Path:
+    """Return the passphrase file.
+
+    Create it with the first state only: a new one could not decrypt an existing state.
+    """
     if not passphrase_file().exists() and next(checkpoint("any").parent.glob("*.json"), None):
         raise Refused(
             f"{passphrase_file()} is missing, and the state cannot be decrypted without it",
@@ -157,7 +162,7 @@ def _opener() -> Path:
 
 
 def _plugin(name: str, module: str) -> None:
-    """A plugin's executable: a script, because which Python and which checkout run is decided here and now."""
+    """Write a plugin's executable: a script that fixes the Python and the checkout in use now."""
     script = (
         "#!/bin/sh\n"
         f"PYTHONPATH={shlex.quote(str(paths.repo()))} PYTHONDONTWRITEBYTECODE=1\n"
@@ -174,7 +179,7 @@ def _plugin(name: str, module: str) -> None:
 
 
 def _shell_environment() -> None:
-    """`environment` for people: a file that their shell reads before plain `pulumi up`."""
+    """Write the variables of `environment` to a file that a shell sources before plain `pulumi up`."""
     fixed = {
         "PULUMI_BACKEND_URL": backend(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase_file()),

@@ -77,7 +77,7 @@ def test_a_site_of_several_hosts_is_deferred_once_each_has_been_changed_in_its_t
 @pytest.mark.parametrize(
     ("stacks", "without", "words"),
     [
-        (["shaoguan"], ["shaoguan"], "asked for and left out"),
+        (["shaoguan"], ["shaoguan"], "both selected and left out"),
         ([], ["futian", "nanshan", "shaoguan"], "every site"),
         ([], ["luohu"], "unknown site luohu"),
     ],

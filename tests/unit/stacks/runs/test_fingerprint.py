@@ -1,4 +1,4 @@
-"""When an update may be a mere read: everything that decides what is declared is as it was."""
+"""When an update may be a mere refresh: all inputs of the declaration are unchanged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OTHERS: dict[str, Context] = {
 
 @pytest.fixture(autouse=True)
 def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home and a checkout of its own, and a stack that was brought up completely."""
+    """A separate home and checkout, and a stack that was completely deployed."""
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
     workspace.prepare()
     checkout = tmp_path / "checkout"
@@ -51,27 +51,27 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def checkpoint(stack: str, **latest: Any) -> None:
-    """As the engine would write it."""
+    """Write a checkpoint as the engine would."""
     path = state_files.checkpoint(stack)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"checkpoint": {"latest": {"resources": [], **latest}}}))
 
 
 def provider_script() -> Path:
-    """The executable of our provider."""
+    """Path of our provider's executable."""
     return state_files.engine_home() / "bin" / workspace.PLUGIN
 
 
-def test_the_same_stands_until_it_is_forgotten() -> None:
-    """Whoever begins a change forgets first, so that a change that was cut off is never taken for the whole."""
+def test_a_fingerprint_is_current_until_it_is_invalidated() -> None:
+    """A change starts with an invalidation, so an interrupted change never counts as complete."""
     assert fingerprint.is_current(CONTEXT, STACK)
     fingerprint.invalidate(STACK)
     assert not fingerprint.is_current(CONTEXT, STACK)
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_nothing_stands_when_another_thing_is_declared(what: str) -> None:
-    """Each part of what a program is run with counts."""
+def test_another_declaration_is_not_current(what: str) -> None:
+    """Each part of a program's context counts."""
     assert not fingerprint.is_current(OTHERS[what], STACK)
 
 
@@ -86,23 +86,23 @@ CHANGES: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_nothing_stands_when_code_or_state_are_others(what: str, code: Path) -> None:
-    """A program is a function of these too."""
+def test_other_code_or_another_state_is_not_current(what: str, code: Path) -> None:
+    """The result of a program depends on these too."""
     CHANGES[what](code)
     assert not fingerprint.is_current(CONTEXT, STACK)
 
 
-@pytest.mark.parametrize(("days", "stands"), [(300, True), (0, False)], ids=["fresh", "due"])
-def test_a_certificate_that_is_due_is_work(days: int, stands: bool) -> None:
-    """It differs from its declaration with time alone."""
+@pytest.mark.parametrize(("days", "current"), [(300, True), (0, False)], ids=["fresh", "due"])
+def test_a_stack_with_a_certificate_due_for_renewal_is_not_current(days: int, current: bool) -> None:
+    """It expires with time alone."""
     _, cert = pki.new_authority("any", days)
     checkpoint(STACK, resources=[{"type": CERTIFICATE, "urn": "x", "outputs": {"cert": cert}}])
     fingerprint.save(CONTEXT, STACK)
-    assert fingerprint.is_current(CONTEXT, STACK) == stands
+    assert fingerprint.is_current(CONTEXT, STACK) == current
 
 
-def test_a_stack_without_secrets_stands_also_after_they_were_made() -> None:
-    """The first build makes them after it; its next update is a mere read already."""
+def test_a_stack_without_secrets_stays_current_after_the_secrets_were_made() -> None:
+    """The first build makes the secrets after this stack. The next update of the stack is already a mere refresh."""
     checkpoint("network")
     (state_files.engine_home() / "network").mkdir()
     fingerprint.save(replace(CONTEXT, secrets_exist=False), "network")
@@ -110,24 +110,24 @@ def test_a_stack_without_secrets_stands_also_after_they_were_made() -> None:
     assert fingerprint.is_current(CONTEXT, "network")
 
 
-@pytest.mark.parametrize(("stack", "stands"), [("network", True), (STACK, True), ("platform", False)])
-def test_a_cluster_that_has_come_up_since_is_the_platforms_affair_alone(stack: str, stands: bool) -> None:
-    """Sites are built side by side: one is noted while another's cluster comes up, and is unchanged all the same."""
+@pytest.mark.parametrize(("stack", "current"), [("network", True), (STACK, True), ("platform", False)])
+def test_a_new_cluster_changes_only_the_fingerprint_of_the_platform(stack: str, current: bool) -> None:
+    """Sites deploy in parallel. The fingerprint of one site is saved while another site's cluster still starts."""
     checkpoint(stack)
     (state_files.engine_home() / stack).mkdir(exist_ok=True)
     fingerprint.save(CONTEXT, stack)
-    assert fingerprint.is_current(replace(CONTEXT, clusters=frozenset({"futian", "nanshan"})), stack) == stands
+    assert fingerprint.is_current(replace(CONTEXT, clusters=frozenset({"futian", "nanshan"})), stack) == current
 
 
-def test_what_a_killed_run_left_open_is_work() -> None:
-    """Even where everything else is the same."""
+def test_a_stack_with_pending_operations_is_not_current() -> None:
+    """A killed run left them. All other inputs are the same."""
     checkpoint(STACK, pending_operations=[{"resource": {"urn": "a::b"}, "type": "updating"}])
     fingerprint.save(CONTEXT, STACK)
     assert not fingerprint.is_current(CONTEXT, STACK)
 
 
-def test_a_stack_that_was_brought_up_without_a_site_is_not_complete() -> None:
-    """The next `up` brings that site up."""
+def test_a_stack_that_was_deployed_without_a_site_is_not_current() -> None:
+    """The next `up` deploys that site."""
     fingerprint.invalidate(STACK)
     fingerprint.save(OTHERS["a site that is left out"], STACK)
     assert not fingerprint.is_current(CONTEXT, STACK)

@@ -1,4 +1,4 @@
-"""A program run inline: everything is waited for, failures stay with the SDK, the collector is left as it was."""
+"""A program run inline: all outputs are waited for, the SDK keeps errors, and the garbage collector is restored."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from stacks.runs import inline
 
 @pytest.fixture
 def outputs() -> set[asyncio.Task[Any]]:
-    """The SDK's list of outputs that are not known yet, empty; other tests may have left some."""
+    """The SDK's list of unknown outputs, emptied: other tests may have left some."""
     SETTINGS.outputs.clear()
     return SETTINGS.outputs
 
 
 def starting(outputs: set[asyncio.Task[Any]], *works: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """A program whose outputs become known as the works end. The SDK drops those that have not failed."""
+    """A program whose outputs become known as the works end. The SDK drops outputs that have not failed."""
 
     def program() -> None:
         for work in works:
@@ -47,14 +47,14 @@ def test_all_outputs_are_waited_for_also_those_that_come_late(outputs: set[async
     assert not outputs
 
 
-def test_a_failure_ends_the_wait_at_once_and_is_left_for_the_sdk_to_tell(outputs: set[asyncio.Task[Any]]) -> None:
-    """Others may take long, or wait for what will never be."""
+def test_a_failure_ends_the_wait_at_once_and_stays_for_the_sdk_to_report(outputs: set[asyncio.Task[Any]]) -> None:
+    """Other outputs may take long, or never become known."""
 
     async def forever() -> None:
         await asyncio.Event().wait()
 
     async def fails() -> None:
-        raise ValueError("told by the SDK")
+        raise ValueError("reported by the SDK")
 
     async def run() -> list[asyncio.Task[Any]]:
         async with asyncio.timeout(30):
@@ -62,18 +62,18 @@ def test_a_failure_ends_the_wait_at_once_and_is_left_for_the_sdk_to_tell(outputs
         return [task for task in outputs if task.done()]
 
     (failed,) = asyncio.run(run())
-    assert str(failed.exception()) == "told by the SDK"
+    assert str(failed.exception()) == "reported by the SDK"
 
 
-def test_each_output_is_looked_at_once_however_many_there_are(
+def test_each_output_is_checked_once_for_any_number_of_outputs(
     outputs: set[asyncio.Task[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The SDK's own wait looks at all that are left each time that one becomes known."""
-    looked: list[int] = []
+    """The SDK's own wait checks all unknown outputs each time that one becomes known."""
+    checked: list[int] = []
     wait = asyncio.wait
 
     async def counted(tasks: Any, **options: Any) -> Any:
-        looked.append(len(tasks))
+        checked.append(len(tasks))
         return await wait(tasks, **options)
 
     async def after(turns: int) -> None:
@@ -83,11 +83,11 @@ def test_each_output_is_looked_at_once_however_many_there_are(
     monkeypatch.setattr(asyncio, "wait", counted)
     works = [lambda turns=turns: after(turns) for turns in range(1, 101)]
     asyncio.run(inline.optimized(starting(outputs, *works))())
-    assert sum(looked) == 100
+    assert sum(checked) == 100
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_collector_is_left_as_it_was(outputs: set[asyncio.Task[Any]], fails: bool) -> None:
+def test_the_settings_of_the_garbage_collector_are_restored(outputs: set[asyncio.Task[Any]], fails: bool) -> None:
     before, during = gc.get_threshold(), list[Any]()
 
     def program() -> None:

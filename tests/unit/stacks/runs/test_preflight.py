@@ -1,4 +1,4 @@
-"""The sentence for hosts that are not reached: sites by name, the flag that leaves them out."""
+"""The error for unreachable hosts: it names dead sites and the flag that leaves them out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NO_ROUTE = "no route"
 
 
 def missing(*names: str) -> dict[str, str]:
-    """None of these is reached."""
+    """These hosts are unreachable."""
     return dict.fromkeys(names, NO_ROUTE)
 
 
@@ -20,27 +20,27 @@ def of(site: str) -> list[str]:
 
 
 def test_a_dead_site_is_named_with_its_hosts_and_the_flag() -> None:
-    told = preflight.unreachable(ESTATE.managed_hosts, missing(*of("shaoguan")))
-    assert told.exit_code == 1
-    assert "shaoguan does not answer" in told.message
-    assert all(name in told.message for name in of("shaoguan"))
-    assert NO_ROUTE in told.message
-    assert "--without shaoguan " in told.next_step
-    assert "nothing was changed" in told.next_step
+    error = preflight.unreachable(ESTATE.managed_hosts, missing(*of("shaoguan")))
+    assert error.exit_code == 1
+    assert "shaoguan does not answer" in error.message
+    assert all(name in error.message for name in of("shaoguan"))
+    assert NO_ROUTE in error.message
+    assert "--without shaoguan " in error.next_step
+    assert "nothing was changed" in error.next_step
 
 
 def test_two_dead_sites_need_two_flags() -> None:
-    told = preflight.unreachable(ESTATE.managed_hosts, missing(*of("shaoguan"), *of("futian")))
-    assert "--without futian --without shaoguan" in told.next_step
+    error = preflight.unreachable(ESTATE.managed_hosts, missing(*of("shaoguan"), *of("futian")))
+    assert "--without futian --without shaoguan" in error.next_step
 
 
 def test_a_single_host_is_named_and_its_site_is_not_called_dead() -> None:
-    told = preflight.unreachable(ESTATE.managed_hosts, missing("futian-kube1"))
-    assert told.message == f"futian-kube1 is not reached: {NO_ROUTE}"
-    assert "--without futian" in told.next_step
+    error = preflight.unreachable(ESTATE.managed_hosts, missing("futian-kube1"))
+    assert error.message == f"futian-kube1 is unreachable: {NO_ROUTE}"
+    assert "--without futian" in error.next_step
 
 
-def test_without_any_host_no_site_is_blamed() -> None:
-    told = preflight.unreachable(ESTATE.managed_hosts, missing(*(host.name for host in ESTATE.managed_hosts)))
-    assert "--without" not in told.next_step
-    assert "management network" in told.next_step
+def test_if_all_hosts_are_unreachable_the_network_may_be_the_cause() -> None:
+    error = preflight.unreachable(ESTATE.managed_hosts, missing(*(host.name for host in ESTATE.managed_hosts)))
+    assert "--without" not in error.next_step
+    assert "management network" in error.next_step

@@ -1,4 +1,4 @@
-"""Before a cluster is changed: does somebody answer there? Asked of real sockets on loopback."""
+"""Before a cluster is changed: its daemons answer. The tests use real sockets on loopback."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ESTATE = switched_on(load(), "futian")
 
 @contextmanager
 def port() -> Iterator[socket.socket]:
-    """Takes connections; nobody shakes hands."""
+    """A port that accepts connections and makes no TLS handshake."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening
 
 
 @contextmanager
 def daemon(folder: Path) -> Iterator[socket.socket]:
-    """One that wants to know who calls, as API servers and registries do."""
+    """A daemon that demands a client certificate, like API servers and registries."""
     key, cert = pki.new_authority("daemon", 1)
     (folder / "identity").write_text(key + cert)
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -53,43 +53,43 @@ def daemon(folder: Path) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Looks for futian's cluster at a socket's port."""
+    """Checks futian's cluster at a socket's port."""
 
-    def look(listening: socket.socket, **changes: Any) -> None:
+    def check(listening: socket.socket, **changes: Any) -> None:
         monkeypatch.setattr(preflight, "DAEMONS", {"Kubernetes API server": listening.getsockname()[1]})
         monkeypatch.setattr(preflight, "ANSWER_S", 0.5)
         monkeypatch.setattr(preflight, "address_of", lambda context, host: "127.0.0.1")
         preflight.check_clusters(Context(estate=ESTATE, plan=plan(ESTATE), instance="lab", **changes), patience_s=0)
 
-    return look
+    return check
 
 
-def test_a_daemon_that_asks_who_calls_is_there(at: Any, tmp_path: Path) -> None:
-    """Whoever it is: the providers find that out."""
+def test_a_daemon_that_demands_a_certificate_counts_as_reachable(at: Any, tmp_path: Path) -> None:
+    """The providers verify its identity later."""
     with daemon(tmp_path) as listening:
         at(listening)
 
 
-def test_one_that_hangs_is_told_with_its_site_and_reason(at: Any) -> None:
-    """It takes connections and says nothing."""
-    with port() as listening, pytest.raises(preflight.SiteUnreachable, match="timed out") as told:
+def test_a_daemon_that_hangs_is_reported_with_site_and_reason(at: Any) -> None:
+    """It accepts connections and sends nothing."""
+    with port() as listening, pytest.raises(preflight.SiteUnreachable, match="timed out") as caught:
         at(listening, clusters=frozenset({"futian"}))
-    assert told.value.message.startswith("futian: the Kubernetes API server at 127.0.0.1:")
-    assert "repairs their hosts" in told.value.next_step
+    assert caught.value.message.startswith("futian: the Kubernetes API server at 127.0.0.1:")
+    assert "repairs their hosts" in caught.value.next_step
 
 
-def test_at_a_dead_site_nobody_is_asked(at: Any) -> None:
+def test_a_dead_site_is_not_checked(at: Any) -> None:
     with port() as listening:
         at(listening, without=frozenset({"futian"}))
 
 
-def test_one_that_is_gone_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_port_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with port() as listening:
         number = listening.getsockname()[1]
-    assert preflight._refusal("127.0.0.1", number) == "Connection refused"
+    assert preflight._handshake_error("127.0.0.1", number) == "Connection refused"
 
 
-def test_a_cluster_that_was_never_brought_up_is_another_matter(at: Any) -> None:
-    with port() as listening, pytest.raises(preflight.SiteUnreachable) as told:
+def test_a_cluster_that_was_never_deployed_needs_an_up_of_all_stacks(at: Any) -> None:
+    with port() as listening, pytest.raises(preflight.SiteUnreachable) as caught:
         at(listening)
-    assert "is not there yet: run `./govcloud up` without naming stacks" in told.value.next_step
+    assert "does not exist yet: run `./govcloud up` without naming stacks" in caught.value.next_step

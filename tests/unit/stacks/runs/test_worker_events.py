@@ -1,4 +1,4 @@
-"""What a worker tells of the engine's events: a change when it is planned, or when it is done and how long it took."""
+"""A worker's reports of the engine's events: a planned change, or a finished change with its duration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEP = SimpleNamespace(
 
 
 def event(**what: Any) -> EngineEvent:
-    """One event: it begins, it ends, or neither."""
+    """One event: the start of a step, its end, or neither."""
     blank: dict[str, Any] = {"resource_pre_event": None, "res_outputs_event": None, "diagnostic_event": None}
     return cast(EngineEvent, SimpleNamespace(**{**blank, **what}))
 
@@ -30,23 +30,23 @@ BEGINS = event(resource_pre_event=SimpleNamespace(metadata=STEP))
 ENDS = event(res_outputs_event=SimpleNamespace(metadata=STEP))
 
 
-def told_by(planned: bool, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """What is told of one host that takes 41.5 s."""
-    told: list[tuple[str, Any]] = []
+def reports(planned: bool, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """Return the reports about one host that takes 41.5 s."""
+    found: list[tuple[str, Any]] = []
     clock = iter((100.0, 141.5))
     monkeypatch.setattr(worker.time, "monotonic", lambda: next(clock))
-    listener = worker.Listener("futian", cast(worker.Tell, lambda key, value: told.append((key, value))), planned)
+    listener = worker.Listener("futian", cast(worker.Report, lambda key, value: found.append((key, value))), planned)
     listener(BEGINS)
     listener(ENDS)
-    return told
+    return found
 
 
-def test_a_host_is_told_when_it_begins_and_what_it_took_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    said, (key, change) = told_by(False, monkeypatch)
+def test_a_host_is_reported_when_it_starts_and_with_its_seconds_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, (key, change) = reports(False, monkeypatch)
     assert said == ("say", "futian-kube1: futian: create")
     assert (key, change["host"], change["seconds"]) == ("change", "futian-kube1", 41.5)
 
 
-def test_a_plan_tells_the_change_once_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    [(key, change)] = told_by(True, monkeypatch)
+def test_a_plan_reports_the_change_once_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    [(key, change)] = reports(True, monkeypatch)
     assert (key, change["host"], change["seconds"]) == ("change", "futian-kube1", None)

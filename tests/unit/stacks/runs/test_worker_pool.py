@@ -1,4 +1,4 @@
-"""What workers tell, and how a failure is told on."""
+"""Reports of workers, and the errors made from them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from stacks.runs.worker_pool import StackResult, WorkerPool
 from workstation.errors import GovcloudError, Refused
 
 
-def test_an_answer_gathers_what_its_worker_tells() -> None:
-    """Progress goes on at once; a fault told twice is one."""
+def test_a_result_collects_its_workers_reports() -> None:
+    """Progress is passed on at once. A fault that is reported twice is kept once."""
     said: list[str] = []
     result = StackResult(stack="network")
     change = {
@@ -29,8 +29,8 @@ def test_an_answer_gathers_what_its_worker_tells() -> None:
         "host": "futian-edge1",
         "details": ["x"],
     }
-    for told in ({"say": "futian-edge1: frr"}, {"change": change}, {"fault": "a"}, {"fault": "a"}, {"fault": ""}):
-        result.take(json.dumps(told), said.append)
+    for report in ({"say": "futian-edge1: frr"}, {"change": change}, {"fault": "a"}, {"fault": "a"}, {"fault": ""}):
+        result.take(json.dumps(report), said.append)
     assert said == ["futian-edge1: frr"]
     assert result.changes[0].details == ("x",)
     assert (result.faults, result.done) == (["a"], False)
@@ -44,18 +44,18 @@ case "$5" in futian) sleep 0.6 ;; esac
 echo "{\\"say\\": \\"$(nice)\\"}"
 echo '{"ended": "done"}'
 """
-"""Is started as `python -P -m stacks.runs.worker OPERATION STACK`; Futian takes longer."""
+"""Started as `python -P -m stacks.runs.worker OPERATION STACK`. Futian takes longer."""
 
 
 @pytest.fixture
 def said() -> list[str]:
-    """What workers said."""
+    """Lines from the workers."""
     return []
 
 
 @pytest.fixture
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> WorkerPool:
-    """Its workers do nothing but take time."""
+    """A pool whose workers only take time."""
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
     workspace.prepare()
     made = WorkerPool("up", load(), (), said.append)
@@ -66,8 +66,8 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Wo
     return made
 
 
-def test_each_stack_tells_how_long_its_own_worker_took(pool: WorkerPool) -> None:
-    """Not how long its stage took: of those side by side, one is not charged with another's time."""
+def test_each_stack_reports_the_seconds_of_its_own_worker(pool: WorkerPool) -> None:
+    """Not the seconds of its phase: stacks of one phase run in parallel and are counted separately."""
     begun = time.monotonic()
     assert pool.run(["futian", "shaoguan"])
     whole = time.monotonic() - begun
@@ -78,8 +78,8 @@ def test_each_stack_tells_how_long_its_own_worker_took(pool: WorkerPool) -> None
     assert 0 < took["shaoguan"] < took["futian"]
 
 
-def test_engines_come_after_what_serves_citizens(pool: WorkerPool, said: list[str]) -> None:
-    """In a lab both have the same processors."""
+def test_engines_have_lower_priority_than_services_for_citizens(pool: WorkerPool, said: list[str]) -> None:
+    """In a lab both share the same processors."""
     assert pool.run(["shaoguan"])
     assert [int(niceness) for niceness in said] == [min(os.nice(0) + 10, 19)]
 
@@ -90,15 +90,15 @@ def test_a_stack_whose_worker_was_not_started_took_no_time(pool: WorkerPool) -> 
     assert [result.seconds for result in pool.results] == [None]
 
 
-def test_an_update_tells_changes_and_seconds_by_stack() -> None:
-    """Seconds as a person reads them; a stack that was not begun has none."""
+def test_an_update_reports_changes_and_seconds_by_stack() -> None:
+    """Seconds are rounded. A stack that was not started has none."""
     change = Change(stack="futian", op="create", resource="futian-futian-kube1", host="futian-kube1")
     results = [StackResult(stack="futian", changes=[change], done=True, seconds=41.2345), StackResult(stack="platform")]
-    told = json.loads(json.dumps(engine._up_result(results, 50.06, ("nanshan-kube1",)).as_json()))
-    assert told["stacks"] == {"futian": 1, "platform": 0}
-    assert told["stack_seconds"] == {"futian": 41.2}
-    assert (told["changes"], told["seconds"]) == (1, 50.1)
-    assert (told["hosts_changed"], told["deferred"]) == (["futian-kube1"], ["nanshan-kube1"])
+    document = json.loads(json.dumps(engine._up_result(results, 50.06, ("nanshan-kube1",)).as_json()))
+    assert document["stacks"] == {"futian": 1, "platform": 0}
+    assert document["stack_seconds"] == {"futian": 41.2}
+    assert (document["changes"], document["seconds"]) == (1, 50.1)
+    assert (document["hosts_changed"], document["deferred"]) == (["futian-kube1"], ["nanshan-kube1"])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_update_tells_changes_and_seconds_by_stack() -> None:
 def test_a_failure_names_the_stack_and_protection_is_a_refusal(
     fault: str, kind: type[GovcloudError], code: int
 ) -> None:
-    """Stacks that are done are not named."""
+    """Finished stacks are not named."""
     failure = engine._failure([StackResult(stack="network", done=True), StackResult(stack="data", faults=[fault])])
     assert type(failure) is kind
     assert failure.exit_code == code
@@ -119,7 +119,7 @@ def test_a_failure_names_the_stack_and_protection_is_a_refusal(
 
 
 def test_a_diff_shows_two_lines_around_a_change() -> None:
-    """From what is on the host to what is declared."""
+    """From the text on the host to the declared text."""
     text = "\n".join(str(n) for n in range(9))
     lines = unified("/etc/x", text, text.replace("4", "four")).splitlines()
     assert lines[:2] == ["--- /etc/x (on the host)", "+++ /etc/x (declared)"]
