@@ -74,14 +74,14 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets, n
     the files at each handshake. Raise KeyError for a host without a certificate.
     """
     own = secrets.certificates[host.name]
-    told = (*notify, *(("reload:patroni.service",) if host.database else ()))
+    units = (*notify, *(("reload:patroni.service",) if host.database else ()))
     return RoleSpec(
         role="pki",
         files=(
-            File(path=AUTHORITY_FILE, text=secrets.authority, notify=told),
-            File(path=CERT_FILE, text=own.cert, notify=told),
-            File(path=KEY_FILE, text=own.key, group=GROUP, mode="0640", secret=True, notify=told),
-            File(path=BUNDLE_FILE, text=own.cert + own.key, group=GROUP, mode="0640", secret=True, notify=told),
+            File(path=AUTHORITY_FILE, text=secrets.authority, notify=units),
+            File(path=CERT_FILE, text=own.cert, notify=units),
+            File(path=KEY_FILE, text=own.key, group=GROUP, mode="0640", secret=True, notify=units),
+            File(path=BUNDLE_FILE, text=own.cert + own.key, group=GROUP, mode="0640", secret=True, notify=units),
         ),
     )
 

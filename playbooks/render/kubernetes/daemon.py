@@ -16,10 +16,10 @@ from playbooks.secrets import ClusterSecrets
 
 def identity(name: str, cluster: ClusterSecrets, owner: str, notify: tuple[str, ...]) -> tuple[File, File]:
     """Return a certificate and its key. Only `owner` can read the key."""
-    made = key_pair(cluster, name)
+    pair = key_pair(cluster, name)
     return (
-        File(path=f"{PKI}/{name}.crt", text=made.cert, notify=notify),
-        secret_file(f"{PKI}/{name}.key", made.key, owner=owner, notify=notify),
+        File(path=f"{PKI}/{name}.crt", text=pair.cert, notify=notify),
+        secret_file(f"{PKI}/{name}.key", pair.key, owner=owner, notify=notify),
     )
 
 

@@ -164,10 +164,10 @@ def _chain(name: str, rules: list[str]) -> list[str]:
 
 
 def _identity(name: str, path: str, cluster: ClusterSecrets, notify: tuple[str, ...]) -> tuple[File, File]:
-    made = key_pair(cluster, name)
+    pair = key_pair(cluster, name)
     return (
-        File(path=f"{PKI}/{path}.crt", text=made.cert, notify=notify),
-        secret_file(f"{PKI}/{path}.key", made.key, notify=notify),
+        File(path=f"{PKI}/{path}.crt", text=pair.cert, notify=notify),
+        secret_file(f"{PKI}/{path}.key", pair.key, notify=notify),
     )
 
 

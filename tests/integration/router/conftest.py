@@ -19,7 +19,7 @@ from workstation.errors import GovcloudError
 
 @pytest.fixture
 def router(tmp_path: Path) -> Iterator[Router]:
-    """A router whose session is up."""
+    """Start a router and wait until its session is up."""
     if os.geteuid():
         pytest.skip("needs root: namespaces and mounts")
     try:

@@ -1,7 +1,7 @@
-"""A router with the base image's own FRR, in namespaces of its own, and a neighbour to whom it has a session.
+"""A router with FRR from the base image, in its own namespaces, and a neighbour with a BGP session to it.
 
-Everything that routes and everything that watches over a change is real: zebra, bgpd, vtysh, frr-reload, and the
-role's script and units. Only the machine's systemd is not there: a `systemctl` does what the units' own lines say.
+All routing daemons and all parts of the change guard are real: zebra, bgpd, vtysh, frr-reload, and the role's program
+and units. Only systemd is missing: a `systemctl` script does what the lines of the units say.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ FAR_ROUTER = f"""router bgp 65002
 
 
 def configuration(note: str = "as before", *more: str) -> str:
-    """The router's frr.conf, with further lines about its neighbour."""
+    """Return the router's frr.conf, with more lines about its neighbour."""
     added = "".join(f"\n neighbor {FAR} {line}" for line in more)
     return f"""! Rendered by govcloud.
 frr defaults traditional
@@ -81,66 +81,66 @@ exit
 
 
 class Router:
-    """The machine, as its administrator has it."""
+    """The machine, as its administrator sees it."""
 
     def __init__(self, leader: int, root: Path) -> None:
         self._enter = ["nsenter", f"--target={leader}", "--mount", "--net", "--pid", "chroot", str(root)]
         self._root = Path(f"/proc/{leader}/root{root}")
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """A command there."""
+        """Run a command on the machine."""
         return subprocess.run([*self._enter, *argv], capture_output=True, text=True, check=False, timeout=60)
 
     def must(self, *argv: str) -> str:
-        """The output of a command that has to succeed."""
+        """Return the output of a command that must succeed."""
         done = self.run(*argv)
         assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def path(self, name: str) -> Path:
-        """A file of the machine, seen from here."""
+        """Return the path of a file of the machine, seen from the test."""
         return self._root / name.lstrip("/")
 
     def write(self, name: str, text: str, mode: int = 0o644) -> None:
-        """A file on the machine."""
+        """Write a file on the machine."""
         self.path(name).parent.mkdir(parents=True, exist_ok=True)
         self.path(name).write_text(text)
         self.path(name).chmod(mode)
 
     def configured(self) -> str:
-        """What stands in frr.conf."""
+        """Return the content of frr.conf."""
         return self.path("/etc/frr/frr.conf").read_text()
 
     def kept(self) -> bool:
-        """Whether a way back is kept."""
+        """Return whether a backup of the configuration exists."""
         return self.path("/var/lib/govcloud/router/previous.conf").exists()
 
     def let_the_deadline_pass(self) -> None:
-        """Now, rather than when the timer's own time is over; returns when its service has ended."""
+        """End the timer now instead of waiting for it. Return when its service has ended."""
         self.must("pkill", "-x", "sleep", "-P", self.path("/run/deadline").read_text().strip())
         until("the deadline's service has ended", lambda: not self.path("/run/deadline").exists(), 60)
 
     def describes(self, note: str) -> bool:
-        """Whether the running daemon has this configuration, not only the file."""
+        """Return whether the running daemon, not only the file, has this configuration."""
         return f"description {note}" in self.run("vtysh", "-c", "show running-config").stdout
 
     def session_is_up(self) -> bool:
-        """With the neighbour."""
+        """Return whether the session with the neighbour is established."""
         return "BGP state = Established" in self.run("vtysh", "-c", f"show bgp neighbors {FAR}").stdout
 
     def commit(self, verb: str) -> subprocess.CompletedProcess[str]:
-        """The script as the role calls it."""
+        """Run the program as the role calls it."""
         return self.run(frr.COMMIT_CONFIRM, verb)
 
     def configure(self, text: str) -> None:
-        """What the role does after it has armed."""
+        """Change the configuration as the role does after `arm`."""
         self.write("/etc/frr/frr.conf", text, 0o640)
         self.must("chown", "frr:frr", "/etc/frr/frr.conf")
         self.must("systemctl", "reload-or-restart", "frr.service")
 
 
 def install(router: Router) -> None:
-    """The role's files, the far router, and both started."""
+    """Install the role's files and the far router, and start both."""
     estate = load()
     host = estate.router_of(estate.sites[0].name)
     for file in frr.role_spec(estate, plan(estate), host).files:

@@ -1,4 +1,4 @@
-"""A router's change that is not confirmed undoes itself, with FRR's own daemons."""
+"""A change of a router's configuration that is not confirmed is rolled back, with FRR's own daemons."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ WITHIN_S = 30
 CUT_OFF = configuration("by mistake", "shutdown")
 
 
-def test_the_deadline_of_a_change_that_nobody_confirms_brings_the_session_back(router: Router) -> None:
-    """The operator is cut off by the change itself and can tell the router nothing."""
+def test_the_deadline_of_an_unconfirmed_change_restores_the_session(router: Router) -> None:
+    """The change itself cuts the operator off, so the operator cannot give the router any command."""
     assert router.commit("arm").returncode == 0
     router.configure(CUT_OFF)
     until("the session is gone", lambda: not router.session_is_up(), WITHIN_S)
@@ -22,7 +22,7 @@ def test_the_deadline_of_a_change_that_nobody_confirms_brings_the_session_back(r
     assert router.describes("as before")
 
 
-def test_a_change_with_which_the_session_stays_up_is_confirmed(router: Router) -> None:
+def test_a_change_that_keeps_the_session_up_is_confirmed(router: Router) -> None:
     """Its deadline then does nothing."""
     assert router.commit("arm").returncode == 0
     router.configure(configuration("as wanted"))
@@ -34,10 +34,10 @@ def test_a_change_with_which_the_session_stays_up_is_confirmed(router: Router) -
     assert router.describes("as wanted")
 
 
-def test_a_change_whose_deadline_meets_a_daemon_that_hangs_is_undone_too(router: Router) -> None:
-    """A reload needs an answer of every daemon; one that gives none is started anew.
+def test_a_change_is_rolled_back_even_if_a_daemon_hangs(router: Router) -> None:
+    """A reload needs an answer of every daemon. A daemon that does not answer is restarted.
 
-    The neighbour lets up to a minute pass before it tries again, so its session is not waited for.
+    The neighbour waits up to a minute before it tries again, so the test does not wait for its session.
     """
     assert router.commit("arm").returncode == 0
     router.configure(CUT_OFF)
@@ -48,8 +48,8 @@ def test_a_change_whose_deadline_meets_a_daemon_that_hangs_is_undone_too(router:
     until("the daemons have read it", lambda: router.describes("as before"), WITHIN_S)
 
 
-def test_a_daemon_that_does_not_tell_its_sessions_lets_nothing_be_armed(router: Router) -> None:
-    """Stopped in the middle of its work, it neither answers nor refuses."""
+def test_arm_is_refused_if_the_daemon_does_not_report_its_sessions(router: Router) -> None:
+    """A stopped process neither answers nor refuses."""
     router.must("pkill", "-STOP", "-F", "/run/frr/bgpd.pid")
     done = router.commit("arm")
     assert done.returncode == 1

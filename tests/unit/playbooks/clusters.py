@@ -1,4 +1,4 @@
-"""The project's estate with Kubernetes clusters switched on, and secrets that name themselves."""
+"""The project's estate with Kubernetes clusters, and secrets whose texts are their names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OLD, VERSION = versions.KUBERNETES
 
 
 def switched_on(estate: Estate, *sites: str, version: str = VERSION) -> Estate:
-    """With a cluster at these sites, by default at all."""
+    """Return the estate with a cluster at these sites, by default at all sites."""
     assert estate.kubernetes
     wanted = sites or tuple(site.name for site in estate.sites)
     clusters = tuple(Cluster(site=site, version=version) for site in wanted)
@@ -23,14 +23,14 @@ def switched_on(estate: Estate, *sites: str, version: str = VERSION) -> Estate:
 
 
 def with_second_node(estate: Estate, site: str) -> Estate:
-    """And one more kube host at the site."""
+    """Return the estate with one more kube host at the site."""
     first = estate.host(f"{site}-kube1")
     second = first.model_copy(update={"name": f"{site}-kube2", "number": first.number + 1})
     return estate.model_copy(update={"hosts": (*estate.hosts, second)})
 
 
 def with_gateway(estate: Estate) -> Estate:
-    """And a bureau `planning` with a gateway to two workloads, under three names."""
+    """Return the estate with a bureau `planning`, whose gateway serves two workloads under three names."""
     records, maps = Backend(pods="records", port=8080), Backend(pods="maps", port=9000)
     hosts = {"records.planning.govcloud": records, "maps.planning.govcloud": maps, "m.planning.govcloud": maps}
     bureau = Bureau(
@@ -43,7 +43,7 @@ def with_gateway(estate: Estate) -> Estate:
 
 
 def secrets_of(estate: Estate) -> Secrets:
-    """Certificates and keys that say whose they are."""
+    """Return certificates and keys whose texts contain the name of their owner."""
     gateways = [gateway_certificate(bureau.name) for bureau in estate.bureaus if bureau.gateway]
     return Secrets(
         authority="authority\n",
@@ -70,18 +70,18 @@ def _cluster(estate: Estate, site: str) -> ClusterSecrets:
 
 
 def roles_of(estate: Estate, host: str) -> dict[str, RoleSpec]:
-    """The stacks network and site on one host, by role."""
+    """Return the roles of the stacks network and site on one host, by role name."""
     secrets = secrets_of(estate)
     parts = [host_spec(estate, host, stack, secrets) for stack in ("network", "site")]
     return {role.role: role for part in parts for role in part.roles}
 
 
 def files_of(estate: Estate, host: str) -> dict[str, File]:
-    """All their files by path."""
+    """Return all files of these roles by path."""
     return {file.path: file for role in roles_of(estate, host).values() for file in role.files}
 
 
 def flags_of(unit: str) -> dict[str, str]:
-    """The flags of a unit's program, by name."""
+    """Return the flags of a unit's program, by name."""
     words = (word.strip(" \\") for word in unit.splitlines())
     return dict(word.removeprefix("--").partition("=")[::2] for word in words if word.startswith("--"))

@@ -1,4 +1,4 @@
-"""The estate that roles are rendered for."""
+"""The estate from which the tests render roles."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from estate.model import Estate
 
 @pytest.fixture(scope="session")
 def estate() -> Estate:
-    """The estate of the checkout."""
+    """Return the estate of the checkout."""
     return load()
 
 
 @pytest.fixture(scope="session")
 def addresses(estate: Estate) -> AddressPlan:
-    """Its address plan."""
+    """Return the estate's address plan."""
     return plan(estate)

@@ -1,4 +1,4 @@
-"""When a site announces a service, and what that means in kernel routes."""
+"""When a site announces a service, and the kernel routes of each state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPT = scripts.PLAYBOOKS / "host_programs" / "announcer.py"
 
 @pytest.fixture(scope="module")
 def announcer() -> ModuleType:
-    """The script as it is installed on a router."""
+    """Return the program as it is installed on a router."""
     return scripts.load(SCRIPT)
 
 
@@ -42,8 +42,8 @@ def take(announcer: ModuleType, health: Any, good: bool) -> bool | None:
     return verdict
 
 
-def test_late_answers_take_longer_to_convince_than_bad_ones(announcer: ModuleType) -> None:
-    """An overloaded ingress is not taken away from the network; a frozen one is, after eight."""
+def test_late_answers_need_longer_than_bad_ones_to_withdraw(announcer: ModuleType) -> None:
+    """An overloaded ingress is not withdrawn from the network; a hanging one is, after eight late answers."""
     health = announcer.Health(2, 3, 8)
     for _ in range(2):
         take(announcer, health, True)
@@ -55,7 +55,7 @@ def test_late_answers_take_longer_to_convince_than_bad_ones(announcer: ModuleTyp
 def test_a_listener_that_does_not_speak_tls_in_time_is_slow_and_one_that_hangs_up_is_bad(
     announcer: ModuleType, reply: bytes | None, expected: str
 ) -> None:
-    """Over a real socket on the loopback."""
+    """Over a real socket on the loopback address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         check = {"address": "127.0.0.1", "port": port, "host": "approval", "path": "/readyz"}
@@ -77,8 +77,8 @@ def test_a_listener_that_does_not_speak_tls_in_time_is_slow_and_one_that_hangs_u
     assert announcer.ask(check, 0.3, announcer.unverified())[0] is announcer.Answer.BAD
 
 
-def test_two_successes_announce_and_three_failures_do_not_go_unnoticed(announcer: ModuleType) -> None:
-    """One lost answer changes nothing."""
+def test_two_good_answers_announce_and_three_bad_ones_withdraw(announcer: ModuleType) -> None:
+    """One failed answer changes nothing."""
     health = announcer.Health(2, 3, 8)
     verdicts = [
         take(announcer, health, answer)
@@ -87,8 +87,8 @@ def test_two_successes_announce_and_three_failures_do_not_go_unnoticed(announcer
     assert verdicts == [None, None, None, True, None, None, True, None, None, False, None]
 
 
-def test_a_service_that_flaps_has_to_answer_for_longer_each_time(announcer: ModuleType) -> None:
-    """2, 4, 8 … answers, never more than 20; after a calm minute two are enough again."""
+def test_a_flapping_service_needs_more_good_answers_each_time(announcer: ModuleType) -> None:
+    """2, 4, 8 … answers, never more than 20. After a calm minute two answers are enough again."""
 
     def answers_needed() -> int:
         for _ in range(3):
@@ -102,8 +102,8 @@ def test_a_service_that_flaps_has_to_answer_for_longer_each_time(announcer: Modu
     assert answers_needed() == 2
 
 
-def test_an_answer_in_the_last_moment_stops_the_withdrawal(announcer: ModuleType) -> None:
-    """Marked as the last resort, then one good answer: not withdrawn on the old verdict."""
+def test_one_good_answer_before_the_withdrawal_stops_it(announcer: ModuleType) -> None:
+    """After the mark as last resort comes one good answer: no withdrawal by the old verdict."""
     health = announcer.Health(2, 3, 8)
     for answer in (True, True, False, False):
         take(announcer, health, answer)
@@ -115,13 +115,13 @@ def test_an_answer_in_the_last_moment_stops_the_withdrawal(announcer: ModuleType
 
 
 def test_nothing_changes_before_enough_answers_agree(announcer: ModuleType) -> None:
-    """A restart of the announcer on a live site leaves its routes alone."""
+    """A restart of the announcer on a live site does not change its routes."""
     for state in announcer.State:
         assert announcer.next_state(state, None, lambda: True) is state
 
 
 def test_a_failing_service_is_marked_first_and_withdrawn_only_for_a_healthy_site(announcer: ModuleType) -> None:
-    """The mark already turns the traffic; the withdrawal follows one tick later."""
+    """The mark already moves the traffic; the withdrawal follows one tick later."""
     state = announcer.State
     assert announcer.next_state(state.ANNOUNCED, False, lambda: True) is state.LAST_RESORT
     assert announcer.next_state(state.LAST_RESORT, False, lambda: True) is state.DOWN
@@ -135,7 +135,7 @@ def test_a_service_that_never_answered_is_not_announced(announcer: ModuleType) -
 
 @pytest.mark.parametrize("sites", [1, 2, 3])
 def test_the_last_announcing_site_never_withdraws(announcer: ModuleType, sites: int) -> None:
-    """Over every order in which sites fail and decide, starting all announced: at least one stays."""
+    """Try every order in which sites fail and decide, starting with all announced: at least one stays."""
     state = announcer.State
     for order in itertools.product(range(sites), repeat=2 * sites + 1):
         states = [state.ANNOUNCED] * sites
@@ -147,7 +147,7 @@ def test_the_last_announcing_site_never_withdraws(announcer: ModuleType, sites: 
 
 @pytest.mark.parametrize("sites", [2, 3])
 def test_sites_that_fail_at_once_all_stay(announcer: ModuleType, sites: int) -> None:
-    """All decide in the same tick from what they saw before it."""
+    """All sites decide in the same tick, from the state before it."""
     state = announcer.State
     states = [state.ANNOUNCED] * sites
     for _ in range(10):
@@ -158,14 +158,14 @@ def test_sites_that_fail_at_once_all_stay(announcer: ModuleType, sites: int) -> 
     assert states == [state.LAST_RESORT] * sites
 
 
-def test_a_service_that_answers_again_is_announced_whatever_it_was(announcer: ModuleType) -> None:
-    """Return needs no help."""
+def test_a_service_that_recovers_is_announced_from_any_state(announcer: ModuleType) -> None:
+    """The return needs no operator."""
     for state in announcer.State:
         assert announcer.next_state(state, True, lambda: False) is announcer.State.ANNOUNCED
 
 
-def test_routes_hold_the_aggregate_only_while_a_service_is_announced(announcer: ModuleType) -> None:
-    """A site without a service attracts nothing from the peers."""
+def test_routes_include_the_aggregate_only_while_a_service_is_announced(announcer: ModuleType) -> None:
+    """A site without a service attracts no traffic from the peers."""
     state = announcer.State
     assert announcer.wanted_routes(SETTINGS, {"approval": state.DOWN}) == {}
     up = announcer.wanted_routes(SETTINGS, {"approval": state.ANNOUNCED})
@@ -177,7 +177,7 @@ def test_routes_hold_the_aggregate_only_while_a_service_is_announced(announcer: 
 
 
 def test_a_change_of_metric_never_leaves_a_gap(announcer: ModuleType) -> None:
-    """The new route is there before the old one goes."""
+    """The new route exists before the old one is removed."""
     wanted = announcer.wanted_routes(SETTINGS, {"approval": announcer.State.LAST_RESORT})
     present = announcer.wanted_routes(SETTINGS, {"approval": announcer.State.ANNOUNCED})
     verbs = [command[2] for command in announcer.route_commands(wanted, present, 99)]
@@ -185,8 +185,8 @@ def test_a_change_of_metric_never_leaves_a_gap(announcer: ModuleType) -> None:
     assert announcer.route_commands(wanted, wanted, 99) == []
 
 
-def test_commands_are_of_the_routes_own_family(announcer: ModuleType) -> None:
-    """`ip` guesses wrong for a blackhole."""
+def test_commands_name_the_family_of_the_route(announcer: ModuleType) -> None:
+    """For a blackhole route `ip` guesses the wrong family."""
     commands = announcer.route_commands(
         announcer.wanted_routes(SETTINGS, {"approval": announcer.State.ANNOUNCED}), {}, 99
     )
@@ -196,7 +196,7 @@ def test_commands_are_of_the_routes_own_family(announcer: ModuleType) -> None:
 
 
 def test_only_a_valid_unmarked_path_of_another_site_counts(announcer: ModuleType) -> None:
-    """Our own path, a broken one and someone else's last resort do not."""
+    """Our own path, a broken one and another site's last resort do not count."""
     other = {"valid": True, "aspath": {"string": "4200000002", "length": 1}}
     assert announcer.healthy_elsewhere({"paths": [other]})
     assert not announcer.healthy_elsewhere({})
@@ -205,7 +205,7 @@ def test_only_a_valid_unmarked_path_of_another_site_counts(announcer: ModuleType
     assert not announcer.healthy_elsewhere({"paths": [other | {"community": {"list": ["gracefulShutdown"]}}]})
 
 
-def test_a_restart_takes_the_state_from_the_kernel(announcer: ModuleType) -> None:
+def test_a_restart_reads_the_state_from_the_kernel(announcer: ModuleType) -> None:
     """Fail static: the routes outlive the process."""
     service = SETTINGS["services"][0]
     for state in announcer.State:

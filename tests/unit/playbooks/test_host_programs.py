@@ -1,4 +1,4 @@
-"""Decisions of the programs that run on hosts of the data tier."""
+"""The decisions of the programs that run on hosts."""
 
 import ast
 import sys
@@ -13,7 +13,7 @@ PEER = "https://10.64.1.21:2380"
 
 
 @pytest.mark.parametrize("path", sorted(Path(host_programs.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
-def test_programs_need_nothing_but_the_standard_library(path: Path) -> None:
+def test_programs_import_only_the_standard_library(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 9))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -30,7 +30,7 @@ MOUNTS = """\
 """
 
 
-def test_hierarchies_are_found_with_what_the_host_may_do_there() -> None:
+def test_hierarchies_are_found_with_their_access_mode() -> None:
     assert [(path.name, *rest) for path, *rest in cgroups_prepare.hierarchies(MOUNTS)] == [
         ("cpuset", False, "cgroup"),
         ("systemd", True, "cgroup"),
@@ -38,13 +38,13 @@ def test_hierarchies_are_found_with_what_the_host_may_do_there() -> None:
     ]
 
 
-def test_a_place_for_pods_takes_over_processors_and_loses_what_the_dead_have_left(tmp_path: Path) -> None:
+def test_the_group_for_pods_inherits_processors_and_loses_groups_of_dead_pods(tmp_path: Path) -> None:
     for name, text in (("cpuset.cpus", "0-1\n"), ("cpuset.mems", "0\n")):
         (tmp_path / name).write_text(text)
     dead, alive = tmp_path / "kubernetes-a/kubepods/pod1/gone", tmp_path / "kubernetes-a/kubepods/pod2/alive"
     for group in (dead, alive):
         group.mkdir(parents=True)
-    (alive / "task").touch()  # the kernel refuses to remove a group with a task, as it does a folder with a file
+    (alive / "task").touch()  # the kernel refuses to remove a group with a task, like rmdir a folder with a file
     (tmp_path / "kubernetes-a/cpuset.cpus").write_text("\n")
     cgroups_prepare.prepare(tmp_path, "/kubernetes-a", True)
     assert not dead.parent.exists()
@@ -56,16 +56,16 @@ def test_a_place_for_pods_takes_over_processors_and_loses_what_the_dead_have_lef
 
 
 def member(name: str = "a", url: str = PEER, clients: bool = True) -> dict[str, object]:
-    """An entry of etcd's member list."""
+    """Return an entry of etcd's member list."""
     return {"ID": 42, "name": name, "peerURLs": [url], **({"clientURLs": ["https://x:2379"]} if clients else {})}
 
 
-def test_the_first_start_founds_the_cluster() -> None:
+def test_the_first_start_creates_the_cluster() -> None:
     assert etcd_join.decide(None, PEER, was_member=False) == ("new", None, False)
     assert etcd_join.decide([member(clients=False)], PEER, was_member=False) == ("new", None, False)
 
 
-def test_a_lost_disk_leaves_and_joins_anew() -> None:
+def test_a_member_with_a_lost_disk_leaves_and_joins_again() -> None:
     assert etcd_join.decide([member()], PEER, was_member=True) == ("existing", 42, True)
 
 
@@ -73,11 +73,11 @@ def test_a_host_that_was_removed_joins() -> None:
     assert etcd_join.decide([member(url="https://other:2380")], PEER, was_member=True) == ("existing", None, True)
 
 
-def test_a_start_that_died_after_joining_goes_on() -> None:
+def test_a_start_that_died_after_joining_continues() -> None:
     assert etcd_join.decide([member(name="", clients=False)], PEER, was_member=True) == ("existing", None, False)
 
 
-def test_a_lost_disk_without_any_answer_waits_instead_of_founding_a_second_cluster() -> None:
+def test_a_lost_disk_without_any_answer_waits_instead_of_creating_a_second_cluster() -> None:
     with pytest.raises(etcd_join.Refused, match="no other member answers"):
         etcd_join.decide(None, PEER, was_member=True)
 
@@ -96,7 +96,7 @@ def test_the_cluster_to_join_names_present_members_and_ourselves() -> None:
 
 
 def status(own: int = 1, leader: int = 2, index: int = 100, applied: int = 100, **more: object) -> dict[str, object]:
-    """An endpoint's status."""
+    """Return an endpoint's status."""
     return {
         "header": {"member_id": own},
         "leader": leader,
@@ -110,7 +110,7 @@ def status(own: int = 1, leader: int = 2, index: int = 100, applied: int = 100, 
 SEEN = {"leader": 2, "term": 5, "moves": []}
 
 
-def test_leadership_moves_at_the_second_look_at_the_same_leader() -> None:
+def test_leadership_moves_at_the_second_observation_of_the_same_leader() -> None:
     assert etcd_prefer.decide(status(), status(own=2), {}, 1000.0) == (False, SEEN)
     assert etcd_prefer.decide(status(), status(own=2), SEEN, 1000.0) == (True, {**SEEN, "moves": [1000.0]})
 
@@ -141,7 +141,7 @@ def test_moves_are_forgotten_after_a_while() -> None:
 
 
 def standby(position: int, timeline: int = 3, **more: object) -> dict[str, object]:
-    """What a member's Patroni tells."""
+    """Return the status that a member's Patroni reports."""
     return {
         "role": "replica",
         "state": "running",
@@ -152,7 +152,7 @@ def standby(position: int, timeline: int = 3, **more: object) -> dict[str, objec
 
 
 def verdict(others: dict[str, object], waited_s: float = 0.0, token: object = None) -> tuple[int | None, str]:
-    """Of a remote member at position 100 on timeline 3."""
+    """Return the verdict of a remote member at position 100 on timeline 3."""
     return promotion_guard.verdict(standby(100), others, token, waited_s, wait_s=15, silent_s=5)  # type: ignore[no-any-return]
 
 
@@ -161,14 +161,14 @@ def test_the_guard_waits_while_the_other_city_is_behind() -> None:
     assert verdict({"b": standby(500, timeline=2)}) == (None, "")
 
 
-def test_the_guard_leaves_the_way_free_once_the_other_city_has_everything() -> None:
+def test_the_guard_gives_up_once_the_other_city_has_everything() -> None:
     code, why = verdict({"a": None, "b": standby(100)})
     assert code == 1
     assert "b holds everything" in why
 
 
 @pytest.mark.parametrize("others", [{"a": None, "b": None}, {"a": None, "b": standby(99, state="starting")}])
-def test_the_guard_never_lets_the_remote_through_because_the_cities_are_silent(others: dict[str, object]) -> None:
+def test_the_guard_never_promotes_the_remote_member_because_the_cities_are_silent(others: dict[str, object]) -> None:
     assert verdict(others, waited_s=4.9) == (None, "")
     assert verdict(others, waited_s=5.0)[0] == 1
 
@@ -181,14 +181,14 @@ def test_a_member_that_calls_itself_primary_is_no_standby_that_caught_up() -> No
     assert verdict({"b": standby(200, role="primary")}) == (None, "")
 
 
-def test_only_a_persons_token_for_this_very_timeline_opens_the_way() -> None:
+def test_only_an_operators_token_for_this_timeline_allows_promotion() -> None:
     token = {"timeline": 3, "by": "zhang wei", "reason": "both cities are flooded"}
     assert verdict({"a": None, "b": None}, token=token)[0] == 0
     for wrong in ({**token, "timeline": 2}, {**token, "by": ""}, {"timeline": 3}, ["timeline", 3], None):
         assert verdict({"a": None, "b": None}, waited_s=9, token=wrong)[0] == 1
 
 
-def test_positions_are_the_furthest_that_a_member_holds() -> None:
+def test_a_position_is_the_last_byte_that_a_member_has() -> None:
     assert promotion_guard.position({"xlog": {"received_location": 5, "replayed_location": 9}}) == 9
     assert promotion_guard.position({}) == promotion_guard.position(None) == 0
 
@@ -225,14 +225,14 @@ def test_a_position_reads_as_it_is_written() -> None:
 
 
 class Arguments:
-    """What Patroni passes, on a temporary folder."""
+    """The arguments that Patroni passes, for a temporary folder."""
 
     def __init__(self, root: Path) -> None:
         self.datadir, self.aside, self.kept = str(root / "15"), str(root / "aside"), str(root / "kept")
         self.member, self.bindir, self.connstring = "a", "/nonexistent", ""
 
 
-def test_a_data_directory_is_renamed_and_never_removed_where_it_stands(tmp_path: Path) -> None:
+def test_a_data_directory_is_renamed_and_never_removed_in_place(tmp_path: Path) -> None:
     arguments = Arguments(tmp_path)
     for content in ("first", "second"):
         Path(arguments.datadir).mkdir()
@@ -242,7 +242,7 @@ def test_a_data_directory_is_renamed_and_never_removed_where_it_stands(tmp_path:
     assert sorted(path.read_text() for path in Path(arguments.aside).glob("*/PG_VERSION")) == ["first", "second"]
 
 
-def test_without_the_leaders_answer_everything_that_was_set_aside_stays(tmp_path: Path) -> None:
+def test_without_the_leaders_answer_all_renamed_directories_stay(tmp_path: Path) -> None:
     arguments = Arguments(tmp_path)
     wal = tmp_path / "aside" / "then" / "pg_wal"
     wal.mkdir(parents=True)
@@ -252,7 +252,7 @@ def test_without_the_leaders_answer_everything_that_was_set_aside_stays(tmp_path
     assert (wal / "000000010000000000000003").read_bytes() == b"wal"
 
 
-def test_a_fork_whose_keeping_was_interrupted_is_finished_at_the_next_call(tmp_path: Path) -> None:
+def test_an_interrupted_move_of_a_fork_is_finished_at_the_next_call(tmp_path: Path) -> None:
     arguments = Arguments(tmp_path)
     wal, target = tmp_path / "aside" / "then" / "pg_wal", tmp_path / "kept" / "then"
     wal.mkdir(parents=True)
@@ -272,7 +272,7 @@ def test_a_fork_whose_keeping_was_interrupted_is_finished_at_the_next_call(tmp_p
 # --- database_bootstrap -----------------------------------------------------------------------------------------------
 
 
-def test_only_what_differs_is_changed() -> None:
+def test_only_different_settings_are_changed() -> None:
     actual = {"ttl": 30, "loop_wait": 1, "postgresql": {"parameters": {"max_connections": 100, "work_mem": "4MB"}}}
     wanted = {"ttl": 20, "loop_wait": 1, "postgresql": {"parameters": {"max_connections": 100}, "use_slots": True}}
     assert database_bootstrap.differences(wanted, actual) == {"ttl": 20, "postgresql": {"use_slots": True}}
@@ -284,7 +284,7 @@ def test_only_what_differs_is_changed() -> None:
 
 
 class Patroni:
-    """Answers by path, as the member's REST API gives them."""
+    """A fake member: its answers by path, as its REST API gives them."""
 
     def __init__(self, **answers: object) -> None:
         self.answers = {f"/{name}": answer for name, answer in answers.items()}
@@ -297,8 +297,8 @@ PRIMARY = {"role": "primary", "state": "running"}
 DYNAMIC = {"dynamic": {"ttl": 20, "postgresql": {"use_slots": True, "parameters": {"wal_level": "replica"}}}}
 
 
-def test_settings_changed_by_hand_are_told_with_both_values() -> None:
-    """What somebody has added is theirs; what is declared has to be so."""
+def test_settings_changed_by_hand_are_reported_with_both_values() -> None:
+    """Settings that an engineer has added are ignored. Declared settings must have their declared values."""
     config = {"ttl": 60, "pause": True, "postgresql": {"use_slots": True, "parameters": None}}
     assert database_bootstrap.compared(DYNAMIC, Patroni(patroni=PRIMARY, config=config)) == [
         {"name": "Patroni's postgresql.parameters.wal_level", "wanted": "replica", "actual": None},
@@ -316,7 +316,7 @@ def test_settings_changed_by_hand_are_told_with_both_values() -> None:
     ],
     ids=["as declared", "a standby leaves it to the primary", "no settings", "no Patroni"],
 )
-def test_nothing_is_told_where_nothing_is_known_to_differ(member: Patroni) -> None:
+def test_no_difference_is_reported_without_a_known_difference(member: Patroni) -> None:
     assert database_bootstrap.compared(DYNAMIC, member) == []
 
 
@@ -330,5 +330,5 @@ def test_nothing_is_told_where_nothing_is_known_to_differ(member: Patroni) -> No
         (None, None),
     ],
 )
-def test_a_member_serves_when_it_is_primary_or_receives(answer: dict[str, str] | None, role: str | None) -> None:
+def test_a_member_serves_if_it_is_primary_or_streaming(answer: dict[str, str] | None, role: str | None) -> None:
     assert database_bootstrap.healthy(answer) == role

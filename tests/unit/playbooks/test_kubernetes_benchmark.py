@@ -1,6 +1,7 @@
-"""Items of the CIS Kubernetes Benchmark over the rendered configuration, named by what each asks for.
+"""Items of the CIS Kubernetes Benchmark, checked in the rendered configuration. Test names start with the item's
+number.
 
-Items on file permissions of packaged clusters are asked of the files that our roles write. Items that only a running
+Items on file permissions of packaged clusters are checked on the files that our roles write. Items that only a running
 cluster can answer are in tests/integration/clusters.
 """
 
@@ -23,55 +24,55 @@ Flags = dict[str, str]
 
 @pytest.fixture(scope="module")
 def files(estate: Estate) -> Files:
-    """Everything on a node with a control plane."""
+    """Return all files of a node with a control plane."""
     return files_of(switched_on(estate), "futian-kube1")
 
 
 @pytest.fixture(scope="module")
 def api(files: Files) -> Flags:
-    """The API server's flags."""
+    """Return the API server's flags."""
     return flags_of(files[f"{UNITS}/kube-apiserver.service"].text)
 
 
 @pytest.fixture(scope="module")
 def controllers(files: Files) -> Flags:
-    """The controllers' flags."""
+    """Return the controllers' flags."""
     return flags_of(files[f"{UNITS}/kube-controller-manager.service"].text)
 
 
 @pytest.fixture(scope="module")
 def scheduler(files: Files) -> Flags:
-    """The scheduler's flags."""
+    """Return the scheduler's flags."""
     return flags_of(files[f"{UNITS}/kube-scheduler.service"].text)
 
 
 @pytest.fixture(scope="module")
 def etcd(files: Files) -> Flags:
-    """The flags of the cluster's etcd."""
+    """Return the flags of the cluster's etcd."""
     return flags_of(files[f"{UNITS}/kubernetes-etcd.service"].text)
 
 
 @pytest.fixture(scope="module")
 def kubelet(files: Files) -> dict[str, Any]:
-    """The kubelet's settings."""
+    """Return the kubelet's settings."""
     return dict(yaml.safe_load(files["/etc/kubernetes/kubelet.yaml"].text))
 
 
 def plugins(api: Flags) -> list[str]:
-    """Admission plugins that are switched on besides the defaults."""
+    """Return the admission plugins that are enabled in addition to the defaults."""
     return api["enable-admission-plugins"].split(",")
 
 
 # 1.1 Files of the control plane
 
 
-def test_1_1_nobody_but_their_owner_writes_the_control_planes_files(files: Files) -> None:
+def test_1_1_only_their_owner_writes_the_control_planes_files(files: Files) -> None:
     for path, file in files.items():
         if path.startswith("/etc/kubernetes/"):
             assert int(file.mode, 8) & 0o022 == 0, path
 
 
-def test_1_1_13_kubeconfigs_are_read_by_their_owner_alone(files: Files) -> None:
+def test_1_1_13_only_their_owner_reads_kubeconfigs(files: Files) -> None:
     configs = [file for path, file in files.items() if path.startswith("/etc/kubernetes/") and path.endswith(".conf")]
     assert len(configs) >= 5
     assert all(file.mode == "0600" for file in configs)
@@ -97,17 +98,17 @@ def test_1_2_2_there_are_no_static_tokens(api: Flags) -> None:
     assert "enable-bootstrap-token-auth" not in api
 
 
-def test_1_2_3_external_addresses_of_services_are_not_taken_from_users(files: Files, api: Flags) -> None:
-    """The bridge forwards what comes from nodes and pods of the site only: such an address would lead nowhere."""
+def test_1_2_3_users_cannot_set_external_addresses_of_services(files: Files, api: Flags) -> None:
+    """The bridge forwards only packets from nodes and pods of the site, so such an address would have no route."""
     assert "DenyServiceExternalIPs" in plugins(api)
 
 
-def test_1_2_4_the_api_server_proves_itself_to_kubelets(api: Flags) -> None:
+def test_1_2_4_the_api_server_authenticates_to_kubelets(api: Flags) -> None:
     assert api["kubelet-client-certificate"].endswith(".crt")
     assert api["kubelet-client-key"].endswith(".key")
 
 
-def test_1_2_5_kubelets_prove_themselves_to_the_api_server(api: Flags) -> None:
+def test_1_2_5_kubelets_authenticate_to_the_api_server(api: Flags) -> None:
     assert api["kubelet-certificate-authority"].endswith("ca.crt")
 
 
@@ -121,7 +122,7 @@ def test_1_2_9_events_are_limited(api: Flags, files: Files) -> None:
     assert "EventRateLimit" in configured
 
 
-def test_1_2_10_nothing_is_always_admitted(api: Flags) -> None:
+def test_1_2_10_always_admit_is_off(api: Flags) -> None:
     assert "AlwaysAdmit" not in plugins(api)
 
 
@@ -129,7 +130,7 @@ def test_1_2_12_service_accounts_and_13_namespaces_keep_their_admission(api: Fla
     assert "disable-admission-plugins" not in api
 
 
-def test_1_2_14_nodes_change_only_what_is_theirs(api: Flags) -> None:
+def test_1_2_14_nodes_change_only_their_own_objects(api: Flags) -> None:
     assert "NodeRestriction" in plugins(api)
 
 
@@ -137,14 +138,14 @@ def test_1_2_15_profiling_is_off(api: Flags, controllers: Flags, scheduler: Flag
     assert {flags["profiling"] for flags in (api, controllers, scheduler)} == {"false"}
 
 
-def test_1_2_16_to_19_every_request_that_changes_something_is_on_record(api: Flags) -> None:
+def test_1_2_16_to_19_every_change_is_in_the_audit_log(api: Flags) -> None:
     assert api["audit-log-path"] == "/var/log/kubernetes/audit.log"
     assert int(api["audit-log-maxage"]) >= 30
     assert int(api["audit-log-maxbackup"]) >= 10
     assert int(api["audit-log-maxsize"]) >= 100
 
 
-def test_1_2_20_a_request_ends(api: Flags) -> None:
+def test_1_2_20_requests_have_a_timeout(api: Flags) -> None:
     assert api["request-timeout"] == "60s"
 
 
@@ -157,12 +158,12 @@ def test_1_2_22_service_accounts_have_a_key_pair_of_their_own(api: Flags, files:
     assert files[api["service-account-key-file"]].text == "cert of futian service-accounts\n"
 
 
-def test_1_2_23_and_26_the_api_server_and_etcd_prove_themselves_to_each_other(api: Flags) -> None:
+def test_1_2_23_and_26_the_api_server_and_etcd_authenticate_each_other(api: Flags) -> None:
     assert api["etcd-servers"].startswith("https://")
     assert all(api[f"etcd-{part}"] for part in ("cafile", "certfile", "keyfile"))
 
 
-def test_1_2_24_and_25_users_and_servers_prove_themselves(api: Flags) -> None:
+def test_1_2_24_and_25_users_and_servers_have_certificates(api: Flags) -> None:
     assert api["tls-cert-file"]
     assert api["tls-private-key-file"]
     assert api["client-ca-file"] == "/etc/kubernetes/pki/ca.crt"
@@ -174,7 +175,7 @@ def test_1_2_27_and_28_secrets_are_encrypted_at_rest_and_never_read_in_clear(api
     assert [list(provider) for provider in entry["providers"]] == [["secretbox"]]
 
 
-def test_1_2_29_only_strong_ciphers_are_spoken(api: Flags, kubelet: dict[str, Any]) -> None:
+def test_1_2_29_only_strong_ciphers_are_enabled(api: Flags, kubelet: dict[str, Any]) -> None:
     for ciphers in (api["tls-cipher-suites"].split(","), kubelet["tlsCipherSuites"]):
         assert ciphers
         assert all("ECDHE" in cipher and ("GCM" in cipher or "CHACHA20" in cipher) for cipher in ciphers)
@@ -188,7 +189,7 @@ def test_1_3_1_finished_pods_are_collected(controllers: Flags) -> None:
     assert int(controllers["terminated-pod-gc-threshold"]) > 0
 
 
-def test_5_1_1_who_only_watches_may_only_see_that_all_is_well(files: Files) -> None:
+def test_5_1_1_monitoring_may_only_read_readiness(files: Files) -> None:
     objects = list(yaml.safe_load_all(files["/etc/kubernetes/access.yaml"].text))
     roles = {one["metadata"]["name"]: one["rules"] for one in objects if one["kind"] == "ClusterRole"}
     bound = [one for one in objects if one["kind"] == "ClusterRoleBinding" and "watchers" in one["metadata"]["name"]]
@@ -198,7 +199,7 @@ def test_5_1_1_who_only_watches_may_only_see_that_all_is_well(files: Files) -> N
     assert [rule.get("resources") or rule["nonResourceURLs"] for rule in rights] == [["/readyz"], ["nodes"]]
 
 
-def test_5_1_1_the_clean_up_of_images_may_only_list_what_it_asks_for(files: Files) -> None:
+def test_5_1_1_the_clean_up_of_images_may_only_list_objects_with_image_references(files: Files) -> None:
     objects = list(yaml.safe_load_all(files["/etc/kubernetes/access.yaml"].text))
     roles = {one["metadata"]["name"]: one["rules"] for one in objects if one["kind"] == "ClusterRole"}
     rights = roles["govcloud:registry-clean"]
@@ -213,12 +214,12 @@ def test_1_3_3_each_controller_has_rights_of_its_own(controllers: Flags) -> None
     assert controllers["use-service-account-credentials"] == "true"
 
 
-def test_1_3_4_and_5_tokens_are_signed_and_the_authority_handed_out(controllers: Flags) -> None:
+def test_1_3_4_and_5_tokens_are_signed_and_the_authority_is_distributed(controllers: Flags) -> None:
     assert controllers["service-account-private-key-file"].endswith(".key")
     assert controllers["root-ca-file"] == "/etc/kubernetes/pki/ca.crt"
 
 
-def test_1_3_7_and_1_4_2_controllers_and_scheduler_listen_on_the_host_alone(
+def test_1_3_7_and_1_4_2_controllers_and_scheduler_listen_only_on_loopback(
     controllers: Flags, scheduler: Flags
 ) -> None:
     assert controllers["bind-address"] == scheduler["bind-address"] == "127.0.0.1"
@@ -227,14 +228,14 @@ def test_1_3_7_and_1_4_2_controllers_and_scheduler_listen_on_the_host_alone(
 # 2 etcd
 
 
-def test_2_1_to_2_3_etcd_and_its_clients_prove_themselves(etcd: Flags) -> None:
+def test_2_1_to_2_3_etcd_and_its_clients_have_certificates(etcd: Flags) -> None:
     assert etcd["client-cert-auth"] == "true"
     assert etcd["cert-file"]
     assert etcd["key-file"]
     assert "auto-tls" not in etcd
 
 
-def test_2_4_to_2_6_etcds_members_prove_themselves(etcd: Flags) -> None:
+def test_2_4_to_2_6_etcd_members_have_certificates(etcd: Flags) -> None:
     assert etcd["peer-client-cert-auth"] == "true"
     assert etcd["peer-cert-file"]
     assert "peer-auto-tls" not in etcd
@@ -265,12 +266,12 @@ def test_3_2_1_and_2_there_is_an_audit_policy_that_records_secrets_without_their
 # 4 Nodes
 
 
-def test_4_1_the_kubelets_files_are_roots_alone(files: Files) -> None:
+def test_4_1_only_root_reads_the_kubelets_files(files: Files) -> None:
     for path in ("/etc/kubernetes/kubelet.yaml", "/etc/kubernetes/kubelet.conf", "/etc/kubernetes/proxy.conf"):
         assert (files[path].owner, files[path].mode) == ("root", "0600")
 
 
-def test_4_2_1_to_3_the_kubelet_knows_and_asks_before_it_answers(kubelet: dict[str, Any]) -> None:
+def test_4_2_1_to_3_the_kubelet_authenticates_and_authorises_requests(kubelet: dict[str, Any]) -> None:
     assert kubelet["authentication"]["anonymous"]["enabled"] is False
     assert kubelet["authentication"]["webhook"]["enabled"] is True
     assert kubelet["authentication"]["x509"]["clientCAFile"]
@@ -281,11 +282,11 @@ def test_4_2_4_the_read_only_port_is_closed(kubelet: dict[str, Any]) -> None:
     assert kubelet["readOnlyPort"] == 0
 
 
-def test_4_2_5_streams_end_when_nothing_comes(kubelet: dict[str, Any]) -> None:
+def test_4_2_5_idle_streams_end(kubelet: dict[str, Any]) -> None:
     assert kubelet["streamingConnectionIdleTimeout"] not in ("0", "0s")
 
 
-def test_4_2_6_the_kernel_is_as_the_kubelet_wants_it_or_it_does_not_start(kubelet: dict[str, Any]) -> None:
+def test_4_2_6_the_kubelet_does_not_start_with_other_kernel_settings(kubelet: dict[str, Any]) -> None:
     assert kubelet["protectKernelDefaults"] is True
 
 
@@ -294,7 +295,7 @@ def test_4_2_7_the_kubelet_keeps_its_own_filter_rules(kubelet: dict[str, Any]) -
 
 
 def test_4_2_8_the_nodes_name_comes_from_the_estate_and_is_the_certificates(files: Files) -> None:
-    """The benchmark warns of an override that the certificate does not carry."""
+    """The benchmark warns of a name that the certificate does not contain."""
     flags = flags_of(files[f"{UNITS}/kubelet.service"].text)
     assert flags["hostname-override"] == "futian-kube1"
     assert files["/etc/kubernetes/node/kubelet.crt"].text == "cert of futian node-futian-kube1\n"
@@ -309,10 +310,8 @@ def test_4_2_10_the_kubelet_serves_with_a_certificate_of_the_clusters_authority(
     assert kubelet["tlsPrivateKeyFile"]
 
 
-def test_4_2_11_and_12_certificates_are_renewed_by_the_stacks_and_by_nobody_else(
-    kubelet: dict[str, Any], controllers: Flags
-) -> None:
-    """The benchmark asks for rotation: ours is the stacks', and the cluster holds no key to sign with."""
+def test_4_2_11_and_12_only_the_stacks_renew_certificates(kubelet: dict[str, Any], controllers: Flags) -> None:
+    """The benchmark asks for rotation. Here the stacks renew certificates, and the cluster has no key to sign with."""
     assert kubelet["rotateCertificates"] is kubelet["serverTLSBootstrap"] is False
     assert not [flag for flag in controllers if flag.startswith("cluster-signing")]
 
@@ -332,12 +331,12 @@ def test_4_3_1_kube_proxys_metrics_stay_on_the_host(files: Files) -> None:
 # 5 Policies
 
 
-def test_5_1_7_nobody_but_the_hosts_root_is_in_the_group_of_masters(files: Files) -> None:
+def test_5_1_7_only_the_hosts_root_is_in_the_group_of_masters(files: Files) -> None:
     admin = [file for path, file in files.items() if path.endswith("/admin.key")]
     assert [(file.owner, file.mode) for file in admin] == [("root", "0400")]
 
 
-def test_5_2_1_a_namespace_that_says_nothing_is_held_to_a_pod_security_standard(files: Files) -> None:
+def test_5_2_1_a_namespace_without_labels_gets_a_pod_security_standard(files: Files) -> None:
     document = yaml.safe_load(files["/etc/kubernetes/admission.yaml"].text)["plugins"]
     security = next(plugin["configuration"] for plugin in document if plugin["name"] == "PodSecurity")
     assert security["defaults"]["enforce"] in ("baseline", "restricted")
@@ -345,5 +344,5 @@ def test_5_2_1_a_namespace_that_says_nothing_is_held_to_a_pod_security_standard(
     assert not security["exemptions"]["usernames"]
 
 
-def test_5_2_2_privileged_containers_are_refused_whoever_asks(api: Flags) -> None:
+def test_5_2_2_privileged_containers_are_refused_for_every_user(api: Flags) -> None:
     assert "allow-privileged" not in api

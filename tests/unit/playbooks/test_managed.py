@@ -1,4 +1,4 @@
-"""The state of a host's managed things, on real files under a temporary root."""
+"""Apply and compare files, units, sysctls and accounts, on real files under a temporary root."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ SCRIPT = scripts.PLAYBOOKS / "library" / "managed.py"
 
 @pytest.fixture(scope="module")
 def managed() -> ModuleType:
-    """The module as it runs on hosts."""
+    """Return the module as it runs on hosts."""
     return scripts.load(SCRIPT)
 
 
 def file(path: str, text: str, **more: Any) -> dict[str, Any]:
-    """A file that this user may own."""
+    """Return a file that this user may own."""
     return {"path": path, "text": text, "owner": getpass.getuser(), "group": grp.getgrgid(os.getegid()).gr_name, **more}
 
 
 def role(*files: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A role with these files."""
+    """Return a role with these files."""
     return {"role": "test", "files": list(files), **more}
 
 
 def ask(managed: ModuleType, root: Path, mode: str, *roles: dict[str, Any]) -> Any:
-    """Answer of the script."""
+    """Return the answer of the script."""
     return managed.answer({"mode": mode, "root": str(root), "roles": list(roles)})
 
 
 def test_apply_writes_files_and_the_second_time_nothing(managed: ModuleType, tmp_path: Path) -> None:
-    """Idempotent, with mode and text."""
+    """Apply is idempotent, with mode and text."""
     wanted = role(file("/etc/a/b.conf", "one\n", mode="0640"))
     assert ask(managed, tmp_path, "apply", wanted)["changes"] == ["file /etc/a/b.conf"]
     assert (tmp_path / "etc/a/b.conf").read_text() == "one\n"
@@ -54,8 +54,8 @@ def test_apply_writes_files_and_the_second_time_nothing(managed: ModuleType, tmp
     assert ask(managed, tmp_path, "compare", wanted)["differences"] == []
 
 
-def test_compare_tells_a_hand_edit_with_its_text_and_changes_nothing(managed: ModuleType, tmp_path: Path) -> None:
-    """The actual text is what a preview shows."""
+def test_compare_reports_a_hand_edit_with_its_text_and_changes_nothing(managed: ModuleType, tmp_path: Path) -> None:
+    """A preview shows the actual text."""
     wanted = role(file("/etc/b.conf", "one\n"))
     ask(managed, tmp_path, "apply", wanted)
     (tmp_path / "etc/b.conf").write_text("two\n")
@@ -65,7 +65,7 @@ def test_compare_tells_a_hand_edit_with_its_text_and_changes_nothing(managed: Mo
     assert (tmp_path / "etc/b.conf").read_text() == "two\n"
 
 
-def test_compare_never_gives_away_a_secret_text(managed: ModuleType, tmp_path: Path) -> None:
+def test_compare_never_returns_a_secret_text(managed: ModuleType, tmp_path: Path) -> None:
     """Both sides are hashes."""
     ask(managed, tmp_path, "apply", role(file("/etc/key", "hidden old\n", secret=True)))
     answer = ask(managed, tmp_path, "compare", role(file("/etc/key", "hidden new\n", secret=True)))
@@ -74,7 +74,7 @@ def test_compare_never_gives_away_a_secret_text(managed: ModuleType, tmp_path: P
 
 
 def test_a_file_that_its_check_refuses_is_not_installed(managed: ModuleType, tmp_path: Path) -> None:
-    """The old file stays, no temporary one is left."""
+    """The old file stays, and no temporary file remains."""
     ask(managed, tmp_path, "apply", role(file("/etc/c.conf", "good\n")))
     with pytest.raises(managed.Failed, match=r"c\.conf refused by its check"):
         ask(managed, tmp_path, "apply", role(file("/etc/c.conf", "bad\n", validate="/bin/grep -q good %s")))
@@ -82,16 +82,16 @@ def test_a_file_that_its_check_refuses_is_not_installed(managed: ModuleType, tmp
     assert [path.name for path in (tmp_path / "etc").iterdir()] == ["c.conf"]
 
 
-def test_what_the_system_refuses_is_told_with_path_and_reason(managed: ModuleType, tmp_path: Path) -> None:
-    """Here a file stands where a folder has to be."""
+def test_an_error_of_the_system_is_reported_with_path_and_reason(managed: ModuleType, tmp_path: Path) -> None:
+    """Here a file exists at the path of a needed folder."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/d").write_text("in the way")
     with pytest.raises(managed.Failed, match=r"etc/d.*: (Not a directory|File exists)"):
         ask(managed, tmp_path, "apply", role(file("/etc/d/d.conf", "x\n")))
 
 
-def test_a_write_that_finds_no_room_names_its_file_and_leaves_the_old_one(managed: ModuleType, tmp_path: Path) -> None:
-    """The system's own error names none; here it is the limit of a file's size, which acts as a full disk does."""
+def test_a_write_to_a_full_disk_names_its_file_and_keeps_the_old_one(managed: ModuleType, tmp_path: Path) -> None:
+    """The system's own error names no file. A limit of the file size acts here like a full disk."""
     ask(managed, tmp_path, "apply", role(file("/etc/e.conf", "old\n")))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
@@ -104,8 +104,8 @@ def test_a_write_that_finds_no_room_names_its_file_and_leaves_the_old_one(manage
     assert [path.name for path in (tmp_path / "etc").iterdir()] == ["e.conf"]
 
 
-def test_a_failed_apply_leaves_a_note_that_the_unit_still_has_to_follow(managed: ModuleType, tmp_path: Path) -> None:
-    """A file is written, the next one fails: the unit of the first is restarted by the next apply."""
+def test_a_failed_apply_leaves_a_note_to_restart_the_unit(managed: ModuleType, tmp_path: Path) -> None:
+    """One file is written and the next one fails: the next apply restarts the unit of the first file."""
     first = file("/etc/d.conf", "x\n", notify=["restart:d.service"])
     with pytest.raises(managed.Failed):
         ask(managed, tmp_path, "apply", role(first, file("/etc/e.conf", "y\n", validate="/bin/false")))
@@ -113,8 +113,8 @@ def test_a_failed_apply_leaves_a_note_that_the_unit_still_has_to_follow(managed:
     assert [(d["kind"], d["name"], d["aspect"]) for d in found] == [("unit", "d.service", "notified")]
 
 
-def test_a_file_that_is_no_longer_wanted_goes(managed: ModuleType, tmp_path: Path) -> None:
-    """Only those that the same role wrote before."""
+def test_a_file_that_is_no_longer_wanted_is_removed(managed: ModuleType, tmp_path: Path) -> None:
+    """Only files that the same role wrote before are removed."""
     ask(managed, tmp_path, "apply", role(file("/etc/f.conf", "f"), file("/etc/g.conf", "g")))
     (tmp_path / "etc/by-hand.conf").write_text("h")
     wanted = role(file("/etc/f.conf", "f"))
@@ -123,8 +123,8 @@ def test_a_file_that_is_no_longer_wanted_goes(managed: ModuleType, tmp_path: Pat
     assert sorted(path.name for path in (tmp_path / "etc").iterdir()) == ["by-hand.conf", "f.conf"]
 
 
-def test_sysctls_are_set_and_kept_over_a_reboot(managed: ModuleType, tmp_path: Path) -> None:
-    """Now in /proc/sys, later from /etc/sysctl.d."""
+def test_sysctls_are_set_now_and_after_a_reboot(managed: ModuleType, tmp_path: Path) -> None:
+    """Set now in /proc/sys, and at boot from /etc/sysctl.d."""
     key = tmp_path / "proc/sys/net/ipv4/ip_forward"
     key.parent.mkdir(parents=True)
     key.write_text("0\n")
@@ -137,7 +137,7 @@ def test_sysctls_are_set_and_kept_over_a_reboot(managed: ModuleType, tmp_path: P
 
 
 def test_accounts_are_compared_with_their_complete_keys(managed: ModuleType, tmp_path: Path) -> None:
-    """A key that someone added is a difference."""
+    """A key that was added by hand is a difference."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("ops:x:900:900::/home/ops:/bin/bash\n")
     (tmp_path / "etc/group").write_text("ops:x:900:\nadm:x:4:ops\n")
@@ -153,7 +153,7 @@ def test_accounts_are_compared_with_their_complete_keys(managed: ModuleType, tmp
 
 
 def test_the_install_hash_is_recorded_and_compared(managed: ModuleType, tmp_path: Path) -> None:
-    """A changed install part is noticed on the host."""
+    """A changed install part is found on the host."""
     ask(managed, tmp_path, "apply", role(installed="abc"))
     assert ask(managed, tmp_path, "installed")["installed"] == {"test": "abc"}
     found = ask(managed, tmp_path, "compare", role(installed="def"))["differences"]
@@ -161,7 +161,7 @@ def test_the_install_hash_is_recorded_and_compared(managed: ModuleType, tmp_path
 
 
 def test_the_guard_runs_before_an_existing_file_changes(managed: ModuleType, tmp_path: Path) -> None:
-    """Not for a new file, not for an unchanged one; a guard that fails keeps the file as it is."""
+    """Not for a new file, not for an unchanged one. If the guard fails, the file is unchanged."""
     path = "/etc/router.conf"
     guard = {"path": path, "arm": f"/bin/cp {tmp_path}{path} {tmp_path}/kept"}
     assert ask(managed, tmp_path, "apply", role(file(path, "1"), guard=guard))["guarded"] is False
@@ -174,26 +174,26 @@ def test_the_guard_runs_before_an_existing_file_changes(managed: ModuleType, tmp
 
 
 def unit(name: str, *, enabled: bool = True, active: bool = True) -> dict[str, Any]:
-    """A wanted unit."""
+    """Return a wanted unit."""
     return {"name": name, "enabled": enabled, "active": active}
 
 
 def test_units_that_start_are_not_restarted_as_well(managed: ModuleType) -> None:
-    """Starting reads the new files anyway."""
+    """A start reads the new files anyway."""
     steps = managed.unit_steps([unit("a.service")], {"a.service": ("inactive", "disabled")}, ["restart:a", "reload:a"])
     assert steps == [["enable", "a.service"], ["start", "a.service"]]
 
 
-def test_a_restart_makes_a_reload_needless(managed: ModuleType) -> None:
-    """And each is done once, however many files ask for it."""
+def test_a_restarted_unit_is_not_reloaded(managed: ModuleType) -> None:
+    """Each is done once, however many files request it."""
     states = {"a.service": ("active", "enabled")}
     notes = ["reload:a", "restart:a", "restart:a", "reload:b.service", "reload:b"]
     steps = managed.unit_steps([unit("a.service")], states, notes)
     assert steps == [["try-restart", "a.service"], ["reload", "b.service"]]
 
 
-def test_a_settled_unit_needs_nothing(managed: ModuleType) -> None:
-    """Static units cannot be enabled, which is no difference."""
+def test_a_unit_in_its_wanted_state_is_not_changed(managed: ModuleType) -> None:
+    """Static units cannot be enabled, so that is no difference."""
     states = {"a.service": ("active", "static"), "b.timer": ("inactive", "disabled")}
     units = [unit("a.service"), unit("b.timer", enabled=False, active=False)]
     assert managed.unit_steps(units, states, []) == []
@@ -201,13 +201,13 @@ def test_a_settled_unit_needs_nothing(managed: ModuleType) -> None:
 
 
 def test_a_stopped_unit_is_a_difference(managed: ModuleType) -> None:
-    """And so is one that would not come back after a reboot."""
+    """So is a unit that would not start after a reboot."""
     found = managed.unit_differences([unit("a.service")], {"a.service": ("failed", "disabled")})
     assert [(d["aspect"], d["actual"]) for d in found] == [("active", "failed"), ("enabled", "disabled")]
 
 
-def test_running_software_is_asked_by_the_roles_own_program(managed: ModuleType, tmp_path: Path) -> None:
-    """Settings that no file holds are differences like any other; a program that cannot tell makes none."""
+def test_the_roles_own_program_checks_running_software(managed: ModuleType, tmp_path: Path) -> None:
+    """Settings that are in no file are differences like others. A program that fails reports none."""
     rows = '[{"name": "Patroni\'s ttl", "wanted": 20, "actual": 60}]'
 
     def found(*argv: str) -> list[dict[str, Any]]:
@@ -221,8 +221,8 @@ def test_running_software_is_asked_by_the_roles_own_program(managed: ModuleType,
         assert found(*silent) == []
 
 
-def test_a_whole_host_is_compared_in_one_process_that_gets_hashes_only(tmp_path: Path) -> None:
-    """The loader that travels over ssh, run by a plain Python as on a host."""
+def test_a_whole_host_is_compared_in_one_process_that_receives_only_hashes(tmp_path: Path) -> None:
+    """The loader that is sent over ssh, run by a plain Python as on a host."""
     path = tmp_path / "etc" / "g.conf"
     path.parent.mkdir()
     path.write_text("on the host\n")

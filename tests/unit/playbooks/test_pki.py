@@ -1,4 +1,4 @@
-"""The estate's authority: what it signs is accepted, what it did not sign is not."""
+"""The estate's authority: certificates that it signed are accepted, others are refused."""
 
 import socket
 import ssl
@@ -14,7 +14,7 @@ from playbooks import pki
 
 @pytest.fixture(scope="module")
 def authority() -> pki.Authority:
-    """An authority of the estate."""
+    """Return an authority of the estate."""
     key, cert = pki.new_authority("estate", 100)
     return pki.Authority(key=key, cert=cert)
 
@@ -25,7 +25,7 @@ def test_an_authority_signs_hosts_and_no_further_authority(authority: pki.Author
     assert (constraints.ca, constraints.path_length) == (True, 0)
 
 
-def test_names_and_addresses_come_back_as_given(authority: pki.Authority) -> None:
+def test_a_certificate_contains_its_names_and_addresses_unchanged(authority: pki.Authority) -> None:
     sans = ("futian-data1", "primary.postgresql.govcloud", "10.64.1.21", "fd64:c10d:0:1::21")
     _, cert = pki.issue(authority, "futian-data1", sans, 10, ("server", "client"))
     assert pki.names_of(cert) == sans
@@ -82,7 +82,7 @@ def test_a_handshake_succeeds_only_with_our_signature_and_the_right_name(
 
 
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> bool:
-    """Whether the client accepts the server under `name`."""
+    """Return whether the client accepts the server under `name`."""
     ours, theirs = socket.socketpair()
     ours.settimeout(5)
     theirs.settimeout(5)

@@ -1,6 +1,6 @@
 """The approval service's settings and its ingress, rendered: compared with files that an engineer can read.
 
-After a change that is meant, write them anew: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_approval.py
+After an intended change, write them again: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_approval.py
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ SECRETS = Secrets(
 
 @pytest.fixture(scope="module")
 def on(estate: Estate) -> Estate:
-    """The estate with a cluster at every site."""
+    """Return the estate with a cluster at every site."""
     return switched_on(estate)
 
 
 @pytest.mark.parametrize("host", ["futian-kube1", "shaoguan-kube1"])
-def test_the_ingress_is_the_golden_one(on: Estate, host: str) -> None:
-    """Anycast and own addresses, the pods, the way to the primary, the members of the own site."""
+def test_the_ingress_matches_its_golden_file(on: Estate, host: str) -> None:
+    """Anycast and own addresses, the pods, the port to the primary, the members of the own site."""
     golden.same(ingress.config_text(on, plan(on), on.host(host)), f"ingress/{host}.haproxy.cfg")
 
 
-def test_the_packet_filter_of_the_ingress_is_the_golden_one(on: Estate) -> None:
-    """The database's ports are for the node's own pods."""
+def test_the_packet_filter_of_the_ingress_matches_its_golden_file(on: Estate) -> None:
+    """The database's ports are only for the node's own pods."""
     golden.same(ingress.filter_text(plan(on), on.host("futian-kube1")), "ingress/futian-kube1.60-ingress.nft")
 
 
-def test_only_a_nodes_own_pods_find_the_database_on_its_address(on: Estate) -> None:
-    """Not those of another node: each has an ingress of its own. And the ways exist where there are pods only."""
+def test_only_a_nodes_own_pods_reach_the_database_on_its_address(on: Estate) -> None:
+    """Pods of another node do not: each node has its own ingress. The ports exist only at sites with pods."""
     two = with_second_node(on, "futian")
     files = files_of(two, "futian-kube2")
     own, other = (plan(two).clusters["futian"].nodes[f"futian-kube{n}"] for n in (2, 1))
@@ -59,7 +59,10 @@ def test_only_a_nodes_own_pods_find_the_database_on_its_address(on: Estate) -> N
 
 
 def test_haproxy_itself_accepts_the_ingress_with_and_without_pods(on: Estate, tmp_path: Path) -> None:
-    """A site without a cluster has no server behind it, and says so to whoever asks. A bureau's gateway is one more."""
+    """A site without a cluster has no server in its backend, and answers that it is down.
+
+    A bureau's gateway is added.
+    """
     for name, estate in (("with", on), ("without", switched_on(on, "shaoguan")), ("gateway", with_gateway(on))):
         text = ingress.config_text(estate, plan(estate), estate.host("futian-kube1"))
         assert text.count("    server pods ") == {"with": 3, "without": 0, "gateway": 4}[name]
@@ -75,15 +78,15 @@ def test_haproxy_itself_accepts_the_ingress_with_and_without_pods(on: Estate, tm
         image_programs.accepts("haproxy", "-c", "-f", path)
 
 
-def test_the_settings_are_the_golden_ones(estate: Estate, addresses: AddressPlan) -> None:
-    """What a pod is told, and the schema owner's way."""
-    told = approval.pod_environment(estate, "nanshan")
-    golden.same("".join(f"{key}={value}\n" for key, value in told.items()), "approval/nanshan.pod.env")
+def test_the_settings_match_their_golden_files(estate: Estate, addresses: AddressPlan) -> None:
+    """The settings of a pod, and the schema owner's connection."""
+    environment = approval.pod_environment(estate, "nanshan")
+    golden.same("".join(f"{key}={value}\n" for key, value in environment.items()), "approval/nanshan.pod.env")
     golden.same(approval.owner_environment(estate, addresses, SECRETS), "approval/owner.env")
 
 
-def test_a_pods_settings_refer_to_what_it_learns_of_itself_and_hold_no_password(estate: Estate) -> None:
-    """libpq takes the password from the environment, where a Secret puts it."""
+def test_a_pods_settings_refer_to_its_own_fields_and_contain_no_password(estate: Estate) -> None:
+    """libpq reads the password from the environment, where a Secret puts it."""
     text = str(approval.pod_environment(estate, "futian"))
     assert f"hostaddr=$({approval.NODE})" in text
     assert approval.NODE in approval.FIELDS
@@ -92,42 +95,44 @@ def test_a_pods_settings_refer_to_what_it_learns_of_itself_and_hold_no_password(
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 6])
 def test_all_pods_of_all_sites_leave_the_database_connections_for_others(estate: Estate, replicas: int) -> None:
-    """With one pod more at each site while a version changes, against a primary that serves one site's reads too."""
+    """With one pod more at each site during a version change, on a primary that also serves one site's reads."""
     service = estate.service(approval.SERVICE)
     pods = service.pods.model_copy(update={"replicas": dict.fromkeys(service.placement.sites, replicas)})
     many = estate.model_copy(update={"services": (service.model_copy(update={"pods": pods}),)})
-    told = approval.pod_environment(many, "futian")
+    environment = approval.pod_environment(many, "futian")
     heartbeat = 1
-    writes = (int(told["APPROVAL_WRITE_CONNECTIONS"]) + heartbeat) * (replicas + 1) * len(service.placement.sites)
-    reads = int(told["APPROVAL_READ_CONNECTIONS"]) * (replicas + 1)
+    writes = (
+        (int(environment["APPROVAL_WRITE_CONNECTIONS"]) + heartbeat) * (replicas + 1) * len(service.placement.sites)
+    )
+    reads = int(environment["APPROVAL_READ_CONNECTIONS"]) * (replicas + 1)
     assert writes + reads <= postgresql.MAX_CONNECTIONS - 20
 
 
 def test_a_host_that_ran_the_service_as_a_unit_stops_it(estate: Estate, addresses: AddressPlan) -> None:
-    """It would go on writing beside the pods."""
+    """Otherwise it would write in parallel with the pods."""
     role = approval.role_spec(estate, addresses, estate.host("nanshan-kube1"), SECRETS)
     assert [(unit.name, unit.enabled, unit.active) for unit in role.units] == [
         ("govcloud-approval.service", False, False)
     ]
 
 
-def test_exactly_one_host_prepares_the_database_and_only_it_holds_the_owners_password(
+def test_exactly_one_host_prepares_the_database_and_only_it_has_the_owners_password(
     estate: Estate, addresses: AddressPlan
 ) -> None:
-    """And no password is in a file whose text may be shown."""
+    """No password is in a file whose text may be shown."""
     hosts = [host for host in estate.managed_hosts if host.kind is HostRole.KUBE]
     inputs = {host.name: approval.role_spec(estate, addresses, host, SECRETS) for host in hosts}
     assert [name for name, role in inputs.items() if role.settings["prepare"]] == ["futian-kube1"]
     for name, role in inputs.items():
-        held = any("OWNERPASSWORD" in file.text for file in role.files)
-        assert held == (name == "futian-kube1")
+        has_password = any("OWNERPASSWORD" in file.text for file in role.files)
+        assert has_password == (name == "futian-kube1")
         for file in role.files:
             assert file.secret == ("PASSWORD" in file.text)
             assert not file.secret or file.mode == "0600"
 
 
 def test_an_estate_that_is_no_lab_gets_no_synthetic_people(estate: Estate, addresses: AddressPlan) -> None:
-    """Neither in the registers nor at the door."""
+    """Neither in the registers nor as clients of the service."""
     real = estate.model_copy(update={"lab": False})
     host = real.host("futian-kube1")
     assert approval.role_spec(real, addresses, host, SECRETS).settings["people"] == 0
@@ -137,7 +142,7 @@ def test_an_estate_that_is_no_lab_gets_no_synthetic_people(estate: Estate, addre
 
 
 def test_the_ingress_is_checked_before_it_is_installed(estate: Estate, addresses: AddressPlan) -> None:
-    """And reloaded, not restarted: citizens' connections stay."""
+    """It is reloaded, not restarted, so citizens' connections stay."""
     role = ingress.role_spec(estate, addresses, estate.host("futian-kube1"), SECRETS)
     file = next(file for file in role.files if file.path == ingress.CONFIG_FILE)
     assert file.validate == "haproxy -c -f %s"
@@ -145,7 +150,7 @@ def test_the_ingress_is_checked_before_it_is_installed(estate: Estate, addresses
 
 
 def test_a_renewed_certificate_reloads_the_ingress(estate: Estate, addresses: AddressPlan) -> None:
-    """The configuration names the certificate it was loaded with, and never holds its key."""
+    """The configuration contains the hash of the loaded certificate, and never its key."""
     host = estate.host("futian-kube1")
     renewed = replace(SECRETS, certificates={host.name: Certificate(cert="RENEWED", key="KEY")})
     before, after = (ingress.role_spec(estate, addresses, host, each).files[-1] for each in (SECRETS, renewed))
@@ -156,7 +161,7 @@ def test_a_renewed_certificate_reloads_the_ingress(estate: Estate, addresses: Ad
 
 @pytest.mark.parametrize("role", ["approval", "ingress"])
 def test_settings_are_those_the_role_declares(estate: Estate, addresses: AddressPlan, role: str) -> None:
-    """Names on both sides of the seam are the same."""
+    """The renderer and the role use the same names."""
     specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
     declared = specs["argument_specs"]["main"]["options"][f"{role}_settings"].get("options", {})
     host = estate.host("futian-kube1")

@@ -1,6 +1,6 @@
-"""The data tier as rendered: golden files, and what must hold for any estate.
+"""The data tier as rendered: golden files, and rules that must be true for any estate.
 
-After a change that is meant, write them anew: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_data.py
+After an intended change, write them again: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_data.py
 """
 
 import base64
@@ -23,7 +23,7 @@ PASSWORDS = Passwords(replication="replication-password", approval_owner="owner-
 
 
 def secrets_of(estate: Estate) -> Secrets:
-    """Certificates that name their host instead of being any."""
+    """Return fake certificates whose texts are the names of their hosts."""
     certificates = {
         host.name: Certificate(cert=f"cert of {host.name}\n", key=f"key of {host.name}\n") for host in estate.hosts
     }
@@ -31,7 +31,7 @@ def secrets_of(estate: Estate) -> Secrets:
 
 
 def roles_of(estate: Estate, host: Host) -> list[RoleSpec]:
-    """The stack's roles on one host."""
+    """Return the stack's roles on one host."""
     addresses, secrets = plan(estate), secrets_of(estate)
     roles = [pki.role_spec(estate, addresses, host, secrets)]
     roles += [etcd.role_spec(estate, addresses, host, secrets)] if host.etcd_votes else []
@@ -40,12 +40,12 @@ def roles_of(estate: Estate, host: Host) -> list[RoleSpec]:
 
 
 def files_of(estate: Estate, name: str) -> dict[str, File]:
-    """All files of a host by path."""
+    """Return all files of a host by path."""
     return {file.path: file for role in roles_of(estate, estate.host(name)) for file in role.files}
 
 
 def patroni_of(estate: Estate, name: str) -> dict[str, object]:
-    """A member's parsed patroni.yml."""
+    """Return a member's parsed patroni.yml."""
     return dict(yaml.safe_load(files_of(estate, name)["/etc/govcloud/postgresql/patroni.yml"].text))
 
 
@@ -67,11 +67,11 @@ def patroni_of(estate: Estate, name: str) -> dict[str, object]:
         ("shaoguan-data1", "/etc/systemd/system/govcloud-etcd-prefer.timer"),
     ],
 )
-def test_own_host_is_rendered_as_written_down(estate: Estate, host: str, path: str) -> None:
+def test_managed_host_matches_its_golden_file(estate: Estate, host: str, path: str) -> None:
     golden.same(files_of(estate, host)[path].text, f"data/{host}/{Path(path).name}")
 
 
-def test_every_own_host_and_the_operator_get_a_certificate_with_their_names(estate: Estate) -> None:
+def test_every_managed_host_and_the_operator_get_a_certificate_with_their_names(estate: Estate) -> None:
     leaves = {leaf.name: leaf for leaf in pki.leaves(estate, plan(estate))}
     assert set(leaves) == {host.name for host in estate.managed_hosts} | {OPERATOR}
     assert {"primary.postgresql.govcloud", "10.64.1.21", "fd64:c10d:0:1::21"} <= set(leaves["futian-data1"].sans)
@@ -79,12 +79,12 @@ def test_every_own_host_and_the_operator_get_a_certificate_with_their_names(esta
     assert leaves[OPERATOR].usages == ("client",)
 
 
-def test_only_votes_hold_the_name_by_which_peers_are_admitted(estate: Estate) -> None:
+def test_only_etcd_voters_have_the_name_that_admits_peers(estate: Estate) -> None:
     holders = {leaf.name for leaf in pki.leaves(estate, plan(estate)) if pki.ETCD_NAME in leaf.sans}
     assert holders == {host.name for host in estate.etcd_members}
 
 
-def test_keys_and_passwords_stand_in_secret_files_only(estate: Estate) -> None:
+def test_keys_and_passwords_are_only_in_secret_files(estate: Estate) -> None:
     words = [*vars(PASSWORDS).values(), "key of"]
     for host in estate.database_members:
         for path, file in files_of(estate, host.name).items():
@@ -93,7 +93,7 @@ def test_keys_and_passwords_stand_in_secret_files_only(estate: Estate) -> None:
                 assert int(file.mode, 8) & 0o007 == 0, path
 
 
-def test_only_members_that_may_be_promoted_found_a_cluster_and_the_others_have_the_guard(estate: Estate) -> None:
+def test_only_promotable_members_create_a_cluster_and_the_others_have_the_guard(estate: Estate) -> None:
     for host in estate.database_members:
         document = patroni_of(estate, host.name)
         promotable = host.at in estate.database.promotable
@@ -120,7 +120,7 @@ def test_commits_need_one_confirmation_from_a_quorum_and_the_timers_fit(estate: 
     assert (wanted["failsafe_mode"], wanted["postgresql"]["use_pg_rewind"]) == (False, False)
 
 
-def test_durability_is_never_traded(estate: Estate) -> None:
+def test_durability_settings_are_on(estate: Estate) -> None:
     for host in estate.database_members:
         wanted = postgresql.parameters(host)
         assert [wanted[key] for key in ("fsync", "full_page_writes", "synchronous_commit", "ssl")] == ["on"] * 4
@@ -144,14 +144,14 @@ def test_over_the_network_only_tls_with_a_password_and_only_from_named_hosts(est
     assert not any(rule[2] == "postgres" for rule in rules if rule[0] != "local")
 
 
-def test_leadership_is_preferred_outside_the_cities_only(estate: Estate) -> None:
+def test_leadership_is_preferred_only_outside_the_cities(estate: Estate) -> None:
     witnesses = {host.name for host in estate.etcd_members if etcd.is_witness(estate, host)}
     assert witnesses == {"shaoguan-data1"}
     for host in estate.etcd_members:
         assert (etcd.PREFER in files_of(estate, host.name)) is (host.name in witnesses)
 
 
-def test_etcd_listens_in_both_families_with_tls_and_asks_for_certificates(estate: Estate) -> None:
+def test_etcd_listens_in_both_families_with_tls_and_requires_certificates(estate: Estate) -> None:
     for host in estate.etcd_members:
         text = files_of(estate, host.name)["/etc/govcloud/etcd/etcd.env"].text
         settings = dict(line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
@@ -169,8 +169,8 @@ def test_hosts_without_a_vote_or_a_database_are_refused(estate: Estate) -> None:
             role.role_spec(estate, plan(estate), host, secrets_of(estate))
 
 
-def test_a_verifier_proves_the_password_and_does_not_hold_it() -> None:
-    """As the server checks a login, RFC 5802: ClientKey's hash is StoredKey."""
+def test_a_verifier_proves_the_password_and_does_not_contain_it() -> None:
+    """The check is the one of a server at login, RFC 5802: the hash of ClientKey is StoredKey."""
     text = database.verifier("approval_app", "app-password")
     head, keys = text.removeprefix("SCRAM-SHA-256$").split("$")
     iterations, salt = head.split(":")

@@ -1,6 +1,6 @@
-"""A bureau's gateway, rendered: compared with a file that an engineer can read, and judged by HAProxy itself.
+"""A bureau's gateway, rendered: compared with a file that an engineer can read, and validated by HAProxy itself.
 
-After a change that is meant, write it anew: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_gateway.py
+After an intended change, write it again: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_gateway.py
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROUTES = (
 )
 
 
-def test_the_gateway_is_the_golden_one() -> None:
+def test_the_gateway_matches_its_golden_file() -> None:
     text = gateway.config_text("planning-gateway", ROUTES, ("10.64.1.11", "fd64:c10d:0:1::11", "10.129.11.1"))
     golden.same(text, "gateway/planning.haproxy.cfg")
 
@@ -36,20 +36,22 @@ def test_the_gateway_is_the_golden_one() -> None:
         ("shaoguan-edge1", announcer.SETTINGS, "announcer.json"),
     ],
 )
-def test_the_way_from_the_citizens_to_it_is_the_golden_one(estate: Estate, host: str, path: str, name: str) -> None:
-    """At the site's ingress, at an address of its own, which the edge announces while the ingress finds it ready."""
+def test_the_ingress_and_edge_of_a_gateway_match_their_golden_files(
+    estate: Estate, host: str, path: str, name: str
+) -> None:
+    """The site's ingress serves it at an address of its own. The edge announces it while the ingress finds it ready."""
     golden.same(files_of(with_gateway(switched_on(estate)), host)[path].text, f"gateway/{name}")
 
 
-def test_a_site_without_a_cluster_has_no_way_to_it(estate: Estate) -> None:
-    """Nor does it announce one."""
+def test_a_site_without_a_cluster_has_no_gateway(estate: Estate) -> None:
+    """It announces none either."""
     declared = with_gateway(switched_on(estate, "shaoguan"))
     assert "planning" not in files_of(declared, "futian-kube1")[ingress.CONFIG_FILE].text
     assert "planning" not in files_of(declared, "futian-edge1")[announcer.SETTINGS].text
 
 
-def test_without_an_ingress_nobody_may_say_who_the_citizen_is() -> None:
-    """A component's user outside the estate has none."""
+def test_without_an_ingress_no_client_may_set_the_citizens_address() -> None:
+    """Users of the component outside the estate have no ingress."""
     text = gateway.config_text("planning-gateway", ROUTES)
     assert "accept-proxy" not in text
     assert str(gateway.PROXIED_PORT) not in text
@@ -64,8 +66,8 @@ def test_haproxy_itself_accepts_it(tmp_path: Path) -> None:
     image_programs.accepts("haproxy", "-c", "-f", path)
 
 
-def test_citizens_meet_the_same_tls_at_the_ingress_and_at_a_gateway(estate: Estate, addresses: AddressPlan) -> None:
-    """One text of it."""
+def test_ingress_and_gateway_have_the_same_tls_settings(estate: Estate, addresses: AddressPlan) -> None:
+    """Both use the same text."""
     for text in (
         ingress.config_text(estate, addresses, estate.host("futian-kube1")),
         gateway.config_text("planning-gateway", ROUTES),
@@ -75,7 +77,7 @@ def test_citizens_meet_the_same_tls_at_the_ingress_and_at_a_gateway(estate: Esta
 
 
 @pytest.mark.parametrize(
-    ("hosts", "words"),
+    ("hosts", "message"),
     [
         (("Records.govcloud",), "is no host name"),
         (("records",), "is no host name"),
@@ -86,14 +88,14 @@ def test_citizens_meet_the_same_tls_at_the_ingress_and_at_a_gateway(estate: Esta
         (("records.govcloud", "records.govcloud"), "there are 2 routes of records.govcloud"),
     ],
 )
-def test_hosts_that_no_request_can_name_are_refused(hosts: tuple[str, ...], words: str) -> None:
-    """Also those that would write lines of their own into the configuration."""
-    with pytest.raises(ValueError, match=words):
+def test_invalid_host_names_are_refused(hosts: tuple[str, ...], message: str) -> None:
+    """Also names that would add lines to the configuration."""
+    with pytest.raises(ValueError, match=message):
         gateway.config_text("gateway", [Route(host=host, service="a", address="10.0.0.1", port=8080) for host in hosts])
 
 
 def test_each_gateway_has_one_certificate_with_all_its_names(estate: Estate) -> None:
-    """And where there is none, the estate's certificates are as they were."""
+    """Without a gateway, the estate's certificates are unchanged."""
     declared = with_gateway(switched_on(estate))
     before, after = leaves(estate, plan(estate)), leaves(declared, plan(declared))
     assert after[: len(before)] == before
@@ -102,8 +104,8 @@ def test_each_gateway_has_one_certificate_with_all_its_names(estate: Estate) -> 
     assert own.sans == ("records.planning.govcloud", "maps.planning.govcloud", "m.planning.govcloud")
 
 
-def test_a_gateways_address_is_where_kubernetes_gives_to_nobody_by_itself(estate: Estate) -> None:
-    """Beside the services' own."""
+def test_a_gateways_address_is_outside_the_range_that_kubernetes_assigns(estate: Estate) -> None:
+    """It is different from the services' own addresses."""
     declared = with_gateway(switched_on(estate))
     for cluster in plan(declared).clusters.values():
         own = cluster.gateways["planning"]

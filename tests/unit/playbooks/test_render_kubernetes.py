@@ -1,6 +1,6 @@
-"""Kubernetes as rendered: golden files, and what must hold for any estate.
+"""Kubernetes as rendered: golden files, and rules that must be true for any estate.
 
-After a change that is meant: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_kubernetes.py
+After an intended change: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_kubernetes.py
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ UNITS = "/etc/systemd/system"
 
 @pytest.fixture(scope="module")
 def on(estate: Estate) -> Estate:
-    """The estate with a cluster at every site."""
+    """Return the estate with a cluster at every site."""
     return switched_on(estate)
 
 
 @pytest.fixture(scope="module")
 def two(on: Estate) -> Estate:
-    """And two nodes in futian."""
+    """Return the same estate with two nodes in futian."""
     return with_second_node(on, "futian")
 
 
@@ -82,13 +82,16 @@ def two(on: Estate) -> Estate:
         "/etc/nftables.conf",
     ],
 )
-def test_a_site_with_one_node_is_rendered_as_written_down(on: Estate, path: str) -> None:
+def test_a_site_with_one_node_matches_its_golden_files(on: Estate, path: str) -> None:
     golden.same(files_of(on, "nanshan-kube1")[path].text, f"kubernetes/nanshan-kube1/{Path(path).name}")
 
 
 def test_a_site_at_the_older_version_has_the_same_settings(estate: Estate, on: Estate) -> None:
-    """They are valid in both, as the integration test of the upgrade shows with the programs themselves: an upgrade
-    replaces programs and nothing else. A setting that one of them lacks is to be rendered by version, with goldens."""
+    """The settings are valid in both versions: the integration test of the upgrade proves it with the programs
+    themselves.
+
+    An upgrade replaces only programs. Render a setting that one of the versions lacks by version, with golden files.
+    """
     older = roles_of(switched_on(estate, version=OLD), "nanshan-kube1")
     for name, role in roles_of(on, "nanshan-kube1").items():
         assert (role.files, role.units, role.sysctls) == (older[name].files, older[name].units, older[name].sysctls)
@@ -105,12 +108,12 @@ def test_a_site_at_the_older_version_has_the_same_settings(estate: Estate, on: E
         "/etc/nftables.conf",
     ],
 )
-def test_a_second_node_is_rendered_as_written_down(two: Estate, path: str) -> None:
+def test_a_second_node_matches_its_golden_files(two: Estate, path: str) -> None:
     golden.same(files_of(two, "futian-kube2")[path].text, f"kubernetes/futian-kube2/{Path(path).name}")
 
 
-def test_without_an_entry_in_the_estate_nothing_of_it_is_deployed(estate: Estate) -> None:
-    """The project's estate as it is may have none; a site without an entry has none beside one that has."""
+def test_without_an_entry_in_the_estate_no_cluster_is_deployed(estate: Estate) -> None:
+    """The project's own estate may have no cluster. A site without an entry has none, even if another site has one."""
     off = switched_on(estate, "shaoguan")
     for host in ("futian-kube1", "nanshan-kube1"):
         assert not CLUSTER_ROLES & set(roles_of(off, host))
@@ -125,7 +128,7 @@ def test_the_first_kube_host_has_the_control_plane_and_the_others_are_nodes(two:
 
 
 def test_all_roles_of_a_host_agree(two: Estate) -> None:
-    """One thing wanted in two ways would be changed back and forth at every update."""
+    """If two roles wanted one thing differently, every update would change it back and forth."""
     for host in ("futian-kube1", "futian-kube2", "shaoguan-kube1"):
         for stack in ("network", "site"):
             properties(host_spec(two, host, stack, secrets_of(two)), instance="x")
@@ -133,7 +136,7 @@ def test_all_roles_of_a_host_agree(two: Estate) -> None:
         assert len(paths) == len(set(paths))
 
 
-def test_hosts_that_are_no_nodes_are_refused(on: Estate) -> None:
+def test_hosts_that_are_not_nodes_are_refused(on: Estate) -> None:
     addresses, secrets = plan(on), secrets_of(on)
     for host in (on.host("futian-data1"), on.host("futian-edge1")):
         with pytest.raises(ValueError, match=host.name):
@@ -151,7 +154,7 @@ def test_no_sites_certificate_or_key_is_on_another_sites_host(on: Estate) -> Non
         assert not [text for text in texts for other in others if f"of {other} " in text or f"of {other}'s" in text]
 
 
-def test_keys_are_secret_files_that_their_owner_alone_reads(two: Estate) -> None:
+def test_keys_are_secret_files_that_only_their_owner_reads(two: Estate) -> None:
     for host in ("futian-kube1", "futian-kube2"):
         for path, file in files_of(two, host).items():
             if "key of futian " in file.text or "encryption" in path:
@@ -159,12 +162,12 @@ def test_keys_are_secret_files_that_their_owner_alone_reads(two: Estate) -> None
                 assert file.mode == "0400", path
 
 
-def test_a_node_that_is_not_the_first_holds_no_key_but_its_own(two: Estate) -> None:
+def test_a_node_that_is_not_the_first_has_only_its_own_keys(two: Estate) -> None:
     texts = [file.text for file in files_of(two, "futian-kube2").values() if "key of futian " in file.text]
     assert sorted(texts) == ["key of futian node-futian-kube2\n", "key of futian proxy\n"]
 
 
-def test_the_authoritys_users_and_groups_are_what_kubernetes_knows(two: Estate) -> None:
+def test_the_authoritys_users_and_groups_are_those_of_kubernetes(two: Estate) -> None:
     leaves = {leaf.name: leaf for leaf in kubernetes_pki.leaves(two, plan(two), "futian")}
     assert leaves["node-futian-kube2"].subject == "system:node:futian-kube2"
     assert leaves["node-futian-kube2"].organizations == ("system:nodes",)
@@ -186,7 +189,7 @@ def test_an_issued_certificate_carries_its_groups(two: Estate) -> None:
     assert x509.load_pem_x509_certificate(made.encode()).subject.rfc4514_string() == "CN=operator,O=govcloud:operators"
 
 
-def test_every_cluster_has_an_etcd_of_its_own_beside_the_estates(on: Estate) -> None:
+def test_every_cluster_has_its_own_etcd_separate_from_the_estates(on: Estate) -> None:
     for site in on.sites:
         flags = flags_of(files_of(on, f"{site.name}-kube1")[f"{UNITS}/kubernetes-etcd.service"].text)
         assert flags["initial-cluster"].count("=") == 1
@@ -196,7 +199,7 @@ def test_every_cluster_has_an_etcd_of_its_own_beside_the_estates(on: Estate) -> 
 
 
 def test_no_site_needs_another_to_start_a_pod(on: Estate) -> None:
-    """Nothing that a node reads names an address of another site."""
+    """A node reads no file with an address of another site."""
     computed = plan(on)
     for site in on.sites:
         foreign = [ip_network(str(computed.segments[other.name].ipv4)) for other in on.sites if other != site]
@@ -208,7 +211,7 @@ def test_no_site_needs_another_to_start_a_pod(on: Estate) -> None:
                         assert not any(ip_address(word) in network for network in foreign), file.path
 
 
-def test_data_lies_on_the_hosts_data_disk_and_waits_for_it(on: Estate) -> None:
+def test_data_is_on_the_hosts_data_disk_and_units_wait_for_it(on: Estate) -> None:
     files = files_of(on, "futian-kube1")
     assert tomllib.loads(files["/etc/containerd/config.toml"].text)["root"] == "/srv/data/containerd"
     document = yaml.safe_load(files["/etc/docker/registry/config.yml"].text)
@@ -217,8 +220,8 @@ def test_data_lies_on_the_hosts_data_disk_and_waits_for_it(on: Estate) -> None:
         assert "AssertPathIsMountPoint=/srv/data\n" in files[f"{UNITS}/{unit}"].text
 
 
-def test_blobs_are_collected_before_the_registry_takes_a_push_and_manifests_without_a_tag_stay(on: Estate) -> None:
-    """Ours have no tag; beside a push it would take what the push has just brought."""
+def test_blobs_are_collected_before_the_registry_accepts_a_push_and_manifests_without_a_tag_stay(on: Estate) -> None:
+    """Our manifests have no tag. During a push, the collection would remove the blobs that were just pushed."""
     text = files_of(on, "futian-kube1")[f"{UNITS}/docker-registry.service.d/60-govcloud.conf"].text
     lines = [line for line in text.splitlines() if "garbage-collect" in line]
     assert lines == ["ExecStartPre=-/usr/bin/docker-registry garbage-collect /etc/docker/registry/config.yml"]
@@ -226,7 +229,7 @@ def test_blobs_are_collected_before_the_registry_takes_a_push_and_manifests_with
     assert units == {"docker-registry.service", "govcloud-registry-clean.timer"}
 
 
-def test_pods_have_both_families_out_of_their_nodes_own_prefix(two: Estate) -> None:
+def test_pods_have_both_families_from_their_nodes_own_prefix(two: Estate) -> None:
     networks = []
     for host in ("futian-kube1", "futian-kube2"):
         settings = json.loads(files_of(two, host)["/etc/cni/net.d/10-govcloud.conflist"].text)
@@ -239,7 +242,7 @@ def test_pods_have_both_families_out_of_their_nodes_own_prefix(two: Estate) -> N
         ]  # type: ignore[arg-type]
 
 
-def test_a_node_reaches_the_pods_of_the_others_by_routes_and_only_where_there_are_others(two: Estate) -> None:
+def test_a_node_has_routes_to_the_pods_of_other_nodes_only_if_there_are_others(two: Estate) -> None:
     path = "/etc/systemd/network/10-lan0.network.d/60-kubernetes.conf"
     text = files_of(two, "futian-kube1")[path].text
     assert "Destination=10.129.12.0/24\nGateway=10.64.1.12\n" in text
@@ -255,7 +258,7 @@ def test_secrets_are_encrypted_under_a_key_made_from_the_password(on: Estate) ->
     assert "password" not in text
 
 
-def test_a_host_with_a_kernel_of_its_own_uses_what_a_nested_one_may_not(on: Estate) -> None:
+def test_a_host_with_its_own_kernel_uses_features_that_a_nested_one_may_not(on: Estate) -> None:
     real = on.host("futian-kube1").model_copy(update={"platform": Platform(cgroups="v2")})
     estate = on.model_copy(update={"hosts": tuple(real if h.name == real.name else h for h in on.hosts)})
     settings = yaml.safe_load(files_of(estate, "futian-kube1")["/etc/kubernetes/kubelet.yaml"].text)
@@ -275,8 +278,8 @@ def test_the_operators_configuration_reaches_the_api_over_the_management_network
     assert document["current-context"] == "nanshan"
 
 
-def test_a_bureaus_people_are_their_group_and_nothing_else(on: Estate) -> None:
-    """Their certificate is of the client kind alone, and their configuration leads to their namespace."""
+def test_a_bureaus_users_have_only_their_group(on: Estate) -> None:
+    """Their certificate is only for clients, and their kubeconfig selects their namespace."""
     leaves = {leaf.name: leaf for leaf in kubernetes_pki.leaves(on, plan(on), "nanshan")}
     for bureau in on.bureaus:
         leaf = leaves[kubernetes_pki.bureau(bureau.name)]

@@ -1,6 +1,6 @@
 """The network, rendered for one host of each kind: compared with files that a network engineer can read.
 
-After a change that is meant, write them anew: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_network.py
+After an intended change, write them again: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_network.py
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NETWORKD = "/etc/systemd/network"
 
 
 def files_of(wanted: HostSpec) -> dict[str, File]:
-    """All files of a host by path."""
+    """Return all files of a host by path."""
     return {file.path: file for role in wanted.roles for file in role.files}
 
 
@@ -41,8 +41,8 @@ def files_of(wanted: HostSpec) -> dict[str, File]:
         ("futian-kube1", "/etc/hosts"),
     ],
 )
-def test_own_host_is_rendered_as_written_down(estate: Estate, host: str, path: str) -> None:
-    """The very text that is installed on our hosts."""
+def test_managed_host_matches_its_golden_file(estate: Estate, host: str, path: str) -> None:
+    """Compare the exact text that is installed on our hosts."""
     compare(files_of(host_spec(estate, host, Stack.NETWORK))[path].text, host, path)
 
 
@@ -54,31 +54,31 @@ def test_own_host_is_rendered_as_written_down(estate: Estate, host: str, path: s
         ("citizen1", f"{NETWORKD}/10-lan0.network"),
     ],
 )
-def test_fixture_is_rendered_as_written_down(estate: Estate, host: str, path: str) -> None:
-    """The very text that is laid into the peers' machines."""
+def test_fixture_matches_its_golden_file(estate: Estate, host: str, path: str) -> None:
+    """Compare the exact text that is copied into the peers' machines."""
     compare({file.path: file for file in fixture_files(estate, host)}[path].text, host, path)
 
 
-def test_link_to_the_province_is_rendered_as_written_down(estate: Estate) -> None:
-    """What may cross it."""
+def test_link_to_the_province_matches_its_golden_file(estate: Estate) -> None:
+    """Compare the filter of the link."""
     path = "/etc/nftables.d/50-province.nft"
     compare(files_of(host_spec(estate, "futian-edge1", Stack.PROVINCE))[path].text, "futian-edge1", path)
 
 
 def compare(text: str, host: str, path: str) -> None:
-    """Against the golden file, which is written instead when asked for."""
+    """Compare the text with the golden file, or write the golden file if requested."""
     golden.same(text, f"network/{host}/{Path(path).name}")
 
 
 def test_no_file_names_the_management_interface_outside_the_filter(estate: Estate) -> None:
-    """mgmt0 belongs to the machine room: a role that touched it could lock everyone out."""
+    """mgmt0 belongs to the machine room: a role that changes it could lock out every operator."""
     for host in estate.managed_hosts:
         for path, file in files_of(host_spec(estate, host.name, Stack.NETWORK)).items():
             if path != "/etc/nftables.conf":
                 assert "mgmt0" not in file.text.replace("room's mgmt0", ""), path
 
 
-def test_peers_hear_only_the_aggregate_and_the_province_also_our_segments(estate: Estate) -> None:
+def test_peers_receive_only_the_aggregate_and_the_province_also_our_segments(estate: Estate) -> None:
     """The outbound policy towards each peer permits nothing else."""
     config = frr_text(estate, "futian-edge1")
     for peer in ("internet", "bureaus"):
@@ -103,7 +103,7 @@ def test_each_session_has_policies_both_ways_a_limit_and_an_unbroken_ttl(estate:
             assert f"neighbor {address} bfd" in own
 
 
-def test_only_a_site_that_stands_ready_prepends_healthy_routes(estate: Estate) -> None:
+def test_only_a_standby_site_prepends_healthy_routes(estate: Estate) -> None:
     """The cities are preferred as long as one of them serves."""
     assert not frr.stands_ready(estate, "futian")
     assert frr.stands_ready(estate, "shaoguan")
@@ -111,8 +111,8 @@ def test_only_a_site_that_stands_ready_prepends_healthy_routes(estate: Estate) -
     assert "route-map TO-SITES permit 10" not in frr_text(estate, "nanshan-edge1")
 
 
-def test_a_bogon_range_gives_way_to_a_peers_declared_prefix(estate: Estate) -> None:
-    """A provincial network may well live in private addresses; default routes and ours stay refused."""
+def test_a_bogon_range_with_a_peers_declared_prefix_is_accepted(estate: Estate) -> None:
+    """A provincial network may use private addresses. Default routes and our own prefixes stay refused."""
     peers = tuple(
         p.model_copy(update={"prefix4": ip_network("172.20.0.0/16")}) if p.name == "province" else p
         for p in estate.peers
@@ -129,7 +129,7 @@ def test_a_bogon_range_gives_way_to_a_peers_declared_prefix(estate: Estate) -> N
 
 
 def test_a_password_makes_the_whole_configuration_secret(estate: Estate) -> None:
-    """It must never be shown in a preview."""
+    """A preview must never show it."""
     wanted = files_of(host_spec(estate, "futian-edge1", Stack.NETWORK, bgp_passwords={"city-a": "hidden"}))
     assert wanted["/etc/frr/frr.conf"].secret
     assert wanted["/etc/frr/frr.conf"].text.count("password hidden") == 2
@@ -137,7 +137,7 @@ def test_a_password_makes_the_whole_configuration_secret(estate: Estate) -> None
 
 
 def test_without_operators_keys_roots_keys_are_not_managed(estate: Estate) -> None:
-    """An empty list must not lock everyone out."""
+    """An empty list must not lock out every operator."""
 
     def names(keys: tuple[str, ...]) -> set[str]:
         return {a.name for a in host_spec(estate, "futian-ops1", "network", operator_keys=keys).roles[0].accounts}
@@ -162,8 +162,8 @@ def test_routers_forward_and_others_do_not(estate: Estate) -> None:
     assert all(key.startswith("net.") for host in estate.hosts for key in sysctls.of(estate, host))
 
 
-def test_fixtures_are_the_peers_hosts_only(estate: Estate) -> None:
-    """A role's host is never laid out as a fixture, nor the other way round."""
+def test_only_peer_hosts_are_fixtures(estate: Estate) -> None:
+    """A managed host is never rendered as a fixture, and a peer's host never by a role."""
     with pytest.raises(ValueError, match="our own"):
         fixture_files(estate, "futian-edge1")
     with pytest.raises(ValueError, match="not a managed host"):
@@ -172,7 +172,7 @@ def test_fixtures_are_the_peers_hosts_only(estate: Estate) -> None:
     assert fixture_units(estate, "citizen1") == ("systemd-networkd.service",)
 
 
-def test_layers_name_the_hosts_they_work_on(estate: Estate) -> None:
+def test_every_host_of_a_stack_has_a_role(estate: Estate) -> None:
     """Every host of a stack gets at least one role."""
     assert len(hosts_of(estate, Stack.NETWORK)) == 12
     assert {h.name for h in hosts_of(estate, Stack.PROVINCE)} == {"futian-edge1", "nanshan-edge1", "shaoguan-edge1"}
@@ -182,7 +182,7 @@ def test_layers_name_the_hosts_they_work_on(estate: Estate) -> None:
 
 
 def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) -> None:
-    """The check that also guards the installation."""
+    """The same check runs before the installation."""
     configs = {host.name: frr_text(estate, host.name) for host in estate.managed_hosts if estate.links_of(host.name)}
     for host in estate.peer_hosts:
         configs |= {f"{host.name}": f.text for f in fixture_files(estate, host.name) if f.path == "/etc/frr/frr.conf"}
@@ -194,12 +194,12 @@ def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) 
 
 
 def frr_text(estate: Estate, host: str) -> str:
-    """The host's frr.conf."""
+    """Return the host's frr.conf."""
     return files_of(host_spec(estate, host, Stack.NETWORK))["/etc/frr/frr.conf"].text
 
 
 def permitted(config: str, route_map: str) -> set[str]:
-    """Prefix lists that a route map permits."""
+    """Return the prefix lists that a route map permits."""
     found, inside = set(), False
     for line in config.splitlines():
         if line.startswith("route-map "):

@@ -1,6 +1,6 @@
-"""The exporter of a data disk's figures: where it runs, what it looks at, and who may ask it.
+"""The exporter of a data disk's metrics: its hosts, the mounts that it reads, and the clients that may connect.
 
-After a change that is meant, write the golden files anew: run this file with GOVCLOUD_GOLDEN=write.
+After an intended change, write the golden files again: run this file with GOVCLOUD_GOLDEN=write.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from playbooks.role_assignment import Stack, host_spec
 from tests import golden
 
 MOUNTS = st.from_regex(r"/(srv|mnt)(/{1,2}[a-z0-9_-]+){1,3}/?", fullmatch=True)
-"""As an estate may have them."""
+"""Mount points that an estate may have."""
 
 
-def test_its_files_are_the_golden_ones(estate: Estate, addresses: AddressPlan) -> None:
-    """The options of Debian's unit, and what its unit lacks."""
+def test_its_files_match_their_golden_files(estate: Estate, addresses: AddressPlan) -> None:
+    """The options of Debian's unit, and our additions to the unit."""
     files = {file.path: file for file in node_exporter.role_spec(addresses, estate.host("futian-data1")).files}
     golden.same(files[node_exporter.DEFAULTS_FILE].text, "disks/futian-data1.node-exporter.default")
     golden.same(files[node_exporter.DROP_IN].text, "disks/futian-data1.node-exporter.conf")
 
 
-def test_it_runs_where_there_is_a_disk_and_nowhere_else(estate: Estate, addresses: AddressPlan) -> None:
-    """A host without one has nothing to tell."""
-    told = {
+def test_it_runs_only_on_hosts_with_a_disk(estate: Estate, addresses: AddressPlan) -> None:
+    """A host without a disk has nothing to measure."""
+    exporters = {
         host.name
         for host in estate.managed_hosts
         for role in host_spec(estate, host.name, Stack.NETWORK).roles
         if role.role == "node_exporter"
     }
-    assert told == {host.name for host in estate.managed_hosts if host.disk}
-    assert 0 < len(told) < len(estate.managed_hosts)
+    assert exporters == {host.name for host in estate.managed_hosts if host.disk}
+    assert 0 < len(exporters) < len(estate.managed_hosts)
     with pytest.raises(ValueError, match="futian-edge1 has no data disk"):
         node_exporter.role_spec(addresses, estate.host("futian-edge1"))
 
 
-def test_every_monitoring_host_asks_each_of_them_at_the_address_where_it_listens(
+def test_every_monitoring_host_scrapes_each_exporter_at_its_listen_address(
     estate: Estate, addresses: AddressPlan
 ) -> None:
-    """What one site cannot see, the other two still can."""
+    """Two sites still see a host that the third cannot reach."""
     listening = set()
     for host in estate.managed_hosts:
         if host.disk:
@@ -61,15 +61,15 @@ def test_every_monitoring_host_asks_each_of_them_at_the_address_where_it_listens
 
 
 def with_disk(estate: Estate, name: str) -> Estate:
-    """The estate with a data disk on that host."""
+    """Return the estate with a data disk on that host."""
     disk = Disk(size_mib=512, mount="/srv/data")
     hosts = tuple(host.model_copy(update={"disk": disk}) if host.name == name else host for host in estate.hosts)
     return estate.model_copy(update={"hosts": hosts})
 
 
 @pytest.mark.parametrize("name", ["futian-edge1", "futian-data1"])
-def test_the_monitoring_hosts_alone_are_admitted_by_a_router_too(estate: Estate, name: str) -> None:
-    """Figures are nobody else's."""
+def test_a_router_too_admits_only_the_monitoring_hosts(estate: Estate, name: str) -> None:
+    """No other host may read the metrics."""
     estate = with_disk(estate, name)
     host, addresses = estate.host(name), plan(estate)
     monitoring_hosts = tuple(monitoring_host.name for monitoring_host in prometheus.monitoring_hosts(estate))
@@ -83,8 +83,8 @@ def test_the_monitoring_hosts_alone_are_admitted_by_a_router_too(estate: Estate,
 
 
 @given(mount=MOUNTS, path=st.from_regex(MOUNT, fullmatch=True))
-def test_the_exporter_leaves_out_every_other_mount(mount: str, path: str) -> None:
-    """Whatever a mount point is called, and wherever another one lies."""
+def test_the_exporter_excludes_every_other_mount(mount: str, path: str) -> None:
+    """For any name of the mount point and of other mounts."""
     kept = "/" + "/".join(part for part in mount.split("/") if part)
     others = re.compile(node_exporter.all_but(mount))
     assert not others.search(kept)
@@ -92,8 +92,8 @@ def test_the_exporter_leaves_out_every_other_mount(mount: str, path: str) -> Non
         assert others.search(other), other
 
 
-def test_its_input_survives_the_way_through_json(estate: Estate, addresses: AddressPlan) -> None:
-    """It is a resource's input."""
+def test_its_spec_survives_a_round_trip_through_json(estate: Estate, addresses: AddressPlan) -> None:
+    """The spec is a resource's input."""
     roles = (node_exporter.role_spec(addresses, estate.host("futian-ops1")),)
     value = HostSpec(host="futian-ops1", address="10.127.0.14", roles=roles)
     assert HostSpec.from_dict(value.as_dict()) == value

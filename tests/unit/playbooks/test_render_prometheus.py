@@ -1,6 +1,6 @@
 """Prometheus and its prober, rendered for a host: compared with files that an engineer can read.
 
-After a change that is meant, write them anew: run this file with GOVCLOUD_GOLDEN=write.
+After an intended change, write them again: run this file with GOVCLOUD_GOLDEN=write.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tests import golden, image_programs
 from tests.unit.playbooks.clusters import secrets_of
 
 
-def test_prometheus_is_the_golden_one(estate: Estate, addresses: AddressPlan) -> None:
-    """What is asked, how often, from where; and the options of the two units."""
+def test_prometheus_matches_its_golden_files(estate: Estate, addresses: AddressPlan) -> None:
+    """The targets, the intervals and the source of each scrape job, and the options of the two units."""
     host = estate.host("futian-ops1")
     golden.same(prometheus.config_text(estate, addresses, host), "prometheus/futian-ops1.prometheus.yml")
     golden.same(prometheus.defaults_text(addresses, host), "prometheus/futian-ops1.prometheus.default")
@@ -27,15 +27,15 @@ def test_prometheus_is_the_golden_one(estate: Estate, addresses: AddressPlan) ->
     golden.same(blackbox.defaults_text(addresses, host), "prometheus/futian-ops1.blackbox.default")
 
 
-def test_the_objectives_are_the_golden_ones(estate: Estate) -> None:
-    """The figures stand in the estate; rules compare with these series."""
+def test_the_objectives_match_their_golden_file(estate: Estate) -> None:
+    """The numbers are in the estate; the rules compare with these series."""
     golden.same(
         prometheus.rule_texts(estate, estate.host("futian-ops1"))["objectives.yml"], "prometheus/objectives.yml"
     )
 
 
-def test_every_monitoring_host_watches_every_site(estate: Estate, addresses: AddressPlan) -> None:
-    """What one site cannot see, the other two still can."""
+def test_every_monitoring_host_scrapes_every_site(estate: Estate, addresses: AddressPlan) -> None:
+    """Two sites still see a site that the third cannot reach."""
     for host in prometheus.monitoring_hosts(estate):
         scrapes = {s["job_name"]: s for s in scrape_configs.scrape_jobs(estate, addresses, host)}
         for job in ("site-approval", "approval", "ingress", "prometheus", "blackbox", "patroni", "etcd"):
@@ -44,8 +44,8 @@ def test_every_monitoring_host_watches_every_site(estate: Estate, addresses: Add
             }, job
 
 
-def test_both_families_and_all_health_paths_are_asked(estate: Estate, addresses: AddressPlan) -> None:
-    """A service that answers in one family only is half down."""
+def test_both_families_and_all_health_paths_are_probed(estate: Estate, addresses: AddressPlan) -> None:
+    """A service that answers in only one family is half down."""
     scrapes = {s["job_name"]: s for s in scrape_configs.scrape_jobs(estate, addresses, estate.host("nanshan-ops1"))}
     asked = {(s["labels"]["family"], s["labels"]["path"]) for s in scrapes["anycast-approval"]["static_configs"]}
     assert asked == {(family, path) for family in ("ipv4", "ipv6") for path in ("healthz", "readyz", "writez")}
@@ -55,7 +55,7 @@ def test_both_families_and_all_health_paths_are_asked(estate: Estate, addresses:
 
 
 def test_it_listens_on_the_segment_only(estate: Estate, addresses: AddressPlan) -> None:
-    """Neither the management network nor the peers may ask."""
+    """Clients on the management network and peers cannot connect."""
     for host in prometheus.monitoring_hosts(estate):
         own = str(addresses.lan(host.name).ipv4)
         assert f"--web.listen-address={own}:9090 " in prometheus.defaults_text(addresses, host)
@@ -65,7 +65,7 @@ def test_it_listens_on_the_segment_only(estate: Estate, addresses: AddressPlan) 
 def test_each_monitoring_host_shows_each_cluster_a_certificate_that_only_its_prober_reads(
     estate: Estate, addresses: AddressPlan
 ) -> None:
-    """Every cluster has authorities of its own, so there is one for each."""
+    """Every cluster has its own authorities, so there is one certificate for each."""
     assert estate.clusters
     secrets = secrets_of(estate)
     for host in prometheus.monitoring_hosts(estate):
@@ -79,8 +79,8 @@ def test_each_monitoring_host_shows_each_cluster_a_certificate_that_only_its_pro
             assert files[module["ca_file"]].text == secrets.clusters[cluster.site].authority
 
 
-def test_its_store_leaves_etcd_its_room(estate: Estate) -> None:
-    """Both lie on one disk of fixed size."""
+def test_its_storage_limit_leaves_space_for_etcd(estate: Estate) -> None:
+    """Both use one disk of fixed size."""
     for host in prometheus.monitoring_hosts(estate):
         assert host.disk is not None
         text = prometheus.defaults_text(plan(estate), host)
@@ -90,20 +90,20 @@ def test_its_store_leaves_etcd_its_room(estate: Estate) -> None:
 
 
 def test_every_alert_has_its_runbook_and_both_languages(estate: Estate) -> None:
-    """The link is added here, so no rule can forget it."""
+    """The renderer adds the link, so no rule can forget it."""
     for name, text in prometheus.rule_texts(estate, estate.host("futian-ops1")).items():
         for group in yaml.safe_load(text)["groups"]:
             for rule in group["rules"]:
                 if "alert" in rule:
-                    told = rule["annotations"]
-                    assert told["runbook_url"] == f"docs/runbooks/{rule['alert']}.md", name
-                    assert told["summary"]
-                    assert told["summary_zh"]
+                    annotations = rule["annotations"]
+                    assert annotations["runbook_url"] == f"docs/runbooks/{rule['alert']}.md", name
+                    assert annotations["summary"]
+                    assert annotations["summary_zh"]
                     assert rule["labels"]["severity"] in ("critical", "warning")
 
 
-def test_the_role_inputs_survive_the_way_through_json(estate: Estate, addresses: AddressPlan) -> None:
-    """They are a resource's inputs."""
+def test_the_specs_survive_a_round_trip_through_json(estate: Estate, addresses: AddressPlan) -> None:
+    """The specs are a resource's inputs."""
     host = estate.host("futian-ops1")
     assert host.kind is HostRole.OPS
     roles = (
@@ -118,7 +118,7 @@ def test_the_role_inputs_survive_the_way_through_json(estate: Estate, addresses:
 
 
 def test_promtool_accepts_the_configuration(estate: Estate, addresses: AddressPlan, tmp_path: Path) -> None:
-    """The daemon's own judgement, as before every installation."""
+    """The program's own check, as before every installation."""
     host = estate.host("futian-ops1")
     config = tmp_path / "prometheus.yml"
     config.write_text(prometheus.config_text(estate, addresses, host), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the runner hands to Ansible and makes of its events; and Ansible itself, really run."""
+"""The runner's input to Ansible, its use of Ansible's events, and real runs of Ansible."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ WANTED = HostSpec(
 )
 
 
-def test_texts_of_secret_files_travel_apart(tmp_path: Path) -> None:
-    """Only `<role>_secrets`, which the module never logs, holds them."""
+def test_texts_of_secret_files_are_passed_separately(tmp_path: Path) -> None:
+    """Only `<role>_secrets` contains them, and the module never logs it."""
     variables = runner.role_variables(WANTED, tmp_path)
     assert variables["base_secrets"] == {"/etc/key": "do not tell"}
     assert "do not tell" not in str(variables["base_files"])
 
 
 def test_braces_in_a_configuration_are_not_a_template() -> None:
-    """Only such texts are marked: Ansible would read a marked 0644 as a number."""
+    """Only texts with braces are marked: Ansible would read a marked 0644 as a number."""
     text = yaml.dump(runner._literal({"mode": "0644", "text": "{{ $labels.host }}"}), Dumper=runner._Dumper)
     assert '!unsafe "{{ $labels.host }}"' in text
     assert "mode: '0644'" in text
 
 
-def test_the_first_failure_is_what_the_operator_reads() -> None:
-    """Host, role, task and the task's own words."""
+def test_the_first_failure_is_reported_to_the_operator() -> None:
+    """With host, role, task and the task's own message."""
     record = runner._Record(host="futian-ops1", on_event=None)
     data = {"role": "base", "task": "Bring files", "res": {"msg": "refused by its check"}}
     record.take({"event": "runner_on_failed", "event_data": data})
@@ -49,16 +49,16 @@ def test_the_first_failure_is_what_the_operator_reads() -> None:
     assert "refused by its check" in str(record.failure)
 
 
-def test_changes_are_told_in_the_modules_words() -> None:
-    """A task of another module is told by its name."""
+def test_changes_are_reported_in_the_modules_words() -> None:
+    """For a task of another module, the report uses the task's name."""
     record = runner._Record(host="h", on_event=None)
     for result in ({"changed": True, "changes": ["file /etc/a"]}, {"changed": False}, {"changed": True}):
         record.take({"event": "runner_on_ok", "event_data": {"role": "base", "task": "T", "res": result}})
     assert record.changes == ["base: file /etc/a", "base: T"]
 
 
-def test_a_host_that_does_not_answer_is_told_by_name(tmp_path: Path) -> None:
-    """Really through Ansible and ssh, to an address where nothing listens."""
+def test_a_host_that_does_not_answer_is_reported_by_name(tmp_path: Path) -> None:
+    """A real run of Ansible and ssh, to an address without a listener."""
     access = Access(key=tmp_path / "key", known_hosts=tmp_path / "known_hosts")
     wanted = HostSpec(host="futian-ops1", address="127.0.0.2", roles=())
     with pytest.raises(runner.PlaybookFailed, match="futian-ops1") as caught:
@@ -67,10 +67,10 @@ def test_a_host_that_does_not_answer_is_told_by_name(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("govcloud-ansible-*"))
 
 
-def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not(
+def test_the_workspace_of_a_killed_process_is_removed_and_one_in_use_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An inventory may hold secrets. Whoever looks may see other processes than there are, as a bake does."""
+    """An inventory may contain secrets. The process IDs of other runs may be invisible, for example in a bake."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     hold = (
         f"import tempfile, time; tempfile.tempdir = {str(tmp_path)!r}\n"
@@ -89,7 +89,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not
 
 
 def test_a_run_that_reached_no_host_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Ansible itself is content where its inventory has vanished."""
+    """Ansible itself reports success if its inventory has vanished."""
     monkeypatch.setattr(runner, "_literal", lambda _: {})
     access = Access(key=tmp_path / "key", known_hosts=tmp_path / "known_hosts")
     wanted = HostSpec(host="futian-ops1", address="127.0.0.2", roles=())
@@ -98,21 +98,21 @@ def test_a_run_that_reached_no_host_is_a_failure(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_directory_without_a_system_cannot_be_baked(tmp_path: Path) -> None:
-    """The connection says what is wrong with it."""
+    """The connection reports the problem."""
     with pytest.raises(runner.PlaybookFailed, match="holds no system with Python"):
         runner.bake(tmp_path, ("base",), artifacts=tmp_path, timeout_s=60)
 
 
-def test_an_artifact_that_is_missing_is_told_before_anything_is_done(tmp_path: Path) -> None:
-    """With the command that makes it."""
+def test_a_missing_artifact_is_reported_before_any_change(tmp_path: Path) -> None:
+    """The error names the command that builds it."""
     with_artifacts = [name for name in role_names() if artifact_names(name)]
     for name in with_artifacts:
         with pytest.raises(ArtifactMissing, match="setup"):
             install_hash(name, tmp_path)
 
 
-def test_the_version_in_a_roles_settings_chooses_its_programs(tmp_path: Path) -> None:
-    """Two sites of different versions get different programs from the same folder."""
+def test_the_version_in_a_roles_settings_selects_its_programs(tmp_path: Path) -> None:
+    """Two sites with different versions get different programs from the same folder."""
     found = []
     for version in ("1.36.4", "1.37.2"):
         for name in artifact_names("kubernetes_node", version):
@@ -128,15 +128,15 @@ def test_the_version_in_a_roles_settings_chooses_its_programs(tmp_path: Path) ->
 
 
 def test_the_install_hash_follows_packages_and_artifacts() -> None:
-    """Two roles differ, one role is stable."""
+    """Two roles differ, and one role is stable."""
     folder = Path("/nonexistent")
     assert install_hash("base", folder) == install_hash("base", folder)
     assert install_hash("base", folder) != install_hash("frr", folder)
     assert "frr" in package_names("frr")
 
 
-def test_a_host_spec_survives_its_way_through_json() -> None:
-    """It is a Pulumi resource's input."""
+def test_a_host_spec_survives_a_round_trip_through_json() -> None:
+    """The spec is a Pulumi resource's input."""
     account = Account(name="ops", groups=("adm",), keys=("k",))
     role = RoleSpec(
         role="base", files=(SECRET,), units=(Unit(name="u"),), sysctls={"a": "1"}, accounts=(account,), settings={}
