@@ -80,7 +80,7 @@ def test_an_officers_act_whose_wait_was_cancelled_is_not_told_as_done(primary, s
         primary.sql(f"SELECT pg_cancel_backend(pid) FROM ({waiting}) AS w")
         done = pending.result()
     assert (done.returncode, done.stdout) == (1, "")
-    assert "not known whether a second site has it" in done.stderr
+    assert "not known whether a second site has the change" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Makes the service's package importable from the checkout: it is installed on machines only."""
+"""Make the service's package importable from the checkout, because it is installed only on the service's hosts."""
 
 import sys
 from pathlib import Path

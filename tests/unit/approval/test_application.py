@@ -1,4 +1,4 @@
-"""What comes in at the door."""
+"""Parsing and validation of applications."""
 
 import hashlib
 import json
@@ -13,21 +13,21 @@ TODAY = date(2026, 6, 1)
 
 
 def form(**changes):
-    """A good form with some members changed."""
+    """Return a valid form with some members changed."""
     body = applicant(1, 1) | changes
     return json.dumps(body, ensure_ascii=False).encode()
 
 
 def code_of(raw):
-    """Code with which a body is refused."""
+    """Return code and field with which a body is refused."""
     with pytest.raises(Problem) as refused:
         parse(raw, TODAY)
     assert 400 <= refused.value.explanation.status < 500
     return refused.value.code, refused.value.field
 
 
-def test_the_digest_is_of_the_content_and_not_of_its_spelling():
-    """Order, blanks and escapes do not matter; the ledger computes the same."""
+def test_the_digest_depends_on_the_content_and_not_on_its_spelling():
+    """Order, spaces and escapes do not matter. The ledger computes the same digest."""
     body = applicant(1, 1)
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     spelt = json.dumps(dict(reversed(body.items())), indent=3, ensure_ascii=True).encode()
@@ -55,8 +55,8 @@ def test_the_digest_is_of_the_content_and_not_of_its_spelling():
         (b"{}", "field_missing"),
     ],
 )
-def test_what_is_no_application_is_refused(raw, code):
-    """Malformed, ambiguous, too deep, too long a number."""
+def test_a_body_that_is_no_application_is_refused(raw, code):
+    """The body is malformed, ambiguous or too deep, or has a number that is too long."""
     assert code_of(raw)[0] == code
 
 
@@ -93,37 +93,37 @@ def test_what_is_no_application_is_refused(raw, code):
     ],
 )
 def test_a_wrong_member_is_named(changes, code, field):
-    """The code says what, the field says where."""
+    """The refusal has the code of the problem and the name of the field."""
     found, named = code_of(form(**changes))
     assert found == code
     assert field is None or named == field
 
 
 def test_a_missing_member_is_named():
-    """Every member must be there, also those that may be null."""
+    """Every member must be present, even if it may be null."""
     for member in applicant(1, 1):
         body = {name: value for name, value in applicant(1, 1).items() if name != member}
         assert code_of(json.dumps(body).encode()) == ("field_missing", member)
 
 
-def test_no_degree_may_be_said_in_two_ways():
-    """null, or the level none with its other members null."""
+def test_a_missing_degree_may_be_stated_in_two_ways():
+    """The degree is null, or it has the level none and its other members are null."""
     nothing = {"level": "none", "university": None, "graduated_year": None}
     assert parse(form(degree=None), TODAY).degree is None
     assert parse(form(degree=nothing), TODAY).degree is None
-    said = {"level": "doctor", "university": "深圳大学", "graduated_year": 2025}
-    assert parse(form(degree=said), TODAY).degree.level is Level.DOCTOR
+    doctor = {"level": "doctor", "university": "深圳大学", "graduated_year": 2025}
+    assert parse(form(degree=doctor), TODAY).degree.level is Level.DOCTOR
 
 
-def test_all_ten_districts_are_taken():
-    """The city has ten."""
+def test_all_ten_districts_are_accepted():
+    """The city has ten districts."""
     assert len(DISTRICTS) == 10
     for district in DISTRICTS:
         assert parse(form(district=district), TODAY).district == district
 
 
 def test_every_refusal_is_explained_in_both_languages_and_none_is_500():
-    """Also those that only the web layer gives."""
+    """This includes the refusals that only the web layer sends."""
     for code, explanation in EXPLANATIONS.items():
         assert explanation.status != 500, code
         assert any("\u4e00" <= character <= "\u9fff" for character in explanation.zh), code

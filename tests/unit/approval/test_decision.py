@@ -1,4 +1,4 @@
-"""The rules, one sentence each."""
+"""The decision rules: each test states one rule."""
 
 from dataclasses import replace
 from datetime import date
@@ -43,8 +43,8 @@ CLOSED = AdmissionPlan(open=False, graduated_from=2024, graduated_to=2026)
 LATER = AdmissionPlan(open=True, graduated_from=2027, graduated_to=2028)
 
 
-def test_who_meets_all_conditions_is_approved():
-    """The usual case."""
+def test_an_applicant_who_meets_all_conditions_is_approved():
+    """This is the usual case."""
     decision = decide(GRADUATE, FACTS)
     assert (decision.outcome, decision.reason) == (State.APPROVED, Reason.MEETS_CONDITIONS)
 
@@ -67,18 +67,18 @@ def test_who_meets_all_conditions_is_approved():
     ],
 )
 def test_each_fact_decides(change, outcome, reason):
-    """One fact differs from the usual case."""
+    """One fact differs from the usual case and determines the decision."""
     decision = decide(GRADUATE, replace(FACTS, **change))
     assert (decision.outcome, decision.reason) == (outcome, reason)
 
 
-def test_who_has_no_degree_is_refused_whatever_the_register_says():
-    """The applicant's own word."""
+def test_an_applicant_without_a_degree_is_refused_even_if_the_register_has_one():
+    """The applicant's own statement counts."""
     assert decide(replace(GRADUATE, degree=None), FACTS).reason is Reason.NO_DEGREE
 
 
 def test_no_combination_of_facts_opens_a_second_case_for_a_person():
-    """With an earlier case every outcome is a refusal: this is what makes the unique index never a dead end."""
+    """With an earlier case every outcome is a refusal. Therefore a conflict on the unique index always resolves."""
     residents = (None, FACTS.resident, replace(FACTS.resident, name="李伟"), replace(FACTS.resident, active=False))
     every = product(residents, (None, FACTS.degree, OTHER_DEGREE), (None, FACTS.plan, CLOSED, LATER), (True, False))
     for resident, degree, plan, listed in every:
@@ -87,19 +87,19 @@ def test_no_combination_of_facts_opens_a_second_case_for_a_person():
 
 
 def test_every_reason_has_a_sentence_in_chinese():
-    """And every sentence a reason."""
+    """There is also no sentence without a reason."""
     assert set(REASONS) == set(Reason)
 
 
-def test_an_approval_stands():
-    """No way leads out of it."""
+def test_an_approval_is_final():
+    """No transition leads out of it."""
     for state in State:
         with pytest.raises(IllegalTransition):
             transition(State.APPROVED, state)
 
 
-def test_only_declared_moves_are_possible():
-    """All pairs."""
+def test_only_declared_transitions_are_possible():
+    """All pairs of states are tried."""
     for current, to in product((None, *State), State):
         if to in LEGAL_TRANSITIONS[current]:
             assert transition(current, to) is to
@@ -122,8 +122,8 @@ EXPECTED = {
 }
 
 
-def test_generated_people_get_the_decision_their_case_was_made_for():
-    """Registers and applicants of two thousand people, through the real parser and the real rules."""
+def test_generated_people_get_the_decision_that_their_case_expects():
+    """Register rows and applications of two thousand people pass through the real parser and the real rules."""
     import json
 
     from approval.application import parse

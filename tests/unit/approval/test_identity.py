@@ -1,16 +1,16 @@
-"""Identity numbers and names."""
+"""Checks of identity numbers and names."""
 
 from datetime import date
 
 import pytest
-from approval.identity import check_digit, id_number_fault, name_fault, text_fault
+from approval.identity import check_digit, id_number_problem, name_problem, text_problem
 
 TODAY = date(2026, 6, 1)
 GOOD = "99001119990228001"
 
 
 def numbered(first17: str) -> str:
-    """The number with its right check digit."""
+    """Return the number with its correct check digit."""
     return first17 + check_digit(first17)
 
 
@@ -20,18 +20,18 @@ def test_the_standards_own_example_has_its_check_digit():
 
 
 def test_every_wrong_check_digit_is_refused():
-    """All ten others."""
+    """All ten other check characters are tried."""
     right = numbered(GOOD)
     for character in set("0123456789X") - {right[17]}:
-        assert id_number_fault(right[:17] + character, TODAY) == "id_number_check_digit"
+        assert id_number_problem(right[:17] + character, TODAY) == "id_number_check_digit"
 
 
 def test_every_single_wrong_digit_is_noticed():
-    """The check digit finds each change of one digit, whatever else is said of it."""
+    """The check digit detects each change of one digit, even if the reported code is a different one."""
     right = numbered(GOOD)
     for position in range(17):
         for digit in set("0123456789") - {right[position]}:
-            assert id_number_fault(right[:position] + digit + right[position + 1 :], TODAY) is not None
+            assert id_number_problem(right[:position] + digit + right[position + 1 :], TODAY) is not None
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_every_single_wrong_digit_is_noticed():
         (numbered("11010520260602002"), "id_number_birth"),
     ],
 )
-def test_a_number_that_cannot_be_is_refused_with_its_reason(number, code):
-    """Each fault has its own code."""
-    assert id_number_fault(number, TODAY) == code
+def test_an_impossible_number_is_refused_with_its_reason(number, code):
+    """Each problem has its own code."""
+    assert id_number_problem(number, TODAY) == code
 
 
 @pytest.mark.parametrize("name", ["王伟", "欧阳娜娜", "阿依古丽·买买提", "㐂田", "𠮷野", "〇三"])
-def test_names_as_printed_on_the_card_are_taken(name):
-    """Han characters of all planes, and the middle dot between parts."""
-    assert name_fault(name) is None
+def test_names_as_printed_on_the_card_are_accepted(name):
+    """They have Han characters of all planes, and the middle dot between parts."""
+    assert name_problem(name) is None
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ def test_names_as_printed_on_the_card_are_taken(name):
     ],
 )
 def test_other_names_are_refused_with_their_reason(name, code):
-    """Look-alikes, full width, hidden characters, foreign letters: each has its own code."""
-    assert name_fault(name) == code
+    """Look-alikes, full-width forms, hidden characters and foreign letters each have their own code."""
+    assert name_problem(name) == code
 
 
-def test_free_text_may_hold_full_width_brackets_and_nothing_else_of_full_width():
-    """Universities are written so: 哈尔滨工业大学（深圳）."""
-    assert text_fault("哈尔滨工业大学（深圳）", 60) is None
-    assert text_fault("深圳市ＡＢＣ公司", 60) == "text_lookalike"
-    assert text_fault(" 深圳大学", 60) == "text_length"
-    assert text_fault("", 60) == "text_length"
-    assert text_fault("大" * 61, 60) == "text_length"
-    assert text_fault("深圳\t大学", 60) == "text_control"
+def test_free_text_may_have_full_width_brackets_but_no_other_full_width_character():
+    """Names of universities have such brackets: 哈尔滨工业大学（深圳）."""
+    assert text_problem("哈尔滨工业大学（深圳）", 60) is None
+    assert text_problem("深圳市ＡＢＣ公司", 60) == "text_lookalike"
+    assert text_problem(" 深圳大学", 60) == "text_length"
+    assert text_problem("", 60) == "text_length"
+    assert text_problem("大" * 61, 60) == "text_length"
+    assert text_problem("深圳\t大学", 60) == "text_control"

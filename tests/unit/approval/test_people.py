@@ -1,4 +1,4 @@
-"""The synthetic people."""
+"""The generator of synthetic people."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import approval.people as people
 from approval.application import DISTRICTS
-from approval.identity import check_digit, id_number_fault, name_fault, text_fault
+from approval.identity import check_digit, id_number_problem, name_problem, text_problem
 from approval.people import SHARES, Case, applicant, applicants, person
 from approval.registers import degree_rows, resident_rows
 
@@ -16,24 +16,24 @@ TODAY = date(2026, 1, 1)
 
 
 def test_every_person_has_a_valid_number_in_the_unassigned_region_and_a_valid_name():
-    """Believable, and no real person's."""
+    """The data is realistic and belongs to no real person."""
     for n in range(3000):
         who = person(5, n)
-        assert id_number_fault(who.id_number, TODAY) is None
+        assert id_number_problem(who.id_number, TODAY) is None
         assert who.id_number.startswith("99")
         assert who.id_number[17] == check_digit(who.id_number[:17])
-        assert name_fault(who.name) is None, who.name
-        assert text_fault(who.university, 60) is None
+        assert name_problem(who.name) is None, who.name
+        assert text_problem(who.university, 60) is None
 
 
 def test_no_two_people_share_a_number():
-    """Hundred thousand of one seed, and another seed."""
+    """Checked for a hundred thousand people of one seed and a thousand of another."""
     numbers = {people.id_number(1, n) for n in range(100_000)} | {people.id_number(2, n) for n in range(1000)}
     assert len(numbers) == 101_000
 
 
 def test_the_shares_of_the_cases_are_as_declared():
-    """Within what chance allows, and none is missing."""
+    """Each share is within a tolerance for chance, and no case is missing."""
     assert sum(SHARES.values()) == 1000
     cases = [person(9, n).case for n in range(20_000)]
     for case, share in SHARES.items():
@@ -41,24 +41,24 @@ def test_the_shares_of_the_cases_are_as_declared():
 
 
 def test_the_same_seed_and_number_give_the_same_applicant():
-    """Across calls, and however they are asked for."""
+    """The result is the same for single calls and for a range."""
     assert list(applicants(4, 50)) == [applicant(4, n) for n in range(50)]
     assert applicant(4, 7) != applicant(5, 7)
 
 
 def test_a_duplicate_applicant_applies_for_an_earlier_person():
-    """The case that a second application of one person is made of."""
+    """This case produces a second application of one person."""
     n = next(n for n in range(1, 500) if person(1, n).case is Case.DUPLICATE)
     assert applicant(1, n) == applicant(1, n - 1)
 
 
 def test_streets_belong_to_the_citys_districts():
-    """Real names."""
+    """The names are real."""
     assert set(people._STREETS) == set(DISTRICTS)
 
 
 def test_the_registers_hold_each_person_once():
-    """Primary keys, and certificates without repetition."""
+    """Primary keys and certificate numbers are unique."""
     everyone = [person(1, n) for n in range(5000)]
     residents, degrees = list(resident_rows(everyone)), list(degree_rows(1, everyone))
     assert len({row[0] for row in residents}) == len(residents)
@@ -66,7 +66,7 @@ def test_the_registers_hold_each_person_once():
 
 
 def test_the_module_runs_alone_with_the_standard_library(tmp_path):
-    """A load generator copies this one file to a machine that has nothing else."""
+    """A load generator copies this one file to a host that has nothing else."""
     alone = tmp_path / "people.py"
     alone.write_bytes(Path(people.__file__).read_bytes())
     argv = [sys.executable, "-I", "-S", str(alone), "--seed", "1", "--count", "3", "--first", "2"]

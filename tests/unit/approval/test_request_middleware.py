@@ -1,4 +1,4 @@
-"""What surrounds every request."""
+"""The middleware around every request."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ from starlette.requests import ClientDisconnect
 
 
 def scope(method, path="/v1/applications"):
-    """A request as the server hands it over."""
+    """Return the ASGI scope of a request."""
     return {"type": "http", "method": method, "path": path, "headers": []}
 
 
 async def request(middleware, method, path="/v1/applications"):
-    """Status, headers and body of one request."""
+    """Send one request and return status, headers and body of the answer."""
     sent = []
 
     async def send(message):
@@ -32,15 +32,15 @@ async def request(middleware, method, path="/v1/applications"):
 
 
 async def fine(scope, receive, send):
-    """An application that answers 200."""
+    """Answer 200."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"{}"})
 
 
-def test_more_applications_than_can_be_worked_on_are_refused_at_once_and_reads_are_not():
-    """They say overloaded and Retry-After; when the others are done, applications are taken again."""
+def test_too_many_concurrent_applications_are_refused_at_once_and_reads_are_not():
+    """The refusal has the code overloaded and Retry-After. Later, when the others are done, one is accepted again."""
 
-    async def story():
+    async def scenario():
         release = asyncio.Event()
 
         async def slow(scope, receive, send):
@@ -51,30 +51,30 @@ def test_more_applications_than_can_be_worked_on_are_refused_at_once_and_reads_a
         middleware = RequestMiddleware(slow, "futian", Metrics("futian"))
         working = [asyncio.create_task(request(middleware, "POST")) for _ in range(MAX_WRITES)]
         await asyncio.sleep(0)
-        status, headers, told = await request(middleware, "POST")
-        assert (status, told["code"], headers[b"retry-after"]) == (503, "overloaded", b"1")
+        status, headers, body = await request(middleware, "POST")
+        assert (status, body["code"], headers[b"retry-after"]) == (503, "overloaded", b"1")
         assert (await request(middleware, "GET"))[0] == 200
         release.set()
         assert {answer[0] for answer in await asyncio.gather(*working)} == {200}
         assert (await request(middleware, "POST"))[0] == 200
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_fault_nobody_foresaw_is_503_with_the_sites_name():
-    """Never 500, never a traceback."""
+def test_an_unexpected_error_is_503_with_the_sites_name():
+    """The answer is never 500 and never has a traceback."""
 
     async def broken(scope, receive, send):
         raise RuntimeError("boom")
 
-    status, headers, told = asyncio.run(request(RequestMiddleware(broken, "nanshan", Metrics("nanshan")), "GET"))
-    assert (status, told["code"], headers[b"x-govcloud-site"]) == (503, "internal", b"nanshan")
-    assert told["message"] == EXPLANATIONS["internal"].zh
-    assert "boom" not in json.dumps(told)
+    status, headers, body = asyncio.run(request(RequestMiddleware(broken, "nanshan", Metrics("nanshan")), "GET"))
+    assert (status, body["code"], headers[b"x-govcloud-site"]) == (503, "internal", b"nanshan")
+    assert body["message"] == EXPLANATIONS["internal"].zh
+    assert "boom" not in json.dumps(body)
 
 
-def test_a_client_that_goes_away_is_no_fault_of_ours(caplog):
-    """It is counted and logged as one line without a traceback, and nothing is sent to nobody."""
+def test_a_client_that_disconnects_is_not_logged_as_an_error(caplog):
+    """It is counted and logged as one line without a traceback, and no answer is sent."""
     sent = []
 
     async def reads_on(scope, receive, send):

@@ -1,4 +1,4 @@
-"""Settings, freshness, schema files, the page, and what a fault before the commit means."""
+"""Settings, freshness, schema files, the page, and the classification of database errors before the commit."""
 
 import re
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ ENVIRONMENT = {"GOVCLOUD_SITE": "futian", "APPROVAL_WRITE_DSN": "host=a", "APPRO
 
 
 def test_settings_come_from_the_environment_and_are_safe_by_default():
-    """Synthetic applicants off, synchronous copies required."""
+    """By default synthetic applicants are refused and synchronous standbys are required."""
     settings = from_environment(ENVIRONMENT)
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)
     assert settings.require_sync is True
@@ -27,13 +27,13 @@ def test_settings_come_from_the_environment_and_are_safe_by_default():
     assert from_environment(ENVIRONMENT | {"APPROVAL_LISTEN": ":81"}).host == "", "all addresses of both families"
 
 
-def test_figures_say_of_which_instance_they_are_where_there_are_several():
-    """Behind one address a reader meets now one and now another: their counters must not be taken for one."""
+def test_metrics_have_the_name_of_the_instance_if_it_has_one():
+    """Scrapes of one address reach different instances. Their counters must not be mixed up."""
     metrics = Metrics("futian")
     metrics.requests.labels("/", "200", "").inc()
     assert 'route="/",status="200"} 1.0' in generate_latest(LabelledRegistry(metrics.registry, "")).decode()
-    registry = generate_latest(LabelledRegistry(metrics.registry, "approval-1")).decode()
-    samples = [line for line in registry.splitlines() if not line.startswith("#")]
+    text = generate_latest(LabelledRegistry(metrics.registry, "approval-1")).decode()
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
     assert len(samples) > 5
     assert all('pod="approval-1"' in line for line in samples)
 
@@ -50,13 +50,13 @@ def test_figures_say_of_which_instance_they_are_where_there_are_several():
     ],
 )
 def test_a_wrong_setting_is_named(name, value):
-    """One sentence that holds the setting's name."""
+    """The message is one sentence with the setting's name."""
     with pytest.raises(SettingsError, match=name):
         from_environment(ENVIRONMENT | {name: value})
 
 
 def test_the_age_of_a_copy_needs_no_clock():
-    """It grows while the copy shows nothing new, and starts again with each heartbeat, wherever the wall clock is."""
+    """It grows while the copy shows no new heartbeat, and restarts with each new one, for any wall clock."""
     seen = observe(None, 10, -300.0, 100.0)
     assert age_s(seen, 100.0) == 0.0
     seen = observe(seen, 10, -300.0, 104.0)
@@ -80,18 +80,18 @@ def test_the_age_of_a_copy_needs_no_clock():
     ],
 )
 def test_a_site_waits_once_and_not_for_ever_until_its_copy_has_caught_up(before, lag_s, up_s, ready):
-    """A copy far behind holds a fresh start back, for a bounded time; later nothing does."""
+    """A copy far behind delays a site after its start, for a limited time. Later it never does."""
     assert caught_up(before, lag_s, up_s) is ready
 
 
-def test_the_first_look_takes_the_copys_own_word_for_its_age():
-    """A service that starts beside a stale copy does not call it fresh."""
+def test_the_first_observation_takes_the_age_from_the_copys_own_time():
+    """A service that starts with a stale copy does not report it as fresh."""
     assert age_s(observe(None, 10, 42.0, 100.0), 100.0) == 42.0
     assert age_s(None, 100.0) is None
 
 
 def test_a_site_that_has_missed_three_heartbeats_cannot_write():
-    """And one that never wrote neither."""
+    """A site that has never written cannot write either."""
     assert writable(10.0, 10.0 + WRITABLE_FOR_S)
     assert not writable(10.0, 10.1 + WRITABLE_FOR_S)
     assert not writable(None, 0.0)
@@ -116,19 +116,18 @@ def test_a_site_that_has_missed_three_heartbeats_cannot_write():
         ("23514", False, "internal"),
     ],
 )
-def test_a_fault_before_the_commit_is_retried_elsewhere_only_if_the_server_went_away(sqlstate, lost, meaning):
-    """Everything else is told at once."""
+def test_an_error_before_the_commit_is_retried_only_if_the_server_went_away(sqlstate, lost, meaning):
+    """All other errors are reported at once."""
     assert classify(sqlstate, lost) == meaning
 
 
 def test_migrations_are_numbered_without_gaps():
-    """And each is recorded with its digest."""
     shipped = migrations()
     assert [migration.number for migration in shipped] == list(range(1, len(shipped) + 1))
 
 
 def test_only_what_is_new_is_applied_and_an_edited_file_is_refused():
-    """As is a database newer than the release."""
+    """A database that is newer than the release is also refused."""
     one, two = (Migration(number=n, name=f"000{n}_x.sql", text=f"-- {n}") for n in (1, 2))
     assert pending((one, two), {1: one.sha256}) == (two,)
     with pytest.raises(SchemaError, match="edited"):
@@ -137,8 +136,8 @@ def test_only_what_is_new_is_applied_and_an_edited_file_is_refused():
         pending((one,), {1: one.sha256, 2: two.sha256})
 
 
-def test_the_migrations_transitions_are_the_codes():
-    """The table is filled with the same moves that the code allows."""
+def test_the_migration_and_the_code_have_the_same_transitions():
+    """The migration fills the table with the transitions that the code allows."""
     text = "".join(migration.text for migration in migrations())
     block = re.search(r"INSERT INTO approval.legal_transition VALUES(.*?);", text, re.DOTALL)[1]
     pairs = set(re.findall(r"\((NULL|'\w+'), '(\w+)'\)", block))
@@ -146,7 +145,7 @@ def test_the_migrations_transitions_are_the_codes():
 
 
 def test_a_key_is_a_uuid_in_its_usual_form():
-    """In lower case afterwards."""
+    """The result is in lower case."""
     assert canonical_key("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11") == "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
     for wrong in ("{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0eebc999c0b4ef8bb6d6bb9bd380a11", "x", "１" * 36):
         with pytest.raises(Problem, match="key_invalid"):
@@ -156,8 +155,8 @@ def test_a_key_is_a_uuid_in_its_usual_form():
             canonical_key(missing)
 
 
-def test_the_page_needs_nothing_from_elsewhere():
-    """No address of another host, and a policy that would forbid it."""
+def test_the_page_loads_nothing_from_other_hosts():
+    """It has no address of another host, and its policy forbids one."""
     page, policy = load_page()
     assert "http://" not in page
     assert "https://" not in page
@@ -167,7 +166,7 @@ def test_the_page_needs_nothing_from_elsewhere():
 
 
 def test_an_acknowledgement_has_the_members_that_clients_rely_on():
-    """Exactly these."""
+    """It has exactly these members."""
     answer = Answer(
         application_id=1,
         key="k",
@@ -191,6 +190,6 @@ def test_an_acknowledgement_has_the_members_that_clients_rely_on():
     }
 
 
-def test_an_unexpected_fault_is_never_500():
-    """It says: retry with the same key."""
+def test_an_unexpected_error_is_never_500():
+    """The answer asks the client to retry with the same key."""
     assert EXPLANATIONS["internal"].status == 503

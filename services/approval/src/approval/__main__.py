@@ -1,4 +1,4 @@
-"""Runs one instance: `python -m approval`, settings from the environment (see approval.settings)."""
+"""Run one instance: `python -m approval`. Its settings come from the environment (see `approval.settings`)."""
 
 import os
 import sys
@@ -12,11 +12,11 @@ from approval.web import create_app
 
 
 def main() -> int:
-    """Serves until a signal ends it; 2 with one sentence if a setting is wrong."""
+    """Serve until a signal arrives. If a setting is wrong, print one sentence and return 2."""
     try:
         settings = from_environment(os.environ)
-    except SettingsError as fault:
-        print(f"approval: {fault}", file=sys.stderr)
+    except SettingsError as error:
+        print(f"approval: {error}", file=sys.stderr)
         return 2
     log_json()
     uvicorn.run(

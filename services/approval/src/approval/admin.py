@@ -1,11 +1,11 @@
-"""What officers and operators do with stored applications.
+"""Commands with which officers and operators change stored applications.
 
     python -m approval.admin review --dsn DSN --key KEY --to approved --officer 1042 --reason "学历已核实"
     python -m approval.admin purge-synthetic --dsn DSN --officer 1042
 
-`review` moves an application along a legal transition (an officer settles a manual review, or reopens a refusal after
-an appeal) with its audit row and a message to the citizen. `purge-synthetic` removes all applications of synthetic
-people, with one audit row that says how many; applications of real people cannot be deleted.
+`review` moves an application along a legal transition: an officer settles a manual review, or reopens a refusal after
+an appeal. It also writes an audit row and a message to the citizen. `purge-synthetic` removes all applications of
+synthetic people and writes one audit row with their number. Applications of real people cannot be deleted.
 """
 
 import argparse
@@ -22,15 +22,15 @@ from approval.schema import add_connection, connect
 
 
 class AdminError(Exception):
-    """The act is not possible; the message says why."""
+    """The command cannot be completed. The message has the reason."""
 
 
 @contextmanager
 def _committed(dsn: str, wait_s: float) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection inside one transaction, which the end of the block commits.
+    """Open a connection and one transaction, which is committed at the end of the block.
 
-    Raises AdminError where the commit came with a warning: its wait for a copy was cut short, and what only one site
-    has is not told as done. The rule is the service's own (`store`).
+    Raise AdminError if the commit comes with a warning. Then its wait for a standby was cut short, and the command
+    must not report success for a change that only one site may have. `store` has the same rule.
     """
     warnings: list[str] = []
 
@@ -44,13 +44,13 @@ def _committed(dsn: str, wait_s: float) -> Iterator[psycopg.Connection[tuple[Any
             yield connection
     if warnings:
         raise AdminError(
-            f"it is not known whether a second site has it ({'; '.join(warnings)}); "
-            "look at it again when the copies follow"
+            f"committed, but it is not known whether a second site has the change ({'; '.join(warnings)}); "
+            "check it again when a standby streams"
         )
 
 
 def review(dsn: str, key: str, to: State, officer: str, reason: str, wait_s: float = 0.0) -> tuple[State, State]:
-    """Moves one application; returns the states before and after."""
+    """Move one application to another state. Return the states before and after."""
     with _committed(dsn, wait_s) as connection:
         row = connection.execute(
             "SELECT id, state, synthetic FROM approval.application WHERE key = %s FOR UPDATE", (key,)
@@ -60,8 +60,8 @@ def review(dsn: str, key: str, to: State, officer: str, reason: str, wait_s: flo
         before = State(row[1])
         try:
             transition(before, to)
-        except IllegalTransition as fault:
-            raise AdminError(f"illegal transition: {fault}") from None
+        except IllegalTransition as error:
+            raise AdminError(f"illegal transition: {error}") from None
         connection.execute("UPDATE approval.application SET state = %s WHERE id = %s", (to.value, row[0]))
         connection.execute(
             "INSERT INTO approval.audit (application_id, key, event, from_state, to_state, reason_code, actor, site)"
@@ -76,7 +76,7 @@ def review(dsn: str, key: str, to: State, officer: str, reason: str, wait_s: flo
 
 
 def purge_synthetic(dsn: str, officer: str, wait_s: float = 0.0) -> int:
-    """Removes all synthetic applications; returns how many."""
+    """Remove all synthetic applications. Return their number."""
     with _committed(dsn, wait_s) as connection:
         connection.execute("LOCK TABLE approval.application IN SHARE ROW EXCLUSIVE MODE")
         row = connection.execute("SELECT count(*) FROM approval.application WHERE synthetic").fetchone()
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("review", "purge-synthetic"):
         command = commands.add_parser(name)
         add_connection(command)
-        command.add_argument("--officer", required=True, help="who does it; written into the audit row")
+        command.add_argument("--officer", required=True, help="the officer's number; written into the audit row")
         if name == "review":
             command.add_argument("--key", required=True)
             command.add_argument("--to", required=True, choices=[state.value for state in State])
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints one JSON object; 1 with one sentence on standard error if the act is not possible."""
+    """Print one JSON object. If the command fails, print one sentence on standard error and return 1."""
     arguments = _parser().parse_args(argv)
     try:
         if arguments.command == "review":
@@ -118,8 +118,8 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps({"from": before, "to": after}))
         else:
             print(json.dumps({"purged": purge_synthetic(arguments.dsn, arguments.officer, arguments.wait)}))
-    except (AdminError, psycopg.Error) as fault:
-        print(f"admin: {str(fault).strip()}", file=sys.stderr)
+    except (AdminError, psycopg.Error) as error:
+        print(f"admin: {str(error).strip()}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""An application as the citizen sends it: parsed at the door, trusted afterwards."""
+"""An application as the citizen sends it. `parse` validates it once; all later code trusts the result."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from approval.identity import id_number_fault, is_synthetic, name_fault, text_fault
+from approval.identity import id_number_problem, is_synthetic, name_problem, text_problem
 from approval.problems import Problem
 
 MAX_BODY_BYTES = 16 * 1024
@@ -27,11 +27,11 @@ DISTRICTS = (
     "光明区",
     "大鹏新区",
 )
-"""Shenzhen's nine districts and the Dapeng new area."""
+"""Shenzhen's nine districts and the Dapeng New Area."""
 
 
 class Level(StrEnum):
-    """Academic degree. NONE is said explicitly by people who have none."""
+    """Academic degree. An applicant without a degree states NONE."""
 
     BACHELOR = "bachelor"
     MASTER = "master"
@@ -41,7 +41,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Degree:
-    """What the applicant says of the degree."""
+    """The degree that the applicant states."""
 
     level: Level
     university: str
@@ -50,7 +50,7 @@ class Degree:
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """A well-formed application. `digest` is the SHA-256 of its canonical JSON: the identity of the request's body."""
+    """A valid application. `digest` is the SHA-256 of its canonical JSON `body` and identifies the request's body."""
 
     name: str
     id_number: str
@@ -63,14 +63,14 @@ class Application:
 
 
 def parse(raw: bytes, today: date) -> Application:
-    """The application in a request body; raises Problem with the first fault found."""
+    """Parse the application in a request body. Raise Problem with the first error."""
     body = _object(raw)
     _members(body, {"name", "id_number", "degree", "employer", "district", "synthetic"}, "")
     canonical = canonical_json(body)
     name = _text(body, "name", "name")
-    _refuse(name_fault(name), "name")
+    _refuse(name_problem(name), "name")
     id_number = _text(body, "id_number", "id_number")
-    _refuse(id_number_fault(id_number, today), "id_number")
+    _refuse(id_number_problem(id_number, today), "id_number")
     district = _text(body, "district", "district")
     _refuse(None if district in DISTRICTS else "district_unknown", "district")
     if not isinstance(body["synthetic"], bool):
@@ -78,7 +78,7 @@ def parse(raw: bytes, today: date) -> Application:
     _refuse(None if body["synthetic"] == is_synthetic(id_number) else "synthetic_mismatch", "synthetic")
     employer = body["employer"]
     if employer is not None:
-        _refuse(text_fault(_text(body, "employer", "employer"), LONGEST_EMPLOYER), "employer")
+        _refuse(text_problem(_text(body, "employer", "employer"), LONGEST_EMPLOYER), "employer")
     return Application(
         name=name,
         id_number=id_number,
@@ -92,7 +92,7 @@ def parse(raw: bytes, today: date) -> Application:
 
 
 def canonical_json(body: Any) -> str:
-    """One text for one content: sorted members, no blanks, no escapes. Clients and the ledger use the same form."""
+    """Return equal text for equal content: sorted members, no spaces, no escapes. Clients and the ledger use it too."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -112,7 +112,7 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuses a member given twice: two readers could each take another one."""
+    """Refuse an object with a repeated member, because two readers could each use a different one."""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a member occurs twice")
@@ -147,7 +147,7 @@ def _refuse(code: str | None, field: str) -> None:
 
 
 def _degree(value: Any, today: date) -> Degree | None:
-    """None both for a missing degree and for the level "none", whose other members may be null."""
+    """Parse the degree. Return None for null, and for the level "none", whose other members may be null."""
     if value is None:
         return None
     if not isinstance(value, dict):
@@ -157,7 +157,7 @@ def _degree(value: Any, today: date) -> Degree | None:
         raise Problem("degree_level", "degree.level")
     university, year = value["university"], value["graduated_year"]
     if university is not None:
-        _refuse(text_fault(_text(value, "university", "degree.university"), LONGEST_UNIVERSITY), "degree.university")
+        _refuse(text_problem(_text(value, "university", "degree.university"), LONGEST_UNIVERSITY), "degree.university")
     if year is not None and (isinstance(year, bool) or not isinstance(year, int)):
         raise Problem("field_type", "degree.graduated_year")
     if year is not None and not EARLIEST_GRADUATION <= year <= today.year + 1:

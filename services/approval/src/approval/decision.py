@@ -1,4 +1,4 @@
-"""The decision itself: a pure function of the application and what the three agencies' registers say of it."""
+"""The decision: a pure function of the application and of the facts in the three agencies' registers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from approval.application import Application, Level
 
 
 class State(StrEnum):
-    """Where an application stands. An application enters in one of the three outcomes, never half decided."""
+    """State of an application. Each new application is stored in one of the three outcomes, never undecided."""
 
     APPROVED = "approved"
     REJECTED = "rejected"
@@ -21,12 +21,12 @@ LEGAL_TRANSITIONS: Mapping[State | None, frozenset[State]] = {
     State.REJECTED: frozenset({State.MANUAL_REVIEW}),
     State.APPROVED: frozenset(),
 }
-"""Legal moves. None is "not there yet". An officer settles a review; a refused citizen may appeal; an approval stands.
-The database holds the same table (approval.legal_transition) and its trigger refuses the rest."""
+"""Legal transitions. None means "not stored yet". An officer settles a review, a refused citizen may appeal, and an
+approval is final. The database has the same table (approval.legal_transition), and its trigger refuses all others."""
 
 
 class Reason(StrEnum):
-    """Why. Each has a sentence for the citizen in REASONS."""
+    """Reason of a decision. REASONS has a sentence for the citizen for each of them."""
 
     MEETS_CONDITIONS = "meets_conditions"
     NAME_MISMATCH = "name_mismatch"
@@ -60,7 +60,7 @@ REASONS: Mapping[Reason, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Resident:
-    """Public security: the population register."""
+    """A person in the population register of public security."""
 
     name: str
     active: bool
@@ -69,7 +69,7 @@ class Resident:
 
 @dataclass(frozen=True, kw_only=True)
 class DegreeRecord:
-    """Human resources: the highest degree on record."""
+    """The highest degree in the register of human resources."""
 
     level: Level
     university: str
@@ -78,7 +78,7 @@ class DegreeRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class AdmissionPlan:
-    """Development and reform: the admission plan of a district, and the years of graduation it takes (inclusive)."""
+    """A district's admission plan of development and reform, with its first and last year of graduation (inclusive)."""
 
     open: bool
     graduated_from: int
@@ -87,7 +87,10 @@ class AdmissionPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the registers say at the moment of decision. `earlier`: approved or pending application exists."""
+    """The facts in the registers at the moment of the decision.
+
+    `earlier` is true if the person already has an approved application or one in manual review.
+    """
 
     resident: Resident | None
     degree: DegreeRecord | None
@@ -105,10 +108,10 @@ class Decision:
 
 
 def decide(application: Application, facts: Facts) -> Decision:
-    """The first rule that applies decides; who passes all of them is approved.
+    """Return the decision of the first rule that applies. Approve an application to which no rule applies.
 
-    Refusals about the person come first, then the duplicate, so that no later rule can open a second case for one
-    person. A register that lacks the person or degree is not held against the applicant: an officer looks at it.
+    Rules about the person come first, then the rule about duplicates, so that no later rule can open a second case for
+    one person. A person or degree that is missing in a register is no reason for a refusal: an officer reviews it.
     """
     for rule in (_about_person, _about_earlier, _about_degree, _about_plan, _about_credit):
         decision = rule(application, facts)
@@ -145,12 +148,16 @@ def _about_earlier(application: Application, facts: Facts) -> Decision | None:
 
 
 def _about_degree(application: Application, facts: Facts) -> Decision | None:
-    said, known = application.degree, facts.degree
-    if said is None:
+    stated, known = application.degree, facts.degree
+    if stated is None:
         return _rejected(Reason.NO_DEGREE)
     if known is None:
         return _review(Reason.DEGREE_UNVERIFIED)
-    same = (said.level, said.university, said.graduated_year) == (known.level, known.university, known.graduated_year)
+    same = (stated.level, stated.university, stated.graduated_year) == (
+        known.level,
+        known.university,
+        known.graduated_year,
+    )
     return None if same else _review(Reason.DEGREE_MISMATCH)
 
 
@@ -167,11 +174,11 @@ def _about_credit(application: Application, facts: Facts) -> Decision | None:
 
 
 class IllegalTransition(ValueError):
-    """A move that no rule allows."""
+    """A transition that LEGAL does not allow."""
 
 
 def transition(current: State | None, to: State) -> State:
-    """The new state, or IllegalTransition."""
+    """Return the new state. Raise IllegalTransition if the transition is not legal."""
     if to not in LEGAL_TRANSITIONS[current]:
         raise IllegalTransition(f"{current or 'new'} -> {to}")
     return to

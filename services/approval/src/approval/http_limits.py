@@ -1,4 +1,7 @@
-"""What is refused before it is a request: with the words of all other refusals, and within limits of size and time."""
+"""HTTP protocol of one connection: limits size and time of a request's head, and refuses bytes that are not HTTP.
+
+These refusals have the same form as all others.
+"""
 
 import asyncio
 import http
@@ -14,7 +17,7 @@ HEAD_TIMEOUT_S = 10.0
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """One connection. The server bounds neither size nor time of a request's head; here both are."""
+    """One connection. uvicorn limits neither the size nor the time of a request's head, so this class does."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -22,36 +25,36 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Of who connects a request is expected."""
+        """Start the timer of the request's head when a client connects."""
         super().connection_made(transport)
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is awaited of who is gone."""
+        """Stop the timer when the client has disconnected."""
         self._stop_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some of a request, or of several; bytes count where they neither begin a head nor end it."""
-        awaited = self._head_timer
+        """Handle bytes of one or several requests. Count them if they neither begin nor complete a head."""
+        timer = self._head_timer
         super().data_received(data)
-        if awaited is not None and self._head_timer is awaited:
+        if timer is not None and self._head_timer is timer:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse("head_too_large")
 
     def on_message_begin(self) -> None:
-        """The first byte of a request, also of the next one on a connection."""
+        """Start the timer at the first byte of each request on the connection."""
         super().on_message_begin()
         self._start_head_timer()
 
     def on_headers_complete(self) -> None:
-        """The head has come; for the body the service has its own patience."""
+        """Stop the timer when the head is complete. `web.read_body` has its own timeout for the body."""
         self._stop_head_timer()
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """In place of the server's own words, for what it cannot read as HTTP."""
+        """Refuse bytes that are not HTTP, with our own body instead of uvicorn's."""
         self._refuse("request_refused")
 
     def _start_head_timer(self) -> None:
@@ -72,7 +75,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 
 def refusal(problem: Problem) -> bytes:
-    """The whole answer of a connection that ends with it."""
+    """Return the complete response bytes. The connection closes after them."""
     body = json.dumps(problem.body(), ensure_ascii=False).encode()
     status = http.HTTPStatus(problem.explanation.status)
     head = (

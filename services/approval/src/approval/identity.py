@@ -1,9 +1,9 @@
-"""Identity numbers and names of residents, checked at the door.
+"""Checks of residents' identity numbers and names.
 
-Only holders of an 18-digit resident identity number (GB 11643) can settle their household registration, so a name is
-the one printed on that card: Han characters, and the middle dot U+00B7 between the parts of a transliterated name.
-Latin letters, full-width forms, compatibility ideographs and look-alike dots are refused, each with its own reason:
-a name that looks right and is another string would silently miss the register.
+Only holders of an 18-digit resident identity number (GB 11643) can settle their household registration. A name is the
+one on that identity card: Han characters, and the middle dot U+00B7 between the parts of a transliterated name. Latin
+letters, full-width forms, compatibility ideographs and look-alike dots are refused, each with its own code: a name that
+looks right but is a different string would silently not be found in the register.
 """
 
 import unicodedata
@@ -12,14 +12,14 @@ from datetime import date
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 CHECK_CHARACTERS = "10X98765432"
 SYNTHETIC_REGION = "99"
-"""Province part that no real region has: numbers of synthetic people start with it."""
+"""Province part of synthetic people's numbers. No real region has it."""
 
 PROVINCES = frozenset(
     f"{region}{number}"
     for region, numbers in {1: 5, 2: 3, 3: 7, 4: 6, 5: 4, 6: 5, 7: 1, 8: 3}.items()
     for number in range(0 if region == 5 else 1, numbers + 1)
 )
-"""Provinces by great region: 11 to 15 in the north, … 50 to 54 in the southwest, … 71, and 81 to 83."""
+"""Province codes by large region: 11 to 15 in the north, … 50 to 54 in the southwest, … 71, and 81 to 83."""
 MIDDLE_DOT = "\u00b7"
 DOT_LOOKALIKES = frozenset("\u2022\u2027\u2219\u22c5\u30fb\uff65\uff0e\u3002.\u2024\u0387")
 NAME_LENGTH = (2, 40)
@@ -35,12 +35,12 @@ HAN_RANGES = (
 
 
 def check_digit(first17: str) -> str:
-    """The 18th character for the first 17 digits: GB 11643, ISO 7064 MOD 11-2."""
+    """Return the 18th character for the first 17 digits (GB 11643, ISO 7064 MOD 11-2)."""
     return CHECK_CHARACTERS[sum(int(digit) * weight for digit, weight in zip(first17, WEIGHTS, strict=True)) % 11]
 
 
-def id_number_fault(number: str, today: date) -> str | None:
-    """Code of the first fault of an identity number, or None. `today` bounds the date of birth."""
+def id_number_problem(number: str, today: date) -> str | None:
+    """Return the code of the first problem of an identity number, or None. `today` is the latest date of birth."""
     if len(number) != 18 or not number.isascii() or not number[:17].isdigit() or number[17] not in "0123456789X":
         return "id_number_malformed"
     if number[:2] not in PROVINCES and number[:2] != SYNTHETIC_REGION:
@@ -57,12 +57,12 @@ def id_number_fault(number: str, today: date) -> str | None:
 
 
 def is_synthetic(number: str) -> bool:
-    """Whether the number belongs to a synthetic person."""
+    """Return whether the number belongs to a synthetic person."""
     return number.startswith(SYNTHETIC_REGION)
 
 
-def name_fault(name: str) -> str | None:
-    """Code of the first fault of a name, or None."""
+def name_problem(name: str) -> str | None:
+    """Return the code of the first problem of a name, or None."""
     if has_hidden_characters(name):
         return "name_control"
     if not NAME_LENGTH[0] <= len(name) <= NAME_LENGTH[1]:
@@ -77,8 +77,11 @@ def name_fault(name: str) -> str | None:
     return None
 
 
-def text_fault(text: str, longest: int) -> str | None:
-    """Code of the first fault of a free text (employer, university), or None. Full-width brackets are usual there."""
+def text_problem(text: str, longest: int) -> str | None:
+    """Return the code of the first problem of a free text (employer, university), or None.
+
+    Full-width brackets are allowed, because such names often have them.
+    """
     if has_hidden_characters(text):
         return "text_control"
     if not 1 <= len(text) <= longest or text != text.strip():
@@ -90,10 +93,13 @@ def text_fault(text: str, longest: int) -> str | None:
 
 
 def has_hidden_characters(text: str) -> bool:
-    """Control, format, private, surrogate and unassigned characters: nothing that a person can see or type."""
+    """Return whether the text has control, format, private, surrogate or unassigned characters.
+
+    People can neither see nor type them.
+    """
     return any(unicodedata.category(character)[0] == "C" for character in text)
 
 
 def is_han(character: str) -> bool:
-    """Whether a character is a unified Han ideograph (not a radical, not a compatibility form)."""
+    """Return whether a character is a unified Han ideograph, not a radical or a compatibility form."""
     return any(low <= ord(character) <= high for low, high in HAN_RANGES)

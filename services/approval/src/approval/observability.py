@@ -1,4 +1,4 @@
-"""Metrics and structured logs. Neither ever holds a name or an identity number."""
+"""Metrics and structured logs. They never contain a name or an identity number."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ class Metrics:
         )
         self.decision_seconds = Histogram(
             "approval_decision_seconds",
-            "From having a connection to the decision: the registers read, the rules applied.",
+            "Time to read the registers and apply the rules, without the wait for a connection.",
             buckets=BUCKETS,
             registry=self.registry,
         )
@@ -32,7 +32,7 @@ class Metrics:
             "approval_decisions", "Decisions made.", ("decision", "reason", "synthetic"), registry=self.registry
         )
         self.writable = Gauge(
-            "approval_writable", "1 if this site's heartbeat got through lately.", registry=self.registry
+            "approval_writable", "1 if this site's last heartbeat was recent.", registry=self.registry
         )
         self.read_age = Gauge("approval_read_age_seconds", "Age of the local copy; -1 unknown.", registry=self.registry)
         self.connections = Gauge(
@@ -42,14 +42,16 @@ class Metrics:
 
 
 class LabelledRegistry:
-    """A registry whose figures say of which instance they are: several stand behind one address, and a reader meets now
-    one and now another."""
+    """A registry that adds the name of the instance to its metrics.
+
+    Several instances share one address, so successive scrapes may reach different ones.
+    """
 
     def __init__(self, registry: CollectorRegistry, instance: str) -> None:
         self._registry, self._instance = registry, instance
 
     def collect(self) -> Iterator[Metric]:
-        """The registry's metrics, each sample with the label `pod`; without one where the instance has no name."""
+        """Yield the registry's metrics. Each sample has the label `pod` if the instance has a name."""
         for metric in self._registry.collect():
             if self._instance:
                 metric.samples = [
@@ -59,10 +61,10 @@ class LabelledRegistry:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per line; members given as `extra={"fields": {...}}` are merged in."""
+    """Formatter with one JSON object per line. It merges the members of `extra={"fields": {...}}` into the object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of one record."""
+        """Return the line of one record."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = {
             "at": f"{moment}.{int(record.msecs):03d}Z",
@@ -77,7 +79,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_json(level: int = logging.INFO) -> None:
-    """Sends all logs of the process to standard output as JSON lines."""
+    """Write all logs of the process to standard output as JSON lines."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()

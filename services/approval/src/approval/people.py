@@ -1,11 +1,12 @@
-"""Believable synthetic people: the same seed and number always give the same person.
+"""Realistic synthetic people: the same seed and number always give the same person.
 
-Standard library only, and no import of the rest of the package: a load generator copies this one file to a machine
-that has nothing else. `person` is what the registers know (loaded by approval.registers), `applicant` is what a person
-sends; both derive from the same digest, so they agree without talking to each other.
+This module uses only the standard library and imports nothing else from the package, because the load generator copies
+this one file to a host that has nothing else. `person` returns the data in the registers (loaded by
+`approval.registers`), `applicant` returns the request that a person sends. Both are derived from the same digest, so
+they agree without communication.
 
 Identity numbers start with 99, a region that no real number has, and are unique per seed for n < 4 000 000. Cities,
-districts and universities are real, names are combinations of common ones.
+districts and universities are real. Names are combinations of common ones.
 
     python -m approval.people --seed 1 --count 3
 """
@@ -20,10 +21,11 @@ from datetime import date, timedelta
 from enum import Enum
 
 GENERATOR = 1
-"""Raised whenever the same seed would give other people, so that loaded registers are recognised as outdated."""
+"""Version of the generator. Increase it if the same seed gives different people, so that loaded registers count as
+outdated."""
 
 GRADUATED_FROM, GRADUATED_TO = 2024, 2026
-"""Years of graduation that the generated admission plans take."""
+"""First and last year of graduation in the generated admission plans."""
 
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _SURNAMES = (
@@ -113,11 +115,11 @@ _BIRTH_DAYS = 4000
 _SEQUENCES = 1000
 _SPACE = _BIRTH_DAYS * _SEQUENCES
 _STRIDE = 1_618_033
-"""Coprime with the space: consecutive people are born years apart, and no two share a number."""
+"""Coprime with the space: consecutive people are born years apart, and no two people have the same number."""
 
 
 class Case(Enum):
-    """What is particular about a person."""
+    """The special property of a person."""
 
     GRADUATE = "graduate"
     NO_DEGREE = "no degree"
@@ -150,7 +152,7 @@ SHARES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One resident as the registers know them. `level` None: no degree on record. `home`: city of the household."""
+    """One resident in the registers. `level` is None without a recorded degree. `home` is the city of the household."""
 
     number: int
     case: Case
@@ -167,25 +169,25 @@ class Person:
 
 
 class _Choices:
-    """Successive choices from one digest; 28 of them, each from 16 bits, are enough for a person."""
+    """Successive choices of 16 bits each from one digest. It has 32 of them, which is enough for one person."""
 
     def __init__(self, seed: int, n: int) -> None:
         self._digest = hashlib.blake2b(f"{GENERATOR}:{seed}:{n}".encode(), digest_size=64).digest()
         self._at = 0
 
     def below(self, bound: int) -> int:
-        """A number in 0 … bound - 1, for a bound far below 65 536."""
+        """Return a number in 0 … bound - 1, for a bound far below 65 536."""
         value = int.from_bytes(self._digest[self._at : self._at + 2], "big")
         self._at += 2
         return value * bound >> 16
 
     def one(self, options: tuple[str, ...] | str) -> str:
-        """One of the options."""
+        """Return one of the options."""
         return options[self.below(len(options))]
 
 
 def id_number(seed: int, n: int) -> str:
-    """The valid identity number of person n, in the unassigned region 99."""
+    """Return the valid identity number of person n, in the unassigned region 99."""
     index = (n * _STRIDE + seed * 7919) % _SPACE
     born = _FIRST_BIRTH + timedelta(days=index // _SEQUENCES)
     first17 = f"99{seed % 10000:04d}{born:%Y%m%d}{index % _SEQUENCES:03d}"
@@ -194,7 +196,7 @@ def id_number(seed: int, n: int) -> str:
 
 
 def person(seed: int, n: int) -> Person:
-    """Person n of a seed, as the registers of the three agencies know them."""
+    """Return person n of a seed with the data in the registers of the three agencies."""
     choose = _Choices(seed, n)
     case = _case(choose.below(1000))
     level = ("bachelor", "bachelor", "bachelor", "master", "master", "doctor")[choose.below(6)]
@@ -237,10 +239,10 @@ def _name(choose: _Choices) -> str:
 
 
 def applicant(seed: int, n: int) -> dict[str, object]:
-    """The request body that applicant n sends, ready to be serialised.
+    """Return the request body that applicant n sends, ready to be serialised.
 
-    Deterministic and consistent with registers that were loaded with the same seed and more than n people. An
-    applicant of the case DUPLICATE applies for the person who applied just before them, under another key.
+    It is deterministic, and consistent with registers that were loaded with the same seed and more than n people. An
+    applicant of the case DUPLICATE repeats the application of the person just before, under another key.
     """
     who = person(seed, n)
     if who.case is Case.DUPLICATE and n > 0:
@@ -271,12 +273,12 @@ def _another_name(name: str) -> str:
 
 
 def applicants(seed: int, count: int, first: int = 0) -> Iterator[dict[str, object]]:
-    """Applicants first … first + count - 1."""
+    """Return the request bodies of the applicants first … first + count - 1."""
     return (applicant(seed, n) for n in range(first, first + count))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints one request body per line."""
+    """Print one request body per line."""
     parser = argparse.ArgumentParser(
         prog="python -m approval.people", description="Synthetic applicants as JSON lines."
     )

@@ -1,16 +1,17 @@
-"""A small pool of database connections, made for the moment when the primary moves.
+"""A small pool of database connections, designed for failovers.
 
-psycopg_pool reconnects in the background and backs off from one second upwards, so a service that has waited out a
-failover of thirty seconds may notice the new primary sixteen seconds late. Here nobody reconnects in the background:
-whoever needs a connection opens it, tries again every 50 ms until its own deadline, and reports the truth.
+psycopg_pool reconnects in the background with a backoff of one second or more. After a failover of thirty seconds it
+may notice the new primary sixteen seconds late. This pool never reconnects in the background: the request that needs a
+connection opens it, retries every 50 ms until its own deadline, and reports the real error.
 
-A slot stays taken while anything on its connection is unfinished, also when the request that began it has been
-answered: commits that hang on an isolated primary therefore use up the slots, and further writes fail fast instead of
-piling up backends on the server.
+A slot stays taken until all work on its connection has ended, even if the request that started it has been answered.
+Commits that hang on an isolated primary therefore use up the slots. Further writes then fail fast and do not pile up
+backends on the server.
 
-A server that is short of processors must not be kept so. To open a connection costs it several times as much as to
-answer on one, so a pool that gives up slow ones and opens others takes from it what it would need to recover. Hence
-only a few are opened at a time, and one that comes after its requester's deadline is kept for the next.
+The pool must not keep an overloaded server overloaded. Opening a connection costs the server several times as much as a
+query. A pool that drops slow connections and opens new ones takes the processor time that the server needs to recover.
+The pool therefore opens only a few connections at a time. A connection that arrives after its request's deadline is
+kept for the next request.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from psycopg.pq import TransactionStatus
 
 RETRY_S = 0.05
 MAX_OPENING = 3
-"""Connections of a pool that are opened side by side: a server that is well opens a hundred a second through these."""
+"""A pool opens this many connections at the same time. A healthy server opens a hundred per second in this way."""
 CONNECT_DEFAULTS = {
     "connect_timeout": "3",
     "tcp_user_timeout": "2000",
@@ -33,8 +34,8 @@ CONNECT_DEFAULTS = {
     "keepalives_count": "2",
 }
 SESSION_OPTIONS = (
-    # Whatever the role's or the database's defaults are: commits wait for the copies, and the warning that a wait
-    # was cancelled reaches us.
+    # These settings override the defaults of the role and the database: commits wait for the standbys, and the service
+    # receives the warning that such a wait was cancelled.
     "-c synchronous_commit=on -c client_min_messages=warning"
     " -c statement_timeout=1000 -c lock_timeout=900 -c idle_in_transaction_session_timeout=5000"
     " -c timezone=UTC"
@@ -44,7 +45,7 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 class NoConnection(Exception):
-    """No connection before the deadline. `busy`: all slots were taken; otherwise the server could not be reached."""
+    """No connection before the deadline. `busy` means that all slots were taken; else the server was unreachable."""
 
     def __init__(self, reason: str, *, busy: bool) -> None:
         super().__init__(reason)
@@ -52,7 +53,7 @@ class NoConnection(Exception):
 
 
 class Pool:
-    """At most `size` connections, opened on demand, in autocommit mode. `name` is seen in pg_stat_activity."""
+    """A pool of at most `size` autocommit connections, opened on demand. pg_stat_activity shows `name`."""
 
     def __init__(self, *, dsn: str, size: int, name: str) -> None:
         given = conninfo_to_dict(dsn)
@@ -66,7 +67,7 @@ class Pool:
         self.taken = 0
 
     async def warm(self, connections: int, within_s: float) -> None:
-        """Opens that many ahead of the first requests, as far as it succeeds in time."""
+        """Open up to `connections` connections before the first requests. Stop after `within_s` seconds."""
         deadline = asyncio.get_running_loop().time() + within_s
         wanted = (self.acquire(deadline) for _ in range(min(connections, self.size)))
         for opened in await asyncio.gather(*wanted, return_exceptions=True):
@@ -74,7 +75,7 @@ class Pool:
                 await self.release(opened)
 
     async def acquire(self, deadline: float) -> Connection:
-        """A connection before `deadline` (seconds of the running loop's clock), or NoConnection."""
+        """Return a connection before `deadline` (seconds of the running loop's clock) or raise NoConnection."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(deadline):
@@ -92,11 +93,11 @@ class Pool:
             raise
         if not done:
             self._abandon(opening)
-            raise NoConnection("it takes too long to connect", busy=False)
+            raise NoConnection("connecting took too long", busy=False)
         try:
             return opening.result()
         except BaseException:
-            self._free()
+            self._free_slot()
             raise
 
     def _pop(self) -> Connection | None:
@@ -107,9 +108,11 @@ class Pool:
         return None
 
     async def _open(self, deadline: float) -> Connection:
-        """A new connection, or one that has become free while it was this one's turn. What is begun before `deadline`
-        may take until `connect_timeout`."""
-        loop, reason = asyncio.get_running_loop(), "no attempt was possible"
+        """Return a new connection, or one that became free while this call waited for its turn.
+
+        An attempt that starts before `deadline` may last until `connect_timeout`.
+        """
+        loop, reason = asyncio.get_running_loop(), "no time for an attempt to connect"
         while loop.time() < deadline:
             try:
                 async with asyncio.timeout_at(deadline):
@@ -118,15 +121,15 @@ class Pool:
                 break
             try:
                 return self._pop() or await psycopg.AsyncConnection.connect(autocommit=True, **self._parameters)  # type: ignore[arg-type]
-            except psycopg.Error as fault:
-                reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+            except psycopg.Error as error:
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             finally:
                 self._opening_slots.release()
             await asyncio.sleep(min(RETRY_S, max(0.0, deadline - loop.time())))
         raise NoConnection(reason, busy=False)
 
     def _abandon(self, opening: asyncio.Task[Connection]) -> None:
-        """Whoever wanted it has gone: its slot is free once it is decided, and the connection idle if there is one."""
+        """Free the slot when the attempt ends, because its request has given up. Keep a new connection as idle."""
         self._late.add(opening)
         opening.add_done_callback(self._finish_abandoned)
 
@@ -134,30 +137,30 @@ class Pool:
         self._late.discard(opening)
         if not opening.cancelled() and opening.exception() is None:
             self._idle.append(opening.result())
-        self._free()
+        self._free_slot()
 
     async def release(self, connection: Connection) -> None:
-        """Gives a connection back; one that is broken or in the middle of something is closed."""
+        """Return a connection to the pool. Close it if it is broken or in the middle of a transaction."""
         try:
             if connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
                 await connection.close()
             else:
                 self._idle.append(connection)
         finally:
-            self._free()
+            self._free_slot()
 
-    def _free(self) -> None:
+    def _free_slot(self) -> None:
         self.taken -= 1
         self._slots.release()
 
     async def discard_idle(self) -> None:
-        """Closes idle connections: after one has turned out dead, the others went to the same server."""
+        """Close all idle connections. If one was dead, the others lead to the same server and are dead too."""
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.close()
 
     async def close(self) -> None:
-        """Closes what is idle; what is in use closes with the process."""
+        """Close idle connections. Connections in use end with the process."""
         for opening in self._late:
             opening.cancel()
         await self.discard_idle()

@@ -1,11 +1,11 @@
-"""Every refusal the service can give: a code, the HTTP status, and what the citizen and the operator read."""
+"""All refusals of the service: a code, the HTTP status, and the texts for the citizen and the operator."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """What one code means. `retry_after_s` is sent as Retry-After, so that clients come back with the same key."""
+    """Status and texts of one code. `retry_after_s` is sent as Retry-After, so that clients retry with the same key."""
 
     status: int
     zh: str
@@ -14,7 +14,7 @@ class Explanation:
 
 
 class Problem(Exception):
-    """A refusal; `field` names the part of the request it is about."""
+    """A refusal. `field` names the refused part of the request."""
 
     def __init__(self, code: str, field: str = "") -> None:
         super().__init__(code)
@@ -23,9 +23,9 @@ class Problem(Exception):
         self.explanation = EXPLANATIONS[code]
 
     def body(self) -> dict[str, str]:
-        """The JSON that the client reads."""
-        told = {"code": self.code, "message": self.explanation.zh, "message_en": self.explanation.en}
-        return told | ({"field": self.field} if self.field else {})
+        """Return the JSON body of the response."""
+        body = {"code": self.code, "message": self.explanation.zh, "message_en": self.explanation.en}
+        return body | ({"field": self.field} if self.field else {})
 
 
 def _e(status: int, zh: str, en: str, retry_after_s: int | None = None) -> Explanation:

@@ -1,10 +1,10 @@
-"""Fills the agencies' registers with synthetic people.
+"""Fill the agencies' registers with synthetic people.
 
     python -m approval.registers load --dsn DSN --people N --seed S
 
-Each register is written in the name of the agency that owns it, by COPY, all in one transaction under the estate-wide
-advisory lock. Loading what is already there changes nothing; another seed or size replaces the synthetic people only:
-a register that holds a real person is never emptied by this command.
+The command writes each register with COPY as the role of the agency that owns it. All writes are in one transaction
+under the estate-wide advisory lock. Loading the same seed and size again changes nothing. Another seed or size replaces
+only the synthetic people: this command never deletes a real person from a register.
 """
 
 import argparse
@@ -22,25 +22,25 @@ from approval.people import GENERATOR, GRADUATED_FROM, GRADUATED_TO, Person, per
 from approval.schema import ADVISORY_LOCK, add_connection, connect
 
 LARGEST = 4_000_000
-"""Identity numbers of one seed are unique below this."""
+"""Identity numbers of one seed are unique for fewer people than this."""
 
 Row = tuple[object, ...]
 
 
 def plan_rows() -> list[Row]:
-    """The admission plan of each district: all are open for the generated years of graduation."""
+    """Return the admission plan of each district. All are open for the generated years of graduation."""
     return [(district, True, GRADUATED_FROM, GRADUATED_TO) for district in DISTRICTS]
 
 
 def resident_rows(people: Iterable[Person]) -> Iterator[Row]:
-    """Rows of public_security.resident."""
+    """Yield the rows of public_security.resident."""
     for who in people:
         if who.on_record:
             yield who.id_number, who.name, "active" if who.active else "cancelled", who.home, who.address
 
 
 def degree_rows(seed: int, people: Iterable[Person]) -> Iterator[Row]:
-    """Rows of human_resources.degree; the certificate number is unique per person."""
+    """Yield the rows of human_resources.degree. The certificate number is unique per person."""
     for who in people:
         if who.level is not None:
             certificate = f"99{seed % 10000:04d}{who.graduated_year}{who.number:08d}"
@@ -48,14 +48,14 @@ def degree_rows(seed: int, people: Iterable[Person]) -> Iterator[Row]:
 
 
 def credit_rows(people: Iterable[Person]) -> Iterator[Row]:
-    """Rows of development_reform.credit_record."""
+    """Yield the rows of development_reform.credit_record."""
     for who in people:
         if who.credit_listed:
             yield who.id_number, "演练数据", "2026-01-01"
 
 
 def load(dsn: str, people: int, seed: int, wait_s: float = 0.0) -> bool:
-    """Loads `people` people of `seed`; False if exactly these are loaded already."""
+    """Load `people` people of `seed`. Return False if exactly these people are already loaded."""
     with connect(dsn, wait_s) as connection, connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
         wanted = (seed, people, GENERATOR)
@@ -87,7 +87,7 @@ def _fill(
     columns: tuple[str, ...],
     rows: Iterable[Row],
 ) -> None:
-    """Replaces the synthetic rows of one register, acting as its owner."""
+    """Replace the synthetic rows of one register, with the role of its owner."""
     name = sql.Identifier(schema, table)
     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(schema)))
     connection.execute(sql.SQL("DELETE FROM {} WHERE id_number LIKE '99%'").format(name))
@@ -100,7 +100,7 @@ def _fill(
 
 
 def _plans(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    """Adds the plans that are missing; a plan that the agency has changed stays as it is."""
+    """Add the missing plans. A plan that the agency has changed stays as it is."""
     connection.execute("SET LOCAL ROLE development_reform")
     connection.cursor().executemany(
         "INSERT INTO development_reform.admission_plan (district, open, graduated_from, graduated_to)"
@@ -111,7 +111,7 @@ def _plans(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints one JSON object; 1 with one sentence on standard error if the registers cannot be filled."""
+    """Print one JSON object. If the registers cannot be filled, print one sentence on standard error and return 1."""
     parser = argparse.ArgumentParser(prog="python -m approval.registers", description=__doc__)
     command = parser.add_subparsers(dest="command", required=True).add_parser("load", help="fill the registers")
     add_connection(command)
@@ -119,12 +119,12 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.people <= LARGEST or arguments.seed < 0:
-        parser.error(f"--people is 0 to {LARGEST}, --seed is not negative")
+        parser.error(f"--people must be 0 to {LARGEST}, and --seed must not be negative")
     started = time.monotonic()
     try:
         changed = load(arguments.dsn, arguments.people, arguments.seed, arguments.wait)
-    except psycopg.Error as fault:
-        print(f"registers: {str(fault).strip()}", file=sys.stderr)
+    except psycopg.Error as error:
+        print(f"registers: {str(error).strip()}", file=sys.stderr)
         return 1
     print(json.dumps({"changed": changed, "people": arguments.people, "seconds": round(time.monotonic() - started, 1)}))
     return 0

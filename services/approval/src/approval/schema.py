@@ -1,8 +1,9 @@
-"""Brings the database schema up to date: `python -m approval.schema apply --dsn DSN`.
+"""Update the database schema: `python -m approval.schema apply --dsn DSN`.
 
-Numbered SQL files, each in one transaction, under one advisory lock; applied files are recorded with their digest and
-never edited afterwards. Running it again changes nothing. The DSN is the owner's (approval_owner), who must be a
-member of the three agencies' roles, because their schemas are made in their names.
+The command applies numbered SQL files, each in one transaction, under one advisory lock. It records each applied file
+with its digest; such a file must never be edited afterwards. A second run changes nothing. The DSN is the owner's
+(approval_owner). The owner must be a member of the three agencies' roles, because it creates their schemas as these
+roles.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 ADVISORY_LOCK = 0x60C_0001
-"""Advisory lock of schema changes and register loads: one at a time in the whole estate."""
+"""Advisory lock of schema changes and register loads. Only one of them runs at a time in the whole estate."""
 
 AGENCIES = ("human_resources", "development_reform", "public_security")
 APP_ROLE = "approval_app"
@@ -29,7 +30,7 @@ CONNECT_OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c lo
 
 
 class SchemaError(Exception):
-    """The schema cannot be applied; the message says what to do."""
+    """The schema cannot be applied. The message has the next step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +43,12 @@ class Migration:
 
     @property
     def sha256(self) -> str:
-        """Digest of the text, kept in the database to notice an edited file."""
+        """Digest of the text. The database stores it to detect an edited file."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def migrations() -> tuple[Migration, ...]:
-    """The shipped files in their order."""
+    """Return the packaged SQL files in their order."""
     folder = resources.files("approval") / "migrations"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
     return tuple(
@@ -56,7 +57,7 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def pending(shipped: tuple[Migration, ...], applied: dict[int, str]) -> tuple[Migration, ...]:
-    """What is still to be applied; raises SchemaError if an applied file is another one now, or unknown."""
+    """Return the migrations to apply. Raise SchemaError if an applied file has changed or is not in this release."""
     known = {migration.number: migration for migration in shipped}
     for number, digest in sorted(applied.items()):
         if number not in known:
@@ -67,7 +68,7 @@ def pending(shipped: tuple[Migration, ...], applied: dict[int, str]) -> tuple[Mi
 
 
 def apply(dsn: str, wait_s: float = 0.0) -> list[str]:
-    """Applies what is pending and returns the names of the files applied."""
+    """Apply the pending migrations and return the names of their files."""
     done = []
     with connect(dsn, wait_s) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
@@ -87,9 +88,9 @@ def apply(dsn: str, wait_s: float = 0.0) -> list[str]:
 
 
 def connect(dsn: str, wait_s: float = 0.0) -> psycopg.Connection[tuple[Any, ...]]:
-    """An autocommit connection whose commits wait for the synchronous copies.
+    """Return an autocommit connection whose commits wait for the synchronous standbys.
 
-    While no server can be reached it is tried again for `wait_s` seconds; psycopg.OperationalError after that.
+    If the server is unreachable, retry for `wait_s` seconds, then raise psycopg.OperationalError.
     """
     deadline = time.monotonic() + wait_s
     while True:
@@ -102,12 +103,12 @@ def connect(dsn: str, wait_s: float = 0.0) -> psycopg.Connection[tuple[Any, ...]
 
 
 def add_connection(command: argparse.ArgumentParser) -> None:
-    """The arguments that say where the database is, alike for every command."""
+    """Add the arguments for the database connection. All commands have the same ones."""
     given = os.environ.get(OWNER_DSN)
     command.add_argument(
         "--dsn", default=given, required=given is None, help=f"the owner's connection string; default: ${OWNER_DSN}"
     )
-    command.add_argument("--wait", type=float, default=0.0, help="seconds to wait for a server that can be reached")
+    command.add_argument("--wait", type=float, default=0.0, help="seconds to wait until the server is reachable")
 
 
 def _create_migration_table(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
@@ -121,29 +122,29 @@ def _create_migration_table(connection: psycopg.Connection[tuple[Any, ...]]) -> 
 
 
 def _require_roles(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    """Says which roles or memberships are missing, instead of failing in the middle of a file."""
+    """Raise SchemaError with the missing roles or memberships before the first file is applied."""
     present = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
     missing = [name for name in (*AGENCIES, APP_ROLE) if name not in present]
     if missing:
-        raise SchemaError(f"database roles are missing: {', '.join(missing)}; the role postgresql makes them")
+        raise SchemaError(f"database roles are missing: {', '.join(missing)}; the Ansible role postgresql creates them")
     for agency in AGENCIES:
         if connection.execute("SELECT pg_has_role(current_user, %s, 'MEMBER')", (agency,)).fetchone() != (True,):
             user = connection.info.user
             grant = sql.SQL("GRANT {} TO {}").format(sql.Identifier(agency), sql.Identifier(user)).as_string(connection)
-            raise SchemaError(f"{user} is not a member of {agency}; as a superuser: {grant}")
+            raise SchemaError(f"{user} is not a member of {agency}; run this as a superuser: {grant}")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints one JSON object with what was applied; 1 with one sentence on standard error if that is not possible."""
+    """Print one JSON object with the applied files. On failure print one sentence on standard error and return 1."""
     parser = argparse.ArgumentParser(prog="python -m approval.schema", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("apply", help="apply what is pending")
+    command = commands.add_parser("apply", help="apply the pending migrations")
     add_connection(command)
     arguments = parser.parse_args(argv)
     try:
         done = apply(arguments.dsn, arguments.wait)
-    except (SchemaError, psycopg.Error) as fault:
-        print(f"schema: {str(fault).strip()}", file=sys.stderr)
+    except (SchemaError, psycopg.Error) as error:
+        print(f"schema: {str(error).strip()}", file=sys.stderr)
         return 1
     print(json.dumps({"applied": done, "changed": bool(done)}))
     return 0

@@ -1,4 +1,4 @@
-"""Settings of the service, from the environment: the same names on every platform."""
+"""Settings of the service from the environment. The names are the same on every platform."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,18 +6,19 @@ from datetime import timedelta
 
 
 class SettingsError(ValueError):
-    """A setting is missing or has no meaning; the message names it."""
+    """A setting is missing or invalid. The message names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one instance needs to know.
+    """Settings of one instance.
 
-    `before_commit`: how long a write may look for a primary and prepare, before it is refused with nothing stored.
-    `commit`: how much longer its commit may take before the answer is "unknown".
-    `instance`: its name where a site has several; figures carry it.
-    `require_sync`: refuse to accept writes while PostgreSQL names no synchronous copy. Off only for a single database
-    on a developer's machine.
+    `before_commit`: a write may search for a primary and prepare for this long. After that it is refused, and nothing
+    is stored.
+    `commit`: the commit may take this much longer. After that the answer is "unknown".
+    `instance`: the name of the instance if a site has several. Its metrics carry it.
+    `require_sync`: refuse writes while PostgreSQL has no synchronous standby configured. Switch it off only for a
+    single database on a developer's machine.
     """
 
     site: str
@@ -36,7 +37,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Settings from GOVCLOUD_SITE and APPROVAL_*; raises SettingsError naming what is wrong."""
+    """Read the settings from GOVCLOUD_SITE and APPROVAL_*. Raise SettingsError that names the wrong variable."""
     host, _, port = environment.get("APPROVAL_LISTEN", "127.0.0.1:8080").rpartition(":")
     return Settings(
         site=_required(environment, "GOVCLOUD_SITE"),

@@ -1,15 +1,17 @@
 """The only module that reads and writes the database.
 
-The rule of all writes: an answer that confirms something is given only after a commit of this very request has come
-back without a warning, because only that has waited for the copies in other sites. This holds for replays and for
-refused keys too: they write their audit row first, so that nothing that is visible only on an isolated primary is ever
-confirmed. A commit whose answer is missing, late, or accompanied by any warning (a cancelled wait for the copies is
-reported so) is *unknown*. Commits are never cancelled by us: cancelling would make the row visible without its copy.
+Rule for all writes: the service confirms something only after a commit of the same request has returned without a
+warning. Only such a commit has waited for the standbys in other sites. This rule also covers replays and refused keys:
+they write an audit row first. A row that is visible only on an isolated primary is therefore never confirmed.
 
-Decision, audit row and message are one statement, and every statement is a transaction of its own: three exchanges
-with the primary for an approval instead of six, each of which costs as much time as the link to the other city. Under
-READ COMMITTED a transaction around reading and writing would see nothing else: two requests that race meet the unique
-indexes either way, and the loser looks again.
+A commit is *unknown* if its result is missing, late, or comes with any warning. PostgreSQL sends a warning if the wait
+for the standbys was cancelled. This module never cancels a commit, because cancelling makes the row visible without a
+copy in another site.
+
+Decision, audit row and message are written in one statement, and each statement is its own transaction. An approval
+then takes three round trips to the primary instead of six, and each round trip costs the delay of the link to the other
+city. A transaction around the read and the write would change nothing under READ COMMITTED: the unique indexes stop one
+of two racing requests in both cases, and that request reads again.
 """
 
 import asyncio
@@ -31,14 +33,15 @@ from approval.settings import Settings
 log = logging.getLogger("approval.store")
 
 OVERLOADED = "overloaded"
-"""Code of what fails because the server has too much to do; its connection is as good as before."""
+"""Code of a failure because the server is overloaded. The connection remains usable."""
 
 WARM_CONNECTIONS, WARM_WITHIN_S = 4, 3.0
-"""Connections of each kind that are opened before the first request, and the time for it: without a database the
-service starts all the same."""
+"""Number of connections per pool that are opened before the first request, and the time limit in seconds. The service
+also starts without a database."""
 CANCEL_AFTER_S = 1.5
-"""How much longer a statement may take that nobody waits for any more: the server ends it after `statement_timeout`
-itself. To break it off would cost the server two connections, one to be told of it and one in place of this."""
+"""An abandoned statement is cancelled only after this delay, in seconds, because the server itself ends it after
+`statement_timeout`. An early cancel would cost the server two connections: one for the cancel request, and one that
+replaces this connection."""
 
 FACTS = """
 SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '',
@@ -61,7 +64,7 @@ WITH stored AS (
 ), audited AS (
     INSERT INTO approval.audit (application_id, key, event, to_state, reason_code, actor, site)
     SELECT id, %(key)s, 'decided', %(decision)s, %(reason)s, 'approval', %(site)s FROM stored
-), told AS (
+), queued AS (
     INSERT INTO approval.outbox (application_id, channel, template, suppressed)
     SELECT id, 'sms', %(decision)s, %(synthetic)s FROM stored
 )
@@ -90,7 +93,7 @@ ON CONFLICT (site) DO UPDATE SET beat = pulse.beat + 1, at = excluded.at
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where in the write-ahead log: whoever has replayed `lsn` of `timeline` holds what is being confirmed."""
+    """A position in the WAL. A server that has replayed `lsn` of `timeline` has the confirmed row."""
 
     timeline: int
     lsn: str
@@ -98,7 +101,7 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was decided once for one key. `replayed`: an earlier request had decided it."""
+    """The decision for one key. `replayed` is true if an earlier request made it."""
 
     application_id: int
     key: str
@@ -112,10 +115,10 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalView:
-    """What the local copy shows: the answer if it has one, and how far the copy has come.
+    """The state of the local copy: the answer if it has one, and the copy's newest heartbeat.
 
-    `heartbeats` and `as_of` are the newest heartbeat of any site in it, None before the first; `lag_s` the difference
-    of its time to the database host's clock, which may be wrong.
+    `heartbeats` is the sum of all sites' heartbeats and `as_of` the time of the newest one. Both are None before the
+    first heartbeat. `lag_s` is the difference between that time and the database host's clock, which may be wrong.
     """
 
     answer: Answer | None
@@ -126,14 +129,14 @@ class LocalView:
 
 @dataclass(frozen=True, kw_only=True)
 class _Lookup:
-    """What the primary knew before the decision: the registers' facts, and the row of this key if there is one."""
+    """Data on the primary before the decision: the facts in the registers, and the row of this key if it exists."""
 
     facts: Facts
     existing: tuple[Any, ...] | None
 
 
 class _Attempt:
-    """How far a write has come. Between `abandoned` being looked at and the write being sent no other code runs."""
+    """Progress of a write. No other code runs between the check of `abandoned` and the sending of the write."""
 
     def __init__(self) -> None:
         self.committing = False
@@ -141,7 +144,7 @@ class _Attempt:
 
 
 class Store:
-    """Writes through the primary, reads from the local copy."""
+    """Access to the database: writes go to the primary, reads to the local copy."""
 
     def __init__(self, settings: Settings, on_decision: Callable[[float], None] = lambda seconds: None) -> None:
         self._settings = settings
@@ -152,19 +155,23 @@ class Store:
         self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def warm(self) -> None:
-        """Connects ahead of the first requests: they come as soon as the port is open, and have no time for that."""
+        """Open connections before the first requests. These arrive as soon as the port is open and have no time to wait
+        for connections."""
         await asyncio.gather(*(pool.warm(WARM_CONNECTIONS, WARM_WITHIN_S) for pool in (self.writers, self.readers)))
 
     async def close(self) -> None:
-        """Closes idle connections."""
+        """Close idle connections."""
         for pool in (self.writers, self.readers, self._heartbeat_pool):
             await pool.close()
 
     async def submit(self, application: Application, key: str) -> Answer:
-        """Decides and stores, or returns the first answer to this key; raises Problem within the time limits."""
+        """Decide and store an application, or return the first answer to this key.
+
+        Raise Problem within the time limits of the settings.
+        """
         attempt = _Attempt()
         task = asyncio.create_task(self._decide_and_store(attempt, application, key))
-        self._keep(task)
+        self._track(task)
         done, _ = await asyncio.wait({task}, timeout=self._settings.before_commit.total_seconds() + 0.05)
         if not done and attempt.committing:
             done, _ = await asyncio.wait({task}, timeout=self._settings.commit.total_seconds())
@@ -176,8 +183,8 @@ class Store:
         _cancel_later(task)
         raise Problem("no_primary")
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        """Holds a task until it ends, and takes note of its exception when nobody waits for it any more."""
+    def _track(self, task: asyncio.Task[Any]) -> None:
+        """Keep a reference to a task until it ends, and retrieve its exception even if its request has given up."""
         self._unfinished.add(task)
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         task.add_done_callback(self._unfinished.discard)
@@ -187,27 +194,27 @@ class Store:
         while True:
             try:
                 connection = await self.writers.acquire(deadline)
-            except NoConnection as fault:
-                raise Problem(OVERLOADED if fault.busy else "no_primary") from fault
+            except NoConnection as error:
+                raise Problem(OVERLOADED if error.busy else "no_primary") from error
             try:
                 return await self._one_attempt(attempt, connection, application, key)
             except errors.UniqueViolation:
-                # Another request stored this key or this person's case meanwhile: look again.
+                # Another request has stored this key or this person's case in the meantime: read again.
                 attempt.committing = False
-            except psycopg.Error as fault:
-                if attempt.committing and (connection.closed or fault.sqlstate is None):
-                    raise Problem("commit_unknown") from fault
+            except psycopg.Error as error:
+                if attempt.committing and (connection.closed or error.sqlstate is None):
+                    raise Problem("commit_unknown") from error
                 attempt.committing = False
-                await self._after_fault(connection, fault)
+                await self._after_error(connection, error)
             finally:
                 await self.writers.release(connection)
 
-    async def _after_fault(self, connection: Connection, fault: psycopg.Error) -> None:
-        """Returns if another attempt makes sense (the server went away or cannot write), else raises Problem."""
-        problem = await _classify_and_close(connection, fault)
+    async def _after_error(self, connection: Connection, error: psycopg.Error) -> None:
+        """Return if another attempt is useful (the server went away or cannot write). Otherwise raise Problem."""
+        problem = await _classify_and_close(connection, error)
         if problem is not None:
-            log.error("write refused", extra={"fields": {"sqlstate": fault.sqlstate, "reason": str(fault)[:200]}})
-            raise Problem(problem) from fault
+            log.error("write failed", extra={"fields": {"sqlstate": error.sqlstate, "reason": str(error)[:200]}})
+            raise Problem(problem) from error
         await self.writers.discard_idle()
 
     async def _one_attempt(
@@ -268,21 +275,24 @@ class Store:
         return _answer(existing, await _position(connection))
 
     async def write_heartbeat(self) -> None:
-        """Writes this site's heartbeat, waiting for the copies; raises if it did not get through."""
+        """Write this site's heartbeat and wait for the standbys. Raise if the write fails or is not confirmed."""
         deadline = asyncio.get_running_loop().time() + self._settings.before_commit.total_seconds()
         connection = await self._heartbeat_pool.acquire(deadline)
         try:
             await _write(_Attempt(), connection, HEARTBEAT, (self._settings.site,))
-        except psycopg.Error as fault:
-            await _classify_and_close(connection, fault)
+        except psycopg.Error as error:
+            await _classify_and_close(connection, error)
             raise
         finally:
             await self._heartbeat_pool.release(connection)
 
     async def look_up(self, key: str | None) -> LocalView:
-        """What the local copy knows of a key (None: only how far it has come); raises Problem("no_read")."""
+        """Read the local copy's answer for a key. With None, read only the copy's newest heartbeat.
+
+        Raise Problem("no_read") if the local copy cannot be read in time.
+        """
         task = asyncio.create_task(self._look_up(key))
-        self._keep(task)
+        self._track(task)
         done, _ = await asyncio.wait({task}, timeout=self._settings.read.total_seconds() + 0.05)
         if done:
             return task.result()
@@ -294,24 +304,24 @@ class Store:
         while True:
             try:
                 connection = await self.readers.acquire(deadline)
-            except NoConnection as fault:
-                raise Problem("no_read") from fault
+            except NoConnection as error:
+                raise Problem("no_read") from error
             try:
                 row = await (await connection.execute(READ, (key,))).fetchone()
                 assert row is not None
                 return _local_view(row)
-            except psycopg.Error as fault:
+            except psycopg.Error as error:
                 lost = connection.closed
-                await _classify_and_close(connection, fault)
+                await _classify_and_close(connection, error)
                 if not lost:
-                    raise Problem("no_read") from fault
+                    raise Problem("no_read") from error
                 await self.readers.discard_idle()
             finally:
                 await self.readers.release(connection)
 
 
 def classify(sqlstate: str | None, lost: bool) -> str | None:
-    """Problem code of a fault before COMMIT, or None if the write is worth another attempt elsewhere.
+    """Return the problem code of a database error before COMMIT, or None if another attempt may succeed.
 
     Nothing has been stored in any of these cases.
     """
@@ -322,16 +332,16 @@ def classify(sqlstate: str | None, lost: bool) -> str | None:
     return "internal"
 
 
-async def _classify_and_close(connection: Connection, fault: psycopg.Error) -> str | None:
-    """What `classify` says of a fault; the connection is closed unless it is as good as before."""
-    problem = classify(fault.sqlstate, connection.closed)
+async def _classify_and_close(connection: Connection, error: psycopg.Error) -> str | None:
+    """Return the result of `classify` for a database error. Close the connection unless it remains usable."""
+    problem = classify(error.sqlstate, connection.closed)
     if problem != OVERLOADED:
         await connection.close()
     return problem
 
 
 def _cancel_later(task: asyncio.Task[Any]) -> None:
-    """For one that nobody waits for any more."""
+    """Cancel an abandoned task after `CANCEL_AFTER_S`."""
     asyncio.get_running_loop().call_later(CANCEL_AFTER_S, task.cancel)
 
 
@@ -343,7 +353,7 @@ def facts_from(
     credit_listed: bool,
     earlier: bool,
 ) -> Facts:
-    """Facts from the rows of the shared views."""
+    """Return the facts in the rows of the shared views."""
     return Facts(
         resident=Resident(
             name=resident["name"], active=resident["active"], shenzhen_household=resident["shenzhen_household"]
@@ -366,9 +376,10 @@ def facts_from(
 async def _write(
     attempt: _Attempt, connection: Connection, statement: str, parameters: Mapping[str, object] | tuple[object, ...]
 ) -> tuple[Any, ...] | None:
-    """Executes one writing statement, which commits; its row if it returns one.
+    """Execute one writing statement, which commits, and return its row if it has one.
 
-    Raises Problem("commit_unknown") on any warning: the text of a warning depends on the server's language.
+    Raise Problem("commit_unknown") on any warning. The text of the warning is not checked, because it depends on the
+    server's language.
     """
     if attempt.abandoned:
         raise Problem("no_primary")
@@ -385,17 +396,20 @@ async def _write(
     finally:
         connection.remove_notice_handler(note)
     if warnings:
-        log.warning("commit with a warning", extra={"fields": {"warnings": warnings}})
+        log.warning("commit returned a warning", extra={"fields": {"warnings": warnings}})
         raise Problem("commit_unknown")
     return await cursor.fetchone() if cursor.description else None
 
 
 async def _position(connection: Connection) -> Position:
-    """Where the log stands after the commit. Without it there is no acknowledgement: Problem("commit_unknown")."""
+    """Return the WAL position after the commit. It is part of the acknowledgement.
+
+    Raise Problem("commit_unknown") if it cannot be read.
+    """
     try:
         row = await (await connection.execute(POSITION)).fetchone()
-    except psycopg.Error as fault:
-        raise Problem("commit_unknown") from fault
+    except psycopg.Error as error:
+        raise Problem("commit_unknown") from error
     assert row is not None
     return Position(timeline=row[0], lsn=row[1])
 

@@ -1,4 +1,4 @@
-"""The HTTP side: citizens' page, applications, health, metrics."""
+"""The HTTP interface: citizens' page, applications, health, metrics."""
 
 import asyncio
 import hashlib
@@ -29,16 +29,18 @@ from approval.settings import Settings
 from approval.store import Answer, LocalView, Store
 
 MAX_WRITES = 100
-"""Applications worked on at once; more are refused at once: a queue would only make all of them late."""
+"""Number of applications that are processed at the same time. Further ones are refused immediately, because a queue
+would only make all of them late."""
 
-DRAINED_BYTES = 32 * 1024 * 1024
-"""How much of an oversized body is read and thrown away, so that its sender reads the refusal and no reset."""
+MAX_DRAINED_BYTES = 32 * 1024 * 1024
+"""An oversized body is read and discarded up to this size, so that its sender receives the refusal and not a reset."""
 BODY_TIMEOUT_S = 10.0
 CLOSING_CODES = ("body_too_large", "too_slow")
-"""Refusals that may be given before the whole body has come; what follows would be read for ever."""
+"""Refusals that may be sent before the whole body has arrived. They close the connection; otherwise the server would
+read the rest of the body without end."""
 JSON_TYPE = r'application/json(\s*;\s*charset="?utf-8"?)?\s*;?'
 CLIENT_GONE = 499
-"""In log and metrics, of a client that went away in the middle of its request; nobody is sent it."""
+"""Status in log and metrics if the client disconnects in the middle of its request. It is never sent."""
 READY_CACHE_S = 0.25
 BEIJING_LEEWAY = timedelta(hours=14)
 ROUTES = ("/", "/healthz", "/readyz", "/writez", "/metrics", "/v1/applications")
@@ -47,7 +49,7 @@ log = logging.getLogger("approval")
 
 @dataclass
 class HealthState:
-    """What this process knows of itself. Times are seconds of the monotonic clock."""
+    """State of this process. Times are seconds of the monotonic clock."""
 
     seen: freshness.LastHeartbeat | None = None
     heartbeat_s: float | None = None
@@ -57,23 +59,23 @@ class HealthState:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def update(self, view: LocalView) -> None:
-        """Takes note of a successful look at the local copy."""
+        """Record a successful read of the local copy."""
         now = time.monotonic()
         self.read_s = now
         self.seen = freshness.observe(self.seen, view.heartbeats, view.lag_s, now)
         self.caught_up = freshness.caught_up(self.caught_up, view.lag_s, now - self.started_s)
 
     def age(self) -> float | None:
-        """Age of the local copy in seconds."""
+        """Return the age of the local copy in seconds."""
         return freshness.age_s(self.seen, time.monotonic())
 
     def writable(self) -> bool:
-        """Whether this site's heartbeat got through lately."""
+        """Return whether this site's last heartbeat was recent."""
         return freshness.writable(self.heartbeat_s, time.monotonic())
 
 
 def create_app(settings: Settings) -> ASGIApp:
-    """The application of one instance. Nothing is connected before it starts; it starts without any database."""
+    """Create the application of one instance. It connects to the databases when it starts, and starts without them."""
     metrics = Metrics(settings.site)
     store = Store(settings, on_decision=metrics.decision_seconds.observe)
     health = HealthState()
@@ -104,17 +106,17 @@ def _add_error_handlers(app: FastAPI) -> None:
         return problem_response(problem, request.scope)
 
     @app.exception_handler(HTTPException)
-    async def not_served(request: Request, fault: HTTPException) -> Response:
+    async def not_served(request: Request, error: HTTPException) -> Response:
         codes = {404: "path_unknown", 405: "method_not_allowed"}
-        return problem_response(Problem(codes.get(fault.status_code, "request_refused")), request.scope, fault.headers)
+        return problem_response(Problem(codes.get(error.status_code, "request_refused")), request.scope, error.headers)
 
     @app.exception_handler(Exception)
-    async def failed(request: Request, fault: Exception) -> Response:
+    async def failed(request: Request, error: Exception) -> Response:
         return problem_response(Problem("internal"), request.scope)
 
 
 def problem_response(problem: Problem, scope: Scope, headers: object = None) -> Response:
-    """The JSON answer of a refusal; its code goes to the request's log line."""
+    """Return the JSON response of a refusal, and store its code for the request's log line."""
     scope.setdefault("state", {})["code"] = problem.code
     response = JSONResponse(problem.body(), status_code=problem.explanation.status)
     if problem.explanation.retry_after_s is not None:
@@ -140,7 +142,10 @@ def _add_pages(app: FastAPI, settings: Settings, metrics: Metrics, store: Store,
 
     @app.get("/readyz")
     async def ready() -> Response:
-        """Page and a local read that has caught up since the start: without a primary anywhere a site stays ready."""
+        """Require a successful local read, and a copy that has caught up once since the start.
+
+        A site therefore stays ready if there is no primary.
+        """
         if health.read_s is None or time.monotonic() - health.read_s > READY_CACHE_S:
             health.update(await store.look_up(None))
         if not health.caught_up:
@@ -149,7 +154,7 @@ def _add_pages(app: FastAPI, settings: Settings, metrics: Metrics, store: Store,
 
     @app.get("/writez")
     async def able_to_write() -> Response:
-        """Whether a write of this site waited for its copies and came back within the last seconds."""
+        """Require that a write of this site was confirmed by the standbys within the last seconds."""
         if not health.writable():
             raise Problem("no_primary")
         return JSONResponse({"status": "ok"})
@@ -163,7 +168,7 @@ def _add_application_routes(
     app: FastAPI, settings: Settings, metrics: Metrics, store: Store, health: HealthState
 ) -> None:
     async def apply(request: Request) -> Response:
-        # Two keys are none: two readers could each take another one.
+        # Two keys are invalid, because two readers could each use a different one.
         key = canonical_key(", ".join(request.headers.getlist("idempotency-key")))
         request.state.key = key
         body = await read_body(request)
@@ -184,20 +189,20 @@ def _add_application_routes(
         health.update(view)
         if view.answer is None:
             raise Problem("not_found")
-        told = answer_json(view.answer) | {
+        body = answer_json(view.answer) | {
             "as_of": _iso(view.as_of) if view.as_of else None,
             "age_s": _rounded(health.age()),
         }
-        del told["replayed"]
-        return JSONResponse(told)
+        del body["replayed"]
+        return JSONResponse(body)
 
-    # Plain routes: nothing is injected here, and resolving nothing would take a tenth of a request's time.
+    # Plain routes: these handlers need no dependency injection, which would take a tenth of a request's time.
     app.add_route("/v1/applications", apply, methods=["POST"])
     app.add_route("/v1/applications/{key}", look_up, methods=["GET"])
 
 
 def canonical_key(text: str | None) -> str:
-    """The key if it is a UUID in its usual form with hyphens, in lower case; else Problem."""
+    """Return the key in lower case if it is a UUID in its usual form with hyphens. Otherwise raise Problem."""
     if not text:
         raise Problem("key_missing", "Idempotency-Key")
     if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text):
@@ -206,8 +211,10 @@ def canonical_key(text: str | None) -> str:
 
 
 def check_content(media_type: str | None, encoding: str | None) -> None:
-    """Problem unless it is plain JSON in UTF-8, which it is taken for where nothing is told. Nothing is unpacked: a
-    small body could become a huge one."""
+    """Raise Problem unless the headers say that the body is uncompressed JSON in UTF-8.
+
+    Missing headers count as that. The service never decompresses a body, because a small one could become huge.
+    """
     if encoding is not None and encoding.strip().lower() != "identity":
         raise Problem("content_encoding", "Content-Encoding")
     if media_type is not None and not re.fullmatch(JSON_TYPE, media_type.strip(), re.IGNORECASE):
@@ -215,14 +222,14 @@ def check_content(media_type: str | None, encoding: str | None) -> None:
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body, at most MAX_BODY_BYTES; Problem for a longer or too slow one."""
+    """Return the whole body, at most MAX_BODY_BYTES. Raise Problem if it is longer or too slow."""
     body = bytearray()
     length = 0
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for chunk in request.stream():
                 length += len(chunk)
-                if length > DRAINED_BYTES:
+                if length > MAX_DRAINED_BYTES:
                     break
                 if length <= MAX_BODY_BYTES:
                     body += chunk
@@ -234,7 +241,7 @@ async def read_body(request: Request) -> bytes:
 
 
 def answer_json(answer: Answer) -> dict[str, object]:
-    """What an acknowledged client reads, and what the ledger keeps."""
+    """Return the JSON of an acknowledgement. Clients read it and the ledger stores it."""
     return {
         "application_id": answer.application_id,
         "key": answer.key,
@@ -249,7 +256,7 @@ def answer_json(answer: Answer) -> dict[str, object]:
 
 
 def load_page() -> tuple[str, str]:
-    """The citizens' page and a policy that lets it run its own script and style and nothing else."""
+    """Return the citizens' page, and a content security policy that allows only its own script and style."""
     page = (resources.files("approval") / "page.html").read_text(encoding="utf-8")
     script = _source_hash(page, "script")
     style = _source_hash(page, "style")
@@ -267,7 +274,7 @@ def _source_hash(page: str, element: str) -> str:
 
 
 def _today() -> date:
-    """Latest date that is anywhere: a birth or graduation is not refused for a clock some hours behind."""
+    """Return the latest date of all time zones, so that a clock some hours behind never causes a refusal."""
     return (datetime.now(UTC) + BEIJING_LEEWAY).date()
 
 
@@ -287,7 +294,7 @@ def _set_gauges(metrics: Metrics, health: HealthState, store: Store) -> None:
 
 
 async def _write_heartbeats(store: Store, health: HealthState) -> None:
-    """Writes this site's heartbeat for ever. A heartbeat that hangs is waited for, so there is never more than one."""
+    """Write this site's heartbeat for ever. The loop waits for a hanging write, so there is never more than one."""
     failing = False
     while True:
         try:
@@ -296,32 +303,32 @@ async def _write_heartbeats(store: Store, health: HealthState) -> None:
             if failing:
                 log.info("writes possible again")
             failing = False
-        except Exception as fault:
+        except Exception as error:
             if not failing:
-                log.warning("writes impossible", extra={"fields": {"reason": str(fault)}})
+                log.warning("writes impossible", extra={"fields": {"reason": str(error)}})
             failing = True
         await asyncio.sleep(freshness.HEARTBEAT_INTERVAL_S)
 
 
 async def _follow_local_copy(store: Store, health: HealthState) -> None:
-    """Follows the local copy, so that its age is known also when nobody asks."""
+    """Read the local copy for ever, so that its age is known even without requests."""
     while True:
         try:
             health.update(await store.look_up(None))
         except Problem:
-            log.debug("no local copy to read")
+            log.debug("the local copy cannot be read")
         await asyncio.sleep(freshness.HEARTBEAT_INTERVAL_S / 2)
 
 
 class RequestMiddleware:
-    """Around everything: site header, log line, metrics, and the promise that no fault reaches a client as 500."""
+    """Middleware around all requests: site header, log line, metrics, and no error that reaches a client as 500."""
 
     def __init__(self, app: ASGIApp, site: str, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._site, self._metrics, self._clock = app, site, metrics, clock
         self._writes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one connection event."""
+        """Serve one connection event."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -344,7 +351,7 @@ class RequestMiddleware:
                 await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = CLIENT_GONE
-            scope["state"].pop("code", None)  # the framework has taken it for a fault on its way here
+            scope["state"].pop("code", None)  # the framework's handler of all exceptions has set "internal"
         except Exception:
             log.exception("request failed", extra={"fields": {"path": scope["path"][:80]}})
             if not status:
@@ -369,15 +376,15 @@ class RequestMiddleware:
         self._metrics.seconds.labels(route).observe(seconds)
         if route in ("/healthz", "/readyz", "/writez", "/metrics") and status == 200:
             return
-        told = {"site": self._site, "method": scope["method"], "route": route, "status": status}
-        told |= {"ms": round(seconds * 1000, 1)} | {name: state[name] for name in ("code", "key") if name in state}
+        fields = {"site": self._site, "method": scope["method"], "route": route, "status": status}
+        fields |= {"ms": round(seconds * 1000, 1)} | {name: state[name] for name in ("code", "key") if name in state}
         answer: Answer | None = state.get("answer")
         if answer is not None:
-            told |= {
+            fields |= {
                 "decision": answer.decision,
                 "reason": answer.reason_code,
                 "replayed": answer.replayed,
                 "timeline": answer.position.timeline,
                 "lsn": answer.position.lsn,
             }
-        log.info("request", extra={"fields": told})
+        log.info("request", extra={"fields": fields})
