@@ -36,7 +36,7 @@ def host_spec(
     operator_keys: tuple[str, ...] = (),
     bgp_passwords: Mapping[str, str] | None = None,
 ) -> HostSpec:
-    """Return the wanted state of one managed host in one stack. It has no roles if the stack has nothing there.
+    """Return the wanted state of one managed host in one stack. It has no roles if the stack does not use the host.
 
     The stacks data and site need `secrets` (ValueError without). `operator_keys` is the complete list of public SSH
     keys; `bgp_passwords` are TCP-MD5 secrets by link.

@@ -16,7 +16,14 @@ from workstation import paths
 STYLE = "docs/style.md"
 HEADING = "## Words that must not return"
 
-CLEAN = ("README.md", "docs/")
+CLEAN = (
+    "README.md",
+    "docs/",
+    "playbooks/",
+    "tests/integration/registry/",
+    "tests/integration/router/",
+    "tests/unit/playbooks/",
+)
 """Files and folders that are free of these words. This tuple only grows."""
 
 NOT_OURS = (

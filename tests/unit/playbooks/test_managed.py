@@ -207,7 +207,7 @@ def test_a_stopped_unit_is_a_difference(managed: ModuleType) -> None:
 
 
 def test_the_roles_own_program_checks_running_software(managed: ModuleType, tmp_path: Path) -> None:
-    """Settings that are in no file are differences like others. A program that fails reports none."""
+    """A setting that is in no file is a difference like others. A program that fails reports no difference."""
     rows = '[{"name": "Patroni\'s ttl", "wanted": 20, "actual": 60}]'
 
     def found(*argv: str) -> list[dict[str, Any]]:

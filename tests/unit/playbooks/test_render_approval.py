@@ -26,6 +26,9 @@ SECRETS = Secrets(
     passwords=Passwords(replication="REPLICATION", approval_owner="OWNERPASSWORD", approval_app="APPPASSWORD"),
 )
 
+UNPRIVILEGED = "nobody"
+"""Account that exists on the machine of the tests."""
+
 
 @pytest.fixture(scope="module")
 def on(estate: Estate) -> Estate:
@@ -69,7 +72,7 @@ def test_haproxy_itself_accepts_the_ingress_with_and_without_pods(on: Estate, tm
         for old, new in (
             (f" ssl crt {BUNDLE_FILE} alpn h2,http/1.1", ""),
             (f"ca-file {AUTHORITY_FILE}", "ca-file /etc/ssl/certs/ca-certificates.crt"),
-            ("user haproxy", "user nobody"),
+            ("user haproxy", f"user {UNPRIVILEGED}"),
             ("group haproxy", "group nogroup"),
         ):
             text = text.replace(old, new)

@@ -44,7 +44,7 @@ def test_the_ingress_and_edge_of_a_gateway_match_their_golden_files(
 
 
 def test_a_site_without_a_cluster_has_no_gateway(estate: Estate) -> None:
-    """It announces none either."""
+    """The site does not announce one either."""
     declared = with_gateway(switched_on(estate, "shaoguan"))
     assert "planning" not in files_of(declared, "futian-kube1")[ingress.CONFIG_FILE].text
     assert "planning" not in files_of(declared, "futian-edge1")[announcer.SETTINGS].text
