@@ -23,6 +23,20 @@ CLEAN = (
     "tests/integration/registry/",
     "tests/integration/router/",
     "tests/unit/playbooks/",
+    ".editorconfig",
+    ".pre-commit-config.yaml",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Makefile",
+    "SECURITY.md",
+    "cli/environment.py",
+    "tests/rules/test_measurements.py",
+    "tests/unit/cli/test_completion.py",
+    "tests/unit/cli/test_environment_command.py",
+    "tests/unit/tools/test_lint.py",
+    "tools/git-hooks/",
+    "tools/lint.py",
+    "tools/measurements.py",
 )
 """Files and folders that are free of these words. This tuple only grows."""
 
