@@ -31,6 +31,7 @@ CLEAN = (
     "SECURITY.md",
     "cli/environment.py",
     "tests/rules/test_measurements.py",
+    "tests/rules/test_readme.py",
     "tests/unit/cli/test_completion.py",
     "tests/unit/cli/test_environment_command.py",
     "tests/unit/tools/test_lint.py",
