@@ -1,4 +1,4 @@
-"""A private PostgreSQL with a synchronous standby, and the service as a process of its own in front of them."""
+"""A private PostgreSQL with a synchronous standby, and the service as a process that uses them."""
 
 import json
 import os
@@ -36,10 +36,10 @@ GRANT human_resources, development_reform, public_security TO approval_owner;
 
 
 def as_postgres(*argv: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Runs a PostgreSQL program, as `postgres` where the tests run as root (initdb refuses root)."""
-    who = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    """Run a PostgreSQL program, as `postgres` if the tests run as root (initdb refuses root)."""
+    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
     return subprocess.run(
-        [str(item) for item in argv], check=True, capture_output=True, text=True, timeout=60, cwd="/", **who, **more
+        [str(item) for item in argv], check=True, capture_output=True, text=True, timeout=60, cwd="/", **account, **more
     )
 
 
@@ -57,28 +57,28 @@ class Server:
         return self.home / self.name
 
     def start(self) -> None:
-        """Starts and waits until it answers."""
+        """Start the server and wait until it answers."""
         as_postgres(BINARIES / "pg_ctl", "-D", self.data, "-w", "-l", self.home / f"{self.name}.log", "start")
 
     def stop(self, mode: str = "immediate") -> None:
-        """Stops it; `immediate` is a crash."""
+        """Stop the server. The mode `immediate` is a crash."""
         as_postgres(BINARIES / "pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
 
     def dsn(self, user: str, database: str = "approval") -> str:
-        """Connection string for one login."""
+        """Return the connection string of one login."""
         return f"host={self.home} port={self.port} user={user} dbname={database}"
 
     def sql(
         self, statement: str, parameters: tuple[Any, ...] = (), database: str = "approval"
     ) -> list[tuple[Any, ...]]:
-        """Executes as superuser, without waiting for copies."""
+        """Execute a statement as superuser, without waiting for standbys."""
         superuser = self.dsn("postgres", database) + " options='-c synchronous_commit=local'"
         with psycopg.connect(superuser, autocommit=True) as connection:
             cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def configure(self, **settings: str) -> None:
-        """Changes settings of the running server and waits until they are in force."""
+        """Change settings of the running server and wait until they are in force."""
         for name, value in settings.items():
             self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
         self.sql("SELECT pg_reload_conf()")
@@ -88,7 +88,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """A directory that the server's account may use."""
+    """A directory that the account of the database server may use."""
     if not (BINARIES / "initdb").exists():
         pytest.fail(f"{BINARIES}/initdb is missing: ./govcloud setup installs it (Debian package postgresql-15)")
     path = Path(tempfile.mkdtemp(prefix="approval-pg-"))
@@ -125,7 +125,7 @@ def primary(home: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def standby(primary: Server) -> Iterator[Server]:
-    """A streaming standby named `other_city`, which the primary's commits wait for."""
+    """A streaming standby named `other_city`. Commits on the primary wait for it."""
     server = Server(home=primary.home, name="standby", port=54322)
     as_postgres(
         BINARIES / "pg_basebackup", "-D", server.data, "-h", primary.home, "-p", str(primary.port), "-U", "postgres",
@@ -142,7 +142,7 @@ def standby(primary: Server) -> Iterator[Server]:
 
 
 def tool(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs one of the service's commands."""
+    """Run one of the service's commands."""
     return subprocess.run(
         [sys.executable, "-m", f"approval.{module}", *arguments],
         capture_output=True,
@@ -155,7 +155,7 @@ def tool(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @dataclass
 class Service:
-    """A running instance. `sent` counts the applicants used, so that tests do not meet each other's people."""
+    """A running instance of the service. `keys` are the keys of all applications that were sent."""
 
     client: httpx.Client
     process: subprocess.Popen[bytes]
@@ -165,7 +165,7 @@ class Service:
     killed: bool = False
 
     def apply(self, body: dict[str, Any] | bytes, key: str | None = None, **more: Any) -> httpx.Response:
-        """Sends one application, under a new key if none is given."""
+        """Send one application. Use a new key if no key is given."""
         self.keys.append(key or str(uuid.uuid4()))
         content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         return self.client.post("/v1/applications", content=content, headers={"Idempotency-Key": self.keys[-1]}, **more)
@@ -173,7 +173,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def start_service(home: Path) -> Iterator[Callable[..., Service]]:
-    """Starts instances with the given data sources; all are stopped at the end of the module."""
+    """A function that starts instances with given databases. All are stopped at the end of the module."""
     started: list[Service] = []
 
     def start(write_dsn: str, read_dsn: str, port: int = 0, **environment: str) -> Service:
@@ -208,7 +208,7 @@ def start_service(home: Path) -> Iterator[Callable[..., Service]]:
 
 
 def answers(service: Service) -> bool:
-    """Whether the instance answers at all."""
+    """Return whether the instance answers at all."""
     try:
         return service.client.get("/healthz").status_code == 200
     except httpx.TransportError:
@@ -225,7 +225,7 @@ def service(primary: Server, standby: Server, start_service: Callable[..., Servi
 
 @pytest.fixture(scope="module")
 def next_person() -> Callable[[], dict[str, Any]]:
-    """Graduates that no other test uses: each call gives the form of the next one."""
+    """A function that returns the form of the next graduate. No other test of the module uses this person."""
     from approval.people import Case, applicant, person
 
     numbers = (n for n in range(PEOPLE) if person(SEED, n).case is Case.GRADUATE)
@@ -234,11 +234,11 @@ def next_person() -> Callable[[], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def run_tool() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs one of the service's commands."""
+    """A function that runs one of the service's commands."""
     return tool
 
 
 @pytest.fixture(scope="module")
 def loaded() -> tuple[int, int]:
-    """People and seed of the loaded registers."""
+    """Number of people and seed of the loaded registers."""
     return PEOPLE, SEED

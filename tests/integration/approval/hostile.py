@@ -1,4 +1,4 @@
-"""Applications that nobody with good intentions sends, and how each is refused: by status, code and field."""
+"""Malformed and malicious applications, each with the status, code and field of its refusal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Body = bytes | Iterator[bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Hostile:
-    """One of them, made of the form of a person who would be approved."""
+    """One hostile application. `make` builds its body from the form of a person who would be approved."""
 
     name: str
     make: Callable[[dict[str, Any]], Body]
@@ -33,7 +33,7 @@ def _degree(**changes: Any) -> Callable[[dict[str, Any]], bytes]:
 
 
 def _spelt(old: str, new: str) -> Callable[[dict[str, Any]], bytes]:
-    """The form's own JSON with one text of it replaced: what no JSON writer would write."""
+    """Return the form's JSON with one text replaced. No JSON encoder would produce it."""
 
     def make(form: dict[str, Any]) -> bytes:
         text = json.dumps(form, ensure_ascii=False)
@@ -62,7 +62,7 @@ def _in_chunks(form: dict[str, Any]) -> Iterator[bytes]:
 
 
 def _gzip_bomb(_: dict[str, Any]) -> bytes:
-    """Ten megabytes in ten kilobytes."""
+    """Return ten megabytes compressed to ten kilobytes."""
     return gzip.compress(b" " * 10_000_000)
 
 
@@ -140,7 +140,7 @@ HOSTILE = (
     _case("lists in a form", lambda form: json.dumps({name: [] for name in form}).encode(), 422, "field_type", "name"),
     _case("SQL for a district", _with(district="'; DROP TABLE application; --"), 422, "district_unknown", "district"),
     _case("16 KB and a byte", lambda _: b" " * (16 * 1024 + 1), 413, "body_too_large"),
-    _case("10 MB with its length told", _ten_megabytes, 413, "body_too_large"),
+    _case("10 MB with a Content-Length", _ten_megabytes, 413, "body_too_large"),
     _case("10 MB in chunks", _in_chunks, 413, "body_too_large"),
     _case("nothing", lambda _: b"", 400, "body_malformed"),
     _case("null", lambda _: b"null", 422, "field_type"),

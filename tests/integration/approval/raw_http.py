@@ -1,4 +1,4 @@
-"""Requests that no HTTP library would send, as their bytes, and how each is refused."""
+"""Requests as bytes that no HTTP library would send, each with the status and code of its refusal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 @dataclass(frozen=True, kw_only=True)
 class RawRequest:
-    """One of them. What is not even HTTP, or too much of it, the proxy refuses with a page of its own."""
+    """One raw request. If `is_http` is false, HAProxy refuses it with its own page: it is not HTTP, or too long."""
 
     name: str
     data: bytes
@@ -28,7 +28,7 @@ class RawRequest:
 def request(
     method: str = "POST", target: bytes = APPLICATIONS, *headers: str, body: bytes = b"", version: str = "1.1"
 ) -> bytes:
-    """With a key; with a length only where `headers` tell none and there is something to measure."""
+    """Build a request with a key. Add Content-Length only if there is a body and `headers` do not set its length."""
     lines = [f"{method} ".encode() + target + f" HTTP/{version}".encode(), b"Host: a"]
     lines += [header.encode("latin-1") for header in headers]
     if not any(header.startswith("Idempotency-Key") for header in headers):
@@ -104,18 +104,18 @@ STALLED = (
     _no_http("nothing", b"", 408, "too_slow"),
 )  # fmt: skip
 ENDLESS = request("POST", APPLICATIONS, CHUNKED) + (b"10000\r\n" + b" " * 0x10000 + b"\r\n") * 2000
-"""The beginning of it: 128 MB."""
+"""The first 128 MB of a request without an end."""
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and body of the answer that comes next."""
+    """Return status and body of the next answer on the connection."""
     response = HTTPResponse(connection)
     response.begin()
     return response.status, response.read()
 
 
 def sent(connection: socket.socket, data: bytes) -> None:
-    """As much as the other side takes: it may refuse, and be gone, before it has all."""
+    """Send the data, or only a part if the other side refuses the request and closes the connection early."""
     try:
         connection.sendall(data)
     except OSError:
@@ -125,7 +125,7 @@ def sent(connection: socket.socket, data: bytes) -> None:
 def waited_for(
     cases: Iterable[RawRequest], connect: Callable[[], socket.socket]
 ) -> Iterator[tuple[RawRequest, socket.socket, tuple[int, bytes]]]:
-    """Begin all of them, so that patience ends for all at once; each with its connection and the answer on it."""
+    """Begin all requests at once, so that all timeouts end together. Yield each with its connection and answer."""
     waiting = [(case, connect()) for case in cases]
     for case, stalled in waiting:
         stalled.sendall(case.data)
@@ -135,7 +135,7 @@ def waited_for(
 
 
 def explained(body: bytes) -> str:
-    """The code of a refusal that has its reason in Chinese."""
-    told = json.loads(body)
-    assert any("\u4e00" <= character <= "\u9fff" for character in told["message"])
-    return str(told["code"])
+    """Return the code of a refusal, and check that its message is in Chinese."""
+    refusal = json.loads(body)
+    assert any("\u4e00" <= character <= "\u9fff" for character in refusal["message"])
+    return str(refusal["code"])

@@ -15,30 +15,30 @@ SEED = 7
 
 
 def first(case: Case) -> dict:
-    """The form of the first person of a case."""
+    """Return the form of the first person of a case."""
     return next(applicant(SEED, n) for n in range(1, 5000) if person(SEED, n).case is case)
 
 
 def test_a_graduate_is_approved_with_timeline_and_position(service, primary, next_person):
-    """An acknowledgement carries what the ledger needs, and the row is there."""
+    """The acknowledgement has the members that the ledger needs, and the row is stored."""
     body = next_person()
     answer = service.apply(body)
     assert answer.status_code == 201, answer.text
-    told = answer.json()
-    assert told["decision"] == "approved"
-    assert told["reason_code"] == "meets_conditions"
-    assert told["commit"]["timeline"] == 1
-    assert "/" in told["commit"]["lsn"]
+    document = answer.json()
+    assert document["decision"] == "approved"
+    assert document["reason_code"] == "meets_conditions"
+    assert document["commit"]["timeline"] == 1
+    assert "/" in document["commit"]["lsn"]
     assert answer.headers["x-govcloud-site"] == "futian"
-    row = primary.sql("SELECT digest, decision, state, body FROM approval.application WHERE key = %s", (told["key"],))
-    assert row == [(told["digest"], "approved", "approved", body)]
+    query = "SELECT digest, decision, state, body FROM approval.application WHERE key = %s"
+    assert primary.sql(query, (document["key"],)) == [(document["digest"], "approved", "approved", body)]
     import hashlib
 
-    assert told["digest"] == hashlib.sha256(canonical_json(body).encode()).hexdigest()
+    assert document["digest"] == hashlib.sha256(canonical_json(body).encode()).hexdigest()
 
 
 def test_decision_audit_and_message_are_one_transaction(service, primary, next_person):
-    """One row each, written by one transaction, and no message leaves for a synthetic person."""
+    """One transaction writes one row of each. The message to a synthetic person is suppressed."""
     number = service.apply(next_person()).json()["application_id"]
     rows = primary.sql(
         "SELECT a.xmin = u.xmin AND a.xmin = o.xmin, u.event, o.suppressed FROM approval.application a"
@@ -49,7 +49,7 @@ def test_decision_audit_and_message_are_one_transaction(service, primary, next_p
     assert rows == [(True, "decided", True)]
 
 
-def test_a_replay_gives_the_first_answer_after_a_write_of_its_own(service, primary, next_person):
+def test_a_replay_returns_the_first_answer_after_its_own_write(service, primary, next_person):
     """The second answer is the first one, and the audit shows the replay's own synchronous write."""
     body = next_person()
     one = service.apply(body)
@@ -63,7 +63,7 @@ def test_a_replay_gives_the_first_answer_after_a_write_of_its_own(service, prima
 
 
 def test_a_key_with_another_body_is_refused(service, next_person):
-    """409, and the first answer stays."""
+    """The answer is 409, and the first answer stays."""
     body = next_person()
     key = service.apply(body).json()["key"]
     answer = service.apply({**body, "employer": "深圳市另一家有限公司"}, key)
@@ -72,7 +72,7 @@ def test_a_key_with_another_body_is_refused(service, next_person):
 
 
 def test_twenty_simultaneous_requests_with_one_key_store_one_row(service, primary, next_person):
-    """One is first, all others are replays, whatever the race."""
+    """One request is first and all others are replays, for every order of the requests."""
     body, key = next_person(), str(uuid.uuid4())
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda _: service.apply(body, key), range(20)))
@@ -81,7 +81,7 @@ def test_twenty_simultaneous_requests_with_one_key_store_one_row(service, primar
 
 
 def test_a_person_who_applies_ten_times_at_once_is_approved_once(service, next_person):
-    """Different keys, one person: one approval, nine duplicates."""
+    """Ten keys of one person give one approval and nine duplicates."""
     body = next_person()
     with ThreadPoolExecutor(10) as threads:
         answers = list(threads.map(lambda _: service.apply(body).json(), range(10)))
@@ -102,21 +102,21 @@ def test_a_person_who_applies_ten_times_at_once_is_approved_once(service, next_p
         (Case.LONG_GRADUATED, "rejected", "not_recent_graduate"),
     ],
 )
-def test_the_generated_edge_cases_are_decided_as_they_were_meant(service, case, decision, reason):
+def test_the_generated_edge_cases_get_their_expected_decision(service, case, decision, reason):
     """The generator of people and the rules agree."""
-    told = service.apply(first(case)).json()
-    assert (told["decision"], told["reason_code"]) == (decision, reason)
+    answer = service.apply(first(case)).json()
+    assert (answer["decision"], answer["reason_code"]) == (decision, reason)
 
 
 def test_an_application_is_read_from_the_standby_with_its_age(service, standby, next_person):
-    """The same fields, and how old the local copy is."""
-    told = service.apply(next_person()).json()
+    """The answer has the same fields, and the age of the local copy."""
+    stored = service.apply(next_person()).json()
     deadline = time.monotonic() + 5
-    while (answer := service.client.get(f"/v1/applications/{told['key']}")).status_code == 404:
+    while (answer := service.client.get(f"/v1/applications/{stored['key']}")).status_code == 404:
         assert time.monotonic() < deadline
     seen = answer.json()
-    assert {name: seen[name] for name in told if name not in ("commit", "replayed")} == {
-        name: told[name] for name in told if name not in ("commit", "replayed")
+    assert {name: seen[name] for name in stored if name not in ("commit", "replayed")} == {
+        name: stored[name] for name in stored if name not in ("commit", "replayed")
     }
     assert 0 <= seen["age_s"] < 5
     assert seen["as_of"].endswith("Z")
@@ -124,7 +124,7 @@ def test_an_application_is_read_from_the_standby_with_its_age(service, standby, 
 
 
 def test_an_unknown_application_is_404(service):
-    """With its code and both languages."""
+    """The answer has its code and both languages."""
     answer = service.client.get(f"/v1/applications/{uuid.uuid4()}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert answer.json()["message"]
@@ -140,14 +140,14 @@ def test_an_unknown_application_is_404(service):
         ("/docs", "GET", 404, "path_unknown"),
     ],
 )
-def test_what_is_not_served_is_refused_with_a_code(service, path, method, status, code):
-    """Nothing of the framework's own answers comes through."""
+def test_an_unknown_path_or_method_is_refused_with_a_code(service, path, method, status, code):
+    """The framework's own error pages are never sent."""
     answer = service.client.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_a_client_that_leaves_in_the_middle_is_no_fault_of_ours(service):
-    """Half a body and then nobody: one line in the log, no traceback, and the next is served."""
+def test_a_client_that_disconnects_in_the_middle_is_not_logged_as_an_error(service):
+    """After half a body the log has one line without a traceback, and the next client is served."""
     key = str(uuid.uuid4())
     head = f"POST /v1/applications HTTP/1.1\r\nHost: x\r\nIdempotency-Key: {key}\r\nContent-Length: 500\r\n\r\n"
     with socket.create_connection(("127.0.0.1", service.client.base_url.port), timeout=5) as leaving:
@@ -161,13 +161,13 @@ def test_a_client_that_leaves_in_the_middle_is_no_fault_of_ours(service):
 
 
 def test_a_missing_key_is_refused(service, next_person):
-    """Without a key there is no safe retry."""
+    """Without a key a client cannot retry safely."""
     answer = service.client.post("/v1/applications", json=next_person())
     assert (answer.status_code, answer.json()["code"]) == (400, "key_missing")
 
 
 def test_health_and_metrics(service):
-    """All four are there, and the metrics tell decisions and ages."""
+    """All four pages answer, and the metrics have decisions and ages."""
     for path in ("/", "/healthz", "/readyz", "/writez"):
         assert service.client.get(path).status_code == 200, path
     text = service.client.get("/metrics").text
@@ -177,7 +177,7 @@ def test_health_and_metrics(service):
 
 
 def test_the_log_is_json_and_holds_no_person(service, next_person):
-    """One object per request, with key and decision; no name, no identity number."""
+    """The log has one object per request with key and decision, but no name and no identity number."""
     body = next_person()
     key = service.apply(body).json()["key"]
     deadline = time.monotonic() + 5
@@ -190,7 +190,7 @@ def test_the_log_is_json_and_holds_no_person(service, next_person):
 
 
 def test_the_service_cannot_read_the_agencies_tables(primary):
-    """Only what they share through their views."""
+    """It can read only the views that the agencies share."""
     with psycopg.connect(primary.dsn("approval_app"), autocommit=True) as connection:
         for table in ("public_security.resident", "human_resources.degree", "development_reform.credit_record"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -1,4 +1,4 @@
-"""Whatever comes in at the door: 4xx with a code and a reason in Chinese, nothing stored, and never a fault of ours."""
+"""Bad requests: 4xx with a code and a reason in Chinese, nothing stored, and no error of the service."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ from raw_http import ENDLESS, RAW_REQUESTS, STALLED, answer, explained, sent, wa
 
 
 def refused(answer, case):
-    """The answer is that refusal, in words for both readers."""
+    """Check that the answer is the expected refusal, with a text in both languages."""
     assert (answer.status_code, answer.json()["code"]) == (case.status, case.code), answer.text
     assert answer.json().get("field", "") == case.field
     assert any("\u4e00" <= character <= "\u9fff" for character in answer.json()["message"])
@@ -19,7 +19,7 @@ def refused(answer, case):
 
 @pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name)
 def test_a_hostile_application_is_refused_with_its_reason(service, primary, next_person, case):
-    """And not a row of it is stored."""
+    """No row of it is stored."""
     key = str(uuid.uuid4())
     headers = dict(case.headers) | {"Idempotency-Key": key}
     refused(service.client.post("/v1/applications", content=case.make(next_person()), headers=headers), case)
@@ -29,8 +29,8 @@ def test_a_hostile_application_is_refused_with_its_reason(service, primary, next
 @pytest.mark.parametrize(
     "media_type", [JSON, "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"', None]
 )
-def test_json_is_taken_however_it_is_spelt(service, next_person, media_type):
-    """Also without a content type: what is not told can only be tried."""
+def test_json_is_accepted_with_each_spelling_of_its_content_type(service, next_person, media_type):
+    """It is also accepted without a content type: then the body is parsed as JSON."""
     more = {"Content-Type": media_type} if media_type else {}
     answer = service.client.post(
         "/v1/applications",
@@ -41,42 +41,42 @@ def test_json_is_taken_however_it_is_spelt(service, next_person, media_type):
 
 
 def connected(service):
-    """A connection without a library."""
+    """Return a connection without an HTTP library."""
     url = service.client.base_url
     return socket.create_connection((url.host, url.port), timeout=20)
 
 
 @pytest.mark.parametrize("case", RAW_REQUESTS, ids=lambda case: case.name)
-def test_a_crooked_request_is_refused_with_its_reason(service, case):
-    """Also where it cannot be read as a request."""
-    with connected(service) as crooked:
-        sent(crooked, case.data)
-        status, body = answer(crooked)
+def test_a_malformed_request_is_refused_with_its_reason(service, case):
+    """This includes bytes that are not an HTTP request."""
+    with connected(service) as connection:
+        sent(connection, case.data)
+        status, body = answer(connection)
     assert (status, explained(body)) == (case.status, case.code)
 
 
-def test_who_does_not_go_on_is_told_and_let_go(service):
-    """No connection is kept for what does not come, neither of a head nor of a body."""
+def test_a_stalled_request_is_refused_and_disconnected(service):
+    """The service keeps no connection open for a head or a body that does not arrive."""
     for case, stalled, (status, body) in waited_for(STALLED, lambda: connected(service)):
         assert (status, explained(body)) == (case.status, case.code), case.name
         assert stalled.recv(1) == b"", case.name
 
 
-def test_who_never_ends_is_told_and_let_go(service):
-    """A connection that goes on and on is read for a while only."""
+def test_an_endless_request_is_disconnected(service):
+    """The service reads it only up to a limit."""
     with connected(service) as endless, pytest.raises(ConnectionError):
         endless.sendall(ENDLESS)
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/healthz", f"/v1/applications/{uuid.UUID(int=1)}"])
-def test_a_question_for_the_head_alone_is_answered_without_a_body(service, path):
-    """By its status, like the one for all of it."""
+def test_a_head_request_is_answered_without_a_body(service, path):
+    """Its status is that of the GET request, or 405."""
     status = service.client.head(path).status_code
     assert status in (service.client.get(path).status_code, 405)
 
 
-def test_none_of_it_was_a_fault(service):
-    """Neither in the log nor in the figures that the alerts read."""
+def test_no_bad_request_was_an_internal_error(service):
+    """There is no internal error in the log, and none in the metrics that the alerts use."""
     assert "request failed" not in service.log.read_text()
-    figures = service.client.get("/metrics").text
-    assert [line for line in figures.splitlines() if 'code="internal"' in line or 'status="500"' in line] == []
+    metrics = service.client.get("/metrics").text
+    assert [line for line in metrics.splitlines() if 'code="internal"' in line or 'status="500"' in line] == []

@@ -1,4 +1,4 @@
-"""A bureau's rendered gateway in a real HAProxy, with workloads where Kubernetes would have led it."""
+"""A bureau's rendered gateway in a real HAProxy, with local servers in place of the workloads in Kubernetes."""
 
 import os
 import signal
@@ -18,18 +18,19 @@ from tests import image_programs
 from tests.polling import until
 
 RECORDS, MAPS = "records.planning.govcloud", "maps.planning.govcloud"
-CIPHERS_OF_OLD = "ECDHE-ECDSA-AES256-SHA:ECDHE-ECDSA-AES128-SHA@SECLEVEL=0"
+OLD_CIPHERS = "ECDHE-ECDSA-AES256-SHA:ECDHE-ECDSA-AES128-SHA@SECLEVEL=0"
 
 
 def free_port():
-    """A port nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 class Workload:
-    """Answers with its own name. Told to die, it drops the next connection without an answer, as a killed pod does."""
+    """A server that answers with its name. `dying` is the number of next requests that it drops without an answer, as a
+    killed pod does."""
 
     def __init__(self, name, port=0):
         workload = self
@@ -52,7 +53,7 @@ class Workload:
             do_POST = do_GET
 
             def log_message(self, *_):
-                """Quiet."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Answer)
         self.port = self.server.server_address[1]
@@ -60,7 +61,7 @@ class Workload:
         self.thread.start()
 
     def close(self):
-        """Stops answering; its port is refused from now on."""
+        """Stop the server. Connections to its port are refused from now on."""
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -68,7 +69,7 @@ class Workload:
 
 @pytest.fixture
 def workloads():
-    """Two, by name."""
+    """Two workloads by name."""
     made = {name: Workload(name) for name in ("records", "maps")}
     yield made
     for one in made.values():
@@ -76,7 +77,7 @@ def workloads():
 
 
 class Gate:
-    """The gateway and its authority. `ingress`: from where it believes who the citizen is."""
+    """The gateway and its CA. It accepts the PROXY header with the citizen's address only from `ingress`."""
 
     def __init__(self, folder, workloads, ingress=("127.0.0.1", "::1")):
         key, cert = pki.new_authority("estate", 2)
@@ -102,7 +103,7 @@ class Gate:
         (folder / "haproxy.cfg").write_text(text)
 
     def start(self):
-        """As the pod's command, and until it is ready."""
+        """Start HAProxy with the pod's command and wait until it is ready."""
         argv = [*image_programs.argv("haproxy"), "-db", "-f", self.folder / "haproxy.cfg"]
         checked = subprocess.run([*argv, "-c"], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
@@ -111,36 +112,36 @@ class Gate:
         until("the gateway is ready", self.ready, 10)
 
     def ready(self, path=gateway.HEALTH):
-        """As the kubelet asks, and as a site's ingress does by another path."""
+        """Return whether a health path answers 200. The kubelet uses the default path, a site's ingress `READY`."""
         try:
             return httpx.get(f"http://127.0.0.1:{self.observed}{path}").status_code == 200
         except httpx.TransportError:
             return False
 
-    def handed_on(self, words):
-        """The first line of the answer to a citizen whose connection begins with `words`, as an ingress would."""
+    def forwarded(self, header):
+        """Return the first line of the answer on a connection that begins with `header`, as from an ingress."""
         with socket.create_connection(("127.0.0.1", self.proxied), timeout=5) as raw:
-            raw.sendall(words)
+            raw.sendall(header)
             with self.trust().wrap_socket(raw, server_hostname=RECORDS) as secured:
                 secured.sendall(f"GET / HTTP/1.1\r\nHost: {RECORDS}\r\nConnection: close\r\n\r\n".encode())
                 return secured.recv(4096).split(b"\r\n")[0].decode()
 
-    def refuses(self, words):
-        """Whether a connection that begins so ends at once; one that is let in is waited for, to say more."""
+    def refuses(self, header):
+        """Return whether the gateway closes a connection that begins with `header`. Otherwise it waits for TLS."""
         try:
             with socket.create_connection(("127.0.0.1", self.proxied), timeout=5) as raw:
-                raw.sendall(words)
+                raw.sendall(header)
                 return raw.recv(1) == b""
         except ConnectionError:
             return True
 
     def trust(self, authority=None):
-        """Of the estate's authority, unless of another."""
+        """Return a TLS context that trusts the estate's CA, or the given one."""
         return ssl.create_default_context(cadata=(authority or self.authority).cert)
 
     @contextmanager
     def citizen(self, **options):
-        """Comes by loopback and asks for whatever name it is told."""
+        """Yield a function that sends a request over loopback with the given host name."""
         client = httpx.Client(verify=self.trust(), timeout=10, **options)
         try:
             yield lambda host, method="GET", **more: client.request(
@@ -156,7 +157,7 @@ class Gate:
 
 @pytest.fixture
 def gate(tmp_path, workloads):
-    """Running."""
+    """A running gateway."""
     made = Gate(tmp_path, workloads)
     made.start()
     yield made
@@ -164,8 +165,8 @@ def gate(tmp_path, workloads):
     made.process.wait(15)
 
 
-def test_each_host_name_leads_to_its_own_workload(gate, workloads):
-    """Whatever the writing of the name, with its port or without, also over a connection that it was not made for."""
+def test_each_host_name_is_routed_to_its_own_workload(gate, workloads):
+    """This holds for upper case, with and without a port, and on a connection that was opened for another name."""
     with gate.citizen() as ask:
         assert ask(RECORDS).text == "records"
         assert ask(MAPS).text == "maps"
@@ -179,16 +180,16 @@ def test_each_host_name_leads_to_its_own_workload(gate, workloads):
 CITIZEN = b"PROXY TCP4 198.51.100.7 203.0.113.210 40000 443\r\n"
 
 
-def test_the_sites_ingress_says_who_the_citizen_is(gate, workloads):
-    """And nobody comes in by that door without saying it."""
-    assert gate.handed_on(CITIZEN).split()[1] == "200"
+def test_the_sites_ingress_reports_the_address_of_the_citizen(gate, workloads):
+    """On that port the gateway refuses a connection without the PROXY header."""
+    assert gate.forwarded(CITIZEN).split()[1] == "200"
     assert workloads["records"].taken[-1][1]["x-forwarded-for"] == "198.51.100.7"
     assert gate.refuses(b"GET / HTTP/1.1\r\n\r\n")
     assert len(workloads["records"].taken) == 1
 
 
-def test_whoever_else_says_who_the_citizen_is_is_not_believed(tmp_path, workloads):
-    """Any pod of the cluster reaches that door."""
+def test_the_address_of_a_citizen_is_accepted_only_from_the_ingress(tmp_path, workloads):
+    """Any pod of the cluster can connect to that port."""
     made = Gate(tmp_path, workloads, ingress=("192.0.2.1", "2001:db8::1"))
     made.start()
     try:
@@ -201,27 +202,27 @@ def test_whoever_else_says_who_the_citizen_is_is_not_believed(tmp_path, workload
     assert [headers["x-forwarded-for"] for _, headers in workloads["records"].taken] == ["127.0.0.1"]
 
 
-def test_it_is_ready_while_it_has_somewhere_to_lead_to(gate, workloads):
-    """One of its hosts is enough; that a pod can end TLS is another question."""
-    until("it has seen the workloads", lambda: gate.ready(gateway.READY), 5)
+def test_it_is_ready_while_it_has_a_workload(gate, workloads):
+    """One workload is enough. The other health path reports only that the pod itself can serve TLS."""
+    until("it has checked the workloads", lambda: gate.ready(gateway.READY), 5)
     workloads["records"].close()
     with gate.citizen() as ask:
-        until("one is seen to be gone", lambda: watched(gate) == 1, 10)
+        until("one workload is down", lambda: active_workloads(gate) == 1, 10)
         assert gate.ready(gateway.READY)
         workloads["maps"].close()
-        until("both are", lambda: not gate.ready(gateway.READY), 10)
+        until("both are down", lambda: not gate.ready(gateway.READY), 10)
         assert gate.ready()
         assert ask("WATCH-" + MAPS, sni=MAPS).json()["code"] == "host_unknown"
 
 
-def watched(gate):
-    """How many of the hosts have somewhere to lead to, as the figures tell it."""
+def active_workloads(gate):
+    """Return from the metrics how many hosts have a workload."""
     text = httpx.get(f"http://127.0.0.1:{gate.observed}/metrics").text
     name = 'haproxy_backend_active_servers{proxy="WATCH-'
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
-def test_an_unknown_host_is_told_so_in_both_languages(gate):
+def test_an_unknown_host_is_refused_in_both_languages(gate):
     with gate.citizen() as ask:
         for host in ("tea.planning.govcloud", "unknown", "observed", gate.folder.name):
             answer = ask(host, sni=RECORDS)
@@ -229,7 +230,7 @@ def test_an_unknown_host_is_told_so_in_both_languages(gate):
             assert "没有" in answer.json()["message"]
 
 
-def test_without_tls_nothing_is_answered(gate, workloads):
+def test_a_request_without_tls_gets_no_answer(gate, workloads):
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{gate.port}/", headers={"Host": RECORDS})
     assert workloads["records"].taken == []
@@ -240,12 +241,12 @@ def test_without_tls_nothing_is_answered(gate, workloads):
     [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)],
 )
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_tls_of_old_is_refused(gate, version, enters):
-    """By the gateway: the client would speak it."""
+def test_old_tls_versions_are_refused(gate, version, enters):
+    """The gateway refuses them; the client in this test would accept them."""
     context = gate.trust()
     context.minimum_version = context.maximum_version = version
     if not enters:
-        context.set_ciphers(CIPHERS_OF_OLD)
+        context.set_ciphers(OLD_CIPHERS)
     with socket.create_connection(("127.0.0.1", gate.port), 5) as raw:
         if not enters:
             with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
@@ -255,9 +256,9 @@ def test_tls_of_old_is_refused(gate, version, enters):
             assert secure.version() == version.name.replace("_", ".")
 
 
-def test_it_shows_the_estates_certificate_and_no_others(gate):
-    """A citizen who trusts somebody else does not enter, nor one who wants a name that is not the gateway's."""
-    key, cert = pki.new_authority("somebody else", 2)
+def test_it_presents_only_the_estates_certificate(gate):
+    """A client that trusts another CA cannot connect, and a client that expects another name cannot either."""
+    key, cert = pki.new_authority("another authority", 2)
     other = pki.Authority(key=key, cert=cert)
     for context, name in ((gate.trust(other), RECORDS), (gate.trust(), "approval.govcloud")):
         with (
@@ -267,8 +268,8 @@ def test_it_shows_the_estates_certificate_and_no_others(gate):
             context.wrap_socket(raw, server_hostname=name)
 
 
-def test_a_pod_that_dies_costs_no_request_that_may_be_asked_twice(gate, workloads):
-    """Another connection, another pod. What may have been done already is not sent again, and the citizen is told."""
+def test_a_dying_pod_costs_no_request_that_may_be_repeated(gate, workloads):
+    """The gateway repeats it on another connection. It never repeats a POST: the citizen gets an error instead."""
     records = workloads["records"]
     with gate.citizen() as ask:
         records.dying = 2
@@ -282,15 +283,15 @@ def test_a_pod_that_dies_costs_no_request_that_may_be_asked_twice(gate, workload
         assert [method for method, _ in records.taken].count("POST") == 1
 
 
-def test_a_workload_that_nobody_answers_for_yet_costs_no_request_if_it_comes(gate, workloads):
-    """Also no POST: nobody has taken it. The other workloads notice nothing."""
+def test_a_request_waits_for_a_workload_that_starts_late(gate, workloads):
+    """This includes a POST, because no pod has received it yet. Requests to other workloads are not delayed."""
     port = workloads["records"].port
     workloads.pop("records").close()
     answers = []
     with gate.citizen() as ask, gate.citizen() as other:
         waiting = threading.Thread(target=lambda: answers.append(ask(RECORDS, "POST", content=b"1")))
         waiting.start()
-        until("a try has failed", lambda: retried(gate), 5)
+        until("an attempt has failed", lambda: retried(gate), 5)
         assert other(MAPS).text == "maps"
         workloads["records"] = Workload("records", port)
         waiting.join(10)
@@ -301,26 +302,26 @@ def test_a_workload_that_nobody_answers_for_yet_costs_no_request_if_it_comes(gat
 
 
 def retried(gate):
-    """Whether the records' backend has tried a connection again, as the figures tell it."""
+    """Return from the metrics whether the records' backend has retried a connection."""
     text = httpx.get(f"http://127.0.0.1:{gate.observed}/metrics").text
     name = f'haproxy_backend_retry_warnings_total{{proxy="{RECORDS}"}} '
     return any(line.startswith(name) and float(line.removeprefix(name)) > 0 for line in text.splitlines())
 
 
-def test_the_observers_door_leads_to_no_workload(gate):
-    """And the citizens' to no figures."""
+def test_the_metrics_port_serves_no_workload(gate):
+    """The citizens' port serves no metrics."""
     answer = httpx.get(f"http://127.0.0.1:{gate.observed}/", headers={"Host": RECORDS})
     assert answer.status_code == 404
     with gate.citizen() as ask:
         assert "haproxy_" not in ask(RECORDS).text
 
 
-def test_a_pod_that_ends_finishes_what_it_has_begun_and_says_that_it_goes(gate, workloads):
-    """SIGUSR1, the image's stop signal: a citizen who is connected is answered once more, and told to come anew."""
+def test_a_stopping_pod_finishes_its_requests_and_closes_its_connections(gate, workloads):
+    """SIGUSR1 is the image's stop signal. A connected client gets one more answer, with `Connection: close`."""
     with gate.citizen() as ask:
         assert "connection" not in ask(RECORDS).headers
         os.kill(gate.process.pid, signal.SIGUSR1)
-        until("it takes nobody new", lambda: not gate.ready(), 5)
+        until("it accepts no new connection", lambda: not gate.ready(), 5)
         answer = ask(RECORDS)
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         with pytest.raises(httpx.TransportError):

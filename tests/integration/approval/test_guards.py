@@ -1,4 +1,4 @@
-"""What the database itself refuses, and the commands around it."""
+"""Changes that the database itself refuses, and the commands for officers and operators."""
 
 import json
 import uuid
@@ -10,40 +10,40 @@ from approval.decision import LEGAL_TRANSITIONS, State
 
 @pytest.fixture
 def stored(service, next_person):
-    """Key of an approved application."""
+    """The key of an approved application."""
     return service.apply(next_person()).json()["key"]
 
 
 @pytest.fixture
 def waiting(service, next_person):
-    """Key of an application in manual review."""
+    """The key of an application in manual review."""
     body = next_person()
     body["degree"]["graduated_year"] -= 1
-    told = service.apply(body).json()
-    assert told["decision"] == "manual_review"
-    return told["key"]
+    answer = service.apply(body).json()
+    assert answer["decision"] == "manual_review"
+    return answer["key"]
 
 
 def owner(primary):
-    """A connection as the schema's owner."""
+    """Return a connection as the schema's owner."""
     return psycopg.connect(primary.dsn("approval_owner"), autocommit=True)
 
 
 @pytest.mark.parametrize("to", ["rejected", "manual_review"])
 def test_an_approval_cannot_be_taken_back(primary, stored, to):
-    """The trigger refuses, whoever writes."""
+    """The trigger refuses it for every login."""
     with owner(primary) as connection, pytest.raises(psycopg.errors.CheckViolation, match="illegal transition"):
         connection.execute("UPDATE approval.application SET state = %s WHERE key = %s", (to, stored))
 
 
 def test_a_state_cannot_change_without_its_audit_row(primary, waiting):
-    """Checked when the transaction commits."""
+    """The database checks this when the transaction commits."""
     with owner(primary) as connection, pytest.raises(psycopg.errors.CheckViolation, match="no audit row"):
         connection.execute("UPDATE approval.application SET state = 'approved' WHERE key = %s", (waiting,))
 
 
-def test_what_was_answered_cannot_be_rewritten(primary, stored):
-    """Neither decision nor content."""
+def test_an_answer_cannot_be_rewritten(primary, stored):
+    """Neither its decision nor its content can change."""
     with owner(primary) as connection:
         for change in ("decision = 'rejected'", "digest = repeat('0', 64)", "decided_at = now()", "name = '某人'"):
             with pytest.raises(psycopg.errors.CheckViolation, match="only its state"):
@@ -51,7 +51,7 @@ def test_what_was_answered_cannot_be_rewritten(primary, stored):
 
 
 def test_audit_rows_are_only_added(primary, stored):
-    """No update, no deletion, no truncation."""
+    """Update, deletion and truncation are refused."""
     with owner(primary) as connection:
         for act in ("UPDATE approval.audit SET actor = 'x'", "DELETE FROM approval.audit", "TRUNCATE approval.audit"):
             with pytest.raises(psycopg.errors.CheckViolation):
@@ -59,7 +59,7 @@ def test_audit_rows_are_only_added(primary, stored):
 
 
 def test_the_service_can_neither_change_nor_delete(primary, stored):
-    """Its login may add and read."""
+    """Its login may only add and read."""
     with psycopg.connect(primary.dsn("approval_app"), autocommit=True) as connection:
         for act in ("UPDATE approval.application SET state = 'rejected'", "DELETE FROM approval.application",
                     "DELETE FROM approval.audit", "CREATE TABLE approval.mine (n int)"):  # fmt: skip
@@ -68,7 +68,7 @@ def test_the_service_can_neither_change_nor_delete(primary, stored):
 
 
 def test_an_application_without_audit_row_cannot_be_stored(primary):
-    """Even by the service's own login."""
+    """The service's own login cannot do it either."""
     with psycopg.connect(primary.dsn("approval_app"), autocommit=True) as connection:
         with pytest.raises(psycopg.errors.CheckViolation, match="no audit row"):
             connection.execute(
@@ -80,7 +80,7 @@ def test_an_application_without_audit_row_cannot_be_stored(primary):
 
 
 def test_code_and_database_hold_the_same_transitions(primary):
-    """Two statements of one rule."""
+    """Both have the same rule and must agree."""
     rows = primary.sql("SELECT from_state, to_state FROM approval.legal_transition")
     assert {(State(a) if a else None, State(b)) for a, b in rows} == {
         (a, b) for a, bs in LEGAL_TRANSITIONS.items() for b in bs
@@ -88,7 +88,7 @@ def test_code_and_database_hold_the_same_transitions(primary):
 
 
 def test_an_officer_settles_a_review_and_the_first_answer_stays(primary, service, waiting, run_tool):
-    """The state moves with its audit row; a replay still gives the first answer."""
+    """The state changes together with its audit row. The stored decision does not change."""
     review = ("review", "--dsn", primary.dsn("approval_owner"), "--key", waiting, "--officer", "1042")
     done = run_tool("admin", *review, "--to", "approved", "--reason", "学历已核实")
     assert json.loads(done.stdout) == {"from": "manual_review", "to": "approved"}, done.stderr
@@ -102,7 +102,7 @@ def test_an_officer_settles_a_review_and_the_first_answer_stays(primary, service
 
 
 def test_schema_and_registers_applied_again_change_nothing(primary, run_tool, loaded):
-    """Idempotent, and they say so."""
+    """The commands are idempotent and report that nothing changed."""
     again = run_tool("schema", "apply", "--dsn", primary.dsn("approval_owner"))
     assert json.loads(again.stdout) == {"applied": [], "changed": False}
     people, seed = loaded
@@ -111,7 +111,7 @@ def test_schema_and_registers_applied_again_change_nothing(primary, run_tool, lo
 
 
 def test_a_schema_without_its_roles_names_them(primary, run_tool):
-    """One sentence, nothing half applied."""
+    """The error is one sentence, and nothing is partly applied."""
     primary.sql("CREATE ROLE stranger LOGIN CREATEDB", database="postgres")
     primary.sql("CREATE DATABASE empty OWNER stranger", database="postgres")
     done = run_tool("schema", "apply", "--dsn", primary.dsn("stranger", "empty"))
@@ -121,15 +121,15 @@ def test_a_schema_without_its_roles_names_them(primary, run_tool):
     assert primary.sql("SELECT to_regnamespace('approval')", database="empty") == [(None,)]
 
 
-def test_a_database_that_is_away_is_one_sentence(home, run_tool):
-    """Exit 1, no traceback."""
+def test_an_unreachable_database_is_reported_without_a_traceback(home, run_tool):
+    """The exit code is 1."""
     done = run_tool("schema", "apply", "--dsn", f"host={home} port=1 user=x dbname=y")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
 
 
 def test_synthetic_applications_are_purged_with_an_audit_row(primary, service, stored, run_tool):
-    """All of them, and how many is kept; their audit rows stay."""
+    """All are removed, one audit row has their number, and their earlier audit rows stay."""
     with owner(primary) as connection, pytest.raises(psycopg.errors.CheckViolation, match="purged"):
         connection.execute("DELETE FROM approval.application")
     count = primary.sql("SELECT count(*) FROM approval.application")[0][0]

@@ -1,4 +1,4 @@
-"""The rendered ingress in a real HAProxy, in front of a real PostgreSQL with TLS and a stand-in for Patroni's API."""
+"""The rendered ingress in a real HAProxy, in front of a real PostgreSQL with TLS and an emulated Patroni API."""
 
 import re
 import shutil
@@ -25,10 +25,11 @@ from tests import image_programs
 from tests.polling import until
 
 HOST, MEMBER = "futian-kube1", "futian-data1"
+ACCOUNT = "nobody"
 
 
 def free_port():
-    """A port nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -36,7 +37,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def certificates(home):
-    """The authority and two hosts' certificates, as the estate issues them."""
+    """The CA and the certificates of two hosts, as the estate issues them."""
     estate = load()
     key, cert = pki.new_authority("estate", 10)
     authority = pki.Authority(key=key, cert=cert)
@@ -52,8 +53,8 @@ def certificates(home):
     return folder
 
 
-class Role:
-    """Stands in for Patroni's REST API: 200 on /primary while `primary` is true. Over TLS, as the member."""
+class EmulatedPatroni:
+    """Emulates Patroni's REST API over TLS with the member's certificate: 200 on /primary while `primary` is true."""
 
     def __init__(self, certificates):
         role = self
@@ -66,7 +67,7 @@ class Role:
                 self.end_headers()
 
             def log_message(self, *_):
-                """Quiet."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -77,7 +78,7 @@ class Role:
         self.thread.start()
 
     def close(self):
-        """Stops answering."""
+        """Stop the server."""
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -85,15 +86,15 @@ class Role:
 
 @pytest.fixture(scope="module")
 def role(certificates):
-    """The stand-in."""
-    running = Role(certificates)
+    """The emulated Patroni API."""
+    running = EmulatedPatroni(certificates)
     yield running
     running.close()
 
 
 @pytest.fixture(scope="module")
 def database(primary, certificates):
-    """TCP port of the primary, with TLS and nothing else."""
+    """The TCP port of the primary. It accepts only TLS."""
     for end in ("crt", "key"):
         target = primary.data / f"server.{end}"
         shutil.copy(certificates / f"{MEMBER}.{end}", target)
@@ -118,7 +119,7 @@ def database(primary, certificates):
 
 @pytest.fixture(scope="module")
 def proxy(home, certificates, database, role):
-    """The machines' HAProxy with the rendered configuration; only addresses, ports, paths and account are others."""
+    """HAProxy with the rendered configuration of a host. Only addresses, ports, paths and account are changed."""
     haproxy = image_programs.argv("haproxy")
     empty = home / "empty"
     empty.mkdir()
@@ -135,7 +136,7 @@ def proxy(home, certificates, database, role):
         ("/etc/govcloud/pki", str(certificates)),
         ("/run/haproxy", str(home)),
         ("chroot /var/lib/haproxy", f"chroot {empty}"),
-        ("user haproxy", "user nobody"),
+        ("user haproxy", f"user {ACCOUNT}"),
         ("group haproxy", "group nogroup"),
         (f"{lan}:443", f"127.0.0.1:{ports['citizens']}"),
         (f"{lan}:8080", f"127.0.0.1:{ports['metrics']}"),
@@ -160,7 +161,7 @@ def proxy(home, certificates, database, role):
 
 
 def dsn(ports, certificates, name, port):
-    """As the service connects: through the proxy, checking the server's name."""
+    """Return the service's connection string: through the proxy, with a check of the server's name."""
     return (
         f"host={name} hostaddr=127.0.0.1 port={ports[port]} dbname=approval user=approval_app"
         f" sslmode=verify-full sslrootcert={certificates}/ca.crt"
@@ -168,7 +169,7 @@ def dsn(ports, certificates, name, port):
 
 
 def connects(conninfo):
-    """Whether a query gets through."""
+    """Return whether a query succeeds."""
     try:
         with psycopg.connect(conninfo, connect_timeout=2) as connection:
             return connection.execute("SELECT 1").fetchone() == (1,)
@@ -177,15 +178,15 @@ def connects(conninfo):
 
 
 def test_the_primary_is_reached_by_its_name_over_tls(proxy, certificates):
-    """Encryption ends at PostgreSQL, not at the proxy."""
-    until("the way to the primary", lambda: connects(dsn(proxy, certificates, PRIMARY_NAME, "primary")), 10)
+    """TLS ends at PostgreSQL, not at the proxy."""
+    until("a connection to the primary", lambda: connects(dsn(proxy, certificates, PRIMARY_NAME, "primary")), 10)
     assert not connects(dsn(proxy, certificates, "another.govcloud", "primary"))
 
 
 def test_a_primary_that_loses_its_role_loses_its_sessions_at_once(proxy, certificates, role):
-    """Within two checks; the local port goes on; the role's return is noticed as fast."""
+    """This takes at most two checks. The local port keeps working, and the returning role is noticed as fast."""
     way = dsn(proxy, certificates, PRIMARY_NAME, "primary")
-    until("the way to the primary", lambda: connects(way), 10)
+    until("a connection to the primary", lambda: connects(way), 10)
     with psycopg.connect(way, autocommit=True) as connection:
         role.primary = False
         started = time.monotonic()
@@ -195,12 +196,12 @@ def test_a_primary_that_loses_its_role_loses_its_sessions_at_once(proxy, certifi
     assert not connects(way)
     assert connects(dsn(proxy, certificates, STANDBY_NAME, "local"))
     role.primary = True
-    until("the way back", lambda: connects(way), 2)
+    until("a connection after the role returns", lambda: connects(way), 2)
 
 
 def test_the_checks_leave_no_line_in_the_databases_log(proxy, primary, certificates):
-    """Two checks a second, for ever: PostgreSQL must take them silently."""
-    until("the local way", lambda: connects(dsn(proxy, certificates, STANDBY_NAME, "local")), 10)
+    """There are two checks per second for ever, so PostgreSQL must not log them."""
+    until("a connection to the local server", lambda: connects(dsn(proxy, certificates, STANDBY_NAME, "local")), 10)
     log = primary.home / "primary.log"
     before = log.stat().st_size
     sessions = f"http://127.0.0.1:{proxy['own']}/metrics"
@@ -212,8 +213,8 @@ def test_the_checks_leave_no_line_in_the_databases_log(proxy, primary, certifica
     assert "startup packet" not in added, added
 
 
-def test_a_site_without_service_says_so_in_chinese(proxy, certificates):
-    """503 with a code and Retry-After instead of the proxy's own page; metrics are not for citizens."""
+def test_a_site_without_service_answers_in_chinese(proxy, certificates):
+    """The answer is 503 with a code and Retry-After, not the proxy's own page. Citizens cannot read metrics."""
     context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
     context.check_hostname = False
     with httpx.Client(base_url=f"https://127.0.0.1:{proxy['citizens']}", verify=context) as citizen:
@@ -226,26 +227,26 @@ def test_a_site_without_service_says_so_in_chinese(proxy, certificates):
 
 
 def test_plaintext_is_refused_on_the_citizens_port(proxy):
-    """No answer in clear."""
+    """The port sends no unencrypted answer."""
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{proxy['citizens']}/")
 
 
 def test_the_metrics_port_serves_nothing_else(proxy):
-    """Applications do not come in by the monitors' proxy."""
+    """It refuses applications."""
     assert httpx.post(f"http://127.0.0.1:{proxy['metrics']}/v1/applications").status_code == 404
 
 
 @pytest.fixture(scope="module")
 def behind(proxy, primary, start_service):
-    """An instance at the end of the citizens' way; the proxy has found it."""
+    """An instance of the service behind the proxy."""
     dsn_of_app = primary.dsn("approval_app")
     return start_service(dsn_of_app, dsn_of_app, port=proxy["service"], APPROVAL_REQUIRE_SYNC="0")
 
 
 @pytest.fixture(scope="module")
 def citizen(proxy, certificates, behind):
-    """Whose requests come over TLS and through the proxy."""
+    """A client whose requests go over TLS and through the proxy."""
     context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
     context.check_hostname = False
     with httpx.Client(base_url=f"https://127.0.0.1:{proxy['citizens']}", verify=context, timeout=15) as client:
@@ -254,8 +255,8 @@ def citizen(proxy, certificates, behind):
 
 
 @pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name)
-def test_a_hostile_application_reads_its_reason_through_the_proxy(citizen, next_person, case):
-    """The service's own refusal, not an error page of the proxy and no reset in the middle of ten megabytes."""
+def test_a_hostile_application_is_refused_with_its_reason_through_the_proxy(citizen, next_person, case):
+    """The client gets the service's own refusal: no error page of the proxy, no reset in the middle of 10 MB."""
     headers = dict(case.headers) | {"Idempotency-Key": str(uuid.uuid4())}
     answer = citizen.post("/v1/applications", content=case.make(next_person()), headers=headers)
     assert (answer.status_code, answer.json()["code"], answer.json().get("field", "")) == (
@@ -266,7 +267,7 @@ def test_a_hostile_application_reads_its_reason_through_the_proxy(citizen, next_
 
 
 def test_a_key_that_is_used_again_with_another_body_is_refused_through_the_proxy(citizen, next_person):
-    """The first answer stands."""
+    """The first answer stays."""
     key = {"Idempotency-Key": str(uuid.uuid4())}
     first = citizen.post("/v1/applications", json=next_person(), headers=key)
     assert first.status_code == 201, first.text
@@ -275,25 +276,25 @@ def test_a_key_that_is_used_again_with_another_body_is_refused_through_the_proxy
 
 
 def unverified(proxy):
-    """A connection to the citizens' port, without a library."""
+    """Return a connection to the citizens' port without an HTTP library."""
     context = ssl._create_unverified_context()
     return context.wrap_socket(socket.create_connection(("127.0.0.1", proxy["citizens"]), timeout=20))
 
 
 @pytest.mark.parametrize("case", RAW_REQUESTS, ids=lambda case: case.name)
-def test_a_crooked_request_is_refused_through_the_proxy(citizen, proxy, case):
-    """As by the service itself; what is no HTTP goes no further than the proxy, which has one page for it."""
-    with unverified(proxy) as crooked:
-        sent(crooked, case.data)
-        status, body = answer(crooked)
+def test_a_malformed_request_is_refused_through_the_proxy(citizen, proxy, case):
+    """The service refuses it as without a proxy. The proxy itself refuses bytes that are not HTTP, with one page."""
+    with unverified(proxy) as connection:
+        sent(connection, case.data)
+        status, body = answer(connection)
     if case.is_http:
         assert (status, explained(body)) == (case.status, case.code)
     else:
         assert (status, body[:6]) == (400, b"<html>")
 
 
-def test_who_does_not_go_on_is_told_by_the_proxy(citizen, proxy):
-    """The service is not held up by it."""
+def test_a_stalled_request_is_refused_by_the_proxy(citizen, proxy):
+    """It does not occupy the service."""
     cases = [case for case in STALLED if case.is_http]
     for case, _, (status, body) in waited_for(cases, lambda: unverified(proxy)):
         assert (status, explained(body)) == (case.status, case.code), case.name

@@ -1,4 +1,4 @@
-"""What is answered while there is no primary, no copy, or no certainty."""
+"""Answers of the service without a primary, without a standby, or after an uncertain commit."""
 
 import time
 import uuid
@@ -15,7 +15,7 @@ HEARTBEAT_AGE = "SELECT extract(epoch FROM clock_timestamp() - max(at))::float F
 
 @pytest.fixture
 def unreachable_copy(primary, standby, service):
-    """Commits wait for a copy that does not exist; afterwards for the real one again."""
+    """Commits wait for a standby that does not exist. After the test they wait for the real one again."""
     primary.configure(synchronous_standby_names="ANY 1 (nowhere)")
     yield
     primary.configure(synchronous_standby_names="ANY 1 (other_city)")
@@ -23,7 +23,7 @@ def unreachable_copy(primary, standby, service):
 
 
 def test_an_instance_is_connected_before_it_answers_anything(primary, standby, start_service):
-    """It gets requests as soon as its port is open: their time is for deciding, not for connecting."""
+    """It gets requests as soon as its port is open. They have no time to wait for connections."""
     marked = {"write_dsn": primary.dsn("approval_app"), "read_dsn": standby.dsn("approval_app")}
     before = connected(primary, standby)
     start_service(**marked)
@@ -31,14 +31,14 @@ def test_an_instance_is_connected_before_it_answers_anything(primary, standby, s
 
 
 def connected(primary, standby):
-    """Sessions of the service's two pools."""
+    """Return the number of sessions of the service's two pools."""
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
     return primary.sql(count, ("approval-write",))[0][0], standby.sql(count, ("approval-read",))[0][0]
 
 
 @pytest.mark.usefixtures("unreachable_copy")
 def test_a_commit_without_a_copy_is_never_acknowledged(primary, service, next_person):
-    """503 commit_unknown after a bounded wait; the row is invisible to everyone; once the copy is back, a replay."""
+    """The answer is 503 commit_unknown after a bounded wait, and the row is invisible. Later a retry is a replay."""
     body, key = next_person(), str(uuid.uuid4())
     started = time.monotonic()
     answer = service.apply(body, key)
@@ -55,7 +55,7 @@ def test_a_commit_without_a_copy_is_never_acknowledged(primary, service, next_pe
 
 @pytest.mark.usefixtures("unreachable_copy")
 def test_a_cancelled_wait_for_the_copy_is_unknown_and_its_replay_is_not_confirmed(primary, service, next_person):
-    """PostgreSQL then says COMMIT with a warning, and the row is visible: still no answer may confirm it."""
+    """PostgreSQL then reports COMMIT with a warning, and the row is visible. Still no answer may confirm it."""
     body, key = next_person(), str(uuid.uuid4())
     with ThreadPoolExecutor(1) as thread:
         pending = thread.submit(service.apply, body, key)
@@ -66,11 +66,13 @@ def test_a_cancelled_wait_for_the_copy_is_unknown_and_its_replay_is_not_confirme
     assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (key,)) == [(1,)]
     for repeat in (body, {**body, "employer": "深圳市另一家有限公司"}):
         again = service.apply(repeat, key)
-        assert (again.status_code, again.json()["code"]) == (503, "commit_unknown"), "confirmed what no copy has"
+        assert (again.status_code, again.json()["code"]) == (503, "commit_unknown"), (
+            "confirmed a row that no standby has"
+        )
 
 
-def test_an_officers_act_whose_wait_was_cancelled_is_not_told_as_done(primary, service, next_person, run_tool, request):
-    """It is committed at one site; the officer hears that nobody knows of a second one."""
+def test_an_officers_command_with_a_cancelled_wait_reports_no_success(primary, service, next_person, run_tool, request):
+    """It is committed at one site. The command reports that a second copy is not known."""
     until("something to purge", lambda: service.apply(next_person()).status_code == 201, 20)
     request.getfixturevalue("unreachable_copy")
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = 'approval_owner'"
@@ -86,7 +88,7 @@ def test_an_officers_act_whose_wait_was_cancelled_is_not_told_as_done(primary, s
 
 @pytest.mark.usefixtures("unreachable_copy")
 def test_a_hanging_primary_takes_no_more_than_the_pool(primary, service, next_person):
-    """Forty writes into a stalled primary: all answered in time, twelve backends wait and not one more."""
+    """Forty writes to a stalled primary are all answered in time, and at most twelve backends wait."""
     bodies = [next_person() for _ in range(40)]
     started = time.monotonic()
     with ThreadPoolExecutor(40) as threads:
@@ -100,7 +102,7 @@ def test_a_hanging_primary_takes_no_more_than_the_pool(primary, service, next_pe
 
 
 def test_without_any_synchronous_copy_configured_nothing_is_accepted(primary, service, next_person):
-    """An empty list would acknowledge from one site alone: refused before anything is stored."""
+    """With an empty list one site alone would acknowledge, so a write is refused before anything is stored."""
     primary.configure(synchronous_standby_names="")
     try:
         answer = service.apply(next_person())
@@ -110,18 +112,20 @@ def test_without_any_synchronous_copy_configured_nothing_is_accepted(primary, se
     assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (service.keys[-1],)) == [(0,)]
 
 
-def test_no_primary_is_503_within_a_second_and_the_rest_goes_on(standby, start_service, next_person):
-    """Nothing listens where the primary was: page, readiness and reads stay; a write is refused with Retry-After."""
-    lonely = start_service(f"host={standby.home} port=1 user=approval_app dbname=approval", standby.dsn("approval_app"))
+def test_no_primary_is_503_within_a_second_and_reads_still_work(standby, start_service, next_person):
+    """No server listens at the primary's address. Page, readiness and reads still work; writes get Retry-After."""
+    instance = start_service(
+        f"host={standby.home} port=1 user=approval_app dbname=approval", standby.dsn("approval_app")
+    )
     started = time.monotonic()
-    answer = lonely.apply(next_person())
+    answer = instance.apply(next_person())
     assert time.monotonic() - started < 1.3
     assert (answer.status_code, answer.json()["code"]) == (503, "no_primary")
     assert answer.headers["retry-after"] == "1"
-    assert lonely.client.get("/readyz").status_code == 200
-    assert lonely.client.get("/").status_code == 200
-    assert lonely.client.get("/writez").json()["code"] == "no_primary"
-    assert lonely.client.get(f"/v1/applications/{uuid.uuid4()}").status_code == 404
+    assert instance.client.get("/readyz").status_code == 200
+    assert instance.client.get("/").status_code == 200
+    assert instance.client.get("/writez").json()["code"] == "no_primary"
+    assert instance.client.get(f"/v1/applications/{uuid.uuid4()}").status_code == 404
 
 
 def test_a_site_that_comes_back_is_not_ready_before_its_copy_has_caught_up(primary, standby, service, start_service):
@@ -146,24 +150,24 @@ def test_a_site_that_comes_back_is_not_ready_before_its_copy_has_caught_up(prima
 
 
 def test_a_standby_in_place_of_the_primary_is_no_primary(standby, start_service, next_person):
-    """A proxy that has not noticed a role change leads to a read-only server."""
+    """A proxy that has not yet noticed a role change connects clients to a read-only server."""
     misled = start_service(standby.dsn("approval_app"), standby.dsn("approval_app"))
     answer = misled.apply(next_person())
     assert (answer.status_code, answer.json()["code"]) == (503, "no_primary")
 
 
-def test_no_database_at_all_keeps_the_page_and_says_not_ready(home, start_service, next_person):
-    """The service starts and answers; only /readyz withdraws the site."""
+def test_without_any_database_the_page_answers_and_the_site_is_not_ready(home, start_service, next_person):
+    """The service starts and answers. Only /readyz fails, so that the site is withdrawn."""
     nothing = f"host={home} port=2 user=approval_app dbname=approval"
-    lonely = start_service(nothing, nothing)
-    assert lonely.client.get("/").status_code == 200
-    assert lonely.client.get("/readyz").status_code == 503
-    assert lonely.client.get("/readyz").json()["code"] == "no_read"
-    assert lonely.apply(next_person()).json()["code"] == "no_primary"
+    instance = start_service(nothing, nothing)
+    assert instance.client.get("/").status_code == 200
+    assert instance.client.get("/readyz").status_code == 503
+    assert instance.client.get("/readyz").json()["code"] == "no_read"
+    assert instance.apply(next_person()).json()["code"] == "no_primary"
 
 
-def test_a_restarted_primary_is_used_at_once_and_keeps_what_was_acknowledged(primary, service, next_person):
-    """Crash and restart: all pooled connections are dead, the first request after it succeeds."""
+def test_a_restarted_primary_is_used_at_once_and_keeps_acknowledged_writes(primary, service, next_person):
+    """After a crash and restart all pooled connections are dead, and the first request succeeds."""
     bodies = [next_person() for _ in range(10)]
     with ThreadPoolExecutor(5) as threads:
         keys = [answer.json()["key"] for answer in threads.map(service.apply, bodies)]
@@ -177,8 +181,8 @@ def test_a_restarted_primary_is_used_at_once_and_keeps_what_was_acknowledged(pri
     assert replayed == [True] * 10
 
 
-def test_a_session_that_would_not_wait_is_made_to_wait(primary, service, next_person):
-    """Defaults of the role that switch off waiting or hide its warning have no effect on the service."""
+def test_the_service_waits_for_standbys_even_if_the_role_disables_it(primary, service, next_person):
+    """Defaults of the role that switch off the wait or hide its warning have no effect on the service."""
     primary.sql("ALTER ROLE approval_app SET synchronous_commit = 'off'")
     primary.sql("ALTER ROLE approval_app SET client_min_messages = 'error'")
     try:

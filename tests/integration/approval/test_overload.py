@@ -1,4 +1,4 @@
-"""A database that is slow, and not away: what the service does then must not make it slower."""
+"""A slow but reachable database: the service must not make it slower."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WRITERS, READERS = ("approval-write",), ("approval-read",)
 
 
 class DelayedProxy:
-    """Takes connections for a server at once and counts them, and hands them on only when it is opened."""
+    """Accept and count connections to a server at once, but forward them only after `opened` is set."""
 
     def __init__(self, server: Any) -> None:
         self._socket = f"{server.home}/.s.PGSQL.{server.port}"
@@ -27,7 +27,7 @@ class DelayedProxy:
         self.taken, self.port = 0, 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client."""
+        """Serve one client."""
         self.taken += 1
         try:
             await self.opened.wait()
@@ -48,7 +48,7 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def delayed_proxy(server: Any) -> AsyncIterator[DelayedProxy]:
-    """A proxy that does not forward yet, on a port of loopback."""
+    """Run a proxy on a loopback port. It does not forward until a test opens it."""
     proxy = DelayedProxy(server)
     listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.port = listening.sockets[0].getsockname()[1]
@@ -62,26 +62,26 @@ async def delayed_proxy(server: Any) -> AsyncIterator[DelayedProxy]:
 
 
 def through_delayed_proxy(server: Any, size: int, scenario: Callable[[DelayedProxy, Any], Awaitable[None]]) -> None:
-    """Carries out a scenario with a pool of that size, whose connections go through such a proxy."""
+    """Run a scenario with a pool of that size, whose connections go through a delayed proxy."""
     from approval.pool import Pool
 
-    async def carried_out() -> None:
+    async def run() -> None:
         async with delayed_proxy(server) as proxy:
             where = f"host=127.0.0.1 port={proxy.port} user=approval_app dbname=approval sslmode=disable"
             pool = Pool(dsn=where, size=size, name="approval-test")
             await scenario(proxy, pool)
             await pool.close()
 
-    asyncio.run(carried_out())
+    asyncio.run(run())
 
 
 def acquire(pool: Any, within_s: float) -> Coroutine[Any, Any, Any]:
-    """A connection in that time."""
+    """Acquire a connection within that time."""
     return pool.acquire(asyncio.get_running_loop().time() + within_s)
 
 
 async def soon(what: str, holds: Callable[[], bool]) -> None:
-    """Wait within the loop until it holds; longer than a connection may take to open."""
+    """Wait in the event loop until the check is true, for up to 5 s: longer than opening a connection may take."""
     try:
         async with asyncio.timeout(5):
             while not holds():
@@ -90,8 +90,8 @@ async def soon(what: str, holds: Callable[[], bool]) -> None:
         raise AssertionError(f"not within 5 s: {what}") from None
 
 
-def test_a_connection_that_comes_too_late_is_there_for_the_next(primary):
-    """The server has paid for it: whoever comes next pays nothing, and the server is not asked again."""
+def test_a_late_connection_is_kept_for_the_next_request(primary):
+    """The server has already spent the work for it, so the next request uses it and opens no other one."""
     from approval.pool import NoConnection
 
     async def scenario(proxy: DelayedProxy, pool: Any) -> None:
@@ -107,8 +107,8 @@ def test_a_connection_that_comes_too_late_is_there_for_the_next(primary):
     through_delayed_proxy(primary, 4, scenario)
 
 
-def test_a_server_that_is_slow_to_open_gets_three_at_a_time(primary):
-    """Twelve requests at once knock three times, not twelve; each is told in time, and no slot is lost."""
+def test_a_pool_opens_at_most_three_connections_at_a_time(primary):
+    """Twelve requests to a slow server open three connections. Each is refused in time, and no slot is lost."""
     from approval.pool import MAX_OPENING, NoConnection
 
     async def scenario(proxy: DelayedProxy, pool: Any) -> None:
@@ -127,8 +127,8 @@ def test_a_server_that_is_slow_to_open_gets_three_at_a_time(primary):
     through_delayed_proxy(primary, 12, scenario)
 
 
-def test_a_proxy_that_never_forwards_gives_its_slot_back(primary):
-    """After the time for connecting, and not for ever: then the next one may try."""
+def test_a_connection_attempt_without_an_answer_frees_its_slot(primary):
+    """The slot is free after the connect timeout, and then the next request may try."""
     from approval.pool import NoConnection
 
     async def scenario(_: DelayedProxy, pool: Any) -> None:
@@ -143,17 +143,17 @@ def test_a_proxy_that_never_forwards_gives_its_slot_back(primary):
 
 
 def log_of(server: Any) -> str:
-    """What it has logged."""
+    """Return the server's log."""
     return (server.home / f"{server.name}.log").read_text()
 
 
-def broken_off(server: Any) -> bool:
-    """Whether the server was asked to break a statement off: each such request is a connection of its own."""
+def cancelled_a_statement(server: Any) -> bool:
+    """Return whether a client cancelled a statement. Each cancel request costs an extra connection."""
     return "due to user request" in log_of(server)
 
 
-def test_writes_that_come_too_late_keep_their_connections(primary, standby, service, next_person):
-    """A table is locked for as long as the requests wait: all refused, and afterwards the same sessions go on."""
+def test_writes_that_time_out_keep_their_connections(primary, standby, service, next_person):
+    """A table is locked while the requests wait. All are refused, and the same sessions are used afterwards."""
     bodies = [next_person() for _ in range(8)]
     with ThreadPoolExecutor(8) as threads:
         assert {answer.status_code for answer in threads.map(service.apply, bodies)} == {201}
@@ -166,18 +166,18 @@ def test_writes_that_come_too_late_keep_their_connections(primary, standby, serv
         blocker.rollback()
     assert service.apply(next_person()).status_code == 201
     assert set(before) <= set(primary.sql(BACKENDS, WRITERS))
-    assert not broken_off(primary)
+    assert not cancelled_a_statement(primary)
 
 
-def test_reads_that_come_too_late_keep_their_connections(primary, standby, service):
-    """The same of the local copy, whose lock comes from the primary."""
+def test_reads_that_time_out_keep_their_connections(primary, standby, service):
+    """The same holds for the local copy, which replays the lock of the primary."""
     key = str(uuid.uuid4())
 
-    def look(_: int = 0) -> int:
+    def read(_: int = 0) -> int:
         return service.client.get(f"/v1/applications/{key}").status_code
 
     with ThreadPoolExecutor(6) as threads:
-        assert set(threads.map(look, range(6))) == {404}
+        assert set(threads.map(read, range(6))) == {404}
     before = standby.sql(BACKENDS, READERS)
     locks = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = %s::regclass"
     with psycopg.connect(primary.dsn("postgres") + " options='-c synchronous_commit=local'") as blocker:
@@ -186,9 +186,9 @@ def test_reads_that_come_too_late_keep_their_connections(primary, standby, servi
         primary.sql("SELECT pg_switch_wal()")
         until("the copy is locked too", lambda: standby.sql(locks, ("approval.application",)) == [(1,)], 20)
         with ThreadPoolExecutor(6) as threads:
-            assert set(threads.map(look, range(6))) == {503}
-        until("the server has given up too", lambda: "due to lock timeout" in log_of(standby), 10)
+            assert set(threads.map(read, range(6))) == {503}
+        until("the server has ended the statements too", lambda: "due to lock timeout" in log_of(standby), 10)
         blocker.rollback()
-    until("reads", lambda: look() == 404, 20)
+    until("reads", lambda: read() == 404, 20)
     assert set(before) <= set(standby.sql(BACKENDS, READERS))
-    assert not broken_off(standby)
+    assert not cancelled_a_statement(standby)

@@ -1,5 +1,6 @@
-"""Two instances behind one address, as pods are: the rendered ingress in a real HAProxy, and between them what a node's
-kube-proxy does, in a network namespace of its own. One of them ends, and nobody who applies notices.
+"""Two instances behind one address, like pods: one of them ends, and no application fails.
+
+The rendered ingress runs in a real HAProxy. nftables rules in a network namespace replace the node's kube-proxy.
 """
 
 import json
@@ -28,9 +29,10 @@ from tests import image_programs
 from tests.polling import until
 
 HOST, CITIZENS = "futian-kube1", 18443
+ACCOUNT = "nobody"
 APPLICANTS = 6
 NOTICED_S = 1.0
-"""How long a node goes on leading new connections to a pod that is dead."""
+"""A node forwards new connections to a dead pod for this long, in seconds."""
 FILTER = """
 table ip services
 delete table ip services
@@ -45,29 +47,32 @@ table ip services {{
 
 
 class Node:
-    """A node's network: its own address, the service's, and the instances that new connections to that are led to."""
+    """A node's network: its own address, the service's address, and the instances that get new connections to it."""
 
     def __init__(self, name, own, address):
         self.name, self.own, self.address = name, own, address
         self.handle = Path("/run/netns") / name
 
     def open(self):
-        """Makes it."""
+        """Create the namespace."""
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         self.ip("link", "set", "lo", "up")
         self.ip("address", "add", f"{self.own}/32", "dev", "lo")
         self.ip("route", "add", f"{self.address}/32", "dev", "lo", "src", str(self.own))
 
     def close(self):
-        """Removes it."""
+        """Delete the namespace."""
         subprocess.run(["ip", "netns", "delete", self.name], check=True)
 
     def ip(self, *arguments):
-        """iproute2 in it."""
+        """Run iproute2 in the namespace."""
         subprocess.run(["ip", "-n", self.name, *arguments], check=True)
 
-    def lead_to(self, *services):
-        """New connections go to one of these by chance, in nftables and as kube-proxy does it; old ones stay."""
+    def forward_to(self, *services):
+        """Send each new connection to a random one of the instances, with nftables rules like kube-proxy's.
+
+        Existing connections stay.
+        """
         ports = [service.url.rsplit(":", 1)[1] for service in services]
         chains = [f"    chain pod{n} {{ ip protocol tcp dnat to 127.0.0.1:{port}; }}" for n, port in enumerate(ports)]
         rules = FILTER.format(
@@ -96,7 +101,7 @@ def node():
 
 @pytest.fixture(scope="module")
 def proxy(home, node):
-    """HAProxy with the part of the rendered configuration that leads citizens to the pods, without TLS."""
+    """HAProxy with the part of the rendered configuration that forwards citizens to the pods, without TLS."""
     estate = load()
     text = ingress.config_text(estate, plan(estate), estate.host(HOST))
     text = text[: text.index("# For the monitors")]
@@ -108,7 +113,7 @@ def proxy(home, node):
         (re.escape(f"bind {lan}:443") + ".*", f"bind 127.0.0.1:{CITIZENS}"),
         ("/run/haproxy", str(home)),
         ("chroot /var/lib/haproxy", f"chroot {empty}"),
-        ("user haproxy", "user nobody"),
+        ("user haproxy", f"user {ACCOUNT}"),
         ("group haproxy", "group nogroup"),
     ):
         text, replaced = re.subn(old, new, text)
@@ -127,7 +132,7 @@ def proxy(home, node):
 
 @pytest.fixture
 def start(node, primary, standby, start_service):
-    """Starts one more instance; it can write when this returns."""
+    """A function that starts one more instance and waits until it can write."""
 
     def one():
         with network_of(node.handle):
@@ -140,7 +145,7 @@ def start(node, primary, standby, start_service):
 
 
 class Applicants:
-    """So many who apply at once, one application after the other, each under a new key."""
+    """Concurrent applicants. Each sends one application after the other, each under a new key."""
 
     def __init__(self, node, bodies):
         self.node, self.bodies, self.lock = node, cycle(bodies), threading.Lock()
@@ -149,7 +154,7 @@ class Applicants:
         self.threads = [threading.Thread(target=self.run) for _ in range(APPLICANTS)]
 
     def run(self):
-        """One of them, until all end."""
+        """Run one applicant until all end."""
         with network_of(self.node.handle), httpx.Client(base_url=f"http://127.0.0.1:{CITIZENS}", timeout=15) as client:
             while not self.ended.is_set():
                 with self.lock:
@@ -158,7 +163,7 @@ class Applicants:
                 self.apply(client, json.dumps(body, ensure_ascii=False).encode(), key)
 
     def apply(self, client, content, key):
-        """One application, sent once."""
+        """Send one application once."""
         try:
             answer = client.post("/v1/applications", content=content, headers={"Idempotency-Key": key})
         except httpx.TransportError as fault:
@@ -169,14 +174,14 @@ class Applicants:
             self.failures.append(f"{answer.status_code} {answer.text}")
 
     def answered(self, more):
-        """Wait for so many more answers."""
+        """Wait for this many more answers."""
         wanted = sum(self.answers.values()) + more
         until(f"{more} more answers", lambda: sum(self.answers.values()) + len(self.failures) >= wanted, 60)
 
 
 @contextmanager
 def applying(node, primary, next_person):
-    """Applications without a pause; at the end all are answered well, and stored once each."""
+    """Send applications without a pause. At the end check that all were accepted and stored once each."""
     crowd = Applicants(node, [next_person() for _ in range(40)])
     for thread in crowd.threads:
         thread.start()
@@ -194,7 +199,7 @@ def applying(node, primary, next_person):
 
 
 def retries(socket):
-    """How often HAProxy has asked again for an application, by its own count."""
+    """Return how often HAProxy has retried an application, from its own statistics."""
     import socket as sockets
 
     with sockets.socket(sockets.AF_UNIX) as control:
@@ -207,8 +212,8 @@ def retries(socket):
     return int(found["wretr"])
 
 
-def wait_for_way(node):
-    """Until HAProxy has found the instances."""
+def wait_for_instances(node):
+    """Wait until HAProxy forwards to the instances."""
 
     def answers():
         with network_of(node.handle):
@@ -217,41 +222,41 @@ def wait_for_way(node):
             except httpx.TransportError:
                 return False
 
-    until("HAProxy leads to the instances", answers, 20)
+    until("HAProxy forwards to the instances", answers, 20)
 
 
 def test_an_instance_that_is_killed_costs_no_application(node, proxy, start, primary, next_person):
-    """In the middle of requests, and for as long as new connections are still led to it."""
+    """It dies in the middle of requests, and gets new connections for some more time."""
     victim, other = start(), start()
-    node.lead_to(victim, other)
-    wait_for_way(node)
+    node.forward_to(victim, other)
+    wait_for_instances(node)
     before = retries(proxy)
     with applying(node, primary, next_person) as crowd:
         victim.killed = True
         victim.process.send_signal(signal.SIGKILL)
-        time.sleep(NOTICED_S)  # the length is what this test is about: after a few refusals the proxy asks no more
-        node.lead_to(other)
+        time.sleep(NOTICED_S)  # the length matters in this test: after a few refusals the proxy stops retrying
+        node.forward_to(other)
         crowd.answered(more=40)
-    assert retries(proxy) > before, "nothing was under way: the test has proven nothing"
+    assert retries(proxy) > before, "no request was running at the kill, so the test has proven nothing"
 
 
 def test_instances_are_replaced_one_by_one_and_no_application_fails(node, proxy, start, primary, next_person):
-    """Each ends when a new one answers. It finishes what it has begun; idle connections to it are not used again."""
+    """Each old instance ends when a new one answers. It finishes its requests. Idle connections are not reused."""
     running, fresh = [start(), start()], [start(), start()]
-    node.lead_to(*running)
-    wait_for_way(node)
+    node.forward_to(*running)
+    wait_for_instances(node)
     with applying(node, primary, next_person) as crowd:
         for new in fresh:
             old = running.pop(0)
             running.append(new)
-            node.lead_to(*running)
+            node.forward_to(*running)
             old.process.send_signal(signal.SIGTERM)
             assert old.process.wait(30) in (0, -signal.SIGTERM)
             crowd.answered(more=40)
 
 
-def passes(node, seconds):
-    """What the gate between two sites says here: its exit code and its words."""
+def run_gate(node, seconds):
+    """Run the health gate between two sites here. Return its exit code and output."""
     urls = [f"http://127.0.0.1:{CITIZENS}/{path}" for path in ("readyz", "writez")]
     argv = [sys.executable, "-c", health_gate.PROBE, str(seconds), str(health_gate.IN_A_ROW), *urls]
     with network_of(node.handle):
@@ -262,15 +267,15 @@ def passes(node, seconds):
 def test_the_gate_between_two_sites_finds_the_one_instance_that_cannot_write(
     node, proxy, start, standby, start_service
 ):
-    """It is healthy and reads as well as the other one."""
+    """That instance is healthy and serves reads like the other one."""
     good = start()
     with network_of(node.handle):
-        mute = start_service("host=127.0.0.1 port=1 dbname=none", standby.dsn("approval_app"))
-        assert mute.client.get("/healthz").status_code == 200
-    node.lead_to(good)
-    wait_for_way(node)
-    assert passes(node, 30) == (0, "")
-    node.lead_to(good, mute)
-    code, words = passes(node, 5)
+        read_only = start_service("host=127.0.0.1 port=1 dbname=none", standby.dsn("approval_app"))
+        assert read_only.client.get("/healthz").status_code == 200
+    node.forward_to(good)
+    wait_for_instances(node)
+    assert run_gate(node, 30) == (0, "")
+    node.forward_to(good, read_only)
+    code, output = run_gate(node, 5)
     assert code == 1
-    assert "/writez answers 503" in words
+    assert "/writez answers 503" in output

@@ -1,5 +1,7 @@
-"""Every host of the estate as an address in a network namespace of the test's own, with a real sshd and a real HTTPS
-server behind them. All are this one machine; nothing can leave the namespace, which has no interface but `lo`."""
+"""The estate's hosts as addresses in a network namespace, with a real sshd and a real HTTPS server on them.
+
+All hosts are this one machine. No packet can leave the namespace, because its only interface is `lo`.
+"""
 
 from __future__ import annotations
 
@@ -30,25 +32,25 @@ from tests import image_programs
 from workstation.ssh import Access
 
 USER = "postgres"
-"""Whoever may log in: an sshd that is not root's needs no account of its own on this machine."""
+"""The account for logins. sshd runs as this user and not as root, so the tests create no account on this machine."""
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
-    """A site's service, all well."""
+    """A site's healthy service."""
 
     def do_GET(self) -> None:
-        """Any path."""
+        """Answer 200 on any path."""
         self.send_response(200)
         self.send_header("X-Govcloud-Site", "futian")
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @dataclass(kw_only=True)
 class EmulatedEstate:
-    """The namespace and what runs in it."""
+    """The namespace and the servers in it."""
 
     namespace: Path
     folder: Path
@@ -63,7 +65,7 @@ class EmulatedEstate:
             subprocess.run(argv, input=text, text=True, check=True, capture_output=True)
 
     def start_sshd(self) -> None:
-        """Listen on every address."""
+        """Start sshd on all addresses."""
         options = [
             "Port=22", "ListenAddress=0.0.0.0", f"HostKey={self.folder}/host", "StrictModes=no", "PidFile=none",
             f"AuthorizedKeysFile={self.folder}/operator.pub", "MaxStartups=100", "UsePAM=no",
@@ -80,31 +82,31 @@ class EmulatedEstate:
             self.sshd = subprocess.Popen(line, user=USER, group=USER, extra_groups=[], stderr=subprocess.DEVNULL)
 
     def stop_sshd(self) -> None:
-        """As when a host goes down: the listener and all its connections."""
+        """Kill the listener and all its connections, as if the hosts went down."""
         assert self.sshd is not None
         for process in [self.sshd.pid, *descendants(self.sshd.pid)]:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.sshd.wait()
 
-    def silence(self, host: str) -> None:
-        """No packet reaches the host, and nobody is told."""
+    def drop_packets_to(self, host: str) -> None:
+        """Drop all packets to the host without an error to the sender."""
         address = self.plan.management(host)
         chain = f"type filter hook input priority 0\nip daddr {address} drop\n"
-        self.run("nft", "-f", "-", text=f"table ip silence {{\nchain inbound {{\n{chain}}}\n}}\n")
+        self.run("nft", "-f", "-", text=f"table ip dropping {{\nchain inbound {{\n{chain}}}\n}}\n")
 
-    def lift(self) -> None:
-        """Packets pass again."""
-        self.run("nft", "delete", "table", "ip", "silence")
+    def stop_dropping(self) -> None:
+        """Let packets pass again."""
+        self.run("nft", "delete", "table", "ip", "dropping")
 
-    def serving(self, host: str = "") -> list[int]:
-        """The programs that answer on a host, or on all of them."""
-        there = f" {self.plan.management(host)} 22" if host else " 22"
-        return [number for number, words in programs(self.namespace) if words.endswith(there)]
+    def agents(self, host: str = "") -> list[int]:
+        """Return the process IDs of the agents on one host, or on all hosts."""
+        destination = f" {self.plan.management(host)} 22" if host else " 22"
+        return [number for number, connection in programs(self.namespace) if connection.endswith(destination)]
 
 
 def programs(namespace: Path) -> Iterator[tuple[int, str]]:
-    """The far ends of sessions in a network namespace, each with its `SSH_CONNECTION`."""
+    """Yield the process ID of each agent in a network namespace with its `SSH_CONNECTION`."""
     for folder in Path("/proc").iterdir():
         try:
             if not folder.name.isdigit() or not (folder / "ns/net").samefile(namespace):
@@ -114,11 +116,11 @@ def programs(namespace: Path) -> Iterator[tuple[int, str]]:
                     if word.startswith(b"SSH_CONNECTION="):
                         yield int(folder.name), word.decode()
         except OSError:
-            continue  # it has just ended
+            continue  # the process has just ended
 
 
 def children(parent: int) -> list[int]:
-    """The processes that a process has started."""
+    """Return the child processes of a process."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
@@ -130,13 +132,13 @@ def children(parent: int) -> list[int]:
 
 
 def descendants(parent: int) -> list[int]:
-    """And theirs: sshd has two processes for each connection."""
+    """Return the child processes and their children, because sshd has two processes for each connection."""
     return [one for child in children(parent) for one in (child, *descendants(child))]
 
 
 @pytest.fixture(scope="module")
 def emulated_estate() -> Iterator[EmulatedEstate]:
-    """The estate's addresses, with sshd listening on them; ends with the process that holds the namespace."""
+    """The estate's addresses with sshd on them. The namespace ends with the process that keeps it open."""
     if os.geteuid():
         pytest.skip("needs root: a network namespace")
     estate = load()
@@ -192,7 +194,7 @@ def _addresses(emulated_estate: EmulatedEstate) -> None:
 
 @pytest.fixture(scope="module")
 def service(emulated_estate: EmulatedEstate) -> Iterator[str]:
-    """The approval service on every address; answers the text of the authority that proves it."""
+    """The approval service on every address. The value is the CA certificate (PEM) that verifies it."""
     key, text = pki.new_authority("test", 1)
     key_pem, cert_pem = pki.issue(pki.Authority(key=key, cert=text), "approval", ["approval"], 1, ["server"])
     (emulated_estate.folder / "server.pem").write_text(key_pem + cert_pem)
