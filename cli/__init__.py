@@ -1,1 +1,1 @@
-"""Thin commands over the packages below. No decision is made here."""
+"""The command line: thin commands that call the other packages. The decisions are made there, not here."""

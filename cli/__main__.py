@@ -1,4 +1,4 @@
-"""`python -m cli`: what `./govcloud` starts."""
+"""`python -m cli`, which `./govcloud` starts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def program_name() -> str:
 
 
 def main() -> None:
-    """Start the command line; Ctrl-C ends it with 130 from its first moment on."""
+    """Start the command line. Ctrl-C ends it with exit code 130, also during the imports."""
     try:
         from cli.app import app
 
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
+            sys.stdout.reconfigure(errors="backslashreplace")  # a file name may contain bytes that are not text
         app(prog_name=program_name())
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,11 +1,11 @@
-"""The command line as a whole. Each group of commands is a file of its own."""
+"""The root of the command line. Each group of commands has a file of its own."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import typer
-from typer._click.core import Context  # typer carries click within itself and gives no other name to these
+from typer._click.core import Context  # typer contains click and exports these under no other name
 from typer._click.exceptions import UsageError
 from typer.core import TyperGroup
 
@@ -15,37 +15,38 @@ from cli import status as status_command
 from cli.output import print_json
 
 EPILOG = (
-    "Exit codes: 0 done · 1 failed, a bad estate, a lost or duplicated row · 2 wrong use · 5 an objective was missed · "
-    "6 refused by a safety rule · 7 rolled back · 8 locked · 10 changes pending or drift · 130 interrupted\n\n"
-    "Languages: `--lang zh` (or GOVCLOUD_LANG=zh) speaks Chinese in `status`, `demo`, `estate` and `drill`, and in the "
-    "reports; all other commands, every `--help` and all error messages exist in English only."
+    "Exit codes: 0 done · 1 failed, invalid estate, or lost or duplicated rows · 2 wrong use · 5 an objective was "
+    "missed · 6 refused by a safety rule · 7 rolled back · 8 locked · 10 changes pending or drift · 130 interrupted\n\n"
+    "Languages: `--lang zh` (or GOVCLOUD_LANG=zh) selects Chinese for `status`, `demo`, `estate`, `drill` and the "
+    "reports. All other commands, all `--help` pages and all error messages are in English only."
 )
 
 HELP = (
-    "The city government cloud as code: deploy the estate, rehearse disasters, see what citizens saw.\n\n"
-    "The estate is everything the city runs; on this machine a lab stands for it. Begin with `./govcloud demo`, as "
-    "root. No root is needed for `estate`, `drill list`, `drill show`, `test unit`, `test rules` and every `--help`."
+    "The city government cloud as code: deploy the estate, run disaster-recovery drills, measure their effect on "
+    "citizens.\n\n"
+    "The estate is everything the city runs. On this machine a lab imitates it. Start with `./govcloud demo`, as root. "
+    "These need no root: `estate`, `drill list`, `drill show`, `test unit`, `test rules` and all `--help` pages."
 )
 BEGIN, ESTATE, FAILURES, LAB = (
-    "Begin",
-    "The estate, every day",
-    "Failures, rehearsed and real",
-    "The lab and measurements",
+    "Getting started",
+    "Daily operation of the estate",
+    "Drills and failovers",
+    "Lab and benchmarks",
 )
 
 AS_JSON = "govcloud.json"
 
 
 class Commands(TyperGroup):
-    """All commands: one object with `--json`, whatever ends them, an option that nobody knows too."""
+    """The group of all commands. With `--json` each prints one object, even after an unknown option."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse the root's own options, and keep whether the whole line asks for an object."""
+        """Parse the root's own options, and record whether the command line contains `--json`."""
         ctx.meta[AS_JSON] = "--json" in args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Context) -> Any:
-        """Run the command. Raises what it raises."""
+        """Run the command. Raises the command's own errors."""
         try:
             return super().invoke(ctx)
         except UsageError as error:

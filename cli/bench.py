@@ -1,4 +1,4 @@
-"""`bench`: figures that can be repeated, with their raw values kept."""
+"""`bench`: repeatable measurements whose raw values are kept."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ NAMES = ("approvals", "provider", "rollout", "unchanged")
 
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(NAMES)}.", show_default=False)],
-    runs: Annotated[int, typer.Option("--runs", min=1, max=20, help="Append that many runs to the raw values.")] = 1,
+    runs: Annotated[int, typer.Option("--runs", min=1, max=20, help="Number of runs to append to the raw values.")] = 1,
     rate: Annotated[
         float, typer.Option("--rate", min=1, max=500, help="approvals, rollout: writes per second.")
     ] = 50.0,
-    seconds: Annotated[float, typer.Option("--seconds", min=5, max=600, help="approvals: how long.")] = 120.0,
-    reads: Annotated[
-        bool, typer.Option("--reads", help="approvals, rollout: as many reads beside the writes.")
-    ] = False,
+    seconds: Annotated[float, typer.Option("--seconds", min=5, max=600, help="approvals: duration.")] = 120.0,
+    reads: Annotated[bool, typer.Option("--reads", help="approvals, rollout: add as many reads as writes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure approvals, a rollout, an unchanged `up` or the Kubernetes provider, and report over all runs so far.
+    """Measure approvals, a rollout, an unchanged `up` or the Kubernetes provider, and summarise all runs so far.
 
-    approvals: at a fixed rate; rollout: a new version to all sites under that rate, and back; unchanged: `up` where
-    nothing is to do; provider: Kubernetes objects beside kubectl.
+    approvals: applications at a fixed rate. rollout: deploy another version to all sites under that rate, and roll it
+    back. unchanged: `up` without any change. provider: Kubernetes objects, compared with kubectl.
 
-    Raw values are kept under the home directory, so an interrupted bench goes on.
+    Raw values are kept in the home directory. After an interrupt the same command continues.
     """
-    with error_boundary(as_json, interrupted="finished runs are kept; the same command adds more"):
+    with error_boundary(as_json, interrupted="finished runs are kept; run the same command again to add more"):
         from cli import benchmarks
 
         validated_choice(name, NAMES, "bench")
@@ -41,7 +39,7 @@ def bench(
 
 
 def _prepare_kubernetes() -> None:
-    """The provider's bench has an API server of its own: its programs are built where they are missing."""
+    """Build the missing programs of the provider bench. It runs an API server of its own."""
     from tools import envtest, golang
 
     if envtest.missing():

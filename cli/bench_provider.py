@@ -1,9 +1,12 @@
-"""`bench provider`: many objects through the engine and our provider, and through `kubectl apply --server-side`.
+"""`bench provider`: deploys many objects with the engine and our provider, and with `kubectl apply --server-side`.
 
-Both in one run against one API server on loopback, with real etcd and without nodes; 1 000 ConfigMaps and 50
-Deployments that nothing waits for. An unchanged `up` is timed in both of its ways, each of which reads every object:
-`unchanged_read_s` as `./govcloud up` goes where nothing new is declared (docs/decisions/0020), `unchanged_program_s`
-as it goes otherwise, with the program and the engine's update. kubectl knows one way: it is timed beside each.
+Both run against one API server on loopback, with real etcd and without nodes. The objects are 1 000 ConfigMaps and 50
+Deployments; no run waits for their pods. An unchanged `up` is timed in both of its modes, and each reads every object:
+
+- `unchanged_read_s`: only a refresh, as `./govcloud up` does if nothing new is declared (docs/decisions/0020).
+- `unchanged_program_s`: with the program and the engine's update, as `./govcloud up` does otherwise.
+
+kubectl has only one mode. It is timed twice, once for each of ours.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ STACK = "bench"
 
 
 def provider() -> dict[str, Any]:
-    """One run: our figures, and the peer's under its name."""
+    """Carry out one run. Returns our figures, and the peer's figures under its name."""
     from tools.envtest import ControlPlane
 
     with tempfile.TemporaryDirectory(prefix="govcloud-bench-") as folder, _home(Path(folder) / "home"):
@@ -39,7 +42,7 @@ def provider() -> dict[str, Any]:
 
 
 def objects(namespace: str) -> Iterator[dict[str, Any]]:
-    """What both declare."""
+    """Yield the objects that both sides declare."""
     for number in range(CONFIG_MAPS):
         name = f"settings-{number:04}"
         data = {"number": str(number), "text": f"content of {name} " * 4}
@@ -93,7 +96,7 @@ def _ours(cluster: ControlPlane) -> dict[str, float]:
     return {
         "preview_s": _timed("our preview", lambda: run("preview"), {"create": every}),
         "create_s": _timed("our creation", lambda: run("up"), {"create": every}),
-        "unchanged_read_s": _timed("our unchanged run, only read", read, {"same": every}),
+        "unchanged_read_s": _timed("our unchanged run, refresh only", read, {"same": every}),
         "unchanged_program_s": _timed(
             "our unchanged run, with the program", lambda: run("up", refresh=True), {"same": every}
         ),
@@ -101,7 +104,7 @@ def _ours(cluster: ControlPlane) -> dict[str, float]:
 
 
 def _counted(act: Callable[[Callable[[Any], None]], object]) -> dict[str, int]:
-    """Run one engine; answers its count of operations by kind."""
+    """Run the engine once. Returns its number of operations by kind."""
     counted: dict[str, int] = {}
 
     def note(event: Any) -> None:
@@ -132,19 +135,19 @@ def _kubectl(cluster: ControlPlane, folder: Path) -> dict[str, float]:
 
 
 def _timed(what: str, act: Callable[[], dict[str, int]], wanted: dict[str, int]) -> float:
-    """Seconds that it takes; a run that did something else is no figure."""
+    """Return the duration in seconds. Raises GovcloudError if the run did not do exactly `wanted`."""
     begun = time.monotonic()
     done = act()
     seconds = round(time.monotonic() - begun, 2)
     if done != wanted:
-        raise GovcloudError(f"{what} did {done} and not {wanted}", "the bench is wrong; nothing was recorded")
+        raise GovcloudError(f"{what} did {done} instead of {wanted}", "the bench is wrong; nothing was recorded")
     say(f"  {what}: {seconds} s")
     return seconds
 
 
 @contextmanager
 def _home(folder: Path) -> Iterator[None]:
-    """A state of its own, so that no estate's is touched."""
+    """Use a temporary home, so that the bench does not touch the state of an estate."""
     former = os.environ.get("GOVCLOUD_HOME")
     os.environ["GOVCLOUD_HOME"] = str(folder)
     try:

@@ -1,7 +1,7 @@
-"""`bench rollout`: another version of the service and the way back, each by `up`, while citizens apply.
+"""`bench rollout`: deploys another version of the service and rolls it back, each with `up`, under load.
 
-The other version is the service's own image with another label: it has another digest, which every site's registry and
-every node must get, and it must behave as before, so that whatever citizens notice is the roll-out's.
+The other version is the service's own image with another label. It has another digest, so every site's registry and
+every node must fetch it. It behaves as before, so that every effect that citizens notice comes from the rollout.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from workstation.oci import OciImage
 
 STEADY_S = 10.0
-"""Load before, between and after, so that a roll-out's begin and end are under it."""
+"""Seconds of load before, between and after the two rollouts, so that their begin and end are under load."""
 LIMIT_S = 1800.0
-LEFT = "`./govcloud up platform` brings the declared version back to all sites"
+LEFT = "`./govcloud up platform` deploys the declared version to all sites again"
 
 
 def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
-    """Raises GovcloudError where `up` does, and where it has not replaced the pods of every site."""
+    """Measure one rollout and the way back.
+
+    Raises GovcloudError if `up` fails, and if `up` did not replace the pods of every site.
+    """
     from cli import load_test
     from cli.locks import block_failover
     from cli.stacks import images
@@ -43,7 +46,7 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
         other = [
             relabelled(image, Path(folder) / SERVICE, stamp) if image.name == SERVICE else image for image in declared
         ]
-        _up(estate, declared)  # so that nothing but the version changes under load
+        _up(estate, declared)  # so that only the version changes under load
         took: dict[str, float] = {}
 
         def act(load_generator: RemoteLoadGenerator, clock: Clock) -> None:
@@ -63,7 +66,7 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
 
 
 def replaced(estate: Estate, changed: Sequence[str]) -> None:
-    """Raises GovcloudError unless the service's Deployment of every site is among the changed objects."""
+    """Check that the service's Deployment of every site is among the changed objects. Raises GovcloudError."""
     from playbooks.render.approval import SERVICE
 
     service = estate.service(SERVICE)
@@ -72,8 +75,8 @@ def replaced(estate: Estate, changed: Sequence[str]) -> None:
         raise GovcloudError(f"no new version was rolled out: {', '.join(missing)} did not change", LEFT)
 
 
-def _up(estate: Estate, made: Sequence[OciImage]) -> tuple[str, ...]:
+def _up(estate: Estate, images: Sequence[OciImage]) -> tuple[str, ...]:
     from stacks.phases import PLATFORM
     from stacks.runs import engine
 
-    return engine.up(estate, [PLATFORM], on_event=say, images=made).objects_changed
+    return engine.up(estate, [PLATFORM], on_event=say, images=images).objects_changed

@@ -1,4 +1,4 @@
-"""The benches: each run appends its raw values to a file under the home directory; figures are over all runs."""
+"""Runs the benches. Each run appends its raw values to a file in the home directory; the summary is over all runs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 EXCLUDED_KEYS = ("conditions", "failures", "peers")
-"""Keys of a raw value that are no figures of ours."""
+"""Keys of a raw value that are not figures of ours."""
 
 
 def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_json: bool) -> None:
-    """Do the bench `runs` times and report over everything that has been measured so far."""
+    """Run the bench `runs` times and print the summary of all runs so far."""
     measured = provider if name == "provider" else partial(on_estate, name, rate=rate, seconds=seconds, reads=reads)
     raw = paths.home() / "bench" / f"{name}.jsonl"
     raw.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_js
 
 
 def document(name: str, values: list[dict[str, Any]], raw: Path) -> dict[str, Any]:
-    """Pure: the object of `--json` over all raw values, the newest run's last."""
+    """Return the object of `--json` for all raw values; the newest run is the last. Pure."""
     ours = spread([{k: v for k, v in value.items() if k not in EXCLUDED_KEYS} for value in values])
     peers = {peer: spread([value["peers"][peer] for value in values]) for peer in values[-1].get("peers", {})}
     return {
@@ -61,7 +61,7 @@ def document(name: str, values: list[dict[str, Any]], raw: Path) -> dict[str, An
 
 
 def on_estate(name: str, *, rate: float, seconds: float, reads: bool) -> dict[str, Any]:
-    """A bench that needs the estate."""
+    """Run one bench that needs the estate."""
     estate = load_estate()
     into_namespace(estate)
     if name == "unchanged":
@@ -72,14 +72,17 @@ def on_estate(name: str, *, rate: float, seconds: float, reads: bool) -> dict[st
 
 
 def provider() -> dict[str, Any]:
-    """Many objects through our Kubernetes provider and through kubectl."""
+    """Deploy many objects with our Kubernetes provider and with kubectl."""
     from cli import bench_provider
 
     return bench_provider.provider()
 
 
 def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
-    """The best peer's medians over ours, all seconds together: above 1 we are quicker. None without a peer."""
+    """Return the sum of the best peer's median seconds divided by our sum, or None without a peer.
+
+    A value above 1 means that we are faster.
+    """
     timed = [figure for figure in ours if figure.endswith("_s")]
     if not peers:
         return None
@@ -88,7 +91,7 @@ def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
 
 
 def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, Any]:
-    """Applicants at a fixed rate from the citizens' vantage, no fault injected."""
+    """Send applications at a fixed rate from the citizens' vantage, without an injected fault."""
     from cli import adapters, load_test
     from failover.vantage import LoadProfile
 
@@ -109,11 +112,11 @@ ASK_PODS = """
 kubectl --kubeconfig="$1" get pods --namespace="$2" --selector="$3" --field-selector=status.phase=Running \
     --output='jsonpath={range .items[*]}http://{.status.podIP}:'"$4"'/metrics{"\\n"}{end}' | xargs curl -sS --max-time 5
 """
-"""Figures of all pods, one after the other. Runs on a node, which reaches them past the ingress."""
+"""Fetches the metrics of all pods, one after the other. It runs on a node, which needs no ingress to reach them."""
 
 
 def _decisions(estate: Estate, machines: Machines) -> Buckets:
-    """Times of all decisions so far, as the service's pods tell them."""
+    """Return the durations of all decisions so far, from the metrics of the service's pods."""
     from playbooks.render.approval import PORT, SERVICE
     from playbooks.render.kubernetes.cluster import control_plane_host
     from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
@@ -127,7 +130,7 @@ def _decisions(estate: Estate, machines: Machines) -> Buckets:
 
 
 def unchanged(estate: Estate) -> dict[str, float]:
-    """`up` of an estate that is as declared; every host is compared."""
+    """Run `up` on an estate that is as declared. Every host is compared."""
     from cli.stacks import images
     from stacks.runs import engine
 
@@ -136,7 +139,7 @@ def unchanged(estate: Estate) -> dict[str, float]:
 
 
 def spread(values: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Minimum, median and maximum of each figure of the newest run, over the runs that have it."""
+    """Return minimum, median and maximum of each figure of the newest run, over the runs that have the figure."""
     found = {}
     for key in values[-1]:
         ordered = sorted(value[key] for value in values if key in value)
@@ -145,7 +148,7 @@ def spread(values: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def conditions() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Return the properties of this machine that the figures depend on."""
     memory = Path("/proc/meminfo").read_text(encoding="ascii").split()[1]
     return {
         "cores": os.cpu_count(),

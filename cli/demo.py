@@ -1,4 +1,4 @@
-"""`demo`: from nothing to a site lost and regained, with the report of what citizens saw."""
+"""`demo`: from an empty machine to a site-loss drill with its report."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from workstation.errors import GovcloudError, ObjectiveMissed
 from workstation.progress import duration, say
 
 PRIMARY_SEEN_WITHIN_S, PRIMARY_POLL_S = 60.0, 0.5
-"""On a machine that has only just deployed an estate, a single look may miss the primary."""
-GO_ON = "what is finished is kept; run `./govcloud demo` again to go on, or `./govcloud lab down` to remove the lab"
+"""On a machine that has just deployed an estate, a single observation may miss the primary."""
+GO_ON = "finished steps are kept; run `./govcloud demo` again to continue, or `./govcloud lab down` to remove the lab"
 
 
 def demo(
@@ -29,9 +29,10 @@ def demo(
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
-    """Set up, start the lab, deploy the estate, take a site away, give it back, and report what citizens saw.
+    """Set up this machine, start the lab, deploy the estate, run a site-loss drill, and write its report.
 
-    4 to 8 minutes with warm caches, up to 30 the first time. Exit 5: nothing was lost, but an objective was missed.
+    It takes 4 to 8 minutes with warm caches, and up to 30 minutes the first time. Exit 5: no data was lost, but an
+    objective was missed.
     """
     with error_boundary(as_json, interrupted=GO_ON):
         from lab.memory import PeakMemory
@@ -52,26 +53,26 @@ def demo(
             missed = ", but an objective was missed: the report says which" if code else ""
             say(
                 f"demo: done in {duration(took)}{missed}. The estate is still up: "
-                "`./govcloud status` looks at it, `./govcloud lab down` removes it."
+                "`./govcloud status` shows its state, `./govcloud lab down` removes it."
             )
             say(f"reports: {paths.home() / 'drills'}")
         raise typer.Exit(code)
 
 
 def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[str, Any]]:
-    """The steps up to the first that fails; its exit code, and with `as_json` the drill's object, or the error of the
-    step that failed and which one it was.
+    """Run the steps until one fails. Returns the last exit code and, with `as_json`, an object.
 
-    Each step is a command of its own, so that a person can repeat any of them by hand.
+    The object is the drill's own, or the error of the failed step with the step's number and command. Each step is a
+    command of its own, so that the operator can repeat it by hand.
     """
     report: dict[str, Any] = {}
-    for number, (words, argv) in enumerate(_steps(site, lang), start=1):
+    for number, (title, argv) in enumerate(_steps(site, lang), start=1):
         drill = argv[0] == "drill"
         if drill:
             argv = [*argv, "--site", site or _site_of_the_primary()]
-        say(f"═ {number}/4 {words}")
-        asked = [*argv, "--json"] if as_json else argv
-        code, output = subprocesses.run_to_completion(subprocesses.python_module("cli", *asked), keep=as_json)
+        say(f"═ {number}/4 {title}")
+        arguments = [*argv, "--json"] if as_json else argv
+        code, output = subprocesses.run_to_completion(subprocesses.python_module("cli", *arguments), keep=as_json)
         if code and not (drill and code == ObjectiveMissed.exit_code):
             command = f"./govcloud {' '.join(argv)}"
             say(f"demo: stopped at step {number} (`{command}`), exit {code}")
@@ -82,28 +83,33 @@ def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[s
 
 
 def _failed(number: int, command: str, code: int, output: bytes) -> dict[str, Any]:
-    """The object of a demo that ends early: the step's own, where it could still answer with one, and which it was."""
+    """Return the object of a demo that ends early: the step's own object, if it printed one, and the failed step."""
     try:
         own = dict(json.loads(output))
     except (ValueError, TypeError):
         own = {}
-    error = {"error": f"step {number} (`{command}`) failed; it has told why", "next_step": GO_ON, "exit_code": code}
+    why = f"step {number} (`{command}`) failed; its messages are on standard error"
+    error = {"error": why, "next_step": GO_ON, "exit_code": code}
     return {**error, **own, "demo": {"failed_step": number, "command": command}}
 
 
 def _site_of_the_primary() -> str:
-    """Losing this one is the hardest: the database must move. Asked of the estate, since nobody stores it."""
+    """Return the primary's site. Losing it is the hardest case: the database must move.
+
+    The estate itself is asked, because the primary's site is not stored anywhere. Raises GovcloudError after
+    `PRIMARY_SEEN_WITHIN_S`.
+    """
     end = time.monotonic() + PRIMARY_SEEN_WITHIN_S
     while (site := _find_primary_site()) is None:
         if time.monotonic() >= end:
-            why = f"no primary is seen for {duration(PRIMARY_SEEN_WITHIN_S)}, so the drill does not begin"
+            why = f"no primary was found for {duration(PRIMARY_SEEN_WITHIN_S)}, so the drill did not begin"
             raise GovcloudError(why, "see `./govcloud status`")
         time.sleep(PRIMARY_POLL_S)
     return site
 
 
 def _find_primary_site() -> str | None:
-    """Its site, where this look sees one."""
+    """Return the primary's site, or None if this observation has no primary."""
     argv = subprocesses.python_module("cli", "status", "--json")
     answer = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout
     try:
@@ -115,7 +121,7 @@ def _find_primary_site() -> str | None:
 
 def _steps(site: str | None, lang: Lang) -> list[tuple[str, list[str]]]:
     return [
-        ("set up: packages, engine, etcd, Kubernetes, base image", ["setup"]),
+        ("set up this machine: packages, engine, etcd, Kubernetes, base image", ["setup"]),
         ("start 18 machines and 13 links", ["lab", "up"]),
         ("deploy the estate", ["up"]),
         (

@@ -1,4 +1,4 @@
-"""What `drill list` prints: the drills that there are, and the runs that there were."""
+"""The text of `drill list`: the available drills and the past runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from failover.drills.history import PastRun
 
 SHOWN = 20
-"""So many runs fit on a screen; `--json` has all."""
+"""Number of runs that fit on a screen; `--json` has all."""
 
 
 def drill_list(drills: Sequence[dict[str, Any]], past: Sequence[PastRun], lang: str) -> str:
-    """The drills, a blank line, the newest runs. `lang` is zh or en."""
+    """Return the drills, a blank line, and the newest runs. `lang` is zh or en."""
     from failover.report.messages import message
 
     lines = []
@@ -31,8 +31,8 @@ def drill_list(drills: Sequence[dict[str, Any]], past: Sequence[PastRun], lang: 
 def _run(run: PastRun, lang: str) -> list[str]:
     from failover.report.messages import message, page_messages
 
-    without = message("runs", "damaged" if run.damaged else "unfinished", lang)
-    verdict = page_messages(lang)[run.verdict.value] if run.verdict else without
+    no_verdict = message("runs", "damaged" if run.damaged else "unfinished", lang)
+    verdict = page_messages(lang)[run.verdict.value] if run.verdict else no_verdict
     outage = (
         message("runs", "outage", lang, seconds=f"{run.write_outage_s:g}") if run.write_outage_s is not None else ""
     )

@@ -1,4 +1,4 @@
-"""`drill` and the verbs that move the database: what they would do first, then, when confirmed, the act."""
+"""`drill`, `switchover`, `failover` and `failback`. Each shows its effect or plan first and acts after confirmation."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from estate.model import Estate
     from failover.drills import DrillResult
 
-app = typer.Typer(help="Rehearsed failures, each with a measured result and a report.", no_args_is_help=True)
+app = typer.Typer(help="Disaster-recovery drills with a measured result and a report.", no_args_is_help=True)
 
 SiteName = Annotated[str, typer.Option("--site", metavar="SITE", help="The site that loses power.")]
-DrillName = Annotated[str, typer.Argument(metavar="NAME", help="As `drill list` names it.", show_default=False)]
-Target = Annotated[str, typer.Option("--to", metavar="SITE", help="The site that is to have the primary.")]
+DrillName = Annotated[str, typer.Argument(metavar="NAME", help="A name from `drill list`.", show_default=False)]
+Target = Annotated[str, typer.Option("--to", metavar="SITE", help="The new site of the primary.")]
 Home = Annotated[
     str | None,
     typer.Option(
         "--to",
         metavar="SITE",
-        help="The site that is to have the primary.",
-        show_default="the first that the estate lets be promoted",
+        help="The new site of the primary.",
+        show_default="the first site that the estate allows to be promoted",
     ),
 ]
-Apply = Annotated[bool, typer.Option("--apply", help="Act. Without it only the plan is shown.")]
-GO_ON = "the next `drill run` first takes back what is still open; `./govcloud lab status` shows which hosts have power"
+Apply = Annotated[bool, typer.Option("--apply", help="Carry out the plan. Without it the plan is only shown.")]
+GO_ON = "the next `drill run` first undoes all open acts; `./govcloud lab status` shows which hosts are powered on"
 
 
 @app.command("list")
 def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
-    """The drills that there are, and those that were run here: verdict and where the report lies."""
+    """List the available drills and the past runs, with each run's verdict and report."""
     with error_boundary(as_json):
         from failover.drills.history import runs
         from failover.drills.registry import DRILLS
@@ -80,7 +80,7 @@ def show(
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
-    """What a drill takes away and what citizens should notice. Changes nothing."""
+    """Show the blast radius of a drill and its expected effect on citizens. Changes nothing."""
     with error_boundary(as_json):
         from failover.drills import blast_radius, registry
 
@@ -100,13 +100,14 @@ def run(
     name: DrillName,
     site: SiteName = "futian",
     rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="Writes per second, and as many reads.")] = 20.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Begin without asking; needed where nobody can answer.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Begin without asking; needed without a terminal.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
-    """Tell what will be lost, ask, run the drill and write its report.
+    """Show the blast radius, ask for confirmation, run the drill and write its report.
 
-    Exit 0: passed. 5: an objective was missed. 7: it was broken off and everything was taken back. 1: anything worse.
+    Exit codes: 0 passed. 5 an objective was missed. 7 the drill was stopped early and all its changes were undone.
+    1 failed, or data was lost or duplicated.
     """
     with error_boundary(as_json, interrupted=GO_ON):
         from failover.drills import blast_radius, registry
@@ -114,7 +115,7 @@ def run(
         estate = load_estate()
         registry.get(name)
         validated_choice(site, [s.name for s in estate.sites], "site")
-        into_namespace(estate)  # starts this command anew on a lab, so nothing may be asked before
+        into_namespace(estate)  # on a lab this restarts the command, so ask for confirmation only after it
         if not yes:
             say(blast_radius.text(blast_radius.of_site(estate, site), lang.value))
             _confirm(lang)
@@ -141,7 +142,7 @@ def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> Drill
 
 
 def _confirm(lang: Lang) -> None:
-    # Asked on standard error: standard output is for the answer.
+    # The question is on standard error: standard output is for the result.
     say("现在开始演练？[y/N]" if lang is Lang.ZH else "Begin the drill now? [y/N]")
     if sys.stdin is None or sys.stdin.readline().strip().lower() not in ("y", "yes", "是"):
         raise WrongUse("the drill was not confirmed; nothing was changed", "answer y, or add --yes")
@@ -153,20 +154,20 @@ def _verdict(result: DrillResult, estate: Estate, lang: Lang) -> str:
 
     words = page_messages(lang.value)
     colon = "：" if lang is Lang.ZH else ": "
-    told = f"{words[result.verdict.value]}{colon}{sentence(result, estate, lang.value)}"
-    return f"{told}\n{words['report_at']}{colon}{result.report}"
+    verdict = f"{words[result.verdict.value]}{colon}{sentence(result, estate, lang.value)}"
+    return f"{verdict}\n{words['report_at']}{colon}{result.report}"
 
 
 @app.command()
 def report(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="The name of its folder.", show_default="the newest")
+        str | None, typer.Argument(metavar="ID", help="An ID from `drill list`.", show_default="the newest run")
     ] = None,
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
-    """Where the report of a drill lies; with `--json` the report itself."""
+    """Print the path of a drill's report; with `--json` the report itself."""
     with error_boundary(as_json):
         folder = _folder(run_id)
         page = folder / f"report.{lang.value}.html"
@@ -186,7 +187,7 @@ def _document(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise GovcloudError(f"{file} holds no report: it is damaged", "name another report, or run the drill again")
+        raise GovcloudError(f"{file} is damaged: it is not a report", "name another report, or run the drill again")
     return document
 
 
@@ -199,31 +200,37 @@ def _folder(run_id: str | None) -> Path:
 
 
 def _finished() -> list[str]:
-    """Names of the folders of finished drills, the oldest first."""
+    """Return the folder names of finished drills, the oldest first."""
     drills = paths.home() / "drills"
     return sorted(p.parent.name for p in drills.glob("*/report.json")) if drills.is_dir() else []
 
 
 def switchover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
-    """Move the database's primary to another site while it is alive. Shows the plan; acts with --apply."""
+    """Move the database's primary to another site while the primary is alive.
+
+    Shows the plan. With --apply it carries out the plan.
+    """
     _run_operation("switchover", to, apply, as_json)
 
 
 def failover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
-    """Promote a site's database member when no primary is alive. Refused where acknowledged records could be lost.
+    """Promote a site's database member when no primary is alive. Refused if acknowledged records could be lost.
 
-    Shows the plan; acts with --apply.
+    Shows the plan. With --apply it carries out the plan.
     """
     _run_operation("failover", to, apply, as_json)
 
 
 def failback(to: Home = None, apply: Apply = False, as_json: Json = False) -> None:
-    """Bring the primary back to the site where it belongs; otherwise like a switchover."""
+    """Move the primary back to its preferred site. Otherwise like `switchover`.
+
+    Shows the plan. With --apply it carries out the plan.
+    """
     _run_operation("failback", to, apply, as_json)
 
 
 def _run_operation(name: str, to: str | None, apply: bool, as_json: bool) -> None:
-    interrupted = "`./govcloud status` shows where the primary is; the same command goes on"
+    interrupted = "`./govcloud status` shows the primary's site; run the same command again to continue"
     with error_boundary(as_json, interrupted):
         from cli import adapters
         from failover import plans
@@ -254,8 +261,8 @@ def _show_plan(plan: object, as_json: bool) -> None:
         print_json(plan.as_json())
         return
     if not plan.steps:
-        say(f"{plan.intent.to} already has the primary: nothing to do")
+        say(f"nothing to do: {plan.intent.to} already has the primary")
     for number, step in enumerate(plan.steps, start=1):
         say(f"  {number}. {step}")
     if plan.steps:
-        say("this is the plan; add --apply to act")
+        say("this is only the plan; add --apply to carry it out")

@@ -1,4 +1,4 @@
-"""`estate`: validate, print and draw what is declared. Needs no root and touches no system."""
+"""`estate`: validate, print and draw the declared estate. Needs no root and changes no system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cli.output import EstateFile, Json, Lang, Language, error_boundary, load_es
 from workstation.errors import WrongUse
 from workstation.progress import say
 
-app = typer.Typer(help="What the city declares: validate, print, draw.", no_args_is_help=True)
+app = typer.Typer(help="The declared estate: validate, print, draw.", no_args_is_help=True)
 
 ResultLanguage = Annotated[
     Lang,
@@ -26,7 +26,7 @@ PictureLanguage = Annotated[
 
 @app.command()
 def check(file: EstateFile = None, as_json: Json = False, lang: ResultLanguage = Lang.EN) -> None:
-    """Check every rule and tell all problems at once; exit 1 where there is one. Advice is told and forbids nothing."""
+    """Check every rule and report all problems at once. Exit 1 if there is a problem. Advice is no problem."""
     with error_boundary(as_json):
         from estate.loader import advice
 
@@ -37,11 +37,11 @@ def check(file: EstateFile = None, as_json: Json = False, lang: ResultLanguage =
             print_json({"estate": estate.name, "problems": [], "advice": [asdict(each) for each in advised], **counts})
         for each in advised:
             say(f"advice: {each}")
-        told = _sound(estate.name, counts, lang)
-        say(told) if as_json else print(told)
+        result = _no_problem(estate.name, counts, lang)
+        say(result) if as_json else print(result)
 
 
-def _sound(name: str, counts: dict[str, int], lang: Lang) -> str:
+def _no_problem(name: str, counts: dict[str, int], lang: Lang) -> str:
     if lang is Lang.ZH:
         titles = {"sites": "个中心", "hosts": "台主机", "links": "条线路"}
         return f"全域 {name}：{'、'.join(f'{n} {titles[what]}' for what, n in counts.items())}；未发现问题"
@@ -51,7 +51,9 @@ def _sound(name: str, counts: dict[str, int], lang: Lang) -> str:
 @app.command()
 def show(
     file: EstateFile = None,
-    yaml: Annotated[bool, typer.Option("--yaml", help="One document that `estate check --file` accepts.")] = False,
+    yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print one YAML document that `estate check --file` accepts.")
+    ] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
@@ -77,7 +79,7 @@ Picture = Annotated[
         "-o",
         parser=named_path,
         metavar="PATH",
-        help="Where to write the SVG.",
+        help="File to write the SVG to.",
         show_default="standard output",
     ),
 ]
@@ -94,4 +96,4 @@ def diagram(file: EstateFile = None, output: Picture = None, lang: PictureLangua
             print(picture, end="")
             return
         output.write_text(picture, encoding="utf-8")
-        say(f"drawn: {output}")
+        say(f"written: {output}")

@@ -1,4 +1,4 @@
-"""What a service's own histogram says of the time between two scrapes. Pure."""
+"""Evaluates a Prometheus histogram between two scrapes. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from prometheus_client.parser import text_string_to_metric_families
 
 Buckets = Counter[float]
-"""Observations by their bucket's upper bound, cumulative as scraped; the last bound is infinity."""
+"""Number of observations by the upper bound of their bucket, cumulative as scraped. The last bound is infinity."""
 
 
 def buckets(texts: Iterable[str], name: str) -> Buckets:
-    """The histogram `name` in the scraped texts, added up over all of them and over all labels."""
+    """Return the histogram `name`, summed over all scraped texts and all labels."""
     found: Buckets = Counter()
     for text in texts:
         for family in text_string_to_metric_families(text):
@@ -24,10 +24,10 @@ def buckets(texts: Iterable[str], name: str) -> Buckets:
 
 
 def bound(before: Buckets, after: Buckets, share: float) -> float | None:
-    """Smallest upper bound that at least `share` of the observations between two scrapes did not pass; None if there
-    were none, infinity if they passed every bound.
+    """Return the smallest upper bound of at least `share` of the observations between two scrapes.
 
-    A bound, not a guess within the bucket: the true quantile is at most this.
+    Return None without observations, and infinity if they exceed every finite bound. The value is a bound and not an
+    interpolation inside the bucket: the true quantile is at most this value.
     """
     total = after[math.inf] - before[math.inf]
     if total <= 0:

@@ -1,4 +1,4 @@
-"""`kubeconfig`: how a bureau's people, or the operator, reach a site's Kubernetes cluster."""
+"""`kubeconfig`: access to a site's Kubernetes cluster for the operator or for a bureau."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ def kubeconfig(
     bureau: Annotated[
         str | None,
         typer.Option(
-            "--bureau", metavar="BUREAU", help="For this bureau's people, in their namespace.", show_default="operator"
+            "--bureau",
+            metavar="BUREAU",
+            help="Access for this bureau's staff, in its own namespace.",
+            show_default="operator",
         ),
     ] = None,
 ) -> None:
-    """Print what `kubectl` needs to reach a site's cluster, as the operator or as a bureau's people.
+    """Print a kubeconfig for a site's cluster, for the operator or for a bureau's staff.
 
-    It holds a key: hand it over by a way that nobody else reads.
+    It contains a private key: hand it over on a secure channel.
     """
     with error_boundary():
         estate = load_estate()

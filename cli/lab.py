@@ -1,4 +1,4 @@
-"""`lab`: machines and wires."""
+"""`lab`: start, stop and break the lab's machines and links."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from lab.api import Lab
 
 app = typer.Typer(
-    help="The whole estate on this machine: real software, imitated machines and wires.", no_args_is_help=True
+    help="The whole estate on this machine: real software on imitated machines and links.", no_args_is_help=True
 )
 
-HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host's name, or a site's for all of its hosts.")]
-LinkName = Annotated[str, typer.Argument(metavar="LINK", help="A link's name, as `estate show` lists them.")]
+HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host, or a site for all of its hosts.")]
+LinkName = Annotated[str, typer.Argument(metavar="LINK", help="A link's name from `estate show`.")]
 
 
 class Switch(StrEnum):
-    """Mains."""
+    """Power state."""
 
     ON = "on"
     OFF = "off"
 
 
 def open_lab() -> Lab:
-    """The lab of the project's own estate."""
+    """Return the lab of the project's own estate. Refuses without root."""
     from lab.api import Lab
     from workstation import paths
 
@@ -41,12 +41,13 @@ def open_lab() -> Lab:
 
 @app.command()
 def up(as_json: Json = False) -> None:
-    """Start all machines and wires, or whatever of them is missing; sets this machine up first where that is missing.
+    """Start all machines and links that are not running yet. It runs `setup` first if this machine is not set up.
 
-    The machines are bare: `./govcloud up` makes them what the estate declares.
+    The machines are empty: `./govcloud up` deploys the declared estate to them.
     """
     with error_boundary(
-        as_json, interrupted="what had started is still there; `lab up` starts anew, `lab down` removes it"
+        as_json,
+        interrupted="a part of the lab is running; `./govcloud lab up` starts again, `./govcloud lab down` removes it",
     ):
         lab = open_lab()
         prepare()
@@ -57,7 +58,7 @@ def up(as_json: Json = False) -> None:
 
 @app.command()
 def down(as_json: Json = False) -> None:
-    """Remove all machines and wires, whatever state they are in. Keys and drill reports stay."""
+    """Remove all machines and links, in any state. Keys and drill reports are kept."""
     with error_boundary(as_json, interrupted="some of the lab is still there; run `./govcloud lab down` again"):
         open_lab().down(on_event=say)
         if as_json:
@@ -66,7 +67,7 @@ def down(as_json: Json = False) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Which machines have power, which links carry, and what memory they take."""
+    """Show which machines are powered on, which links carry packets, and how much memory they use."""
     with error_boundary(as_json):
         found = open_lab().status()
         print_json(found.as_json()) if as_json else print(found.as_text())
@@ -76,10 +77,10 @@ def status(as_json: Json = False) -> None:
 def shell(
     host: Annotated[str, typer.Argument(metavar="HOST", help="A host's name.", show_default=False)],
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="COMMAND", help="Run this there instead of a shell.")
+        list[str] | None, typer.Argument(metavar="COMMAND", help="Run this command instead of a shell.")
     ] = None,
 ) -> None:
-    """Open a shell on a host, or run one command there: `lab shell futian-edge1 vtysh -c "show bgp summary"`."""
+    """Open a shell on a host, or run one command on it: `lab shell futian-edge1 vtysh -c "show bgp summary"`."""
     with error_boundary():
         validated_choice(host, [h.name for h in load_estate().hosts], "host")
         argv = open_lab().shell_argv(host, command or [])
@@ -88,12 +89,12 @@ def shell(
 
 @app.command()
 def power(
-    state: Annotated[Switch, typer.Argument(metavar="on|off", help="Give it back, or cut it.", show_default=False)],
+    state: Annotated[Switch, typer.Argument(metavar="on|off", help="Power on or power off.", show_default=False)],
     host: HostName,
     as_json: Json = False,
 ) -> None:
-    """Cut a host's power, or give it back: no shutdown, what was not synced is lost."""
-    with error_boundary(as_json, interrupted="`./govcloud lab status` shows which hosts have power"):
+    """Power a host or a whole site off or on. Power off is no shutdown: data that was not synced to disk is lost."""
+    with error_boundary(as_json, interrupted="`./govcloud lab status` shows which hosts are powered on"):
         estate = load_estate()
         places = {site.name: [h.name for h in estate.hosts_at(site.name)] for site in estate.sites}
         validated_choice(host, [*(h.name for h in estate.hosts), *places], "host or site")
@@ -107,13 +108,16 @@ def power(
 
 @app.command()
 def cut(link: LinkName, as_json: Json = False) -> None:
-    """Silence a link in both directions until `heal`: no carrier loss, no reset, as when a far fibre is cut."""
+    """Drop all packets of a link in both directions until `heal`.
+
+    The interfaces keep their carrier and connections get no reset, as with a cut in a distant fibre.
+    """
     _wire("cut", link, as_json)
 
 
 @app.command()
 def heal(link: LinkName, as_json: Json = False) -> None:
-    """Let a silenced link carry again."""
+    """Let a link that was cut carry packets again."""
     _wire("heal", link, as_json)
 
 

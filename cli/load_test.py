@@ -1,4 +1,4 @@
-"""Citizens who apply at a fixed rate while something is done to the estate, and what became of every request."""
+"""Load test: sends requests at a fixed rate while an action runs on the estate, and evaluates every request."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from failover.vantage import LoadProfile, RemoteLoadGenerator
 
     Act = Callable[[RemoteLoadGenerator, Clock], None]
-    """What is done meanwhile; the load ends when it returns, or raises."""
+    """The action under load. The load ends when it returns or raises."""
 
 
 FAILURES_REPORTED = 20
 
 
 def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]:
-    """From the citizens' vantage, latency in ms as they see it. Rows are compared with the database at the end.
+    """Run the load from the citizens' vantage and compare the ledger with the database at the end.
 
-    `failed` counts requests that were not acknowledged when first sent, whatever became of them later; `failures` says
-    what the first `FAILURES_REPORTED` of them were answered.
+    Latency is in ms as citizens see it. `failed` counts the requests whose first attempt was not acknowledged, also if
+    a retry succeeded. `failures` describes the first `FAILURES_REPORTED` of them.
     """
     from cli import adapters
     from failover.drills.context import ROWS, ROWS_ARGV
@@ -62,9 +62,9 @@ def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]
 
 
 def failure(entry: Entry) -> dict[str, Any]:
-    """When it was first sent, what came of that, and how often it was sent in all."""
+    """Return the first attempt of a request (time, answer, error) and the number of all attempts."""
     if not entry.attempts:
         return {"scheduled_s": entry.scheduled_s, "attempts": 0}
     first = entry.attempts[0]
-    told = {key: getattr(first, key) for key in ("sent_s", "answered_s", "status", "code", "error", "site")}
-    return {key: value for key, value in told.items() if value is not None} | {"attempts": len(entry.attempts)}
+    fields = {key: getattr(first, key) for key in ("sent_s", "answered_s", "status", "code", "error", "site")}
+    return {key: value for key, value in fields.items() if value is not None} | {"attempts": len(entry.attempts)}

@@ -1,10 +1,15 @@
-"""One change of the estate at a time: what deploys it keeps off what moves it, and the reverse.
+"""Prevents a deployment and a failover at the same time.
 
-`stacks` and `failover` know nothing of each other, and each has a lock of its own. A drill that takes a city away in
-the middle of `up` would leave half a change behind, and `up` in a drill would spoil what is measured. So each command
-takes both: `up` and `destroy` here the lock of what moves, and the engine its own; what moves takes here the engine's,
-and its own in its run. `upgrade` holds the lock of what moves and calls the engine itself; `demo` holds none, for its
-steps are commands. None waits for a lock, so the order cannot block two of them.
+`stacks` and `failover` do not import each other, and each has its own lock: the engine lock and the failover lock. A
+drill that powers off a site in the middle of `up` would leave a half-finished change, and `up` during a drill would
+spoil the measurement. So every command takes both locks:
+
+- `up` and `destroy` take the failover lock here, and the engine lock in the engine.
+- Drills, `switchover`, `failover` and `failback` take the engine lock here, and the failover lock in their run.
+- `upgrade` holds the failover lock and calls the engine itself.
+- `demo` takes no lock, because its steps are commands.
+
+No command waits for a lock, so the order of the locks cannot cause a deadlock.
 """
 
 from __future__ import annotations
@@ -17,7 +22,10 @@ from workstation import paths
 
 @contextmanager
 def block_failover() -> Iterator[None]:
-    """No drill and no move of the database begins meanwhile. Raises `Locked` (8) with the holder's name and start."""
+    """Hold the failover lock, so that no drill and no move of the primary begins.
+
+    Raises `Locked` (8) with the holder's name and start.
+    """
     from failover import lock
     from stacks.state.lock import own_command
 
@@ -27,10 +35,10 @@ def block_failover() -> Iterator[None]:
 
 @contextmanager
 def block_deployment() -> Iterator[None]:
-    """Nothing is deployed meanwhile. Raises `Locked` (8) with the holder's name and start.
+    """Hold the engine lock, so that no deployment begins. Raises `Locked` (8) with the holder's name and start.
 
-    An upgrade takes the engine's lock for one site after the other: the lock that it holds all the time is looked at
-    first, or whoever is about to be refused could hold the other just when it is wanted.
+    Check the failover lock first: an upgrade holds it all the time, but takes the engine lock once for each site.
+    Otherwise a command that will be refused could briefly hold the engine lock just when the upgrade needs it.
     """
     from failover import lock as moves
     from stacks.state import lock

@@ -1,4 +1,4 @@
-"""What every command shares: one JSON object on standard output, words on standard error, exit codes, the namespace."""
+"""Shared by all commands: JSON output, messages on standard error, exit codes, the lab's network namespace."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ INTERRUPTED = 130
 
 
 class Lang(StrEnum):
-    """Languages of what people read."""
+    """Languages of texts for readers."""
 
     ZH = "zh"
     EN = "en"
 
 
 Json = Annotated[
-    bool, typer.Option("--json", help="One JSON object on standard output; everything else on standard error.")
+    bool, typer.Option("--json", help="Print one JSON object on standard output, and messages on standard error.")
 ]
-Language = Annotated[Lang, typer.Option("--lang", envvar="GOVCLOUD_LANG", help="Language of what people read.")]
+Language = Annotated[Lang, typer.Option("--lang", envvar="GOVCLOUD_LANG", help="Language of the output.")]
 
 
 def named_path(text: str) -> Path:
-    """A path that somebody named: nothing, as an unset variable gives it, would silently be the current directory."""
+    """Return the path of an option. Refuse an empty text, for example from an unset variable.
+
+    An empty path would silently mean the current directory.
+    """
     if not text:
         raise typer.BadParameter("is empty; name a file or a folder")
     return Path(text)
@@ -48,48 +51,50 @@ def named_path(text: str) -> Path:
 EstateFile = Annotated[
     Path | None,
     typer.Option(
-        "--file", parser=named_path, metavar="PATH", help="Another estate: a file or a folder.",
+        "--file", parser=named_path, metavar="PATH", help="Use another estate: a file or a folder.",
         show_default="the project's own",
     ),
 ]  # fmt: skip
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """The one object of a `--json` command."""
+    """Print the one object of a `--json` command."""
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
 @contextmanager
 def error_boundary(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
-    """Turn errors into words and exit codes. `interrupted` tells what Ctrl-C leaves and how to go on."""
+    """Convert errors to messages and exit codes. `interrupted` is the next step to print after Ctrl-C."""
     from estate.loader import EstateError
 
     try:
         yield
     except EstateError as error:
-        told = "".join(f"\n  {problem}" for problem in error.problems)
-        message = f"the estate cannot be used, {len(error.problems)} problem(s):{told}"
+        lines = "".join(f"\n  {problem}" for problem in error.problems)
+        message = f"the estate is invalid, {len(error.problems)} problem(s):{lines}"
         if error.waiting:
-            message += f"\n  {error.waiting} rules cannot be checked before these are mended"
+            message += f"\n  {error.waiting} rules cannot be checked before these are corrected"
         which = f" --file {shlex.quote(str(error.path))}" if error.path else ""
-        next_step = f"nothing was changed; mend the files and run `./govcloud estate check{which}`"
+        next_step = f"nothing was changed; correct the files and run `./govcloud estate check{which}`"
         problems = [asdict(problem) for problem in error.problems]
         _fail(as_json, message, next_step, 1, problems=problems, rules_waiting=error.waiting)
     except GovcloudError as error:
         _fail(as_json, error.message, error.next_step, error.exit_code)
     except KeyboardInterrupt:
-        next_step = interrupted or "nothing was left half done; run the same command again"
+        next_step = interrupted or "no change is left half finished; run the same command again"
         _fail(as_json, "interrupted", next_step, INTERRUPTED)
     except BrokenPipeError:
-        raise  # the reader of standard output has gone; nobody is left to tell
+        raise  # the reader of standard output has closed it, so a message would not arrive
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(as_json, f"{where}{error.strerror or error}", "check the path, its rights and the space on its disk", 1)
+        _fail(
+            as_json, f"{where}{error.strerror or error}", "check the path, its permissions and the free disk space", 1
+        )
 
 
 def _fail(as_json: bool, message: str, next_step: str, code: int, **more: Any) -> NoReturn:
     if as_json:
-        with suppress(OSError):  # a full disk behind standard output may be the very error
+        with suppress(OSError):  # the error may be a full disk behind standard output
             print_json({"error": message, "next_step": next_step, "exit_code": code, **more})
     say(f"govcloud: {message}")
     if next_step:
@@ -98,25 +103,25 @@ def _fail(as_json: bool, message: str, next_step: str, code: int, **more: Any) -
 
 
 def load_estate(path: Path | None = None) -> Estate:
-    """The estate, or the reasons why not (exit 1)."""
+    """Load the estate. Raises EstateError (exit 1) with all problems of an invalid estate."""
     from estate.loader import load
 
     return load(path)
 
 
 def need_root(what: str) -> None:
-    """Refuse before anything is changed where root is needed."""
+    """Raise GovcloudError without root, before anything is changed. `what` is the action that needs root."""
     if os.geteuid() != 0:
         raise GovcloudError(f"{what} needs root; nothing was changed", "run it with sudo, or as root")
 
 
 def into_namespace(estate: Estate) -> None:
-    """On a lab, go on inside the operator's namespace, from which nothing can leave the machine."""
+    """On a lab, restart this command inside the operator's namespace. No packet can leave the machine from there."""
     if not estate.lab or namespace.in_operator_namespace():
         return
     need_root("reaching the lab's hosts")
     if not namespace.exists():
-        raise GovcloudError("no lab is up, so there is no host to reach", "run `./govcloud lab up` first")
+        raise GovcloudError("no lab is up, so no host is reachable", "run `./govcloud lab up` first")
     argv = [*namespace.enter_argv(), *subprocesses.python_module("cli", *sys.argv[1:])]
     sys.stdout.flush()
     sys.stderr.flush()
@@ -124,7 +129,7 @@ def into_namespace(estate: Estate) -> None:
 
 
 def validated_choice(name: str, names: Iterator[str] | tuple[str, ...] | list[str], what: str) -> str:
-    """`name` if it is one of `names`, otherwise `WrongUse` that lists them."""
+    """Return `name` if it is one of `names`. Otherwise raise `WrongUse` that lists them."""
     listed = list(names)
     if name not in listed:
         raise WrongUse(f"unknown {what} {name!r}", f"known: {', '.join(listed)}")

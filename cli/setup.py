@@ -1,4 +1,4 @@
-"""`setup`: install and build what is missing."""
+"""`setup`: install and build the missing programs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 
 def prepare(groups: Collection[Group] | None = None) -> None:
-    """What commands that need a set-up machine begin with. A lab that is up does not count against the machine that
-    carries it."""
+    """Set this machine up, for commands that need it. A running lab's memory counts as available."""
     from lab import lab_state
     from tools import setup as installer
 
@@ -23,13 +22,13 @@ def prepare(groups: Collection[Group] | None = None) -> None:
 
 
 def setup(as_json: Json = False) -> None:
-    """Install and build what is missing: packages, engine, etcd, Kubernetes, the machines' image.
+    """Install and build what is missing on this machine: packages, engine, etcd, Kubernetes, the lab's base image.
 
-    The first run takes up to 30 minutes on two cores, the next ones seconds.
+    The first run takes up to 30 minutes on two cores, later runs take seconds.
     """
     from tools import setup as installer
 
-    with error_boundary(as_json, interrupted="what is finished is kept; run `./govcloud setup` again to go on"):
+    with error_boundary(as_json, interrupted="finished parts are kept; run `./govcloud setup` again to continue"):
         start = time.monotonic()
         prepare()
         if as_json:

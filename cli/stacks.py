@@ -1,4 +1,4 @@
-"""`plan`, `up`, `drift`, `destroy`: the stacks."""
+"""`plan`, `up`, `drift` and `destroy`: deploy the stacks and compare them with reality."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 Stacks = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="STACK", help="Only these: network, data, province, platform, or a site's name.", show_default="all"
+        metavar="STACK",
+        help="Only these stacks: network, data, province, platform, or a site's name.",
+        show_default="all",
     ),
 ]
 Without = Annotated[
@@ -27,19 +29,19 @@ Without = Annotated[
     typer.Option(
         "--without",
         metavar="SITE",
-        help="A site that is dead: it is left out, and caught up with by the next `up` without this.",
+        help="Skip a dead site. The next `up` without this option deploys it.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Confirm: without it nothing is done.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm. Without it nothing is done.")]
 
-GO_ON = "the stacks' state is kept; `./govcloud plan` shows what is left, `./govcloud up` goes on"
+GO_ON = "the stacks' state is kept; `./govcloud plan` shows the remaining changes, `./govcloud up` continues"
 
 
 def prepare(names: list[str] | None, without: list[str] | None = None, *, deploys: bool = False) -> Estate:
-    """The estate, from where its hosts are reached; unknown names are told before anything else.
+    """Return the estate, and enter the namespace from which its hosts are reachable. Check all names before.
 
-    What `deploys` pods needs this checkout's services in the machines' image, from which the pods' images are taken:
-    a new image is baked first, for which registries must be reached.
+    With `deploys` and pods to deploy, the base image must contain this checkout's services, because the pods' images
+    are made from it. An outdated base image is baked first. This needs the network, which a lab's namespace has not.
     """
     from stacks.phases import stack_names
 
@@ -66,7 +68,7 @@ def _wants_pods(estate: Estate, stacks: list[str] | None) -> bool:
 
 
 def images(estate: Estate, stacks: list[str] | None) -> tuple[OciImage, ...]:
-    """What the platform's pods are started from, built unless it is there; nothing where no such stack is wanted."""
+    """Return the images of the platform's pods and build missing ones. Empty if `stacks` excludes the platform."""
     if not _wants_pods(estate, stacks):
         return ()
     from stacks.programs.pod_images import needed
@@ -76,20 +78,20 @@ def images(estate: Estate, stacks: list[str] | None) -> tuple[OciImage, ...]:
 
 
 def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
-    """Show what `up` would change, line by line. Changes nothing; exit 10 where there is something to change."""
+    """Show what `up` would change, line by line. Changes nothing. Exit 10 if there are changes."""
     with error_boundary(as_json):
         estate = prepare(stacks, without, deploys=True)
         from stacks.runs import engine
 
         found = engine.plan(estate, stacks or (), without or (), on_event=say, images=images(estate, stacks))
         print_json(found.as_json()) if as_json else print(found.as_text())
-        _tell_deferred(found.deferred, "nothing is planned there")
+        _report_deferred(found.deferred, "no changes planned there")
         if found.changes:
             raise typer.Exit(ChangesPending.exit_code)
 
 
 def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
-    """Deploy: make every host and cluster as declared, which also repairs what was changed by hand."""
+    """Deploy the declared estate to every host and cluster. This also reverts changes that were made by hand."""
     with error_boundary(as_json, interrupted=GO_ON):
         estate = prepare(stacks, without, deploys=True)
         from stacks.runs import engine
@@ -99,24 +101,27 @@ def up(stacks: Stacks = None, without: Without = None, as_json: Json = False) ->
         if as_json:
             print_json(done.as_json())
         say(f"up: {done.changes} change(s) in {duration(done.seconds)}")
-        _tell_deferred(done.deferred, "`up` after its return catches up")
+        _report_deferred(done.deferred, "run `up` again after its return")
 
 
 def drift(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:
-    """Compare every host and cluster with what was applied; exit 10 where one differs."""
+    """Compare every host and cluster with the last deployment. Exit 10 if there is a difference."""
     with error_boundary(as_json):
         estate = prepare(stacks, without)
         from stacks.runs import engine
 
         found = engine.drift(estate, stacks or (), without or (), on_event=say)
         print_json(found.as_json()) if as_json else print(found.as_text())
-        _tell_deferred(found.deferred, "not compared")
+        _report_deferred(found.deferred, "not compared")
         if found.differences:
             raise typer.Exit(ChangesPending.exit_code)
 
 
 def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> None:
-    """Forget a lab's hosts, so that the next `up` begins anew. Removes nothing from them; refused on a real estate."""
+    """Forget a lab's hosts, so that the next `up` deploys everything again. Removes nothing from the hosts.
+
+    Refused on a real estate.
+    """
     with error_boundary(as_json, interrupted=GO_ON):
         estate = prepare(stacks)
         from stacks.runs import engine
@@ -124,13 +129,13 @@ def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> N
         engine.guard_destroy(estate)
         if not yes:
             which = ", ".join(stacks or ["all stacks"])
-            raise WrongUse(f"destroy ends the management of {which}; data stays", "add --yes to confirm")
+            raise WrongUse(f"destroy ends the management of {which}; data is kept", "add --yes to confirm")
         with block_failover():
             done = engine.destroy(estate, stacks or (), on_event=say)
         if as_json:
             print_json(done.as_json())
 
 
-def _tell_deferred(hosts: tuple[str, ...], what: str) -> None:
+def _report_deferred(hosts: tuple[str, ...], note: str) -> None:
     if hosts:
-        say(f"left out: {', '.join(hosts)} ({what})")
+        say(f"skipped: {', '.join(hosts)} ({note})")

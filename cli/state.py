@@ -1,4 +1,4 @@
-"""`state`: the copies of the stacks' state on the operations hosts, and the way back after a lost workstation."""
+"""`state`: backups of the stacks' state on the operations hosts, and its restore on a new workstation."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ from workstation.progress import say
 if TYPE_CHECKING:
     from estate.model import Estate
 
-app = typer.Typer(help="The stacks' state: its copies, and the way back when it is lost.", no_args_is_help=True)
+app = typer.Typer(help="The stacks' state: list, write and restore its backups.", no_args_is_help=True)
 
-From = Annotated[str, typer.Option("--from", metavar="HOST", help="The operations host whose copy is taken.")]
+From = Annotated[str, typer.Option("--from", metavar="HOST", help="The operations host with the backup.")]
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option("--passphrase-file", metavar="FILE", help="The passphrase, as it was kept.", show_default="asks"),
+    typer.Option(
+        "--passphrase-file", metavar="FILE", help="File with the passphrase of the state.", show_default="asks"
+    ),
 ]
 ReplaceNewer = Annotated[
-    bool, typer.Option("--replace-newer", help="Also replace what is newer, or was changed apart; it is kept beside.")
+    bool,
+    typer.Option(
+        "--replace-newer", help="Also replace a state that is newer or that diverged. The replaced state is kept."
+    ),
 ]
 
-Yes = Annotated[bool, typer.Option("--yes", help="Restore without asking; needed where nobody can answer.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Restore without asking; needed without a terminal.")]
 
 
 @app.command("list")
 def list_copies(as_json: Json = False) -> None:
-    """What is here and on each operations host: serial, time, where it was made. Exit 0 whatever it finds."""
+    """List the state on this machine and on each operations host: serial, time, origin. Exit 0 with any result."""
     with error_boundary(as_json):
         estate = prepare(None)
         from stacks.state import state_backup, store
@@ -47,20 +52,20 @@ def list_copies(as_json: Json = False) -> None:
         print(f"here: {mine.as_text() if mine else 'no state'}")
         for row in rows:
             print(f"{row['host']}: {row['copy']}" + (f" · {row['text']}" if "text" in row else ""))
-        print("not in any copy, to be kept in a safe place off this machine:")
+        print("no backup contains these files; keep them in a safe place off this machine:")
         for path in _keep():
             print(f"  {path}" + ("" if Path(path).exists() else " (missing)"))
 
 
 @app.command()
 def copy(replace_newer: ReplaceNewer = False, as_json: Json = False) -> None:
-    """Copy the state to every reachable operations host that lacks it; `up` does so by itself."""
-    with error_boundary(as_json, interrupted="a copy is written whole or not at all; run the same command again"):
+    """Back up the state to every reachable operations host without the current one. `up` does this automatically."""
+    with error_boundary(as_json, interrupted="no backup is left half written; run the same command again"):
         estate = prepare(None)
         from stacks.runs import engine
 
         holders = engine.back_up(estate, say, replace_newer=replace_newer)
-        print_json({"holders": list(holders)}) if as_json else print("held by " + (", ".join(holders) or "no host"))
+        print_json({"holders": list(holders)}) if as_json else print("backup on: " + (", ".join(holders) or "no host"))
         if not holders:
             raise typer.Exit(1)
 
@@ -73,10 +78,8 @@ def restore(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Bring the state back from an operations host. Shows what it would do, and asks; what was here is kept beside."""
-    with error_boundary(
-        as_json, interrupted="run the same command again: it goes on, and what was here is kept beside"
-    ):
+    """Restore the state from an operations host. It shows both states and asks first. The former state is kept."""
+    with error_boundary(as_json, interrupted="run the same command again to continue; the former state is kept"):
         validated_choice(host, _operations_hosts(load_estate()), "operations host")
         estate = prepare(None)
         from stacks.runs import engine
@@ -91,20 +94,22 @@ def restore(
             raise why
         passphrase = way.matching_passphrase(bundle)
         if passphrase and mine and relation(metadata, mine) is Relation.SAME:
-            say(f"the state here is that of {host}'s copy ({mine.as_text()}): nothing to restore")
+            say(f"nothing to restore: the state here is the same as {host}'s backup ({mine.as_text()})")
             _answer(as_json, host, mine.as_json(), None)
             return
         if passphrase is None:
             passphrase = _passphrase(passphrase_file, host)
         if not way.opens(bundle, passphrase):
-            raise Refused(f"the passphrase does not open {host}'s copy", "bring the one with which it was made")
+            raise Refused(
+                f"the passphrase does not decrypt {host}'s backup", "use the passphrase with which the backup was made"
+            )
         say(f"here: {mine.as_text() if mine else 'no state'}")
-        say(f"will be replaced by {host}'s copy: {metadata.as_text()}")
+        say(f"will be replaced by {host}'s backup: {metadata.as_text()}")
         if not yes:
             _confirm()
         done = engine.restore(estate, host, metadata, bundle, passphrase)
-        say("the state is restored" + (f"; the former one is kept in {done.former}" if done.former else ""))
-        say("next: `./govcloud plan` compares every host with it, `./govcloud up` mends what differs")
+        say("the state is restored" + (f"; the former state is kept in {done.former}" if done.former else ""))
+        say("next: `./govcloud plan` compares every host with the state, `./govcloud up` corrects the differences")
         _answer(as_json, host, metadata.as_json(), done.former)
 
 
@@ -120,7 +125,7 @@ def _operations_hosts(estate: Estate) -> list[str]:
 
 
 def _keep() -> list[str]:
-    """What a new workstation needs and no copy holds."""
+    """Return the files that a new workstation needs and that no backup contains."""
     from stacks.state import state_files
     from workstation.ssh import Access
 
@@ -134,18 +139,18 @@ def _passphrase(file: Path | None, host: str) -> str:
             return file.read_text(encoding="utf-8").strip()
         except UnicodeDecodeError:
             raise GovcloudError(
-                f"{file} is no text, so it holds no passphrase", "name the file that was kept"
+                f"{file} is not a text file, so it has no passphrase", "name the file with the passphrase"
             ) from None
     if not sys.stdin.isatty():
         raise WrongUse(
-            f"no passphrase on this workstation opens {host}'s copy; nothing was changed",
-            "bring it from the safe and add --passphrase-file FILE (docs/lost-workstation.md)",
+            f"no passphrase on this workstation decrypts {host}'s backup; nothing was changed",
+            "fetch it from the safe and add --passphrase-file FILE (docs/lost-workstation.md)",
         )
     return getpass.getpass("passphrase of the state: ", stream=sys.stderr).strip()
 
 
 def _confirm() -> None:
-    # Asked on standard error: standard output is for the answer.
+    # The question is on standard error: standard output is for the result.
     say("Restore it now? [y/N]")
     if sys.stdin is None or sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise WrongUse("it was not confirmed; nothing was changed", "answer y, or add --yes")
+        raise WrongUse("the restore was not confirmed; nothing was changed", "answer y, or add --yes")

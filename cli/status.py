@@ -1,4 +1,4 @@
-"""`status`: one screen of what is up and what each vantage sees."""
+"""`status`: one screen with the health of the estate, as seen by its own hosts and vantages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from cli.output import Json, Lang, Language, error_boundary, into_namespace, loa
 
 
 def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
-    """What is up: sites, links, BGP, database roles and lag, the service from each vantage.
+    """Show the health of the estate: sites, links, BGP, database roles and lag, the service from each vantage.
 
-    Exit 1 if something is not.
+    Exit 1 if there is a problem.
     """
     with error_boundary(as_json):
         estate = load_estate()

@@ -1,6 +1,5 @@
-"""Plans, steps, drills, the ledger of what citizens saw, and the report.
+"""Plans, steps, drills, the ledger of a drill's requests, and the report.
 
-Decisions are pure functions (`plans`, `ledger`); acts are steps with a check before, the act, a check after, an undo
-and a deadline (`steps`). What is needed of a lab or of a real site is declared in `protocols` and implemented by
-others.
+Decisions are pure functions (`plans`, `ledger`). An action is a step (`step`): a check before, the act, a check after,
+an undo and a deadline. `protocols` declares the interfaces to a lab or a real site; other packages implement them.
 """

@@ -1,8 +1,8 @@
-"""What a drill has changed, on disk before it is changed, so that a killed run is recognised and undone by the next
-one.
+"""The journal of a drill: each change is on disk before the drill makes it.
 
-One JSON object on a line, synced to disk before the caller goes on. An act that must not outlast its run carries its
-undo as data; it stays *open* until a later line says that it was undone.
+The next run uses it to find and undo the changes of a killed run. Each line is one JSON object, synced to disk before
+the caller continues. An act that must not outlast its run carries its undo as data. The undo stays *open* until a
+later line records that it was done.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAME = "journal.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Undo:
-    """How to take an act back: a kind that `drills.undo` knows, and what it is done to."""
+    """How to undo an act: a kind that `drills.undo` knows, and its target."""
 
     kind: str
     target: str
@@ -37,7 +37,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
 
     def note(self, phase: str, step: str, *, undo: Undo | None = None, detail: str = "") -> None:
-        """Writes one line; when it returns, the line is on disk. Phases: begin, acted, done, failed, undone, end."""
+        """Write one line and sync it to disk. Phases: begin, acted, done, failed, undone, end."""
         line: dict[str, Any] = {"at": round(time.time(), 3), "pid": os.getpid(), "phase": phase, "step": step}
         if undo:
             line["undo"] = asdict(undo)
@@ -52,7 +52,7 @@ class Journal:
         self._sync_folder()
 
     def open_undos(self) -> tuple[Undo, ...]:
-        """What still has to be taken back, the latest act first."""
+        """Return the undos that are still to be done, the latest act first."""
         if not self.path.exists():
             return ()
         return still_open(read(self.path.read_text(encoding="utf-8", errors="replace")))
@@ -66,8 +66,10 @@ class Journal:
 
 
 def read(text: str) -> list[dict[str, Any]]:
-    """The journal's lines. A line that is damaged is dropped: it was being written when power or process ended, and
-    what it announces had then not begun."""
+    """Return the journal's lines without damaged ones.
+
+    A damaged line was being written when the power failed or the process ended. Its act had not begun yet.
+    """
     found = []
     for line in text.splitlines():
         try:
@@ -80,7 +82,7 @@ def read(text: str) -> list[dict[str, Any]]:
 
 
 def still_open(lines: Iterable[dict[str, Any]]) -> tuple[Undo, ...]:
-    """Pure: undos announced by a `begin` and not followed by an `undone`; the latest first."""
+    """Return the undos that have a `begin` line and no later `undone` line, the latest first. Pure."""
     pending: dict[Undo, None] = {}
     for line in lines:
         values = line.get("undo")
@@ -95,7 +97,7 @@ def still_open(lines: Iterable[dict[str, Any]]) -> tuple[Undo, ...]:
 
 
 def interrupted(drills: Path) -> tuple[tuple[str, Journal, tuple[Undo, ...]], ...]:
-    """Runs below the folder that left something open: run, journal, what is open. The oldest first."""
+    """Return the runs below the folder that have open undos, the oldest first: run ID, journal, open undos."""
     found = []
     for path in sorted(drills.glob(f"*/{NAME}"), key=lambda p: p.stat().st_mtime):
         journal = Journal(path.parent)

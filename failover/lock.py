@@ -1,4 +1,7 @@
-"""One drill, one move at a time. The kernel drops the lock with its holder; the file's content only says who it is."""
+"""The lock that allows one drill or one move of the primary at a time.
+
+The kernel releases the lock when its holder ends. The file's content only names the holder.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from workstation.errors import Locked
 
 @contextmanager
 def held(home: Path, what: str) -> Iterator[None]:
-    """Holds the lock of everything that moves the estate. Raises Locked (exit 8) with the holder's name and start."""
+    """Hold the lock of drills and moves. Raises Locked (exit 8) with the holder's name and start."""
     path = home / "drills" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab", buffering=0) as file:
@@ -29,7 +32,7 @@ def held(home: Path, what: str) -> Iterator[None]:
         file.truncate(0)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         holder = {"what": what, "pid": os.getpid(), "user": _user(), "host": os.uname().nodename, "since": started}
-        with suppress(OSError):  # on a full disk it is held all the same
+        with suppress(OSError):  # a full disk does not prevent the lock
             file.write(json.dumps(holder).encode())
         try:
             yield
@@ -42,7 +45,7 @@ def _holder(path: Path) -> str:
         value = json.loads(path.read_text(encoding="utf-8"))
         return f"{value['what']}, process {value['pid']} of {value['user']} on {value['host']}, since {value['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "its holder has not yet written its name"
+        return "the holder has not written its name yet"
 
 
 def _user() -> str:

@@ -1,11 +1,11 @@
-"""When a site's own pods answer again, asked by the site's own node.
+"""Measures when a site's own pods answer again after a power loss. The site's own node sends the requests.
 
-The node asks at the service's fixed address in its cluster, where nothing but the site's own pods can answer: ingress,
-routes and the other sites have no part in the figure. The cluster's own word would not do: after a loss of power its
-API server tells what was so before, until the kubelet has looked.
+The node requests the service's fixed cluster address. Only the site's own pods can answer there, so ingress, routes and
+the other sites do not influence the figure. The readiness in the Kubernetes API is not usable: after a power loss the
+API server returns the old state until the kubelet has checked the pods.
 
-The node asks by itself for some seconds at a time, so that one login serves a dozen questions: a machine that boots has
-no processor to spare for a login each.
+The node repeats the request for some seconds, so that one login serves a dozen requests. A machine that boots has no
+processor time to spare for a login per request.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from playbooks.render.approval import PORT
 from workstation.errors import GovcloudError
 
 ANSWER_S, PAUSE_S = 0.5, 0.25
-"""How long a question may take, and the pause after it: together the figure's resolution, well under a second,
-but between two turns, where a login comes on top."""
+"""Time limit of one request, and the pause after it. Together they are the figure's resolution, well under a second.
+Between two runs on the node a login adds to it."""
 PROBE_RUN_S = 5.0
-"""The node asks for so long at a time. A drill that ends does not wait longer for it than this and a login."""
+"""Duration of one run of requests on the node. A drill that ends waits at most this long plus one login."""
 LOGIN_S = 5.0
 LOOP = f'until curl -sf -o /dev/null --noproxy "*" -m {ANSWER_S:g} "$1"; do sleep {PAUSE_S:g}; done'
 
 
 @dataclass(frozen=True, kw_only=True)
 class PodProbe:
-    """The node that asks, and the address (URL) at which it does."""
+    """The node that sends the requests, and their URL."""
 
     host: str
     url: str
 
     @property
     def argv(self) -> list[str]:
-        """Ends with 0 at the first answer, and with another code when none has come within `PROBE_RUN_S`."""
+        """The command. It exits with 0 at the first answer, with another code after `PROBE_RUN_S` without an answer."""
         return ["timeout", f"{PROBE_RUN_S:g}", "sh", "-c", LOOP, "sh", self.url]
 
 
 def pod_probe(estate: Estate, service: Service, site: str) -> PodProbe | None:
-    """Who asks the service's pods at the site; None where it has none."""
+    """Return the probe for the service's pods at the site, or None if the site has no pods of it."""
     nodes = estate.nodes_at(site)
     if not nodes or not service.pods.replicas.get(site):
         return None
@@ -55,8 +55,10 @@ def pod_probe(estate: Estate, service: Service, site: str) -> PodProbe | None:
 def wait_for_first_answer(
     probe: PodProbe, machines: Machines, clock: Clock, given_up: Callable[[], bool]
 ) -> float | None:
-    """When the pods first answered, in seconds since 1970 by our clock; None when nobody wants to know any more. A node
-    that is dark or still boots is asked again."""
+    """Return when the pods first answered, in seconds since 1970 by our clock, or None after `given_up`.
+
+    A node that is powered off or still boots is tried again.
+    """
     while not given_up():
         try:
             if machines.run(probe.host, probe.argv, timeout_s=PROBE_RUN_S + LOGIN_S).returncode == 0:
@@ -68,17 +70,17 @@ def wait_for_first_answer(
 
 
 class PodReadinessTimer:
-    """The pods of a site whose power returns. A context manager: after it no thread is left, answered or not."""
+    """Measures the pods of a site that is powered on. A context manager: it ends its thread in every case."""
 
     def __init__(self, probe: PodProbe | None, machines: Machines, clock: Clock) -> None:
         self._probe, self._machines, self._clock = probe, machines, clock
         self._given_up = threading.Event()
         self._thread: threading.Thread | None = None
         self.answered_wall: float | None = None
-        """When they first answered, in seconds since 1970; None until then."""
+        """When the pods first answered, in seconds since 1970; None until then."""
 
     def begin(self) -> None:
-        """Asks from now on, beside whatever the caller does. Nothing is asked where the site has no pods."""
+        """Start the requests in a thread of their own. Does nothing if the site has no pods."""
         if self._probe is not None:
             self._thread = threading.Thread(target=self._await, args=(self._probe,), name=f"pods {self._probe.host}")
             self._thread.start()

@@ -1,4 +1,4 @@
-"""The outcome of a drill: measured beside promised, and one verdict. Pure."""
+"""The outcome of a drill: measured and promised figures, and one verdict. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from failover.ledger.metrics import Interval, Latency, interval_from
 
 
 class Verdict(StrEnum):
-    """How it went, the best first."""
+    """The verdict of a drill, the best first."""
 
     PASS = "pass"
     MISSED = "objective-missed"
-    """Nothing lost, but slower than promised."""
+    """No data was lost, but an outage was longer than promised."""
     FAILED = "failed"
-    """The estate did not become whole again, or the measurement itself is broken."""
+    """The estate did not become healthy again, or the measurement itself is invalid."""
     VIOLATED = "data-violated"
-    """An acknowledged row is lost or changed, a row is there twice, or a refused one is there."""
+    """An acknowledged row is missing or changed, a row exists twice, or a refused row exists."""
 
     @property
     def exit_code(self) -> int:
@@ -32,8 +32,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened. `wall` in seconds since 1970; `code` is worded by the report; `source` is who says so:
-    injector, applicant, observer or drill."""
+    """An event of a drill. `wall` is in seconds since 1970; `messages.yaml` has the text of each `code`.
+
+    `source` is injector, applicant (the load generator), observer or drill.
+    """
 
     wall: float
     code: str
@@ -44,7 +46,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the run left: the ledger and what the database held against it."""
+    """The ledger of a run, its metrics, and its comparison with the database."""
 
     ledger: Ledger
     metrics: Metrics
@@ -63,10 +65,18 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True)
 class DrillResult:
-    """One finished drill. `injected_wall` is the moment just before the power went, `healthy_wall` when everything was
-    well again, `served_wall` when citizens were served again, `pods_wall` when the site's own pods answered after its
-    power had returned; None where that never came, or the site has no pods. `remaining` is what was still wrong at the
-    end. `report` is the path of the page in the language that was asked for."""
+    """One finished drill.
+
+    - `injected_wall`: the moment just before the power off.
+    - `restored_wall`: the power on.
+    - `served_wall`: citizens were served again.
+    - `healthy_wall`: every health check was green again.
+    - `pods_wall`: the site's own pods answered after the power on.
+    - `remaining`: the problems at the end.
+    - `report`: path of the page in the requested language.
+
+    A time is None if the event never came. `pods_wall` is also None if the site has no pods.
+    """
 
     id: str
     scenario: str
@@ -87,7 +97,7 @@ class DrillResult:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Everything that speaks against a pass, the gravest first."""
+        """All reasons against a pass, the most serious first."""
         return tuple(_reasons(self))
 
     @property
@@ -102,26 +112,26 @@ class DrillResult:
 
     @property
     def exit_code(self) -> int:
-        """0 pass, 5 objective missed, 1 anything worse."""
+        """0: passed. 5: objective missed. 1: failed or data violated."""
         return self.verdict.exit_code
 
     @property
     def recovery_s(self) -> float | None:
-        """From the injection until every health check was green."""
+        """Seconds from the injection until every health check was green."""
         return None if self.healthy_wall is None else round(self.healthy_wall - self.injected_wall, 2)
 
     @property
     def pods_serving_s(self) -> float | None:
-        """From the power's return until the first answer of the site's own pods. No objective, so no part of the
-        verdict."""
+        """Seconds from the power on until the first answer of the site's own pods. It has no objective, so the verdict
+        does not count it."""
         if self.pods_wall is None or self.restored_wall is None:
             return None
         return round(self.pods_wall - self.restored_wall, 2)
 
     @property
     def return_of_power(self) -> Interval | None:
-        """Writes from the return of power on: whether those that are served feel that a site comes back. None where it
-        did not. No objective of its own; the outages of the whole drill count in the verdict."""
+        """Writes after the power on: they show whether citizens notice a returning site. None if the site was not
+        powered on. It has no objective of its own; the verdict counts the outages of the whole drill."""
         if self.restored_wall is None:
             return None
         ledger = self.evidence.ledger
@@ -129,7 +139,7 @@ class DrillResult:
 
     @property
     def injected_s(self) -> float:
-        """The injection in the ledger's time."""
+        """Time of the injection, in seconds after the ledger's start."""
         return self.injected_wall - self.evidence.ledger.started_wall_s
 
     def at_s(self, wall: float) -> float:
@@ -137,7 +147,7 @@ class DrillResult:
         return round(wall - self.injected_wall, 3)
 
     def as_json(self) -> dict[str, Any]:
-        """The shape that the command line promises, and more."""
+        """Return the object of `--json`: the documented fields and more."""
         from failover.report.messages import event_text
 
         f, c = self.evidence.metrics, self.evidence.comparison
@@ -183,9 +193,9 @@ def _interval(writes: Interval | None) -> dict[str, float] | None:
 
 
 LATE_MS = 1000.0
-"""A load generator that is itself that late at the 99th percentile measures no longer what it was meant to. Less is
-told as a finding: both outages and latency count from the scheduled send, so a late load generator makes the service
-look worse only."""
+"""If the load generator's own sends are later than this at the 99th percentile, the measurement is invalid. Smaller
+delays are only reported as an improvement to make. Outages and latency count from the scheduled send, so a late load
+generator can only make the service look worse."""
 
 
 def _reasons(result: DrillResult) -> Iterator[Reason]:
@@ -199,7 +209,7 @@ def _reasons(result: DrillResult) -> Iterator[Reason]:
     if result.healthy_wall is None:
         yield Reason(code="not_whole", detail="; ".join(map(str, result.remaining)))
     if not result.evidence.ledger.complete:
-        yield Reason(code="measurement", detail="the applicant did not end in order")
+        yield Reason(code="measurement", detail="the load generator did not end normally")
     elif f.not_sent or f.lateness_p99_ms > LATE_MS:
         yield Reason(code="measurement", detail=f"{f.not_sent} not sent, {f.lateness_p99_ms:g} ms late at p99")
     if f.write_outage_s > promised.rto_s:

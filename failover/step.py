@@ -1,7 +1,7 @@
-"""A step: what must hold before, the act, what must hold after and by when, and how it is taken back.
+"""A step: a check before, the act, a check after with a deadline, and an undo.
 
-Every act stands between two lines of the journal. A failed *check* is told apart from a failed act: the first says
-something about the estate, the second about us.
+The journal has a line before and a line after every act. A failed *check* is a problem of the estate; a failed act is a
+problem of this program. They raise different errors.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from failover.protocols import Clock
 from workstation.errors import GovcloudError
 
 POLL_S = 0.5
-"""A check that is not cheap spares itself; see `drills.context`."""
+"""Interval of a check after an act. An expensive check limits itself; see `drills.context`."""
 
 
 class CheckFailed(GovcloudError):
-    """What had to hold did not hold, before the act or by the deadline after it."""
+    """A check failed, either before the act or until the deadline after it."""
 
 
 def nothing() -> str:
-    """A check that always holds."""
+    """A check that always passes."""
     return ""
 
 
@@ -32,10 +32,13 @@ def no_act() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step. Checks return what is missing, or the empty string when they hold; `after` is asked again and again
-    until it holds or `deadline_s` is over. `undo` is written down before the act; `discharges` names the undo that
-    this very step amounts to. `required=False` lets the drill go on when the deadline passes: the miss is recorded by
-    the caller."""
+    """One step. A check returns the empty string if it passes, otherwise a text that names the missing condition.
+
+    - `after` is repeated until it passes or `deadline_s` is over.
+    - `undo` is in the journal before the act.
+    - `discharges` names the undo that this step itself carries out.
+    - `required=False` lets the drill continue after the deadline; the caller records the miss.
+    """
 
     name: str
     deadline_s: float
@@ -48,11 +51,13 @@ class Step:
 
 
 def run_step(step: Step, journal: Journal, clock: Clock) -> str:
-    """Runs one step. Returns the empty string, or for a step that is not required what was still missing at the
-    deadline. Raises CheckFailed."""
+    """Run one step and return the empty string.
+
+    A step that is not required returns the missing condition if the deadline passes. Raises CheckFailed.
+    """
     if missing := step.before():
         journal.note("failed", step.name, detail=missing)
-        raise CheckFailed(f"{step.name} cannot begin: {missing}", "nothing of this step was done")
+        raise CheckFailed(f"{step.name} cannot begin: {missing}", "this step changed nothing")
     journal.note("begin", step.name, undo=step.undo)
     step.act()
     journal.note("acted", step.name)

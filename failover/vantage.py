@@ -1,7 +1,7 @@
-"""The load generator on its vantage: copied, started, watched, stopped, and its ledger fetched.
+"""Copies the load generator to its vantage, starts and stops it there, and fetches its ledger.
 
-It runs there as a transient systemd unit, so it depends neither on the operator's connection nor on the management
-network while it measures. Each run has a folder of its own.
+It runs as a transient systemd unit, so that a measurement depends neither on the operator's connection nor on the
+management network. Each run has a folder of its own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadProfile:
-    """How the load generator applies: writes at a rate, and `reads` at the same. Times in seconds."""
+    """The load: writes at a rate, and with `reads` as many reads. Times in seconds."""
 
     rate_per_s: float = 20.0
     reads: bool = True
@@ -49,18 +49,18 @@ class LoadProfile:
 
 
 class LoadGeneratorFailed(GovcloudError):
-    """The load generator could not be started or has ended too early: without it nothing was measured."""
+    """The load generator did not start or ended too early, so there is no measurement."""
 
 
 def source_files(repo: Path | None = None) -> dict[str, bytes]:
-    """The files of the load generator by their path in its folder."""
+    """Return the load generator's files by their path in its folder."""
     root = repo or paths.repo()
     files = {f"load_generator/{f.name}": f.read_bytes() for f in sorted((root / LOAD_GENERATOR).glob("*.py"))}
     return {**files, "approval/__init__.py": b"", "approval/people.py": (root / PEOPLE).read_bytes()}
 
 
 def tar_archive(files: dict[str, bytes]) -> bytes:
-    """The files as one tar archive; the same files give the same bytes."""
+    """Return the files as one tar archive. The same files give the same bytes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, content in sorted(files.items()):
@@ -71,7 +71,7 @@ def tar_archive(files: dict[str, bytes]) -> bytes:
 
 
 def arguments(*, estate: Estate, endpoint: Endpoint, load: LoadProfile, seed: int) -> list[str]:
-    """The load generator's options, paths relative to its folder. It begins with another person in each run."""
+    """Return the load generator's options. Paths are relative to its folder. Each run begins with another person."""
     registers = estate.registers
     values = {
         "ledger": "ledger.jsonl", "sentinel": "stop", "ca": "ca.crt", "name": endpoint.name, "port": endpoint.port,
@@ -94,7 +94,7 @@ class RemoteLoadGenerator:
         self.unit = f"govcloud-applicant-{run_id}.service"
 
     def start(self, *, estate: Estate, endpoint: Endpoint, load: LoadProfile, seed: int) -> None:
-        """Copies the load generator and starts it; returns when its ledger has begun."""
+        """Copy and start the load generator. Returns when its ledger has its first line."""
         self._must(["mkdir", "-p", self.folder])
         files = {**source_files(), "ca.crt": endpoint.ca}
         self._must(["tar", "-x", "-f", "-", "-C", self.folder, "--no-same-owner"], stdin=tar_archive(files))
@@ -110,24 +110,27 @@ class RemoteLoadGenerator:
             self._clock.wait(POLL_S)
 
     def header(self) -> dict[str, Any]:
-        """The ledger's first line."""
+        """Return the ledger's first line."""
         value = json.loads(self._must(["head", "-n", "1", f"{self.folder}/ledger.jsonl"]).stdout)
         return dict(value)
 
     def end(self) -> None:
-        """Ends a run that nobody is waiting for; none there is no error."""
+        """Stop the unit without waiting for open requests. A missing unit is no error."""
         self._do(["systemctl", "stop", self.unit])
 
     def running(self) -> bool:
-        """True while the unit is active."""
+        """Return True while the unit is active."""
         return self._do(["systemctl", "is-active", "--quiet", self.unit]).returncode == 0
 
     def tail(self, lines: int) -> str:
-        """The last lines of the ledger so far; the very last may be cut off."""
+        """Return the last lines of the ledger so far. The very last one may be truncated."""
         return self._must(["tail", "-n", str(lines), f"{self.folder}/ledger.jsonl"]).stdout.decode(errors="replace")
 
     def stop(self, *, within_s: float) -> bool:
-        """Asks it to stop and waits until it has drained; False when it had to be killed after `within_s` seconds."""
+        """Stop the load generator and wait for its open requests.
+
+        Return False if it did not end within `within_s` seconds and was killed.
+        """
         self._must(["touch", f"{self.folder}/stop"])
         end = self._clock.monotonic() + within_s
         while self.running():
@@ -138,12 +141,12 @@ class RemoteLoadGenerator:
         return True
 
     def ledger(self) -> str:
-        """The whole ledger. Bytes that are no UTF-8 are kept visible, so that damage is found and not hidden."""
+        """Return the whole ledger. A visible character replaces bytes that are not UTF-8, so that damage shows."""
         result = self._must(["cat", f"{self.folder}/ledger.jsonl"], timeout_s=120)
         return result.stdout.decode("utf-8", errors="replace")
 
     def remove(self) -> None:
-        """Takes the run's folder away from the vantage."""
+        """Delete the run's folder on the vantage."""
         self._do(["rm", "-rf", self.folder])
 
     def _why(self) -> str:

@@ -1,4 +1,4 @@
-"""Start another command of this project, and run a command that must not be cut short."""
+"""Starts another command of this project, and runs a command that must not be killed before it has cleaned up."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def python_module(name: str, *arguments: str) -> list[str]:
-    """The command that runs a module with this interpreter, from this checkout.
+    """Return the command that runs a module with this interpreter, from this checkout.
 
-    Without `-P` the current directory would come first on the path: whoever calls one checkout's `govcloud` while
-    standing in another would be given the other's code and estate, halfway through.
+    Without `-P` the current directory would be first on the path. An operator who calls one checkout's `govcloud` from
+    the folder of another checkout would then run a mix of both: the other's code and estate, from some point on.
     """
     return [sys.executable, "-P", "-m", name, *arguments]
 
@@ -22,15 +22,15 @@ def python_module(name: str, *arguments: str) -> list[str]:
 def run_to_completion(
     argv: list[str], *, keep: bool = False, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> tuple[int, bytes]:
-    """A command's exit code and, where it shall be kept, its standard output.
+    """Run a command. Returns its exit code and, with `keep`, its standard output.
 
-    On Ctrl-C, SIGTERM, or SIGHUP when the terminal goes, the command is told once and waited for: it is giving power
-    back, finishing hosts, or taking a lab down, and tells what it has changed. It is in a process group of its own, or
-    a terminal would tell it a second time.
+    On Ctrl-C, SIGTERM or SIGHUP (terminal closed), send SIGINT once and wait until the command ends: it may be
+    powering a site on, finishing hosts or removing a lab, and it reports its changes. It runs in a process group of its
+    own, otherwise the terminal would send SIGINT a second time.
     """
     interrupted = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` ignores it
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     with tempfile.TemporaryFile() as kept:
         stdout = kept if keep else None

@@ -1,4 +1,4 @@
-"""Drills: rehearsed failures with a measured result and a report."""
+"""Drills: injected failures with a measured result and a report."""
 
 from failover.drills.blast_radius import BlastRadius, of_site, text
 from failover.drills.registry import DRILLS, Drill, get

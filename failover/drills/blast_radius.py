@@ -1,5 +1,7 @@
-"""BlastRadius radius: what a drill takes away and what citizens should notice, told before anything is pressed.
-Pure."""
+"""The blast radius of a drill: the hosts, links and votes it takes away, and the outages that citizens may notice.
+
+The operator sees it before the drill begins. Pure.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from failover.report.messages import message
 
 @dataclass(frozen=True, kw_only=True)
 class BlastRadius:
-    """What the loss of a site takes along. `votes` are those that go and all that there are."""
+    """What is lost with a site. `votes` are the lost etcd votes and all etcd votes."""
 
     site: str
     title: Title
@@ -28,13 +30,13 @@ class BlastRadius:
 
     @property
     def majority_stays(self) -> bool:
-        """Whether the votes that stay are a majority of all."""
+        """Whether the remaining votes are a majority of all votes."""
         gone, total = self.votes
         return (total - gone) * 2 > total
 
 
 def of_site(estate: Estate, site: str) -> BlastRadius:
-    """For the loss of a whole site. KeyError for an unknown one."""
+    """Return the blast radius for the loss of a whole site. Raises KeyError for an unknown site."""
     hosts = estate.hosts_at(estate.site(site).name)
     names = {host.name for host in hosts}
     promised = [service.objectives for service in estate.services]
@@ -54,7 +56,7 @@ def of_site(estate: Estate, site: str) -> BlastRadius:
 
 
 def as_json(radius: BlastRadius) -> dict[str, Any]:
-    """The same for programs; units are in the keys."""
+    """Return the blast radius as a JSON object. The keys contain the units."""
     gone, total = radius.votes
     return {
         "site": radius.site, "title": radius.title.model_dump(), "hosts": radius.hosts, "links": radius.links,
@@ -67,7 +69,7 @@ def as_json(radius: BlastRadius) -> dict[str, Any]:
 
 
 def text(radius: BlastRadius, lang: str) -> str:
-    """For the operator who is about to confirm; `lang` is zh or en."""
+    """Return the text that the operator reads before confirming. `lang` is zh or en."""
     gone, total = radius.votes
 
     def names(values: tuple[str, ...]) -> str:

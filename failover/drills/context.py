@@ -1,4 +1,7 @@
-"""What a drill's steps act and look with. Every method that checks returns what is missing, or the empty string."""
+"""The context of a drill's steps: their checks, actions and recorded data.
+
+Every check returns the empty string if it passes, otherwise a text that names the missing condition.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,19 @@ from workstation.errors import GovcloudError
 ROWS = "SELECT key, digest, decision FROM approval.application WHERE synthetic ORDER BY id"
 ROWS_ARGV = ("runuser", "-u", "postgres", "--", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--csv", "-d", "approval")
 GRACE_S = 0.5
-"""What was sent less than this after the power went may have left before it."""
+"""A request sent less than this after the power off may still have left before it."""
 TAIL_EVERY_S = 1.0
-"""Unlike a look, reading the ledger's tail is work for the vantage, whose processor is to be the load generator's."""
+"""Unlike an observation, reading the ledger's tail costs processor time on the vantage. The load generator needs it."""
 ROWS_WITHIN_S = 60.0
-"""For so long the rows are asked for: what was measured for minutes is not thrown away for one question unanswered."""
+"""The query for the rows is repeated for this long. One failed query must not discard minutes of measurement."""
 
 
 @dataclass(kw_only=True)
 class DrillContext:
-    """One run's surroundings and what it has noted so far. `powered_off_s` is how long the site stays without power at
-    least: longer than the lease of a dead primary, so that what comes late is seen too."""
+    """The interfaces and the data of one run. `powered_off_s` is the shortest time that the site stays powered off.
+
+    It is longer than the lease of a dead primary, so that the drill also observes late effects.
+    """
 
     estate: Estate
     service: Service
@@ -64,14 +69,17 @@ class DrillContext:
     rows_text: str = ""
 
     def say(self, code: str, source: str = "drill", subject: str = "", detail: str = "", wall: float = 0.0) -> None:
-        """Notes an event and tells it."""
+        """Record an event and report it."""
         at = wall or self.clock.wall()
         event = Event(wall=at, code=code, source=source, subject=subject, detail=detail)
         self.events.append(event)
         self.on_event(event)
 
     def take_observation(self) -> Observed:
-        """What is seen now; notes what has changed since the last look. It costs nothing, so it may be often."""
+        """Return the newest observation and record the changes since the previous one.
+
+        The call is cheap: it reads a value that the watch keeps up to date.
+        """
         seen = self.watch.latest()
         if self.seen is not None:
             for change in health.changes(self.seen, seen):
@@ -81,15 +89,15 @@ class DrillContext:
         return seen
 
     def note_pods(self) -> None:
-        """Notes when the site's own pods answered after the power's return, once it is known."""
+        """Record once when the site's own pods answered after the power on."""
         if self.pods_wall is None and self.pods.answered_wall is not None:
             self.pods_wall = self.pods.answered_wall
             self.say("pods_serve", "observer", self.site, wall=self.pods_wall)
 
-    # What must hold
+    # Checks
 
     def all_healthy(self) -> str:
-        """Every health check is green."""
+        """Check that every health check is green."""
         self.remaining = health.problems(self.estate, self.take_observation())
         if not self.remaining and self.restored_wall is not None and self.healthy_wall is None:
             self.healthy_wall = self.clock.wall()
@@ -97,7 +105,8 @@ class DrillContext:
         return "; ".join(map(str, self.remaining))
 
     def citizens_served(self, for_s: float = 3.0) -> str:
-        """Everything that the load generator sent in the last seconds, and since the injection, succeeded at once."""
+        """Check that every request of the last seconds succeeded at its first attempt. Only requests after the
+        injection count."""
         if self.clock.monotonic() < self.next_tail:
             return self.unserved or "the ledger was read a moment ago"
         self.next_tail = self.clock.monotonic() + TAIL_EVERY_S
@@ -109,7 +118,7 @@ class DrillContext:
         return missing
 
     def service_back(self) -> str:
-        """Citizens are served again without anybody's help."""
+        """Check that citizens are served again. Neither the drill nor the operator has repaired anything before."""
         self.take_observation()
         missing = self.citizens_served()
         if not missing and self.served_wall is None:
@@ -118,52 +127,51 @@ class DrillContext:
         return missing
 
     def off_long_enough(self) -> str:
-        """The site has been without power for as long as the drill wants."""
+        """Check that the site has been powered off for `powered_off_s`."""
         self.take_observation()
         left = self.powered_off_s - (self.clock.wall() - (self.injected_wall or 0.0))
         return f"{left:.0f} s to go" if left > 0 else ""
 
     def site_is_off(self) -> str:
-        """The site has no power."""
+        """Check that the site is powered off."""
         return f"{self.site} still has power" if self.power.is_on(self.site) else ""
 
     def site_is_on(self) -> str:
-        """The site has power."""
+        """Check that the site is powered on."""
         return "" if self.power.is_on(self.site) else f"{self.site} has no power"
 
-    # What is done
+    # Actions
 
     def start_load(self) -> None:
-        """Starts the load generator and notes when its clock began."""
+        """Start the load generator and record the start time of its ledger."""
         self.load_generator.start(estate=self.estate, endpoint=self.endpoint, load=self.load, seed=self.seed)
         self.ledger_started_wall = float(self.load_generator.header()["started_wall_s"])
         self.say("applicants_start", subject=self.rate_text())
 
     def rate_text(self) -> str:
-        """The rate as a person says it."""
+        """Return the rate as text, for example `20/s`."""
         return f"{self.load.rate_per_s:g}/s"
 
     def power_off(self) -> None:
-        """The injection."""
+        """Power the site off: this is the injection."""
         self.injected_wall = self.clock.wall()
         self.say("power_off", "injector", self.site, wall=self.injected_wall)
         self.power.off(self.site)
 
     def power_on(self) -> None:
-        """Gives the power back."""
+        """Power the site on and start measuring its pods."""
         self.restored_wall = self.clock.wall()
         self.say("power_on", "injector", self.site, wall=self.restored_wall)
         self.power.on(self.site)
         self.pods.begin()
 
     def stop_load(self) -> None:
-        """Stops the load generator; what is under way is drained."""
+        """Stop the load generator and wait for its open requests."""
         orderly = self.load_generator.stop(within_s=self.load.drain_s + 10)
         self.say("applicants_stop", detail="" if orderly else "killed")
 
     def collect(self) -> None:
-        """Fetches the ledger and the rows of the primary. A look that fails is not the end of what was measured: it is
-        taken again until `ROWS_WITHIN_S`."""
+        """Fetch the ledger and the primary's rows. A failed query is repeated for `ROWS_WITHIN_S`."""
         self.note_pods()
         folder = self.journal.path.parent
         self.ledger_text = self.load_generator.ledger()
@@ -180,8 +188,8 @@ class DrillContext:
         self.say("compared", subject=host)
 
     def _rows(self) -> tuple[str, str]:
-        """The primary and its rows."""
-        primary = self.observer.snapshot().primary  # whose rows are the truth is decided by a look of its own
+        """Return the primary's host and its rows."""
+        primary = self.observer.snapshot().primary  # a fresh snapshot decides which member is the primary
         if primary is None:
             raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`; the ledger is kept")
         result = self.machines.run(primary.host, [*ROWS_ARGV, "-c", ROWS], timeout_s=120)
@@ -190,16 +198,18 @@ class DrillContext:
         return primary.host, result.stdout.decode()
 
     def evidence(self) -> Evidence:
-        """Metrics of what was collected. Raises `ledger.Unreadable` when the ledger is damaged."""
+        """Return the metrics of the collected data. Raises `ledger.Unreadable` if the ledger is damaged."""
         ledger = parse(self.ledger_text)
         compared: Comparison = compare(ledger, parse_rows(self.rows_text))
         return Evidence(ledger=ledger, metrics=compute_metrics(ledger), comparison=compared)
 
 
 def served(tail: str, *, since_s: float, for_s: float, rate_per_s: float) -> str:
-    """Pure: what is missing until the last `for_s` seconds of the ledger's tail, all of them after `since_s` of the
-    ledger's time, show nothing but first attempts that were acknowledged, in both kinds. The newest second is left
-    out, because its requests may still be under way."""
+    """Check that all first attempts in the last `for_s` seconds of the ledger's tail were acknowledged. Pure.
+
+    Both kinds must be present, and all seconds must be after `since_s` of the ledger's time. The newest second is
+    ignored, because its requests may still be open.
+    """
     entries = {}
     for line in tail.splitlines():
         try:

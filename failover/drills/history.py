@@ -1,4 +1,4 @@
-"""The drills that were run here, by what they left: a report, or only the journal of a run that did not end."""
+"""The drills that were run here: each left a report, or only a journal if it did not end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ REPORT = "report.json"
 
 @dataclass(frozen=True, kw_only=True)
 class PastRun:
-    """One run, with its folder. `verdict` is None where there is no report, or one that cannot be read, which is
-    `damaged`; then `scenario` and `site` are not known either. `report` is the page, None where there is none."""
+    """One run. `report` is the path of its page, or None if the page is missing.
+
+    `verdict`, `scenario` and `site` are None if the run has no report, or if its report cannot be read (`damaged`).
+    """
 
     id: str
     folder: Path
@@ -29,7 +31,7 @@ class PastRun:
 
 
 def runs(drills: Path, lang: str) -> tuple[PastRun, ...]:
-    """Every run whose folder lies below `drills`, the newest first: its name begins with its time."""
+    """Return every run below `drills`, the newest first: a folder's name begins with its time."""
     folders = {file.parent for name in (REPORT, journal.NAME) for file in drills.glob(f"*/{name}")}
     return tuple(_run(folder, lang) for folder in sorted(folders, key=lambda folder: folder.name, reverse=True))
 

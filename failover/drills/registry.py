@@ -1,4 +1,4 @@
-"""The drills that there are."""
+"""The list of all drills."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workstation.errors import WrongUse
 
 @dataclass(frozen=True, kw_only=True)
 class Drill:
-    """A rehearsed failure. `steps` makes its steps; `expected_s` is how long it takes, in seconds."""
+    """A drill. `steps` creates its steps; `expected_s` is its expected duration in seconds."""
 
     name: str
     title: Title
@@ -24,7 +24,7 @@ class Drill:
 
     @property
     def summary(self) -> dict[str, str]:
-        """What it does, in one sentence, by language."""
+        """Description in one sentence, by language."""
         return section("drills")[self.name]
 
 
@@ -39,7 +39,7 @@ DRILLS: tuple[Drill, ...] = (
 
 
 def get(name: str) -> Drill:
-    """The drill of that name; WrongUse (exit 2) with the known names where there is none."""
+    """Return the drill of that name. Raises WrongUse (exit 2) with the known names."""
     for drill in DRILLS:
         if drill.name == name:
             return drill

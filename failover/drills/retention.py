@@ -1,7 +1,7 @@
-"""What stays of old drills: every report, and the raw values of the newest runs.
+"""Retention of drill data: keep every report, and the raw data of the newest runs.
 
-A report is small and is evidence for years. A ledger and the database's rows take megabytes, and are looked at again
-while a drill is fresh.
+A report is small and is evidence for years. A ledger and the database's rows take megabytes, and operators need them
+only while a drill is recent.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ KEPT_RUNS = 50
 
 
 def prune(drills: Path, kept: int = KEPT_RUNS) -> tuple[str, ...]:
-    """Remove the raw values of all but the newest `kept` finished runs; answers the runs that lost theirs.
+    """Delete the raw data of all finished runs except the newest `kept`. Returns the runs whose data was deleted.
 
-    A run without a report is left alone: it was interrupted, and what it left is needed to take it back.
+    A run without a report is not touched: it was interrupted, and its journal is needed to undo it.
     """
     finished = sorted(file.parent for file in drills.glob("*/report.json"))
     pruned = []

@@ -1,4 +1,7 @@
-"""Runs a drill from lock to report: cleans up after an interrupted run, runs its steps, restores whatever happens."""
+"""Runs a drill from lock to report.
+
+It first undoes what an interrupted run left open. After its own steps it undoes all open acts, also after an error.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from workstation.errors import GovcloudError, Refused, RolledBack, WrongUse
 
 ReportEvent = Callable[[Event], None]
 AFTER_LEASE_S = 15.0
-"""A site stays dark that much longer than the lease of a dead primary."""
+"""A site stays powered off this much longer than the lease of a dead primary."""
 
 
 def run(
@@ -50,10 +53,10 @@ def run(
     endpoint: Endpoint | None = None,
     powered_off_s: float | None = None,
 ) -> DrillResult:
-    """Runs the drill and returns its result, whatever the verdict.
+    """Run the drill and return its result, with any verdict.
 
-    Raises WrongUse (2) for unknown names, Locked (8) while another run holds the lock, Refused (6) when the estate is
-    not in its steady state, RolledBack (7) when the run was interrupted or broke off and everything was restored.
+    Raises WrongUse (2) for unknown names, Locked (8) while another run holds the lock, Refused (6) if the estate is
+    not in its steady state, and RolledBack (7) if the run was interrupted or failed and everything was restored.
     `endpoint` and `powered_off_s` are computed from the estate unless given.
     """
     drill = registry.get(name)
@@ -70,11 +73,11 @@ def run(
         folder = home / "drills" / run_id
         endpoint = endpoint or endpoint_of(estate, service, machines)
         started = clock.wall()
-        awaited = PodReadinessTimer(pod_probe(estate, service, site), machines, clock)
-        with observer.watch() as watch, awaited:
+        pod_timer = PodReadinessTimer(pod_probe(estate, service, site), machines, clock)
+        with observer.watch() as watch, pod_timer:
             context = DrillContext(
                 estate=estate, service=service, site=site, machines=machines, power=power, observer=observer,
-                watch=watch, pods=awaited, clock=clock, journal=Journal(folder),
+                watch=watch, pods=pod_timer, clock=clock, journal=Journal(folder),
                 load_generator=RemoteLoadGenerator(machines, clock, host=host, run_id=run_id),
                 endpoint=endpoint, load=LoadProfile(rate_per_s=rate_per_s),
                 seed=time.time_ns() // 1_000_000, on_event=on_event,
@@ -87,28 +90,28 @@ def run(
 
 
 def _guard(estate: Estate, site: str) -> None:
-    """Safety rules that hold before anything is looked at."""
+    """Check the safety rules that need only the declared estate. Raises Refused."""
     radius = of_site(estate, site)
     if not radius.majority_stays:
-        raise Refused(f"{site} holds {radius.votes[0]} of {radius.votes[1]} votes: no majority would stay", "")
+        raise Refused(f"{site} has {radius.votes[0]} of {radius.votes[1]} votes: no majority would remain", "")
     for service in estate.services:
         others = [s for s in (*service.placement.active, *service.placement.ready) if s != site]
         if not others:
-            raise Refused(f"{service.name} runs at {site} only: no site would be left to serve it", "")
+            raise Refused(f"{service.name} runs only at {site}: no other site could serve it", "")
 
 
 def _service_and_vantage(estate: Estate) -> tuple[Service, str]:
-    """The service that is measured and the vantage host it is measured from: the first vantage that reaches it."""
+    """Return the measured service and the vantage host: the first vantage that reaches a service."""
     for vantage in estate.vantages:
         for name in vantage.reaches:
             return estate.service(name), vantage.host
-    raise WrongUse("the estate has no vantage: nothing can be measured", "declare one in the estate's hosts")
+    raise WrongUse("the estate has no vantage, so nothing can be measured", "declare one in the estate's hosts")
 
 
 def endpoint_of(estate: Estate, service: Service, machines: Machines) -> Endpoint:
-    """Where citizens reach the service. The CA certificate is fetched from the first host that has it."""
+    """Return the service's address for citizens, with the CA certificate from the first host that has it."""
     addresses = address_plan(estate).anycast[service.name]
-    reason = "no host was asked"
+    reason = "the estate has no managed host"
     for host in estate.managed_hosts:
         try:
             found = machines.run(host.name, ["cat", AUTHORITY_FILE], timeout_s=10)
@@ -125,17 +128,17 @@ def endpoint_of(estate: Estate, service: Service, machines: Machines) -> Endpoin
 
 
 def _clean_up(home: Path, undo_context: UndoContext, clock: Clock, on_event: ReportEvent) -> None:
-    """Takes back what interrupted runs have left open."""
+    """Undo the open acts of interrupted runs."""
     for run_id, journal, _ in interrupted(home / "drills"):
 
-        def tell(undo: Undo, run_id: str = run_id) -> None:
+        def report(undo: Undo, run_id: str = run_id) -> None:
             on_event(Event(wall=clock.wall(), code="undo", source="drill", subject=str(undo), detail=run_id))
 
-        roll_back(journal, undo_context, tell)
+        roll_back(journal, undo_context, report)
 
 
 def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
-    """The steps in order. Whatever breaks them off, what is open is taken back first."""
+    """Run the steps in order. After any error or interrupt, undo all open acts before raising it."""
     undo_context = UndoContext(machines=context.machines, power=context.power, clock=context.clock)
     with _termination_interrupts():
         try:
@@ -151,11 +154,11 @@ def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
                     lambda undo: context.say("undo", subject=str(undo), detail=context.load_generator.run_id),
                 )
             if isinstance(error, CheckFailed) and context.injected_wall is None:
-                raise Refused(f"the drill does not begin: {error.message}", "see `./govcloud status`") from error
+                raise Refused(f"the drill did not begin: {error.message}", "see `./govcloud status`") from error
             if isinstance(error, KeyboardInterrupt | GovcloudError) and undone:
                 why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-                told = ", ".join(map(str, undone))
-                raise RolledBack(f"{why}; taken back: {told}", f"journal: {context.journal.path}") from error
+                undos = ", ".join(map(str, undone))
+                raise RolledBack(f"{why}; undone: {undos}", f"journal: {context.journal.path}") from error
             raise
 
 
@@ -180,8 +183,10 @@ def _finish(context: DrillContext, name: str, started: float, folder: Path, lang
 
 @contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Within it SIGTERM does what Ctrl-C does, and so does SIGHUP, which comes when the operator's terminal or SSH
-    session goes; only the main thread can have it so."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C. SIGHUP arrives when the operator's terminal or SSH session closes.
+
+    This works in the main thread only.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -192,7 +197,7 @@ def _termination_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Within it Ctrl-C, SIGTERM and SIGHUP are ignored: power is being given back."""
+    """Ignore Ctrl-C, SIGTERM and SIGHUP, so that nothing interrupts the undo (a site is being powered on)."""
     ignore = signal.SIG_IGN
     with _handler(signal.SIGTERM, ignore), _handler(signal.SIGHUP, ignore), _handler(signal.SIGINT, ignore):
         yield

@@ -1,7 +1,7 @@
-"""The drill `site-loss`: a whole site loses power while citizens go on applying.
+"""The drill `site-loss`: a whole site loses power while synthetic citizens keep applying.
 
-Steady state · applicants begin · the site goes dark · service returns without help · power returns · all is well again
-· the ledger is compared with the database, row by row.
+Steady state · load starts · site powered off · service returns by itself · site powered on · all health checks green ·
+ledger compared with the database row by row.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from failover.journal import Undo
 from failover.step import Step
 
 PATIENCE = 4
-"""Service is waited for that many times its objective: a drill that misses should still measure by how much."""
+"""The drill waits for the service up to this many times its objective. So it also measures by how much an objective
+was missed."""
 
 
 def steps(context: DrillContext) -> tuple[Step, ...]:
-    """The steps in their order."""
+    """Return the steps in order."""
     restore_power = Undo(kind="power_on", target=context.site)
     stop_load = stop_load_generator(context.load_generator)
     return (

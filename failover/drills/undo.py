@@ -1,4 +1,4 @@
-"""How an act that was left open is taken back, by the same run or by a later one that knows only the journal."""
+"""Undoes open acts, in the same run or in a later one that has only the journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workstation.errors import GovcloudError
 
 @dataclass(frozen=True, kw_only=True)
 class UndoContext:
-    """What an undo may touch."""
+    """The interfaces that an undo needs."""
 
     machines: Machines
     power: Power
@@ -22,19 +22,22 @@ class UndoContext:
 
 
 def stop_load_generator(load_generator: RemoteLoadGenerator) -> Undo:
-    """The undo of having started this load generator."""
+    """Return the undo for the start of this load generator."""
     return Undo(kind="stop_applicant", target=f"{load_generator.host}/{load_generator.run_id}")
 
 
-def roll_back(journal: Journal, undo_context: UndoContext, tell: Callable[[Undo], None]) -> tuple[Undo, ...]:
-    """Takes back everything that the journal has open, the latest first; each is told before it is done. All are tried,
-    whatever becomes of the others; then the first failure is raised, and what failed stays open for the next run. That
-    nobody can be told any more, as when the operator's terminal has gone, keeps no site dark."""
+def roll_back(journal: Journal, undo_context: UndoContext, report: Callable[[Undo], None]) -> tuple[Undo, ...]:
+    """Carry out the journal's open undos, the latest first, and return the finished ones.
+
+    Each undo is reported before it begins. If one fails, the others are still tried. Then the first error is raised,
+    and the failed undos stay open for the next run. The undo continues even if progress cannot be printed (terminal
+    closed).
+    """
     failures: list[Exception] = []
     done = []
     for undo in journal.open_undos():
         with suppress(Exception):
-            tell(undo)
+            report(undo)
         try:
             _undo(undo, undo_context)
             journal.note("undone", "restore", undo=undo)
@@ -54,4 +57,4 @@ def _undo(undo: Undo, undo_context: UndoContext) -> None:
         host, _, run_id = undo.target.partition("/")
         RemoteLoadGenerator(undo_context.machines, undo_context.clock, host=host, run_id=run_id).end()
     else:
-        raise GovcloudError(f"the journal asks for an unknown undo: {undo}", "it was written by another version")
+        raise GovcloudError(f"the journal has an unknown undo: {undo}", "another version of govcloud wrote it")

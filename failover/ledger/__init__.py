@@ -1,6 +1,6 @@
-"""The truth about a run: what the load generator recorded, its metrics, and its comparison with the database. Pure.
+"""The ledger of a run: the load generator's records, their metrics, and their comparison with the database. Pure.
 
-The definitions stand in `metrics` and `compare`, next to the code that computes them.
+The definitions are in `metrics` and `compare`, next to the code that computes them.
 """
 
 from failover.ledger.compare import Comparison, Row, compare, parse_rows

@@ -1,12 +1,12 @@
-"""Ledger against database, row by row.
+"""Compares the ledger with the database, row by row.
 
-- lost: acknowledged and absent, or present with another digest or decision than was acknowledged, or acknowledged twice
-  with different decisions.
-- duplicated: more than one row for a key.
-- appeared: refused by a clear answer at every attempt, and yet present.
-- unknown keys may be present or absent; both are counted, neither is an error.
+- lost: the write was acknowledged, but its row is absent, or has another digest or decision than was acknowledged; or
+  the write was acknowledged twice with different decisions.
+- duplicated: a key has more than one row.
+- appeared: every attempt was refused by a clear answer, but the row is present.
+- unknown: the row may be present or absent. Both are counted, neither is an error.
 
-Rows of other runs and of real citizens are no matter of this ledger and are ignored.
+Rows of other runs and of real citizens are not in this ledger and are ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """One key for which ledger and database disagree; `what` is for people, in English."""
+    """A key for which ledger and database disagree. `what` is the description in English."""
 
     key: str
     n: int
@@ -40,7 +40,7 @@ class Violation:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The result. All three lists of violations must be empty."""
+    """The result of the comparison. All three lists of violations must be empty."""
 
     compared: int
     lost: tuple[Violation, ...]
@@ -51,31 +51,31 @@ class Comparison:
 
     @property
     def clean(self) -> bool:
-        """Nothing lost, nothing duplicated, nothing refused that is there."""
+        """True if no write is lost, duplicated or appeared."""
         return not (self.lost or self.duplicated or self.appeared)
 
 
 HEADER = ["key", "digest", "decision"]
 
 Judge = Callable[[Entry, list[Row]], str]
-"""Says what is wrong with a write and its rows; empty when nothing is."""
+"""Returns the problem of a write and its rows, or an empty string."""
 
 
 def parse_rows(text: str) -> tuple[Row, ...]:
-    """CSV with the header `key,digest,decision`; Unreadable with the line's number when it is of another shape."""
+    """Parse CSV with the header `key,digest,decision`. Raises Unreadable with the line's number."""
     reader = csv.reader(io.StringIO(text))
     if next(reader, None) != HEADER:
-        raise Unreadable(f"the database's list must begin with {','.join(HEADER)}")
+        raise Unreadable(f"the rows of the database must begin with the header {','.join(HEADER)}")
     rows = []
     for number, fields in enumerate(reader, start=2):
         if len(fields) != len(HEADER):
-            raise Unreadable(f"the database's list, line {number}: {len(fields)} fields instead of {len(HEADER)}")
+            raise Unreadable(f"the rows of the database, line {number}: {len(fields)} fields instead of {len(HEADER)}")
         rows.append(Row(key=fields[0].lower(), digest=fields[1].strip(), decision=fields[2]))
     return tuple(rows)
 
 
 def compare(ledger: Ledger, rows: Iterable[Row]) -> Comparison:
-    """Holds every write of the ledger against the rows."""
+    """Compare every write of the ledger with the rows."""
     by_key: dict[str, list[Row]] = {}
     for row in rows:
         by_key.setdefault(row.key, []).append(row)
@@ -103,14 +103,14 @@ def _lost(entry: Entry, rows: list[Row]) -> str:
     if entry.outcome is not Outcome.ACKNOWLEDGED:
         return ""
     if not rows:
-        return "acknowledged, and absent from the database"
-    said = {a.decision for a in entry.attempts if a.outcome is Outcome.ACKNOWLEDGED}
-    if len(said) > 1:
-        return f"acknowledged with different decisions: {', '.join(sorted(map(str, said)))}"
+        return "acknowledged, but absent from the database"
+    decisions = {a.decision for a in entry.attempts if a.outcome is Outcome.ACKNOWLEDGED}
+    if len(decisions) > 1:
+        return f"acknowledged with different decisions: {', '.join(sorted(map(str, decisions)))}"
     if any(row.digest != entry.digest for row in rows):
-        return "acknowledged, and the database holds another content"
-    if any(row.decision not in said for row in rows):
-        return f"acknowledged as {next(iter(said))}, and the database holds {rows[0].decision}"
+        return "acknowledged, but the content in the database is different"
+    if any(row.decision not in decisions for row in rows):
+        return f"acknowledged as {next(iter(decisions))}, but the database has {rows[0].decision}"
     return ""
 
 
@@ -120,5 +120,5 @@ def _duplicated(entry: Entry, rows: list[Row]) -> str:
 
 def _appeared(entry: Entry, rows: list[Row]) -> str:
     if rows and entry.outcome is Outcome.REFUSED and not entry.may_be_written:
-        return "refused at every attempt, and present in the database"
+        return "refused at every attempt, but present in the database"
     return ""

@@ -1,13 +1,13 @@
 """Metrics of a ledger, exactly as the design defines them.
 
 - write outage: the longest time between the *scheduled* sends of two consecutive acknowledged first attempts, minus one
-  interval; read outage the same for reads. The run's two ends count as acknowledged just outside it, so that an outage
-  that has no end inside the run is not overlooked.
-- availability: share of the 100 ms windows, of those in which something was due, in which every request due succeeded
-  at its first attempt.
+  interval. Read outage: the same for reads. The two ends of the run count as acknowledged just outside it, so that an
+  outage without an end inside the run is counted.
+- availability: of the 100 ms windows with at least one due request, the share in which every due request succeeded at
+  its first attempt.
 - latency: from the *scheduled* send to the answer of acknowledged first attempts, so that a stall counts in full.
-- longest silence: the longest time without an acknowledgement *arriving*. A stall shorter than the time-out of an
-  attempt is no outage by the first definition; here it shows.
+- longest silence: the longest time without an *arriving* acknowledgement. It shows a stall that is shorter than the
+  timeout of an attempt, which is no outage by the first definition.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ WINDOW_S = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """A time without an acknowledged first attempt, in seconds after the run's start. `length_s` already has one
-    interval taken off; `ended` is False when the run was over before the service came back."""
+    """A period without an acknowledged first attempt, in seconds after the run's start.
+
+    `length_s` is already reduced by one interval. `ended` is False if the run ended before the service returned.
+    """
 
     start_s: float
     end_s: float
@@ -38,7 +40,7 @@ NO_GAP = Gap(start_s=0.0, end_s=0.0, length_s=0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """One window of 100 ms: how many requests were due and how many of them succeeded, by kind."""
+    """One window of 100 ms: the numbers of due and of successful requests, by kind."""
 
     start_s: float
     writes_due: int = 0
@@ -48,18 +50,18 @@ class Window:
 
     @property
     def due(self) -> int:
-        """Requests of both kinds."""
+        """Number of due requests of both kinds."""
         return self.writes_due + self.reads_due
 
     @property
     def succeeded(self) -> bool:
-        """Every request due succeeded."""
+        """True if every due request succeeded."""
         return self.writes_ok + self.reads_ok == self.due
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Percentiles in milliseconds by the nearest-rank method; None where nothing was acknowledged."""
+    """Percentiles in milliseconds by the nearest-rank method; None if no request was acknowledged."""
 
     count: int
     p50_ms: float | None
@@ -97,19 +99,19 @@ class Metrics:
 
     @property
     def write_outage_s(self) -> float:
-        """Longest write outage."""
+        """Longest write outage in seconds."""
         return self.write_gap.length_s
 
     @property
     def read_outage_s(self) -> float:
-        """Longest read outage."""
+        """Longest read outage in seconds."""
         return self.read_gap.length_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Requests of one kind that were due from a moment on: how many, how many of them failed at their first attempt,
-    and the longest outage in seconds that began within it."""
+    """Requests of one kind that were due after a given time: their number, the number that failed at the first attempt,
+    and the longest outage in seconds that began in the interval."""
 
     due: int
     failed: int
@@ -117,8 +119,7 @@ class Interval:
 
 
 def interval_from(entries: Sequence[Entry], interval_s: float, start_s: float) -> Interval:
-    """From `start_s` after the run's start to its end. An outage that was there already began before, and is not
-    counted again."""
+    """Return the interval from `start_s` after the run's start to its end. Outages that began before do not count."""
     own = [entry for entry in entries if entry.scheduled_s >= start_s]
     begun = (gap.length_s for gap in gaps(entries, interval_s) if gap.start_s >= start_s)
     return Interval(
@@ -127,7 +128,7 @@ def interval_from(entries: Sequence[Entry], interval_s: float, start_s: float) -
 
 
 def compute_metrics(ledger: Ledger) -> Metrics:
-    """Everything that the ledger alone can tell."""
+    """Compute all metrics that need only the ledger."""
     writes, reads = ledger.of("write"), ledger.of("read")
     windows = windows_of(ledger.entries)
     outcomes = [entry.outcome for entry in writes]
@@ -153,8 +154,8 @@ def compute_metrics(ledger: Ledger) -> Metrics:
 
 
 def gaps(entries: Sequence[Entry], interval_s: float) -> tuple[Gap, ...]:
-    """Every outage of one kind, in order: gaps between consecutive acknowledged first attempts that are longer than an
-    interval. `entries` must be of one kind, sorted by scheduled time, and due every `interval_s`."""
+    """Return every outage of one kind in order: gaps between consecutive acknowledged first attempts that are longer
+    than an interval. `entries` must be of one kind, sorted by scheduled time, and due every `interval_s`."""
     if not entries:
         return ()
     first, last = entries[0].scheduled_s - interval_s, entries[-1].scheduled_s + interval_s
@@ -168,18 +169,19 @@ def gaps(entries: Sequence[Entry], interval_s: float) -> tuple[Gap, ...]:
 
 
 def longest_gap(entries: Sequence[Entry], interval_s: float) -> Gap:
-    """The longest outage; a length of 0 where there was none."""
+    """Return the longest outage, with length 0 if there was no outage."""
     return max(gaps(entries, interval_s), key=lambda gap: gap.length_s, default=NO_GAP)
 
 
 def longest_silence(entries: Sequence[Entry]) -> float:
-    """Longest time, in seconds, in which no acknowledgement of a first attempt arrived; 0 with fewer than two."""
+    """Return the longest time in seconds between two arriving acknowledgements of first attempts; 0 with fewer than
+    two."""
     arrived = sorted(e.attempts[0].answered_s or 0.0 for e in entries if e.first_acknowledged)
     return round(max((two - one for one, two in pairwise(arrived)), default=0.0), 6)
 
 
 def windows_of(entries: Iterable[Entry], width_s: float = WINDOW_S) -> tuple[Window, ...]:
-    """The windows in which something was due, in order. Whole microseconds decide to which window a request belongs."""
+    """Return the windows with due requests, in order. Whole microseconds assign a request to its window."""
     counts: dict[int, list[int]] = {}
     width_us = round(width_s * 1_000_000)
     for entry in entries:
@@ -194,20 +196,20 @@ def windows_of(entries: Iterable[Entry], width_s: float = WINDOW_S) -> tuple[Win
 
 
 def share(good: Iterable[bool]) -> float:
-    """Share of True; 0 of nothing, because nothing proven is nothing available."""
+    """Return the share of True values. An empty input gives 0: without a proof the service counts as unavailable."""
     values = list(good)
     return sum(values) / len(values) if values else 0.0
 
 
 def latency(entries: Iterable[Entry]) -> Latency:
-    """From the scheduled send to the answer, of acknowledged first attempts."""
+    """Compute the latency from the scheduled send to the answer of acknowledged first attempts."""
     taken = sorted((e.attempts[0].answered_s or 0.0) - e.scheduled_s for e in entries if e.first_acknowledged)
     p50, p95, p99 = (_ms(percentile(taken, p)) for p in (50, 95, 99))
     return Latency(count=len(taken), p50_ms=p50, p95_ms=p95, p99_ms=p99, max_ms=_ms(taken[-1] if taken else None))
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """Nearest rank: the smallest value that at least `percent` of all values do not exceed."""
+    """Return the percentile by nearest rank: the smallest value that at least `percent` of all values do not exceed."""
     if not ordered:
         return None
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
@@ -222,7 +224,7 @@ def _end(entries: Sequence[Entry], interval_s: float) -> float:
 
 
 def _by_family(entries: Sequence[Entry]) -> dict[int, float]:
-    """Longest outage as seen by each IP version alone; its interval is as much longer as it has fewer requests."""
+    """Return the longest outage of each IP version alone. Its interval is longer because it has fewer requests."""
     found: dict[int, float] = {}
     for family in sorted({e.family for e in entries}):
         own = [e for e in entries if e.family == family]

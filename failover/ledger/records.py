@@ -1,9 +1,10 @@
-"""A ledger's lines as typed values.
+"""Parses a ledger's lines into typed values.
 
-A line is a header, a footer or an entry; of two entries with the same kind and number the later one holds, because a
-write is entered when it is first sent and again when its last attempt has ended. A killed load generator cuts off its
-last line at most: that line is dropped and said so. Damage anywhere else makes the ledger unreadable as a whole,
-because figures from half a ledger would flatter."""
+A line is a header, a footer or an entry. If two entries have the same kind and number, the later one is valid: a write
+is recorded when it is first sent and again when its last attempt has ended. A killed load generator can only truncate
+the last line; the parser drops it and sets `cut_line`. Damage anywhere else makes the whole ledger unreadable, because
+figures from half a ledger would look too good.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +19,23 @@ class Unreadable(Exception):
 
 
 class Outcome(StrEnum):
-    """What became of one attempt or of all attempts of a key."""
+    """The outcome of one attempt, or of all attempts of a key."""
 
     ACKNOWLEDGED = "acknowledged"
     """Answered 200 or 201."""
     REFUSED = "refused"
-    """Answered, and the answer says that nothing was decided."""
+    """Answered, and the answer says that no decision was made."""
     UNKNOWN = "unknown"
-    """No answer, or one that leaves open whether it was decided."""
+    """No answer, or an answer that does not say whether a decision was made."""
 
 
 CLEAR_503 = frozenset({"no_primary", "overloaded", "unprotected"})
-"""Codes of a 503 that say: nothing was written. Any other server error leaves it open."""
+"""Codes of a 503 that say: no row was written. Any other server error may or may not have written a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One try. Times are seconds after the run's start."""
+    """One attempt of a request. Times are seconds after the run's start."""
 
     sent_s: float
     answered_s: float | None = None
@@ -49,7 +50,7 @@ class Attempt:
 
     @property
     def outcome(self) -> Outcome:
-        """See `Outcome`; an attempt that was never sent is a refusal by the load generator itself."""
+        """See `Outcome`. An attempt that was never sent counts as refused by the load generator itself."""
         if self.status in (200, 201):
             return Outcome.ACKNOWLEDGED
         if self.never_sent:
@@ -62,7 +63,7 @@ class Attempt:
 
     @property
     def never_sent(self) -> bool:
-        """The load generator had too many requests under way: its own fault, not the service's."""
+        """True if the load generator had too many open requests. This is its own fault, not the service's."""
         return self.status is None and (self.error or "").startswith("not sent")
 
 
@@ -80,12 +81,12 @@ class Entry:
 
     @property
     def first_acknowledged(self) -> bool:
-        """The first attempt was answered 200 or 201."""
+        """True if the first attempt was answered 200 or 201."""
         return bool(self.attempts) and self.attempts[0].outcome is Outcome.ACKNOWLEDGED
 
     @property
     def outcome(self) -> Outcome:
-        """Acknowledged if any attempt was; unknown if no attempt brought a clear answer; otherwise refused."""
+        """Acknowledged if any attempt was acknowledged, unknown if no attempt got a clear answer, otherwise refused."""
         outcomes = {attempt.outcome for attempt in self.attempts}
         if Outcome.ACKNOWLEDGED in outcomes:
             return Outcome.ACKNOWLEDGED
@@ -93,14 +94,16 @@ class Entry:
 
     @property
     def may_be_written(self) -> bool:
-        """Some attempt left it open whether it was decided: a row is then no error, and neither is none."""
+        """True if the outcome of an attempt is unknown. The row may then be present or absent without an error."""
         return any(attempt.outcome is Outcome.UNKNOWN for attempt in self.attempts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """One run. `entries` are sorted by scheduled time. `complete` is False when the load generator did not end in
-    order; `cut_line` is True when its last line was cut off."""
+    """The ledger of one run. `entries` are sorted by scheduled time.
+
+    `complete` is False if the load generator did not end normally. `cut_line` is True if its last line is truncated.
+    """
 
     rate_per_s: float
     started_wall_s: float
@@ -111,16 +114,16 @@ class Ledger:
 
     @property
     def interval_s(self) -> float:
-        """Time between two scheduled requests of one kind."""
+        """Seconds between two scheduled requests of one kind."""
         return 1.0 / self.rate_per_s
 
     def of(self, kind: str) -> tuple[Entry, ...]:
-        """Entries of one kind, by scheduled time."""
+        """Return the entries of one kind, sorted by scheduled time."""
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
 
 def parse(text: str) -> Ledger:
-    """Reads a ledger; Unreadable when anything but the last line is damaged, or the header is missing."""
+    """Parse a ledger. Raises Unreadable if the header is missing, or if any line except the last one is damaged."""
     lines = text.split("\n")
     cut = lines.pop() != ""
     header: dict[str, Any] | None = None
@@ -137,7 +140,7 @@ def parse(text: str) -> Ledger:
             entry = _entry(value, number)
             entries[entry.kind, entry.n] = entry
     if header is None:
-        raise Unreadable("the ledger has no header line: the load generator was stopped before it began")
+        raise Unreadable("the ledger has no header line: the load generator ended before it began to send")
     return Ledger(
         rate_per_s=_positive(header, "rate_per_s"), started_wall_s=_positive(header, "started_wall_s"), header=header,
         entries=tuple(sorted(entries.values(), key=lambda e: (e.scheduled_s, e.kind, e.n))),
@@ -149,16 +152,16 @@ def _object(line: str, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise Unreadable(f"line {number} is no JSON: {error}") from error
+        raise Unreadable(f"line {number} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise Unreadable(f"line {number} is no JSON object")
+        raise Unreadable(f"line {number} is not a JSON object")
     return value
 
 
 def _positive(header: dict[str, Any], name: str) -> float:
     value = header.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-        raise Unreadable(f"the header's {name} is {value!r}: a number above 0 is needed")
+        raise Unreadable(f"the header's {name} is {value!r}; it must be a number above 0")
     return float(value)
 
 

@@ -1,7 +1,7 @@
-"""Command line of the load generator, as run on a vantage: `python3 -m load_generator --ledger … --ca … --address4 …`.
+"""Command line of the load generator on a vantage: `python3 -m load_generator --ledger … --ca … --address4 …`.
 
-Ends when the sentinel file appears, on SIGTERM or SIGINT, or at the limit; drains what is under way; exit 0. Exit 2
-when it was started wrongly, 1 when the ledger cannot be written.
+It ends when the sentinel file appears, on SIGTERM or SIGINT, or at the time limit, and waits for open requests. Exit
+codes: 0 done, 1 the ledger cannot be written, 2 wrong options.
 """
 
 from __future__ import annotations
@@ -23,48 +23,50 @@ from .transport import Endpoint, Transport
 SENTINEL_EVERY_S = 0.1
 
 AUTOGROUP, NICE = Path("/proc/self/autogroup"), "-15"
-"""Where the kernel shares the processor by session, niceness counts only inside one's own; a whole session is
-preferred by writing its niceness here. What measures must not wait for what is measured."""
+"""With autogroup scheduling the kernel shares the processor by session, and niceness counts only inside a session.
+Writing to this file sets the niceness of the whole session. The load generator must not wait for the measured hosts."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options; every time in seconds."""
-    made = argparse.ArgumentParser(
-        prog="load_generator", description="applies and reads at a fixed rate, whatever comes back"
+    """Return the parser of the options. All times are in seconds."""
+    options = argparse.ArgumentParser(
+        prog="load_generator", description="sends writes and reads at a fixed rate, independent of the answers"
     )
-    made.add_argument("--ledger", type=Path, required=True, help="file to write; must not exist")
-    made.add_argument("--sentinel", type=Path, required=True, help="the run ends when this file appears")
-    made.add_argument("--ca", required=True, help="CA certificate of the estate, PEM")
-    made.add_argument("--name", required=True, help="the service's name, as in its certificate")
-    made.add_argument("--port", type=int, default=443)
-    made.add_argument("--address4", help="the service's IPv4 address")
-    made.add_argument("--address6", help="the service's IPv6 address")
-    made.add_argument("--seed", type=int, required=True, help="decides the keys; a new one for each run")
-    made.add_argument("--people-seed", type=int, required=True, help="seed of the registers that the service holds")
-    made.add_argument("--people", type=int, required=True, help="number of people in those registers")
-    made.add_argument("--first", type=int, default=0, help="number of the first person who applies")
-    made.add_argument("--rate", type=float, default=20.0, help="writes per second, and as many reads")
-    made.add_argument("--no-reads", action="store_true", help="only writes")
-    made.add_argument("--limit", type=float, default=900.0, help="longest run")
-    made.add_argument("--timeout", type=float, default=2.0, help="of one attempt")
-    made.add_argument("--deadline", type=float, default=90.0, help="a write is retried for so long")
-    made.add_argument("--drain", type=float, default=100.0, help="longest wait for what is under way at the end")
-    made.add_argument("--read-after", type=float, default=2.0, help="age of the acknowledgement that is read")
-    made.add_argument("--in-flight", type=int, default=1000, help="most first attempts under way")
-    made.add_argument("--retries-at-once", type=int, default=32)
-    made.add_argument("--retry-rate", type=float, default=40.0, help="most retries started per second")
-    return made
+    options.add_argument("--ledger", type=Path, required=True, help="file to write; must not exist")
+    options.add_argument("--sentinel", type=Path, required=True, help="the run ends when this file appears")
+    options.add_argument("--ca", required=True, help="CA certificate of the estate, PEM")
+    options.add_argument("--name", required=True, help="name of the service, as in its certificate")
+    options.add_argument("--port", type=int, default=443)
+    options.add_argument("--address4", help="the service's IPv4 address")
+    options.add_argument("--address6", help="the service's IPv6 address")
+    options.add_argument(
+        "--seed", type=int, required=True, help="seed of the idempotency keys; use a new one for each run"
+    )
+    options.add_argument("--people-seed", type=int, required=True, help="seed of the service's registers")
+    options.add_argument("--people", type=int, required=True, help="number of people in those registers")
+    options.add_argument("--first", type=int, default=0, help="number of the first person who applies")
+    options.add_argument("--rate", type=float, default=20.0, help="writes per second, and as many reads per second")
+    options.add_argument("--no-reads", action="store_true", help="send only writes")
+    options.add_argument("--limit", type=float, default=900.0, help="longest duration of the run")
+    options.add_argument("--timeout", type=float, default=2.0, help="timeout of one attempt")
+    options.add_argument("--deadline", type=float, default=90.0, help="how long a write is retried")
+    options.add_argument("--drain", type=float, default=100.0, help="longest wait for open requests at the end")
+    options.add_argument("--read-after", type=float, default=2.0, help="age of an acknowledged write before it is read")
+    options.add_argument("--in-flight", type=int, default=1000, help="maximum of open first attempts")
+    options.add_argument("--retries-at-once", type=int, default=32)
+    options.add_argument("--retry-rate", type=float, default=40.0, help="maximum of retries started per second")
+    return options
 
 
 def load_settings(options: argparse.Namespace) -> LoadSettings:
-    """Checks the figures; ValueError says which is wrong."""
+    """Check the options and return the settings. Raises ValueError that names the wrong option."""
     families = tuple(v for v, address in ((4, options.address4), (6, options.address6)) if address)
     if not families:
         raise ValueError("give --address4, --address6 or both")
     if not 0 < options.rate <= 1000:
-        raise ValueError(f"--rate {options.rate}: from above 0 to 1000 per second")
+        raise ValueError(f"--rate {options.rate}: must be above 0 and at most 1000 per second")
     if not 0 < options.limit <= 7200:
-        raise ValueError(f"--limit {options.limit}: from above 0 to 7200 seconds")
+        raise ValueError(f"--limit {options.limit}: must be above 0 and at most 7200 seconds")
     if min(options.timeout, options.retry_rate, options.in_flight, options.retries_at_once) <= 0:
         raise ValueError("--timeout, --retry-rate, --in-flight and --retries-at-once must be above 0")
     if options.people < 1 or options.first < 0:
@@ -78,7 +80,7 @@ def load_settings(options: argparse.Namespace) -> LoadSettings:
 
 
 async def watch_sentinel(generator: LoadGenerator, sentinel: Path) -> None:
-    """Stops the load generator when the sentinel appears."""
+    """Stop the load generator when the sentinel file appears."""
     while not sentinel.exists():
         await asyncio.sleep(SENTINEL_EVERY_S)
     generator.reason = "sentinel"
@@ -86,7 +88,7 @@ async def watch_sentinel(generator: LoadGenerator, sentinel: Path) -> None:
 
 
 async def run(options: argparse.Namespace, settings: LoadSettings) -> None:
-    """One run from header to footer."""
+    """Carry out one run, from the ledger's header to its footer."""
     addresses = {v: a for v, a in ((4, options.address4), (6, options.address6)) if a}
     endpoint = Endpoint(name=options.name, port=options.port, addresses=addresses, ca=options.ca)
     people = payloads.load()
@@ -115,13 +117,13 @@ def _signalled(generator: LoadGenerator, number: signal.Signals) -> None:
 
 
 def raise_priority() -> None:
-    """Asks for the processor before others. Kernels without it, and users without the right, go on as they are."""
+    """Raise the processor priority. Ignore the error of a kernel without autogroups or of a user without the right."""
     with contextlib.suppress(OSError):
         AUTOGROUP.write_text(NICE)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry; returns the exit code."""
+    """Run the command line and return the exit code."""
     options = parser().parse_args(arguments)
     try:
         settings = load_settings(options)

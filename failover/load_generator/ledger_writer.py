@@ -1,8 +1,8 @@
-"""The ledger as it is written: one JSON object on a line, flushed at once, so that a killed load generator leaves all
-it knew.
+"""Writes the ledger: one JSON object on each line.
 
-A write is entered when it is first sent and again when its last attempt has ended; of two lines with the same kind and
-number the later one holds. A reader must accept that the very last line is cut off.
+Each line is flushed at once, so that a killed load generator leaves everything it had recorded. A write is recorded
+when it is first sent and again when its last attempt has ended. If two lines have the same kind and number, the later
+one is valid. A reader must accept a truncated last line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Self
 
 @dataclass(kw_only=True)
 class Attempt:
-    """One try of a request. Times are seconds after the run's start; what did not come is None."""
+    """One attempt of a request. Times are seconds after the run's start. Without an answer the fields are None."""
 
     sent_s: float
     answered_s: float | None = None
@@ -44,7 +44,7 @@ class Entry:
 
 
 class LedgerWriter:
-    """An append-only ledger file. It refuses to write over an older one (FileExistsError)."""
+    """An append-only ledger file. It does not overwrite an existing file (FileExistsError)."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("x", encoding="utf-8")
@@ -58,15 +58,15 @@ class LedgerWriter:
         self._file.close()
 
     def header(self, **values: Any) -> None:
-        """The first line: what the run was told, and the wall clock at its start."""
+        """Write the first line: the settings of the run, and the wall clock at its start."""
         self._line({"kind": "header", **values})
 
     def footer(self, **values: Any) -> None:
-        """The last line; a ledger without it was cut off."""
+        """Write the last line. A ledger without it is not complete."""
         self._line({"kind": "footer", **values})
 
     def write_entry(self, entry: Entry) -> None:
-        """Writes the entry as it stands now."""
+        """Write the entry in its present state."""
         self._line(asdict(entry))
 
     def _line(self, value: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""The open loop: sends what is due when it is due, keeps retries out of its way, and stops cleanly.
+"""The open loop: sends each request when it is due, limits retries separately, and stops cleanly.
 
-First attempts are never held back by retries: these have a bound of their own on how many may run at once and how often
-one may start, so that a service that comes back is not met by everything that it refused.
+Retries never delay first attempts. Retries have their own limits, on how many run at once and on how often one starts.
+So a returning service is not flooded with all the requests that it refused before.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ TRY_LATER = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, kw_only=True)
 class LoadSettings:
-    """What one run is told. Times in seconds.
+    """The settings of one run. Times in seconds.
 
-    `seed` makes the keys, a new one for each run. `people_seed` and `people` are those of the registers, so that the
-    agencies know the applicants; the run begins with person number `first`.
+    `seed` determines the keys and must be new for each run. `people_seed` and `people` must be the registers' own
+    values, so that the agencies know the applicants. The run begins with person number `first`.
     """
 
     seed: int
@@ -49,14 +49,14 @@ class LoadSettings:
 
 
 class RateLimiter:
-    """Gives out starting times not closer than an interval, first come first served."""
+    """Lets callers start one after the other, at least one interval apart, in the order of their calls."""
 
     def __init__(self, rate_per_s: float) -> None:
         self._interval = 1.0 / rate_per_s
         self._next = 0.0
 
     async def wait_turn(self) -> None:
-        """Returns when the caller may start."""
+        """Wait until the caller may start."""
         now = time.monotonic()
         at = max(now, self._next)
         self._next = at + self._interval
@@ -64,7 +64,7 @@ class RateLimiter:
 
 
 class LoadGenerator:
-    """One run. `stop` ends the sending; what is under way is then drained."""
+    """One run. `stop` ends the sending; open requests are then awaited."""
 
     def __init__(
         self, settings: LoadSettings, transport: Transport, ledger: LedgerWriter, people: Any, start: float
@@ -83,11 +83,11 @@ class LoadGenerator:
         self.scheduled = 0
 
     def now_s(self) -> float:
-        """Seconds after the run's start, to the microsecond."""
+        """Return the seconds since the run's start, to the microsecond."""
         return round(time.monotonic() - self._start, 6)
 
     async def run(self) -> None:
-        """Sends until stopped or at the limit, then drains for at most `drain_s`."""
+        """Send until `stop` or the time limit, then wait at most `drain_s` for open requests."""
         settings = self._settings
         for due in scheduled_requests(
             settings.rate_per_s, read_after_s=settings.read_after_s, limit_s=settings.limit_s,
@@ -106,7 +106,7 @@ class LoadGenerator:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _stopped_before(self, due: ScheduledRequest) -> bool:
-        """Waits until the request is due; True when the run was stopped first."""
+        """Wait until the request is due. Return True if the run was stopped before."""
         pause = self._start + due.scheduled_s - time.monotonic()
         if pause <= 0:
             await asyncio.sleep(0)
@@ -152,15 +152,17 @@ class LoadGenerator:
             self._ledger.write_entry(entry)
 
     def _key_to_read(self) -> str:
-        """The key to read: the newest that was acknowledged at least `read_after_s` ago, as a citizen would who looks
-        again; before the first acknowledgement, the first write's."""
+        """Return the key to read: the newest one that was acknowledged at least `read_after_s` ago.
+
+        This imitates a citizen who checks the decision later. Before the first acknowledgement it is the first key.
+        """
         ripe = self.now_s() - self._settings.read_after_s
         while self._acknowledged and self._acknowledged[0][0] <= ripe:
             self._readable = self._acknowledged.popleft()[1]
         return self._readable
 
     async def _first_attempt(self, entry: Entry, send: Any) -> Response:
-        """The first attempt; not sent, and said so, when too many are under way already."""
+        """Send the first attempt. If too many are open already, record it as not sent."""
         if self._in_flight >= self._settings.in_flight:
             entry.attempts.append(Attempt(sent_s=self.now_s(), error="not sent: too many in flight"))
             return Response(error="not sent", fields={})
@@ -188,14 +190,14 @@ class LoadGenerator:
 
 
 def _settled(answer: Response) -> bool:
-    """True when another attempt could not change the answer."""
+    """Return True if another attempt could not change the answer."""
     if answer.status is None:
         return False
     return answer.status in DONE or (answer.status in FINAL_REFUSALS and answer.status not in TRY_LATER)
 
 
 def _copy(fields: dict[str, Any], attempt: Attempt) -> None:
-    """Takes the few fields that the ledger needs, and only when they are of the right type."""
+    """Copy the few fields that the ledger needs, if they have the right type."""
     commit = fields.get("commit")
     commit = commit if isinstance(commit, dict) else {}
     attempt.code = _text(fields.get("code"))

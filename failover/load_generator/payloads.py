@@ -1,7 +1,7 @@
-"""What the applicants write on their form.
+"""The application forms that the load generator sends.
 
-The seam to the service: `approval.people.applicant(seed, n) -> dict` is copied beside this package. Nothing else of the
-service is used; the digest is computed here, independently, because it is what the database rows are compared with.
+It uses one function of the service, `approval.people.applicant(seed, n) -> dict`, which is copied next to this package.
+The digest is computed here, independently of the service, because the database rows are compared with it.
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ from typing import Any
 
 
 class PayloadSourceMissing(Exception):
-    """`approval.people` is not beside this package."""
+    """`approval.people` was not copied next to this package."""
 
 
 def load(source: str = "approval.people") -> Any:
-    """The module that makes applicants; checked here, so that a wrong copy is found before the first request."""
+    """Return the module that generates applicants. A wrong copy is detected here, before the first request."""
     try:
         module = importlib.import_module(source)
     except ImportError as error:
-        raise PayloadSourceMissing(f"cannot import {source}: {error}; copy it beside the load generator") from error
+        raise PayloadSourceMissing(f"cannot import {source}: {error}; copy it next to the load generator") from error
     if not callable(getattr(module, "applicant", None)):
         raise PayloadSourceMissing(f"{source} has no function applicant(seed, n)")
     return module
 
 
 def payload(source: Any, seed: int, n: int) -> dict[str, Any]:
-    """The form of applicant `n`, always marked as synthetic."""
+    """Return the form of applicant `n`, always marked as synthetic."""
     return {**source.applicant(seed, n), "synthetic": True}
 
 
 def digest(value: dict[str, Any]) -> str:
-    """SHA-256 of the canonical form (sorted keys, no blanks, UTF-8), in hexadecimal: the service's own definition."""
+    """Return the SHA-256 of the canonical form (sorted keys, no blanks, UTF-8) in hexadecimal, as the service defines
+    it."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

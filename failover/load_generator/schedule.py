@@ -1,4 +1,4 @@
-"""When each request is due. Pure: the answers never move it."""
+"""The schedule of the requests. Pure: answers never change it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ class ScheduledRequest:
 def scheduled_requests(
     rate_per_s: float, *, read_after_s: float, limit_s: float, families: tuple[int, ...], reads: bool = True
 ) -> Iterator[ScheduledRequest]:
-    """All requests of a run in the order in which they are due, for at most `limit_s` seconds.
+    """Yield all requests of a run in the order in which they are due, for at most `limit_s` seconds.
 
-    Writes stand at 0, 1, 2 … intervals. Reads have the same rate, half an interval later, and begin `read_after_s` into
-    the run, so that there is something to read; without `reads` there are none. Each kind alternates between the
-    `families`.
+    Writes are due at 0, 1, 2 … intervals. Reads have the same rate, half an interval later. They begin `read_after_s`
+    after the run's start, when the first decisions can be read. Each kind alternates between the `families`.
     """
     interval_us = MICROSECONDS / rate_per_s
     first_read = round(read_after_s * rate_per_s)
@@ -51,8 +50,8 @@ def scheduled_requests(
 
 
 def idempotency_key(seed: int, n: int) -> str:
-    """The idempotency key of write `n`: a UUID that depends on nothing but its arguments, so that a ledger that was cut
-    off can still be matched with the database."""
+    """Return the idempotency key of write `n`. This UUID depends only on the arguments, so that a truncated ledger can
+    still be matched with the database."""
     return str(uuid.UUID(int=random.Random(f"govcloud-applicant:{seed}:{n}").getrandbits(128), version=4))
 
 
@@ -65,8 +64,10 @@ class Backoff:
     longest_s: float = 3.0
 
     def pause_s(self, retry: int, chance: float, asked_s: float = 0.0) -> float:
-        """Pause before retry number `retry` (from 1). `chance` in 0…1 spreads it over half to all of its length, so
-        that refused writes do not come back in step; `asked_s` is the service's Retry-After, honoured up to the
-        longest pause."""
+        """Return the pause before retry number `retry` (from 1).
+
+        `chance` in 0…1 spreads it between half and all of its length, so that refused writes do not return all at the
+        same time. `asked_s` is the service's Retry-After, which is honoured up to the longest pause.
+        """
         grown = min(self.longest_s, self.first_s * self.factor ** (retry - 1))
         return max(grown, min(asked_s, self.longest_s)) * (0.5 + chance / 2)

@@ -1,8 +1,8 @@
-"""One HTTPS request on a connection of its own, verified against the estate's CA.
+"""Sends each HTTPS request on a new connection and verifies the certificate with the estate's CA.
 
-A connection that is kept would survive a route change that new citizens do not, so every request makes its own. The
-service's name resolves to the anycast address of the wanted family: the name is what the certificate is checked for,
-the address is what is measured.
+An open connection could survive a route change that new citizens would notice, so every request opens a new one. The
+service's name resolves to the anycast address of the chosen IP version: the certificate is checked for the name, and
+the measurement is of the address.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, Self
 import aiohttp  # type: ignore[import-not-found,unused-ignore]  # a Debian package of the vantage
 
 LONGEST_ANSWER = 64 * 1024
-"""Bytes; a longer answer is none of the service's."""
+"""Bytes. The service never sends a longer answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where the service is. `addresses` maps the IP version (4, 6) to an address."""
+    """The address of the service. `addresses` maps the IP version (4, 6) to an IP address."""
 
     name: str
     port: int
@@ -32,7 +32,7 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """What came back. `status` is None where nothing did, and `error` says why."""
+    """The answer to a request. Without an answer `status` is None and `error` is the cause."""
 
     status: int | None = None
     error: str | None = None
@@ -42,7 +42,7 @@ class Response:
 
 
 class _FixedResolver:
-    """A resolver that knows one address."""
+    """A resolver that returns one fixed address."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -53,7 +53,7 @@ class _FixedResolver:
         return [{"hostname": host, "host": self._address, "port": port, "family": version, "proto": 0, "flags": flags}]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the resolver has no open resources."""
 
 
 class Transport:
@@ -68,7 +68,7 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         for version, address in self._endpoint.addresses.items():
-            resolver: Any = _FixedResolver(address)  # aiohttp's abstract class asks for no more than its two methods
+            resolver: Any = _FixedResolver(address)  # aiohttp's abstract class has only these two methods
             connector = aiohttp.TCPConnector(
                 resolver=resolver, use_dns_cache=False, force_close=True, limit=0, ssl=self._tls
             )
@@ -85,13 +85,13 @@ class Transport:
             await session.close()
 
     async def write(self, family: int, key: str, body: dict[str, Any]) -> Response:
-        """Applies with the idempotency key."""
+        """Send an application with the idempotency key."""
         data = json.dumps(body, ensure_ascii=False).encode()
         headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
         return await self._send(family, "POST", "/v1/applications", data, headers)
 
     async def read(self, family: int, key: str) -> Response:
-        """Asks for the decision under the key."""
+        """Request the decision for the key."""
         return await self._send(family, "GET", f"/v1/applications/{key}", None, {})
 
     async def _send(self, family: int, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> Response:
@@ -114,7 +114,7 @@ class Transport:
 
 
 def _reason(error: BaseException) -> str:
-    """A short cause that can be counted: the class, and the operating system's error where there is one."""
+    """Return a short cause that can be counted: the error's class and, if present, its `errno`."""
     inner = getattr(error, "os_error", None) or error
     number = getattr(inner, "errno", None)
     return f"{type(error).__name__}" + (f" errno {number}" if number else "")

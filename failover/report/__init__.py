@@ -1,4 +1,4 @@
-"""The report of a drill: one HTML page for each language that needs nothing else, and the figures as JSON beside it."""
+"""The report of a drill: one self-contained HTML page for each language, and the figures as JSON."""
 
 from failover.report.page import render, write
 

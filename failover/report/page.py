@@ -1,4 +1,4 @@
-"""From a result to its page. What is shown is decided here, how it looks in the template."""
+"""Renders the page of a result. This module decides the content, the template decides the appearance."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from failover.report.verdict import findings, number, sentence
 from failover.result import DrillResult, Event
 
 QUIET = frozenset({"step"})
-"""Events that the page leaves out: they are in the JSON."""
+"""Codes of events that only the JSON contains, not the page."""
 
 
 def write(result: DrillResult, estate: Estate, folder: Path) -> None:
-    """Writes `report.zh.html`, `report.en.html` and `report.json` into the folder."""
+    """Write `report.zh.html`, `report.en.html` and `report.json` into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for lang in LANGUAGES:
         (folder / f"report.{lang}.html").write_text(render(result, estate, lang), encoding="utf-8")
@@ -33,7 +33,7 @@ def write(result: DrillResult, estate: Estate, folder: Path) -> None:
 
 
 def render(result: DrillResult, estate: Estate, lang: str) -> str:
-    """The page in one language, self-contained."""
+    """Render the self-contained page in one language."""
     messages = page_messages(lang)
     titles = site_titles(estate, lang)
     site = titles[result.site]
@@ -45,8 +45,8 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
         w=messages, lang=lang, result=result, number=number, f=result.evidence.metrics, c=result.evidence.comparison,
         estate_title=getattr(estate.title, lang), site=site, sentence=sentence(result, estate, lang),
         verdict=messages[result.verdict.value], findings=findings(result, estate, lang),
-        groups=[(code, messages[code], told(result, messages))
-                for code, told in (("counted", tiles.verdict_tiles), ("beside", tiles.other_tiles))],
+        groups=[(code, messages[code], tiles_of(result, messages))
+                for code, tiles_of in (("counted", tiles.verdict_tiles), ("beside", tiles.other_tiles))],
         timeline=Markup(_timeline(result, events, messages, lang, titles)),
         availability=Markup(svg.availability(result.evidence.metrics.windows, result.injected_s)),
         latency=Markup(_latency(result, messages)),
@@ -59,7 +59,7 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
 
 
 def ledger_table(result: DrillResult, messages: dict[str, str]) -> list[tuple[str, int, str, str]]:
-    """Rows of the data ledger: name, count, meaning, and whether it is good, neutral or bad."""
+    """Return the rows of the data ledger: name, count, meaning, and one of good, neutral and bad."""
     f, c = result.evidence.metrics, result.evidence.comparison
     unknown = messages["unknown_is"].format(present=c.unknown_present, absent=c.unknown_absent)
     bad = [("lost", len(c.lost)), ("duplicated", len(c.duplicated)), ("appeared", len(c.appeared))]
@@ -72,7 +72,7 @@ def ledger_table(result: DrillResult, messages: dict[str, str]) -> list[tuple[st
 
 
 def reported_events(result: DrillResult) -> list[Event]:
-    """The events of the page by time: what was noted, and the outages as the ledger shows them."""
+    """Return the events of the page by time: the recorded events, and the begin and end of the ledger's outages."""
     f = result.evidence.metrics
     found = [event for event in result.events if event.code not in QUIET]
     for kind, gap in (("writes", f.write_gap), ("reads", f.read_gap)):
@@ -116,7 +116,7 @@ def _timeline(result: DrillResult, events: list[Event], messages: dict[str, str]
 
 
 def _latency(result: DrillResult, messages: dict[str, str]) -> str:
-    """Median and maximum of each second's writes, by the second in which they were due."""
+    """Draw median and maximum of each second's writes, by the second in which they were due."""
     by_second: dict[int, list[float]] = defaultdict(list)
     for entry in result.evidence.ledger.of("write"):
         answered = entry.attempts[0].answered_s if entry.first_acknowledged else None

@@ -1,4 +1,4 @@
-"""The report's pictures as SVG text. Pure; colours are CSS classes, so that the page decides them once."""
+"""Draws the report's pictures as SVG text. Pure. Colours are CSS classes, so that the page defines them once."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ WIDTH, LEFT, RIGHT = 1080, 64, 12
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """Seconds after the injection to horizontal places."""
+    """Converts seconds after the injection to horizontal positions."""
 
     begin_s: float
     end_s: float
 
     def x(self, at_s: float) -> float:
-        """The place of a moment, held inside the picture."""
+        """Return the position of a moment, limited to the picture."""
         at = min(max(at_s, self.begin_s), self.end_s)
         return round(LEFT + (at - self.begin_s) / (self.end_s - self.begin_s) * (WIDTH - LEFT - RIGHT), 2)
 
     def ticks(self) -> list[int]:
-        """Whole seconds for the axis, about ten of them."""
+        """Return about ten whole seconds for the axis."""
         span = self.end_s - self.begin_s
         step = next((s for s in (1, 2, 5, 10, 20, 30, 60, 120, 300) if span / s <= 12), 600)
         first = int(self.begin_s // step) * step
@@ -43,7 +43,7 @@ class Marker:
 
 
 def picture(height: int, body: Iterable[str], label: str) -> str:
-    """An SVG that scales with the page and tells screen readers what it shows."""
+    """Return an SVG that scales with the page. `label` is for screen readers."""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}" '
         f'xmlns="http://www.w3.org/2000/svg">{"".join(body)}</svg>'
@@ -51,23 +51,23 @@ def picture(height: int, body: Iterable[str], label: str) -> str:
 
 
 def rect(x: float, y: float, width: float, height: float, kind: str, title: str = "") -> str:
-    """A rectangle of a CSS class, with a tooltip where there is one."""
+    """Return a rectangle of a CSS class, with a tooltip if `title` is not empty."""
     inner = f"<title>{escape(title)}</title></rect>" if title else "</rect>"
     return f'<rect x="{x:g}" y="{y:g}" width="{max(width, 0.4):.2f}" height="{height:g}" class="{kind}">{inner}'
 
 
 def text(x: float, y: float, content: str, kind: str = "", anchor: str = "start") -> str:
-    """A line of text."""
+    """Return a line of text."""
     return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    """A straight line."""
+    """Return a straight line."""
     return f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" class="{kind}"/>'
 
 
 def axis(scale: Scale, y: float, top: float) -> list[str]:
-    """The time axis with its grid."""
+    """Return the time axis with its grid."""
     parts = [line(LEFT, y, WIDTH - RIGHT, y, "axis")]
     for tick in scale.ticks():
         x = scale.x(tick)
@@ -89,14 +89,19 @@ class Lane:
 LANE_TOP, LANE_HEIGHT, LANE_STEP = 62, 56, 84
 
 
-def timeline(scale: Scale, lanes: Sequence[Lane], markers: Sequence[Marker], dark: tuple[float, float, str]) -> str:
-    """Lanes of 0.1 s columns, the outage shaded, the dark time as a bar on top, numbered markers above."""
+def timeline(
+    scale: Scale, lanes: Sequence[Lane], markers: Sequence[Marker], powered_off: tuple[float, float, str]
+) -> str:
+    """Draw lanes of 0.1 s columns with the outage shaded, a bar for the powered-off time, and numbered markers above.
+
+    `powered_off` is the begin, the end and the label of the bar.
+    """
     bottom = LANE_TOP + len(lanes) * LANE_STEP
-    dark_from, dark_to, dark_label = scale.x(dark[0]), scale.x(dark[1]), dark[2]
+    off_from, off_to, off_label = scale.x(powered_off[0]), scale.x(powered_off[1]), powered_off[2]
     parts = axis(scale, bottom, LANE_TOP - 12)
     parts += _markers(scale, markers, bottom)
-    parts.append(rect(dark_from, 32, dark_to - dark_from, 16, "dark", dark_label))
-    parts.append(text((dark_from + dark_to) / 2, 44, dark_label, "dark-label", "middle"))
+    parts.append(rect(off_from, 32, off_to - off_from, 16, "dark", off_label))
+    parts.append(text((off_from + off_to) / 2, 44, off_label, "dark-label", "middle"))
     for number, lane in enumerate(lanes):
         parts += _lane(scale, lane, LANE_TOP + number * LANE_STEP)
     return picture(bottom + 28, parts, " · ".join(lane.name for lane in lanes))
@@ -123,7 +128,7 @@ def _lane(scale: Scale, lane: Lane, top: float) -> list[str]:
 
 
 def merged(columns: Iterable[tuple[float, int, int]]) -> Iterable[tuple[tuple[int, int], float, float]]:
-    """Neighbouring columns of equal counts as one: ((due, ok), start, end)."""
+    """Merge neighbouring columns of equal counts to one: ((due, ok), start, end)."""
     for counts, group in groupby(columns, key=lambda c: (c[1], c[2])):
         members = list(group)
         run = [members[0][0], members[0][0]]
@@ -139,7 +144,7 @@ PIN_WIDTH = 18.0
 
 
 def _markers(scale: Scale, markers: Sequence[Marker], bottom: float) -> list[str]:
-    """Pins in a row, moved aside where events are close together; a line leads from each to its moment."""
+    """Draw pins in a row, moved apart if events are close together. A line connects each pin with its moment."""
     parts: list[str] = []
     true = [scale.x(marker.at_s) for marker in markers]
     for marker, x, pin in zip(markers, true, spread(true, PIN_WIDTH, LEFT, WIDTH - RIGHT), strict=True):
@@ -152,8 +157,10 @@ def _markers(scale: Scale, markers: Sequence[Marker], bottom: float) -> list[str
 
 
 def spread(places: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """The sorted places moved so that neighbours are at least `apart`, as near to where they were as one pass in each
-    direction can bring them, and inside low … high as far as there is room."""
+    """Move the sorted places so that neighbours are at least `apart`, and inside low … high if there is enough width.
+
+    One pass in each direction keeps them near their original places.
+    """
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + apart) if moved else max(place, low))
@@ -161,7 +168,7 @@ def spread(places: Sequence[float], apart: float, low: float, high: float) -> li
     for n in range(len(moved) - 1, -1, -1):
         moved[n] = min(moved[n], limit)
         limit = moved[n] - apart
-    # What was pushed right as a group goes back half of the way, so that the group stands over its moments.
+    # A group that was pushed right is moved back by its mean shift, so that it is centred over its moments.
     for first, last in _groups(moved, apart):
         shift = sum(moved[n] - places[n] for n in range(first, last + 1)) / (last - first + 1)
         floor = moved[first - 1] + apart if first else low
@@ -172,7 +179,7 @@ def spread(places: Sequence[float], apart: float, low: float, high: float) -> li
 
 
 def _groups(places: Sequence[float], apart: float) -> Iterable[tuple[int, int]]:
-    """Index ranges of neighbours that stand exactly `apart`."""
+    """Yield the index ranges of neighbours that are exactly `apart`."""
     first = 0
     for n in range(1, len(places) + 1):
         if n == len(places) or places[n] - places[n - 1] > apart + 0.01:
@@ -184,8 +191,10 @@ CELL, ROW, ROW_WINDOWS = 10.0, 14, 100
 
 
 def availability(windows: Sequence[Window], offset_s: float) -> str:
-    """Rows of 10 s; one cell for every 100 ms window. `offset_s` is the injection in the ledger's time: rows are
-    labelled in seconds after it."""
+    """Draw rows of 10 s with one cell for every 100 ms window.
+
+    `offset_s` is the time of the injection in the ledger. The row labels are seconds after it.
+    """
     parts = []
     rows = 0
     for row, members in groupby(windows, key=lambda w: round(w.start_s * 10) // ROW_WINDOWS):
@@ -205,7 +214,7 @@ LATENCY_TICKS = (10, 30, 100, 300, 1000, 3000)
 def latency(
     scale: Scale, seconds: Sequence[tuple[float, float, float]], promised_ms: float, labels: dict[str, str]
 ) -> str:
-    """Median and maximum of each second on a logarithmic scale: (second, median ms, maximum ms)."""
+    """Draw median and maximum of each second on a logarithmic scale. `seconds`: (second, median ms, maximum ms)."""
     from math import log10
 
     low, high = log10(3), log10(5000)
@@ -233,7 +242,7 @@ def latency(
 
 
 def _runs(seconds: Sequence[tuple[float, float, float]]) -> Iterable[list[tuple[float, float, float]]]:
-    """Stretches without a missing second: a line across an outage would claim answers that never came."""
+    """Yield the runs of seconds without a gap. A line across an outage would show answers that never came."""
     run: list[tuple[float, float, float]] = []
     for second in seconds:
         if run and second[0] - run[-1][0] > 1.5:

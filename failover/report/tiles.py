@@ -1,4 +1,4 @@
-"""What was measured, as tiles in two groups: what the verdict counts, and what is told beside it. Pure."""
+"""The measured figures as tiles in two groups: figures that the verdict counts, and other figures. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from failover.result import DrillResult
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One figure. `note` tells what is promised of it, or from when it counts. `share` is the part of the promise that
-    was used, in percent up to 100; None where no bar is drawn. `kept` is None where nothing hangs on it."""
+    """One figure.
+
+    - `note`: the promise, or the start of the measured time.
+    - `share`: the used part of the promise, in percent up to 100; None for a tile without a bar.
+    - `kept`: whether the promise was kept; None if the verdict does not count the figure.
+    """
 
     name: str
     measured: str
@@ -24,8 +28,8 @@ Messages = dict[str, str]
 
 
 def verdict_tiles(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
-    """What the verdict counts: it is a pass where, and only where, each of these is kept and the measurement is
-    sound."""
+    """Return the figures that the verdict counts. It is a pass if and only if all are kept and the measurement is
+    valid."""
     f, o = result.evidence.metrics, result.objectives
     c = result.evidence.comparison
     wrong = len(c.lost) + len(c.duplicated) + len(c.appeared)
@@ -42,10 +46,10 @@ def verdict_tiles(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
 
 
 def other_tiles(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
-    """What is measured and no part of the verdict: objectives that hold for a year's use, and times without any."""
+    """Return the figures outside the verdict: objectives for a whole year's use, and times without an objective."""
     f, o = result.evidence.metrics, result.objectives
     p99 = f.write_latency.p99_ms
-    dark = number(round((result.restored_wall or result.injected_wall) - result.injected_wall))
+    off_s = number(round((result.restored_wall or result.injected_wall) - result.injected_wall))
     found = [
         Tile(name=messages["availability_tile"], measured=f"{100 * f.availability:.2f} %",
              note=messages["for_a_year"].format(value=f"≥ {100 * o.availability:g} %"))
@@ -53,22 +57,22 @@ def other_tiles(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
     if p99 is not None:
         note = messages["for_a_year"].format(value=messages["at_most"].format(value=f"{number(o.latency_p99_ms)} ms"))
         found.insert(0, Tile(name=messages["latency_tile"], measured=f"{number(round(p99, 1))} ms", note=note))
-    # None where the site has no pods, or they did not answer while the drill lasted: then it is not whole either.
+    # None if the site has no pods, or if they did not answer during the drill. Then the estate is not healthy either.
     if result.pods_serving_s is not None:
         found.append(_time("pods_serving", result.pods_serving_s, messages["pods_note"], messages))
     if back := result.return_of_power:
         note = messages["return_note"].format(due=number(back.due))
         found.append(Tile(name=messages["return_tile"], measured=number(back.failed), note=note))
     if result.recovery_s is not None:
-        found.append(_time("recovery", result.recovery_s, messages["recovery_note"].format(dark=dark), messages))
+        found.append(_time("recovery", result.recovery_s, messages["recovery_note"].format(dark=off_s), messages))
     return tuple(found)
 
 
 def _outage(name: str, measured: float, promised: float, messages: Messages) -> Tile:
-    told = messages["second"].format(value=number(promised))
+    limit = messages["second"].format(value=number(promised))
     return Tile(
         name=messages[name], measured=messages["second"].format(value=number(round(measured, 2))),
-        note=_promised(told, messages), share=min(100.0, 100 * measured / promised), kept=measured <= promised,
+        note=_promised(limit, messages), share=min(100.0, 100 * measured / promised), kept=measured <= promised,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
-"""The verdict in one sentence, and what to mend. Pure: from a result to codes and figures; the words are in the
-file."""
+"""The verdict in one sentence, and the list of improvements.
+
+Pure: it derives codes and figures from a result. The texts are in `messages.yaml`.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +19,21 @@ NOTICEABLE_LATE_MS = 50.0
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something to mend. `grave` ones made the drill fail; the others are what to better next."""
+    """An improvement to make. A `grave` one is a reason of a failed drill; the others are next improvements."""
 
     grave: bool
     text: str
 
 
 def number(value: float) -> str:
-    """As people read it: 4,210 · 21.4 · 0.05."""
+    """Format a number for readers: 4,210 · 21.4 · 0.05."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
 def sentence(result: DrillResult, estate: Estate, lang: str) -> str:
-    """What a manager wants to know first."""
+    """Return the verdict in one sentence: the facts that a manager wants to know first."""
     f, c, o = result.evidence.metrics, result.evidence.comparison, result.objectives
-    felt = message(
+    outages = message(
         "sentence", "felt", lang, site=getattr(estate.site(result.site).title, lang), write=number(f.write_outage_s),
         read=number(f.read_outage_s), rto=number(o.rto_s), read_promise=number(o.read_outage_s),
     )  # fmt: skip
@@ -39,24 +41,26 @@ def sentence(result: DrillResult, estate: Estate, lang: str) -> str:
         "sentence", "safe" if c.clean else "unsafe", lang, count=number(f.acknowledged), lost=len(c.lost),
         duplicated=len(c.duplicated), appeared=len(c.appeared),
     )  # fmt: skip
-    return felt + data + message("sentence", result.verdict.value, lang) + _latency(result, lang)
+    return outages + data + message("sentence", result.verdict.value, lang) + _latency(result, lang)
 
 
 def _latency(result: DrillResult, lang: str) -> str:
-    """A missed latency is told with the verdict, so that nobody reads it as counted."""
+    """Return a sentence about a missed latency objective. It says that the verdict does not count the latency."""
     missed = missed_latency(result)
     return message("sentence", "latency", lang, **missed) if missed else ""
 
 
 def missed_latency(result: DrillResult) -> dict[str, object] | None:
-    """The p99 of writes beside its objective, where it is above it. It holds for a year's use: no part of the
-    verdict."""
+    """Return the p99 of writes and its objective if the p99 is higher, otherwise None.
+
+    The objective is for a whole year's use, so the verdict does not count it.
+    """
     p99, promised = result.evidence.metrics.write_latency.p99_ms, result.objectives.latency_p99_ms
     return {"p99": number(round(p99, 1)), "promised": number(promised)} if p99 is not None and p99 > promised else None
 
 
 def findings(result: DrillResult, estate: Estate, lang: str) -> tuple[Finding, ...]:
-    """What to mend, the gravest first; never empty, because even a perfect drill has a next margin."""
+    """Return the improvements, the most serious first. It is never empty: a perfect drill gets a suggestion too."""
     grave = tuple(
         Finding(
             grave=True,
@@ -76,7 +80,7 @@ def findings(result: DrillResult, estate: Estate, lang: str) -> tuple[Finding, .
 
 
 def _detail(code: str, result: DrillResult, estate: Estate, lang: str) -> str:
-    """What a reason adds to its words, in the reader's language; `Reason.detail` is its form for programs."""
+    """Return the detail of a reason in the reader's language. `Reason.detail` is the form for programs."""
     if code == "not_whole":
         titles = site_titles(estate, lang)
         return ("；" if lang == "zh" else "; ").join(problem_text(p, lang, titles) for p in result.remaining)
@@ -87,7 +91,7 @@ def _detail(code: str, result: DrillResult, estate: Estate, lang: str) -> str:
 
 
 def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
-    """What did not fail the drill and yet deserves work: code and figures."""
+    """Yield code and figures of improvements that are no reason against a pass."""
     f, c, o = result.evidence.metrics, result.evidence.comparison, result.objectives
     for code, outages in (("writes", f.write_outage_by_family), ("reads", f.read_outage_by_family)):
         four, six = outages.get(4, 0.0), outages.get(6, 0.0)

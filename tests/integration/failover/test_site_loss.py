@@ -55,9 +55,9 @@ def test_a_site_is_lost_and_regained_and_nothing_is_lost(fake_estate: FakeEstate
     assert measured["recovery_s"] > 6
     assert measured["pods_serving_s"] == pytest.approx(START_S, abs=1.0)
     events = [line["event"] for line in value["timeline"]]
-    assert "futian loses power, its links go silent" in events
+    assert "futian loses power, its links drop all packets" in events
     assert "primary is nanshan-data1, timeline 1" in events
-    assert events.index("power returns to futian") < events.index("the pods of futian serve again")
+    assert events.index("futian is powered on") < events.index("the pods of futian serve again")
     assert [e.code for e in told] == [e.code for e in result.events]
     folder = tmp_path / "home" / "drills" / result.id
     assert json.loads((folder / "report.json").read_text())["verdict"] == "pass"

@@ -68,7 +68,7 @@ def test_a_screen_of_runs_is_shown_and_the_rest_is_counted(call: Call, home: Pat
     done = call("drill", "list")
     assert "20260125T" in done.stdout
     assert "20260105T" not in done.stdout
-    assert "5 older ones" in done.stdout
+    assert "5 older runs" in done.stdout
     assert len(call("drill", "list", "--json").document["runs"]) == 25
 
 

@@ -84,7 +84,7 @@ def test_a_bad_estate_is_one_object_with_the_way_out(call: Call, tmp_path: Path)
     assert f"{file}: hosts[0]: must be a mapping with keys and values; correct it (found: 4)" in done.stderr
     assert done.document["next_step"].endswith(f"`./govcloud estate check --file {file}`")
     assert done.document["rules_waiting"] > 0
-    assert f"{done.document['rules_waiting']} rules cannot be checked before these are mended" in done.stderr
+    assert f"{done.document['rules_waiting']} rules cannot be checked before these are corrected" in done.stderr
     wrong = {"file": str(file), "key": "sites", "value": "3", "message": "must be a list; correct it"}
     assert wrong in done.document["problems"]
 

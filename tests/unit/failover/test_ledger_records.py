@@ -46,7 +46,7 @@ def test_damage_before_the_end_is_refused_with_its_line() -> None:
     ("text", "cause"),
     [
         ("", "no header"),
-        ("[]\n", "no JSON object"),
+        ("[]\n", "not a JSON object"),
         ('{"kind":"header","started_wall_s":1.0}\n', "rate_per_s"),
         ('{"kind":"header","started_wall_s":1.0,"rate_per_s":0}\n', "rate_per_s"),
         (make.text({"kind": "stroll", "n": 1}), "unknown kind"),

@@ -56,7 +56,7 @@ def test_the_json_has_the_promised_shape() -> None:
     assert {"at_s", "event", "source"} == set(value["timeline"][0])
     assert value["timeline"][1] == {
         "at_s": 0.0,
-        "event": "futian loses power, its links go silent",
+        "event": "futian loses power, its links drop all packets",
         "source": "injector",
     }
 
@@ -95,7 +95,7 @@ def test_what_those_who_are_served_feel_of_a_sites_return(since_s: float, failed
     told = {"writes": due, "writes_failed_at_first": failed, "write_outage_s": pytest.approx(outage_s)}
     assert result.as_json()["measured"]["return_of_power"] == told
     page = render(result, sample_drill.ESTATE, "en")
-    assert f"of {due:,} from the return of power on" in page
+    assert f"of {due:,} after the power on" in page
     assert (f"{failed:,} of {due:,} writes" in page) == bool(failed), "something to mend, where there is something"
     assert result.verdict is Verdict.PASS, "no part of the verdict"
 
@@ -103,7 +103,7 @@ def test_what_those_who_are_served_feel_of_a_sites_return(since_s: float, failed
 def test_where_no_power_returned_nobody_felt_it() -> None:
     result = sample_drill.result(restored_wall=None)
     assert result.as_json()["measured"]["return_of_power"] is None
-    assert "failed at return" not in render(result, sample_drill.ESTATE, "en")
+    assert "failed after the power on" not in render(result, sample_drill.ESTATE, "en")
 
 
 def tiles_in(page: str, group: str) -> list[str]:
@@ -126,7 +126,7 @@ def test_what_the_verdict_counts_stands_apart_from_what_is_only_measured(lang: s
     assert len(beside) == 5
     assert all('class="tile"' in tile and "bar" not in tile for tile in beside)
     assert "p99" in beside[0]
-    said = {"zh": "不计入判定", "en": "no part of the verdict"}[lang]
+    said = {"zh": "不计入判定", "en": "the verdict does not count it"}[lang]
     assert said in sentence(slow, sample_drill.ESTATE, lang)
     quick = sample_drill.result(objectives=promised.model_copy(update={"latency_p99_ms": 60_000}))
     assert said not in sentence(quick, sample_drill.ESTATE, lang)
@@ -256,7 +256,7 @@ def test_a_measurement_that_cannot_be_trusted_says_why(lang: str) -> None:
     cut = sample_drill.result(evidence=replace(evidence, ledger=replace(evidence.ledger, complete=False)))
     assert "2500" in findings(late, sample_drill.ESTATE, lang)[0].text
     told = findings(cut, sample_drill.ESTATE, lang)[0].text
-    assert ("没有正常结束" if lang == "zh" else "did not end in order") in told
+    assert ("没有正常结束" if lang == "zh" else "did not end normally") in told
 
 
 def test_equal_neighbouring_columns_are_drawn_as_one() -> None:
