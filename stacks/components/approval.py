@@ -1,8 +1,8 @@
-"""The approval service in one site: its pods, in its bureau's namespace, behind a fixed address.
+"""The approval service at one site: its pods, in its bureau's namespace, behind a fixed address.
 
-HAProxy on the site's nodes hands citizens' requests to that address and asks the service itself whether it can answer;
-the edge announces the site by that answer. So a pod is ready as soon as it answers at all: without any database the
-page is still there, and the site is withdrawn, not its pods.
+HAProxy on the site's nodes forwards citizens' requests to that address. It also asks the service whether it can serve
+requests, and the edge announces the site according to this answer. So a pod counts as ready as soon as it answers at
+all. If no database is reachable, the page still works: the site is withdrawn, and its pods stay.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from stacks.components.workload import Probe, Resources, ServiceSpec, Workload, 
 
 READY = Probe(path="/healthz", period_s=1, timeout_s=2, failures=3)
 ALIVE = Probe(path="/healthz", period_s=5, timeout_s=5, failures=6)
-"""Slow: a pod that is short of processors is not helped by being started again."""
+"""Slow on purpose: a restart does not help a pod that lacks processor time."""
 STARTED = Probe(path="/healthz", period_s=1, timeout_s=2, failures=60)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApprovalArgs:
-    """The service in the cluster of `site`. `image` is by digest."""
+    """The service in the cluster of `site`. `image` is a reference with a digest."""
 
     estate: Estate
     plan: AddressPlan
@@ -38,7 +38,10 @@ class ApprovalArgs:
 
 
 class Approval(pulumi.ComponentResource):
-    """The options name the provider of the site's cluster, and make it wait for the bureau's tenancy."""
+    """The approval service's workload.
+
+    `opts` must name the provider of the site's cluster and wait for the bureau's tenancy.
+    """
 
     workload: Workload
 
@@ -49,7 +52,7 @@ class Approval(pulumi.ComponentResource):
 
 
 def workload_args(args: ApprovalArgs) -> WorkloadArgs:
-    """What the service's pods are at the site."""
+    """Return the arguments of the service's workload at the site."""
     service = args.estate.service(approval.SERVICE)
     wanted = service.pods
     address = args.plan.service_cluster_ip(args.site, approval.SERVICE)
@@ -66,7 +69,7 @@ def workload_args(args: ApprovalArgs) -> WorkloadArgs:
         environment=approval.pod_environment(args.estate, args.site),
         fields=approval.FIELDS,
         secrets={approval.PASSWORD: pulumi.Output.secret(password)},
-        # A certificate is no secret: a plan may show it.
+        # A certificate is not secret, so a plan may show it.
         files={AUTHORITY_FILE: pulumi.Output.unsecret(args.secrets.apply(lambda values: values.authority))},
         priority_class=PROMISED,
         service=ServiceSpec(port=approval.PORT, cluster_ips=(str(address.ipv4), str(address.ipv6))),

@@ -1,4 +1,4 @@
-"""Options of a component's own resources: parent and provider follow from the component, waiting does not."""
+"""Options of a component's own resources. Pulumi passes on parent and provider, but not `depends_on`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import pulumi
 def child_options(
     component: pulumi.ComponentResource, opts: pulumi.ResourceOptions | None
 ) -> Callable[..., pulumi.ResourceOptions]:
-    """Makes them: what the component was told to wait for, each of its resources waits for too."""
+    """Return a function that makes the options of a child.
+
+    Each child depends on everything the component depends on.
+    """
     outer = pulumi.ResourceOptions(depends_on=opts.depends_on if opts else None)
 
     def options(depends_on: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:

@@ -1,8 +1,8 @@
-"""A bureau's gateway: the way in to its workloads, which ends TLS in pods of its own in the bureau's namespace.
+"""A bureau's gateway: the entry to its workloads. Its pods, in the bureau's namespace, terminate TLS.
 
-A route leads to a Service, by the address that the cluster gave it. For a bureau of the estate those Services are made
-here, from what its entry says, and its people only label their pods: whatever they do to those, nothing here has to
-change, and nobody else's deployment waits for it.
+A route leads to a Service, at the address that the cluster assigned to it. For a bureau of the estate, the Services are
+declared here, from the bureau's entry. Its people only label their pods. Changes to these pods change nothing here, and
+no other deployment waits for them.
 """
 
 from __future__ import annotations
@@ -33,29 +33,30 @@ class Route:
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayArgs:
-    """`bundle` is the certificate of all hosts with its key, PEM, secret; another one means other pods.
+    """Arguments of a gateway. `bundle` is the certificate of all hosts with its key (PEM, secret). A new bundle rolls
+    the pods.
 
-    Raises ValueError for hosts that no request can name, or not apart.
+    Raise ValueError for host names that no request can have, and for duplicates.
     """
 
     namespace: str
     image: str
-    """Of HAProxy, with its digest."""
+    """HAProxy's image, with its digest."""
     routes: tuple[Route, ...]
     bundle: pulumi.Input[str]
     replicas: int = 2
     resources: Resources = field(default_factory=lambda: Resources(cpu_millis=100, memory_mib=64))
     cluster_ips: tuple[str, ...] = ()
-    """Fixed addresses, where others must know them."""
+    """Fixed addresses, if other programs must know them."""
     ingress: tuple[str, ...] = ()
-    """Addresses of the nodes, as pods see them, from which the site's ingress hands connections on."""
+    """Addresses of the nodes, as pods see them, from which the site's ingress forwards connections."""
 
     def __post_init__(self) -> None:
         gateway.refuse_hosts(route.host for route in self.routes)
 
 
 class Gateway(pulumi.ComponentResource):
-    """Pods that are ready when they can end TLS, whatever is behind them."""
+    """The gateway's workload. Its pods are ready when they can terminate TLS, even if no backend answers."""
 
     workload: Workload
 
@@ -93,7 +94,7 @@ def gateway_of(
     ingress: tuple[str, ...],
     opts: pulumi.ResourceOptions,
 ) -> Gateway:
-    """The gateway that the estate declares for the bureau, on the cluster to which `opts` lead."""
+    """Declare the gateway of a bureau as the estate defines it. `opts` name the provider of the cluster."""
     wanted = bureau.gateway
     assert wanted, "the bureau has one"
     services = {backend: _service(bureau, backend, opts) for backend in dict.fromkeys(wanted.hosts.values())}
@@ -113,7 +114,10 @@ def gateway_of(
 
 
 def _service(bureau: Bureau, backend: Backend, opts: pulumi.ResourceOptions) -> k8s.core.v1.Service:
-    """Nobody waits for its pods: they are the bureau's, which may not have any yet."""
+    """Declare the Service in front of a backend.
+
+    No resource waits for its pods: the bureau may not have deployed them yet.
+    """
     name = f"{bureau.gateway_name}-{backend.pods}-{backend.port}"
     return k8s.core.v1.Service(
         name,
@@ -132,21 +136,26 @@ def _service(bureau: Bureau, backend: Backend, opts: pulumi.ResourceOptions) -> 
 
 
 def _rendered_route(namespace: str, route: Route) -> pulumi.Output[gateway.Route]:
-    """RunError where the Service is not there, is in another namespace, has no address or does not offer the port."""
+    """Return the route with its Service's address.
+
+    Raise RunError if the Service is missing, is in another namespace, has no address or does not offer the port.
+    """
 
     def found(values: dict[str, Any]) -> gateway.Route:
         metadata, spec = values["metadata"], values["spec"]
-        if not metadata:  # as `get` answers for what the cluster does not have
-            raise pulumi.RunError(f"the route of {route.host} leads to a Service that is not there; make it first")
+        if not metadata:  # the result of `get` for an object that the cluster does not have
+            raise pulumi.RunError(f"the route of {route.host} leads to a Service that does not exist; create it first")
         name, ports = metadata["name"], [port["port"] for port in spec.get("ports") or ()]
-        said = f"the route of {route.host} leads to the Service {metadata['namespace']}/{name}"
+        target = f"the route of {route.host} leads to the Service {metadata['namespace']}/{name}"
         if metadata["namespace"] != namespace:
-            raise pulumi.RunError(f"{said}, outside the gateway's namespace {namespace}; name one in it")
+            raise pulumi.RunError(
+                f"{target}, outside the gateway's namespace {namespace}; name a Service in this namespace"
+            )
         if (spec.get("cluster_ip") or "None") == "None":
-            raise pulumi.RunError(f"{said}, which has no address of its own; name one with a cluster IP")
+            raise pulumi.RunError(f"{target}, which has no address of its own; name a Service with a cluster IP")
         if route.port not in ports:
-            offered = ", ".join(map(str, ports)) or "no port"
-            raise pulumi.RunError(f"{said}, which has no port {route.port} but {offered}; correct the route")
+            offered = ", ".join(map(str, ports)) or "none"
+            raise pulumi.RunError(f"{target}, which has no port {route.port} (its ports: {offered}); correct the route")
         return gateway.Route(host=route.host, service=name, address=spec["cluster_ip"], port=route.port)
 
     return pulumi.Output.all(metadata=route.service.metadata, spec=route.service.spec).apply(found)

@@ -1,8 +1,9 @@
 """The hosts of one stack: a `Playbook` for each, in the order in which a live estate is changed.
 
-Hosts that are not yet managed go side by side, also after a first build that failed half-way: a vote cannot be ready
-before the others have begun. Each managed host waits for the one before it, so that a bad change stops at the first:
-sites that only acknowledge come before the cities, and a site's router before what stands behind it.
+Hosts that are not managed yet are built in parallel, also after a first build that failed half-way: an etcd member
+cannot become ready before the others have started. Each managed host waits for the one before it, so that a bad change
+stops at the first host. Sites that only acknowledge come before the cities, and a site's router before the hosts behind
+it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ Render = Callable[[Host, Secrets | None], HostSpec]
 
 
 class Hosts(pulumi.ComponentResource):
-    """`playbooks` by host name.
+    """The playbooks of a stack's hosts, by host name.
 
-    Hosts at the sites `without` are declared, but nothing waits for them: the engine leaves them out.
+    Hosts at the sites in `without` are declared, but no resource waits for them. The engine excludes them.
     """
 
     playbooks: Mapping[str, resources.Playbook]
@@ -46,14 +47,14 @@ class Hosts(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("govcloud:stacks:Hosts", name, None, opts)
-        made: dict[str, resources.Playbook] = {}
+        playbooks: dict[str, resources.Playbook] = {}
         managed: list[pulumi.Resource] = []
         alive: list[pulumi.Resource] = []
         for host in hosts:
-            # The engine takes one that is left out as it stands in the state, and with it all that it depends on there:
-            # those must have been declared before it.
+            # The engine copies excluded hosts unchanged from the state, with their dependencies there. So all those
+            # dependencies must be declared before the excluded host.
             before = managed if host.at in without else alive[-1:]
-            made[host.name] = playbook = resources.Playbook(
+            playbooks[host.name] = playbook = resources.Playbook(
                 f"{name}-{host.name}",
                 host=host.name,
                 address=addresses[host.name],
@@ -71,12 +72,14 @@ class Hosts(pulumi.ComponentResource):
                 managed.append(playbook)
                 if host.at not in without:
                     alive.append(playbook)
-        self.playbooks = made
+        self.playbooks = playbooks
         self.register_outputs({})
 
 
 def in_order(estate: Estate, hosts: Iterable[Host]) -> tuple[Host, ...]:
-    """The order of a change to a live estate: remote sites first, then city by city; routers first at each."""
+    """Return the hosts in the order of a change to a live estate: remote sites first, then city by city, routers
+    first.
+    """
     cities = set(estate.database.promotable)
     sites = sorted(estate.sites, key=lambda site: (site.name in cities, site.number))
     place = {site.name: index for index, site in enumerate(sites)}

@@ -1,4 +1,4 @@
-"""What pods are started from, in the registry of every site: no site needs another one to start a pod."""
+"""The images of the pods in the registry of every site. No site needs another site to start a pod."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from workstation.oci import OciImage
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryArgs:
-    """A site's registry, as the operator reaches it. `host` is the name that it must prove to have; `nodes` are those
-    that start pods from it, addresses by host.
+    """A site's registry, as the operator reaches it.
+
+    `host` is the name that the registry must prove with its certificate. `nodes` are the hosts that start pods from it:
+    addresses by host name.
     """
 
     site: str
@@ -25,7 +27,7 @@ class RegistryArgs:
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesArgs:
-    """`identity` is the operator's, secret: `authority`, `cert` and `key`, PEM."""
+    """The images and their registry. `identity` is the operator's, secret: `authority`, `cert` and `key`, PEM."""
 
     images: tuple[OciImage, ...]
     registry: RegistryArgs
@@ -33,7 +35,7 @@ class ImagesArgs:
 
 
 class Images(pulumi.ComponentResource):
-    """All images in one site's registry. `brought` are the resources that others wait for."""
+    """All images in one site's registry. Other resources wait for `pushed`."""
 
     pushed: tuple[resources.Image, ...]
 

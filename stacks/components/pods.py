@@ -1,7 +1,7 @@
-"""Pods as the platform wants them: the plain object, decided from plain values.
+"""The specification of a pod on the platform: a plain object, made from plain values.
 
-Every pod passes the Pod Security level `restricted`. It has no token of the cluster's, resolves names as its node does
-(there is no name service in the cluster) and writes to nothing that outlives it.
+Every pod passes the Pod Security level `restricted`. It has no token for the cluster. It resolves names with its node's
+settings, because the cluster has no DNS service. It writes only to folders that are deleted with it.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ from typing import Any
 import pulumi
 
 Manifest = Any
-"""A part of an object in Kubernetes' own words. The SDK takes them, but its types know its own words only."""
+"""A part of a Kubernetes object in camelCase. The SDK accepts it, but its types only know snake_case names."""
 
 CONTAINER = "main"
 FILES, SECRET_FILES = "files", "secret-files"
 PORT_NAME = "http"
-LAST_WORDS = "FallbackToLogsOnError"
-"""Why a container crashed is told with it, by the end of its log."""
+TERMINATION_MESSAGE_POLICY = "FallbackToLogsOnError"
+"""The status of a crashed container contains the end of its log, so that the operator sees the cause."""
 USER = 65532
-"""As in the images that `tools.oci` builds; `restricted` wants one that is not root."""
+"""The same ID as in the images that `tools.oci` builds. `restricted` requires a user that is not root."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A question over HTTP; anything from 200 to 399 within `timeout_s` is a yes. `failures` in a row are a no."""
+    """An HTTP check. A status from 200 to 399 within `timeout_s` passes.
+
+    `failures` failures in a row count as failed.
+    """
 
     path: str
     port: int = 0
-    """0: that on which requests come."""
+    """0 means the port for requests."""
     period_s: int = 2
     timeout_s: int = 1
     failures: int = 2
@@ -38,24 +41,24 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Of one pod: what is kept for it, and what it may take at most.
+    """Resources of one pod: requests and limits.
 
-    There is no limit on processors: a pod that has waited for its share of a tenth of a second answers late.
+    There is no processor limit: a throttled pod would wait for its share of each tenth of a second, and answer late.
     """
 
     cpu_millis: int
     memory_mib: int
     memory_limit_mib: int = 0
-    """0: what is kept for it is all it may take."""
+    """0 means that the limit equals the request."""
 
 
 def labels_of(name: str) -> dict[str, str]:
-    """By which a workload's objects and pods are found."""
+    """Return the labels that identify a workload's objects and pods."""
     return {"app.kubernetes.io/name": name}
 
 
 def file_key(path: str) -> str:
-    """A file's key in the ConfigMap."""
+    """Return a file's key in the ConfigMap."""
     return path.strip("/").replace("/", "__")
 
 
@@ -81,16 +84,19 @@ def pod_spec(
     grace_s: int,
     priority_class: str,
 ) -> Manifest:
-    """The pod of a workload; `secrets` are keys of the Secret `secrets_from`, files paths in it and in the ConfigMap
-    `files_from`."""
-    asked = {"readinessProbe": ready, "livenessProbe": alive, "startupProbe": started}
+    """Return the pod specification of a workload.
+
+    `secrets` are keys of the Secret `secrets_from`. `files` are paths of files in the ConfigMap `files_from`,
+    `secret_files` in the Secret.
+    """
+    probes = {"readinessProbe": ready, "livenessProbe": alive, "startupProbe": started}
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         "resources": _resources(resources),
-        "terminationMessagePolicy": LAST_WORDS,
+        "terminationMessagePolicy": TERMINATION_MESSAGE_POLICY,
         "lifecycle": {"preStop": {"sleep": {"seconds": drain_s}}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -98,11 +104,11 @@ def pod_spec(
             "readOnlyRootFilesystem": True,
         },
         "volumeMounts": _mounts({FILES: files, SECRET_FILES: secret_files}, writable),
-        **{field: _probe(probe) for field, probe in asked.items() if probe},
+        **{field: _probe(probe) for field, probe in probes.items() if probe},
     }
-    # The API server leaves out what is empty, which would be found to differ ever after.
-    if told := _environment(environment, secrets, secrets_from, fields):
-        container["env"] = told
+    # The API server drops empty fields. A declared empty field would be reported as a difference forever.
+    if variables := _environment(environment, secrets, secrets_from, fields):
+        container["env"] = variables
     if command:
         container["command"] = list(command)
     spec: dict[str, Any] = {
@@ -130,7 +136,7 @@ def pod_spec(
         "containers": [container],
         "volumes": [
             *([{"name": FILES, "configMap": {"name": files_from}}] if files else []),
-            # A key is read by the pod's own account.
+            # The mode lets the pod's own user read a key.
             *(
                 [{"name": SECRET_FILES, "secret": {"secretName": secrets_from, "defaultMode": 0o440}}]
                 if secret_files
@@ -150,7 +156,7 @@ def _environment(
     secrets_from: pulumi.Input[str],
     fields: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """In an order in which plain texts may refer to the others: `$(NAME)` works backwards only."""
+    """Return the variables in an order that plain texts can refer to: `$(NAME)` only works for earlier variables."""
     return [
         *({"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}} for key, path in fields.items()),
         *({"name": key, "valueFrom": {"secretKeyRef": {"name": secrets_from, "key": key}}} for key in secrets),
@@ -176,7 +182,7 @@ def _probe(probe: Probe) -> dict[str, Any]:
 
 
 def _mounts(files: Mapping[str, tuple[str, ...]], writable: tuple[str, ...]) -> list[dict[str, Any]]:
-    """File by file (`subPath`): a folder as a whole would change under running pods."""
+    """Return one mount per file (`subPath`). A mounted folder would change under running pods."""
     return [
         *(
             {"name": volume, "mountPath": path, "subPath": file_key(path), "readOnly": True}

@@ -1,4 +1,4 @@
-"""The provider's resources as programs declare them."""
+"""The resources of our provider, for use in programs."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ PLAYBOOK, AUTHORITY, CERTIFICATE, PASSWORD, IMAGE, HEALTH_GATE, LAST_SITE_GUARD 
 )
 
 KUBERNETES = "kubernetes:"
-"""How types of Kubernetes objects begin."""
+"""Prefix of the types of Kubernetes objects."""
 SITE = f"{PACKAGE}:sites:"
-"""How the type of a site's component begins: everything below it tells by its URN where it is."""
+"""Prefix of the type of a site's component. The URN of each resource below it shows the site."""
 
 
 def site_of(urn: str) -> str:
-    """The site below whose component the resource stands; empty where it stands below none."""
+    """Return the site of the resource, or "" if the resource is not below a site's component."""
     first = urn.split("::")[2].split("$")[0] if urn.count("::") >= 3 else ""
     return first.removeprefix(SITE) if first.startswith(SITE) else ""
 
 
 def below_site(stack: str, site: str) -> str:
-    """URN pattern of all below the site's component. Not of itself: the engine makes providers in any case, and a
-    provider whose parent is left out spoils the state."""
+    """Return the URN pattern of all resources below the site's component, without the component itself.
+
+    The engine creates providers in any case. A provider whose parent is excluded would corrupt the state.
+    """
     return f"urn:pulumi:{stack}::{PACKAGE}::{SITE}{site}$**"
 
 
 class Playbook(pulumi.CustomResource):
-    """All that one stack wants of one host.
+    """The configuration of one host by one stack.
 
-    `wanted` is `providers.serialization.properties`, known when secrets are. `guard` is as
-    `providers.last_site_guard.check` takes it.
+    `wanted` is `providers.serialization.properties`, known when the secrets are known. For `guard` see
+    `providers.last_site_guard.check`.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Authority(pulumi.CustomResource):
 
 
 class Certificate(pulumi.CustomResource):
-    """A certificate with its key, signed by `authority`, issued anew in its renewal window."""
+    """A certificate with its key, signed by `authority`. It is issued again in its renewal window."""
 
     cert: pulumi.Output[str]
     key: pulumi.Output[str]
@@ -106,7 +108,7 @@ class Certificate(pulumi.CustomResource):
 
 
 class Password(pulumi.CustomResource):
-    """A random password. Raise `generation` to get a new one."""
+    """A random password. To get a new one, increase `generation`."""
 
     text: pulumi.Output[str]
 
@@ -115,7 +117,7 @@ class Password(pulumi.CustomResource):
 
 
 class Image(pulumi.CustomResource):
-    """A service's image in a site's registry. `identity` is as `providers.image` takes it, and becomes secret."""
+    """A service's image in a site's registry. For `identity` see `providers.image`; it becomes secret."""
 
     def __init__(
         self,
@@ -143,7 +145,10 @@ class Image(pulumi.CustomResource):
 
 
 class HealthGate(pulumi.CustomResource):
-    """Whether a service works at a site: asked at `urls`, on the host at `address`, whenever `version` is another."""
+    """Checks that a service works at a site, by requests to `urls` on the host at `address`.
+
+    Runs whenever `version` changes.
+    """
 
     def __init__(
         self,
@@ -161,9 +166,9 @@ class HealthGate(pulumi.CustomResource):
 
 
 class LastSiteGuard(pulumi.CustomResource):
-    """Whether a service's pods may become others at a site.
+    """Checks that a service's pods may be replaced at a site.
 
-    `guard` is as `providers.last_site_guard.check` takes it.
+    For `guard` see `providers.last_site_guard.check`.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The estate's secrets: its authority, one certificate per host and the database's passwords.
+"""The estate's secrets: its certificate authority, one certificate per host, and the database's passwords.
 
-They are data in the sense of the safety rules: protected, and kept when the stack goes.
+The safety rules treat authorities and passwords as data: they are protected, and kept when the stack is destroyed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ClusterLeaves:
 
 
 class Secrets(pulumi.ComponentResource):
-    """`values` is the whole as plain data (`as_secrets` reads it), secret."""
+    """All secrets. `values` is one secret output of plain data, to be read with `as_secrets`."""
 
     values: pulumi.Output[Mapping[str, Any]]
 
@@ -52,11 +52,11 @@ class Secrets(pulumi.ComponentResource):
         parts: dict[str, pulumi.Output[Any]] = {
             "authority": authority.cert,
             "certificates": certificates,
-            "passwords": pulumi.Output.all(**{what: made.text for what, made in passwords.items()}),
+            "passwords": pulumi.Output.all(**{what: password.text for what, password in passwords.items()}),
         }
         if clusters:
-            made = {site: _cluster(estate_name, site, wanted, kept, child) for site, wanted in clusters.items()}
-            parts["clusters"] = pulumi.Output.all(**made)
+            values = {site: _cluster(estate_name, site, wanted, kept, child) for site, wanted in clusters.items()}
+            parts["clusters"] = pulumi.Output.all(**values)
         self.values = pulumi.Output.secret(pulumi.Output.all(**parts))
         self.register_outputs({})
 
@@ -88,7 +88,7 @@ def _cluster(
 def _issued(
     authority: resources.Authority, leaves: tuple[Leaf, ...], prefix: str, opts: pulumi.ResourceOptions
 ) -> pulumi.Output[Any]:
-    made = {
+    issued = {
         leaf.name: resources.Certificate(
             f"{prefix}-{leaf.name}",
             authority=authority,
@@ -101,16 +101,16 @@ def _issued(
         )
         for leaf in leaves
     }
-    return pulumi.Output.all(**{name: pulumi.Output.all(cert=one.cert, key=one.key) for name, one in made.items()})
+    return pulumi.Output.all(**{name: pulumi.Output.all(cert=one.cert, key=one.key) for name, one in issued.items()})
 
 
 def as_secrets(values: Mapping[str, Any]) -> SecretValues:
-    """`Secrets.values` as what rendering takes."""
+    """Convert `Secrets.values` to the type that rendering takes."""
     return SecretValues(
         authority=values["authority"],
         certificates={name: IssuedCertificate(**pair) for name, pair in values["certificates"].items()},
         passwords=Passwords(**values["passwords"]),
-        # Absent in the state of an estate that was built before it had clusters.
+        # The state of an estate that was built before it had clusters lacks this key.
         clusters={site: _cluster_values(cluster) for site, cluster in values.get("clusters", {}).items()},
     )
 
@@ -120,8 +120,8 @@ def _cluster_values(values: Mapping[str, Any]) -> ClusterValues:
     return ClusterValues(**{**values, "certificates": certificates})
 
 
-def unmade(leaves: tuple[Leaf, ...], clusters: Mapping[str, ClusterLeaves]) -> SecretValues:
-    """Stand-in for a preview before the secrets exist: the plan shows every line except these."""
+def placeholders(leaves: tuple[Leaf, ...], clusters: Mapping[str, ClusterLeaves]) -> SecretValues:
+    """Return placeholders for a preview before the secrets exist. The plan then shows every line except the secrets."""
     text = "(made by the first update)\n"
     unknown = IssuedCertificate(cert=text, key=text)
     return SecretValues(
@@ -141,7 +141,7 @@ def unmade(leaves: tuple[Leaf, ...], clusters: Mapping[str, ClusterLeaves]) -> S
 
 
 def texts(values: SecretValues) -> frozenset[str]:
-    """Every text that must not be shown: keys and passwords."""
+    """Return every text that must not be shown: keys and passwords."""
     keys = {pair.key for pair in values.certificates.values()}
     for cluster in values.clusters.values():
         keys |= {pair.key for pair in cluster.certificates.values()} | {cluster.encryption}

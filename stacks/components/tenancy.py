@@ -1,11 +1,11 @@
-"""A bureau's place on a cluster: a namespace in which its people may do their work and nobody else's.
+"""A bureau's tenancy on a cluster: a namespace in which only its people may work.
 
-What is refused is refused by the API server at admission, for the operator's workloads as for the bureau's own:
-pods that do not keep to the Pod Security level `restricted`, more than the quota, priorities that are not theirs.
-The estate's operators need no entry here: `kubernetes_control_plane` makes them administrators of the whole cluster.
+The API server refuses violations at admission, for the operator's workloads as for the bureau's own: pods that break
+the Pod Security level `restricted`, pods over the quota, and priorities that the bureau may not use. The estate's
+operators need no entry here: `kubernetes_control_plane` makes them administrators of the whole cluster.
 
-A bureau that leaves the estate loses its rights at once; its namespace, with all that its people put there, stays until
-an operator deletes it by hand.
+A bureau that leaves the estate loses its rights at once. Its namespace, with all objects in it, stays until an operator
+deletes it by hand.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from stacks.components.child_options import child_options
 from stacks.components.pods import Manifest
 
 EVERYDAY, PROMISED = "everyday", "promised"
-"""Priority classes: what pods have that name none, and what the services have that the estate promises."""
+"""Priority classes: the default of pods, and the class of services that the estate promises."""
 SYSTEM_PRIORITIES = ("system-cluster-critical", "system-node-critical")
 PEOPLE = "people"
 CONTAINER_MIB = 128
-"""For a container that does not say what it needs."""
+"""For a container that declares no memory."""
 CONTAINER_MILLIS = 50
 OBJECTS = 100
-"""Of each kind that has no other limit: they lie in the cluster's etcd."""
+"""Limit for each kind of object that has no other limit. The objects occupy the cluster's etcd."""
 
 _READ = ("get", "list", "watch")
 _WRITE = ("create", "update", "patch", "delete", "deletecollection")
@@ -43,27 +43,30 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("discovery.k8s.io", ("endpointslices",), _READ),
     ("events.k8s.io", ("events",), _READ),
 )
-"""What a bureau's people may do in their namespace. Rights, quota and limits are not theirs to change."""
+"""Rights of a bureau's people in their namespace. They cannot change rights, quota or limits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TenancyArgs:
-    """`cpus`, `memory_mib` and `pods` are the most that all its pods may ask for together."""
+    """Arguments of a tenancy. `cpus`, `memory_mib` and `pods` limit all its pods together."""
 
     bureau: str
     group: str
-    """Of its people, as their certificates say."""
+    """The group in the certificates of the bureau's people."""
     cpus: float
     memory_mib: int
     pods: int
     version: str
-    """The cluster's: the Pod Security level means what it meant in that version, until the cluster has another."""
+    """The cluster's version. It fixes the meaning of the Pod Security level until the cluster is upgraded."""
     promises: bool
-    """It answers for a service that the estate promises, whose pods come before everyday ones."""
+    """The bureau provides a service that the estate promises. Such pods have priority over everyday pods."""
 
 
 def tenancies(estate: Estate, cluster: Cluster, opts: pulumi.ResourceOptions) -> dict[str, Tenancy]:
-    """All bureaus on one cluster, by name. `opts` lead to the cluster by their provider."""
+    """Declare the tenancies of all bureaus on one cluster.
+
+    Return them by bureau. `opts` name the cluster's provider.
+    """
     priorities = Priorities(f"{cluster.site}-priorities", opts)
     after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[priorities]))
     return {
@@ -73,7 +76,7 @@ def tenancies(estate: Estate, cluster: Cluster, opts: pulumi.ResourceOptions) ->
 
 
 def args_of(estate: Estate, cluster: Cluster, bureau: Bureau) -> TenancyArgs:
-    """As the estate declares it."""
+    """Return the arguments that the estate declares for a bureau."""
     return TenancyArgs(
         bureau=bureau.name,
         group=bureau.group,
@@ -86,14 +89,14 @@ def args_of(estate: Estate, cluster: Cluster, bureau: Bureau) -> TenancyArgs:
 
 
 class Priorities(pulumi.ComponentResource):
-    """The cluster's priority classes, once for all bureaus. Tenancies and workloads depend on it."""
+    """The cluster's priority classes, one set for all bureaus. Tenancies and workloads depend on it."""
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("govcloud:stacks:Priorities", name, None, opts)
         options = child_options(self, opts)
         k8s.scheduling.v1.PriorityClass(
             f"{name}-{EVERYDAY}",
-            metadata=_named(EVERYDAY),
+            metadata=_metadata(EVERYDAY),
             value=1000,
             global_default=True,
             preemption_policy="Never",
@@ -102,7 +105,7 @@ class Priorities(pulumi.ComponentResource):
         )
         k8s.scheduling.v1.PriorityClass(
             f"{name}-{PROMISED}",
-            metadata=_named(PROMISED),
+            metadata=_metadata(PROMISED),
             value=1_000_000,
             description="Services that the estate promises to its users: everyday pods make room for them.",
             opts=options(),
@@ -111,7 +114,9 @@ class Priorities(pulumi.ComponentResource):
 
 
 class Tenancy(pulumi.ComponentResource):
-    """`namespace` is there when everything is that keeps its users within it: let workloads depend on the component."""
+    """A bureau's tenancy. Workloads must depend on the component, not only on `namespace`: then quota and rights exist
+    first.
+    """
 
     namespace: k8s.core.v1.Namespace
 
@@ -120,13 +125,13 @@ class Tenancy(pulumi.ComponentResource):
         options = child_options(self, opts)
         self.namespace = k8s.core.v1.Namespace(
             f"{name}-namespace",
-            metadata=_named(args.bureau, labels=security_labels(args.version)),
+            metadata=_metadata(args.bureau, labels=security_labels(args.version)),
             opts=pulumi.ResourceOptions.merge(options(), pulumi.ResourceOptions(retain_on_delete=True)),
         )
         inside = {"depends_on": [self.namespace]}
 
         def metadata(what: str) -> Manifest:
-            return _named(what, namespace=args.bureau)
+            return _metadata(what, namespace=args.bureau)
 
         for what, spec in quotas(args).items():
             k8s.core.v1.ResourceQuota(f"{name}-{what}", metadata=metadata(what), spec=spec, opts=options(**inside))
@@ -135,23 +140,25 @@ class Tenancy(pulumi.ComponentResource):
         k8s.rbac.v1.RoleBinding(
             f"{name}-binding",
             metadata=metadata(PEOPLE),
-            role_ref=_whom("Role", PEOPLE),
-            subjects=[_whom("Group", args.group)],
+            role_ref=_rbac_reference("Role", PEOPLE),
+            subjects=[_rbac_reference("Group", args.group)],
             opts=options(depends_on=[role]),
         )
         self.register_outputs({})
 
 
-def _named(name: str, **more: Manifest) -> Manifest:
+def _metadata(name: str, **more: Manifest) -> Manifest:
     return {"name": name, **more}
 
 
-def _whom(kind: str, name: str) -> Manifest:
+def _rbac_reference(kind: str, name: str) -> Manifest:
     return {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
 
 
 def security_labels(version: str) -> dict[str, str]:
-    """Refused, noted and told by the rules of the cluster's own minor version."""
+    """Return the labels for Pod Security: the API server refuses, logs and warns by the rules of the cluster's minor
+    version.
+    """
     pinned = "v" + ".".join(version.split(".")[:2])
     found: dict[str, str] = {}
     for mode in ("enforce", "audit", "warn"):
@@ -163,7 +170,10 @@ def security_labels(version: str) -> dict[str, str]:
 
 
 def quotas(args: TenancyArgs) -> dict[str, Manifest]:
-    """By name. Memory is not promised twice; there is no storage and no address to be had outside the cluster."""
+    """Return the quotas by name.
+
+    Memory is not overcommitted. Storage and addresses outside the cluster are not available.
+    """
     denied = SYSTEM_PRIORITIES if args.promises else (*SYSTEM_PRIORITIES, PROMISED)
     scope = {"scopeName": "PriorityClass", "operator": "In", "values": list(denied)}
     return {
@@ -184,7 +194,10 @@ def quotas(args: TenancyArgs) -> dict[str, Manifest]:
 
 
 def limits(args: TenancyArgs) -> Manifest:
-    """What a container gets that does not say; one cannot have more than all together."""
+    """Return the defaults for containers that declare no resources.
+
+    One container cannot have more than the whole quota.
+    """
     return {
         "limits": [
             {
@@ -198,5 +211,5 @@ def limits(args: TenancyArgs) -> Manifest:
 
 
 def rules() -> list[Manifest]:
-    """`RULES` as Kubernetes writes them."""
+    """Return `RULES` in the format of Kubernetes."""
     return [{"apiGroups": [group], "resources": list(kinds), "verbs": list(verbs)} for group, kinds, verbs in RULES]

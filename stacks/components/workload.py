@@ -1,8 +1,8 @@
-"""A workload on a Kubernetes cluster: its pods and everything that stands around them, under one fixed name.
+"""A workload on a Kubernetes cluster: its pods and all objects that they need, under one fixed name.
 
-What a pod reads of files and secrets is part of its version: they stand in objects that never change and are named by
-their content, `NAME-FINGERPRINT`. Another content is another object and other pods, and a version that is rolled back
-finds its own. The provider ends such an object when no version refers to it any more; all carry the workload's label.
+The files and secrets of a pod are part of its version. They are in immutable objects named by their content:
+`NAME-FINGERPRINT`. A new content makes a new object and new pods, and a version that is rolled back still finds its own
+object. The provider deletes an object when no version refers to it any more. All objects carry the workload's label.
 """
 
 from __future__ import annotations
@@ -37,69 +37,78 @@ _BY_DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSpec:
-    """The Service before the pods. `cluster_ips`: fixed addresses, IPv4 first, where others must know them."""
+    """The Service in front of the pods.
+
+    `cluster_ips` are fixed addresses, IPv4 first, if other programs must know them.
+    """
 
     port: int
     cluster_ips: tuple[str, ...] = ()
     more: tuple[int, ...] = ()
-    """Other ports of the pods, which the Service has under the same numbers."""
+    """Other ports of the pods. The Service has them under the same numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadArgs:
-    """What runs, how much of it, and what it is told.
+    """The program, its resources, and its settings.
 
-    An environment variable's text may name others as `$(NAME)`: those of `fields` and `secrets`, and earlier ones of
-    `environment`. `fields` are paths in the pod's own object, such as `status.hostIP`. `files` and `secret_files` are
-    read-only, by absolute path.
+    The text of an environment variable may refer to others as `$(NAME)`: to those of `fields` and `secrets`, and to
+    earlier ones of `environment`. `fields` are paths in the pod's own object, such as `status.hostIP`. `files` and
+    `secret_files` are read-only, by absolute path.
     """
 
     namespace: pulumi.Input[str]
     image: str
-    """With its digest: the same reference is the same program at every site."""
+    """With its digest, so that every site runs the same program."""
     replicas: int
     resources: Resources
     port: int
-    """On which the pods listen."""
+    """The port on which the pods listen."""
     ready: Probe
-    """Answers when a pod can take requests."""
+    """Passes when a pod can take requests."""
     alive: Probe | None = None
-    """Answers unless a pod must be started again; slower than `ready`."""
+    """Fails when a pod must be restarted. Slower than `ready`."""
     started: Probe | None = None
-    """Until it has answered once, the other two are not asked."""
+    """The other two probes start only after this one has passed once."""
     command: tuple[str, ...] = ()
-    """In place of the image's own."""
+    """Replaces the image's own command."""
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     secret_files: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     writable: tuple[str, ...] = ("/tmp",)
-    """Folders that a pod may write to and that go with it; everything else is read-only."""
+    """Folders that a pod may write to; they are deleted with the pod. All other folders are read-only."""
     service: ServiceSpec | None = None
     min_available: int = 1
-    """Pods that stay while a node is emptied; fewer than `replicas`, or it could not be."""
+    """Pods that keep running while a node is drained.
+
+    Must be less than `replicas`, or the node could never be drained.
+    """
     drain_s: int = 3
-    """A pod that ends still answers for so long: until nobody sends it anything new."""
+    """A terminating pod still answers for this time, until no client sends it new requests."""
     grace_s: int = 15
-    """From the wish to end until it is made to."""
+    """From the request to terminate until the pod is killed."""
     ready_within_s: int = 120
-    """For a new version at most; then it has failed, and the one before is put back. One without hope fails sooner."""
+    """Maximum time for a new version.
+
+    After that it has failed and is rolled back. A version that cannot work fails sooner.
+    """
     priority_class: str = ""
 
     def __post_init__(self) -> None:
         if not _BY_DIGEST.fullmatch(self.image):
             raise ValueError(f"the image {self.image!r} has no digest; write it as NAME@sha256:DIGEST")
         if self.replicas > 1 and not 0 <= self.min_available < self.replicas:
-            raise ValueError(f"min_available is {self.min_available} of {self.replicas}; it must be less")
+            raise ValueError(f"min_available is {self.min_available} of {self.replicas} replicas; it must be less")
         if self.drain_s >= self.grace_s:
-            raise ValueError(f"a pod drains for {self.drain_s} s but is ended after {self.grace_s} s; give it more")
+            raise ValueError(f"a pod drains for {self.drain_s} s but is killed after {self.grace_s} s; raise grace_s")
         if unnamed := [path for path in (*self.files, *self.secret_files, *self.writable) if not path.startswith("/")]:
-            raise ValueError(f"{unnamed[0]!r} is no absolute path")
+            raise ValueError(f"{unnamed[0]!r} is not an absolute path")
 
 
 class Workload(pulumi.ComponentResource):
-    """Attributes are the objects; `service` and `budget` are None where none is wanted."""
+    """The objects of a workload, as attributes. `service` and `budget` are None if not needed."""
 
     account: k8s.core.v1.ServiceAccount
     deployment: k8s.apps.v1.Deployment
@@ -151,7 +160,7 @@ class Workload(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(options(depends_on=before), timed),
         )
         if args.service:
-            # Without a pod it is never ready: what keeps the pods away is told once, by the Deployment.
+            # Without pods the Service is never ready. The Deployment comes first and reports the cause once.
             self.service = k8s.core.v1.Service(
                 f"{name}-service",
                 metadata=metadata,
@@ -162,12 +171,12 @@ class Workload(pulumi.ComponentResource):
 
 
 def version_of(name: str, args: WorkloadArgs) -> pulumi.Output[str]:
-    """The fingerprint of a workload's pods: another one means that they are rolled."""
+    """Return the fingerprint of a workload's pods. A different fingerprint means that the pods are rolled."""
     return pulumi.Output.unsecret(pulumi.Output.from_input(_deployment(name, args)["template"]).apply(fingerprint))
 
 
 def _deployment(name: str, args: WorkloadArgs) -> Manifest:
-    """No pod goes before another is ready in its place."""
+    """Return the Deployment. It stops no pod before its replacement is ready."""
     return {
         "replicas": args.replicas,
         "selector": {"matchLabels": labels_of(name)},
@@ -202,17 +211,20 @@ def _deployment(name: str, args: WorkloadArgs) -> Manifest:
 
 
 def _files(args: WorkloadArgs) -> Mapping[str, pulumi.Input[str]]:
-    """Data of the ConfigMap; empty where none is wanted."""
+    """Return the data of the ConfigMap. Empty if the workload needs none."""
     return {file_key(path): text for path, text in args.files.items()}
 
 
 def _secrets(args: WorkloadArgs) -> Mapping[str, pulumi.Input[str]]:
-    """Data of the Secret; empty where none is wanted."""
+    """Return the data of the Secret. Empty if the workload needs none."""
     return {**args.secrets, **{file_key(path): text for path, text in args.secret_files.items()}}
 
 
 def _version(metadata: Manifest, name: pulumi.Output[str]) -> Manifest:
-    """Of an object that never changes: which workload it is a version of, its label tells the provider."""
+    """Return the metadata of an immutable object.
+
+    Its label tells the provider to which workload the version belongs.
+    """
     return {**metadata, "name": name, "labels": {**metadata["labels"], VERSION_OF: metadata["name"]}}
 
 
@@ -220,7 +232,7 @@ def _budget(name: str, args: WorkloadArgs) -> Manifest:
     return {
         "minAvailable": args.min_available,
         "selector": {"matchLabels": labels_of(name)},
-        "unhealthyPodEvictionPolicy": "AlwaysAllow",  # what does not work keeps no node from being emptied
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",  # an unhealthy pod must not prevent the drain of a node
     }
 
 
@@ -240,12 +252,15 @@ def _service(name: str, service: ServiceSpec) -> Manifest:
 
 
 def named_by(name: str, data: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
-    """The name of an object with this content. A fingerprint tells no secret that nobody could guess anyway."""
+    """Return the name of an object with this content.
+
+    The fingerprint in it is not secret: it only reveals a content that is easy to guess anyway.
+    """
     return pulumi.Output.unsecret(
-        pulumi.Output.from_input(dict(data)).apply(lambda kept: f"{name}-{fingerprint(kept)}")
+        pulumi.Output.from_input(dict(data)).apply(lambda content: f"{name}-{fingerprint(content)}")
     )
 
 
-def fingerprint(read: Any) -> str:
-    """Of what pods read when they start: another one means other pods."""
-    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:16]
+def fingerprint(content: Any) -> str:
+    """Return a fingerprint of the content that pods read when they start. A different one means different pods."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

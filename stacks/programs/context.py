@@ -1,4 +1,4 @@
-"""What a program is run with, taken from the estate and from the state as it is now."""
+"""The inputs of a stack's program, taken from the estate and from the current state."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ from workstation.errors import GovcloudError
 from workstation.oci import OciImage
 
 CONTROL_PLANE = "kubernetes_control_plane"
-"""The role that makes a host the head of a Kubernetes cluster."""
+"""The role that makes a host the control plane of a Kubernetes cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a program is run with. `instance` tells one lab from the next; `without` names dead sites."""
+    """The inputs of a program. `instance` distinguishes one lab from the next. `without` names dead sites."""
 
     estate: Estate
     plan: AddressPlan
     instance: str
     operator_keys: tuple[str, ...] = ()
-    """Public SSH keys that open the hosts; others are removed from them."""
+    """Public SSH keys that may log in to the hosts. All other keys are removed from the hosts."""
     without: frozenset[str] = field(default_factory=frozenset)
     first_build: bool = False
-    """Nothing of this stack exists yet: a preview has no secrets to show."""
+    """No resource of this stack exists yet, so a preview has no secrets to show."""
     built: frozenset[str] = field(default_factory=frozenset)
-    """Hosts that this stack configures already, or sites that it has put pods on: they are changed one after the other,
-    new ones side by side."""
+    """Hosts that this stack already configures, or sites on which the platform already runs pods.
+
+    They are changed one after another. New ones are built in parallel.
+    """
     secrets_exist: bool = True
     """Whether the data stack has made the secrets."""
     images: Mapping[str, OciImage] = field(default_factory=dict)
-    """What pods are started from, by name: built before the program is run."""
+    """Images of the pods, by name. They are built before the program runs."""
     clusters: frozenset[str] = field(default_factory=frozenset)
-    """Sites whose Kubernetes cluster has been brought up: a preview asks no other."""
+    """Sites whose Kubernetes cluster was deployed. A preview contacts no other cluster."""
 
 
 def current_context(estate: Estate, stack: str, without: Iterable[str], images: Iterable[OciImage] = ()) -> Context:
-    """What the stack's program is run with, as the state is now."""
+    """Return the inputs of the stack's program, for the current state."""
     return Context(
         estate=estate,
         plan=address_plan(estate),
@@ -64,28 +66,30 @@ def _playbooks(stack: str) -> list[dict[str, Any]]:
 
 
 def _has_control_plane(site: str) -> bool:
-    """Whether the site's stack has brought one up: its role is among those that were applied."""
+    """Whether the site's stack has deployed a cluster: the control plane's role is among the applied roles."""
     roles = (role for one in _playbooks(site) for role in (one.get("outputs") or {}).get("roles") or ())
     return any(role.get("role") == CONTROL_PLANE for role in roles)
 
 
 def _with_pods() -> frozenset[str]:
-    """Sites on whose clusters the platform has put something."""
+    """Return the sites on whose clusters the platform has created objects."""
     objects = (one for one in store.resources(PLATFORM) if str(one.get("type")).startswith(KUBERNETES))
     return frozenset(site for one in objects if (site := site_of(str(one["urn"]))))
 
 
 def operator_keys() -> tuple[str, ...]:
-    """The public half of the key with which the operator enters hosts. Raises `GovcloudError` where there is none."""
+    """Return the public half of the operator's SSH key. Raise `GovcloudError` if the file is missing."""
     path = ssh.Access.default().key.with_suffix(".pub")
     try:
         return (path.read_text(encoding="ascii").strip(),)
     except OSError:
-        raise GovcloudError(f"{path} is missing, so the hosts would be closed to the operator", "restore it") from None
+        raise GovcloudError(
+            f"{path} is missing, so the operator could not log in to the hosts", "restore the file"
+        ) from None
 
 
 def excluded_urns(context: Context, stack: str) -> list[str]:
-    """Patterns of the URNs at dead sites, for the engine: what is there is neither read nor changed."""
+    """Return URN patterns of the resources at dead sites. The engine neither refreshes nor changes them."""
     dead = [host for host in context.estate.managed_hosts if host.at in context.without]
     hosts = [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead]
     return hosts + [below_site(stack, site) for site in sorted(context.without)]
@@ -96,11 +100,11 @@ import ssl, sys, urllib.request
 trust = ssl.create_default_context(cafile="/etc/govcloud/pki/ca.crt")
 urllib.request.urlopen(sys.argv[1], timeout=3, context=trust)
 """
-"""Runs on a site's own ingress host, which holds the service's address itself: the site answers, or nobody."""
+"""Runs on a site's own ingress host, which has the service's address itself. So only this site can answer."""
 
 
 def last_site_guards(context: Context) -> dict[str, dict[str, Any]]:
-    """By serving site, whom to ask before one of its hosts is changed. Sites named as dead are not asked."""
+    """Return, by serving site, the sites to probe before one of its hosts is changed. Dead sites are not probed."""
     found: dict[str, dict[str, Any]] = {}
     for service in context.estate.services:
         sites = [site for site in service.placement.active if site not in context.without]
@@ -113,5 +117,5 @@ def last_site_guards(context: Context) -> dict[str, dict[str, Any]]:
 
 
 def address_of(context: Context, host: Host) -> str:
-    """Where the operator reaches the host: what the estate says, or the computed management address."""
+    """Return the operator's address for the host: the address in the estate, or the computed management address."""
     return str(host.platform.address or context.plan.management(host.name))

@@ -1,4 +1,4 @@
-"""The program of each stack: what it declares, read from the estate."""
+"""The program of each stack: the resources that it declares, computed from the estate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from estate.model import Host
 from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.hosts import Hosts
-from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, unmade
+from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, placeholders
 from stacks.phases import DATA, PLATFORM, WITHOUT_SECRETS, stack_names
 from stacks.programs import pod_images
 from stacks.programs.context import Context, address_of, last_site_guards
@@ -22,9 +22,9 @@ from workstation.errors import GovcloudError
 
 
 def program(context: Context, stack: str) -> Callable[[], None]:
-    """The program of a stack, for the engine to call.
+    """Return the program of a stack, for the engine to call.
 
-    Raises KeyError for an unknown stack, GovcloudError where an image is needed that was not built.
+    Raise KeyError for an unknown stack, and GovcloudError if a needed image was not built.
     """
     if stack not in stack_names(context.estate):
         raise KeyError(f"unknown stack {stack!r}; known: {', '.join(stack_names(context.estate))}")
@@ -37,10 +37,10 @@ def program(context: Context, stack: str) -> Callable[[], None]:
     def run() -> None:
         pulumi.export("instance", context.instance)
         if stack == PLATFORM:
-            # Kubernetes' SDK takes a second of imports, and no other stack needs it
+            # The import of the Kubernetes SDK takes a second, and no other stack needs it.
             from stacks.programs import workloads
 
-            workloads.declare(context, _secrets(context, stack).apply(_made))
+            workloads.declare(context, _secrets(context, stack).apply(_require_secrets))
             return
         Hosts(
             stack,
@@ -71,26 +71,28 @@ def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]
     if stack in WITHOUT_SECRETS:
         return pulumi.Output.from_input(None)
     wanted, clusters = leaves(context.estate, context.plan), _cluster_leaves(context)
-    made: pulumi.Output[Mapping[str, Any]]
+    output: pulumi.Output[Mapping[str, Any]]
     if stack == DATA:
-        made = Secrets("secrets", estate_name=context.estate.name, leaves=wanted, clusters=clusters).values
-        pulumi.export("secrets", made)
+        output = Secrets("secrets", estate_name=context.estate.name, leaves=wanted, clusters=clusters).values
+        pulumi.export("secrets", output)
     if not context.secrets_exist and pulumi.runtime.is_dry_run():
-        return pulumi.Output.secret(unmade(wanted, clusters))
+        return pulumi.Output.secret(placeholders(wanted, clusters))
     if stack != DATA:
-        made = pulumi.StackReference(f"organization/{PROJECT}/{DATA}").require_output("secrets")
+        output = pulumi.StackReference(f"organization/{PROJECT}/{DATA}").require_output("secrets")
     if pulumi.runtime.is_dry_run():
-        return made.apply(lambda values: _with_unmade(as_secrets(values), unmade(wanted, clusters)))
-    return made.apply(as_secrets)
+        return output.apply(lambda values: _with_placeholders(as_secrets(values), placeholders(wanted, clusters)))
+    return output.apply(as_secrets)
 
 
-def _made(values: SecretValues | None) -> SecretValues:
+def _require_secrets(values: SecretValues | None) -> SecretValues:
     assert values, "the stack has the data stack's secrets"
     return values
 
 
-def _with_unmade(found: SecretValues, missing: SecretValues) -> SecretValues:
-    """A preview shows what the estate has just got, before the data stack has made its secrets."""
+def _with_placeholders(found: SecretValues, missing: SecretValues) -> SecretValues:
+    """Add placeholders for secrets that the data stack has not made yet, so that a preview shows new hosts and
+    clusters.
+    """
     certificates = {**missing.certificates, **found.certificates}
     return replace(found, certificates=certificates, clusters={**missing.clusters, **found.clusters})
 

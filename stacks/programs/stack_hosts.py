@@ -8,13 +8,15 @@ from stacks.phases import PLATFORM, SITE
 
 
 def stack_kind(estate: Estate, stack: str) -> str:
-    """The stack's kind, as `playbooks.role_assignment` names it: a site's stack is of the kind `site`."""
+    """Return the stack's kind, as `playbooks.role_assignment` names it. The stack of a site has the kind `site`."""
     return SITE if stack in {site.name for site in estate.sites} else stack
 
 
 def stack_hosts(estate: Estate, stack: str) -> tuple[Host, ...]:
-    """The hosts that a stack configures, in the order of a change to a live estate; the platform's are those through
-    which it reaches the clusters."""
+    """Return the hosts that a stack configures, in the order of a change to a live estate.
+
+    For the platform, these are the hosts through which it reaches the clusters.
+    """
     from playbooks.role_assignment import hosts_of
 
     if stack == PLATFORM:

@@ -1,10 +1,10 @@
-"""The stack `platform`: what runs on the sites' Kubernetes clusters.
+"""The stack `platform`: the workloads on the sites' Kubernetes clusters.
 
-All images are brought to all sites before anything is started from one of them. Then the sites follow each other in
-the order of a change to a live estate, where something runs there already: a bad version stops at the first. Between
-two sites stands a gate, because pods are ready as soon as they answer at all: the service itself must be able to read
-and to write. The only city that still answers is not begun at all. Sites that are named as dead stay declared, so that
-their state is kept, and nothing waits for them.
+First, all images are pushed to all sites. Only then do pods start. Sites that already run pods follow one another in
+the order of a change to a live estate, so a bad version stops at the first site. A health gate separates two sites,
+because pods are ready as soon as they answer at all. The gate checks that the service can read and write. A site is not
+changed if it is the last city that still answers. Dead sites stay declared, so that their state is kept, and no
+resource waits for them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from stacks.programs.stack_hosts import stack_hosts
 
 
 class Site(pulumi.ComponentResource):
-    """A site of the platform: the parent of all that is there."""
+    """A site of the platform: the parent of all resources at the site."""
 
     def __init__(self, site: str) -> None:
         super().__init__(f"{SITE}{site}", site)
@@ -42,7 +42,7 @@ class Site(pulumi.ComponentResource):
 
 
 def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
-    """Declare everything. The context has an image of every service."""
+    """Declare all resources. The context must have an image of every service."""
     sites = {host.at: Site(host.at) for host in stack_hosts(context.estate, PLATFORM)}
     images = {site: _images(context, site, parent, secrets) for site, parent in sites.items()}
     everywhere = [image for one in images.values() for image in one.pushed]
@@ -50,16 +50,16 @@ def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
     managed: list[pulumi.Resource] = []
     before: list[pulumi.Resource] = []
     for site, parent in sites.items():
-        # The engine takes what is left out as it stands in the state, and with it all that it depends on there: those
-        # must have been declared before it.
+        # The engine copies excluded resources unchanged from the state, with their dependencies there. So all those
+        # dependencies must be declared before the excluded resource.
         waits = [*everywhere, *managed] if site in context.without else [*pushed, *before]
         provider = _provider(context, site, secrets, pulumi.ResourceOptions(parent=parent))
         built = site in context.built
         opts = pulumi.ResourceOptions(parent=parent, providers=[provider], depends_on=waits if built else pushed)
-        made = _services(context, site, secrets, opts)
+        declared = _services(context, site, secrets, opts)
         if built:
-            managed += made
-            before = made if site not in context.without else before
+            managed += declared
+            before = declared if site not in context.without else before
 
 
 def _images(context: Context, site: str, parent: pulumi.Resource, secrets: pulumi.Output[SecretValues]) -> Images:
@@ -73,7 +73,10 @@ def _images(context: Context, site: str, parent: pulumi.Resource, secrets: pulum
 def _services(
     context: Context, site: str, secrets: pulumi.Output[SecretValues], opts: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
-    """The bureaus' places in the cluster, and the pods of the services; answers what the next site waits for."""
+    """Declare the bureaus' tenancies and the pods of the services.
+
+    Return the resources that the next site waits for.
+    """
     image = context.images[approval.SERVICE]
     args = ApprovalArgs(
         estate=context.estate,
@@ -100,18 +103,18 @@ def _services(
 def _last_site_guards(
     context: Context, site: str, version: pulumi.Output[str], opts: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
-    """One where the service is active; a site that serves nobody may always be changed."""
+    """Declare a guard if the service is active at the site. A site that serves no citizens may always be changed."""
     guard = last_site_guards(context).get(site)
     if not guard or guard["service"] != approval.SERVICE:
         return []
-    name, own = f"{approval.SERVICE}-permit", _ours(opts)
+    name, own = f"{approval.SERVICE}-permit", _without_provider(opts)
     return [LastSiteGuard(name, site=site, service=approval.SERVICE, version=version, guard=guard, opts=own)]
 
 
 def _health_gate(
     context: Context, site: str, version: pulumi.Output[str], opts: pulumi.ResourceOptions
 ) -> pulumi.Resource:
-    """At the site's own ingress: never at the service's address, which another site may answer."""
+    """Declare the gate at the site's own ingress. Another site may answer at the service's anycast address."""
     host = context.estate.nodes_at(site)[0]
     own = f"http://{context.plan.lan(host.name).ipv4}:{ingress.SERVICE_METRICS_PORT}"
     return HealthGate(
@@ -121,12 +124,12 @@ def _health_gate(
         version=version,
         address=address_of(context, host),
         urls=(f"{own}/readyz", f"{own}/writez"),
-        opts=_ours(opts),
+        opts=_without_provider(opts),
     )
 
 
-def _ours(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
-    """For a resource of our own provider, which is not the cluster's."""
+def _without_provider(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+    """Return the options without the cluster's provider, for a resource of our own provider."""
     return pulumi.ResourceOptions(parent=opts.parent, depends_on=opts.depends_on)
 
 
@@ -140,7 +143,7 @@ def _gateway(
     def bundle(values: SecretValues) -> str:
         own = values.certificates.get(pki.gateway_certificate(bureau.name))
         if own is None:
-            raise pulumi.RunError(f"there is no certificate of {bureau.gateway_name} yet: run `./govcloud up data`")
+            raise pulumi.RunError(f"there is no certificate for {bureau.gateway_name} yet: run `./govcloud up data`")
         return own.cert + own.key
 
     image, address = context.images[gateway.IMAGE], context.plan.clusters[site].gateways[bureau.name]
@@ -163,7 +166,7 @@ def _provider(
 ) -> k8s.Provider:
     def kubeconfig(values: SecretValues) -> Any:
         if pulumi.runtime.is_dry_run() and site not in context.clusters:
-            return pulumi.UNKNOWN  # the engine then asks no provider: a plan may come before the cluster
+            return pulumi.UNKNOWN  # the engine then calls no provider: a plan may run before the cluster exists
         return operator_kubeconfig(context.estate, context.plan, site, values.clusters[site])
 
     return k8s.Provider(

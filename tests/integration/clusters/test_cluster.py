@@ -17,7 +17,7 @@ from kubernetes_nodes import KubernetesNodes
 from lab.command import network_of
 from playbooks.render.kubernetes.cluster import image_reference
 from playbooks.render.kubernetes.kubeconfig import operator_kubeconfig
-from stacks.components.pods import LAST_WORDS
+from stacks.components.pods import TERMINATION_MESSAGE_POLICY
 from stacks.providers import registry
 from stacks.providers.kubernetes import kubeconfig
 from stacks.providers.kubernetes.api import Cluster
@@ -219,7 +219,7 @@ def test_a_container_that_crashes_is_told_with_its_last_words(
     namespace, deployment, _ = yaml.safe_load_all(pods.workload(reference, "crashing", replicas=1))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     container["command"] = ["/usr/bin/python3", "-c", "raise SystemExit('no such setting')"]
-    container["terminationMessagePolicy"] = LAST_WORDS
+    container["terminationMessagePolicy"] = TERMINATION_MESSAGE_POLICY
     cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([namespace, deployment]))
     _, said = waited_for(cluster, "crashing", CRASHING_S)
     assert any("last with exit code 1 and the words: no such setting" in line for line in said), said

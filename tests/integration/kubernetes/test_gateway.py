@@ -112,7 +112,7 @@ def test_a_route_to_what_is_not_there_is_told(city: Desk) -> None:
     """Neither the Service nor its port; the rest of the run is none the worse, and the next one goes on."""
     assert not city.up(declared("second")).failed
     missing = city.up(leading_to("tea", 80))
-    assert any("leads to a Service that is not there" in fault for fault in missing.faults), missing.faults
+    assert any("leads to a Service that does not exist" in fault for fault in missing.faults), missing.faults
     offered = city.up(leading_to("gateway-to-maps-9000", 80))
     assert any("has no port 80 but 9000; correct the route" in fault for fault in offered.faults), offered.faults
     assert not any("Traceback" in fault for fault in offered.faults)

@@ -1,4 +1,4 @@
-"""Running a program against Pulumi's mocks and keeping what it registered, with its options."""
+"""Runs a program against Pulumi's mocks and records the resources that it registered, with their options."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS as CHANNEL_OPTIO
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
 
-# One process of tests outlives many engines, and gRPC shares what it knows of an address among all channels: an engine
-# that is given the port of one that has ended would be taken for dead until gRPC tries again.
+# One test process outlives many engines, and gRPC shares the state of an address among all channels. If a new engine
+# got the port of an ended one, gRPC would treat it as dead until the next retry.
 CHANNEL_OPTIONS.append(("grpc.use_local_subchannel_pool", 1))
 
 CLUSTER_IP = "10.192.20.7"
-"""Of every Service that asks for no other."""
+"""Address of every Service that declares none."""
 
 
 @dataclass
 class Recorded:
-    """What a program registered: requests by the resource's name, and by its URN where names are not enough."""
+    """Registrations of a program, by the resource's name, and by its URN if names are not unique."""
 
     requests: dict[str, Any] = field(default_factory=dict)
     by_urn: dict[str, Any] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
-        """Names of one type, in registration order; `kind` is the type's last part."""
+        """Return the names of one type, in registration order. `kind` is the last part of the type."""
         return [name for name, request in self.requests.items() if request.type.endswith(f":{kind}")]
 
     def depends_on(self, name: str) -> set[str]:
-        """Names of the custom resources that it waits for."""
+        """Return the names of the custom resources that it waits for."""
         urns = self.requests[name].dependencies
         return {urn.rsplit("::", 1)[-1] for urn in urns} & {n for n, r in self.requests.items() if r.custom}
 
     def inputs(self, name: str) -> dict[str, Any]:
-        """Inputs as the engine gets them; secrets are wrapped."""
+        """Return the inputs as the engine receives them. Secrets are wrapped."""
         return dict(rpc.deserialize_properties(self.requests[name].object, keep_unknowns=True))
 
     def is_secret(self, name: str, key: str) -> bool:
-        """Whether the engine is told to keep an input secret."""
+        """Whether the engine keeps an input secret."""
         return bool(rpc.is_rpc_secret(rpc.deserialize_properties(self.requests[name].object)[key]))
 
 
 class _Outputs(mocks.Mocks):
-    """Answers as our provider does: computed outputs are there."""
+    """Answers like our provider: computed outputs exist."""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        made = {"Authority": ("cert", "key"), "Certificate": ("cert", "key"), "Password": ("text",)}
-        outputs = {key: f"{key} of {args.name}" for key in made.get(args.typ.rsplit(":", 1)[-1], ())}
+        computed = {"Authority": ("cert", "key"), "Certificate": ("cert", "key"), "Password": ("text",)}
+        outputs = {key: f"{key} of {args.name}" for key in computed.get(args.typ.rsplit(":", 1)[-1], ())}
         if args.typ == "kubernetes:core/v1:Service":
             outputs["spec"] = {"clusterIP": CLUSTER_IP, **args.inputs["spec"]}
         return args.name, {**args.inputs, **outputs}
@@ -70,7 +70,7 @@ class _Monitor(mocks.MockMonitor):
         self._recorded = recorded
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """With the types of all that it stands below, as the engine makes it."""
+        """Return a URN that contains the types of all parents, as the engine makes it."""
         above = f"{parent.split('::')[2]}$" if parent and "pulumi:pulumi:Stack" not in parent else ""
         return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{above}{type_}::{name}"
 
@@ -81,7 +81,7 @@ class _Monitor(mocks.MockMonitor):
 
 
 def declare(program: Callable[[], None], stack: str) -> Recorded:
-    """Run the program to its end."""
+    """Run the program to its end and return its registrations."""
     recorded = Recorded()
 
     async def run() -> None:
@@ -97,11 +97,11 @@ def declare(program: Callable[[], None], stack: str) -> Recorded:
 
 @contextmanager
 def closing_loops() -> Iterator[None]:
-    """Close what Pulumi leaves open: it makes an event loop in each thread that has none.
+    """Close the event loops that Pulumi leaves open: it makes one in each thread that has none.
 
-    The engine may be done while the thread that ran its program still cleans up. That thread closes its loop itself,
-    and a loop cannot be closed by two at once: it is waited for, since one that is collected unclosed fails whatever
-    test happens to run then.
+    The engine may end while the thread that ran its program still cleans up. That thread closes its loop itself, and
+    two threads must not close one loop. So this function waits for it. A loop that is collected unclosed would fail an
+    unrelated test that happens to run then.
     """
     left: list[asyncio.AbstractEventLoop] = []
     cleaned_up: list[asyncio.AbstractEventLoop] = []

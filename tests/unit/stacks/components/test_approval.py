@@ -1,4 +1,4 @@
-"""The approval service's pods in one site, as the stack declares them."""
+"""The approval service's pods at one site, as the stack declares them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGE = "registry.govcloud/approval@sha256:" + "1" * 64
 
 @pytest.fixture(scope="module")
 def recorded() -> Recorded:
-    """What one site's service registers."""
+    """The registrations of one site's service."""
 
     def program() -> None:
         provider = k8s.Provider("there", kubeconfig="{}")
@@ -41,7 +41,7 @@ def recorded() -> Recorded:
 
 
 def template(recorded: Recorded) -> dict[str, Any]:
-    """Of the pods. One annotation of it is made of a secret, and the whole is read as one here."""
+    """The pods' template. One annotation of it is made from a secret, so the whole is wrapped as a secret here."""
     spec = recorded.inputs("approval-deployment")["spec"]
     return dict((spec["value"] if is_rpc_secret(spec) else spec)["template"])
 
@@ -51,8 +51,8 @@ def pod(recorded: Recorded) -> dict[str, Any]:
     return dict(template(recorded)["spec"]["containers"][0])
 
 
-def test_the_ingress_asks_at_the_address_that_the_service_has(recorded: Recorded) -> None:
-    """Rendered on one side and declared on the other, from one plan."""
+def test_the_ingress_forwards_to_the_service_address(recorded: Recorded) -> None:
+    """The address is rendered for the ingress and declared for the service, from one address plan."""
     from playbooks.render import ingress
 
     spec = recorded.inputs("approval-service")["spec"]
@@ -62,25 +62,25 @@ def test_the_ingress_asks_at_the_address_that_the_service_has(recorded: Recorded
     assert f"    server pods {spec['clusterIPs'][0]}:{port['port']:.0f} " in config
 
 
-def test_everything_is_in_the_bureaus_namespace_and_comes_after_it(recorded: Recorded) -> None:
-    """In the site's cluster; and it goes before what the estate has promised nobody."""
-    made = [name for name in recorded.requests if name.startswith("approval-")]
-    assert len(made) == 6
-    for name in made:
+def test_all_objects_are_in_the_bureaus_namespace_and_depend_on_it(recorded: Recorded) -> None:
+    """They are in the site's cluster, with priority over pods of services that are not promised."""
+    names = [name for name in recorded.requests if name.startswith("approval-")]
+    assert len(names) == 6
+    for name in names:
         assert "::there::" in recorded.requests[name].provider
         assert recorded.inputs(name)["metadata"]["namespace"] == ESTATE.service("approval").bureau
         assert "namespace" in recorded.depends_on(name)
     assert template(recorded)["spec"]["priorityClassName"] == tenancy.PROMISED
 
 
-def test_a_database_that_is_gone_takes_no_pod_away(recorded: Recorded) -> None:
-    """Their probes ask for the process only; the site's ability to answer is the edge's question."""
+def test_probes_do_not_depend_on_the_database(recorded: Recorded) -> None:
+    """They only check the process. The edge checks whether the site can serve requests."""
     for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
         assert pod(recorded)[probe]["httpGet"]["path"] == "/healthz"
 
 
-def test_the_estate_says_how_many_pods_and_what_each_is_given(recorded: Recorded) -> None:
-    """By site."""
+def test_replicas_and_resources_come_from_the_estate(recorded: Recorded) -> None:
+    """Replicas are declared by site."""
     wanted = ESTATE.service("approval").pods
     spec = recorded.inputs("approval-deployment")["spec"]
     assert (spec["value"] if is_rpc_secret(spec) else spec)["replicas"] == wanted.replicas["nanshan"]
@@ -88,8 +88,8 @@ def test_the_estate_says_how_many_pods_and_what_each_is_given(recorded: Recorded
     assert resources["requests"] == {"cpu": f"{wanted.cpus * 1000:.0f}m", "memory": f"{wanted.memory_mib}Mi"}
 
 
-def test_the_database_password_is_in_a_secret_alone(recorded: Recorded) -> None:
-    """Pods get it by its name, which is libpq's."""
+def test_the_database_password_is_only_in_a_secret(recorded: Recorded) -> None:
+    """Pods receive it as PGPASSWORD, the variable that libpq reads."""
     assert '"app"' not in str(pod(recorded)).replace("'", '"')
     assert recorded.is_secret("approval-secrets", "stringData")
     (entry,) = [one for one in pod(recorded)["env"] if one["name"] == "PGPASSWORD"]
@@ -97,7 +97,7 @@ def test_the_database_password_is_in_a_secret_alone(recorded: Recorded) -> None:
 
 
 def test_a_pod_finds_the_database_on_its_own_node_and_knows_the_estates_authority(recorded: Recorded) -> None:
-    """Each node has an ingress, and the certificate's name says which member may be primary."""
+    """Each node has an ingress. The name in the certificate shows which member may be primary."""
     env = {one["name"]: one for one in pod(recorded)["env"]}
     assert env["NODE_IP"]["valueFrom"]["fieldRef"]["fieldPath"] == "status.hostIP"
     assert "hostaddr=$(NODE_IP) port=5432" in env["APPROVAL_WRITE_DSN"]["value"]

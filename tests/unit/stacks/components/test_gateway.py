@@ -1,4 +1,4 @@
-"""What a gateway declares: its configuration from the routes, its key as a secret, and pods that roll with either."""
+"""The objects of a gateway: its configuration from the routes, its key as a secret, and pods that roll with either."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ BUNDLE = "a certificate\nhunter2hunter2\n"
 
 
 def service(name: str = "records", namespace: str = "planning", **spec: Any) -> k8s.core.v1.Service:
-    """As a workload may have one."""
+    """A Service as a workload may have it."""
     ports = [{"port": 8080}]
     return k8s.core.v1.Service(name, metadata={"name": name, "namespace": namespace}, spec={"ports": ports, **spec})
 
 
 def declared(bundle: str = BUNDLE, **route: Any) -> Recorded:
-    """A gateway with one route; `route` changes it, `service` what the Service is made from."""
-    made = route.pop("service", {})
+    """A gateway with one route. `route` changes the route, and its key `service` changes the Service."""
+    options = route.pop("service", {})
 
     def declare_gateway() -> None:
-        one = Route(**{"host": "records.planning.govcloud", "service": service(**made), "port": 8080, **route})
+        one = Route(**{"host": "records.planning.govcloud", "service": service(**options), "port": 8080, **route})
         args = GatewayArgs(namespace="planning", image=IMAGE, routes=(one,), bundle=pulumi.Output.secret(bundle))
         Gateway("gate", args)
 
@@ -47,19 +47,19 @@ def declared(bundle: str = BUNDLE, **route: Any) -> Recorded:
 
 
 def template(recorded: Recorded) -> dict[str, Any]:
-    """The pods'."""
+    """The pods' template."""
     spec = recorded.inputs("gate-deployment")["spec"]
     return dict((spec["value"] if is_rpc_secret(spec) else spec)["template"])
 
 
-def test_the_configuration_leads_to_the_services_own_address() -> None:
+def test_the_configuration_contains_the_address_of_the_service() -> None:
     text = str(declared().inputs("gate-files")["data"])
     assert "backend records.planning.govcloud" in text
     assert f"server records {CLUSTER_IP}:8080" in text
 
 
-def test_the_key_is_in_the_secret_and_nowhere_else() -> None:
-    """Mounted as a file that the pod's own account may read."""
+def test_the_key_is_only_in_the_secret() -> None:
+    """It is mounted as a file that the pod's own user may read."""
     recorded = declared()
     assert recorded.is_secret("gate-secrets", "stringData")
     assert "hunter2" in str(recorded.inputs("gate-secrets"))
@@ -72,16 +72,16 @@ def test_the_key_is_in_the_secret_and_nowhere_else() -> None:
     assert {"name": "secret-files", "secret": {"secretName": name, "defaultMode": 0o440}} in pod["volumes"]
 
 
-def test_another_certificate_and_another_route_roll_the_pods() -> None:
-    """HAProxy reads both when it starts."""
+def test_a_new_certificate_or_a_new_route_rolls_the_pods() -> None:
+    """HAProxy reads both only when it starts."""
     cases = (declared(), declared(), declared(bundle="another"), declared(host="maps.planning.govcloud"))
     read = [str(template(recorded)["spec"]["volumes"]) for recorded in cases]
     assert read[0] == read[1]
     assert len(set(read)) == 3
 
 
-def test_the_pods_need_nothing_of_their_node_and_are_asked_past_their_tls() -> None:
-    """No port below 1024, nothing to write to; probes have a door of their own."""
+def test_the_pods_need_no_privileges_and_have_a_plain_port_for_probes() -> None:
+    """No port below 1024 and no writable folder. Probes use a separate port without TLS."""
     recorded = declared()
     [container] = template(recorded)["spec"]["containers"]
     assert container["ports"][0]["containerPort"] == gateway.PORT >= 1024
@@ -96,13 +96,16 @@ def test_the_pods_need_nothing_of_their_node_and_are_asked_past_their_tls() -> N
     [
         (
             {"port": 9000},
-            "records.planning.govcloud leads to the Service planning/records, which has no port 9000 but 8080",
+            (
+                r"records.planning.govcloud leads to the Service planning/records, "
+                r"which has no port 9000 \(its ports: 8080\)"
+            ),
         ),
         ({"service": {"namespace": "housing"}}, "outside the gateway's namespace planning"),
         ({"service": {"clusterIP": "None"}}, "no address of its own"),
     ],
 )
-def test_a_route_that_leads_nowhere_is_refused(wrong: dict[str, Any], words: str) -> None:
+def test_a_route_without_a_usable_service_is_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(pulumi.RunError, match=words):
         declared(**wrong)
 
@@ -127,7 +130,7 @@ CONTEXT = Context(
 
 
 def test_a_bureau_with_a_gateway_has_it_in_its_namespace_at_every_site() -> None:
-    """At its fixed address, with one Service for each workload, which nobody waits for."""
+    """The gateway has its fixed address, and one Service for each workload, which no resource waits for."""
     recorded = declare(lambda: workloads.declare(CONTEXT, pulumi.Output.secret(secrets_of(ESTATE))), "platform")
     for name in ("planning-gateway-deployment", "planning-gateway-service", "planning-gateway-maps-9000"):
         sites = [site_of(urn) for urn in recorded.by_urn if urn.endswith(f"::{name}")]
@@ -142,7 +145,7 @@ def test_a_bureau_with_a_gateway_has_it_in_its_namespace_at_every_site() -> None
     assert {name.rsplit("-", 1)[0] for name in recorded.depends_on("planning-gateway-maps-9000")} >= {"image"}
 
 
-def test_haproxys_image_is_built_where_a_gateway_needs_it_and_nowhere_else() -> None:
+def test_haproxys_image_is_built_only_if_a_gateway_needs_it() -> None:
     assert pod_images.needed(load()) == ("approval",)
     assert pod_images.needed(ESTATE) == ("approval", "haproxy")
     only = {"approval": IMAGES["approval"]}

@@ -1,4 +1,4 @@
-"""What a bureau gets on a cluster, and in which order."""
+"""The objects of a bureau's tenancy on a cluster, and their order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ARGS = args_of(ESTATE, CLUSTER, BUREAU)
 
 @pytest.fixture(scope="module")
 def recorded() -> Recorded:
-    """The estate's bureaus on one cluster, after something else."""
+    """The estate's bureaus on one cluster, after another object."""
 
     def program() -> None:
         provider = k8s.Provider("there", kubeconfig="{}")
@@ -32,7 +32,7 @@ def recorded() -> Recorded:
 
 
 def test_every_bureau_has_a_namespace_of_its_name(recorded: Recorded) -> None:
-    """Pod Security is enforced by the rules of the cluster's own version."""
+    """Pod Security is enforced by the rules of the cluster's version."""
     names = recorded.names("Namespace")
     assert len(names) == len(ESTATE.bureaus)
     metadata = recorded.inputs("nanshan-human-resources-namespace")["metadata"]
@@ -41,14 +41,14 @@ def test_every_bureau_has_a_namespace_of_its_name(recorded: Recorded) -> None:
     assert metadata["labels"]["pod-security.kubernetes.io/enforce-version"] == "v1.37"
 
 
-def test_a_namespace_outlives_its_entry(recorded: Recorded) -> None:
-    """What people put there is not ours to remove; what gives them rights goes."""
+def test_a_namespace_stays_when_its_bureau_leaves_the_estate(recorded: Recorded) -> None:
+    """The objects of the bureau's people are not deleted. Their rights are."""
     kept = {name for name, request in recorded.requests.items() if request.retainOnDelete}
     assert kept == set(recorded.names("Namespace"))
 
 
-def test_nothing_is_in_a_namespace_before_it_and_priorities_are_first(recorded: Recorded) -> None:
-    """And everything waits for what the whole was told to wait for."""
+def test_objects_depend_on_their_namespace_and_on_the_priorities(recorded: Recorded) -> None:
+    """All objects also depend on the dependencies of the component."""
     inside = [name for kind in ("ResourceQuota", "LimitRange", "Role", "RoleBinding") for name in recorded.names(kind)]
     assert len(inside) == 5 * len(ESTATE.bureaus)
     classes = set(recorded.names("PriorityClass"))
@@ -59,8 +59,8 @@ def test_nothing_is_in_a_namespace_before_it_and_priorities_are_first(recorded: 
     assert all("::there::" in recorded.requests[name].provider for name in (*inside, *classes))
 
 
-def test_pods_that_name_no_priority_push_nobody_out(recorded: Recorded) -> None:
-    """And a promised service's come before them."""
+def test_pods_without_a_priority_do_not_preempt_others(recorded: Recorded) -> None:
+    """Pods of a promised service have priority over them."""
     everyday = recorded.inputs(f"nanshan-priorities-{EVERYDAY}")
     promised = recorded.inputs(f"nanshan-priorities-{PROMISED}")
     assert (everyday["globalDefault"], everyday["preemptionPolicy"]) == (True, "Never")
@@ -69,14 +69,14 @@ def test_pods_that_name_no_priority_push_nobody_out(recorded: Recorded) -> None:
 
 
 def test_the_quota_is_the_estates() -> None:
-    """Whole thousandths of a processor: Kubernetes knows no finer ones."""
+    """In whole thousandths of a processor: Kubernetes has no smaller unit."""
     assert (ARGS.cpus, ARGS.memory_mib) == (BUREAU.quota.cpus, BUREAU.quota.memory_mib)
     odd = TenancyArgs(**{**vars(ARGS), "cpus": 0.3 + 0.0001})
     assert quotas(odd)["quota"]["hard"]["requests.cpu"] == "300m"
 
 
-def test_only_who_answers_for_a_promised_service_has_its_priority() -> None:
-    """Nobody has the system's."""
+def test_only_bureaus_with_a_promised_service_may_use_its_priority() -> None:
+    """No bureau may use the system's priorities."""
 
     def denied(args: TenancyArgs) -> list[str]:
         found: list[str] = quotas(args)["priorities"]["scopeSelector"]["matchExpressions"][0]["values"]

@@ -1,4 +1,4 @@
-"""What a workload declares: one name, pods that keep to themselves, and a change that rolls them."""
+"""The objects of a workload: one name, pods without access to others, and changes that roll the pods."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ARGS = WorkloadArgs(
 
 
 def declared(args: WorkloadArgs = ARGS) -> Recorded:
-    """A workload `desk` that waits for another object."""
+    """A workload `desk` that depends on another object."""
 
     def program() -> None:
         provider = k8s.Provider("there", kubeconfig="{}")
@@ -47,22 +47,21 @@ def pod(recorded: Recorded) -> dict[str, Any]:
 
 
 def test_every_object_has_the_workloads_name_namespace_and_provider() -> None:
-    """So that they are found, and are where they are meant to be."""
     recorded = declared()
-    made = [name for name in recorded.requests if name.startswith("desk-")]
-    assert len(made) == 6
-    for name in made:
+    names = [name for name in recorded.requests if name.startswith("desk-")]
+    assert len(names) == 6
+    for name in names:
         metadata = recorded.inputs(name)["metadata"]
         assert (metadata["labels"]["app.kubernetes.io/name"], metadata["namespace"]) == ("desk", "records")
         assert metadata["name"] == "desk" or name in ("desk-files", "desk-secrets")
         assert "::there::" in recorded.requests[name].provider
 
 
-def test_everything_waits_for_what_the_workload_was_told_to_wait_for() -> None:
-    """Pulumi does not hand that down; and pods come after what they read."""
+def test_all_objects_depend_on_the_dependencies_of_the_workload() -> None:
+    """Pulumi does not pass `depends_on` to children. Pods also depend on the objects that they read."""
     recorded = declared()
-    made = [name for name in recorded.requests if name.startswith("desk-")]
-    assert all("first" in recorded.depends_on(name) for name in made)
+    names = [name for name in recorded.requests if name.startswith("desk-")]
+    assert all("first" in recorded.depends_on(name) for name in names)
     assert {"desk-account", "desk-files", "desk-secrets"} < recorded.depends_on("desk-deployment")
     assert "desk-deployment" in recorded.depends_on("desk-service")
 
@@ -71,8 +70,8 @@ def test_everything_waits_for_what_the_workload_was_told_to_wait_for() -> None:
     ("changed", "kind"),
     [({"files": {"/etc/desk/ca.crt": "another"}}, "files"), ({"secrets": {"PASSWORD": "another"}}, "secrets")],
 )
-def test_what_pods_read_is_an_object_of_its_own_for_each_content(changed: dict[str, Any], kind: str) -> None:
-    """So pods are rolled by another content and by nothing else, and those of before still find theirs."""
+def test_each_content_of_files_and_secrets_is_a_separate_object(changed: dict[str, Any], kind: str) -> None:
+    """So only a new content rolls the pods, and pods of the version before still find their object."""
     first, again, other = (declared(args) for args in (ARGS, ARGS, replace(ARGS, **changed)))
     names = [one.inputs(f"desk-{kind}")["metadata"]["name"] for one in (first, again, other)]
     assert names[0] == names[1] != names[2]
@@ -82,35 +81,35 @@ def test_what_pods_read_is_an_object_of_its_own_for_each_content(changed: dict[s
     assert other.inputs(f"desk-{kind}")["immutable"] is True
 
 
-def test_the_objects_that_pods_read_say_whose_versions_they_are() -> None:
-    """By that the provider keeps them as long as one of those may come back; their names are no secret."""
+def test_files_and_secrets_carry_the_label_of_their_workload() -> None:
+    """By this label the provider keeps them as long as a rollback may need them. Their names are not secret."""
     recorded = declared()
     for name in ("desk-files", "desk-secrets"):
         assert recorded.inputs(name)["metadata"]["labels"][VERSION_OF] == "desk"
         assert not recorded.is_secret(name, "metadata")
 
 
-def test_no_secret_stands_outside_the_secret() -> None:
-    """Pods refer to it, and the Secret's content is marked as one."""
+def test_secret_texts_are_only_in_the_secret() -> None:
+    """Pods refer to the Secret, and its content is marked as secret."""
     recorded = declared()
     assert "hunter2" not in str(pod(recorded))
     assert "hunter2" in str(recorded.inputs("desk-secrets"))
     assert recorded.is_secret("desk-secrets", "stringData")
 
 
-def test_plain_settings_come_after_what_they_refer_to() -> None:
-    """The kubelet fills `$(NAME)` from what stands before only."""
+def test_plain_variables_come_after_the_variables_that_they_refer_to() -> None:
+    """The kubelet resolves `$(NAME)` only from earlier variables."""
     names = [entry["name"] for entry in pod(declared())["spec"]["containers"][0]["env"]]
     assert names == ["NODE", "PASSWORD", "DSN"]
 
 
-def test_a_pod_that_crashes_says_why_by_its_last_words() -> None:
-    """Nothing else would reach the operator than the exit code."""
+def test_the_status_of_a_crashed_pod_contains_the_end_of_its_log() -> None:
+    """Otherwise the operator would only see the exit code."""
     assert pod(declared())["spec"]["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
 def test_files_do_not_change_under_a_running_pod() -> None:
-    """Each is mounted by itself, from a key that a ConfigMap may have."""
+    """Each file is mounted separately, with a key that is valid in a ConfigMap."""
     mounts = pod(declared())["spec"]["containers"][0]["volumeMounts"]
     assert mounts[0] == {
         "name": "files",
@@ -122,7 +121,7 @@ def test_files_do_not_change_under_a_running_pod() -> None:
 
 
 def test_fixed_addresses_are_of_both_families() -> None:
-    """The first is the Service's own."""
+    """The first one is the Service's primary address."""
     spec = declared().inputs("desk-service")["spec"]
     assert (spec["clusterIP"], spec["ipFamilies"]) == ("10.192.16.10", ["IPv4", "IPv6"])
     assert spec["ipFamilyPolicy"] == "RequireDualStack"
@@ -133,11 +132,11 @@ def test_fixed_addresses_are_of_both_families() -> None:
     [
         ({"image": "registry.govcloud/desk:1"}, "has no digest"),
         ({"min_available": 2}, "it must be less"),
-        ({"drain_s": 15}, "is ended after 15 s"),
-        ({"files": {"ca.crt": "x"}}, "no absolute path"),
+        ({"drain_s": 15}, "is killed after 15 s"),
+        ({"files": {"ca.crt": "x"}}, "not an absolute path"),
     ],
 )
-def test_what_could_not_work_is_refused(wrong: dict[str, Any], words: str) -> None:
-    """Before anything is declared."""
+def test_invalid_arguments_are_refused(wrong: dict[str, Any], words: str) -> None:
+    """They are refused before any object is declared."""
     with pytest.raises(ValueError, match=words):
         replace(ARGS, **wrong)

@@ -1,4 +1,4 @@
-"""What each stack declares: hosts, their order, and what may not be lost."""
+"""The resources of each stack: hosts, their order, and protection."""
 
 from __future__ import annotations
 
@@ -19,41 +19,40 @@ ESTATE = load()
 CONTEXT = Context(estate=ESTATE, plan=plan(ESTATE), instance="lab-1", operator_keys=("ssh-ed25519 AAAA",))
 
 
-def test_there_is_one_stack_per_site_whatever_their_number() -> None:
-    """Stacks follow the estate, in building order."""
+def test_there_is_one_stack_per_site_for_any_number_of_sites() -> None:
+    """Stacks follow the estate, in deployment order."""
     assert stack_names(ESTATE) == ("network", "data", "futian", "nanshan", "shaoguan", "province", "platform")
     fewer = ESTATE.model_copy(update={"sites": ESTATE.sites[:2]})
     assert stack_names(fewer) == ("network", "data", "futian", "nanshan", "province", "platform")
 
 
-def test_an_unknown_stack_is_named_with_the_known_ones() -> None:
-    """Before anything is declared."""
+def test_an_unknown_stack_is_refused_with_the_known_ones() -> None:
+    """It is refused before any resource is declared."""
     with pytest.raises(KeyError, match="unknown stack 'luohu'; known: network, data, futian"):
         program(CONTEXT, "luohu")
 
 
-def test_a_live_estate_changes_remote_first_and_routers_before_what_stands_behind_them() -> None:
-    """The order of a wave."""
+def test_a_live_estate_changes_remote_sites_first_and_routers_before_the_hosts_behind_them() -> None:
     names = [host.name for host in in_order(ESTATE, ESTATE.managed_hosts)]
     assert names[0] == "shaoguan-edge1"
     assert names[4] == "futian-edge1"
     assert [name.split("-")[0] for name in names] == ["shaoguan"] * 4 + ["futian"] * 4 + ["nanshan"] * 4
 
 
-def test_the_network_reaches_every_host_of_ours_and_none_of_the_peers() -> None:
-    """One Playbook each."""
+def test_the_network_stack_configures_all_managed_hosts_and_no_peer() -> None:
+    """There is one Playbook per host."""
     recorded = declare(program(CONTEXT, "network"), "network")
     hosts = {recorded.inputs(name)["host"] for name in recorded.names("Playbook")}
     assert hosts == {host.name for host in ESTATE.managed_hosts}
 
 
 def built(*sites: str) -> Context:
-    """A context in which the hosts of these sites are managed already."""
+    """A context in which the hosts of these sites are already managed."""
     return replace(CONTEXT, built=frozenset(host.name for site in sites for host in ESTATE.hosts_at(site)))
 
 
-def test_a_change_goes_host_by_host_and_a_first_build_side_by_side() -> None:
-    """Each waits for the one before it, or none for any."""
+def test_a_change_goes_host_by_host_and_a_first_build_runs_in_parallel() -> None:
+    """In a change each host waits for the one before it. In a first build no host waits."""
     later = declare(program(built("futian", "nanshan", "shaoguan"), "network"), "network")
     names = later.names("Playbook")
     assert [later.depends_on(name) for name in names] == [set(), *({name} for name in names[:-1])]
@@ -61,8 +60,8 @@ def test_a_change_goes_host_by_host_and_a_first_build_side_by_side() -> None:
     assert all(first.depends_on(name) == set() for name in first.names("Playbook"))
 
 
-def test_after_a_first_build_that_failed_half_way_the_missing_hosts_go_side_by_side() -> None:
-    """A vote alone would wait for ever for the others that wait for it."""
+def test_after_a_first_build_that_failed_half_way_the_missing_hosts_are_built_in_parallel() -> None:
+    """A single etcd member would wait forever for the others, which wait for it."""
     recorded = declare(program(built("shaoguan"), "data"), "data")
     missing = [name for name in recorded.names("Playbook") if "shaoguan" not in name]
     assert missing
@@ -71,8 +70,8 @@ def test_after_a_first_build_that_failed_half_way_the_missing_hosts_go_side_by_s
     )
 
 
-def test_nothing_waits_for_a_host_at_a_dead_site() -> None:
-    """It stays declared, so that its state is kept."""
+def test_no_host_waits_for_a_host_at_a_dead_site() -> None:
+    """The host at the dead site stays declared, so that its state is kept."""
     context = replace(built("futian", "nanshan", "shaoguan"), without=frozenset({"shaoguan"}))
     recorded = declare(program(context, "network"), "network")
     names = recorded.names("Playbook")
@@ -81,8 +80,8 @@ def test_nothing_waits_for_a_host_at_a_dead_site() -> None:
     assert not any("shaoguan" in name for name in waited_for)
 
 
-def test_what_holds_data_is_protected_and_kept() -> None:
-    """Authority, passwords and the hosts with votes or databases; certificates can be issued again."""
+def test_resources_that_hold_data_are_protected_and_kept() -> None:
+    """Authority, passwords, and hosts with etcd or a database. Certificates can be issued again."""
     recorded = declare(program(CONTEXT, "data"), "data")
     for kind in ("Playbook", "Authority", "Password"):
         assert recorded.names(kind)
@@ -93,7 +92,6 @@ def test_what_holds_data_is_protected_and_kept() -> None:
 
 
 def test_every_host_every_cluster_and_the_operator_get_certificates() -> None:
-    """By name."""
     recorded = declare(program(CONTEXT, "data"), "data")
     wanted = {f"certificate-{host.name}" for host in ESTATE.managed_hosts} | {"certificate-operator"}
     for site in (cluster.site for cluster in ESTATE.clusters):
@@ -102,8 +100,8 @@ def test_every_host_every_cluster_and_the_operator_get_certificates() -> None:
     assert set(recorded.names("Certificate")) == wanted
 
 
-def test_no_key_stands_outside_the_secrets() -> None:
-    """In none of a data host's readable inputs."""
+def test_keys_are_only_in_the_secrets() -> None:
+    """No readable input of a data host contains a key or a password."""
     recorded = declare(program(CONTEXT, "data"), "data")
     for name in recorded.names("Playbook"):
         readable = {key: value for key, value in recorded.inputs(name).items() if key != "secrets"}
@@ -112,8 +110,8 @@ def test_no_key_stands_outside_the_secrets() -> None:
         assert "key of certificate" in str(recorded.inputs(name)["secrets"])
 
 
-def test_the_province_is_our_half_of_the_link() -> None:
-    """Only our own routers."""
+def test_the_province_stack_configures_only_our_own_routers() -> None:
+    """It is our half of the link."""
     recorded = declare(program(CONTEXT, "province"), "province")
     hosts = {recorded.inputs(name)["host"] for name in recorded.names("Playbook")}
     assert hosts == {"futian-edge1", "nanshan-edge1", "shaoguan-edge1"}

@@ -1,4 +1,4 @@
-"""What the stack `platform` declares, and who waits for whom."""
+"""The resources of the stack `platform`, and their dependencies."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def declared(**changes: Any) -> Recorded:
 
 
 def by_site(recorded: Recorded, kind: str) -> Mapping[str, list[str]]:
-    """URNs of the resources whose type begins so."""
+    """Return the URNs of the resources whose type has this prefix, by site."""
     found: dict[str, list[str]] = {site: [] for site in SITES}
     for urn, request in recorded.by_urn.items():
         if request.type.startswith(kind):
@@ -54,20 +54,20 @@ def by_site(recorded: Recorded, kind: str) -> Mapping[str, list[str]]:
 
 
 def sites_waited_for(recorded: Recorded, urns: list[str], kind: str) -> set[str]:
-    """By any of the resources, for resources of that kind."""
+    """Return the sites of the resources of that kind on which any of the given resources depends."""
     waited = {one for urn in urns for one in recorded.by_urn[urn].dependencies}
     return {site_of(urn) for urn in waited if recorded.by_urn[urn].type.startswith(kind)}
 
 
-def test_it_is_the_last_stage_and_only_where_there_are_clusters() -> None:
+def test_platform_is_the_last_phase_and_exists_only_with_clusters() -> None:
     without = ESTATE.model_copy(update={"kubernetes": None})
     assert "platform" not in stack_names(without)
     assert phases(ESTATE)[-1] == ("platform",)
     assert [host.at for host in stack_hosts(ESTATE, "platform")] == list(SITES)
 
 
-def test_every_image_is_at_every_site_before_anything_is_started() -> None:
-    """Also on a first build."""
+def test_every_image_is_pushed_to_every_site_before_any_pod_starts() -> None:
+    """This also holds for a first build."""
     recorded = declared()
     images, objects = by_site(recorded, IMAGE), by_site(recorded, KUBERNETES)
     assert all(len(images[site]) == 1 for site in SITES)
@@ -76,8 +76,8 @@ def test_every_image_is_at_every_site_before_anything_is_started() -> None:
             assert sites_waited_for(recorded, [urn], IMAGE) == set(SITES), urn
 
 
-def test_what_runs_already_changes_site_by_site_and_what_is_new_side_by_side() -> None:
-    """A site that is new beside two that run waits for none, and none waits for it."""
+def test_running_sites_change_one_by_one_and_new_sites_in_parallel() -> None:
+    """A new site next to two running ones waits for no site, and no site waits for it."""
     running = declared(built=frozenset(SITES))
     objects = by_site(running, KUBERNETES)
     waited = {site: sites_waited_for(running, objects[site], KUBERNETES) - {site} for site in SITES}
@@ -91,8 +91,8 @@ def test_what_runs_already_changes_site_by_site_and_what_is_new_side_by_side() -
     assert waited == {"shaoguan": set(), "futian": set(), "nanshan": {"shaoguan"}}
 
 
-def test_no_site_is_begun_before_the_service_works_at_the_one_before() -> None:
-    """Each gate waits for its own site's pods, and asks them there: at the address of the site's own ingress."""
+def test_no_site_starts_before_the_service_works_at_the_site_before() -> None:
+    """Each gate waits for its own site's pods, and checks them at the address of the site's own ingress."""
     recorded = declared(built=frozenset(SITES))
     gates, objects = by_site(recorded, HEALTH_GATE), by_site(recorded, KUBERNETES)
     before = {site: sites_waited_for(recorded, objects[site], HEALTH_GATE) for site in SITES}
@@ -107,8 +107,11 @@ def test_no_site_is_begun_before_the_service_works_at_the_one_before() -> None:
     assert sites_waited_for(without, by_site(without, KUBERNETES)["futian"], HEALTH_GATE) == set()
 
 
-def test_a_citys_pods_wait_for_the_permit_that_asks_the_other_city() -> None:
-    """It is asked after the gate of the site before. A site that serves nobody needs none, a dead one is not asked."""
+def test_a_citys_pods_wait_for_the_guard_that_probes_the_other_city() -> None:
+    """The guard runs after the gate of the site before. A site that serves no citizens has no guard.
+
+    A dead site is not probed.
+    """
     recorded = declared(built=frozenset(SITES))
     guards = by_site(recorded, LAST_SITE_GUARD)
     assert {site: len(urns) for site, urns in guards.items()} == {"shaoguan": 0, "futian": 1, "nanshan": 1}
@@ -123,8 +126,8 @@ def test_a_citys_pods_wait_for_the_permit_that_asks_the_other_city() -> None:
     assert set(without.by_urn[urn].object["gate"]["at"]) == {"futian"}
 
 
-def test_a_gate_is_passed_again_only_by_other_pods() -> None:
-    """Another image is one reason; the gate's version names no secret."""
+def test_a_gate_runs_again_only_for_new_pods() -> None:
+    """A new image makes new pods. The gate's version contains no secret."""
 
     def versions(**changes: Any) -> set[str]:
         recorded = declared(**changes)
@@ -139,7 +142,7 @@ def test_a_gate_is_passed_again_only_by_other_pods() -> None:
     assert not versions() & versions(images={"approval": other})
 
 
-def test_nobody_waits_for_a_dead_site_which_stays_declared() -> None:
+def test_no_site_waits_for_a_dead_site_and_the_dead_site_stays_declared() -> None:
     recorded = declared(built=frozenset(SITES), without=frozenset({"shaoguan"}))
     objects = by_site(recorded, KUBERNETES)
     assert objects["shaoguan"]
@@ -149,7 +152,7 @@ def test_nobody_waits_for_a_dead_site_which_stays_declared() -> None:
 
 
 def test_each_sites_objects_go_to_its_own_cluster() -> None:
-    """Never to another's: the providers differ, and each is given its own address."""
+    """The providers differ, and each one has the address of its own cluster."""
     recorded = declared()
     for site in SITES:
         for urn in by_site(recorded, KUBERNETES)[site]:
@@ -168,8 +171,8 @@ def test_pods_are_started_from_the_digest_that_was_pushed() -> None:
     assert recorded.inputs("image-approval")["digest"] == APPROVAL.digest
 
 
-def test_without_an_image_it_is_told_how_to_get_one() -> None:
-    """Plain `pulumi up` builds none."""
+def test_a_missing_image_is_reported_with_the_command_that_builds_it() -> None:
+    """Plain `pulumi up` builds no image."""
     with pytest.raises(GovcloudError, match="there is no image of approval yet") as failed:
         program(replace(CONTEXT, images={}), "platform")
     assert "govcloud plan" in failed.value.next_step
