@@ -1,4 +1,4 @@
-"""Two sites for all tests of this folder, and an operator who has done nothing yet, or who has a platform running."""
+"""Two sites for all tests of this folder, and an operator with an empty home or with a running platform."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from workstation.oci import OciImage
 
 @pytest.fixture(scope="session")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
-    """Running."""
+    """The two sites, running."""
     if absent := (*missing(), *(() if docker_registry() else ("docker-registry",))):
         pytest.skip(f"not built: {', '.join(absent)}")
     authority = Authority()
-    made = [Site(name, tmp_path_factory.mktemp(name), authority) for name in two_sites.SITES]
+    running = [Site(name, tmp_path_factory.mktemp(name), authority) for name in two_sites.SITES]
     with ExitStack() as stack:
-        for site in made:
+        for site in running:
             stack.callback(site.stop)
             site.start()
-        yield Built(made, authority)
+        yield Built(running, authority)
 
 
 @contextmanager
 def operator(sites: Built, folder: Path) -> Iterator[None]:
-    """The operator's home is empty, the hosts answer and the clusters hold nothing of the platform's."""
+    """Prepare an empty home, hosts that answer, and clusters without objects of the platform."""
     home = folder / "home"
     with pytest.MonkeyPatch.context() as patch:
         workspace.engine_binary()
@@ -62,7 +62,10 @@ def operator(sites: Built, folder: Path) -> Iterator[None]:
 
 @dataclass
 class Running:
-    """A platform with the service's version `image` at both sites. Who brings another one there says so in `image`."""
+    """A platform with the version `image` of the service at both sites.
+
+    A test that deploys another one must update `image`.
+    """
 
     built: Built
     image: OciImage
@@ -71,16 +74,16 @@ class Running:
 
     @property
     def sites(self) -> list[Site]:
-        """The remote one first."""
+        """The two sites, the remote one first."""
         return self.built.sites
 
     def another(self) -> OciImage:
-        """A version that nobody has seen."""
+        """Return an image of a new version."""
         self.versions += 1
         return two_sites.image(self.folder, str(self.versions))
 
-    def put_right(self) -> None:
-        """Whatever stands there."""
+    def repair(self) -> None:
+        """Deploy `image` at both sites, from any state."""
         with two_sites.kubelets(self.sites, self.image):
             two_sites.up(two_sites.estate(), self.image)
 
@@ -92,33 +95,33 @@ def estate() -> Estate:
 
 @pytest.fixture
 def built(sites: Built, tmp_path: Path) -> Iterator[Built]:
-    """By an operator who has done nothing yet."""
+    """The stacks before the platform, for an operator with an empty home."""
     with operator(sites, tmp_path):
         yield sites
 
 
 @pytest.fixture
 def first(tmp_path: Path) -> OciImage:
-    """A version of the service."""
+    """An image of the service."""
     return two_sites.image(tmp_path, "1")
 
 
 @pytest.fixture(scope="module")
 def platform(sites: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One for all tests of a file: to build it takes longer than most of them."""
+    """One platform for all tests of a file: its build takes longer than most of the tests."""
     folder = tmp_path_factory.mktemp("operator")
     with operator(sites, folder):
         sites.data()
         sites.clusters()
-        made = Running(sites, two_sites.image(folder, "1"), folder)
-        made.put_right()
-        yield made
+        running = Running(sites, two_sites.image(folder, "1"), folder)
+        running.repair()
+        yield running
 
 
 @pytest.fixture
 def running(platform: Running) -> Running:
-    """As the test before should have left it; what one that failed has left is put right."""
+    """The platform as the test before should have left it, repaired if that test failed."""
     there = {site.deployed() for site in platform.sites}
     if there != {two_sites.reference(platform.image)} or not store.resources("platform"):
-        platform.put_right()
+        platform.repair()
     return platform

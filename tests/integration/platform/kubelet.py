@@ -1,4 +1,4 @@
-"""What a kubelet would tell the API server of its pods, where there is no node: over one connection."""
+"""Reports pods to the API server like a kubelet, for a cluster without nodes, over one connection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMBERS = itertools.count(1)
 
 
 class Kubelet:
-    """Of the node `host`, for the pods of one namespace."""
+    """The kubelet of the node `host`, for the pods of one namespace."""
 
     def __init__(self, cluster: ControlPlane, host: str, namespace: str) -> None:
         trust = ssl.create_default_context(cadata=cluster.authority.cert)
@@ -29,14 +29,15 @@ class Kubelet:
         self._host, self._pods = host, f"/api/v1/namespaces/{namespace}/pods"
 
     def close(self) -> None:
-        """End the connection."""
         self._connection.close()
 
-    def look(self, good: set[str], bad: set[str]) -> None:
-        """Every pod of an image with a good digest is taken and ready, one of a bad image ends again and again, and
-        one that is to end ends.
+    def report_pods(self, good: set[str], bad: set[str]) -> None:
+        """Report the status of every pod once.
+
+        A pod of an image with a good digest is scheduled and ready. A pod of a bad image crashes again and again. A pod
+        that must terminate is deleted.
         """
-        with suppress(GovcloudError, OSError, http.client.HTTPException):  # it goes while it is looked at
+        with suppress(GovcloudError, OSError, http.client.HTTPException):  # a pod may disappear meanwhile
             for pod in self._call("GET", self._pods)["items"]:
                 name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]
                 digest = container["image"].rsplit("@", 1)[-1]
@@ -44,17 +45,17 @@ class Kubelet:
                     self._call("DELETE", f"{self._pods}/{name}", {"gracePeriodSeconds": 0})
                 elif digest in good | bad and not pod["status"].keys() & {"podIP", "containerStatuses"}:
                     if "nodeName" not in pod["spec"]:
-                        self._take(name)
-                    self._tell(name, _running() if digest in good else _crashing(container))
+                        self._schedule(name)
+                    self._report(name, _running() if digest in good else _crashing(container))
 
-    def _take(self, pod: str) -> None:
+    def _schedule(self, pod: str) -> None:
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self._host}}
         self._call("PATCH", f"/api/v1/nodes/{self._host}?fieldManager=kubelet&force=true", node, APPLY)
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}}
         target = {"apiVersion": "v1", "kind": "Node", "name": self._host}
         self._call("POST", f"{self._pods}/{pod}/binding", {**binding, "target": target})
 
-    def _tell(self, pod: str, status: Mapping[str, Any]) -> None:
+    def _report(self, pod: str, status: Mapping[str, Any]) -> None:
         self._call("PATCH", f"{self._pods}/{pod}/status", {"status": status}, MERGE)
 
     def _call(self, method: str, path: str, body: Any = None, content: str = "application/json") -> Any:

@@ -1,4 +1,4 @@
-"""The first build of the stack `platform`, through the real engine, against real API servers and registries."""
+"""The first build of the stack `platform`, through the real engine, with real API servers and registries."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from tests.onboarding import with_the_entry
 from workstation.oci import OciImage
 
 
-def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
-    built: Built, estate: Estate, first: OciImage
-) -> None:
-    """Without secrets, without clusters, and then with both; what stands is left alone, and no secret is shown. What
-    pods read is named by its content, so its names are known when the secrets are.
+def test_a_plan_works_before_secrets_and_clusters_exist(built: Built, estate: Estate, first: OciImage) -> None:
+    """Plan without secrets, without clusters, and then with both. Then deploy.
+
+    A second run changes nothing, and no secret is shown. Objects with files and secrets are named by their content, so
+    their names are known only when the secrets are.
     """
     planned = engine.plan(estate, STACK, images=[first])
     names = {change.resource for change in planned.changes}
@@ -66,7 +66,7 @@ def test_a_plan_comes_before_everything_else_and_the_platform_after_it(
 def test_a_site_that_is_dead_from_the_first_build_on_follows_later(
     built: Built, estate: Estate, first: OciImage
 ) -> None:
-    """Nothing of it is made, nor waited for."""
+    """No resource of it is created, and no resource waits for it."""
     built.data()
     built.clusters()
     with kubelets(built.sites, first):
@@ -77,10 +77,13 @@ def test_a_site_that_is_dead_from_the_first_build_on_follows_later(
     assert all(site.deployed() == reference(first) for site in built.sites)
 
 
-def test_a_bureaus_gateway_stands_at_every_site_and_leads_to_the_service(
+def test_a_bureaus_gateway_runs_at_every_site_and_forwards_to_the_service(
     built: Built, first: OciImage, tmp_path: Path
 ) -> None:
-    """As declared, planned before anything is there; at its fixed address, leading to the service's pods by theirs."""
+    """It is planned before anything exists.
+
+    It has its fixed address and forwards to the service's pods at their address.
+    """
     estate, haproxy = at_two_sites(with_the_entry(load())), image(tmp_path, "1", "haproxy")
     door = f"Deployment {NAMESPACE}/{GATEWAY}"
     planned = engine.plan(estate, STACK, images=[first, haproxy])

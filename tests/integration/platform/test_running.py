@@ -1,6 +1,6 @@
-"""Changes, failures and losses on a platform that runs, through the real engine.
+"""Changes, failures and losses on a running platform, through the real engine.
 
-All tests work on one platform: each finds `running.image` at both sites, and leaves it or a newer one there.
+All tests share one platform: each finds `running.image` at both sites, and leaves it or a newer one there.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from tests.integration.platform.two_sites import (
 from tests.polling import until
 
 
-def test_what_was_changed_behind_its_back_is_named_and_repaired(running: Running, estate: Estate) -> None:
-    """A hand edit, a deleted object, a lost image: each with its site, and nothing else."""
+def test_drift_is_reported_by_site_and_repaired(running: Running, estate: Estate) -> None:
+    """A hand edit, a deleted object and a lost image are reported with their site, and nothing else is."""
     remote, city = running.sites
     city.cluster.kubectl("-n", NAMESPACE, "scale", "deployment", SERVICE, "--replicas=1")
     remote.cluster.kubectl("-n", NAMESPACE, "delete", "service", SERVICE)
@@ -48,8 +48,10 @@ def test_what_was_changed_behind_its_back_is_named_and_repaired(running: Running
     assert remote.holds(running.image)
 
 
-def test_pods_that_do_not_come_back_are_told_although_all_is_as_declared(running: Running, estate: Estate) -> None:
-    """Neither `drift` nor an `up` without anything new passes over them; they are well again when their pods are."""
+def test_pods_that_do_not_restart_are_reported_although_all_objects_are_as_declared(
+    running: Running, estate: Estate
+) -> None:
+    """`drift` and an `up` without a new declaration both report them, until the pods are ready again."""
     with kubelets(running.sites, running.image):
         assert up(estate, running.image)[0].changes == 0
     city = running.sites[1]
@@ -66,8 +68,9 @@ def test_pods_that_do_not_come_back_are_told_although_all_is_as_declared(running
 
 
 def test_a_bad_version_stops_at_the_first_site_and_is_rolled_back(running: Running, estate: Estate) -> None:
-    """Its image is at all sites by then. The operator is told why, nothing is left to put right, and the same version
-    goes everywhere once its trouble has gone.
+    """The image is at all sites by then. The operator sees the cause, and nothing needs repair.
+
+    The same version is deployed everywhere once the cause is gone.
     """
     city, present, new = running.sites[1], running.image, running.another()
     said: list[str] = []
@@ -89,7 +92,7 @@ def test_a_bad_version_stops_at_the_first_site_and_is_rolled_back(running: Runni
 
 
 def test_a_version_that_starts_but_cannot_decide_stops_at_the_first_site(running: Running, estate: Estate) -> None:
-    """Its pods are ready. The operator is told what it answers; the next run asks again, and goes on once it works."""
+    """Its pods are ready. The operator sees its answer. The next run checks again, and continues once it works."""
     remote, city = running.sites
     present, new = running.image, running.another()
     said = "/writez answers 503: no_primary"
@@ -116,8 +119,8 @@ def test_a_version_that_starts_but_cannot_decide_stops_at_the_first_site(running
     assert city.deployed() == reference(new)
 
 
-def test_a_dead_site_is_told_left_out_and_caught_up_with(running: Running, estate: Estate) -> None:
-    """Its host answers, its cluster does not: nobody waits for it, and nothing of it is forgotten."""
+def test_a_site_with_a_dead_cluster_is_reported_left_out_and_deployed_later(running: Running, estate: Estate) -> None:
+    """Its host answers, its cluster does not. No resource waits for it, and its state is kept."""
     remote, city = running.sites
     present, new = running.image, running.another()
     before = {one["urn"] for one in store.resources("platform")}
@@ -144,15 +147,15 @@ def test_a_dead_site_is_told_left_out_and_caught_up_with(running: Running, estat
     assert remote.deployed() == reference(new)
 
 
-def test_a_lab_is_forgotten_even_with_dead_clusters(running: Running, estate: Estate) -> None:
-    """At once, and what runs goes on running; the next `up` knows it again."""
+def test_destroy_empties_the_state_even_with_dead_clusters(running: Running, estate: Estate) -> None:
+    """It does so at once, and running pods keep running. The next `up` adopts the existing objects."""
     remote, city = running.sites
     uid = ("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", "jsonpath={.metadata.uid}")
     before = city.cluster.kubectl(*uid)
     remote.cluster.stop_api()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            # It would ask for a lab that is up; that it lets nothing else through is tested on its own.
+            # The guard would require a running lab. Another test covers the guard itself.
             patch.setattr(engine, "guard_destroy", lambda found: None)
             engine.destroy(estate, STACK)
         assert store.resources("platform") == []
@@ -166,11 +169,11 @@ def test_a_lab_is_forgotten_even_with_dead_clusters(running: Running, estate: Es
 
 def test_the_state_names_clusters_without_their_keys(running: Running) -> None:
     """Kubeconfigs and identities are encrypted."""
-    told = state_files.checkpoint("platform").read_text()
-    resources = json.loads(told)["checkpoint"]["latest"]["resources"]
+    text = state_files.checkpoint("platform").read_text()
+    resources = json.loads(text)["checkpoint"]["latest"]["resources"]
     providers = [one for one in resources if one["type"] == "pulumi:providers:kubernetes"]
     assert len(providers) == len(running.sites)
     assert all("ciphertext" in one["inputs"]["kubeconfig"] for one in providers)
     images = [one for one in resources if one["type"] == "govcloud:index:Image"]
     assert all("ciphertext" in json.dumps(one["inputs"]["identity"]) for one in images)
-    assert "PRIVATE KEY" not in told
+    assert "PRIVATE KEY" not in text

@@ -1,6 +1,6 @@
 """Two sites of the estate on loopback: each a real API server with its controllers, and a real image registry.
 
-There are no nodes. What a kubelet would tell of its pods, `kubelets` tells the API server in its place.
+There are no nodes. `kubelets` reports the pods' status to the API servers in their place.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from workstation.oci import OciImage
 
 REMOTE, CITY = "shaoguan", "futian"
 SITES = {REMOTE: "127.0.1.3", CITY: "127.0.1.1"}
-"""In the order of a change to a live estate, and where each site's cluster and registry are reached."""
+"""In the order of a change to a live estate, with the address of each site's cluster and registry."""
 DAYS = 2
-LOOK_S = 0.2
+POLL_S = 0.2
 SERVICE = "approval"
 NAMESPACE = load().service(SERVICE).bureau
 GATEWAY = load().bureau(NAMESPACE).gateway_name
@@ -49,12 +49,12 @@ DEPLOYMENT = f"Deployment {NAMESPACE}/{SERVICE}"
 
 
 def estate() -> Estate:
-    """The project's own, with clusters at the two sites, and real: no lab need be up."""
+    """The project's own estate, with clusters at the two sites, and declared as real: so it needs no running lab."""
     return at_two_sites(load())
 
 
 def at_two_sites(declared: Estate) -> Estate:
-    """With clusters there and nowhere else."""
+    """Return the estate with clusters at the two sites only."""
     hosts = tuple(
         host.model_copy(update={"platform": host.platform.model_copy(update={"address": SITES[host.at]})})
         if host.kind is HostRole.KUBE and host.at in SITES
@@ -83,12 +83,12 @@ class Site:
         self.registry = ImageRegistry(folder / "registry", self.address, self.host, authority)
 
     def start(self) -> None:
-        """Everything, until it answers."""
+        """Start all daemons and wait until they answer."""
         self.cluster.start()
         self.registry.start()
 
     def stop(self) -> None:
-        """Everything."""
+        """Stop all daemons."""
         self.registry.stop()
         self.cluster.stop()
 
@@ -97,7 +97,7 @@ class Site:
         return registry.holds(self.registry.there, image.name, image.digest)
 
     def secrets(self) -> dict[str, Any]:
-        """As the data stack keeps those of a cluster."""
+        """Return a cluster's secrets as the data stack keeps them."""
         authority = self.cluster.authority
         key, cert = pki.issue(authority, OPERATOR, [], DAYS, ["client"], organizations=["system:masters"])
         return {
@@ -108,13 +108,13 @@ class Site:
         }
 
     def deployed(self) -> str:
-        """The image that the service's pods are started from."""
+        """Return the image of the service's pods."""
         path = "jsonpath={.spec.template.spec.containers[0].image}"
         return self.cluster.kubectl("-n", NAMESPACE, "get", "deployment", SERVICE, "-o", path)
 
 
 def answers(folder: Path, site: Site, refusal: str = "") -> None:
-    """What the site's ingress says of the service from now on, to an operator whose machines are in the folder."""
+    """Set the answer of the site's ingress about the service, for an operator whose machines are in the folder."""
     ingress = folder / "machines" / site.address / "ingress"
     ingress.write_text(f"#!/bin/sh\necho '{refusal}'\n{'exit 1' if refusal else ''}\n", encoding="utf-8")
     ingress.chmod(0o755)
@@ -122,16 +122,17 @@ def answers(folder: Path, site: Site, refusal: str = "") -> None:
 
 @contextmanager
 def kubelets(sites: list[Site], *good: OciImage, bad: OciImage | None = None) -> Iterator[None]:
-    """While the block runs, pods of the good images are ready soon after they are there, those of the bad one end
-    again and again, and those that are to end go.
+    """Report pods to the API servers while the block runs.
+
+    Pods of the good images become ready, pods of the bad image crash again and again, and terminating pods are deleted.
     """
     ended = threading.Event()
     digests, broken = {image.digest for image in good}, {bad.digest} if bad else set()
 
     def serve(site: Site) -> None:
         with closing(Kubelet(site.cluster, site.host, NAMESPACE)) as kubelet:
-            while not ended.wait(LOOK_S):
-                kubelet.look(digests, broken)
+            while not ended.wait(POLL_S):
+                kubelet.report_pods(digests, broken)
 
     threads = [threading.Thread(target=serve, args=(site,)) for site in sites]
     for thread in threads:
@@ -146,13 +147,13 @@ def kubelets(sites: list[Site], *good: OciImage, bad: OciImage | None = None) ->
 
 @dataclass(frozen=True)
 class Built:
-    """The stacks before the platform, as their own runs leave them."""
+    """The stacks before the platform, in the state that their own runs leave."""
 
     sites: list[Site]
     authority: Authority
 
     def data(self) -> None:
-        """The data stack with its secrets."""
+        """Deploy the data stack with its secrets."""
         key, cert = self.authority.operator
         door_key, door_cert = self.authority.issue(GATEWAYS_CERTIFICATE, ["server"])
         certificates = {
@@ -169,7 +170,7 @@ class Built:
             workspace.open_stack(DATA, lambda: pulumi.export("secrets", pulumi.Output.secret(values))).up()
 
     def clusters(self) -> None:
-        """The sites' stacks, of which the platform only wants to know that they have brought a cluster up."""
+        """Write the states of the sites' stacks. The platform only reads from them that a cluster was deployed."""
         for site in self.sites:
             role = {"role": "kubernetes_control_plane"}
             urn = f"urn:pulumi:{site.name}::govcloud::{PLAYBOOK}::{site.name}-{site.host}"
@@ -183,7 +184,7 @@ PASSWORD = "hunter2hunter2hunter2hunter2"
 
 
 def image(folder: Path, version: str, name: str = SERVICE) -> OciImage:
-    """A small one: its pods are never really started."""
+    """Make a small image. Its pods are never really started."""
     tree, made = folder / f"tree-{name}-{version}", folder / f"image-{name}-{version}"
     tree.mkdir(parents=True)
     made.mkdir()
@@ -193,19 +194,19 @@ def image(folder: Path, version: str, name: str = SERVICE) -> OciImage:
 
 
 def up(estate: Estate, *images: OciImage, without: tuple[str, ...] = ()) -> tuple[engine.UpResult, list[str]]:
-    """`./govcloud up platform`, and what it said."""
+    """Run `./govcloud up platform`. Return its result and its progress lines."""
     said: list[str] = []
     done = engine.up(estate, STACK, without, said.append, images)
     return done, said
 
 
 def reference(image: OciImage) -> str:
-    """As pods name it."""
+    """Return the image's name as pods use it."""
     return image_reference(image.name, image.digest)
 
 
 def password_in(folder: Path) -> list[Path]:
-    """Files below the folder that hold the password."""
+    """Return the files below the folder that contain the password."""
     found = []
     for place, _, names in os.walk(folder):
         found += [path for name in names if PASSWORD.encode() in (path := Path(place) / name).read_bytes()]

@@ -1,7 +1,7 @@
-"""Our provider with folders for hosts: `python held_provider.py ENGINE`.
+"""Our provider with folders instead of hosts: `python held_provider.py ENGINE`.
 
-To apply is to wait for the lock of $GOVCLOUD_TEST_MACHINES/hold, which the test keeps as long as it wants to see a run
-in mid-flight. What begins and what ends is written to `log` there. Everything else is the real provider.
+To apply a configuration means to wait for the lock of $GOVCLOUD_TEST_MACHINES/hold. The test holds this lock as long as
+it observes an unfinished run. Each start and each end is written to `log` there. All other code is the real provider.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ FOLDER = Path(os.environ["GOVCLOUD_TEST_MACHINES"])
 
 
 def note(what: str) -> None:
-    """One line, whole."""
+    """Append one line to the log, atomically."""
     with (FOLDER / "log").open("a", encoding="utf-8") as stream:
         stream.write(what + "\n")
 
 
 def apply(values: dict[str, Any], call: Call) -> None:
-    """In the place of Ansible."""
+    """Replaces the run of Ansible."""
     with host_locks.exclusive(values["host"], call.say):
         note(f"begun {values['host']}")
         with (FOLDER / "hold").open("a") as hold:
@@ -36,7 +36,7 @@ def apply(values: dict[str, Any], call: Call) -> None:
 
 
 def compare(values: dict[str, Any]) -> tuple[Difference, ...]:
-    """Every host is as declared, but for those that a test has edited by hand."""
+    """Report no difference, except for hosts that a test has marked as edited by hand."""
     with (FOLDER / "compared").open("a", encoding="utf-8") as stream:
         stream.write(values["host"] + "\n")
     if not (FOLDER / f"edited-{values['host']}").exists():

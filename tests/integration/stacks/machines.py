@@ -1,7 +1,7 @@
-"""Machines as folders: an `ssh` that carries commands out here, each address in a folder of its own.
+"""Machines as folders: an `ssh` that runs commands here, with a separate folder for each address.
 
-No SSH server is needed on the host of the tests. An address without a folder has no power. A program `ingress` in a
-folder answers in place of the machine's own ingress.
+So the tests need no SSH server. An address without a folder is powered off. A program `ingress` in a folder replaces
+the machine's own ingress.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ESTATE = load()
 
 
 class Machines:
-    """All machines of the estate; every one has power."""
+    """All machines of the estate, all powered on."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self._folder = folder
@@ -43,24 +43,24 @@ class Machines:
             self.disk(host.name).mkdir()
 
     def disk(self, host: str) -> Path:
-        """What the host has under /var/lib/govcloud."""
+        """Return the folder that stands for the host's /var/lib/govcloud."""
         return self._folder / str(plan(ESTATE).management(host))
 
-    def hold(self, disks: Path) -> None:
-        """What other machines have on theirs."""
+    def copy_disks(self, disks: Path) -> None:
+        """Copy the disks of other machines to these."""
         for host in ESTATE.managed_hosts:
             shutil.copytree(disks / self.disk(host.name).name, self.disk(host.name), dirs_exist_ok=True)
 
-    def copy_of(self, host: str) -> Path:
-        """Where the host keeps its copy of the state."""
+    def backup_of(self, host: str) -> Path:
+        """Return the path of the host's backup of the state."""
         return self.disk(host) / "state" / "state.tar"
 
     def power_off(self, site: str) -> None:
-        """Nobody answers there any more; the disks stay."""
+        """Make all hosts of a site unreachable. Their disks stay."""
         for host in ESTATE.hosts_at(site):
             shutil.move(self.disk(host.name), self._folder / f"off-{host.name}")
 
     def power_on(self, site: str) -> None:
-        """They answer again."""
+        """Make the hosts of a site reachable again."""
         for host in ESTATE.hosts_at(site):
             shutil.move(self._folder / f"off-{host.name}", self.disk(host.name))

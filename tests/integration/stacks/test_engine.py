@@ -1,4 +1,4 @@
-"""The real engine with our provider, on resources that need no host: secrets, protection, repair, the way back."""
+"""The real engine with our provider, on resources that need no host: secrets, protection, state repair."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STACK = "data"
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state of its own."""
+    """A separate home with its own state."""
     workspace.engine_binary()
     monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
@@ -45,12 +45,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def declare() -> None:
-    """The secrets as the data stack declares them."""
+    """Declare the secrets as the data stack does."""
     pulumi.export("secrets", Secrets("secrets", estate_name="test", leaves=LEAVES).values)
 
 
 def run(program: Callable[[], None], operation: str = "up") -> dict[str, int]:
-    """One engine run; answers its count of operations by kind."""
+    """Run the engine once. Return its count of operations by kind."""
     counts: dict[str, int] = {}
 
     def on_event(event: EngineEvent) -> None:
@@ -63,8 +63,8 @@ def run(program: Callable[[], None], operation: str = "up") -> dict[str, int]:
     return counts
 
 
-def test_secrets_are_made_once_and_stand_nowhere_in_plain_text(home: Path) -> None:
-    """A second run changes nothing; no file of the home holds a key, and the tree stays clean."""
+def test_secrets_are_made_once_and_never_stored_in_plain_text(home: Path) -> None:
+    """A second run changes nothing, no file in the home contains a key, and the source tree stays clean."""
     before = _tree()
     assert run(declare)["create"] >= len(LEAVES) + 5
     assert set(run(declare)) == {"same"}
@@ -75,7 +75,7 @@ def test_secrets_are_made_once_and_stand_nowhere_in_plain_text(home: Path) -> No
 
 
 def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
-    """With the very certificate that the state keeps; before there is one, the next step is told."""
+    """It contains the certificate from the state. Before that exists, the error gives the next step."""
     estate = switched_on(ESTATE, "nanshan")
     computed, site = plan(estate), "nanshan"
     with pytest.raises(GovcloudError, match="no secrets yet"):
@@ -83,8 +83,8 @@ def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
     wanted = ClusterLeaves(cluster=kubernetes_pki.leaves(estate, computed, site), etcd=kubernetes_pki.etcd_leaves())
 
     def program() -> None:
-        made = Secrets("secrets", estate_name="test", leaves=LEAVES, clusters={site: wanted})
-        pulumi.export("secrets", made.values)
+        secrets = Secrets("secrets", estate_name="test", leaves=LEAVES, clusters={site: wanted})
+        pulumi.export("secrets", secrets.values)
 
     run(program)
     user = yaml.safe_load(kubeconfig.render(estate, site, "human-resources"))["users"][0]["user"]
@@ -96,34 +96,34 @@ def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
     assert "govcloud up data" in caught.value.next_step
 
 
-def test_the_state_does_not_tell_where_on_this_machine_it_was_declared() -> None:
-    """It would be most of it: a stack trace for each resource, written again with each other resource."""
+def test_the_state_contains_no_stack_traces_and_source_positions() -> None:
+    """They would be most of the state: a stack trace for each resource, written again with each other resource."""
     run(declare)
     declared = [found for found in store.resources(STACK) if found["type"] != "pulumi:pulumi:Stack"]
     assert len(declared) > len(LEAVES)
     assert not [found["urn"] for found in declared if found.keys() & {"stackTrace", "sourcePosition"}]
 
 
-def test_what_fails_in_a_program_is_told_in_its_own_words() -> None:
-    """Also where only an output's value shows it, which the SDK looks at after the program's end."""
+def test_an_error_in_a_program_is_reported_with_its_own_text() -> None:
+    """This also holds for an error in an output's value, which the SDK evaluates after the program's end."""
 
     def program() -> None:
-        made = Secrets("secrets", estate_name="test", leaves=LEAVES)
-        pulumi.export("wrong", made.values.apply(lambda values: values["of this name there is none"]))
+        secrets = Secrets("secrets", estate_name="test", leaves=LEAVES)
+        pulumi.export("wrong", secrets.values.apply(lambda values: values["a name that does not exist"]))
 
-    with pytest.raises(CommandError, match="of this name there is none"):
+    with pytest.raises(CommandError, match="a name that does not exist"):
         run(program)
     assert set(run(declare)) >= {"same"}
 
 
-def test_a_preview_of_nothing_yet_changes_nothing() -> None:
-    """It counts what would be made."""
+def test_a_preview_of_a_new_stack_changes_nothing() -> None:
+    """It counts the resources to create."""
     assert run(declare, "preview")["create"] >= len(LEAVES)
     assert not [resource for resource in store.resources(STACK) if "Certificate" in resource["type"]]
 
 
 def test_passwords_and_the_authority_are_not_deleted() -> None:
-    """A program that no longer declares them fails, and they stay."""
+    """A program that no longer declares them fails, and they stay in the state."""
     run(declare)
     with pytest.raises(CommandError, match="protect"):
         run(lambda: None)
@@ -132,8 +132,8 @@ def test_passwords_and_the_authority_are_not_deleted() -> None:
     assert kept.count("govcloud:index:Password") == len(Passwords.names())
 
 
-def test_another_name_in_a_certificate_issues_it_anew() -> None:
-    """Its key changes too; all other certificates stay."""
+def test_a_certificate_with_another_name_is_issued_again() -> None:
+    """Its key changes too. All other certificates stay."""
     run(declare)
     first = _outputs("certificate-operator")["cert"]
     changed = tuple(leaf if leaf.name != "operator" else _renamed(leaf) for leaf in LEAVES)
@@ -143,7 +143,7 @@ def test_another_name_in_a_certificate_issues_it_anew() -> None:
 
 
 def test_an_interrupted_operation_is_repaired() -> None:
-    """What a killed engine leaves open is dropped and told; the next run finds nothing to do."""
+    """A pending operation of a killed engine is dropped and reported. The next run changes nothing."""
     run(declare)
     checkpoint = json.loads(state_files.checkpoint(STACK).read_text())
     latest = checkpoint["checkpoint"]["latest"]
@@ -157,8 +157,8 @@ def test_an_interrupted_operation_is_repaired() -> None:
     assert set(run(declare)) == {"same"}
 
 
-def test_an_engine_that_died_while_writing_metadata_does_not_lock_the_state_away(home: Path) -> None:
-    """It is never written by our runs; half a file of somebody else's is dropped before the next."""
+def test_a_truncated_metadata_file_does_not_make_the_state_unreadable(home: Path) -> None:
+    """Our runs never write such files. A file left by another `pulumi` is deleted before the next run."""
     run(declare)
     assert not list(home.rglob("*.attrs"))
     broken = state_files.checkpoint(STACK).with_name(f"{STACK}.json.attrs")
@@ -169,19 +169,19 @@ def test_an_engine_that_died_while_writing_metadata_does_not_lock_the_state_away
     assert set(run(declare)) == {"same"}
 
 
-def test_half_a_checkpoint_is_replaced_and_no_password_is_made_anew(home: Path) -> None:
-    """At any length, with the backend's own copy made of the half file as it does at its next write."""
+def test_a_truncated_checkpoint_is_repaired_and_no_password_changes(home: Path) -> None:
+    """This holds for any length, and if the backend has copied the truncated file to its `.bak`."""
     run(declare)
     checkpoints.back_up(STACK)
-    path, whole = state_files.checkpoint(STACK), state_files.checkpoint(STACK).read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
+    path, intact = state_files.checkpoint(STACK), state_files.checkpoint(STACK).read_bytes()
+    path.write_bytes(intact[: len(intact) // 2])
     with pytest.raises(CommandError, match="unexpected end of JSON input"):
         workspace.open_stack(STACK, declare).preview()
-    for length in (0, 1, len(whole) // 3, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        path.with_suffix(".json.bak").write_bytes(whole[:length])
+    for length in (0, 1, len(intact) // 3, len(intact) - 1):
+        path.write_bytes(intact[:length])
+        path.with_suffix(".json.bak").write_bytes(intact[:length])
         checkpoints.repair(STACK, lambda line: None)
-        assert path.read_bytes() == whole
+        assert path.read_bytes() == intact
     path.write_bytes(b"")
     checkpoints.backup_path(STACK).unlink()
     checkpoints.repair(STACK, lambda line: None)  # from the history

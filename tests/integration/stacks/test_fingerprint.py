@@ -1,4 +1,4 @@
-"""An `up` for which nothing new is declared only reads, with the real engine, and finds what was changed by hand."""
+"""An `up` without a new declaration only refreshes, with the real engine, and finds changes made by hand."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ EDITED = "nanshan-edge1"
 
 @pytest.fixture
 def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
-    """All with power, and a provider whose hosts are folders."""
+    """All machines powered on, and a provider whose hosts are folders."""
     prepared(tmp_path, monkeypatch)
     monkeypatch.setattr(workspace, "_plugin", lambda name, module: None)
     return Machines(tmp_path / "machines", monkeypatch)
 
 
-def test_an_unchanged_estate_is_read_and_a_hand_edit_is_put_right(machines: Machines, tmp_path: Path) -> None:
-    """The engine writes a checkpoint at every update, so one that stays as it is shows that there was only a read."""
+def test_an_unchanged_estate_is_refreshed_and_a_hand_edit_is_repaired(machines: Machines, tmp_path: Path) -> None:
+    """The engine writes a checkpoint at every update. An unchanged checkpoint proves that there was only a refresh."""
     assert engine.up(REAL, STACK).changes == len(ROUTERS)
     before = state_files.checkpoint("province").read_bytes()
     compared(tmp_path)
@@ -39,14 +39,14 @@ def test_an_unchanged_estate_is_read_and_a_hand_edit_is_put_right(machines: Mach
 
     (tmp_path / "machines" / f"edited-{EDITED}").touch()
     assert [change.host for change in engine.plan(REAL, STACK).changes] == [EDITED]
-    put_right = engine.up(REAL, STACK)
-    assert put_right.hosts_changed == (EDITED,)
+    repaired = engine.up(REAL, STACK)
+    assert repaired.hosts_changed == (EDITED,)
     assert log(tmp_path).count(f"begun {EDITED}") == 2
     assert engine.up(REAL, STACK).changes == 0
 
 
-def test_what_is_declared_anew_is_applied(machines: Machines) -> None:
-    """Although a read finds nothing: the hosts are as they were declared before."""
+def test_a_new_declaration_is_applied(machines: Machines) -> None:
+    """A refresh alone finds no difference, because the hosts are as declared before."""
     engine.up(REAL, STACK)
     links = tuple(link for link in REAL.links if link.name != "sg-prov")
     other = REAL.model_copy(update={"links": links})

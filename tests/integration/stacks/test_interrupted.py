@@ -1,4 +1,6 @@
-"""An update that is killed in mid-flight, at every level: told, nothing is done twice at once, and the next goes on."""
+"""An update that is killed at each level of processes: it is reported, no work runs twice at once, the next run
+continues.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +43,15 @@ except GovcloudError as error:
     sys.exit(error.exit_code)
 """
 ROUTERS = len(ESTATE.sites)
-"""Hosts of the stack `province`."""
+"""Number of hosts of the stack `province`."""
 LONG_S = 300.0
-"""A full machine is slow; a hang is for ever."""
+"""A machine under full load is slow, but a hang lasts forever."""
 VICTIMS = {"worker": "-m stacks.runs.worker", "engine": "--exec-kind auto.inline", "provider": "held_provider.py"}
-"""By what stands in their command lines."""
+"""Processes to kill, by a part of their command line."""
 
 
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A state of its own, and the provider whose hosts are folders."""
+    """Prepare a separate state, and the provider whose hosts are folders."""
     workspace.engine_binary()
     monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
@@ -65,27 +67,27 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
-    """All with power."""
+    """All machines powered on."""
     prepared(tmp_path, monkeypatch)
     return Machines(tmp_path / "machines", monkeypatch)
 
 
 @contextmanager
 def held(tmp_path: Path) -> Iterator[None]:
-    """Whatever is applied to a host is not finished before the end of the block."""
+    """Block every change of a host until the end of the block."""
     with (tmp_path / "machines" / "hold").open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
 def up(stack: str, *prefix: str) -> subprocess.Popen[str]:
-    """An operator's `up network`, in the background."""
+    """Start an operator's `up STACK` in the background."""
     argv = [*prefix, sys.executable, "-c", UP, stack]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def finished(stack: str, *prefix: str) -> str:
-    """An operator's `up network` that must succeed; answers its words."""
+    """Run an operator's `up STACK`, which must succeed. Return its output."""
     with up(stack, *prefix) as process:
         words = process.communicate(timeout=LONG_S)[0]
     assert process.returncode == 0, words
@@ -93,13 +95,13 @@ def finished(stack: str, *prefix: str) -> str:
 
 
 def log(tmp_path: Path) -> list[str]:
-    """What the hosts saw, in order."""
+    """Return the log of the hosts, in order."""
     path = tmp_path / "machines" / "log"
     return path.read_text().splitlines() if path.exists() else []
 
 
 def lock_is_free() -> bool:
-    """Whether the next operator would not be refused with 8."""
+    """Whether the lock is free, so that the next operator is not refused with exit code 8."""
     try:
         with lock.acquire("the test"):
             return True
@@ -108,7 +110,10 @@ def lock_is_free() -> bool:
 
 
 def one_of(pid: int, words: str) -> int:
-    """The process below `pid` whose command line holds the words. The engine's threads have children of their own."""
+    """Return the process below `pid` whose command line contains the words.
+
+    Threads of the engine have children of their own.
+    """
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and words in _cmdline(entry) and pid in _ancestors(int(entry.name)):
             return int(entry.name)
@@ -139,7 +144,7 @@ def gone(pid: int) -> bool:
 
 
 def assert_nothing_twice_at_once(lines: list[str]) -> None:
-    """Between a host's beginning and its end nothing else begins there."""
+    """Check that each host's work ends before the next work on this host starts."""
     working: set[str] = set()
     for line in lines:
         what, host = line.split()
@@ -147,8 +152,13 @@ def assert_nothing_twice_at_once(lines: list[str]) -> None:
         working ^= {host}
 
 
-def test_a_killed_command_is_waited_for_and_the_next_goes_on(machines: Machines, tmp_path: Path) -> None:
-    """Hosts that had begun are finished and recorded, no other is begun; a second operator gets 8 and is told why."""
+def test_after_a_killed_command_its_hosts_are_finished_and_the_next_run_continues(
+    machines: Machines, tmp_path: Path
+) -> None:
+    """Hosts that had started are finished and recorded, and no other host starts.
+
+    A second operator gets exit code 8 and the reason.
+    """
     with held(tmp_path):
         first = up("network")
         until("hosts have begun", lambda: len(log(tmp_path)) == AT_ONCE, LONG_S)
@@ -166,16 +176,19 @@ def test_a_killed_command_is_waited_for_and_the_next_goes_on(machines: Machines,
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_what_is_killed_below_the_command_is_told_and_the_next_goes_on(
+def test_a_killed_child_process_is_reported_and_the_next_run_continues(
     machines: Machines, tmp_path: Path, victim: str
 ) -> None:
-    """Exit 1 with a sentence; the next `up` never works on a host beside the remains of the first, and completes."""
+    """The command ends with exit code 1 and a sentence.
+
+    The next `up` never works on a host at the same time as remaining processes of the first, and it completes.
+    """
     with held(tmp_path):
         first = up("province")
         until("hosts have begun", lambda: len(log(tmp_path)) == ROUTERS, LONG_S)
         provider, dying = (one_of(first.pid, VICTIMS[name]) for name in ("provider", victim))
         os.kill(dying, signal.SIGKILL)
-        if victim != "worker":  # its engine, and the hosts that it had begun, are still at work
+        if victim != "worker":  # a killed worker's engine still works on the hosts that had started
             until("the command ends", lambda: first.poll() is not None, LONG_S)
     words = first.communicate(timeout=LONG_S)[0]
     assert first.returncode == 1, words
@@ -192,12 +205,13 @@ def test_what_is_killed_below_the_command_is_told_and_the_next_goes_on(
 
 
 @pytest.mark.parametrize("reserve", [True, False], ids=["reserve", "no-reserve"])
-def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(
+def test_a_full_disk_under_the_state_is_reported_and_the_next_run_continues(
     machines: Machines, tmp_path: Path, reserve: bool
 ) -> None:
-    """What had begun is written down in the reserve; where that is used up too, the last whole state is gone on from.
+    """Work that had started is saved with the space of the reserve.
 
-    Nothing begins before there is room again.
+    If the reserve is used up too, the next run continues from the last intact state. No host starts before there is
+    disk space again.
     """
     unreserved = () if reserve else ("env", "GOVCLOUD_TEST_NO_RESERVE=")
     folder, size = state_files.state_home(), 3 * disk_reserve.MIN_BYTES
@@ -231,7 +245,7 @@ def test_a_full_disk_under_the_state_is_told_and_the_next_goes_on(
 
 
 def fill(path: Path) -> None:
-    """To the last byte."""
+    """Fill the disk to the last byte."""
     with path.open("wb", buffering=0) as stream, suppress(OSError):
         while stream.write(b"x" * 4096):
             pass

@@ -1,4 +1,4 @@
-"""What plain `pulumi up` runs: the same programs on the same state, found without anything installed."""
+"""Plain `pulumi up` runs the same programs on the same state, and needs no installation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workstation import paths
 
 
 def preview(stack: str) -> set[str]:
-    """The kinds of steps that the program of the official distribution leads to; run as its language host runs it."""
+    """Run a preview as the official distribution's language host does. Return the kinds of its steps."""
     kinds: set[str] = set()
 
     def on_event(event: EngineEvent) -> None:
@@ -38,8 +38,8 @@ def preview(stack: str) -> set[str]:
     return kinds
 
 
-def test_it_finds_nothing_to_change_after_our_own_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Either way sees what the other did; without a lab it ends with a sentence."""
+def test_plain_pulumi_finds_nothing_to_change_after_our_own_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both read the same state. Without a lab the preview ends with a sentence."""
     prepared(tmp_path, monkeypatch)
     monkeypatch.setattr(workspace, "_plugin", lambda name, module: None)
     Machines(tmp_path / "machines", monkeypatch)
@@ -73,13 +73,15 @@ print(server.add_insecure_port("127.0.0.1:0"), flush=True)
 server.start()
 sys.stdin.read()
 """
-"""In the place of the official distribution's language host, which is a program of its own too: it runs what the
-engine tells it to, where Pulumi.yaml says that the program is."""
+"""Replaces the official distribution's language host, which is also a separate program.
+
+It runs the program at the engine's request, from the place that Pulumi.yaml names.
+"""
 PREPARE = "from stacks.runs import workspace; workspace.prepare(); workspace.open_stack('province')"
 
 
 class Clone:
-    """Another checkout, of an estate without a lab, whose operator has a home of their own."""
+    """Another checkout, of an estate that is not a lab, whose operator has a separate home."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.home = folder / "clone", folder / "home"
@@ -99,7 +101,7 @@ class Clone:
         subprocess.run([sys.executable, "-c", PREPARE], cwd=folder, env=ours, check=True)
 
     def shell(self, line: str, *words: str) -> subprocess.Popen[str]:
-        """A line as in docs/plain-pulumi.md, from the checkout, after `. pulumi.sh`."""
+        """Run a line from docs/plain-pulumi.md in the checkout, after `. pulumi.sh`."""
         script = f'. "$0" && exec {line}'
         argv = ["sh", "-c", script, str(self.home / "engine" / "pulumi.sh"), *words]
         pipe = subprocess.PIPE
@@ -108,7 +110,7 @@ class Clone:
         )
 
     def preview(self, stack: str) -> tuple[int, str]:
-        """`pulumi preview`; its exit code and its words."""
+        """Run `pulumi preview`. Return its exit code and its output."""
         with self.shell('python3 -c "$1"', HOST) as host:
             assert host.stdout
             settings = f"$GOVCLOUD_HOME/engine/{stack}/Pulumi.{stack}.yaml"
@@ -119,12 +121,12 @@ class Clone:
         return pulumi.returncode, words
 
     def files(self) -> dict[str, bytes]:
-        """All of the checkout."""
+        """Return all files of the checkout."""
         return {str(path): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
 
 
-def test_a_preview_from_a_clone_shows_the_estate_and_leaves_the_tree_alone(tmp_path: Path) -> None:
-    """By the documented lines alone: shell file, project file, settings, program, our provider, the real engine."""
+def test_a_preview_from_a_clone_shows_the_estate_and_does_not_change_the_tree(tmp_path: Path) -> None:
+    """It uses only the documented lines: shell file, project file, settings, program, our provider, the real engine."""
     clone = Clone(tmp_path)
     before = clone.files()
     code, words = clone.preview("province")
@@ -141,8 +143,8 @@ def test_a_preview_from_a_clone_shows_the_estate_and_leaves_the_tree_alone(tmp_p
     assert "Traceback" not in words
 
 
-def test_a_shell_finds_everything_by_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From any folder, with nothing else set."""
+def test_pulumi_sh_is_sufficient_for_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works in any folder and needs no other variable."""
     monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "a home"))
     workspace.prepare()

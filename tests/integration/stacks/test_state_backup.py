@@ -1,4 +1,4 @@
-"""A lost workstation, two workstations, dead hosts: the state's copies with the real engine and the command line."""
+"""Backups of the state with the real engine and command line: a lost workstation, two workstations, dead hosts."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Call = Callable[..., CommandResult]
 
 @dataclass(frozen=True)
 class Workstation:
-    """An operator's home, and the safe in which the passphrase is kept."""
+    """An operator's home, and the safe with the passphrase."""
 
     home: Path
     safe: Path
 
     def lose(self) -> None:
-        """The disk is gone; the new one holds only what was in the safe: the key of the hosts."""
+        """Replace the disk with an empty one."""
         shutil.rmtree(self.home)
         self.home.mkdir()
 
 
 @pytest.fixture
 def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
-    """All with power."""
+    """All machines powered on."""
     monkeypatch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
     monkeypatch.setattr(store, "instance", lambda estate: "lab-1")
     return Machines(tmp_path / "machines", monkeypatch)
@@ -50,7 +50,10 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workstation whose state has the estate's secrets, copied to all operations hosts; every test begins there."""
+    """A workstation whose state has the estate's secrets, backed up to all operations hosts.
+
+    Every test starts from it.
+    """
     folder = tmp_path_factory.mktemp("used")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
@@ -67,18 +70,18 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(used: Path, tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Workstation:
-    """Another with that past, on machines of its own."""
+    """A copy of the used workstation, on separate machines."""
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "home"))
     shutil.copytree(used / "home", tmp_path / "home")
     shutil.copy(used / "safe", tmp_path / "safe")
-    machines.hold(used / "machines")
+    machines.copy_disks(used / "machines")
     workspace.prepare()
     return Workstation(tmp_path / "home", tmp_path / "safe")
 
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> Call:
-    """The command line, where the hosts are reached from here."""
+    """The command line, with hosts that are reachable from here."""
     monkeypatch.setattr("cli.stacks.into_namespace", lambda estate: None)
 
     def invoke(*arguments: str, answer: str = "") -> CommandResult:
@@ -90,7 +93,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Call:
 
 
 def change() -> None:
-    """Another state: one certificate less. It is recorded, and not copied."""
+    """Change the local state: remove one certificate. The change is recorded, but not backed up."""
     checkpoint = state_files.checkpoint("data")
     content = json.loads(checkpoint.read_text())
     resources = content["checkpoint"]["latest"]["resources"]
@@ -99,18 +102,21 @@ def change() -> None:
 
 
 def secret_of_the_authority() -> Any:
-    """As encrypted; None without a state."""
+    """Return the authority's encrypted outputs, or None without a state."""
     return next((item["outputs"] for item in store.resources("data") if item["type"].endswith(":Authority")), None)
 
 
-def test_a_lost_workstation_comes_back_from_an_operations_host(here: Workstation, call: Call) -> None:
-    """`plan` and `up` are refused and say how; the passphrase from the safe opens the copy; then nothing differs."""
+def test_a_lost_workstation_is_restored_from_an_operations_host(here: Workstation, call: Call) -> None:
+    """`up` is refused and gives the command to restore the state.
+
+    The passphrase from the safe decrypts the backup. After the restore there is no difference.
+    """
     before = secret_of_the_authority()
     here.lose()
     with pytest.raises(Refused, match=r"has no state of the estate.*in use") as refused:
         engine.up(ESTATE)
     assert f"state restore --from {HOLDERS[0]}" in refused.value.next_step
-    assert not state_files.passphrase_file().exists(), "a new one would open nothing"
+    assert not state_files.passphrase_file().exists(), "a new passphrase would decrypt nothing"
     asked = call("state", "restore", "--from", HOST, "--passphrase-file", str(here.safe))
     assert asked.code == 2, asked.stderr
     assert "serial 1" in asked.stderr
@@ -131,7 +137,7 @@ def test_a_lost_workstation_comes_back_from_an_operations_host(here: Workstation
 def test_without_the_right_passphrase_nothing_is_changed(
     here: Workstation, call: Call, tmp_path: Path, text: str | None, code: int
 ) -> None:
-    """A wrong one is refused; none, where nobody can be asked, is wrong use that names the option."""
+    """A wrong passphrase is refused. A missing one, without a terminal to ask, is wrong use and names the option."""
     here.lose()
     option = []
     if text is not None:
@@ -144,7 +150,7 @@ def test_without_the_right_passphrase_nothing_is_changed(
 
 
 def test_an_unchanged_state_keeps_its_serial_and_a_changed_one_gets_the_next(here: Workstation, call: Call) -> None:
-    """An engine run that changes nothing makes no new copy; `list` tells who holds what."""
+    """An engine run without changes makes no new serial. `state list` shows the backup on each host."""
     run(declare)
     listed = call("state", "list", "--json").document
     assert listed["here"]["serial"] == 1
@@ -157,10 +163,10 @@ def test_an_unchanged_state_keeps_its_serial_and_a_changed_one_gets_the_next(her
     assert "safe place" in call("state", "list").stdout
 
 
-def test_a_newer_state_here_is_replaced_only_when_that_is_named_and_is_kept_beside(
+def test_a_newer_local_state_is_replaced_only_with_replace_newer_and_is_set_aside(
     here: Workstation, call: Call
 ) -> None:
-    """Exit 6 without --replace-newer; with it, the former state and its passphrase are set aside."""
+    """Exit 6 without --replace-newer. With it, the previous state and its passphrase are set aside."""
     before = secret_of_the_authority()
     change()
     refused = call("state", "restore", "--from", HOST, "--yes")
@@ -175,10 +181,13 @@ def test_a_newer_state_here_is_replaced_only_when_that_is_named_and_is_kept_besi
     assert call("state", "list", "--json").document["here"]["serial"] == 1
 
 
-def test_a_second_workstation_makes_the_first_one_old(
+def test_a_change_on_a_second_workstation_blocks_the_first(
     here: Workstation, machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first may change nothing before it has taken over; its own old state does not overwrite the newer copies."""
+    """The first one must restore the newer state before it may change anything.
+
+    Its old state does not replace newer backups.
+    """
     shutil.copytree(here.home, tmp_path / "second")
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path / "second"))
     change()
@@ -186,11 +195,11 @@ def test_a_second_workstation_makes_the_first_one_old(
     monkeypatch.setenv("GOVCLOUD_HOME", str(here.home))
     with pytest.raises(Refused, match="newer state"):
         engine.up(ESTATE)
-    held = machines.copy_of(HOST).read_bytes()
+    before = machines.backup_of(HOST).read_bytes()
     said: list[str] = []
     assert engine.back_up(ESTATE, said.append) == ()
     assert "lacks" in said[0]
-    assert machines.copy_of(HOST).read_bytes() == held
+    assert machines.backup_of(HOST).read_bytes() == before
     change()
     run(declare)
     with pytest.raises(Refused, match="have diverged"):
@@ -200,9 +209,9 @@ def test_a_second_workstation_makes_the_first_one_old(
     assert state_backup.local_metadata(ESTATE).serial == 3  # type: ignore[union-attr]
 
 
-def test_a_host_that_was_away_or_lost_its_disk_gets_the_next_copy(here: Workstation, machines: Machines) -> None:
-    """The hosts are asked; a memory of having sent it would be believed for ever."""
-    machines.copy_of("futian-ops1").unlink()
+def test_a_host_that_was_off_or_lost_its_disk_gets_the_next_backup(here: Workstation, machines: Machines) -> None:
+    """The hosts are asked for their backup. A local record of sent backups would stay wrong forever."""
+    machines.backup_of("futian-ops1").unlink()
     machines.power_off("shaoguan")
     said: list[str] = []
     assert engine.back_up(ESTATE, said.append) == ("futian-ops1", "nanshan-ops1")
@@ -212,29 +221,29 @@ def test_a_host_that_was_away_or_lost_its_disk_gets_the_next_copy(here: Workstat
 
 
 @pytest.mark.parametrize("damage", [b"", b"no archive"])
-def test_a_damaged_copy_is_no_copy(here: Workstation, machines: Machines, call: Call, damage: bytes) -> None:
-    """It is told, and the next copy takes its place."""
-    machines.copy_of(HOST).write_bytes(damage)
+def test_a_damaged_backup_counts_as_missing(here: Workstation, machines: Machines, call: Call, damage: bytes) -> None:
+    """It is reported, and the next backup replaces it."""
+    machines.backup_of(HOST).write_bytes(damage)
     done = call("state", "restore", "--from", HOST, "--yes")
     assert done.code == 1
     assert "holds no copy" in done.stderr
     assert engine.back_up(ESTATE, lambda line: None) == HOLDERS
-    assert machines.copy_of(HOST).read_bytes() != damage
+    assert machines.backup_of(HOST).read_bytes() != damage
 
 
-def test_the_state_of_one_stack_that_is_gone_is_noticed(here: Workstation) -> None:
-    """Going on would make its passwords anew."""
+def test_the_lost_state_of_one_stack_is_noticed(here: Workstation) -> None:
+    """Without this check the next run would make new passwords."""
     state_files.checkpoint("data").unlink()
     state_files.checkpoint("network").write_text('{"checkpoint": {"latest": {"resources": [{"urn": "x"}]}}}')
     with pytest.raises(Refused, match="lost the state of data"):
         engine.up(ESTATE)
 
 
-def test_a_dead_site_is_told_with_the_flag_that_leaves_it_out(here: Workstation, machines: Machines) -> None:
-    """Before anything is begun."""
+def test_a_dead_site_is_reported_with_the_flag_that_leaves_it_out(here: Workstation, machines: Machines) -> None:
+    """It is reported before any host is changed."""
     machines.power_off("shaoguan")
     for command in (engine.up, engine.plan, engine.drift):
-        with pytest.raises(Exception, match="shaoguan does not answer") as told:
+        with pytest.raises(Exception, match="shaoguan does not answer") as caught:
             command(ESTATE)
-        assert "--without shaoguan" in str(told.value)
-        assert "No route to host" in str(told.value)
+        assert "--without shaoguan" in str(caught.value)
+        assert "No route to host" in str(caught.value)

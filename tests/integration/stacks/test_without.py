@@ -1,4 +1,6 @@
-"""`--without SITE` with the real engine: a dead site's hosts are neither read nor changed, and follow at its return."""
+"""`--without SITE` with the real engine: a dead site's hosts are neither refreshed nor changed, and are deployed
+later.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +20,25 @@ STACK = ["province"]
 
 @pytest.fixture
 def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
-    """All with power, and a provider whose hosts are folders."""
+    """All machines powered on, and a provider whose hosts are folders."""
     prepared(tmp_path, monkeypatch)
     monkeypatch.setattr(workspace, "_plugin", lambda name, module: None)
     return Machines(tmp_path / "machines", monkeypatch)
 
 
 def compared(tmp_path: Path) -> set[str]:
-    """Hosts that were read since the last look."""
+    """Return the hosts that were compared since the last call."""
     path = tmp_path / "machines" / "compared"
     found = set(path.read_text().split()) if path.exists() else set()
     path.unlink(missing_ok=True)
     return found
 
 
-def test_a_dead_site_is_deferred_from_the_first_build_on_and_catches_up(machines: Machines, tmp_path: Path) -> None:
-    """Never built: left out, then built. Built: left out of comparing too, and nothing about it is forgotten."""
+def test_a_site_that_is_dead_from_the_first_build_on_is_deployed_later(machines: Machines, tmp_path: Path) -> None:
+    """A site that was never built is left out, then built.
+
+    A built site is left out of comparisons too, and its state is kept.
+    """
     machines.power_off(DEAD)
     first = engine.up(REAL, STACK, [DEAD])
     assert first.hosts_changed == ("futian-edge1", "nanshan-edge1")
@@ -56,10 +61,13 @@ def test_a_dead_site_is_deferred_from_the_first_build_on_and_catches_up(machines
 
 
 @pytest.mark.parametrize("dead", ["futian"])
-def test_a_site_of_several_hosts_is_deferred_once_each_has_been_changed_in_its_turn(
+def test_a_site_of_several_hosts_is_deferred_after_a_serial_change(
     machines: Machines, tmp_path: Path, dead: str
 ) -> None:
-    """The state says of each host after which it was changed: also what is left out depends on others there."""
+    """The state records after which host each host was changed.
+
+    So an excluded host also depends on others in the state.
+    """
     engine.up(REAL, ["network"])
     engine.up(REAL, ["network"])
     compared(tmp_path)
