@@ -1,1 +1,4 @@
-"""The provider `govcloud`: host configurations, certificates and passwords as Pulumi resources. Knows no estate."""
+"""The provider `govcloud`: host configurations, certificates and passwords as Pulumi resources.
+
+It does not import the estate.
+"""

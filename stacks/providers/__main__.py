@@ -14,7 +14,7 @@ from stacks.providers.server import Govcloud, serve
 
 
 def main() -> None:
-    """Serve all resources."""
+    """Serve all resource types."""
     serve(
         sys.argv[1:],
         Govcloud(

@@ -1,4 +1,7 @@
-"""`govcloud:index:Authority` and `govcloud:index:Certificate`: the estate's PKI, its keys only in encrypted state."""
+"""`govcloud:index:Authority` and `govcloud:index:Certificate`: the estate's PKI.
+
+Private keys are stored only in the encrypted state.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,16 @@ from stacks.providers.values import Hidden, Properties, is_unknown, plain, to_pr
 
 
 class Authority(Resource):
-    """Inputs `name`, `days`; outputs `cert` and, secret, `key`. Never renewed by itself: all hosts trust it by file."""
+    """A certificate authority. Inputs `name`, `days`; outputs `cert` and the secret `key`.
+
+    It is never renewed automatically, because every host trusts a file with its certificate.
+    """
 
     inputs = ("name", "days")
     replaced_by = ("name",)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
-        """Make key and certificate."""
+        """Create the key and the certificate."""
         if call.preview:
             return "", {**news, "cert": unknown(), "key": unknown().with_secret(True)}
         from playbooks import pki
@@ -27,22 +33,23 @@ class Authority(Resource):
         return call.name, {**news, "cert": to_property(_text(cert)), "key": to_property(Hidden(_text(key)))}
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Other `days` count for the next authority."""
+        """Record the new `days`. They apply only to the next authority."""
         return {**olds, **news}
 
 
 class Certificate(Resource):
-    """Inputs `authority_cert`, `authority_key`, `subject`, `sans`, `usages`, `days`, perhaps `organizations`.
+    """A certificate that one of our authorities issues.
 
-    Outputs `cert` and, secret, `key`.
-    It differs from its inputs, and is issued anew, when its renewal window has begun.
+    Inputs: `authority_cert`, `authority_key`, `subject`, `sans`, `usages`, `days`, and optionally `organizations`.
+    Outputs: `cert` and the secret `key`.
+    When the renewal window has begun, the certificate counts as changed, so that the next run issues it again.
     """
 
     inputs = ("authority_cert", "authority_key", "subject", "sans", "usages", "days")
     optional = ("organizations",)
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """What the base finds, and the renewal window."""
+        """Return the changed inputs. Report `cert` as changed if the renewal window has begun."""
         found = super().diff(olds, news)
         if not found.changes and _due(olds):
             found.changes = True
@@ -51,11 +58,11 @@ class Certificate(Resource):
         return found
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
-        """Issue it."""
+        """Issue the certificate."""
         return ("" if call.preview else call.name), self._issue(news, call)
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Issue it anew, with a new key."""
+        """Issue the certificate again, with a new key."""
         return self._issue(news, call)
 
     def _issue(self, news: Properties, call: Call) -> Properties:

@@ -1,9 +1,10 @@
-"""`govcloud:index:Gate`: a site's service is asked whether it works after its pods became others, before the next site.
+"""`govcloud:index:Gate`: check that a site's service works after its pods were replaced, before the next site changes.
 
-Pods are ready as soon as they answer at all, so that a site without a database keeps its page: a version that starts
-and cannot decide would pass every site. Create and update therefore ask at the site's own ingress, on its kube host,
-until the service answers several times in a row. Nothing is changed anywhere, so nothing can drift, and delete forgets.
-A failed gate stays open in the state: the next run asks again.
+Readiness alone is not enough. Pods are ready as soon as they answer, so that a site without a database keeps its page.
+A version that starts but cannot decide applications would therefore reach every site. Create and update send requests
+to the site's own ingress from its kube host until the service answers several times in a row. The gate changes
+nothing, so it cannot drift, and delete only removes it from the state. A failed gate stays unfinished in the state:
+the next run checks again.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from stacks.providers.values import Properties, plain, plain_map
 from workstation import ssh
 
 ATTEMPTS, PATIENCE_S = 12, 10
-"""So often, and for so long each time, a site is asked: two minutes, ten times what a site takes to answer after a
-first build. In between the operator's Ctrl-C is heard."""
+"""Number of attempts, and seconds for each one. The two minutes are ten times the time that a site needs to answer
+after a first build. Ctrl-C takes effect between attempts."""
 IN_A_ROW = 20
-"""Each answer may come from another pod: one of two that cannot write is found, though the other one can. By chance all
-come from the good one in one window of a million, and two minutes have a thousand. It takes some two seconds."""
+"""Number of successful answers in a row. Each answer may come from another pod, so this finds a pod that cannot write
+even if the second pod can. All answers come from the good pod by chance in one of a million sequences; two minutes
+have room for a thousand sequences. One sequence takes about two seconds."""
 SSH_S = PATIENCE_S + 10.0
 
 PROBE = """
@@ -46,7 +48,8 @@ while good < wanted and time.monotonic() < end:
 print(said if good < wanted else "")
 sys.exit(good < wanted)
 """
-"""Runs on the kube host until every URL has answered so often in a row, or so many seconds are over."""
+"""Program for the kube host. It ends when every URL has answered the given number of times in a row, or after the given
+number of seconds."""
 
 
 class HealthGate(Resource):
@@ -54,44 +57,44 @@ class HealthGate(Resource):
 
     inputs = ("site", "service", "version", "address", "urls")
     compared = ("site", "service", "version")
-    """Where and how it is asked is no reason to ask again."""
+    """A change of `address` or `urls` does not start a new check."""
     replaced_by = ("site", "service")
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Nobody waits any longer."""
+        """Stop waiting."""
         self._cancelled.set()
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """Whether the pods are others than those that were asked."""
+        """Report a change if the version of the pods differs from the checked one."""
         return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
-        """Ask."""
+        """Check the service."""
         if not call.preview:
             await asyncio.to_thread(self._ask, plain_map(news), call)
         return f"{plain(news['site'])}/{plain(news['service'])}", news
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Ask the new pods."""
+        """Check the service with the new pods."""
         if not call.preview:
             await asyncio.to_thread(self._ask, plain_map(news), call)
         return news
 
     def _ask(self, values: dict[str, Any], call: Call) -> None:
-        told, reason = f"{values['site']}: {values['service']}", ""
+        subject, reason = f"{values['site']}: {values['service']}", ""
         for _ in range(ATTEMPTS):
             if self._cancelled.is_set():
-                raise ResourceFailed(f"{told}: not asked to the end whether it works, the run was cancelled")
+                raise ResourceFailed(f"{subject}: the check of the service did not end, because the run was cancelled")
             reason = self._refusal(values)
             if not reason:
-                call.say(f"{told}: answers")
+                call.say(f"{subject}: answers")
                 return
         raise ResourceFailed(
-            f"{told}: its new pods are ready, but it does not work: {reason}. No site after it is changed. "
-            "Mend the cause and run the same command again, or go back to the version before"
+            f"{subject}: its new pods are ready, but it does not work: {reason}. No later site is changed. "
+            "Repair the cause and run the same command again, or roll back to the version before"
         )
 
     def _refusal(self, values: dict[str, Any]) -> str:
@@ -102,4 +105,4 @@ class HealthGate(Resource):
             self._cancelled.wait(PATIENCE_S)
             return error.message
         said = (done.stdout or done.stderr).decode(errors="replace").strip()
-        return "" if done.returncode == 0 else said or f"the question ended with exit code {done.returncode}"
+        return "" if done.returncode == 0 else said or f"the check ended with exit code {done.returncode}"

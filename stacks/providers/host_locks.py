@@ -1,7 +1,7 @@
-"""Locks of single hosts: one process at a time works on each.
+"""Locks for single hosts: only one process at a time changes a host.
 
-New hosts go side by side, but a provider whose engine was killed first finishes what it had begun. The locks are
-advisory locks of the operating system: they end with their holder, however that dies.
+New hosts are configured in parallel. A provider whose engine was killed still finishes the host that it has begun, so
+a second run must wait for it. The operating system releases these advisory locks whenever their process ends.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from workstation import paths
 
 @contextmanager
 def exclusive(host: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Work on the host as the only process; one that still finishes an interrupted run is waited for, and told."""
+    """Hold the lock of the host. Report and wait if an interrupted run still works on the host."""
     folder = lock_folder() / "hosts"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{host}.lock").open("a", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"{host}: an interrupted run is still at work there; waiting for its end")
+            say(f"{host}: an interrupted run still works on this host; waiting for its end")
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
 def lock_folder() -> Path:
-    """Beside the state."""
+    """Return the folder of the state, which also contains the lock files."""
     return paths.home() / "state"

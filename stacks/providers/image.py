@@ -1,8 +1,8 @@
 """`govcloud:index:Image`: a service's image in the registry of one site, by its digest.
 
-Create and update bring it there, if the site's nodes can run it. Read asks the registry, so that one that is gone is
-brought again. Delete forgets: pods that run may have to be started from it once more, and the registry
-itself loses what nothing names any more.
+Create and update push the image if the site's nodes can run it. Read asks the registry, so that the next run pushes a
+missing image again. Delete only removes the image from the state: running pods may have to start from it once more, and
+the registry itself deletes images that no cluster object references.
 """
 
 from __future__ import annotations
@@ -27,22 +27,26 @@ UNAME_S = 10.0
 
 
 class Image(Resource):
-    """Inputs: `site`; `name` and `digest` of the image, `folder` with its layout on this workstation; `url` and `host`
-    of the registry, and `identity` with which it is entered, secret: `authority`, `cert` and `key`, PEM; `nodes` that
-    start pods from it, addresses by host: a new one is asked whether it can.
+    """An image in a site's registry. Inputs:
+
+    - `site`
+    - `name` and `digest` of the image, and `folder` with its layout on this workstation
+    - `url` and `host` of the registry
+    - `identity`, secret: `authority`, `cert` and `key` (PEM) that authenticate to the registry
+    - `nodes` that start pods from the image: addresses by host. A new node's architecture is checked.
     """
 
     inputs = ("site", "name", "digest", "url", "host", "nodes", "folder", "identity")
     compared = ("site", "name", "digest", "url", "host", "nodes", "identity")
-    """Where the layout lies is each workstation's own affair."""
+    """Without `folder`, because the path of the layout differs between workstations."""
     replaced_by = ("site", "name")
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """What the registry shall hold, against what it was given."""
+        """Compare the wanted image with the pushed image."""
         return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
-        """Bring it there."""
+        """Push the image."""
         if not call.preview:
             await asyncio.to_thread(_push, news, call)
         return f"{plain(news['site'])}/{plain(news['name'])}", news
@@ -51,11 +55,11 @@ class Image(Resource):
         self, resource_id: str, state: Properties, inputs: Properties, call: Call
     ) -> tuple[str, Properties, Properties]:
         """Ask the registry for the manifest."""
-        there = await asyncio.to_thread(_holds, inputs)
-        return (resource_id if there else ""), state, inputs
+        present = await asyncio.to_thread(_holds, inputs)
+        return (resource_id if present else ""), state, inputs
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Bring another one there; the former stays, for pods of the former version."""
+        """Push the new image. The previous image stays, for pods of the previous version."""
         if not call.preview:
             await asyncio.to_thread(_push, news, call)
         return news
@@ -65,53 +69,55 @@ def _push(news: Properties, call: Call) -> None:
     from stacks.providers import registry
 
     values = plain_map(news)
-    told = f"{values['site']}: image {values['name']}"
+    subject = f"{values['site']}: image {values['name']}"
     image = OciImage(name=values["name"], folder=Path(values["folder"]), digest=values["digest"])
     try:
         if manifest_of(image.folder)[0] != image.digest:
-            raise ResourceFailed(f"{told}: {image.folder} holds another image now; run the same command again")
-        _refuse_foreign(told, image, values["nodes"], call)
+            raise ResourceFailed(f"{subject}: {image.folder} contains another image now; run the same command again")
+        _refuse_foreign(subject, image, values["nodes"], call)
         sent = registry.push(_registry(news), image)
     except GovcloudError as error:
-        raise ResourceFailed(_in_a_line(f"{told}: {error.message}", error)) from error
+        raise ResourceFailed(_one_line(f"{subject}: {error.message}", error)) from error
     except OSError as error:
         where = error.filename or image.folder
         raise ResourceFailed(
-            f"{told}: {where}: {error.strerror}; `./govcloud plan` builds the image where it is missing"
+            f"{subject}: {where}: {error.strerror}; `./govcloud plan` builds a missing image"
         ) from error
-    call.say(f"{told}: {sent} part(s) were sent" if sent else f"{told}: it was there already")
+    call.say(f"{subject}: {sent} part(s) were sent" if sent else f"{subject}: it is already in the registry")
 
 
-def _refuse_foreign(told: str, image: OciImage, nodes: Mapping[str, str], call: Call) -> None:
-    """Pods of another architecture's image only say "exec format error". A node that is dead starts none, and one that
-    comes back is what it was: it holds up nobody.
+def _refuse_foreign(subject: str, image: OciImage, nodes: Mapping[str, str], call: Call) -> None:
+    """Raise if a node has another architecture than the image. Its pods would only report "exec format error".
+
+    An unreachable node does not stop the push: it starts no pod now, and its architecture stays the same.
     """
     own, access = architecture_of(image.folder), ssh.Access.default()
     found = dict(zip(nodes, ssh.on_each(nodes.values(), lambda address: _architecture(access, address)), strict=True))
     for host, architecture in found.items():
         if architecture is None:
-            call.say(f"{told}: {host} does not answer, so its architecture is not compared")
+            call.say(f"{subject}: {host} does not answer, so its architecture is not compared")
     answered = {host: architecture for host, architecture in found.items() if architecture is not None}
     if not answered or "" in answered.values():
         silent = ", ".join(host for host in nodes if not answered.get(host))
-        raise ResourceFailed(f"{told}: {silent} does not tell its architecture; look at `uname -m` there")
+        raise ResourceFailed(f"{subject}: {silent} does not report its architecture; run `uname -m` on it")
     foreign = {host: architecture for host, architecture in answered.items() if architecture != own}
     if foreign:
         theirs = ", ".join(f"{host} is {architecture}" for host, architecture in foreign.items())
         one = next(iter(foreign.values()))
         raise ResourceFailed(
-            f"{told}: it is for {own}, and {theirs}: its pods could not start; " + _way_out(one, set(answered.values()))
+            f"{subject}: it is for {own}, and {theirs}: its pods could not start; "
+            + _next_step(one, set(answered.values()))
         )
 
 
-def _way_out(foreign: str, all_of_them: set[str]) -> str:
-    if len(all_of_them) > 1:
-        return "a site's nodes must be of one architecture: take the others out of the estate"
+def _next_step(foreign: str, architectures: set[str]) -> str:
+    if len(architectures) > 1:
+        return "a site's nodes must have one architecture: remove the other nodes from the estate"
     return f"run the same command on a workstation that is {foreign}: images are built for the machine that builds them"
 
 
 def _architecture(access: ssh.Access, address: str) -> str | None:
-    """In the words of OCI; empty where the host does not say, None where it does not answer."""
+    """Return the architecture by its OCI name; empty if `uname -m` fails, None if the host is unreachable."""
     try:
         done = ssh.run(access, address, ["uname", "-m"], timeout_s=UNAME_S)
     except ssh.HostUnreachable:
@@ -120,7 +126,7 @@ def _architecture(access: ssh.Access, address: str) -> str | None:
     return MACHINES.get(machine, machine) if done.returncode == 0 else ""
 
 
-def _in_a_line(text: str, error: GovcloudError) -> str:
+def _one_line(text: str, error: GovcloudError) -> str:
     return f"{text}; {error.next_step}" if error.next_step else text
 
 
@@ -131,8 +137,8 @@ def _holds(inputs: Properties) -> bool:
     try:
         return registry.holds(_registry(inputs), values["name"], values["digest"])
     except GovcloudError as error:
-        told = f"{values['site']}: image {values['name']}: {error.message}"
-        raise ResourceFailed(_in_a_line(told, error)) from error
+        text = f"{values['site']}: image {values['name']}: {error.message}"
+        raise ResourceFailed(_one_line(text, error)) from error
 
 
 def _registry(inputs: Properties) -> Registry:

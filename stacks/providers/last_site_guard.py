@@ -1,12 +1,13 @@
-"""The guard of a change to a live estate: never the only site that still answers.
+"""The guard that refuses a change to the last serving site that still answers.
 
-The program hands in, for a host at a serving site, where each serving site can be asked and how. Before a declared
-change is made to the host, all are asked: where the host's own site answers and no other does, the change is refused.
-A site that does not answer may always be changed, and a hand edit may always be put right: that is how it is repaired.
+For a host at a serving site, the program passes the address of each serving site and the command that checks it. Before
+a declared change to the host, the guard checks all serving sites. If the host's own site answers and no other site
+does, the guard refuses the change. Two changes are always allowed, because they repair a site: any change at a site
+that does not answer, and undoing a manual edit.
 
-`govcloud:index:Permit` asks the same for the pods of a site's service, once for each version of the pods: a second run
-of the same version that finds it half done does not ask again. It changes nothing, so nothing can drift, and delete
-forgets.
+`govcloud:index:Permit` does the same check for the pods of a site's service, once for each version of the pods. A
+second run of the same version that finds the change half done does not check again. The resource changes nothing, so
+it cannot drift, and delete only removes it from the state.
 """
 
 from __future__ import annotations
@@ -25,28 +26,28 @@ PROBE_TIMEOUT_S = 10.0
 
 
 def check(host: str, guard: Mapping[str, Any]) -> None:
-    """Ask all sites of the guard: `{"site", "service", "argv", "at": {site: address}}`; an empty one is open.
+    """Check all sites of the guard `{"site", "service", "argv", "at": {site: address}}`. An empty guard allows changes.
 
-    Raises `ResourceFailed` where the host's site is the only one that answers.
+    Raises `ResourceFailed` if the host's site is the only site that answers.
     """
-    places = dict(guard.get("at") or {})
-    if not places:
+    sites = dict(guard.get("at") or {})
+    if not sites:
         return
     access = ssh.Access.default()
-    answers = ssh.on_each(places.values(), lambda address: _answers(access, address, list(guard["argv"])))
-    reason = refusal(guard["site"], dict(zip(places, answers, strict=True)))
+    answers = ssh.on_each(sites.values(), lambda address: _answers(access, address, list(guard["argv"])))
+    reason = refusal(guard["site"], dict(zip(sites, answers, strict=True)))
     if reason:
         raise ResourceFailed(f"{host}: not changed: {guard['service']}: {reason}")
 
 
 def refusal(site: str, answering: Mapping[str, bool]) -> str:
-    """Why a host at `site` must not be changed now; empty where it may."""
+    """Return the reason why a host at `site` must not be changed now; empty if the change is allowed."""
     others = [name for name in answering if name != site]
     if not answering.get(site) or not others or any(answering[name] for name in others):
         return ""
     return (
-        f"{site} is the only site that answers; {', '.join(others)} does not. Bring it back first, "
-        f"or name it as dead with --without {others[0]}"
+        f"{site} is the only site that answers; {', '.join(others)} does not. Restore it first, "
+        f"or exclude it with --without {others[0]}"
     )
 
 
@@ -58,31 +59,32 @@ def _answers(access: ssh.Access, address: str, argv: list[str]) -> bool:
 
 
 class LastSiteGuard(Resource):
-    """`govcloud:index:Permit`: whether a site's service may get other pods now.
+    """`govcloud:index:Permit`: the check before the pods of a site's service are replaced.
 
-    Inputs: `site`, `service`, `version` of its pods, and `gate` as `check` takes it."""
+    Inputs: `site`, `service`, `version` of its pods, and `gate`, the guard that `check` takes.
+    """
 
     inputs = ("site", "service", "version", "gate")
     compared = ("site", "service", "version")
-    """Whom to ask is no reason to ask again."""
+    """A change of `gate` does not start a new check."""
     replaced_by = ("site", "service")
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """Whether the pods shall become others."""
+        """Report a change if the version of the pods changes."""
         return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
-        """Ask. On a first build nobody answers, and nobody can be harmed."""
+        """Check the sites. On a first build no site answers, so the change is allowed."""
         if not call.preview:
-            await asyncio.to_thread(_ask, plain_map(news))
+            await asyncio.to_thread(_check_sites, plain_map(news))
         return f"{plain(news['site'])}/{plain(news['service'])}", news
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Ask."""
+        """Check the sites."""
         if not call.preview:
-            await asyncio.to_thread(_ask, plain_map(news))
+            await asyncio.to_thread(_check_sites, plain_map(news))
         return news
 
 
-def _ask(values: dict[str, Any]) -> None:
+def _check_sites(values: dict[str, Any]) -> None:
     check(f"{values['site']}: pods", values["gate"])

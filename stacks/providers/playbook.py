@@ -1,8 +1,8 @@
-"""`govcloud:index:Playbook`: all that one stack wants of one host.
+"""`govcloud:index:Playbook`: the configuration that one stack declares for one host.
 
-Create and update run the host's roles. Read compares the host in one call and answers what is really there, so that the
-next preview shows the very lines that would change. Delete ends management and removes nothing from the host.
-Updates of a live estate go one host at a time (`serial_rollout`); first builds go side by side.
+Create and update run the host's roles. Read compares the host in one call and returns its actual state. The next
+preview then shows the lines that would change. Delete ends the management and removes nothing from the host.
+Updates of a live estate change one host at a time (`serial_rollout`). First builds configure hosts in parallel.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from playbooks.runner import Event
 
 APPLY_TIMEOUT_S = 900.0
-"""Longest that one host may take: a first installation from packages on a slow mirror."""
+"""Longest time for one host: a first installation of packages from a slow mirror."""
 READ_TIMEOUT_S = 45.0
 FOUND = "differences"
-"""Output that tells in words what a read found; absent where the host is as declared."""
+"""Output that describes the differences that a read found; absent if the host is as declared."""
 APPLIED = "applied"
-"""Output: fingerprint of the inputs that were applied last."""
+"""Output with the fingerprint of the inputs that were applied last."""
 GUARD = "gate"
-"""Input that says whom to ask before a declared change; no difference in it is a change."""
+"""Input with the last-site guard that is checked before a declared change. A difference in it is not a change."""
 OTHERWISE = "differs from what was applied: "
-"""Stands for the text of a secret file that was changed on the host, before the hash of what is there."""
+"""Replaces the text of a secret file that was changed on the host. The hash of the actual text follows it."""
 
 
 class Playbook(Resource):
-    """Inputs as in `shape`; outputs are the same, as found on the host, and `differences`."""
+    """Inputs as in `serialization`. Outputs are the same values, as found on the host, and `differences`."""
 
     inputs = ("host", "address", "instance", "roles", *serialization.KINDS, serialization.SECRETS, GUARD)
     compared = ("host", "address", "instance", "roles", *serialization.KINDS, serialization.SECRETS, FOUND)
@@ -52,30 +52,30 @@ class Playbook(Resource):
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Hosts that have not begun are left as they are; those that have are finished."""
+        """Do not start further hosts. Hosts that have begun are finished."""
         self._cancelled = True
 
     def check(self, news: Properties) -> list[CheckFailure]:
-        """Names every file without an absolute path, and what `Resource.check` finds."""
+        """Return the failures of `Resource.check`, and one for every file without an absolute path."""
         failures = super().check(news)
         if failures or any(is_unknown(news[key]) for key in self.inputs):
             return failures
         bad = [path for path in plain(news["files"]) if not path.startswith("/")]
-        return [CheckFailure("files", f"{path} is no absolute path") for path in bad]
+        return [CheckFailure("files", f"{path} is not an absolute path") for path in bad]
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """As found on the host against as declared."""
+        """Compare the state found on the host with the declared state."""
         return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
-        """Take the host under management."""
+        """Configure the host for the first time and begin its management."""
         host = plain(news["host"])
         if not call.preview:
             await self._apply(news, call)
         return host, self._outputs(news)
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Bring the host to the new inputs, in its turn."""
+        """Wait for the host's turn, then apply the new inputs."""
         if not call.preview:
             with serial_rollout.turn(plain(news["host"])) as turn:
                 await asyncio.to_thread(turn.wait)
@@ -87,7 +87,7 @@ class Playbook(Resource):
     async def read(
         self, resource_id: str, state: Properties, inputs: Properties, call: Call
     ) -> tuple[str, Properties, Properties]:
-        """Compare the host with what was applied. Without inputs it is an import, by `HOST@ADDRESS`."""
+        """Compare the host with the applied inputs. Without inputs, import the host given as `HOST@ADDRESS`."""
         if not inputs:
             adopted = await asyncio.to_thread(_adopt, resource_id)
             return plain(adopted["host"]), adopted, adopted
@@ -96,7 +96,7 @@ class Playbook(Resource):
         return resource_id, {**actual_state(inputs, found), **applied}, inputs
 
     async def delete(self, resource_id: str, state: Properties, call: Call) -> None:
-        """Management ends; the host keeps everything."""
+        """End the management. Nothing is removed from the host."""
         call.say(f"{resource_id}: management ends, nothing is removed from the host")
 
     def _outputs(self, news: Properties) -> Properties:
@@ -106,27 +106,27 @@ class Playbook(Resource):
 
     def _check_last_site_guard(self, olds: Properties, news: Properties) -> None:
         values = plain_map(news)
-        was = olds[APPLIED].value if APPLIED in olds else ""
-        if was != declared_fingerprint(values, self.declared):
+        applied = olds[APPLIED].value if APPLIED in olds else ""
+        if applied != declared_fingerprint(values, self.declared):
             last_site_guard.check(values["host"], values[GUARD])
 
     async def _apply(self, news: Properties, call: Call) -> None:
         values = plain_map(news)
         if self._cancelled:
-            raise ResourceFailed(f"{values['host']}: not begun, the run was cancelled")
-        await asyncio.to_thread(_keep, values["host"], call.stack)
+            raise ResourceFailed(f"{values['host']}: not changed, because the run was cancelled")
+        await asyncio.to_thread(_back_up_state, values["host"], call.stack)
         await asyncio.to_thread(_apply, values, call)
 
 
-def _keep(host: str, stack: str) -> None:
-    """What the host will get, its passwords too, must be on the disk before: a lost password cannot be made again."""
+def _back_up_state(host: str, stack: str) -> None:
+    """Back up the state before the host receives its files and passwords: a lost password cannot be recovered."""
     try:
         checkpoints.back_up(stack)
     except checkpoints.TruncatedCheckpoint as error:
-        raise ResourceFailed(f"{host}: not begun: {error.message}") from error
+        raise ResourceFailed(f"{host}: not changed: {error.message}") from error
     except OSError as error:
-        why = f"the state of {stack} cannot be kept: {error.strerror or error}"
-        raise ResourceFailed(f"{host}: not begun: {why}") from error
+        why = f"the state of {stack} cannot be backed up: {error.strerror or error}"
+        raise ResourceFailed(f"{host}: not changed: {why}") from error
 
 
 def _apply(values: dict[str, Any], call: Call) -> None:
@@ -167,8 +167,11 @@ def _compare(values: dict[str, Any]) -> tuple[Difference, ...]:
 
 
 def _installs(values: dict[str, Any]) -> dict[str, str]:
-    """Hashes of the install parts by role. What the state tells of a version that this machine never built has none:
-    the version itself, a setting of the role, says that the host is to change."""
+    """Return the hashes of the install parts by role.
+
+    A role whose version was never built on this machine has no hash. Its version is a setting of the role, so the
+    comparison of the settings already shows the change.
+    """
     from playbooks.install_hash import ArtifactMissing, install_hash, version_of
 
     artifacts, found = paths.cache() / "artifacts", dict[str, str]()
@@ -183,7 +186,7 @@ def _installs(values: dict[str, Any]) -> dict[str, str]:
 
 
 def _adopt(resource_id: str) -> Properties:
-    """A host under management of which nothing is declared yet: the next preview shows all that will be."""
+    """Return empty inputs for an imported host. The next preview then shows everything that would change."""
     from workstation import ssh
 
     host, at, address = resource_id.partition("@")
@@ -200,12 +203,12 @@ def _adopt(resource_id: str) -> Properties:
 
 
 def declared_fingerprint(values: Mapping[str, Any], keys: tuple[str, ...]) -> str:
-    """Of what was declared when it was applied: tells a declared change from a hand edit."""
+    """Return the hash of the declared values. It distinguishes a declared change from a manual edit on the host."""
     return hashlib.sha256(json.dumps({key: values.get(key) for key in keys}, sort_keys=True).encode()).hexdigest()
 
 
 def actual_state(inputs: Properties, found: tuple[Difference, ...]) -> Properties:
-    """The outputs after a read: the inputs with what was found put in, and the findings in words."""
+    """Return the outputs after a read: the inputs with the actual values, and the differences as text."""
     trees = (*serialization.KINDS, serialization.SECRETS)
     state = {key: _Tree(inputs[key]) if key in trees else inputs[key] for key in inputs}
     secrets = state.get(serialization.SECRETS)
@@ -222,26 +225,26 @@ def actual_state(inputs: Properties, found: tuple[Difference, ...]) -> Propertie
 
 
 class _Tree:
-    """One of the input's maps, into which findings are written; a secret map stays secret."""
+    """One of the input's maps, into which differences are written. A secret map stays secret."""
 
     def __init__(self, properties: PropertyValue) -> None:
         self._secret = properties.is_secret
-        self._things: dict[str, Any] = plain(properties)
+        self._items: dict[str, Any] = plain(properties)
 
     def put(self, item: Difference) -> None:
-        old = self._things.get(item.name)
+        old = self._items.get(item.name)
         if old is None:
             return
         if item.kind == "sysctl":
-            self._things[item.name] = "" if item.actual is None else str(item.actual)
+            self._items[item.name] = "" if item.actual is None else str(item.actual)
         elif item.aspect == "text" and item.actual is None:
-            del self._things[item.name]
+            del self._items[item.name]
         elif item.aspect in old and not (item.aspect == "text" and old["secret"]):
-            self._things[item.name] = {**old, item.aspect: item.actual}
+            self._items[item.name] = {**old, item.aspect: item.actual}
 
     def replace(self, name: str, value: str) -> None:
-        if name in self._things:
-            self._things[name] = value
+        if name in self._items:
+            self._items[name] = value
 
     def value(self) -> PropertyValue:
-        return to_property(self._things).with_secret(self._secret)
+        return to_property(self._items).with_secret(self._secret)

@@ -1,4 +1,4 @@
-"""What every resource of the provider answers, with the harmless answer as default."""
+"""The interface of every resource of the provider, with harmless defaults."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pulumi.provider.experimental.provider import CheckFailure, DiffResponse, Pr
 from stacks.providers.values import Properties, plain_map
 
 Say = Callable[[str], None]
-"""Takes one line of progress for the operator."""
+"""Function that shows one progress line to the operator."""
 
 
 class ResourceFailed(Exception):
-    """The operation failed; the text is meant for the operator and names cause and place."""
+    """The operation failed. The text is for the operator and names the cause and the place."""
 
 
 class Unfinished(ResourceFailed):
-    """The resource exists but is not well. The engine records it, and the next run begins with mending it."""
+    """The resource exists but is not healthy. The engine records it, and the next run repairs it first."""
 
     def __init__(self, text: str, resource_id: str, state: Properties, inputs: Properties | None = None) -> None:
         super().__init__(text)
@@ -29,7 +29,7 @@ class Unfinished(ResourceFailed):
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What the engine tells about the operation besides the properties. `timeout_s` is 0 where it set none."""
+    """The engine's data about an operation, without the properties. `timeout_s` is 0 if no timeout is set."""
 
     name: str
     stack: str
@@ -39,42 +39,42 @@ class Call:
 
 
 class Resource(ABC):
-    """One type of resource. Properties arrive and leave as the engine's values, so that secrets stay marked."""
+    """One type of resource. Properties stay the engine's own values, so that secrets keep their mark."""
 
     inputs: tuple[str, ...]
     """Names of the required inputs."""
     optional: tuple[str, ...] = ()
-    """Names of the inputs that may be left out."""
+    """Names of the optional inputs."""
     replaced_by: tuple[str, ...] = ()
-    """Inputs whose change needs another resource instead of an update."""
+    """Inputs whose change replaces the resource instead of updating it."""
 
     def check(self, news: Properties) -> list[CheckFailure]:
-        """What is wrong with the inputs."""
+        """Return the problems of the inputs."""
         missing = [CheckFailure(name, "is missing") for name in self.inputs if name not in news]
         known = (*self.inputs, *self.optional)
         return missing + [CheckFailure(name, "is unknown to this resource") for name in news if name not in known]
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """Difference between the state and the new inputs, property by property."""
+        """Compare the state with the new inputs, property by property."""
         return differences(plain_map(olds), plain_map(news), (*self.inputs, *self.optional), self.replaced_by)
 
     @abstractmethod
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
-        """Make it; answers its ID and its outputs."""
+        """Create the resource; return its ID and its outputs."""
 
     async def read(
         self, resource_id: str, state: Properties, inputs: Properties, call: Call
     ) -> tuple[str, Properties, Properties]:
-        """ID, outputs and inputs as they really are. An empty ID says that it is gone."""
+        """Return the actual ID, outputs and inputs. An empty ID means that the resource no longer exists."""
         return resource_id, state, inputs
 
     @abstractmethod
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Change it; answers its outputs."""
+        """Change the resource; return its outputs."""
 
     async def delete(self, resource_id: str, state: Properties, call: Call) -> None:
-        """End it. The default only forgets."""
-        call.say(f"{resource_id}: forgotten")
+        """Delete the resource. The default only removes it from the state."""
+        call.say(f"{resource_id}: removed from the state")
 
 
 def differences(

@@ -1,7 +1,7 @@
-"""A change to a live estate goes one host at a time, whichever stack or command it comes from.
+"""Change a live estate one host at a time, across all stacks and commands.
 
-Turns are advisory locks of the operating system: they end with their holder, however that dies. When a host fails, the
-others of the same run are left as they are: a bad change then stands on one host and not on all.
+A turn is an advisory lock: the operating system releases it whenever its process ends. If a host fails, the remaining
+hosts of the same run are not changed. A bad change then reaches one host and not all hosts.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ RUN = "GOVCLOUD_RUN"
 
 
 class SerialTurn:
-    """A host's turn. `wait` blocks until it has come."""
+    """A host's turn to be changed."""
 
     def __init__(self, host: str, stream: IO[str]) -> None:
         self._host, self._stream = host, stream
         self.begun = False
-        """Whether the host may have been changed: only then does its failure stop the others."""
+        """Whether the host may have been changed. Only then does its failure stop the other hosts."""
 
     def wait(self) -> None:
-        """Returns when no other host is being changed. Raises `ResourceFailed` where one of this run has failed."""
+        """Block until no other host is being changed. Raises `ResourceFailed` if a host of this run has failed."""
         fcntl.flock(self._stream, fcntl.LOCK_EX)
         failed, run = self._failed(), os.environ.get(RUN)
         if run and failed.get("run") == run:
             raise ResourceFailed(f"{self._host}: not changed, because {failed['host']} failed before it in this run")
 
     def fail(self) -> None:
-        """Stop the others of this run."""
+        """Record the failure, which stops the other hosts of this run."""
         self._stream.seek(0)
         self._stream.truncate()
         json.dump({"run": os.environ.get(RUN, ""), "host": self._host}, self._stream)
@@ -52,14 +52,14 @@ class SerialTurn:
 
 @contextmanager
 def turn(host: str) -> Iterator[SerialTurn]:
-    """Hold the host's turn after `SerialTurn.wait`, to the end of the block."""
+    """Yield the host's turn. After `SerialTurn.wait` it lasts until the end of the block."""
     folder = lock_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "wave.lock").open("a+", encoding="utf-8") as stream:
-        held = SerialTurn(host, stream)
+        current = SerialTurn(host, stream)
         try:
-            yield held
+            yield current
         except ResourceFailed:
-            if held.begun:
-                held.fail()
+            if current.begun:
+                current.fail()
             raise

@@ -1,7 +1,7 @@
-"""A host's input as resource properties, and back.
+"""Convert a `HostSpec` to resource properties, and back.
 
-`HostSpec` holds lists; properties hold maps by path and name, so that one inserted file is one difference and not a
-shift of all that follow. Each role keeps the order of its own things.
+`HostSpec` has lists. The properties are maps by path and name, so that an inserted file is one difference and does not
+shift all later files. Each role keeps the order of its own files, units, sysctls and accounts.
 
     host, address, instance
     roles:    [{role, settings, files: [path…], units: [name…], sysctls: [key…], accounts: [name…], live: [argument…]}…]
@@ -11,8 +11,8 @@ shift of all that follow. Each role keeps the order of its own things.
     accounts: {name: {groups, shell, home, keys}}
     secrets:  {"file PATH": text, "settings ROLE": {…}}
 
-Everything secret stands in `secrets`, which is one secret to the engine; the rest stays readable in every preview. A
-file or a role's settings go there when they say so, and when one of the known secret texts stands in them.
+All secret values are in `secrets`, which is one secret for the engine. Every preview shows the rest in plain text. A
+file moves there if it is marked as secret. A file or a role's settings also move there if they contain a known secret.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ from playbooks.host_spec import HostSpec
 
 SECRETS = "secrets"
 KINDS = ("files", "units", "sysctls", "accounts")
-"""What is managed, compared on every read."""
+"""Managed kinds, which every read compares."""
 
 
 class Contradiction(ValueError):
-    """Two roles of one host want the same thing differently."""
+    """Two roles of one host declare the same item with different values."""
 
 
 def properties(host_spec: HostSpec, *, instance: str, secret: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The resource's inputs. `instance` is the estate's instance that the host belongs to, `secret` known secret texts.
+    """Return the resource's inputs.
 
-    Raises `Contradiction`.
+    `instance` is the estate instance of the host; `secret` are the known secret texts. Raises `Contradiction`.
     """
-    shaped: dict[str, Any] = {kind: {} for kind in KINDS}
+    maps: dict[str, Any] = {kind: {} for kind in KINDS}
     roles = []
     for role in host_spec.as_dict()["roles"]:
         named = {kind: _by_name(kind, role[kind]) for kind in KINDS}
         for kind, things in named.items():
-            _merge(shaped[kind], things, f"{host_spec.host}: {kind} of role {role['role']}")
+            _merge(maps[kind], things, f"{host_spec.host}: {kind} of role {role['role']}")
         live = {"live": list(role["live"])} if role["live"] else {}
         things_of = {kind: list(named[kind]) for kind in KINDS}
         roles.append({"role": role["role"], "settings": role["settings"], **things_of, **live})
-    hidden = _hide_files(shaped["files"], secret) | _hide_settings(roles, secret)
+    hidden = _hide_files(maps["files"], secret) | _hide_settings(roles, secret)
     return {
         "host": host_spec.host,
         "address": str(host_spec.address),
         "instance": instance,
         "roles": roles,
-        **shaped,
+        **maps,
         SECRETS: hidden,
     }
 
 
 def host_spec(values: Mapping[str, Any]) -> HostSpec:
-    """The inverse of `properties`, from plain values."""
+    """Return the `HostSpec` for plain values: the inverse of `properties`."""
     hidden = values.get(SECRETS) or {}
     roles = [
         {
@@ -79,7 +79,7 @@ def _file(path: str, file: Mapping[str, Any], hidden: Mapping[str, Any]) -> dict
 
 
 def _hide_files(files: dict[str, Any], secret: frozenset[str]) -> dict[str, Any]:
-    hidden = {path: file for path, file in files.items() if file["secret"] or _holds(file["text"], secret)}
+    hidden = {path: file for path, file in files.items() if file["secret"] or _contains(file["text"], secret)}
     files.update({path: {**file, "text": "", "secret": True} for path, file in hidden.items()})
     return {f"file {path}": file["text"] for path, file in hidden.items()}
 
@@ -87,17 +87,17 @@ def _hide_files(files: dict[str, Any], secret: frozenset[str]) -> dict[str, Any]
 def _hide_settings(roles: list[dict[str, Any]], secret: frozenset[str]) -> dict[str, Any]:
     hidden = {}
     for role in roles:
-        if _holds(role["settings"], secret):
+        if _contains(role["settings"], secret):
             hidden[f"settings {role['role']}"], role["settings"] = role["settings"], {}
     return hidden
 
 
-def _holds(value: Any, secret: frozenset[str]) -> bool:
+def _contains(value: Any, secret: frozenset[str]) -> bool:
     if isinstance(value, str):
         return any(text in value for text in secret)
     if isinstance(value, Mapping):
-        return any(_holds(item, secret) for item in value.values())
-    return isinstance(value, (list, tuple)) and any(_holds(item, secret) for item in value)
+        return any(_contains(item, secret) for item in value.values())
+    return isinstance(value, (list, tuple)) and any(_contains(item, secret) for item in value)
 
 
 def _by_name(kind: str, things: Any) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _by_name(kind: str, things: Any) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> Any:
-    """Tuples as lists: what comes back over the wire must compare equal."""
+    """Return tuples as lists, so that the values compare equal to the values that gRPC returns."""
     if isinstance(value, (list, tuple)):
         return [_listed(item) for item in value]
     if isinstance(value, dict):
@@ -119,5 +119,5 @@ def _listed(value: Any) -> Any:
 def _merge(into: dict[str, Any], things: dict[str, Any], where: str) -> None:
     for name, thing in things.items():
         if name in into and into[name] != thing:
-            raise Contradiction(f"{where}: {name} is wanted differently by an earlier role; give it to one role")
+            raise Contradiction(f"{where}: {name} differs from an earlier role's; declare it in one role only")
         into[name] = thing

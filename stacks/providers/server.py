@@ -1,6 +1,6 @@
-"""The provider as a process: gRPC towards the engine, with errors that read as sentences and progress lines.
+"""The provider's process: a gRPC server for the engine, with readable errors and progress lines.
 
-The SDK's servicer turns an exception into "Unexpected <class …>"; here the operator gets the exception's own words.
+The SDK's servicer turns an exception into "Unexpected <class …>". This servicer returns the exception's own text.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from stacks.providers.resource import Call, Resource, ResourceFailed, Unfinished
 
 VERSION = "0.1.0"
 THREADS = 64
-"""More than the engine starts side by side: threads that wait for their turn must not keep the others from working."""
+"""More than the engine runs in parallel: threads that wait for their turn must not block the others."""
 
 _GUARDED = ("Check", "Diff", "Create", "Read", "Update", "Delete", "CheckConfig", "Configure", "Invoke")
 
 
 class EngineLog:
-    """Lines to the engine's event stream, attached to a resource, in their order. Losing one harms nobody."""
+    """Ordered progress lines for the engine's event stream, each attached to a resource. A lost line does no harm."""
 
     def __init__(self, address: str) -> None:
         self._loop = asyncio.get_running_loop()
@@ -44,7 +44,7 @@ class EngineLog:
         self._sender = asyncio.create_task(self._send())
 
     def say(self, urn: str, line: str) -> None:
-        """Send a line; may be called from any thread."""
+        """Send a line. Any thread may call this."""
         request = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=line, urn=urn, ephemeral=True)
         self._loop.call_soon_threadsafe(self._waiting.put_nowait, request)
 
@@ -58,13 +58,13 @@ class EngineLog:
 
 
 class Served(sdk.Provider):
-    """A provider that can tell its progress."""
+    """A provider that can report its progress."""
 
     log: EngineLog | None = None
-    """Set as soon as the engine can be reached."""
+    """Set when the server starts."""
 
     def say(self, urn: str, line: str) -> None:
-        """Show a line of progress at a resource."""
+        """Show a progress line at a resource."""
         if self.log:
             self.log.say(urn, line)
 
@@ -76,22 +76,22 @@ class Govcloud(Served):
         self._resources = resources
 
     async def check(self, request: sdk.CheckRequest) -> sdk.CheckResponse:
-        """Inputs that a resource cannot use are told before anything starts."""
+        """Report invalid inputs before anything starts."""
         return sdk.CheckResponse(inputs=request.new_inputs, failures=self._of(request.type).check(request.new_inputs))
 
     async def diff(self, request: sdk.DiffRequest) -> sdk.DiffResponse:
-        """State, as read last, against the new inputs."""
+        """Compare the state of the last read with the new inputs."""
         return self._of(request.type).diff(request.old_state, request.new_inputs)
 
     async def create(self, request: sdk.CreateRequest) -> sdk.CreateResponse:
-        """Make the resource."""
-        made, state = await self._of(request.type).create(
+        """Create the resource."""
+        created, state = await self._of(request.type).create(
             request.properties, self._call(request, request.preview, request.timeout)
         )
-        return sdk.CreateResponse(resource_id=made, properties=state)
+        return sdk.CreateResponse(resource_id=created, properties=state)
 
     async def read(self, request: sdk.ReadRequest) -> sdk.ReadResponse:
-        """The resource as it really is."""
+        """Return the actual state of the resource."""
         found, state, inputs = await self._of(request.type).read(
             request.resource_id, request.properties, request.inputs, self._call(request, False, 0)
         )
@@ -105,13 +105,13 @@ class Govcloud(Served):
         )
 
     async def delete(self, request: sdk.DeleteRequest) -> None:
-        """End the resource."""
+        """Delete the resource."""
         await self._of(request.type).delete(
             request.resource_id, request.properties, self._call(request, False, request.timeout)
         )
 
     async def cancel(self) -> None:
-        """The operator pressed Ctrl-C: hosts that have not begun are left alone."""
+        """Stop the resources after Ctrl-C: hosts that have not begun are not changed."""
         for resource in self._resources.values():
             stop = getattr(resource, "cancel", None)
             if stop:
@@ -131,14 +131,14 @@ class Govcloud(Served):
 
 
 class Servicer(ProviderServicer):
-    """The SDK's servicer whose failures carry the exception's own words."""
+    """The SDK's servicer, with failures that carry the exception's own text."""
 
     async def Handshake(self, request: Any, context: Any) -> Any:
-        """Not offered, and the engine does without; the SDK's own answer would leave a traceback in its logs."""
+        """Refuse the handshake. The engine works without it; the SDK's own answer leaves a traceback in the logs."""
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no handshake")
 
     async def DiffConfig(self, request: Any, context: Any) -> Any:
-        """The SDK's own hands a truth value to a field that wants a number: `changed` would arrive as `unchanged`."""
+        """Replace the SDK's method, which passes a boolean to an enum field: `changed` would arrive as `unchanged`."""
         found = await self._provider.diff_config(
             sdk.DiffRequest(
                 request.urn,
@@ -172,7 +172,7 @@ def _guarded(name: str) -> Callable[[Any, Any, Any], Awaitable[Any]]:
 
 
 def _details(error: Unfinished) -> bytes:
-    """The engine records a resource that failed to become ready only from these details."""
+    """Return the error details. The engine needs them to record a resource that failed to become ready."""
     failure = provider_pb2.ErrorResourceInitFailed(
         id=error.resource_id, properties=PropertyValue.marshal_map(error.state), reasons=[str(error)]
     )
@@ -189,7 +189,7 @@ for _name in _GUARDED:
 
 @contextmanager
 def _death_of(pid: int, act: Callable[[], None]) -> Iterator[None]:
-    """Within the block, `act` is called when the process ends. A killed engine ends no plugin: each would wait on."""
+    """Call `act` when the process ends during the block. A killed engine stops no plugin: each would run forever."""
     watched = os.pidfd_open(pid)
     loop = asyncio.get_running_loop()
     loop.add_reader(watched, act)
@@ -201,7 +201,7 @@ def _death_of(pid: int, act: Callable[[], None]) -> Iterator[None]:
 
 
 def serve(argv: list[str], provider: Served, program: str = "pulumi-resource-govcloud", version: str = VERSION) -> None:
-    """Serve until the engine ends the process. `argv` holds the engine's address."""
+    """Serve until the engine ends the process. `argv` contains the engine's address."""
     parser = argparse.ArgumentParser(prog=program)
     parser.add_argument("engine", help="address of the engine")
     known, _ = parser.parse_known_args(argv)
@@ -221,7 +221,7 @@ def serve(argv: list[str], provider: Served, program: str = "pulumi-resource-gov
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
         with _death_of(os.getppid(), ended.set):
             await ended.wait()
-            await provider.cancel()  # hosts that have begun are finished: leaving waits for their threads
+            await provider.cancel()  # hosts that have begun are finished: the exit waits for their threads
         await server.stop(None)
 
     asyncio.run(run())

@@ -1,7 +1,7 @@
-"""Between the engine's property values and plain Python, without losing what is secret.
+"""Convert between the engine's property values and plain Python, and keep secrets marked.
 
-`Hidden` marks a plain value as secret on its way out; on its way in `plain` drops the mark, because a provider may see
-secrets, and `is_unknown` tells a value that a preview cannot know yet.
+`Hidden` marks a plain value as secret for the engine. `plain` drops the mark, because a provider may see secrets.
+`is_unknown` reports a value that a preview cannot know yet.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Hidden:
 
 
 def plain(value: PropertyValue) -> Any:
-    """JSON-like Python. Whole numbers come back as int: the wire only has floats."""
+    """Return JSON-like Python. Whole numbers become int, because gRPC transports only floats."""
     inner = value.value
     if isinstance(inner, float) and inner.is_integer():
         return int(inner)
@@ -39,12 +39,12 @@ def plain(value: PropertyValue) -> Any:
 
 
 def plain_map(values: Mapping[str, PropertyValue]) -> dict[str, Any]:
-    """`plain` for a whole set of properties."""
+    """Return `plain` of every property."""
     return {key: plain(item) for key, item in values.items()}
 
 
 def to_property(value: Any) -> PropertyValue:
-    """The property value of JSON-like Python; `Hidden` becomes a secret."""
+    """Return the property value of JSON-like Python. `Hidden` becomes a secret."""
     if isinstance(value, PropertyValue):
         return value
     if isinstance(value, Hidden):
@@ -59,17 +59,17 @@ def to_property(value: Any) -> PropertyValue:
 
 
 def to_properties(values: Mapping[str, Any]) -> Properties:
-    """`wire` for a whole set of properties."""
+    """Return `to_property` of every value."""
     return {key: to_property(item) for key, item in values.items()}
 
 
 def unknown() -> PropertyValue:
-    """What a preview answers where only the update will know."""
+    """Return the placeholder that a preview uses for a value that only the update knows."""
     return PropertyValue(UNKNOWN)
 
 
 def is_unknown(value: PropertyValue) -> bool:
-    """Whether the value, or anything inside it, is not known yet."""
+    """Return whether the value, or a value inside it, is not known yet."""
     inner = value.value
     if isinstance(inner, Mapping):
         return any(is_unknown(item) for item in inner.values())

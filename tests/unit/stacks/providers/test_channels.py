@@ -1,4 +1,4 @@
-"""Many engines in one process of tests, one after the other."""
+"""Several engines, one after the other, in one process."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _say(channel: grpc.Channel) -> bytes:
     return bytes(channel.unary_unary(f"/{NAME}/Say")(b"here"))
 
 
-def test_an_engine_at_the_port_of_one_that_has_ended_is_not_taken_for_dead() -> None:
-    """By the SDK's own options, as its programs call the engine."""
+def test_a_new_engine_at_the_port_of_an_ended_engine_is_reachable() -> None:
+    """The channel options are the SDK's own, as its programs use them for the engine."""
     first, port = _server(0)
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as before:
         assert _say(before) == b"here"

@@ -1,4 +1,4 @@
-"""A site's service is asked until it works, within bounds, and only after its pods became others."""
+"""The health gate checks a site's service until it works, within limits, and only after its pods were replaced."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def call(said: list[str]) -> Call:
 
 
 def answering(patch: pytest.MonkeyPatch, *answers: ssh.Result) -> list[list[str]]:
-    """The site answers so, the last answer for ever; the questions are kept."""
+    """Give these answers in turn and then repeat the last one. Return the commands that were run."""
     asked: list[list[str]] = []
 
     def run(access: ssh.Access, address: str, argv: list[str], *, timeout_s: float) -> ssh.Result:
@@ -49,14 +49,16 @@ def test_a_service_that_needs_some_time_passes(monkeypatch: pytest.MonkeyPatch) 
     assert asked[0][-1] == "http://own/writez"
 
 
-def test_one_that_never_works_fails_with_site_service_reason_and_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_never_works_fails_with_site_service_reason_and_next_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked = answering(monkeypatch, BAD)
     with pytest.raises(ResourceFailed, match=r"futian: approval: .*: /writez answers 503: no_primary\. .*run the same"):
         asyncio.run(HealthGate().update("futian/approval", NEWS, NEWS, call([])))
     assert len(asked) == health_gate.ATTEMPTS
 
 
-def test_a_cancelled_run_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_run_stops_checking(monkeypatch: pytest.MonkeyPatch) -> None:
     gate, asked = HealthGate(), answering(monkeypatch, BAD)
     gate.cancel()
     with pytest.raises(ResourceFailed, match="cancelled"):
@@ -64,7 +66,7 @@ def test_a_cancelled_run_asks_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == []
 
 
-def test_only_other_pods_are_a_change() -> None:
+def test_only_a_new_version_of_the_pods_is_a_change() -> None:
     moved = {**NEWS, "address": to_property("10.0.0.2"), "urls": to_property([])}
     assert not HealthGate().diff(NEWS, moved).changes
     assert HealthGate().diff(NEWS, {**NEWS, "version": to_property("2")}).changes
@@ -72,7 +74,7 @@ def test_only_other_pods_are_a_change() -> None:
 
 @pytest.fixture
 def ingress() -> Iterator[tuple[str, list[int]]]:
-    """An HTTP server's URL, and the statuses with which it answers, the last for ever."""
+    """Yield an HTTP server's URL and its list of status codes. The server repeats the last one."""
     statuses: list[int] = []
 
     class Answers(BaseHTTPRequestHandler):
@@ -95,12 +97,12 @@ def probe(url: str, seconds: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def test_the_probe_wants_several_answers_in_a_row(ingress: tuple[str, list[int]]) -> None:
-    """One pod of two that cannot decide is found."""
+def test_the_probe_needs_several_good_answers_in_a_row(ingress: tuple[str, list[int]]) -> None:
+    """The probe finds one of two pods that cannot decide."""
     url, statuses = ingress
     statuses += [200, 503, 200, 200, 200]
     assert probe(url, 20).returncode == 0
-    assert len(statuses) == 1, "it began to count anew after the refusal"
+    assert len(statuses) == 1, "it started to count again after the refusal"
     statuses[:] = [503]
     refused = probe(url, 0.5)
     assert (refused.returncode, refused.stdout.strip()) == (1, f'{url} answers 503: {{"code": "no_primary"}}')

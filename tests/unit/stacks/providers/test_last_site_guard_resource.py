@@ -1,4 +1,4 @@
-"""The pods of the only site that still answers are left alone."""
+"""The pods of the only site that still answers are not changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEWS = {key: to_property(value) for key, value in WANTED.items()}
 
 
 def asked(patch: pytest.MonkeyPatch, *answering: str, preview: bool = False) -> str:
-    """The resource's ID; the hosts at these addresses answer."""
+    """Create the resource while the hosts at these addresses answer; return its ID."""
 
     def run(access: ssh.Access, address: str, argv: list[str], *, timeout_s: float) -> ssh.Result:
         return ssh.Result(returncode=0 if address in answering else 1, stdout=b"", stderr=b"")
@@ -27,23 +27,23 @@ def asked(patch: pytest.MonkeyPatch, *answering: str, preview: bool = False) -> 
     return asyncio.run(LastSiteGuard().create(NEWS, call))[0]
 
 
-def test_the_only_site_that_answers_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_at_the_only_answering_site_is_refused_with_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ResourceFailed, match=r"futian: pods: not changed: approval: futian is the only .*--without"):
         asked(monkeypatch, "10.0.0.1")
 
 
 @pytest.mark.parametrize("answering", [("10.0.0.1", "10.0.0.2"), ("10.0.0.2",), ()])
-def test_where_another_answers_or_nothing_is_left_to_lose_it_is_granted(
+def test_a_change_is_allowed_if_another_site_answers_or_this_site_does_not(
     monkeypatch: pytest.MonkeyPatch, answering: tuple[str, ...]
 ) -> None:
-    """Also on a first build, and where the change is the repair."""
+    """Also on a first build, and if the change is the repair."""
     assert asked(monkeypatch, *answering) == "futian/approval"
 
 
-def test_a_plan_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preview_checks_no_site(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked(monkeypatch, "10.0.0.1", preview=True) == "futian/approval"
 
 
-def test_only_other_pods_are_a_change() -> None:
+def test_only_a_new_version_of_the_pods_is_a_change() -> None:
     assert not LastSiteGuard().diff(NEWS, {**NEWS, "gate": to_property({})}).changes
     assert LastSiteGuard().diff(NEWS, {**NEWS, "version": to_property("2")}).changes

@@ -1,4 +1,4 @@
-"""Turns of hosts that stop at the first failure."""
+"""Hosts take turns, and the turns of a run stop at the first failure."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _break(host: str) -> None:
         raise ResourceFailed("broken")
 
 
-def test_a_failed_host_stops_the_others_of_its_run_and_not_those_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second host is left as it is and told why; the next run tries again."""
+def test_a_failed_host_stops_the_other_hosts_of_its_run_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second host is not changed, and its error names the reason. The next run tries again."""
     monkeypatch.setenv(serial_rollout.RUN, "run-1")
     with pytest.raises(ResourceFailed, match="broken"):
         _break("futian-edge1")

@@ -1,4 +1,4 @@
-"""A host's input as properties: nothing is lost on the way, and two roles never contradict each other."""
+"""A host's input as properties: the conversion loses nothing and refuses contradicting roles."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ FULL = HostSpec(
 
 
 def test_an_input_survives_the_way_through_the_engine() -> None:
-    """Order of roles and of each role's own things, types and texts come back as they were."""
-    there = to_properties(properties(FULL, instance="lab-1"))
-    assert host_spec(plain_map(there)) == FULL
+    """The order of roles and of their items, the types and the texts stay the same."""
+    sent = to_properties(properties(FULL, instance="lab-1"))
+    assert host_spec(plain_map(sent)) == FULL
 
 
 def test_an_inserted_file_is_one_difference() -> None:
-    """Files are held by path, so a new one in front shifts nothing."""
+    """Files are stored by path, so a new first file shifts no other file."""
     before = properties(FULL, instance="lab-1")["files"]
     assert set(before) == {"/etc/frr/frr.conf", "/etc/frr/daemons", "/etc/nftables.conf"}
 
 
-def test_two_roles_that_want_one_file_differently_are_refused() -> None:
+def test_two_roles_with_different_content_for_one_file_are_refused() -> None:
     """The message names host, role and file."""
     twice = HostSpec(
         host="h",
@@ -60,32 +60,32 @@ def test_two_roles_that_want_one_file_differently_are_refused() -> None:
         properties(twice, instance="lab-1")
 
 
-def test_secret_texts_stand_only_among_the_secrets() -> None:
-    """A file that says it is secret, and settings in which a known secret stands, though nobody marked them."""
+def test_secret_texts_are_only_in_the_secrets() -> None:
+    """This holds for a file marked as secret, and for unmarked settings and files that contain a known secret."""
     role = RoleSpec(
         role="postgresql",
         settings={"dsn": ["user=app password=hunter2"]},
         files=(File(path="/etc/key", text="PRIVATE", secret=True), File(path="/etc/conf", text="pass: hunter2\n")),
     )
-    shaped = properties(
+    values = properties(
         HostSpec(host="h", address="10.0.0.1", roles=(role,)), instance="x", secret=frozenset({"hunter2"})
     )
-    hidden = shaped.pop("secrets")
+    hidden = values.pop("secrets")
     assert set(hidden) == {"file /etc/key", "file /etc/conf", "settings postgresql"}
-    assert not any(text in str(shaped) for text in ("hunter2", "PRIVATE"))
-    again = host_spec({**shaped, "secrets": hidden}).roles[0]
+    assert not any(text in str(values) for text in ("hunter2", "PRIVATE"))
+    again = host_spec({**values, "secrets": hidden}).roles[0]
     assert (again.settings, again.files[0].text, again.files[1].text) == (role.settings, "PRIVATE", "pass: hunter2\n")
 
 
 def test_the_same_unit_in_two_roles_is_one_unit() -> None:
-    """Agreeing is no contradiction."""
+    """Equal declarations do not contradict each other."""
     roles = tuple(RoleSpec(role=name, units=(Unit(name="nftables.service"),)) for name in ("one", "two"))
-    shaped = properties(HostSpec(host="h", address="10.0.0.1", roles=roles), instance="lab-1")
-    assert list(shaped["units"]) == ["nftables.service"]
+    values = properties(HostSpec(host="h", address="10.0.0.1", roles=roles), instance="lab-1")
+    assert list(values["units"]) == ["nftables.service"]
 
 
-def test_a_hidden_value_is_secret_on_the_wire_and_never_printed() -> None:
-    """Neither the mark's representation nor a log line of it shows the value."""
-    wired = to_properties({"key": Hidden("s3cret")})
-    assert wired["key"].is_secret
+def test_a_hidden_value_is_sent_as_a_secret_and_never_printed() -> None:
+    """The representation of `Hidden` does not show the value."""
+    sent = to_properties({"key": Hidden("s3cret")})
+    assert sent["key"].is_secret
     assert "s3cret" not in repr(Hidden("s3cret"))

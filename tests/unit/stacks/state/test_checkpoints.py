@@ -135,7 +135,7 @@ def test_the_checkpoint_is_backed_up_before_a_host_is_changed(truncated: bool, m
     call = Call(name="x", stack=STACK, preview=False, timeout_s=0, say=lambda line: None)
     begin = playbook.Playbook()._apply({"host": "futian-edge1"}, call)  # type: ignore[dict-item]
     if truncated:
-        with pytest.raises(ResourceFailed, match="futian-edge1: not begun"):
+        with pytest.raises(ResourceFailed, match="futian-edge1: not changed"):
             asyncio.run(begin)
     else:
         asyncio.run(begin)
