@@ -12,7 +12,7 @@ PLUGIN = "pulumi-resource-kubernetes"
 
 
 def main() -> None:
-    """Serve, under the version of the SDK that it was written for."""
+    """Serve the provider under the version of the installed SDK."""
     serve(sys.argv[1:], Kubernetes(), PLUGIN, metadata.version("pulumi-kubernetes"))
 
 

@@ -1,4 +1,4 @@
-"""Which kinds the cluster has, and where their objects are: asked once for each group and version."""
+"""Discovery of the cluster's kinds and their URL paths, once for each group and version."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from stacks.providers.kubernetes.objects import Kind
 
 @dataclass(frozen=True)
 class Place:
-    """Where the objects of a kind are."""
+    """URL path of the objects of a kind."""
 
     root: str
     plural: str
     namespaced: bool
 
     def path(self, namespace: str, name: str = "") -> str:
-        """Of one object, or of all without a name."""
+        """Return the path of one object; without a name, of all objects of the kind."""
         within = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
         return f"{self.root}{within}/{self.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
 
 class Kinds:
-    """The cluster's kinds, remembered."""
+    """Cache of the cluster's kinds."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._known: dict[tuple[str, str], asyncio.Task[dict[str, Place]]] = {}
 
     async def place(self, kind: Kind) -> Place | None:
-        """Where objects of the kind are; None where the cluster has no such kind (yet)."""
+        """Return the place of the kind's objects; None if the cluster does not have the kind (yet)."""
         key = (kind.group, kind.version)
         if key not in self._known:
             self._known[key] = asyncio.create_task(self._ask(*key))
@@ -43,11 +43,11 @@ class Kinds:
             self._known.pop(key, None)
             raise
         if found is None and not kind.built_in:
-            self._known.pop(key, None)  # it may be defined in a moment
+            self._known.pop(key, None)  # the kind may be defined in a moment
         return found
 
     def forget(self, group: str) -> None:
-        """Ask anew for a group: a kind of it was defined or removed."""
+        """Drop a group from the cache, because one of its kinds was defined or removed."""
         self._known = {key: task for key, task in self._known.items() if key[0] != group}
 
     async def _ask(self, group: str, version: str) -> dict[str, Place]:

@@ -1,4 +1,4 @@
-"""Who manages which field of an object: what hands have changed comes back to us, other programs' fields do not."""
+"""Ownership of an object's fields. The provider takes back fields that people changed, not those of other programs."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from typing import Any
 from stacks.providers.kubernetes.objects import MANAGER_PREFIX
 
 HANDS = ("kubectl", "before-first-apply")
-"""Beginnings of the managers that stand for a person at a terminal. As the official provider has them."""
+"""Prefixes of the managers that mean a person at a terminal, as in the official provider."""
 FORMER = ("pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kubernetes")
-"""Managers of updates that providers of the same program wrote before they applied on the server's side."""
+"""Managers of the updates that Pulumi providers wrote before they used server-side apply."""
 
 
 def ours(live: Mapping[str, Any], manager: str) -> bool:
-    """Whether the object was applied by this manager, so that a killed run's creation is known again."""
+    """Return whether this manager applied the object. So the next run recognises an object of a killed run."""
     return any(entry.get("manager") == manager and entry.get("operation") == "Apply" for entry in _entries(live))
 
 
 def of_a_stack(live: Mapping[str, Any]) -> bool:
-    """Whether a resource of some stack has applied it; of which one, only that stack's state knows."""
+    """Return whether a resource of any stack applied the object. Only that stack's state knows the resource."""
     applied = (str(entry.get("manager")) for entry in _entries(live) if entry.get("operation") == "Apply")
     return any(manager.startswith(MANAGER_PREFIX) for manager in applied)
 
 
 def managers(live: Mapping[str, Any]) -> tuple[str, ...]:
-    """Everyone who manages a field."""
+    """Return the managers of all fields."""
     return tuple(dict.fromkeys(str(entry.get("manager")) for entry in _entries(live)))
 
 
 def by_hand(live: Mapping[str, Any]) -> bool:
-    """Whether a person has changed the object since."""
-    return any(_hand(entry) for entry in _entries(live))
+    """Return whether a person has changed the object."""
+    return any(_is_manual(entry) for entry in _entries(live))
 
 
 def taken_over(live: Mapping[str, Any], manager: str) -> list[dict[str, Any]] | None:
-    """The object's managed fields with those of hands given to `manager`; None where there is nothing to take.
+    """Return the managed fields with people's fields assigned to `manager`; None if there are no such fields.
 
-    Taken before an update, so that what a hand has set is put right and what a hand has added to our fields goes with
-    them when they are no longer declared.
+    This happens before an update. The update then corrects manual changes. It also removes manual additions together
+    with our own fields when these are no longer declared.
     """
     entries = [dict(entry) for entry in _entries(live)]
-    hands = [entry for entry in entries if _hand(entry)]
-    if not hands:
+    manual = [entry for entry in entries if _is_manual(entry)]
+    if not manual:
         return None
     own = next((e for e in entries if e.get("manager") == manager and e.get("operation") == "Apply"), None)
-    fields = _union(entry.get("fieldsV1") or {} for entry in ([own] if own else []) + hands)
-    kept = [entry for entry in entries if entry is not own and entry not in hands]
-    first = own or hands[0]
+    fields = _union(entry.get("fieldsV1") or {} for entry in ([own] if own else []) + manual)
+    kept = [entry for entry in entries if entry is not own and entry not in manual]
+    first = own or manual[0]
     entry = {
         "manager": manager,
         "operation": "Apply",
@@ -59,7 +59,7 @@ def taken_over(live: Mapping[str, Any], manager: str) -> list[dict[str, Any]] | 
     return [entry, *kept]
 
 
-def _hand(entry: Mapping[str, Any]) -> bool:
+def _is_manual(entry: Mapping[str, Any]) -> bool:
     if entry.get("subresource", "") not in ("", "scale"):
         return False  # only `kubectl scale` sets fields that authors declare
     name = str(entry.get("manager"))

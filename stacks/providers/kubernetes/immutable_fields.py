@@ -1,6 +1,6 @@
-"""Fields that the API server does not let anyone change: a change of one needs another object.
+"""Fields that the API server does not allow to change: a new value needs a new object.
 
-The table is the official provider's: where both would disagree, switching between them would replace objects.
+The table is the official provider's. If the tables differed, a switch between the providers would replace objects.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _TABLE: dict[tuple[str, str], list[Path]] = {
 
 
 def fields(obj: Mapping[str, Any], *, config_maps_change: bool, secrets_change: bool) -> tuple[Path, ...]:
-    """The fields whose change replaces the object; `*` stands for every element of a list.
+    """Return the fields whose change replaces the object. `*` means every element of a list.
 
     ConfigMaps and Secrets are replaced unless the provider's settings let them change in place.
     """
@@ -74,7 +74,7 @@ def fields(obj: Mapping[str, Any], *, config_maps_change: bool, secrets_change: 
 
 
 def replaces(path: Path, frozen: tuple[Path, ...]) -> bool:
-    """Whether a change at `path` is one of, or inside, or around such a field."""
+    """Return whether a change at `path` touches, is inside or contains an immutable field."""
     return any(all(_meets(a, b) for a, b in zip(path, field, strict=False)) for field in frozen)
 
 

@@ -1,4 +1,4 @@
-"""From the provider's settings to one cluster's address and credentials. What is wrong is said before any call."""
+"""Read one cluster's address and credentials from the provider's settings, and report problems before any call."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from lightkube.config.kubeconfig import SingleConfig
 
 LARGEST = 1 << 20
-"""Bytes of a kubeconfig: more is some other file."""
+"""Maximum bytes of a kubeconfig. A larger file is not a kubeconfig."""
 
 
 class BadKubeconfig(ResourceFailed):
-    """The kubeconfig cannot be used; the text says why and what to do."""
+    """The kubeconfig cannot be used. The text has the cause and the next step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """How one cluster is reached. `namespace` is where namespaced objects go that name none."""
+    """Address and credentials of one cluster. `namespace` is the default for objects that declare no namespace."""
 
     config: SingleConfig
     namespace: str
@@ -39,7 +39,7 @@ class Access:
 
 
 def access(settings: Mapping[str, str], now: datetime | None = None) -> Access:
-    """The access that the provider's settings give. Raises `BadKubeconfig`."""
+    """Return the access for the provider's settings. Raises `BadKubeconfig`."""
     text, where = _text(settings.get("kubeconfig") or "")
     config = _chosen(_parsed(text, where), where, settings)
     _refuse_bad_address(str(config.cluster.server), where)
@@ -49,7 +49,7 @@ def access(settings: Mapping[str, str], now: datetime | None = None) -> Access:
 
 
 def cluster_of(settings: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What tells one cluster from another: address and authority. None where the kubeconfig cannot be read."""
+    """Return the identity of the cluster: address and authority. Return None if the kubeconfig cannot be read."""
     try:
         cluster = access({key: str(value) for key, value in settings.items() if value}).config.cluster
     except BadKubeconfig:
@@ -58,9 +58,9 @@ def cluster_of(settings: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _text(given: str) -> tuple[str, str]:
-    """The kubeconfig's text and its place in words: given as text, as a path, or by the environment."""
+    """Return the kubeconfig's text and a description of its place. Sources: the text, a path or the environment."""
     if "\n" in given or given.lstrip().startswith("{"):
-        return given, "the kubeconfig that the provider was given"
+        return given, "the kubeconfig in the provider's settings"
     path = Path(given or os.environ.get("KUBECONFIG", "").split(":")[0] or "~/.kube/config").expanduser()
     where = f"the kubeconfig {path}"
     try:
@@ -68,10 +68,10 @@ def _text(given: str) -> tuple[str, str]:
             raise BadKubeconfig(f"{where} is larger than 1 MiB: give the path of a kubeconfig")
         return path.read_text(encoding="utf-8"), where
     except FileNotFoundError as error:
-        advice = "give the provider one, or set KUBECONFIG"
+        advice = "configure one for the provider, or set KUBECONFIG"
         raise BadKubeconfig(f"{where} does not exist: {advice}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise BadKubeconfig(f"{where} cannot be read: {error}; mend it or give another one") from error
+        raise BadKubeconfig(f"{where} cannot be read: {error}; repair it or use another one") from error
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:
@@ -80,9 +80,9 @@ def _parsed(text: str, where: str) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         at = f" (line {line + 1})" if line is not None else ""
-        raise BadKubeconfig(f"{where} is no YAML{at}: get it anew from the cluster") from error
+        raise BadKubeconfig(f"{where} is not YAML{at}: get a new one from the cluster") from error
     if not isinstance(values, dict) or not isinstance(values.get("clusters"), list):
-        raise BadKubeconfig(f"{where} is no kubeconfig: it has no list `clusters`; get it anew from the cluster")
+        raise BadKubeconfig(f"{where} is not a kubeconfig: it has no list `clusters`; get a new one from the cluster")
     return values
 
 
@@ -98,7 +98,7 @@ def _chosen(values: dict[str, Any], where: str, settings: Mapping[str, str]) -> 
         known = ", ".join(str(item.get("name")) for item in values.get("contexts") or () if isinstance(item, dict))
         raise BadKubeconfig(f"{where}: {error}; its contexts: {known or 'none'}") from error
     except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
-        raise BadKubeconfig(f"{where} is not complete: {error}; get it anew from the cluster") from error
+        raise BadKubeconfig(f"{where} is not complete: {error}; get a new one from the cluster") from error
     assert config
     if wanted := settings.get("cluster"):
         clusters = {item["name"]: item["cluster"] for item in values["clusters"]}
@@ -106,18 +106,18 @@ def _chosen(values: dict[str, Any], where: str, settings: Mapping[str, str]) -> 
             raise BadKubeconfig(f"{where} has no cluster {wanted}; it has {', '.join(clusters)}")
         config = config._replace(cluster=msgspec.convert(clusters[wanted], type(config.cluster)))
     if config.user is None:
-        config = config._replace(user=_nobody())
+        config = config._replace(user=_anonymous())
     return config
 
 
-def _nobody() -> Any:
+def _anonymous() -> Any:
     from lightkube.config.models import User
 
     return User()
 
 
 def _refuse_bad_address(server: str, where: str) -> None:
-    """Told here: of some the HTTP library would only say that nobody answers there."""
+    """Raise if the server's address is invalid. For some addresses the HTTP library reports only a missing answer."""
     import httpx2
 
     named = f"{where}: its server {server!r}"
@@ -126,28 +126,28 @@ def _refuse_bad_address(server: str, where: str) -> None:
     try:
         url = httpx2.URL(server)
     except httpx2.InvalidURL as error:
-        raise BadKubeconfig(f"{named} is no address ({error}): write https://HOST:PORT") from error
+        raise BadKubeconfig(f"{named} is not an address ({error}): write https://HOST:PORT") from error
     if url.scheme not in ("https", "http") or not url.host:
-        raise BadKubeconfig(f"{named} is no address of an API server: write https://HOST:PORT")
+        raise BadKubeconfig(f"{named} is not an address of an API server: write https://HOST:PORT")
 
 
 def _with_token(user: Any, where: str) -> Any:
-    """The user with a token that a request's header can carry; what an editor has left around it is taken off.
+    """Return the user with a token that is valid in an HTTP header, without white space around it.
 
-    The HTTP library's own refusal would quote the token.
+    The check is here because the HTTP library's own error would quote the token.
     """
     import msgspec
 
     token = (user.token or "").strip()
     if not all("!" <= letter <= "~" for letter in token):
         raise BadKubeconfig(
-            f"{where}: its token holds a space, a line break or a letter that no token has; get it anew"
+            f"{where}: its token contains a space, a line break or another invalid character; get a new one"
         )
     return msgspec.structs.replace(user, token=token or None)
 
 
 def _refuse_expired(config: SingleConfig, where: str, now: datetime) -> None:
-    """A client certificate that has expired would only show as `remote error: tls`: told here with its date."""
+    """Raise if the client certificate has expired, with its date. The server only answers `remote error: tls`."""
     from cryptography import x509
 
     assert config.user
@@ -160,10 +160,10 @@ def _refuse_expired(config: SingleConfig, where: str, now: datetime) -> None:
             return
         certificate = x509.load_pem_x509_certificate(pem)
     except (OSError, ValueError) as error:
-        raise BadKubeconfig(f"{where}: its client certificate cannot be read: {error}; get it anew") from error
+        raise BadKubeconfig(f"{where}: its client certificate cannot be read: {error}; get a new one") from error
     if certificate.not_valid_after_utc <= now:
         day = certificate.not_valid_after_utc.strftime("%Y-%m-%d %H:%M UTC")
         raise BadKubeconfig(f"{where}: its client certificate expired on {day}; get a new one from the cluster")
     if certificate.not_valid_before_utc > now:
         day = certificate.not_valid_before_utc.strftime("%Y-%m-%d %H:%M UTC")
-        raise BadKubeconfig(f"{where}: its client certificate is valid from {day} only; compare the clocks")
+        raise BadKubeconfig(f"{where}: its client certificate is only valid from {day}; compare the clocks")

@@ -1,4 +1,4 @@
-"""Differences between what is there, as far as it was declared, and what is declared now."""
+"""Differences between the live object, limited to its declared fields, and the newly declared object."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def differences(
     frozen: tuple[Path, ...],
     ignored: tuple[str, ...] = (),
 ) -> dict[str, PropertyDiff]:
-    """Property paths that differ, each with what happens there.
+    """Return the property paths that differ, each with its kind of change.
 
-    `former` is what was declared last, `ignored` are paths of the option ignoreChanges.
+    `former` is the object declared before; `ignored` are the paths of the option ignoreChanges.
     """
     answer = {}
     for path, kind in _walk((), found, wanted, former):
@@ -35,18 +35,18 @@ def differences(
         if any(text == one or text.startswith((f"{one}.", f"{one}[")) for one in ignored):
             continue
         replacing = immutable_fields.replaces(path, frozen)
-        # A removed input is shown against the former inputs: what is on the server may have its default instead.
+        # Show a removed input against the former inputs: the server may have set a default in its place.
         answer[text] = PropertyDiff(_REPLACING[kind] if replacing else kind, kind is PropertyDiffKind.DELETE)
     return answer
 
 
 def replacing(found: Mapping[str, PropertyDiff]) -> list[str]:
-    """The paths among the differences that need another object."""
+    """Return the paths of the differences that need a new object."""
     return [path for path, diff in found.items() if diff.kind in _REPLACING.values()]
 
 
 def written(path: Path) -> str:
-    """As the engine writes paths: `spec.ports[0].port`, `data["a.b"]`."""
+    """Return the path as the engine writes it: `spec.ports[0].port`, `data["a.b"]`."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -68,7 +68,7 @@ def _walk(path: Path, old: Any, new: Any, former: Any) -> Iterator[tuple[Path, P
         for index in range(max(len(old), len(new))):
             yield from _walk((*path, index), _at(old, index), _at(new, index), _at(earlier, index))
     elif old is _ABSENT:
-        # The server drops empty fields of most kinds; one that was declared before and dropped is no change.
+        # The server drops empty fields of most kinds. An empty field that was declared before is no change.
         if new != former or new not in (None, {}, []):
             yield path, PropertyDiffKind.ADD
     elif new is _ABSENT:

@@ -1,4 +1,4 @@
-"""Kubernetes objects as plain JSON: identity, annotations, names. Nothing here talks to a cluster."""
+"""Kubernetes objects as plain JSON: identity, annotations, names. This module does not call a cluster."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PATCH_FIELD_MANAGER = "pulumi.com/patchFieldManager"
 DELETION_PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 REPLACE_UNREADY = "pulumi.com/replaceUnready"
 ROLL_BACK = "govcloud/roll-back"
-"""On a Deployment: a version that does not become ready is given up, and the one before is put back."""
+"""Annotation on a Deployment: roll back to the version before if the new version does not become ready."""
 VERSION_OF = "govcloud/version-of"
-"""Label of a ConfigMap or Secret that never changes: the workload whose versions it and its like belong to."""
+"""Label of a ConfigMap or Secret that never changes. Its value is the workload whose versions use the object."""
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REVISION = "deployment.kubernetes.io/revision"
 TEMPLATE_HASH = "pod-template-hash"
-"""Label that tells the pods of one version from those of the next."""
+"""Label that distinguishes the pods of one version from the pods of the next."""
 
 SERVERS_METADATA = (
     "creationTimestamp",
@@ -56,12 +56,12 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As objects carry it."""
+        """The text of the field `apiVersion`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def built_in(self) -> bool:
-        """Whether Kubernetes itself defines it; all others are custom resources."""
+        """Whether Kubernetes itself defines the kind. All other kinds are custom resources."""
         return "." not in self.group or self.group.endswith(".k8s.io")
 
     def __str__(self) -> str:
@@ -69,100 +69,100 @@ class Kind:
 
 
 def kind_of(obj: Mapping[str, Any]) -> Kind:
-    """The kind that an object names; parts are empty where it names none."""
+    """Return the kind that an object names. Missing parts are empty."""
     group, _, version = str(obj.get("apiVersion") or "").rpartition("/")
     return Kind("" if group == "core" else group, version, str(obj.get("kind") or ""))
 
 
 def kind_of_type(token: str) -> Kind:
-    """The kind of a type such as `kubernetes:apps/v1:Deployment`; that of a patch is the kind that it patches."""
+    """Return the kind of a type such as `kubernetes:apps/v1:Deployment`. For a patch, it is the patched kind."""
     _, module, name = token.split(":")
     group, _, version = module.rpartition("/")
     return Kind("" if group == "core" else group, version, name)
 
 
 def is_patch(token: str, obj: Mapping[str, Any]) -> bool:
-    """Whether the resource only manages some fields of an object that others own, as `ConfigMapPatch` does."""
+    """Return whether the resource manages only some fields of another owner's object, as `ConfigMapPatch` does."""
     name = token.rsplit(":", 1)[-1]
     return name.endswith("Patch") and obj.get("kind") != name
 
 
 def metadata(obj: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The metadata, empty where there is none or it is not known yet."""
+    """Return the metadata; empty if it is missing or not known yet."""
     found = obj.get("metadata")
     return found if isinstance(found, Mapping) else {}
 
 
 def name_of(obj: Mapping[str, Any]) -> str:
-    """The name, or an empty text."""
+    """Return the name, or an empty text."""
     return str(metadata(obj).get("name") or "")
 
 
 def namespace_of(obj: Mapping[str, Any]) -> str:
-    """The namespace, or an empty text."""
+    """Return the namespace, or an empty text."""
     return str(metadata(obj).get("namespace") or "")
 
 
 def label(obj: Mapping[str, Any], key: str) -> str:
-    """A label's value, or an empty text."""
+    """Return a label's value, or an empty text."""
     return str((metadata(obj).get("labels") or {}).get(key) or "")
 
 
 def annotation(obj: Mapping[str, Any], key: str) -> str:
-    """An annotation's value, or an empty text."""
+    """Return an annotation's value, or an empty text."""
     found = metadata(obj).get("annotations")
     return str(found.get(key) or "") if isinstance(found, Mapping) else ""
 
 
 def flagged(obj: Mapping[str, Any], key: str) -> bool:
-    """Whether an annotation says `true`."""
+    """Return whether an annotation has the value `true`."""
     return annotation(obj, key) == "true"
 
 
 def resource_id(obj: Mapping[str, Any]) -> str:
-    """`namespace/name`, or the name where it has no namespace."""
+    """Return `namespace/name`, or only the name if there is no namespace."""
     namespace, name = namespace_of(obj), name_of(obj)
     return f"{namespace}/{name}" if namespace else name
 
 
 def parse_id(text: str) -> tuple[str, str]:
-    """Namespace and name of an ID."""
+    """Return the namespace and the name of an ID."""
     namespace, _, name = text.rpartition("/")
     return namespace, name
 
 
 def field_manager(urn: str) -> str:
-    """The manager of a resource's fields.
+    """Return the manager of a resource's fields.
 
-    It follows from the URN and not from chance: what a killed run has created is recognised by the next one as its own.
+    It is derived from the URN and not random, so that the next run recognises the objects of a killed run as its own.
     """
     return MANAGER_PREFIX + hashlib.sha256(urn.encode()).hexdigest()[:8]
 
 
 def auto_name(resource: str, seed: bytes) -> str:
-    """A name for an object whose author gave none. The seed is the engine's; a replacement has another one."""
+    """Return a name for an object without a declared name. The engine gives a replacement another seed."""
     return f"{resource}-{hashlib.sha256(seed or resource.encode()).hexdigest()[:8]}"
 
 
 def with_metadata(obj: Object, **fields: Any) -> Object:
-    """A copy with some fields of the metadata set."""
+    """Return a copy with some fields of the metadata set."""
     return {**obj, "metadata": {**metadata(obj), **fields}}
 
 
 def with_annotation(obj: Object, key: str, value: str) -> Object:
-    """A copy with an annotation set."""
+    """Return a copy with an annotation set."""
     return with_metadata(obj, annotations={**(metadata(obj).get("annotations") or {}), key: value})
 
 
 def without_servers_metadata(obj: Object) -> Object:
-    """A copy without what only the server sets."""
+    """Return a copy without the metadata that only the server sets."""
     if not metadata(obj):
         return dict(obj)
     return {**obj, "metadata": {k: v for k, v in metadata(obj).items() if k not in SERVERS_METADATA}}
 
 
 def as_inputs(live: Object) -> Object:
-    """What an author would write to get an object that was found: for an import."""
+    """Return the inputs that would create a live object, for an import."""
     kept = without_servers_metadata({key: value for key, value in live.items() if key != "status"})
     annotations = {
         k: v for k, v in (metadata(kept).get("annotations") or {}).items() if k not in (LAST_APPLIED, REVISION)
@@ -172,7 +172,7 @@ def as_inputs(live: Object) -> Object:
 
 
 def normalized(obj: Object) -> Object:
-    """Inputs in the form in which the server keeps them, so that no spelling looks like a change."""
+    """Return inputs in the form in which the server stores them, so that a spelling does not look like a change."""
     obj = without_servers_metadata(obj)
     if not kind_of(obj).built_in:
         return obj
@@ -181,19 +181,19 @@ def normalized(obj: Object) -> Object:
 
 
 def is_secret(obj: Mapping[str, Any]) -> bool:
-    """Whether it is a Secret."""
+    """Return whether the object is a Secret."""
     return obj.get("kind") == "Secret" and obj.get("apiVersion") == "v1"
 
 
 def is_definition(obj: Mapping[str, Any]) -> bool:
-    """Whether it defines a custom resource."""
+    """Return whether the object defines a custom resource."""
     return obj.get("kind") == "CustomResourceDefinition"
 
 
 def prune(found: Any, shape: Any, path: tuple[str | int, ...] = ()) -> Any:
-    """Of what was found only what `shape` has too: the server adds defaults that nobody declared.
+    """Return only the found fields that `shape` has too. The server adds defaults that no author declared.
 
-    A quantity that means the same stays as it was declared: the server writes 1024Mi as 1Gi, which is no difference.
+    An equal quantity keeps its declared spelling: the server writes 1024Mi as 1Gi, which is no difference.
     """
     if isinstance(found, Mapping) and isinstance(shape, Mapping):
         return {key: prune(found[key], shape[key], (*path, key)) for key in shape if key in found}
@@ -203,7 +203,7 @@ def prune(found: Any, shape: Any, path: tuple[str | int, ...] = ()) -> Any:
 
 
 def _secret(obj: Object) -> Object:
-    """The server keeps `stringData` as `data`, and every `data` in one spelling of base64."""
+    """Return the Secret as the server stores it: `stringData` as `data`, and one spelling of base64."""
     data, text = obj.get("data"), obj.get("stringData")
     if isinstance(data, Mapping):
         obj = {**obj, "data": {key: _one_base64(value) for key, value in data.items()}}
@@ -218,7 +218,7 @@ def _one_base64(value: Any) -> Any:
     try:
         return base64.b64encode(base64.b64decode("".join(str(value).split()), validate=True)).decode()
     except (binascii.Error, ValueError):
-        return value  # the server will refuse it with the key's name
+        return value  # the server refuses it and names the key
 
 
 def _without_nulls(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the engine asks of the provider `kubernetes`: check, diff, create, read, update, delete."""
+"""The engine's requests to the provider `kubernetes`: check, diff, create, read, update, delete."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLUSTER_SETTINGS = ("kubeconfig", "context", "cluster")
 
 
 class Kubernetes(Served):
-    """One cluster's objects as resources."""
+    """The provider for the objects of one cluster."""
 
     def __init__(self) -> None:
         self._settings = Settings(access={})
@@ -49,7 +49,7 @@ class Kubernetes(Served):
         self._stop = asyncio.Event()
 
     async def check_config(self, request: sdk.CheckRequest) -> sdk.CheckResponse:
-        """The provider's own settings."""
+        """Check the provider's settings."""
         news = dict(request.new_inputs)
         if (
             "kubeconfig" in news
@@ -62,7 +62,7 @@ class Kubernetes(Served):
         return sdk.CheckResponse(inputs=news, failures=failures)
 
     async def diff_config(self, request: sdk.DiffRequest) -> sdk.DiffResponse:
-        """Another cluster needs other objects; all else is an update of the provider."""
+        """Compare the settings. Another cluster replaces the provider's objects; other changes update the provider."""
         olds, news = plain_map(request.old_state), plain_map(request.new_inputs)
         changed = sorted(k for k in olds.keys() | news.keys() if k != "version" and olds.get(k) != news.get(k))
         replaces: list[str] = []
@@ -75,29 +75,27 @@ class Kubernetes(Served):
         return sdk.DiffResponse(changes=bool(changed), replaces=replaces, diffs=changed)
 
     async def configure(self, request: sdk.ConfigureRequest) -> sdk.ConfigureResponse:
-        """Settings are kept; the cluster is called when the first resource needs it."""
+        """Store the settings. The first resource connects to the cluster."""
         variables = dict(request.variables) or {key: str(plain(value)) for key, value in request.args.items()}
         self._settings = settings(variables)
         return sdk.ConfigureResponse(accept_secrets=True, supports_preview=True)
 
     async def cancel(self) -> None:
-        """Waits end; what was begun is recorded."""
+        """Stop all waits. Started changes are still recorded."""
         self._stop.set()
 
     async def invoke(self, request: sdk.InvokeRequest) -> sdk.InvokeResponse:
-        """`yaml.decode`, for the SDK's YAML components."""
+        """Run `yaml.decode`, for the SDK's YAML components."""
         if request.tok != "kubernetes:yaml:decode":
-            raise ResourceFailed(
-                f"{request.tok} is not carried out by this provider: install the official plugin for it"
-            )
+            raise ResourceFailed(f"{request.tok} is not supported by this provider: install the official plugin for it")
         try:
             documents = [item for item in yaml.safe_load_all(plain(request.args["text"])) if item]
         except yaml.YAMLError as error:
-            raise ResourceFailed(f"the text is no YAML: {error}") from error
+            raise ResourceFailed(f"the text is not YAML: {error}") from error
         return sdk.InvokeResponse(return_value={"result": to_property(documents)})
 
     async def check(self, request: sdk.CheckRequest) -> sdk.CheckResponse:
-        """Normal form, name and namespace."""
+        """Return the inputs in normal form, with a name and a namespace."""
         declared = request.new_inputs
         obj = state_format.declared_object(declared)
         if not any(is_unknown(value) for value in declared.values()):
@@ -108,7 +106,7 @@ class Kubernetes(Served):
             failures.append(sdk.CheckFailure(where, f"must be one of {', '.join(lifecycle.PROPAGATIONS)}"))
         if isinstance(obj.get("metadata", {}), Mapping):
             if objects.metadata(obj).get("generateName") and not objects.name_of(obj):
-                reason = "is not possible with server-side apply: leave it out, and a name is made"
+                reason = "is not possible with server-side apply: leave it out, and the provider generates a name"
                 failures.append(sdk.CheckFailure("metadata.generateName", reason))
             elif objects.is_patch(request.type, obj) and not objects.name_of(obj):
                 failures.append(sdk.CheckFailure("metadata.name", "is needed: it says which object is patched"))
@@ -119,12 +117,12 @@ class Kubernetes(Served):
                 except Unreachable as error:
                     if not (self._settings.skip_unreachable and request.old_inputs):
                         raise
-                    self.say(request.urn, f"it is left as it is: {error}")
+                    self.say(request.urn, f"it is not changed: {error}")
                     return sdk.CheckResponse(inputs=request.old_inputs, failures=[])
         return sdk.CheckResponse(inputs=state_format.checked(obj, declared), failures=failures)
 
     async def diff(self, request: sdk.DiffRequest) -> sdk.DiffResponse:
-        """What was read last, as far as it was declared, against what is declared now."""
+        """Compare the last read object, limited to its declared fields, with the newly declared object."""
         former, live = state_format.of_state(request.old_state)
         new = state_format.declared_object(request.new_inputs)
         found = objects.prune(live, objects.normalized(former))
@@ -149,9 +147,9 @@ class Kubernetes(Served):
         )
 
     async def _unfinished(self, urn: str, new: Object, live: Object) -> bool:
-        """Whether it is a Job that has not done its work. The state may be old, so it is looked at."""
+        """Return whether a Job has not completed. The state may be old, so read the live Job."""
         if new.get("kind") != "Job":
-            self.say(urn, f"{objects.resource_id(new)}: {objects.REPLACE_UNREADY} is for Jobs, so it is passed over")
+            self.say(urn, f"{objects.resource_id(new)}: {objects.REPLACE_UNREADY} is for Jobs, so it is ignored")
             return False
         with suppress(ApiError, Unreachable):
             context = RequestContext(urn=urn, obj=live, declared={}, manager="")
@@ -159,36 +157,36 @@ class Kubernetes(Served):
         return not readiness.done(live)
 
     async def create(self, request: sdk.CreateRequest) -> sdk.CreateResponse:
-        """Apply it and wait until it is ready."""
+        """Apply the object and wait until it is ready."""
         context = _request_context(request.urn, request.properties)
         life, patch = self._life(context), objects.is_patch(request.type, context.obj)
         if request.preview:
             shown = None
             if not patch and not any(is_unknown(value) for value in context.declared.values()):
-                shown = await context.told(self._preview_create(life, context.obj))
+                shown = await context.run(self._preview_create(life, context.obj))
             return sdk.CreateResponse(resource_id="", properties=_shown(context, shown))
-        making = life.create(context.obj, upsert=patch or self._settings.upsert, given_s=request.timeout)
-        live = await self._ready(life, context, await context.told(making), request.timeout)
+        creation = life.create(context.obj, upsert=patch or self._settings.upsert, given_s=request.timeout)
+        live = await self._ready(life, context, await context.run(creation), request.timeout)
         return sdk.CreateResponse(resource_id=objects.resource_id(live), properties=context.state(live))
 
     async def update(self, request: sdk.UpdateRequest) -> sdk.UpdateResponse:
-        """Apply the new inputs and wait until it is ready again; if it is not, go back where that is asked for."""
+        """Apply the new inputs and wait until the object is ready. Otherwise roll back if the author requests it."""
         context = _request_context(request.urn, request.news, request.olds)
         former, obj, life = state_format.manager_of(request.olds), context.obj, self._life(context)
         if request.preview:
             shown = None
             if not any(is_unknown(value) for value in context.declared.values()):
-                shown = await context.told(self._preview_update(life, obj))
+                shown = await context.run(self._preview_update(life, obj))
             return sdk.UpdateResponse(properties=_shown(context, shown))
-        back = await context.told(self._rollback_of(request, context))
-        live = await context.told(life.update(obj))
+        back = await context.run(self._rollback_of(request, context))
+        live = await context.run(life.update(obj))
         if former and former != context.manager:
-            await context.told(life.relinquish(obj, former))
+            await context.run(life.relinquish(obj, former))
         live = await self._ready(life, context, live, request.timeout, back)
         return sdk.UpdateResponse(properties=context.state(live))
 
     async def read(self, request: sdk.ReadRequest) -> sdk.ReadResponse:
-        """The object as it is: for a refresh, an import, a `get`."""
+        """Return the live object, for a refresh, an import or a `get`."""
         inputs, live = state_format.declared_object(request.inputs), state_format.of_state(request.properties)[1]
         imported = not inputs.get("kind")
         sought = _identity(request, live if imported else inputs)
@@ -198,10 +196,10 @@ class Kubernetes(Served):
         )
         life = self._life(context)
         try:
-            found = await context.told(life.find(sought))
+            found = await context.run(life.find(sought))
         except Unreachable as error:
             if self._settings.delete_unreachable:
-                self.say(request.urn, f"{request.resource_id}: it leaves the state: {error}")
+                self.say(request.urn, f"{request.resource_id}: it is removed from the state: {error}")
                 return sdk.ReadResponse("")
             if self._settings.skip_unreachable:
                 self.say(request.urn, f"{request.resource_id}: not read: {error}")
@@ -220,7 +218,7 @@ class Kubernetes(Served):
         return sdk.ReadResponse(request.resource_id or objects.resource_id(found), state, kept)
 
     async def delete(self, request: sdk.DeleteRequest) -> None:
-        """End the object and wait until it is gone; a patch only gives its fields up."""
+        """Delete the object and wait until it no longer exists. A patch only releases its fields."""
         inputs, live = state_format.of_state(request.properties)
         sought = {**live, "metadata": {**objects.metadata(live)}} if live.get("kind") else _identity(request, inputs)
         manager = state_format.manager_of(request.properties)
@@ -228,18 +226,18 @@ class Kubernetes(Served):
         life = self._life(context)
         try:
             if objects.is_patch(request.type, inputs):
-                await context.told(life.relinquish(sought, manager))
+                await context.run(life.relinquish(sought, manager))
             else:
                 ending = (
                     revision_objects.delete_unreferenced
                     if revision_objects.is_revision_object(sought)
                     else ObjectLifecycle.delete
                 )
-                await context.told(ending(life, sought, lifecycle.timeout_of(inputs, request.timeout)))
+                await context.run(ending(life, sought, lifecycle.timeout_of(inputs, request.timeout)))
         except Unreachable as error:
             if not self._settings.delete_unreachable:
                 raise
-            self.say(request.urn, f"{request.resource_id}: it leaves the state: {error}")
+            self.say(request.urn, f"{request.resource_id}: it is removed from the state: {error}")
 
     async def _preview_create(self, life: ObjectLifecycle, obj: Object) -> Object | None:
         if await life.place(obj) is None:
@@ -249,7 +247,7 @@ class Kubernetes(Served):
         except ApiError as error:
             if error.code != 422 or not await life.in_the_way(obj, upsert=self._settings.upsert):
                 self._pass_over(life, error)
-            return None  # one that will be replaced is still there, and refuses in many words to become the new one
+            return None  # the object to be replaced still exists, and the server refuses to change it into the new one
 
     async def _preview_update(self, life: ObjectLifecycle, obj: Object) -> Object | None:
         if await life.place(obj) is None:
@@ -261,9 +259,9 @@ class Kubernetes(Served):
             return None
 
     def _pass_over(self, life: ObjectLifecycle, error: ApiError) -> None:
-        """A dry run that says nothing about the run itself: the inputs are shown instead. Raises all others."""
+        """Accept a failed dry run that says nothing about the real run: show the inputs. Raise all other errors."""
         if error.over_quota:
-            life.say(f"it may not be created as things are: {error.message}")
+            life.say(f"the quota does not allow it now: {error.message}")
         elif not (error.no_namespace or error.code == 403 or "dry run" in error.message):
             raise error
 
@@ -278,10 +276,10 @@ class Kubernetes(Served):
         try:
             return await life.ready(live, lifecycle.timeout_of(context.obj, timeout_s))
         except NotReady as error:
-            live, reason, next_step = error.live, error.reason, "mend it and run the same command again"
+            live, reason, next_step = error.live, error.reason, "repair it and run the same command again"
         except Cancelled:
-            reason, next_step = "the run was cancelled while it was waited for", "the next one goes on"
-        except (ApiError, ResourceFailed) as error:  # this says nothing of the version
+            reason, next_step = "the run was cancelled during the wait", "the next run continues"
+        except (ApiError, ResourceFailed) as error:  # this says nothing about the new version
             reason, next_step, back = str(error), "", None
         name = objects.resource_id(live)
         if back:
@@ -291,13 +289,13 @@ class Kubernetes(Served):
             except RollbackFailed as error:
                 next_step = str(error)
             else:
-                # No `Unfinished`: the state keeps the version before, and that is what is there.
+                # Not `Unfinished`: the state keeps the version before, which is the live version.
                 raise ResourceFailed(context.redacted(f"{name}: {reason}; {outcome}"))
         text = f"{name}: {reason}; {next_step}" if next_step else f"{name}: {reason}"
         raise Unfinished(context.redacted(text), name, context.state(live))
 
     async def _rollback_of(self, request: sdk.UpdateRequest, context: RequestContext) -> Rollback | None:
-        """Where to go when the update fails. One that hands the object to another manager has no way back."""
+        """Return the rollback for a failed update; None if the update changes the object's field manager."""
         if not rollback.is_requested(context.obj) or objects.is_patch(request.type, context.obj):
             return None
         if state_format.manager_of(request.olds) != context.manager:
@@ -321,15 +319,14 @@ class Kubernetes(Served):
         return objects.with_annotation(objects.with_metadata(obj, name=name), objects.AUTONAMED, "true")
 
     async def _placed(self, obj: Object, request: sdk.CheckRequest) -> Object:
-        """In the provider's namespace, where the kind has namespaces and the object names none.
+        """Set the provider's namespace if the kind is namespaced and the object declares none.
 
-        Asking for the kind also shows a kubeconfig that leads nowhere before anything else is done, and even where
-        nothing has changed.
+        The discovery of the kind also reports an unusable kubeconfig before any other step, even without a change.
         """
         kind = objects.kind_of(obj) if obj.get("apiVersion") and obj.get("kind") else objects.kind_of_type(request.type)
         kinds = self._connected(objects.resource_id(obj))[1]
         context = RequestContext(urn=request.urn, obj=obj, declared=request.new_inputs, manager="")
-        place = await context.told(kinds.place(kind))
+        place = await context.run(kinds.place(kind))
         namespaced = place.namespaced if place else not objects.is_definition(obj)
         if objects.namespace_of(obj) or not namespaced:
             return obj
@@ -348,7 +345,7 @@ class Kubernetes(Served):
         )
 
     def _connected(self, name: str = "") -> tuple[Cluster, Kinds]:
-        """The cluster. Raises `BadKubeconfig`, with the name of the first resource that needs it."""
+        """Return the cluster and its kinds. Raises `BadKubeconfig` with the name of the resource that needs it."""
         if self._cluster is None or self._kinds is None:
             try:
                 self._access = kubeconfig.access(self._settings.access)
@@ -366,14 +363,14 @@ def _request_context(urn: str, declared: Properties, former: Properties | None =
 
 
 def _shown(context: RequestContext, live: Object | None) -> Properties:
-    """What a preview answers. No status: it is the run's, and programs that read it would take it for real."""
+    """Return the outputs of a preview. They have no status, because programs would take it for a real one."""
     if live is None:
         return dict(context.declared)
     return context.state({key: value for key, value in live.items() if key != "status"})
 
 
 async def _unready(life: ObjectLifecycle, inputs: Object, found: Object) -> str:
-    """Why an object that a refresh has found is not well: recorded, so that the next update waits for it again."""
+    """Return why a refreshed object is not ready. The record makes the next update wait for the object again."""
     if not readiness.waits(inputs):
         return ""
     place = await life.place(found)
@@ -383,7 +380,7 @@ async def _unready(life: ObjectLifecycle, inputs: Object, found: Object) -> str:
 
 
 def _same_place(found: Object, live: Object, new: Object) -> tuple[Object, Object]:
-    """Name and namespace as they are, where they were not declared before; no namespace for kinds without one."""
+    """Return both objects with the live name and namespace; kinds without namespaces lose the declared one."""
     identity = {"name": objects.name_of(live)} if objects.name_of(new) else {}
     if objects.namespace_of(live):
         return objects.with_metadata(found, **identity, namespace=objects.namespace_of(live)), new
@@ -392,7 +389,7 @@ def _same_place(found: Object, live: Object, new: Object) -> tuple[Object, Objec
 
 
 def _identity(request: Any, known: Object) -> Object:
-    """Enough of an object to find it: from the ID and the type, where the state has nothing better."""
+    """Return the identity of an object. Use the ID and the type if the state does not have the kind."""
     namespace, name = objects.parse_id(request.resource_id)
     kind = objects.kind_of(known) if known.get("kind") else objects.kind_of_type(request.type)
     return {

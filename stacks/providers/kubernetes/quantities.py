@@ -1,4 +1,4 @@
-"""Quantities such as `500m` and `0.5`, `1024Mi` and `1Gi`: the server writes each in one way, authors in many."""
+"""Comparison of quantities such as `500m` and `0.5`, `1024Mi` and `1Gi`. The server uses one spelling, authors many."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HOLDERS = frozenset(
         "used",
     )
 )
-"""Fields whose values are quantities by name of resource."""
+"""Fields that map resource names to quantities."""
 SINGLE = frozenset(("sizeLimit", "divisor", "averageValue"))
-"""Fields that are one quantity themselves."""
+"""Fields that contain one quantity."""
 
 _NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|([numkMGTPE]i?)?)$")
 _BINARY = {unit: Decimal(2) ** (10 * power) for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
@@ -37,7 +37,7 @@ _FACTORS = {**_BINARY, **_DECIMAL, "": Decimal(1)}
 
 
 def value(text: Any) -> Decimal | None:
-    """The number that a quantity stands for; None where it is none."""
+    """Return the number of a quantity; None if the text is not a quantity."""
     found = _NUMBER.match(str(text)) if isinstance(text, (str, int, float)) and not isinstance(text, bool) else None
     if not found:
         return None
@@ -49,9 +49,9 @@ def value(text: Any) -> Decimal | None:
 
 
 def same(path: tuple[str | int, ...], one: Any, other: Any) -> bool:
-    """Whether two spellings at a quantity's place mean the same."""
-    held = len(path) > 1 and path[-2] in HOLDERS
-    if not held and path[-1] not in SINGLE:
+    """Return whether two values at the path of a quantity are equal."""
+    by_name = len(path) > 1 and path[-2] in HOLDERS
+    if not by_name and path[-1] not in SINGLE:
         return False
     first, second = value(one), value(other)
     return first is not None and first == second

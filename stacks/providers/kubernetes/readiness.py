@@ -1,8 +1,8 @@
-"""When an object does what it is for: pure rules from the object, and what belongs to it, to a verdict with a reason.
+"""Readiness of objects: pure rules that judge an object and its related objects, with a reason.
 
-A kind without a rule is ready as soon as it exists. Only what cannot come right by itself is `Failed`; a missing image
-or a full quota may be mended while we wait, so it is a reason of `Waiting`, told at once and again when time runs out.
-A new version whose author asks for the way back (`ROLL_BACK`) is not waited for beyond hope.
+A kind without a rule is ready as soon as it exists. `Failed` is only for states that cannot recover by themselves. A
+missing image or a full quota may be repaired during the wait. Such a reason belongs to `Waiting`: the provider reports
+it at once, and again at the timeout. A hopeless new version with the annotation `ROLL_BACK` fails before the timeout.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from stacks.providers.kubernetes.objects import (
 
 @dataclass(frozen=True)
 class Ready:
-    """It is."""
+    """The object is ready."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Not yet; `reason` is what is in the way, as far as can be told."""
+    """The object is not ready yet. `reason` is the known obstacle."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Failed:
-    """It will not be, whatever is waited for."""
+    """The object cannot become ready by waiting."""
 
     reason: str
 
@@ -54,10 +54,11 @@ READY = Ready()
 
 @dataclass(frozen=True, kw_only=True)
 class Related:
-    """What belongs to an object: its pods, warnings about them, endpoint slices, the binding mode of its class.
+    """Data related to an object: its pods, warnings about them, endpoint slices, the binding mode of its class.
 
-    Of a Deployment that may be rolled back also: the mark of its newest pods, and how often the registry has said of
-    each pod that it does not have its image. `deadline` is the condition of a deadline that an earlier version missed.
+    For a Deployment with rollback there are two more: `newest` is the pod template hash of its newest pods. `absent`
+    counts for each pod how often the registry reported its image as missing. `deadline` is the condition of a progress
+    deadline that an earlier version missed.
     """
 
     pods: Sequence[Object] = ()
@@ -75,25 +76,25 @@ _STUCK = {
     "CrashLoopBackOff": "its container {container} starts and ends again and again",
     "ImagePullBackOff": "the image {image} cannot be fetched",
     "ErrImagePull": "the image {image} cannot be fetched",
-    "ErrImageNeverPull": "the image {image} is not on the node, and fetching is forbidden",
+    "ErrImageNeverPull": "the image {image} is not on the node, and pulling it is forbidden",
     "InvalidImageName": "the image name {image} is not valid",
     "CreateContainerConfigError": "its container {container} cannot be set up",
-    "CreateContainerError": "its container {container} cannot be made",
+    "CreateContainerError": "its container {container} cannot be created",
     "RunContainerError": "its container {container} cannot be started",
 }
 
 
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 CRASHES = 3
-"""So often a container of a new version may end before the version is given up: about half a minute."""
+"""Ends of a container of a new version before the provider gives up the version: about half a minute."""
 REFUSALS = 2
-"""So often the registry may say that it does not have the image; once may be a registry that has just started."""
+"""Reports of a missing image before the provider gives up. A single one may come from a newly started registry."""
 _NO_SUCH_IMAGE = re.compile(r"^Failed to pull image .*(not found|manifest unknown)", re.DOTALL)
 _COMPLETE, _LATE = "NewReplicaSetAvailable", "ProgressDeadlineExceeded"
 
 
 def judge(obj: Object, related: Related = NOTHING) -> Verdict:
-    """Whether the object is ready."""
+    """Return the verdict on an object."""
     if flagged(obj, SKIP_AWAIT):
         return READY
     if wanted := annotation(obj, WAIT_FOR):
@@ -103,29 +104,29 @@ def judge(obj: Object, related: Related = NOTHING) -> Verdict:
 
 
 def waits(obj: Object) -> bool:
-    """Whether anything is waited for at all."""
+    """Return whether the object has anything to wait for."""
     kind = kind_of(obj)
     return not flagged(obj, SKIP_AWAIT) and bool(annotation(obj, WAIT_FOR) or (kind.group, kind.kind) in _RULES)
 
 
 def done(job: Object) -> bool:
-    """Whether a Job has done its work, whether its author waits for it or not."""
+    """Return whether a Job has completed, even if its author does not wait for it."""
     return isinstance(_job(job, NOTHING), Ready)
 
 
 def complete(deployment: Object) -> bool:
-    """Whether its present version was ready as a whole once; what befalls its pods later does not change that."""
+    """Return whether all pods of the current version were ready once. Later pod failures do not change this."""
     return _observed(deployment) and _condition(deployment, "Progressing").get("reason") == _COMPLETE
 
 
 def missed_deadline(deployment: Object) -> Mapping[str, Any]:
-    """The missed deadline that a Deployment still carries from before the change that it was just given."""
+    """Return the condition of a missed deadline from before the Deployment's latest change; empty if there is none."""
     progress = _condition(deployment, "Progressing")
     return progress if not _observed(deployment) and progress.get("reason") == _LATE else {}
 
 
 def absent_images(events: Sequence[Object]) -> dict[str, int]:
-    """How often each pod was told that the registry does not have its image."""
+    """Count for each pod how often the registry reported its image as missing."""
     counted: dict[str, int] = {}
     for event in events:
         if _NO_SUCH_IMAGE.match(str(event.get("message") or "")):
@@ -135,7 +136,7 @@ def absent_images(events: Sequence[Object]) -> dict[str, int]:
 
 
 def concerns(event: Object, obj: Object) -> bool:
-    """Whether an event is about an object, and about this incarnation of it where the event says which."""
+    """Return whether an event is about an object. If the event has a uid, it must be the object's uid."""
     about, uid = event.get("involvedObject") or {}, metadata(obj).get("uid")
     if about.get("name") != name_of(obj) or about.get("kind", obj.get("kind")) != obj.get("kind"):
         return False
@@ -143,18 +144,18 @@ def concerns(event: Object, obj: Object) -> bool:
 
 
 def owned(objects: Sequence[Object], owner: str) -> Sequence[Object]:
-    """Those that belong to the object with that uid."""
+    """Return the objects that belong to the object with that uid."""
     return [one for one in objects if any(ref.get("uid") == owner for ref in _owners(one))]
 
 
 def newest_version(replica_sets: Sequence[Object]) -> str:
-    """The mark of a Deployment's newest pods."""
+    """Return the pod template hash of a Deployment's newest version."""
     latest = max(replica_sets, key=lambda one: int(annotation(one, REVISION) or 0), default={})
     return label(latest, TEMPLATE_HASH)
 
 
 def selector_of(obj: Object) -> str:
-    """The label selector of an object's pods, as a query; empty where it has none."""
+    """Return the label selector of an object's pods as a query; empty if there is no selector."""
     spec = obj.get("spec") or {}
     labels = spec.get("selector") or {}
     if kind_of(obj).kind not in ("Service", "ReplicationController"):
@@ -163,7 +164,7 @@ def selector_of(obj: Object) -> str:
 
 
 def pods_reason(related: Related) -> str:
-    """What keeps the pods from being ready, the newest first; empty where nothing is known."""
+    """Return the reason of the newest pod that is not ready, or the latest warning; empty if no reason is known."""
     newest = sorted(related.pods, key=lambda pod: str(metadata(pod).get("creationTimestamp")), reverse=True)
     for pod in newest:
         verdict = _pod(pod, NOTHING)
@@ -188,7 +189,7 @@ def _pod(obj: Object, related: Related) -> Verdict:
     if related.warnings:
         return Waiting(related.warnings[-1])
     if not scheduled:
-        return Waiting("no scheduler has looked at it yet")
+        return Waiting("no scheduler has handled it yet")
     return Waiting("its containers are starting" if phase == "Pending" else "its containers are not ready")
 
 
@@ -207,7 +208,7 @@ def _container(status: Mapping[str, Any]) -> str:
 
 def _said(terminated: Mapping[str, Any]) -> str:
     message = str(terminated.get("message") or "").strip()
-    return f" and the words: {message.splitlines()[-1]}" if message else ""
+    return f" and the message: {message.splitlines()[-1]}" if message else ""
 
 
 def _ended(status: Mapping[str, Any]) -> str:
@@ -225,7 +226,7 @@ def _deployment(obj: Object, related: Related) -> Verdict:
     progress = _condition(obj, "Progressing")
     if progress.get("reason") == _LATE and progress != related.deadline:
         return Failed(_with(str(progress.get("message") or "its progress deadline is exceeded"), pods_reason(related)))
-    if flagged(obj, ROLL_BACK) and not complete(obj) and (lost := _lost(related)):
+    if flagged(obj, ROLL_BACK) and not complete(obj) and (lost := _hopeless_reason(related)):
         return Failed(f"its new version is given up: {lost}")
     updated, available = int(status.get("updatedReplicas") or 0), int(status.get("availableReplicas") or 0)
     if updated < wanted:
@@ -239,19 +240,19 @@ def _deployment(obj: Object, related: Related) -> Verdict:
     return READY
 
 
-def _lost(related: Related) -> str:
-    """What will keep the newest pods from being ready, however long one waits; empty where they still may be."""
+def _hopeless_reason(related: Related) -> str:
+    """Return the reason why the newest pods can never become ready; empty if they still may."""
     for pod in related.pods:
         if not related.newest or label(pod, TEMPLATE_HASH) != related.newest:
-            continue  # pods of the version before may be in trouble: that is what the new one is for
+            continue  # pods of the version before may fail: the new version may be their repair
         status = pod.get("status") or {}
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-            if _beyond_hope(container, related.absent.get(name_of(pod), 0)):
+            if _is_hopeless(container, related.absent.get(name_of(pod), 0)):
                 return f"pod {name_of(pod)}: {_container(container)}"
     return ""
 
 
-def _beyond_hope(status: Mapping[str, Any], absent: int) -> bool:
+def _is_hopeless(status: Mapping[str, Any], absent: int) -> bool:
     reason = ((status.get("state") or {}).get("waiting") or {}).get("reason")
     if reason == "CrashLoopBackOff":
         return int(status.get("restartCount") or 0) >= CRASHES
@@ -318,7 +319,7 @@ def _job(obj: Object, related: Related) -> Verdict:
 def _service(obj: Object, related: Related) -> Verdict:
     spec = obj.get("spec") or {}
     if spec.get("type") == "LoadBalancer" and not ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
-        return Waiting("no load balancer has given it an address yet")
+        return Waiting("no load balancer has assigned an address yet")
     if spec.get("type") == "ExternalName" or spec.get("clusterIP") == "None" or not spec.get("selector"):
         return READY
     endpoints = [endpoint for found in related.slices for endpoint in found.get("endpoints") or ()]
@@ -326,13 +327,13 @@ def _service(obj: Object, related: Related) -> Verdict:
         return READY
     if not related.pods:
         return Waiting(f"no pod has its labels ({selector_of(obj)})")
-    return Waiting(_with("none of its pods is ready", pods_reason(related)))
+    return Waiting(_with("not one of its pods is ready", pods_reason(related)))
 
 
 def _ingress(obj: Object, related: Related) -> Verdict:
     if ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
         return READY
-    return Waiting("no ingress controller has given it an address yet")
+    return Waiting("no ingress controller has assigned an address yet")
 
 
 def _claim(obj: Object, related: Related) -> Verdict:
@@ -340,7 +341,7 @@ def _claim(obj: Object, related: Related) -> Verdict:
     if phase == "Lost":
         return Failed("its volume is lost")
     if phase == "Bound" or related.binding_mode == "WaitForFirstConsumer":
-        return READY  # some classes bind only when a pod needs it
+        return READY  # some classes bind a volume only when a pod needs it
     return Waiting(related.warnings[-1] if related.warnings else "no volume is bound to it yet")
 
 
@@ -406,7 +407,7 @@ _RULES: dict[tuple[str, str], Callable[[Object, Related], Verdict]] = {
 
 @dataclass(frozen=True)
 class _WaitCondition:
-    """One thing that the annotation waitFor asks for."""
+    """One condition of the annotation waitFor."""
 
     text: str
     path: tuple[str, ...] = ()
@@ -416,15 +417,15 @@ class _WaitCondition:
 
 
 class BadWaitCondition(ValueError):
-    """The annotation waitFor cannot be understood."""
+    """The annotation waitFor is invalid."""
 
 
 def wait_conditions(text: str) -> tuple[_WaitCondition, ...]:
-    """What the annotation asks for: `condition=Ready`, `jsonpath={.status.phase}=Active`, or a JSON list of such."""
+    """Parse the annotation: `condition=Ready`, `jsonpath={.status.phase}=Active`, or a JSON list of these."""
     try:
         several = json.loads(text) if text.lstrip().startswith("[") else [text]
     except ValueError as error:
-        raise BadWaitCondition(f"{WAIT_FOR}: {text} is no JSON list") from error
+        raise BadWaitCondition(f"{WAIT_FOR}: {text} is not a JSON list") from error
     return tuple(_wait_condition(str(one)) for one in several)
 
 
@@ -433,9 +434,7 @@ def _wait_condition(text: str) -> _WaitCondition:
         return _WaitCondition(text, condition=found[1], status=found[2] or "True")
     if found := re.fullmatch(r"jsonpath=\{\.([\w.-]+)\}(?:=(.*))?", text):
         return _WaitCondition(text, path=tuple(found[1].split(".")), value=found[2])
-    raise BadWaitCondition(
-        f"{WAIT_FOR}: {text} is not understood; write condition=NAME[=STATUS] or jsonpath={{.a.b}}[=VALUE]"
-    )
+    raise BadWaitCondition(f"{WAIT_FOR}: {text} is invalid; write condition=NAME[=STATUS] or jsonpath={{.a.b}}[=VALUE]")
 
 
 def _wait_conditions_met(obj: Object, text: str) -> Verdict:
@@ -443,7 +442,7 @@ def _wait_conditions_met(obj: Object, text: str) -> Verdict:
         missing = [wanted.text for wanted in wait_conditions(text) if not _holds(obj, wanted)]
     except BadWaitCondition as error:
         return Failed(str(error))
-    return Waiting(f"{', '.join(missing)} is not so yet") if missing else READY
+    return Waiting(f"{', '.join(missing)} is not met yet") if missing else READY
 
 
 def _holds(obj: Object, wanted: _WaitCondition) -> bool:

@@ -1,4 +1,4 @@
-"""What is secret stays secret: in the state, in previews, in error messages."""
+"""Protection of secrets in the state, in previews and in error messages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from stacks.providers.kubernetes.objects import LAST_APPLIED, is_secret
 from stacks.providers.values import Hidden, Properties
 
 SHORTEST = 4
-"""Shorter texts are not looked for in messages: they stand in every word."""
+"""Minimum length of a redacted text. Shorter texts occur inside ordinary words."""
 MASK = "[secret]"
 
 
 def mark_secrets(obj: Mapping[str, Any], declared: Properties) -> dict[str, Any]:
-    """An object with `Hidden` around what the author declared secret, and around all content of a Secret.
+    """Return the object with `Hidden` around all values declared secret, and around the content of a Secret.
 
-    A list with a secret element is secret as a whole: its elements may have moved.
+    A list with a secret element is secret as a whole, because its elements may have moved.
     """
     answer = _annotated(dict(obj), declared)
     if is_secret(obj):
@@ -31,7 +31,7 @@ def mark_secrets(obj: Mapping[str, Any], declared: Properties) -> dict[str, Any]
 
 
 def secret_texts(*declared: Properties) -> tuple[str, ...]:
-    """All texts that are secret, longest first."""
+    """Return all secret texts, longest first."""
     found = set[str]()
     for properties in declared:
         found |= {text for value in properties.values() for text in _secret_texts(value, False)}
@@ -43,7 +43,7 @@ def secret_texts(*declared: Properties) -> tuple[str, ...]:
 
 
 def redact(message: str, secrets: tuple[str, ...]) -> str:
-    """A message without secret texts: the API server quotes what it refuses."""
+    """Return the message without secret texts. The API server quotes values that it refuses."""
     for text in secrets:
         message = message.replace(text, MASK)
     return message
@@ -61,7 +61,7 @@ def _annotated(obj: dict[str, Any], declared: Mapping[str, PropertyValue]) -> di
 
 
 def _without_copy(obj: dict[str, Any]) -> dict[str, Any]:
-    """The annotation that `kubectl apply` leaves holds the whole object once more, in plain text."""
+    """Hide the annotation of `kubectl apply`, which contains a plain-text copy of the whole object."""
     metadata = obj.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
     if not isinstance(annotations, Mapping) or LAST_APPLIED not in annotations:

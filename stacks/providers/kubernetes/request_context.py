@@ -1,4 +1,4 @@
-"""What one request of the engine is about: an object, who manages its fields, and what of it is secret."""
+"""Context of one request of the engine: the object, the manager of its fields, and its secrets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from stacks.providers.kubernetes.wait import Cancelled, NotReady
 from stacks.providers.resource import ResourceFailed
 from stacks.providers.values import Properties
 
-CANCELLED = "the run was cancelled while it was waited for; the next one goes on"
+CANCELLED = "the run was cancelled during the wait; the next run continues"
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
-    """`declared` says what its author marked as secret, `former` is the state before, empty where there is none."""
+    """One request. `declared` marks the author's secrets; `former` is the state before, empty for a new object."""
 
     urn: str
     obj: Object
@@ -31,7 +31,7 @@ class RequestContext:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name of the object in messages."""
         return objects.resource_id(self.obj) or str(self.obj.get("kind"))
 
     @cached_property
@@ -39,16 +39,16 @@ class RequestContext:
         return redaction.secret_texts(self.declared, self.former)
 
     def redacted(self, message: str) -> str:
-        """Without secrets, old and new: controllers and the server quote."""
+        """Return the message without old and new secrets, because the server and controllers quote values."""
         return redaction.redact(message, self._secrets)
 
     def state(self, live: Object) -> Properties:
-        """What the state keeps of it."""
+        """Return the outputs for the state."""
         first = state_format.first_version_of(self.former, self.obj)
         return state_format.outputs(self.obj, live, self.declared, first, self.manager)
 
-    async def told(self, act: Awaitable[Found]) -> Found:
-        """Run an act; its failures name the object and hold no secret."""
+    async def run(self, act: Awaitable[Found]) -> Found:
+        """Await an operation. Its errors name the object and contain no secret."""
         try:
             return await act
         except ApiError as error:
@@ -67,5 +67,5 @@ class RequestContext:
 
 
 def manager_of(urn: str, obj: Object, former: str = "") -> str:
-    """The manager of an object's fields: what its author says, else the state, else what follows from the URN."""
+    """Return the manager of an object's fields: from its annotation, else from the state, else from the URN."""
     return objects.annotation(obj, objects.PATCH_FIELD_MANAGER) or former or objects.field_manager(urn)

@@ -1,8 +1,8 @@
 """ConfigMaps and Secrets that belong to versions of a workload (label `govcloud/version-of`).
 
-The engine ends such an object when its program declares another in its place. A version that is rolled back, or that a
-ReplicaSet of the history brings back, still reads it: it stays until no version refers to it. Then nobody declares it
-any more, so it goes with the next of its like that is ended.
+The engine deletes such an object when the program declares a new one in its place. A version that is rolled back, or
+restored from a ReplicaSet of the history, still reads the old object. The old object therefore stays until no version
+refers to it. By then no program declares it, so the next deletion of an object with the same label deletes it too.
 """
 
 from __future__ import annotations
@@ -17,39 +17,42 @@ REFERENCES = {
     "ConfigMap": (("configMap", "name"), ("configMapRef", "name"), ("configMapKeyRef", "name")),
     "Secret": (("secret", "secretName"), ("secret", "name"), ("secretRef", "name"), ("secretKeyRef", "name")),
 }
-"""Where in a pod objects of the kind are named."""
+"""Fields of a pod that refer to objects of the kind."""
 
 
 def is_revision_object(obj: Object) -> bool:
-    """Whether it belongs to versions of a workload."""
+    """Return whether the object belongs to versions of a workload."""
     return bool(label(obj, VERSION_OF)) and kind_of(obj).kind in REFERENCES
 
 
-def unreferred(alike: list[Object], bearers: list[Object], kind: str) -> list[Object]:
-    """Of the objects those that no Deployment or ReplicaSet among `bearers` starts pods from."""
-    wanted = {name for bearer in bearers for name in _named(bearer["spec"]["template"], kind)}
-    return [obj for obj in alike if name_of(obj) not in wanted]
+def unreferenced(candidates: list[Object], workloads: list[Object], kind: str) -> list[Object]:
+    """Return the candidates that no pod template of the Deployments and ReplicaSets in `workloads` refers to."""
+    wanted = {name for workload in workloads for name in _named(workload["spec"]["template"], kind)}
+    return [obj for obj in candidates if name_of(obj) not in wanted]
 
 
 async def delete_unreferenced(life: ObjectLifecycle, obj: Object, timeout_s: float) -> None:
-    """End all of its like that no version refers to; the object itself may be kept. Raises as `life.delete`."""
+    """Delete all objects with the same label that no version refers to. This may keep the object itself.
+
+    Raises the same errors as `life.delete`.
+    """
     kind, namespace = kind_of(obj), namespace_of(obj)
     place = await life.place(obj)
     if place is None:
         return
     apps = f"/apis/apps/v1/namespaces/{namespace}"
-    # The versions last: what one begins to refer to meanwhile is seen.
+    # Read the versions last, so that new references to a listed object are seen.
     labelled = await life.cluster.get(place.path(namespace), labelSelector=f"{VERSION_OF}={label(obj, VERSION_OF)}")
-    alike = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in labelled["items"]]
-    bearers = [
-        bearer
+    candidates = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in labelled["items"]]
+    workloads = [
+        workload
         for kinds in ("deployments", "replicasets")
-        for bearer in (await life.cluster.get(f"{apps}/{kinds}"))["items"]
+        for workload in (await life.cluster.get(f"{apps}/{kinds}"))["items"]
     ]
-    ended = unreferred(alike, bearers, kind.kind)
-    if name_of(obj) in {name_of(one) for one in alike} - {name_of(one) for one in ended}:
-        life.say("it is kept: a version before refers to it")
-    for one in ended:
+    unused = unreferenced(candidates, workloads, kind.kind)
+    if name_of(obj) in {name_of(one) for one in candidates} - {name_of(one) for one in unused}:
+        life.say("it is kept: an earlier version refers to it")
+    for one in unused:
         await life.delete(one, timeout_s)
 
 

@@ -1,6 +1,6 @@
-"""The way back: when a new version does not become ready, the inputs before are applied again.
+"""Rollback: if a new version does not become ready, apply the previous inputs again.
 
-What is decided is a pure function of the inputs, old and new, and of the object as it was before the update.
+The decision is a pure function of the old inputs, the new inputs and the object before the update.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from stacks.providers.kubernetes.objects import ROLL_BACK, Object, flagged, kind
 from stacks.providers.kubernetes.wait import Cancelled, NotReady
 from stacks.providers.resource import ResourceFailed
 
-BACK = "the version before is back, and all its pods are ready: mend the new one and run the same command again"
+BACK = "the version before is back, and all its pods are ready: repair the new one and run the same command again"
 
 
 def is_requested(obj: Object) -> bool:
-    """Whether the author wants a version that does not become ready to be rolled back."""
+    """Return whether the author requests a rollback of a version that does not become ready."""
     kind = kind_of(obj)
     return (kind.group, kind.kind) == ("apps", "Deployment") and flagged(obj, ROLL_BACK)
 
 
 def version_before(new: Object, former: Object, live: Object | None) -> Object | None:
-    """The inputs to go back to; None where there are none that are better than the new ones.
+    """Return the inputs for a rollback; None if the previous inputs are not better than the new ones.
 
-    `live` is the object before the update. A version that was never ready as a whole is nothing to go back to: what
-    runs then is the one before it, and the cluster keeps that running by itself until another is ready.
+    `live` is the object before the update. There is no rollback to a version that was never completely ready. In that
+    case an even earlier version runs, and the cluster keeps it running until another version is ready.
     """
     if not is_requested(new) or not former or live is None or former == new:
         return None
@@ -35,37 +35,37 @@ def version_before(new: Object, former: Object, live: Object | None) -> Object |
 
 
 class RollbackFailed(Exception):
-    """The version before could not be put back; the text says why and what stands in its place."""
+    """The rollback failed. The text has the cause and the version that is declared instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rollback:
-    """To the inputs `former`, within `timeout_s`."""
+    """A rollback to the inputs `former`, with at most `timeout_s` seconds until they are ready."""
 
     life: ObjectLifecycle
     former: Object
     timeout_s: float
 
     async def run(self) -> str:
-        """What became of it, once the old inputs are applied. Raises `RollbackFailed` where they are not.
+        """Apply the old inputs and return the outcome. Raises `RollbackFailed` if they could not be applied.
 
-        After a cancelled run they are applied, but not waited for: the cluster goes on by itself.
+        After a cancelled run the old inputs are applied, but not waited for: the cluster continues by itself.
         """
-        self.life.say("the version before is put back")
+        self.life.say("rolling back to the version before")
         try:
             if await self.life.find(self.former) is None:
-                raise RollbackFailed("there is nothing to put the version before back to: the object has been deleted")
+                raise RollbackFailed("the rollback is not possible: the object has been deleted")
             live = await self.life.update(self.former)
         except (ApiError, ResourceFailed) as error:
             why = explained(error, self.life.manager) if isinstance(error, ApiError) else str(error)
             raise RollbackFailed(
-                f"the version before could not be put back: {why}; the new one is still declared there, and the pods "
-                "of the one before go on as long as they live: run the same command with the version before"
+                f"the rollback to the version before failed: {why}; the new version is still declared, and the "
+                "remaining pods of the version before continue to run: run the same command with the version before"
             ) from error
         try:
             await self.life.ready(live, self.timeout_s)
         except Cancelled:
-            return "the version before was put back, but not waited for; the next run looks after it"
+            return "the rollback to the version before was started, but not waited for; the next run checks it"
         except NotReady as error:
             why = error.reason
         except (ApiError, ResourceFailed) as error:
@@ -74,6 +74,6 @@ class Rollback:
             self.life.say("the version before is back")
             return BACK
         return (
-            f"the version before was put back, but is not ready either: {why}; see the pods (`kubectl describe`), mend "
-            "what keeps them from being ready, then run the same command again"
+            f"the version before was restored, but is not ready either: {why}; inspect the pods (`kubectl describe`), "
+            "repair the cause, then run the same command again"
         )

@@ -1,4 +1,4 @@
-"""The provider's settings, as the SDK's `Provider` arguments, stack configuration and environment give them."""
+"""The provider's settings from the SDK's `Provider` arguments, the stack configuration and the environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Names as in the SDK; `access` holds what leads to the cluster."""
+    """The settings. `access` contains the kubeconfig, the context, the cluster and the namespace."""
 
     access: Mapping[str, str]
     delete_unreachable: bool = False
@@ -33,7 +33,7 @@ class Settings:
 
 
 def settings(variables: Mapping[str, str], environment: Mapping[str, str] | None = None) -> Settings:
-    """From the engine's variables, `kubernetes:config:NAME`; the environment counts where they are silent."""
+    """Return the settings from the engine's variables `kubernetes:config:NAME`, else from the environment."""
     values = {key.removeprefix(PREFIX): value for key, value in variables.items()}
     around = os.environ if environment is None else environment
 
@@ -52,15 +52,15 @@ def settings(variables: Mapping[str, str], environment: Mapping[str, str] | None
 
 
 def refusals(values: Mapping[str, Any]) -> dict[str, str]:
-    """Settings of the official provider that this one does not carry out, each with the way out."""
+    """Return the settings of the official provider that this provider does not support, each with the next step."""
     refused = {}
     if values.get("renderYamlToDirectory"):
-        refused["renderYamlToDirectory"] = "is not carried out by this provider: install the official plugin for it"
+        refused["renderYamlToDirectory"] = "is not supported by this provider: install the official plugin for it"
     if str(values.get("enableServerSideApply", "true")).lower() == "false":
-        refused["enableServerSideApply"] = "must not be false: this provider applies on the server's side only"
+        refused["enableServerSideApply"] = "must not be false: this provider uses only server-side apply"
     return refused
 
 
 def kubeconfig_text(value: Any) -> Any:
-    """A kubeconfig that was given as an object, as text."""
+    """Return a kubeconfig as text, also if it was given as an object."""
     return json.dumps(value) if isinstance(value, Mapping) else value

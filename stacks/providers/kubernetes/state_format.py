@@ -1,7 +1,7 @@
-"""What the state keeps of an object, in the official provider's form.
+"""The format of an object in the state, which is the official provider's format.
 
-Outputs are the live object; beside its fields stand `__inputs` (what was declared), `__initialApiVersion` and
-`__fieldManager`. Fields such as `x-kubernetes-list-type` are kept with underscores, as the SDKs name them.
+The outputs are the live object and three more fields: `__inputs` (the declared object), `__initialApiVersion` and
+`__fieldManager`. Fields such as `x-kubernetes-list-type` are stored with underscores, as the SDKs name them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _UNDERSCORED = {dashed: name for name, dashed in _DASHED.items()}
 
 
 def outputs(inputs: Object, live: Object, declared: Properties, api_version: str, manager: str) -> Properties:
-    """The state's outputs. `declared` says what its author marked as secret."""
+    """Return the outputs for the state. `declared` marks the author's secrets."""
     return to_properties(
         {
             **redaction.mark_secrets(_renamed(live, _UNDERSCORED), declared),
@@ -45,30 +45,30 @@ def outputs(inputs: Object, live: Object, declared: Properties, api_version: str
 
 
 def checked(inputs: Object, declared: Properties) -> Properties:
-    """Inputs as they are kept in the state."""
+    """Return the inputs in the form of the state."""
     return to_properties(redaction.mark_secrets(_renamed(inputs, _UNDERSCORED), declared))
 
 
 def declared_object(properties: Properties) -> Object:
-    """The object that inputs declare."""
+    """Return the object that inputs declare."""
     return _object(plain_map(properties))
 
 
 def of_state(properties: Properties) -> tuple[Object, Object]:
-    """The inputs and the live object of a state."""
+    """Return the inputs and the live object of a state."""
     values = plain_map(properties)
     live = {key: value for key, value in values.items() if key not in (INPUTS, INITIAL_API_VERSION, FIELD_MANAGER)}
     return _object(values.get(INPUTS) or {}), _object(live)
 
 
 def manager_of(properties: Properties) -> str:
-    """The field manager that the state names, or an empty text."""
+    """Return the field manager in the state, or an empty text."""
     found = properties.get(FIELD_MANAGER)
     return str(found.value) if found and found.value else ""
 
 
 def first_version_of(properties: Properties, inputs: Mapping[str, Any]) -> str:
-    """The API version that the object was created with."""
+    """Return the API version that the object was created with."""
     found = properties.get(INITIAL_API_VERSION)
     return str(found.value) if found and found.value else str(inputs.get("apiVersion") or "")
 

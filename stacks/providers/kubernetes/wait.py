@@ -1,4 +1,7 @@
-"""Waiting until an object is ready, or gone: it is watched, and what belongs to it is asked for while it is not."""
+"""Wait until an object is ready, or until it no longer exists.
+
+The object is watched. While it is not ready, its related objects are polled for a reason.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,20 @@ from stacks.providers.kubernetes.objects import ROLL_BACK, Object, flagged, kind
 from stacks.providers.kubernetes.readiness import Failed, Ready, Related, Verdict
 from stacks.providers.resource import ResourceFailed
 
-LOOK_S = 2.0
-"""Between two looks at what belongs to an object that is not ready."""
-AWAY_S = 30.0
-"""How long an API server may be away while we wait; it restarts in less."""
-AGAIN_S = 1.0
-"""Between the end of a watch and the next one."""
-LOOK_WITHIN_S = 10.0
-"""For all that belongs to an object. It only gives reasons: nobody waits for it longer."""
+POLL_S = 2.0
+"""Interval between two polls of the objects related to an object that is not ready."""
+MAX_OUTAGE_S = 30.0
+"""Longest outage of the API server during a wait. A restart takes less."""
+REWATCH_S = 1.0
+"""Pause between the end of a watch and the next one."""
+POLL_TIMEOUT_S = 10.0
+"""For one poll of all related objects. They only provide reasons, so a longer wait is not useful."""
 WARNINGS = 20
-"""Newest warnings of a namespace that are looked through."""
+"""Number of the newest warnings of a namespace that are considered."""
 
 
 class NotReady(Exception):
-    """It did not become ready. `live` is the object as seen last."""
+    """The object did not become ready. `live` is the last observed object."""
 
     def __init__(self, live: Object, reason: str) -> None:
         super().__init__(reason)
@@ -43,7 +46,7 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Waiter:
-    """Waits for one object at `place`. `say` takes progress, `stop` is set when the run is cancelled."""
+    """Waits for one object at `place`. `say` receives progress lines; `stop` is set when the run is cancelled."""
 
     cluster: Cluster
     kinds: Kinds
@@ -52,71 +55,71 @@ class Waiter:
     stop: asyncio.Event
 
     async def ready(self, live: Object, timeout_s: float) -> Object:
-        """The object once it is ready. Raises `NotReady`, `Cancelled`, `Unreachable`."""
-        deadline, told, seen, related = time.monotonic() + timeout_s, "", live, readiness.NOTHING
-        missed, away = readiness.missed_deadline(live), _Away(self.say)
+        """Wait until the object is ready; return it. Raises `NotReady`, `Cancelled`, `Unreachable`."""
+        deadline, reported, seen, related = time.monotonic() + timeout_s, "", live, readiness.NOTHING
+        missed, outage = readiness.missed_deadline(live), _Outage(self.say)
         if isinstance(readiness.judge(seen), Ready):
             return seen
-        async with aclosing(self._changes(seen, away)) as changes:
+        async with aclosing(self._changes(seen, outage)) as changes:
             async for change in changes:
                 if change is not None and not change:
-                    raise NotReady(seen, "it was deleted while it was waited for")
+                    raise NotReady(seen, "it was deleted during the wait")
                 seen = change or seen
-                related = await self._look(seen, related, deadline - time.monotonic())
+                related = await self._poll_related(seen, related, deadline - time.monotonic())
                 verdict = readiness.judge(seen, replace(related, deadline=missed))
                 if isinstance(verdict, Ready):
                     return seen
                 if isinstance(verdict, Failed):
                     raise NotReady(seen, verdict.reason)
-                if verdict.reason != told:
-                    told = verdict.reason
-                    self.say(told)
+                if verdict.reason != reported:
+                    reported = verdict.reason
+                    self.say(reported)
                 if time.monotonic() > deadline:
-                    raise NotReady(seen, f"not ready after {timeout_s:.0f} s: {verdict.reason}{away.words}")
+                    raise NotReady(seen, f"not ready after {timeout_s:.0f} s: {verdict.reason}{outage.words}")
         raise AssertionError("changes never end by themselves")
 
     async def gone(self, live: Object, timeout_s: float) -> None:
-        """Returns when the object, or that incarnation of it, is no more. Raises `NotReady`, `Cancelled`."""
-        deadline, told, uid = time.monotonic() + timeout_s, "", metadata(live).get("uid")
-        away = _Away(self.say)
-        async with aclosing(self._changes(live, away)) as changes:
+        """Wait until the object with this uid no longer exists. Raises `NotReady`, `Cancelled`."""
+        deadline, reported, uid = time.monotonic() + timeout_s, "", metadata(live).get("uid")
+        outage = _Outage(self.say)
+        async with aclosing(self._changes(live, outage)) as changes:
             async for change in changes:
                 if change is not None and (not change or (uid and metadata(change).get("uid") != uid)):
                     return
                 live = change or live
                 reason = _remains(live)
-                if reason != told:
-                    told = reason
+                if reason != reported:
+                    reported = reason
                     self.say(f"being deleted: {reason}")
                 if time.monotonic() > deadline:
-                    raise NotReady(live, f"still there after {timeout_s:.0f} s: {reason}{away.words}")
+                    raise NotReady(live, f"still there after {timeout_s:.0f} s: {reason}{outage.words}")
 
     async def verdict(self, live: Object) -> Verdict:
-        """One look, for a read."""
+        """Return the verdict on the object at this moment, for a read."""
         first = readiness.judge(live)
         if isinstance(first, Ready):
             return first
-        return readiness.judge(live, await self._look(live, readiness.NOTHING, LOOK_WITHIN_S))
+        return readiness.judge(live, await self._poll_related(live, readiness.NOTHING, POLL_TIMEOUT_S))
 
-    async def _look(self, live: Object, before: Related, within_s: float) -> Related:
-        """What belongs to it; `before` where the server does not say. How long that may last, the watch decides."""
+    async def _poll_related(self, live: Object, before: Related, within_s: float) -> Related:
+        """Return the related objects; `before` if the server does not answer. The watch limits the outage's length."""
         try:
-            async with asyncio.timeout(max(0.0, min(within_s, LOOK_WITHIN_S))):
+            async with asyncio.timeout(max(0.0, min(within_s, POLL_TIMEOUT_S))):
                 return await self._related(live)
         except ApiError as error:
-            return before if error.busy else readiness.NOTHING  # who may not read pods still learns of the object
+            return before if error.busy else readiness.NOTHING  # no right to read pods: judge only the object
         except (Unreachable, TimeoutError):
             return before
 
-    async def _changes(self, live: Object, away: _Away) -> Any:
-        """The object after each change, an empty one when it is gone, None when it is time for another look."""
+    async def _changes(self, live: Object, outage: _Outage) -> Any:
+        """Yield the object after each change, an empty one after its deletion, and None when the next poll is due."""
         queue: asyncio.Queue[Object | Exception] = asyncio.Queue()
-        watcher = asyncio.create_task(self._watch(live, queue, away))
+        watcher = asyncio.create_task(self._watch(live, queue, outage))
         stopped = asyncio.create_task(self.stop.wait())
         try:
             while True:
                 taken = asyncio.create_task(queue.get())
-                done, _ = await asyncio.wait({taken, stopped}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait({taken, stopped}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
                 if stopped in done:
                     taken.cancel()
                     raise Cancelled
@@ -132,24 +135,24 @@ class Waiter:
             watcher.cancel()
             stopped.cancel()
 
-    async def _watch(self, live: Object, queue: asyncio.Queue[Object | Exception], away: _Away) -> None:
-        """Follow it again and again: a watch ends by itself and with its server.
+    async def _watch(self, live: Object, queue: asyncio.Queue[Object | Exception], outage: _Outage) -> None:
+        """Watch the object repeatedly: a watch ends by itself and with its server.
 
-        Whatever ends this goes into the queue: nobody looks at a task that has died.
+        Put every final error into the queue, because the result of this task is never read.
         """
         try:
             while True:
                 try:
                     async with aclosing(self._followed(live)) as changes:
                         async for change in changes:
-                            away.over()
+                            outage.over()
                             queue.put_nowait(change)
                 except (ApiError, Unreachable) as error:
                     if isinstance(error, ApiError) and error.gone:
                         queue.put_nowait({})
                         return
-                    away.because(error)
-                await asyncio.sleep(AGAIN_S)
+                    outage.because(error)
+                await asyncio.sleep(REWATCH_S)
         except (ApiError, ResourceFailed) as error:
             queue.put_nowait(error)
         except Exception as error:
@@ -157,15 +160,15 @@ class Waiter:
             queue.put_nowait(ResourceFailed(f"it cannot be watched: {type(error).__name__}: {error}"))
 
     async def _followed(self, live: Object) -> AsyncGenerator[Object]:
-        """Read, then watched from there; nothing is given before the watch stands. Empty when it is gone."""
+        """Read the object, then watch it from that version. Yield only while the watch is open; empty if deleted."""
         namespace, name = namespace_of(live), name_of(live)
-        seen = await self.cluster.look(self.place.path(namespace, name))
+        seen = await self.cluster.get_once(self.place.path(namespace, name))
         query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": metadata(seen)["resourceVersion"]}
         async with self.cluster.watch(self.place.path(namespace), **query) as events:
             yield seen
             async for event in events:
                 if event["type"] == "ERROR":
-                    return  # the version is too old: read anew
+                    return  # the version is too old: read the object again
                 yield {} if event["type"] == "DELETED" else dict(event["object"])
 
     async def _related(self, live: Object) -> Related:
@@ -192,7 +195,7 @@ class Waiter:
         return replace(related, newest=newest, absent=readiness.absent_images(warnings))
 
     async def _versions(self, live: Object, selector: str) -> Sequence[Object]:
-        """A Deployment's ReplicaSets. None for who may read pods only: nothing is given up then before its time."""
+        """Return a Deployment's ReplicaSets. Without the right to read them, return none: no early rollback then."""
         try:
             path = f"/apis/apps/v1/namespaces/{namespace_of(live)}/replicasets"
             found = await self._list(path, selector, "ReplicaSet")
@@ -201,13 +204,13 @@ class Waiter:
         return readiness.owned(found, str(metadata(live).get("uid")))
 
     async def _list(self, path: str, selector: str, kind: str) -> list[Object]:
-        """Items of a list do not name their kind; here they do."""
-        return [{"kind": kind, **item} for item in (await self.cluster.look(path, labelSelector=selector))["items"]]
+        """Return the items of a list with their kind, which the server leaves out."""
+        return [{"kind": kind, **item} for item in (await self.cluster.get_once(path, labelSelector=selector))["items"]]
 
     async def _warnings(self, namespace: str, about: Sequence[Object]) -> Sequence[Object]:
-        """The newest warnings about these objects."""
+        """Return the newest warnings about these objects."""
         query = {"fieldSelector": "type=Warning", "limit": "500"}
-        items = (await self.cluster.look(f"/api/v1/namespaces/{namespace}/events", **query))["items"]
+        items = (await self.cluster.get_once(f"/api/v1/namespaces/{namespace}/events", **query))["items"]
         found = [item for item in items if any(readiness.concerns(item, one) for one in about)]
         found.sort(key=lambda item: str(item.get("lastTimestamp") or item.get("eventTime") or ""))
         return found[-WARNINGS:]
@@ -217,36 +220,37 @@ class Waiter:
         if not name:
             return ""
         try:
-            found = await self.cluster.look(f"/apis/storage.k8s.io/v1/storageclasses/{name}")
+            found = await self.cluster.get_once(f"/apis/storage.k8s.io/v1/storageclasses/{name}")
         except ApiError:
             return ""
         return str(found.get("volumeBindingMode") or "")
 
 
-class _Away:
-    """Since when the API server has given no watch. Told once, and waited for so long."""
+class _Outage:
+    """An outage of the API server. It is reported once and has a maximum length."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say, self._since = say, 0.0
 
     @property
     def words(self) -> str:
-        """To be put behind a reason that may be out of date."""
-        return f" (the API server has been away for {time.monotonic() - self._since:.0f} s)" if self._since else ""
+        """Suffix for a reason that may be out of date."""
+        duration_s = time.monotonic() - self._since
+        return f" (the API server has been unreachable for {duration_s:.0f} s)" if self._since else ""
 
     def over(self) -> None:
-        """It is back."""
+        """Record the end of the outage."""
         self._since = 0.0
 
     def because(self, error: ApiError | Unreachable) -> None:
-        """Wait on; raises the error where it will not pass, or has lasted too long."""
-        expired = isinstance(error, ApiError) and error.code == 410  # the version to watch from: it is read anew
+        """Record the outage. Raise the error if it is permanent, or if the outage has lasted too long."""
+        expired = isinstance(error, ApiError) and error.code == 410  # the watched version: it is read again
         passing = expired or (error.busy if isinstance(error, ApiError) else error.passing)
-        if not passing or (self._since and time.monotonic() - self._since > AWAY_S):
+        if not passing or (self._since and time.monotonic() - self._since > MAX_OUTAGE_S):
             raise error
         if not self._since:
             self._since = time.monotonic()
-            self._say(f"the API server is {'busy' if isinstance(error, ApiError) else 'away'}; waiting for it")
+            self._say(f"the API server is {'busy' if isinstance(error, ApiError) else 'unreachable'}; waiting for it")
 
 
 def _texts(events: Sequence[Object]) -> tuple[str, ...]:
@@ -254,7 +258,7 @@ def _texts(events: Sequence[Object]) -> tuple[str, ...]:
 
 
 def _remains(live: Object) -> str:
-    """What keeps an object that is being deleted."""
+    """Return the reason why an object that is being deleted still exists."""
     conditions = (live.get("status") or {}).get("conditions") or ()
     telling = [c["message"] for c in conditions if c.get("status") == "True" and c.get("message")]
     if live.get("kind") == "Namespace" and telling:

@@ -222,7 +222,7 @@ def test_a_container_that_crashes_is_told_with_its_last_words(
     container["terminationMessagePolicy"] = TERMINATION_MESSAGE_POLICY
     cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([namespace, deployment]))
     _, said = waited_for(cluster, "crashing", CRASHING_S)
-    assert any("last with exit code 1 and the words: no such setting" in line for line in said), said
+    assert any("last with exit code 1 and the message: no such setting" in line for line in said), said
     cluster.kubectl("delete", "-n", "bureau", "deployment/crashing")
 
 

@@ -58,7 +58,7 @@ def test_a_bad_version_is_rolled_back_and_the_next_runs_go_on_from_the_one_befor
     failed = desk.up(version(desk, 2, good=False))
     assert "web: not ready after 3 s: 0 of 1 pods are ready: pod web-" in failed.faults[0]
     assert "the version before is back, and all its pods are ready" in failed.faults[0]
-    told = [line for line in failed.said if "the version before is put back" in line]
+    told = [line for line in failed.said if "rolling back to the version before" in line]
     assert told, failed.said
     assert (deployed(desk), recorded(desk)) == ("1 x0", "1 x0")
     assert "initErrors" not in desk.resources()["web"]
@@ -86,7 +86,7 @@ def test_a_cancelled_change_of_version_is_taken_back(desk: Desk, in_flight: Star
     flight = in_flight(version(desk, 2, good=False, within_s=600), "0 of 1")
     desk.kill(signal.SIGINT)
     ended = flight.result(60)
-    assert any("the run was cancelled" in fault and "was put back, but not waited" in fault for fault in ended.faults)
+    assert any("the run was cancelled" in fault and "was started, but not waited" in fault for fault in ended.faults)
     assert (deployed(desk), recorded(desk)) == ("1 x0", "1 x0")
     assert desk.up(version(desk, 1, good=True)).changed.keys() == {"same"}
 
@@ -100,7 +100,7 @@ def test_a_way_back_that_is_barred_is_told_with_what_stands_there(desk: Desk, in
     desk.kubectl(*words, stdin=json.dumps(theirs))
     failed = flight.result(120)
     assert "not ready after 8 s" in failed.faults[0]
-    assert "the version before could not be put back: another manager owns fields" in failed.faults[0]
+    assert "the rollback to the version before failed: another manager owns fields" in failed.faults[0]
     assert 'conflict with "scaler"' in failed.faults[0]
     assert "run the same command with the version before" in failed.faults[0]
     assert (deployed(desk), recorded(desk)) == ("2 x5", "2 x1")

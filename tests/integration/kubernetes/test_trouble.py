@@ -48,7 +48,7 @@ def test_what_does_not_become_ready_fails_in_time_with_its_reason(desk: Desk) ->
     """It is recorded as made: the next run waits for it again and does not make a second one."""
     failed = desk.up(waiting(desk, 3))
     assert "web: not ready after 3 s: 0 of 1 pods are ready: pod web-" in failed.faults[0]
-    assert "no scheduler has looked at it yet" in failed.faults[0]
+    assert "no scheduler has handled it yet" in failed.faults[0]
     assert any("0 of 1" in line for line in failed.said)
     before = desk.uid("deployment", "web")
     assert desk.up(waiting(desk, 3)).failed
@@ -91,7 +91,7 @@ def test_a_full_quota_refuses_and_the_next_run_goes_on(desk: Desk) -> None:
     failed = desk.up(declare)
     assert f"{desk.namespace}/login: " in failed.faults[0]
     assert "exceeded quota: few" in failed.faults[0]
-    assert "have the quota raised" in failed.faults[0]
+    assert "raise the quota" in failed.faults[0]
     desk.kubectl("delete", "quota", "few")
     assert desk.up(declare).changed["create"] == 1
 
@@ -164,10 +164,10 @@ BAD: dict[str, tuple[Callable[[ControlPlane], str], str]] = {
     "with other credentials": (lambda cluster: cluster.kubeconfig(token="stale"), "does not accept the kubeconfig's"),
     "with a torn token": (
         lambda cluster: cluster.kubeconfig(token=f"{SECRET}\n{SECRET}"),
-        "its token holds a space, a",
+        "its token contains a space, a",
     ),
     "without an answer": (lambda cluster: cluster.kubeconfig(server="https://127.0.0.1:1"), "does not answer"),
-    "that is no YAML": (lambda cluster: "clusters: [\n  {", "is no YAML (line "),
+    "that is no YAML": (lambda cluster: "clusters: [\n  {", "is not YAML (line "),
     "of another kind": (lambda cluster: "apiVersion: v1\nkind: Pod\n", "it has no list `clusters`"),
     "that does not exist": (lambda cluster: "/nowhere/kubeconfig", "the kubeconfig /nowhere/kubeconfig does not exist"),
 }
@@ -197,7 +197,7 @@ def test_an_api_server_that_restarts_is_waited_for(desk: Desk, in_flight: Start)
     desk.kubectl("scale", "deployment", "web", "--replicas=0")  # no node will ever take the pod
     ended = flight.result(240)
     assert not ended.failed, ended.faults
-    assert any("the API server is away; waiting for it" in line for line in ended.said)
+    assert any("the API server is unreachable; waiting for it" in line for line in ended.said)
 
 
 def test_an_api_server_that_is_away_for_long_is_waited_for(desk: Desk, in_flight: Start) -> None:
@@ -231,7 +231,7 @@ def test_a_run_that_meets_a_frozen_api_server_says_so_and_ends(desk: Desk) -> No
     began = time.monotonic()
     failed = desk.preview(deployment(desk))
     assert time.monotonic() - began < 90
-    again = f"the API server at {desk.cluster.server} does not answer; it is tried again"
+    again = f"the API server at {desk.cluster.server} does not answer; retrying"
     assert any(again in line for line in failed.said), failed.said
     assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
 
@@ -308,7 +308,7 @@ def test_a_frozen_api_server_is_found_out_and_named(desk: Desk, in_flight: Start
     flight = in_flight(waiting(desk, 600), "0 of 1")
     desk.cluster.freeze_api()
     failed = flight.result(120)
-    assert any("the API server is away; waiting for it" in line for line in failed.said)
+    assert any("the API server is unreachable; waiting for it" in line for line in failed.said)
     assert f"{desk.namespace}/web: the API server at {desk.cluster.server} does not answer" in failed.faults[0]
 
 
@@ -340,7 +340,7 @@ def test_a_cluster_that_is_away_may_be_skipped(desk: Desk) -> None:
     skipped = desk.up(config(desk, {"a": "2"}))
     assert (skipped.faults, set(skipped.changed)) == ([], {"same"})
     assert any("settings: not read: " in line for line in skipped.said)
-    assert any("it is left as it is: " in line for line in skipped.said)
+    assert any("it is not changed: " in line for line in skipped.said)
     assert desk.resources()["settings"]["outputs"] == before
     assert f"{desk.namespace}/new: the API server at {desk.cluster.server} does not answer" in desk.up(both).faults[0]
     desk.cluster.start_api()
@@ -356,7 +356,7 @@ def test_a_cluster_that_is_gone_for_good_leaves_the_state(desk: Desk) -> None:
     assert desk.drift() == {f"ConfigMap {desk.namespace}/settings": ("it is gone",)}
     destroyed = desk.destroy()
     assert destroyed.faults == []
-    assert any("settings: it leaves the state: " in line for line in destroyed.said)
+    assert any("settings: it is removed from the state: " in line for line in destroyed.said)
     assert desk.resources() == {}
     desk.cluster.start_api()
     assert desk.kubectl("get", "configmap", "settings", "-o", "name") != ""

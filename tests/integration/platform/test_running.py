@@ -78,7 +78,7 @@ def test_a_bad_version_stops_at_the_first_site_and_is_rolled_back(running: Runni
         with pytest.raises(engine.StacksFailed) as failed:
             engine.up(estate, STACK, (), said.append, [new])
         assert f"{REMOTE}: {DEPLOYMENT}: its new version is given up: pod {SERVICE}-" in str(failed.value)
-        assert "last with exit code 1 and the words: no such setting" in str(failed.value)
+        assert "last with exit code 1 and the message: no such setting" in str(failed.value)
         assert "the version before is back, and all its pods are ready" in str(failed.value)
         assert f"{REMOTE}: {DEPLOYMENT}: the version before is back" in said
         assert not any(change.resource.startswith(f"{CITY}: Dep") for a in failed.value.results for change in a.changes)

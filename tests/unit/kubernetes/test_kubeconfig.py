@@ -17,7 +17,7 @@ def test_what_an_editor_leaves_around_a_token_is_taken_off(around: str) -> None:
 
 @pytest.mark.parametrize("token", ["hunter2 hunter2", "hunter2\nhunter2", "hunter2\x00", "hunter2é", "市hunter2"])
 def test_a_token_that_no_header_can_carry_is_refused_unseen(token: str) -> None:
-    with pytest.raises(kubeconfig.BadKubeconfig, match="its token holds a space, a line break or") as told:
+    with pytest.raises(kubeconfig.BadKubeconfig, match="its token contains a space, a line break or") as told:
         kubeconfig.access({"kubeconfig": kubeconfig_text(token=token)})
     assert "hunter2" not in str(told.value)
 
@@ -26,10 +26,10 @@ def test_a_token_that_no_header_can_carry_is_refused_unseen(token: str) -> None:
     ("server", "words"),
     [
         ("10.0.0.1:6443", "has no https:// before it: write https://10.0.0.1:6443"),
-        ("https://host:notaport", "is no address"),
-        ("https://[::1", "is no address"),
-        ("https://:6443", "is no address"),
-        ("unix:///run/api.sock", "is no address"),
+        ("https://host:notaport", "is not an address"),
+        ("https://[::1", "is not an address"),
+        ("https://:6443", "is not an address"),
+        ("unix:///run/api.sock", "is not an address"),
     ],
 )
 def test_a_server_that_is_no_address_is_told_with_how_to_write_it(server: str, words: str) -> None:

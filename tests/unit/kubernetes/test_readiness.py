@@ -99,13 +99,13 @@ def test_a_quota_that_keeps_pods_away_is_told() -> None:
         (stuck("CreateContainerConfigError", "secret absent"), "secret absent"),
         (
             stuck("CrashLoopBackOff", last={"exitCode": 3, "message": "start\nno database"}),
-            "web starts and ends again and again, last with exit code 3 and the words: no database",
+            "web starts and ends again and again, last with exit code 3 and the message: no database",
         ),
         (
             pod(conditions=[condition("PodScheduled", "False", message="0/3 nodes are available")]),
             "no node takes it: 0/3 nodes are available",
         ),
-        (pod(), "no scheduler has looked at it yet"),
+        (pod(), "no scheduler has handled it yet"),
     ],
 )
 def test_a_pods_trouble_is_told(found: dict[str, Any], words: str) -> None:
@@ -117,7 +117,7 @@ def test_a_pods_trouble_is_told(found: dict[str, Any], words: str) -> None:
 def test_a_pod_that_has_failed_will_not_be_ready() -> None:
     ended = {"name": "job", "state": {"terminated": {"exitCode": 2, "message": "bad input"}}}
     verdict = judge(pod(phase="Failed", containerStatuses=[ended]))
-    assert verdict == Failed("its container job ended with exit code 2 and the words: bad input")
+    assert verdict == Failed("its container job ended with exit code 2 and the message: bad input")
 
 
 def test_a_job_is_done_or_fails_and_tells_how_far_it_is() -> None:
@@ -202,7 +202,7 @@ def test_an_author_may_say_what_is_waited_for(wish: str, ready: bool) -> None:
 
 def test_a_wish_that_is_not_understood_fails_at_once() -> None:
     found = {**obj("Permit", "example.gov.cn/v1"), "metadata": {"annotations": {"pulumi.com/waitFor": "ready please"}}}
-    assert "is not understood" in reason(judge(found))
+    assert "is invalid" in reason(judge(found))
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_what_was_ready_as_a_whole_before_is_gone_back_to() -> None:
         pytest.param(inputs("web:2", {"govcloud/roll-back": "no"}), inputs("web:1"), COMPLETE, id="forbidden"),
         pytest.param(inputs("web:2", kind="StatefulSet"), inputs("web:1"), COMPLETE, id="of another kind"),
         pytest.param(inputs("web:2"), {}, COMPLETE, id="nothing known before"),
-        pytest.param(inputs("web:2"), inputs("web:1"), None, id="deleted by someone"),
+        pytest.param(inputs("web:2"), inputs("web:1"), None, id="deleted outside this program"),
         pytest.param(inputs("web:2"), inputs("web:2"), COMPLETE, id="the same version again"),
         pytest.param(inputs("web:2"), inputs("web:1"), ROLLING, id="never ready itself"),
         pytest.param(inputs("web:2"), inputs("web:1"), live("NewReplicaSetAvailable", 3), id="changed just now"),

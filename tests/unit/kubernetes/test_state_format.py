@@ -109,7 +109,7 @@ def test_a_kubeconfig_leads_to_one_cluster(more: dict[str, str], server: str, na
         ({"kubeconfig": KUBECONFIG.replace("cluster: c,", "cluster: z,")}, "is not complete"),
         ({"kubeconfig": KUBECONFIG.replace("current-context: a", "")}, "No current context"),
         ({"kubeconfig": "clusters: 7\n"}, "it has no list `clusters`"),
-        ({"kubeconfig": "a: [\n"}, "is no YAML (line 2)"),
+        ({"kubeconfig": "a: [\n"}, "is not YAML (line 2)"),
     ],
 )
 def test_a_kubeconfig_that_leads_nowhere_is_told_with_the_way_out(more: dict[str, str], words: str) -> None:

@@ -71,7 +71,7 @@ async def quiet() -> AsyncIterator[bytes]:
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become hundredths."""
-    for name, value in {"LOOK_S": 0.02, "AGAIN_S": 0.01, "AWAY_S": 0.3, "LOOK_WITHIN_S": 0.1}.items():
+    for name, value in {"POLL_S": 0.02, "REWATCH_S": 0.01, "MAX_OUTAGE_S": 0.3, "POLL_TIMEOUT_S": 0.1}.items():
         monkeypatch.setattr(wait, name, value)
 
 
@@ -134,8 +134,8 @@ def test_a_server_that_hangs_does_not_stretch_the_time_of_a_resource(path: str) 
 
 
 def test_a_reason_that_may_be_out_of_date_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait, "AWAY_S", 30)
-    with pytest.raises(NotReady, match=r"0 of 1 pods are ready \(the API server has been away for \d+ s\)"):
+    monkeypatch.setattr(wait, "MAX_OUTAGE_S", 30)
+    with pytest.raises(NotReady, match=r"0 of 1 pods are ready \(the API server has been unreachable for \d+ s\)"):
         waited(Server(ONE=TROUBLE["refuses connections"]), within_s=0.2)
 
 

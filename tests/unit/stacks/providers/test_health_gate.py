@@ -49,7 +49,7 @@ def test_a_service_that_needs_some_time_passes(monkeypatch: pytest.MonkeyPatch) 
     assert asked[0][-1] == "http://own/writez"
 
 
-def test_a_service_that_never_works_fails_with_site_service_reason_and_next_step(
+def test_a_service_that_never_works_fails_with_site_reason_and_next_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = answering(monkeypatch, BAD)
