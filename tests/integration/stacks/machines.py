@@ -43,7 +43,7 @@ class Machines:
             self.disk(host.name).mkdir()
 
     def disk(self, host: str) -> Path:
-        """Return the folder that stands for the host's /var/lib/govcloud."""
+        """Return the folder that replaces the host's /var/lib/govcloud."""
         return self._folder / str(plan(ESTATE).management(host))
 
     def copy_disks(self, disks: Path) -> None:

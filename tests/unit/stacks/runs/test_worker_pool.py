@@ -58,12 +58,12 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Wo
     """A pool whose workers only take time."""
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
     workspace.prepare()
-    made = WorkerPool("up", load(), (), said.append)
+    pool = WorkerPool("up", load(), (), said.append)
     worker = tmp_path / "worker"
     worker.write_text(WORKER, encoding="utf-8")
     worker.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(worker))
-    return made
+    return pool
 
 
 def test_each_stack_reports_the_seconds_of_its_own_worker(pool: WorkerPool) -> None:
