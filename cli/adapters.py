@@ -1,4 +1,4 @@
-"""What the drills need of the world, put together from SSH, the lab's mains and the monitors' eyes."""
+"""Implementations of `failover.protocols`: commands over SSH, the lab's power, and the monitors' observations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from estate.addressing import AddressPlan, plan
 from estate.model import Estate
 from failover.protocols import Machines, Observer, Power
 from lab.api import Lab
+from monitors.observe import EstateObserver
 from workstation import paths, ssh
 from workstation.errors import Refused
 
@@ -21,43 +22,41 @@ class SshMachines:
     access: ssh.Access
 
     def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> ssh.Result:
-        """Run `argv` on the host, as root."""
+        """Run `argv` on the host as root."""
         return ssh.run(self.access, str(self.addresses.management(host)), argv, stdin=stdin, timeout_s=timeout_s)
 
 
 class LabPower:
-    """The lab's mains: a site or a host, by name."""
+    """The power of the lab's sites and hosts, by name."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
 
     def off(self, target: str) -> None:
-        """Take the power away, silently."""
+        """Power off, without a signal to the machines."""
         self._lab.power_off([target])
 
     def on(self, target: str) -> None:
-        """Give it back."""
+        """Power on."""
         self._lab.power_on([target])
 
     def is_on(self, target: str) -> bool:
-        """Whether every host of the target has power."""
+        """Return whether every host of the target has power."""
         return self._lab.is_on(target)
 
 
 def machines(estate: Estate) -> Machines:
-    """The way into the estate's hosts."""
+    """Return the access to the estate's hosts."""
     return SshMachines(addresses=plan(estate), access=ssh.Access.default())
 
 
 def power(estate: Estate) -> Power:
-    """The mains. Raises `Refused` on a real estate: nobody has given this project a power switch there."""
+    """Return the power switch. Raise `Refused` on a real estate: this project has no power switch there."""
     if not estate.lab:
-        raise Refused("this estate is real: there is no power switch that a drill may press", "rehearse it in the lab")
+        raise Refused("this estate is real: a drill has no power switch here", "rehearse it in the lab")
     return LabPower(Lab(estate, paths.home()))
 
 
-def observer(estate: Estate) -> Observer:
-    """The monitors' view, in failover's words."""
-    from cli.observation_adapter import MonitorObserver
-
-    return MonitorObserver(estate, ssh.Access.default())
+def observer(estate: Estate, *, tenants: bool = False) -> Observer:
+    """Return the observer of the estate. With `tenants` its snapshots list the bureaus' own Deployments too."""
+    return EstateObserver(estate, ssh.Access.default(), tenants=tenants)

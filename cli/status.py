@@ -19,7 +19,7 @@ def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
         from monitors import status as screen
         from workstation.ssh import Access
 
-        observed = observe.snapshot(estate, Access.default(), timeout_s=8)
+        observed = observe.snapshot(estate, Access.default())
         problems = health.problems(estate, observed)
         if as_json:
             print_json(screen.as_json(estate, observed, problems))

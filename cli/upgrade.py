@@ -1,4 +1,4 @@
-"""`upgrade`: the clusters' next version, one site at a time. Without --apply only the plan is shown."""
+"""`upgrade`: the next version of the clusters, one site at a time. Without --apply the command only shows the plan."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from workstation.progress import say
 
 if TYPE_CHECKING:
     from estate.model import Estate
-    from failover.protocols import Observed
     from failover.upgrade import Plan
+    from monitors.observe import Observation
 
 app = typer.Typer(help="Newer versions, one site at a time with a gate between.", no_args_is_help=True)
 
@@ -26,21 +26,21 @@ To = Annotated[
 ]
 Apply = Annotated[bool, typer.Option("--apply", help="Act. Without it only the plan is shown.")]
 GO_ON = (
-    "the site that was begun is finished with `./govcloud up SITE`; when `./govcloud status` is all well, the same "
-    "command goes on"
+    "finish the site that was begun with `./govcloud up SITE`; when `./govcloud status` is all well, the same command "
+    "continues"
 )
 
 
 @app.callback()
 def group() -> None:
-    """A group, so that a second kind of upgrade needs no other name for the first."""
+    """A group, so that a second kind of upgrade can be added without another name for the first."""
 
 
 @app.command()
 def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: Json = False) -> None:
-    """Bring the sites' clusters to a version: a gate, the edit of the estate and `up` of one site, a gate, the next.
+    """Upgrade the sites' clusters: a gate, the edit of the estate and `up` of one site, a gate, the next site.
 
-    Exit 1: a gate did not hold, or `up` failed; sites before keep the new version. 6: refused, nothing was changed.
+    Exit 1: a gate failed, or `up` failed; the sites before keep the new version. 6: refused, nothing was changed.
     """
     with error_boundary(as_json, interrupted=GO_ON):
         from failover import upgrade
@@ -68,7 +68,7 @@ def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: 
 
 
 def _build(version: str) -> None:
-    """Before anything is changed, and outside of the namespace, from which no module can be fetched."""
+    """Build the version before anything is changed, and outside of the namespace, which cannot download modules."""
     if namespace.in_operator_namespace():
         return
     from tools import golang, setup
@@ -76,16 +76,14 @@ def _build(version: str) -> None:
     prepare(setup.declared() | golang.kubernetes([version]))
 
 
-def _observer(estate: Estate) -> Callable[[], Observed]:
+def _observer(estate: Estate) -> Callable[[], Observation]:
     from cli import adapters
-    from failover import clusters
 
-    observer, machines = adapters.observer(estate), adapters.machines(estate)
-    return lambda: clusters.snapshot(estate, observer, machines)
+    return adapters.observer(estate, tenants=True).snapshot
 
 
 def _deploy_site(site: str, version: str) -> None:
-    """The declaration first: what `up` does is what the estate says, also for whoever finishes it after a failure."""
+    """Edit the declaration first, so that any later `up` finishes the site after a failure."""
     from estate.edit import set_cluster_version
     from stacks.runs import engine
 
@@ -94,8 +92,10 @@ def _deploy_site(site: str, version: str) -> None:
 
 
 def _update_bureau_policies() -> None:
-    """Their namespaces follow the security policy of the version. Also where no site was left: the run that brought
-    the last one may have been interrupted here."""
+    """Update the bureaus' namespaces to the security policy of the version.
+
+    This runs even if no site was left to upgrade: the run that upgraded the last site may have been interrupted here.
+    """
     from stacks.phases import PLATFORM
     from stacks.runs import engine
 

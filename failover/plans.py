@@ -1,10 +1,11 @@
-"""The verbs as decisions: `(Estate, Observed, Intent) -> Plan`. Pure; the acts stand in `switchover`.
+"""Planned and forced moves of the primary as decisions: `(Estate, Observation, Intent) -> Plan`. Pure.
 
-A plan that a safety rule forbids carries its refusals instead of steps, so that a dry run tells all of them at once.
+`switchover` executes them. If a safety rule forbids a plan, the plan has refusals in place of steps, so that a dry run
+reports all of them at once.
 
 Why a forced move compares positions itself: Patroni's failover key makes the named candidate skip every position and
-quorum check. With one confirmation out of n standbys, a record may have been acknowledged by any single one of them, so
-all n must have been read before the furthest may be named.
+quorum check. With one confirmation out of n standbys, any single standby may have acknowledged a record. So the plan
+needs the positions of all n before it may name the furthest.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from estate.model import Estate
-from failover.health import LAG_LIMIT_BYTES
-from failover.protocols import Member, Observed
+from monitors.observe.model import DatabaseMember, Observation
 from workstation.errors import Refused, WrongUse
+
+MAX_HANDOVER_LAG_BYTES = 1024 * 1024
+"""A planned move needs a candidate that is at most this far behind. While the old primary stops, it takes no writes and
+sends the rest of its WAL. The candidate's lag is therefore time without writes, and WAL that this last transfer must
+not lose: Patroni does not compare positions for a named candidate. One MiB is far more than this service writes in a
+steady second, and stricter than the limit for a healthy standby, `monitors.health.LAG_LIMIT_BYTES`."""
 
 
 class Operation(StrEnum):
-    """What a person may ask for."""
+    """The moves that a person may request."""
 
     SWITCHOVER = "switchover"
     """A planned move; the primary is alive and hands over."""
@@ -32,7 +38,7 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """What is asked: the verb and the site that is to have the primary."""
+    """The requested move, and the site that is to have the primary."""
 
     operation: Operation
     to: str
@@ -40,7 +46,7 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A safety rule that forbids the plan, and the way out."""
+    """A safety rule that forbids the plan, and what the operator can do."""
 
     rule: str
     reason: str
@@ -49,27 +55,27 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What would be done. Without steps and refusals there is nothing to do. `leader` is None for a failover."""
+    """The steps of a move. A plan without steps and refusals has nothing to do. `leader` is None for a failover."""
 
     intent: Intent
-    leader: Member | None
-    candidate: Member | None
+    leader: DatabaseMember | None
+    candidate: DatabaseMember | None
     steps: tuple[str, ...]
     refusals: tuple[Refusal, ...]
 
     @property
     def needed(self) -> bool:
-        """There is something to do and nothing forbids it."""
+        """There is something to do and no rule forbids it."""
         return bool(self.steps) and not self.refusals
 
     def require(self) -> None:
-        """Raises Refused (exit 6) with every reason."""
+        """Raise Refused (exit 6) with every reason."""
         if self.refusals:
             reasons = "; ".join(f"{r.rule}: {r.reason}" for r in self.refusals)
             raise Refused(f"{self.intent.operation} to {self.intent.to} is refused. {reasons}", self.refusals[0].remedy)
 
     def as_json(self) -> dict[str, object]:
-        """For `--json`."""
+        """Return the object for `--json`."""
         return {
             "verb": self.intent.operation.value,
             "to": self.intent.to,
@@ -81,12 +87,12 @@ class Plan:
 
 
 def home(estate: Estate) -> str:
-    """The site that a failback goes to unless a person names another: the first that the estate lets be promoted."""
+    """Return the default site of a failback: the first site in which the estate allows a promotion."""
     return estate.database.promotable[0]
 
 
-def plan(estate: Estate, seen: Observed, intent: Intent) -> Plan:
-    """Decides. Raises WrongUse (exit 2) for a site that the estate does not have."""
+def plan(estate: Estate, seen: Observation, intent: Intent) -> Plan:
+    """Decide. Raise WrongUse (exit 2) for a site that the estate does not have."""
     names = [site.name for site in estate.sites]
     if intent.to not in names:
         raise WrongUse(f"unknown site {intent.to!r}", f"known sites: {', '.join(names)}")
@@ -99,16 +105,18 @@ def plan(estate: Estate, seen: Observed, intent: Intent) -> Plan:
     return Plan(intent=intent, leader=leader, candidate=candidate, steps=steps, refusals=refusals)
 
 
-def _steps(intent: Intent, leader: Member | None, candidate: Member) -> tuple[str, ...]:
+def _steps(intent: Intent, leader: DatabaseMember | None, candidate: DatabaseMember) -> tuple[str, ...]:
     by = f"{leader.host} hands over to {candidate.host}" if leader else f"{candidate.host} is promoted"
     return (
-        f"look again: {candidate.host} runs and is not behind",
+        f"check again: {candidate.host} runs and is not behind",
         f"{by}, through Patroni's own interface",
         f"wait until {candidate.host} is primary and a standby in another site confirms its commits",
     )
 
 
-def _common_rules(estate: Estate, seen: Observed, intent: Intent, candidate: Member | None) -> Iterator[Refusal]:
+def _common_rules(
+    estate: Estate, seen: Observation, intent: Intent, candidate: DatabaseMember | None
+) -> Iterator[Refusal]:
     if intent.to not in estate.database.promotable:
         yield Refusal(
             rule="remote is never promoted",
@@ -121,55 +129,60 @@ def _common_rules(estate: Estate, seen: Observed, intent: Intent, candidate: Mem
             reason=f"the database member at {intent.to} does not answer or does not stream",
             remedy="see `./govcloud status`; repair it first",
         )
-    votes, all_votes = sum(s.votes_up for s in seen.sites), sum(s.votes_expected for s in seen.sites)
+    votes, all_votes = sum(vote.healthy for vote in seen.votes), len(estate.etcd_members)
     if votes * 2 <= all_votes:
         yield Refusal(
             rule="majority",
             reason=f"only {votes} of {all_votes} votes answer",
-            remedy="without a majority nobody may be promoted; bring voters back first",
+            remedy="without a majority no member may be promoted; start etcd members first",
         )
 
 
-def _switchover_rules(estate: Estate, seen: Observed, candidate: Member | None) -> Iterator[Refusal]:
+def _switchover_rules(estate: Estate, seen: Observation, candidate: DatabaseMember | None) -> Iterator[Refusal]:
     if seen.primary is None:
         yield Refusal(
             rule="a primary must hand over",
             reason="no primary, or more than one, was seen",
             remedy="for an unplanned move use `./govcloud failover --to SITE`",
         )
-    if candidate and candidate.running and (candidate.lag_bytes is None or candidate.lag_bytes > LAG_LIMIT_BYTES):
+    if (
+        candidate
+        and candidate.running
+        and (candidate.lag_bytes is None or candidate.lag_bytes > MAX_HANDOVER_LAG_BYTES)
+    ):
         behind = "an unknown distance" if candidate.lag_bytes is None else f"{candidate.lag_bytes} bytes"
         yield Refusal(
             rule="candidate must not lag",
-            reason=f"{candidate.host} is {behind} behind; {LAG_LIMIT_BYTES} bytes are allowed",
+            reason=f"{candidate.host} is {behind} behind; {MAX_HANDOVER_LAG_BYTES} bytes are allowed",
             remedy="wait until it has caught up",
         )
-    view = seen.site(candidate.site) if candidate else None
-    if view and not view.ready:
+    if candidate and not seen.site_answers(candidate.site, "readyz"):
         yield Refusal(
             rule="service must be ready there",
-            reason=f"the service at {view.site} does not answer",
+            reason=f"the service at {candidate.site} does not answer",
             remedy="see `./govcloud status`; repair it first",
         )
 
 
-def _failover_rules(estate: Estate, seen: Observed, candidate: Member | None) -> Iterator[Refusal]:
-    if seen.primary is not None:
+def _failover_rules(estate: Estate, seen: Observation, candidate: DatabaseMember | None) -> Iterator[Refusal]:
+    if seen.primaries:
         yield Refusal(
             rule="no primary may be alive",
-            reason=f"{seen.primary.host} is primary",
-            remedy="for a planned move use `./govcloud switchover --to SITE`",
+            reason=" and ".join(f"{member.host} is primary" for member in seen.primaries),
+            remedy="for a planned move use `./govcloud switchover --to SITE`"
+            if seen.primary
+            else "see docs/runbooks/DatabaseTwoPrimaries.md",
         )
         return
     positions = {m.host: m.position for m in seen.members if m.running and m.position is not None}
-    # One member may be silent, if it is the old primary: it holds nothing that it did not need a standby's word for. A
-    # silent member of a site that is never promoted cannot have been primary, so it may hold what nobody else has.
+    # One member may be unread, if it can be the old primary: for every record that it acknowledged it needed a standby.
+    # An unread member of a site that is never promoted cannot have been primary, so it may hold a record alone.
     unread = [h for h in estate.database_members if h.name not in positions]
     if len(unread) > 1 or any(h.at not in estate.database.promotable for h in unread):
         yield Refusal(
             rule="every standby that may have confirmed must be read",
             reason=f"no position from {', '.join(h.name for h in unread)}: acknowledged records may be there",
-            remedy="bring it back, or let a person decide by the runbook for losing two sites",
+            remedy="start it again, or let a person decide by the runbook for losing two sites",
         )
     elif candidate and positions.get(candidate.host, -1) < max(positions.values()):
         ahead = max(positions, key=lambda host: positions[host])

@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from estate.model import Objectives
-from failover.health import Problem
 from failover.ledger import Comparison, Ledger, Metrics
 from failover.ledger.metrics import Interval, Latency, interval_from
+from monitors.health import Problem
 
 
 class Verdict(StrEnum):

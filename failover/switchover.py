@@ -1,7 +1,7 @@
-"""The verbs' acts: a plan is looked at once more, carried out through Patroni's own interface, and checked.
+"""Executes a move of the primary: check the plan again, act through Patroni's own interface, check the result.
 
-Nothing here decides; `plans` does, twice: when it was asked and again just before the act, because in quorum mode
-Patroni does not compare positions for a candidate that a person names.
+`plans` makes all decisions, twice: for the plan, and again just before the act. In quorum mode Patroni does not compare
+positions for a candidate that a person names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from estate.model import Estate
 from failover import lock, plans
 from failover.journal import Journal
 from failover.plans import Operation, Plan
-from failover.protocols import Clock, Machines, Observed, Observer, Role, SystemClock
+from failover.protocols import Clock, Machines, Observer, SystemClock
+from monitors.observe.model import Observation
 from playbooks.render.postgresql import DIRECTORY, VENV
 from workstation.errors import GovcloudError
 
@@ -26,8 +27,8 @@ POLL_S = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchoverResult:
-    """What a verb has done. `seconds` from the order until the new primary was seen protected; 0 when nothing was
-    done."""
+    """The result of a move. `seconds` from the request until the new primary was observed with a standby; 0 if nothing
+    was done."""
 
     operation: Operation
     before: str | None
@@ -36,7 +37,7 @@ class SwitchoverResult:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the object for `--json`."""
         return {
             "verb": self.operation.value,
             "before": self.before,
@@ -56,11 +57,11 @@ def execute(
     on_event: Callable[[str], None] = lambda words: None,
     clock: Clock | None = None,
 ) -> SwitchoverResult:
-    """Acts on the plan. Raises Refused (6) when a rule forbids it by now, Locked (8) while something else moves the
-    estate, GovcloudError when Patroni declined or the new primary was not there in time: the message says what is."""
+    """Execute the plan. Raise Refused (6) if a rule forbids it by now, Locked (8) while another command moves the
+    estate, and GovcloudError if Patroni refused or the new primary was late; the message says what is missing."""
     clock = clock or SystemClock()
     with lock.held(home, f"{plan.intent.operation} to {plan.intent.to}"):
-        on_event("looking again")
+        on_event("checking the plan again")
         fresh = plans.plan(estate, observer.snapshot(), plan.intent)
         fresh.require()
         before = fresh.leader.host if fresh.leader else None
@@ -70,8 +71,8 @@ def execute(
             )
         candidate = fresh.candidate.host
         journal = Journal(home / "moves")
-        journal.note("begin", plan.intent.operation, detail=f"{before or 'nobody'} to {candidate}")
-        on_event(f"{candidate} is to be primary, instead of {before or 'nobody'}")
+        journal.note("begin", plan.intent.operation, detail=f"{before or 'no primary'} to {candidate}")
+        on_event(f"{candidate} becomes primary in place of {before}" if before else f"{candidate} becomes primary")
         start = clock.monotonic()
         _request_switchover(fresh, candidate, machines)
         missing = _wait_for_primary(candidate, observer, clock)
@@ -79,7 +80,8 @@ def execute(
         journal.note("failed" if missing else "done", plan.intent.operation, detail=missing or f"{took:g} s")
         if missing:
             raise GovcloudError(
-                f"after {took:g} s: {missing}", "see `./govcloud status`; Patroni may still be at it, nothing is undone"
+                f"after {took:g} s: {missing}",
+                "see `./govcloud status`; Patroni may still finish the move, nothing is undone",
             )
         on_event(f"{candidate} is primary and protected after {took:g} s")
         return SwitchoverResult(
@@ -88,7 +90,7 @@ def execute(
 
 
 def _request_switchover(plan: Plan, candidate: str, machines: Machines) -> None:
-    """Tells Patroni, on a host that is alive: the leader's, or the candidate's where there is none."""
+    """Request the move from Patroni, on the leader's host, or on the candidate's if there is no leader."""
     if plan.leader:
         host, words = (
             plan.leader.host,
@@ -98,12 +100,12 @@ def _request_switchover(plan: Plan, candidate: str, machines: Machines) -> None:
         host, words = candidate, ["failover", "--candidate", candidate, "--force"]
     answer = machines.run(host, [*PATRONICTL, *words], timeout_s=DEADLINE_S)
     if answer.returncode != 0:
-        told = (answer.stderr or answer.stdout).decode(errors="replace").strip().splitlines()
-        raise GovcloudError(f"Patroni on {host} declined: {told[-1] if told else 'no reason given'}")
+        lines = (answer.stderr or answer.stdout).decode(errors="replace").strip().splitlines()
+        raise GovcloudError(f"Patroni on {host} refused: {lines[-1] if lines else 'no reason given'}")
 
 
 def _wait_for_primary(candidate: str, observer: Observer, clock: Clock) -> str:
-    """What is missing at the deadline; empty as soon as nothing is."""
+    """Return what is missing at the deadline, the empty string as soon as nothing is missing."""
     end = clock.monotonic() + DEADLINE_S
     while missing := _missing(observer.snapshot(), candidate):
         if clock.monotonic() >= end:
@@ -112,10 +114,10 @@ def _wait_for_primary(candidate: str, observer: Observer, clock: Clock) -> str:
     return ""
 
 
-def _missing(seen: Observed, candidate: str) -> str:
+def _missing(seen: Observation, candidate: str) -> str:
     primary = seen.primary
     if primary is None or primary.host != candidate:
-        return f"{candidate} is not primary; the primary is {primary.host if primary else 'nobody'}"
-    if not any(m.role is Role.SYNC_STANDBY and m.running and m.site != primary.site for m in seen.members):
+        return f"{candidate} is not primary; {f'the primary is {primary.host}' if primary else 'no member is'}"
+    if not any(m.sync and m.running and m.site != primary.site for m in seen.members):
         return f"{candidate} is primary, and no standby in another site confirms its commits yet"
     return ""

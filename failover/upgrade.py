@@ -1,12 +1,12 @@
-"""The upgrade of the sites' Kubernetes as a plan: `(Estate, Observed, target) -> Plan`, pure, one site at a time.
+"""The upgrade of the sites' Kubernetes as a plan: `(Estate, Observation, target) -> Plan`, pure, one site at a time.
 
-Between two sites stands a gate: all sites are well, all nodes and the estate's own pods ready, the service answers
-everywhere, and every cluster runs the version that it should have by then. What a bureau runs besides is named where it
-is not well, and holds up nobody else. A site where no service is active goes first: what breaks there,
-breaks for nobody.
+Between two sites is a gate: `monitors.health` finds no problem in the scope of upgrades (`status` reports all well,
+and no rollout is unfinished), and every cluster runs the version that it must have by then. A bureau's own Deployment
+that is not complete is named as a warning and delays no upgrade. A site where no service is active goes first, because
+a failure there reaches no user.
 
-No step carries an undo: an upgrade is meant to outlast the run that made it, and one that was interrupted goes on from
-the estate as it is. docs/upgrade-kubernetes.md tells when and how to go back.
+No step has an undo: an upgrade must outlast the run that made it, and an interrupted one continues from the current
+state of the estate. docs/upgrade-kubernetes.md describes when and how to roll back.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from pathlib import Path
 
 from estate import versions
 from estate.model import Estate
-from failover import health, lock
+from failover import lock
 from failover.journal import Journal
 from failover.plans import Refusal
-from failover.protocols import Clock, ClusterView, Observed, SystemClock
+from failover.protocols import Clock, SystemClock
 from failover.step import CheckFailed, Step, run_step
+from monitors import health
+from monitors.observe.model import Cluster, Observation
 from workstation.errors import Refused, WrongUse
 
 GATE_S = 180.0
-"""From the end of `up` until all is well; measured, a node's restart takes a tenth of it."""
+"""From the end of `up` until all is well. The restart of a node was measured to take a tenth of it."""
 FILE = "estate/data/kubernetes.yaml"
 GO_ON = (
-    "nothing is taken back: see `./govcloud status`; a site that was begun is finished with `./govcloud up SITE`, "
-    "and when all is well the same command goes on"
+    "nothing is undone: see `./govcloud status`; finish a site that was begun with `./govcloud up SITE`, "
+    "and when all is well the same command continues"
 )
 
 
@@ -43,7 +45,7 @@ class SiteUpgrade:
 
     @property
     def step_texts(self) -> tuple[str, str, str]:
-        """What an operator does."""
+        """The steps as an operator would do them."""
         return (
             f"gate: all sites are well, {self.site} runs {self.old}",
             f"in {FILE} give {self.site} `version: {self.new}`, then `./govcloud up {self.site}`",
@@ -53,27 +55,27 @@ class SiteUpgrade:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What would be done. Without site upgrades and refusals there is nothing to do."""
+    """The site upgrades in their order. A plan without site upgrades and refusals has nothing to do."""
 
     target: str
     site_upgrades: tuple[SiteUpgrade, ...]
     refusals: tuple[Refusal, ...]
     warnings: tuple[str, ...] = ()
-    """What is not well and holds nothing up."""
+    """Problems of bureaus, which delay no upgrade."""
 
     @property
     def needed(self) -> bool:
-        """There is something to do and nothing forbids it."""
+        """There is something to do and no rule forbids it."""
         return bool(self.site_upgrades) and not self.refusals
 
     def require(self) -> None:
-        """Raises Refused (exit 6) with every reason."""
+        """Raise Refused (exit 6) with every reason."""
         if self.refusals:
             reasons = "; ".join(f"{r.rule}: {r.reason}" for r in self.refusals)
             raise Refused(f"the upgrade to {self.target} is refused. {reasons}", self.refusals[0].remedy)
 
     def as_json(self) -> dict[str, object]:
-        """For `--json`."""
+        """Return the object for `--json`."""
         return {
             "target": self.target,
             "moves": [
@@ -85,8 +87,8 @@ class Plan:
         }
 
 
-def plan(estate: Estate, seen: Observed, target: str) -> Plan:
-    """Decides. Raises WrongUse (exit 2) for a version that nothing builds."""
+def plan(estate: Estate, seen: Observation, target: str) -> Plan:
+    """Decide. Raise WrongUse (exit 2) for a version that the project does not build."""
     if target not in versions.KUBERNETES:
         raise WrongUse(f"unknown version {target!r}", f"known versions: {', '.join(versions.KUBERNETES)}")
     declared = declared_versions(estate)
@@ -97,42 +99,42 @@ def plan(estate: Estate, seen: Observed, target: str) -> Plan:
 
 
 def order(estate: Estate) -> tuple[str, ...]:
-    """Sites with a cluster: first those where no service is active, otherwise as declared."""
+    """Return the sites with a cluster: first the sites where no service is active, otherwise in declared order."""
     active = {site for service in estate.services for site in service.placement.active}
     return tuple(sorted((cluster.site for cluster in estate.clusters), key=lambda site: site in active))
 
 
 def declared_versions(estate: Estate) -> dict[str, str]:
-    """Of each cluster, by site."""
+    """Return the declared version of each cluster, by site."""
     return {cluster.site: cluster.version for cluster in estate.clusters}
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpgradeResult:
-    """What was done: for each site, in order, the seconds from the gate before it to the gate after it."""
+    """The sites that were upgraded, in order, each with the seconds from the gate before it to the gate after it."""
 
     target: str
     seconds: Mapping[str, float]
 
     def as_json(self) -> dict[str, object]:
-        """For `--json`."""
+        """Return the object for `--json`."""
         return {"target": self.target, "changed": bool(self.seconds), "seconds": dict(self.seconds)}
 
 
 def execute(
     made: Plan,
     estate: Estate,
-    observe: Callable[[], Observed],
+    observe: Callable[[], Observation],
     deploy: Callable[[str, str], None],
     home: Path,
     *,
     on_event: Callable[[str], None] = lambda words: None,
     clock: Clock | None = None,
 ) -> UpgradeResult:
-    """Every site in its turn; the first gate that does not hold is the end. Arguments as for `steps`.
+    """Upgrade one site after the other and stop at the first gate that fails. Arguments as for `steps`.
 
-    Raises Refused (6), Locked (8) while something else moves the estate, CheckFailed (1) with what is not well, and
-    whatever `deploy` raises; sites before it keep the new version.
+    Raise Refused (6), Locked (8) while another command moves the estate, CheckFailed (1) with the problems, and every
+    error that `deploy` raises. The sites before it keep the new version.
     """
     clock = clock or SystemClock()
     seconds: dict[str, float] = {}
@@ -153,10 +155,12 @@ def execute(
 
 
 def steps(
-    made: Plan, estate: Estate, observe: Callable[[], Observed], deploy: Callable[[str, str], None]
+    made: Plan, estate: Estate, observe: Callable[[], Observation], deploy: Callable[[str, str], None]
 ) -> tuple[Step, ...]:
-    """The plan for `run_step`, one after the other. `estate` is the one that was planned with; `deploy` gives a site a
-    version: the edit of the estate, and `up` of that site. Raises Refused."""
+    """Return one step for each site, for `run_step`. Raise Refused if the plan is refused.
+
+    `estate` is the estate of the plan. `deploy` gives a site a version: it edits the estate and runs `up` for the site.
+    """
     made.require()
     found, now = [], declared_versions(estate)
     for site_upgrade in made.site_upgrades:
@@ -165,25 +169,33 @@ def steps(
     return tuple(found)
 
 
-def health_gate(estate: Estate, seen: Observed, wanted: Mapping[str, str]) -> tuple[str, ...]:
-    """What is not well; empty when the next site may be touched. `wanted` are versions by site."""
-    found = [str(problem) for problem in health.problems(estate, seen)]
+def health_gate(estate: Estate, seen: Observation, wanted: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what forbids the upgrade of the next site; empty if it may start. `wanted` are versions by site."""
+    found = [str(problem) for problem in health.problems(estate, seen, health.Scope.UPGRADE)]
     for site, version in wanted.items():
-        view = seen.cluster(site)
-        hosts = {host.name for host in estate.nodes_at(site)}
-        found += _cluster(view, hosts, version) if view else [f"{site}: its cluster does not answer"]
+        cluster = seen.cluster_at(site)
+        if cluster is None or not cluster.answers:
+            found.append(f"{site}: the version of its cluster is unknown")
+        else:
+            found += _versions(cluster, version)
     return tuple(found)
 
 
-def warnings(seen: Observed) -> tuple[str, ...]:
-    """The bureaus' own Deployments that are not complete, each with its site: their bureau is to be told."""
-    return tuple(f"{view.site}: {other}" for view in seen.clusters for other in view.others)
+def warnings(seen: Observation) -> tuple[str, ...]:
+    """Return the bureaus' own Deployments that are not complete, each with its site, for the operator to report to the
+    bureau."""
+    found = []
+    for cluster in seen.clusters:
+        if cluster.answers and cluster.incomplete_tenants is None:
+            found.append(f"{cluster.site}: the bureaus' own Deployments could not be read")
+        found += [f"{cluster.site}: {each}" for each in cluster.incomplete_tenants or ()]
+    return tuple(found)
 
 
 def _step(
     site_upgrade: SiteUpgrade,
     estate: Estate,
-    observe: Callable[[], Observed],
+    observe: Callable[[], Observation],
     deploy: Callable[[str, str], None],
     before: Mapping[str, str],
     after: Mapping[str, str],
@@ -197,7 +209,7 @@ def _step(
     )
 
 
-def _refusals(estate: Estate, seen: Observed, declared: Mapping[str, str], target: str) -> Iterator[Refusal]:
+def _refusals(estate: Estate, seen: Observation, declared: Mapping[str, str], target: str) -> Iterator[Refusal]:
     for site, version in declared.items():
         if versions.ordered(version) > versions.ordered(target):
             yield Refusal(
@@ -219,17 +231,9 @@ def _refusals(estate: Estate, seen: Observed, declared: Mapping[str, str], targe
         )
 
 
-def _cluster(view: ClusterView, hosts: set[str], version: str) -> Iterator[str]:
-    if view.version != version:
-        yield f"{view.site}: its API server runs {view.version}, not {version}"
-    for name in sorted(hosts - {node.host for node in view.nodes}):
-        yield f"{name}: is not a node of its cluster"
-    for node in view.nodes:
-        if not node.ready:
-            yield f"{node.host}: is not ready"
+def _versions(cluster: Cluster, version: str) -> Iterator[str]:
+    if cluster.version != version:
+        yield f"{cluster.site}: its API server runs {cluster.version or 'an unknown version'}, not {version}"
+    for node in cluster.node_list:
         if node.version != version:
-            yield f"{node.host}: its kubelet runs {node.version}, not {version}"
-    for name in view.absent:
-        yield f"{view.site}: the Deployment {name} is not there, `./govcloud up platform` makes it"
-    if view.pods_ready < view.pods_wanted:
-        yield f"{view.site}: {view.pods_ready} of {view.pods_wanted} pods are ready"
+            yield f"{node.host}: its kubelet runs {node.version or 'an unknown version'}, not {version}"

@@ -1,76 +1,139 @@
-"""Is everything well? A pure judgement of one observation: what is wrong, worst first, each told once at its cause."""
+"""The one judgement of the running estate: what is wrong in an observation, worst first. Pure.
+
+`status` reports the problems, and drills and upgrades refuse to start while there are any in their scope. Each problem
+is reported once, at its cause.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Literal
 
-from estate.model import Estate
-from monitors.observe.model import Announcement, DatabaseMember, HealthCheck, Observation, Role
+from estate.model import Estate, HostRole
+from monitors.observe.model import Announcement, Cluster, DatabaseMember, HealthCheck, Observation, Role, Workload
+from monitors.observe.queries import queried_hosts
 
 Language = Literal["zh", "en"]
 
 LAG_LIMIT_BYTES = 16 * 1024 * 1024
-"""One WAL segment: a standby further behind is not keeping up. The alert DatabaseLagging has the same limit."""
+"""One WAL segment: a standby further behind is not keeping up. Drills and the alert DatabaseLagging have the
+same limit. A planned move has a stricter limit of its own, see `failover.plans`."""
 CLOCK_LIMIT_S = 2.0
-"""Beyond the error of measuring it over ssh on a busy machine."""
+"""Greater than the error of measuring it over ssh on a busy machine."""
+SEPARATOR = " · "
+"""Between the parts of a problem's subject, such as a service and its site."""
 
 
 class Severity(IntEnum):
-    """How much it matters to the users of the services."""
+    """How much a problem matters to the users of the services."""
 
     CRITICAL = 1
     """Users notice, or acknowledged data is in danger."""
     WARNING = 2
-    """Nobody notices yet; the next loss would hurt."""
+    """Users do not notice yet; the next loss would hurt."""
 
 
-MESSAGES: dict[str, tuple[Severity, str, str]] = {
-    "two_primaries": (Severity.CRITICAL, "自称主库的成员不止一个", "more than one member says that it is primary"),
-    "no_primary": (Severity.CRITICAL, "没有主库，无法写入", "no primary: nothing can be written"),
-    "primary_misplaced": (
-        Severity.CRITICAL, "已成为主库，而它须经人工确认才可升为主库",
-        "is primary and may be so only by a person's word",
+class Scope(StrEnum):
+    """The question that a judgement answers."""
+
+    STATUS = "status"
+    """Is all well? `status` ends with exit code 1 otherwise."""
+    DRILL = "drill"
+    """May a drill start, and has the estate recovered after it? A drill waits 10 minutes for the recovery."""
+    UPGRADE = "upgrade"
+    """May the next site be upgraded? Everything that `status` reports, and rollouts that have not finished."""
+
+
+EVERYWHERE = frozenset(Scope)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """A kind of problem: its severity, its scopes, and its message in both languages."""
+
+    severity: Severity
+    zh: str
+    en: str
+    scopes: frozenset[Scope] = EVERYWHERE
+
+
+def _critical(zh: str, en: str) -> Code:
+    return Code(severity=Severity.CRITICAL, zh=zh, en=en)
+
+
+def _warning(zh: str, en: str, scopes: frozenset[Scope] = EVERYWHERE) -> Code:
+    return Code(severity=Severity.WARNING, zh=zh, en=en, scopes=scopes)
+
+
+CODES: Mapping[str, Code] = MappingProxyType({
+    # Database. A drill with any of these would lose more than the site that it powers off, and after a drill Patroni
+    # repairs them within seconds, or minutes where a member takes a base backup.
+    "two_primaries": _critical("自称主库的成员不止一个", "more than one member says that it is primary"),
+    "no_primary": _critical("没有主库，无法写入", "no primary: nothing can be written"),
+    "primary_misplaced": _critical(
+        "已成为主库，而它须经人工确认才可升为主库", "is primary, and only a person may promote it",
     ),
-    "no_second_copy": (
-        Severity.CRITICAL, "没有备库确认提交，写入处于等待状态", "no standby acknowledges: writes wait",
+    "no_second_copy": _critical(
+        "没有备库确认提交，写入处于等待状态", "no standby in another site acknowledges: writes wait",
     ),
-    "votes_below_majority": (Severity.CRITICAL, "应答的仲裁票不足多数", "fewer votes answer than a majority"),
-    "service_unreachable": (Severity.CRITICAL, "对用户无应答", "does not answer its users"),
-    "writes_refused": (Severity.CRITICAL, "用户无法提交", "takes no applications"),
-    "announced_nowhere": (Severity.CRITICAL, "没有中心宣告其地址", "no site announces its address"),
-    "host_unreachable": (Severity.WARNING, "经管理网络无法连接", "is not reached over the management network"),
-    "site_not_ready": (Severity.WARNING, "未就绪", "is not ready"),
-    "not_announced": (Severity.WARNING, "未宣告服务地址", "does not announce the service's address"),
-    "last_resort": (Severity.WARNING, "仅作兜底宣告", "announces only as a last resort"),
-    "session_down": (Severity.WARNING, "BGP 会话未建立", "BGP session is not established"),
-    "bfd_down": (Severity.WARNING, "BFD 未建立，线路中断时发现较慢", "BFD is not up: a cut is noticed late"),
-    "member_down": (Severity.WARNING, "数据库成员未运行", "database member does not run"),
-    "patroni_down": (Severity.WARNING, "Patroni 无应答", "Patroni does not answer"),
-    "not_streaming": (Severity.WARNING, "流复制已中断", "does not stream from the primary"),
-    "other_timeline": (Severity.WARNING, "与主库时间线不同", "is on another timeline than the primary"),
-    "lagging": (Severity.WARNING, "落后于主库", "is behind the primary"),
-    "not_counted": (Severity.WARNING, "主库未将其计入同步确认", "its acknowledgements are not counted by the primary"),
-    "paused": (Severity.WARNING, "自动故障转移已暂停", "automatic failover is paused"),
-    "vote_down": (Severity.WARNING, "仲裁票无应答", "etcd vote does not answer"),
-    "no_leader": (Severity.CRITICAL, "etcd 没有领导者", "etcd has no leader"),
-    "leader_in_city": (
-        Severity.WARNING, "etcd 领导者在同城中心，该中心失效时将多一次选举", "etcd's leader is in a city",
+    "member_down": _warning("数据库成员未运行", "database member does not run"),
+    "patroni_down": _warning("Patroni 无应答", "Patroni does not answer"),
+    "not_streaming": _warning("流复制已中断", "does not stream from the primary"),
+    "other_timeline": _warning("与主库时间线不同", "is on another timeline than the primary"),
+    "lagging": _warning("落后于主库", "is behind the primary"),
+    # While one standby is not counted, the loss of the other one stops all writes.
+    "not_counted": _warning("主库未将其计入同步确认", "its acknowledgements are not counted by the primary"),
+    # A drill would wait in vain for the promotion.
+    "paused": _warning("自动故障转移已暂停", "automatic failover is paused"),
+    # etcd. Without a leader or a majority Patroni promotes no member.
+    "votes_below_majority": _critical("应答的仲裁票不足多数", "fewer votes answer than a majority"),
+    "no_leader": _critical("etcd 没有领导者", "etcd has no leader"),
+    "vote_down": _warning("仲裁票无应答", "etcd vote does not answer"),
+    # Not in drills: the witness takes leadership back at most 3 times in 15 minutes (`etcd_prefer.py`). After
+    # several drills the leader therefore stays in a city for longer than a drill waits. It costs an election, no data.
+    "leader_in_city": _warning(
+        "etcd 领导者在同城中心，该中心失效时将多一次选举", "etcd's leader is in a city",
+        scopes=frozenset({Scope.STATUS, Scope.UPGRADE}),
     ),
-    "cluster_down": (Severity.WARNING, "Kubernetes API 无应答", "its Kubernetes API does not answer"),
-    "node_not_ready": (Severity.WARNING, "有节点未就绪", "has nodes that are not ready"),
-    "pods_missing": (Severity.WARNING, "就绪的 Pod 少于所需", "has fewer ready pods than it wants"),
-    "unit_failed": (Severity.WARNING, "systemd 单元失败", "unit has failed"),
-    "clock_off": (Severity.WARNING, "时钟偏差", "clock is off"),
-}  # fmt: skip
-"""Each code with its severity and its words in zh and en."""
+    # Services, as users see them and as each site reports itself.
+    "service_unreachable": _critical("对用户无应答", "does not answer its users"),
+    "writes_refused": _critical("用户无法提交", "takes no applications"),
+    "announced_nowhere": _critical("没有中心宣告其地址", "no site announces its address"),
+    "site_not_ready": _warning("未就绪", "is not ready"),
+    "not_announced": _warning("未宣告服务地址", "does not announce the service's address"),
+    "last_resort": _warning("仅作兜底宣告", "announces only as a last resort"),
+    # Network. Without BFD a drill would measure the BGP hold time in place of the detection.
+    "session_down": _warning("BGP 会话未建立", "BGP session is not established"),
+    "bfd_down": _warning("BFD 未建立，线路中断时发现较慢", "BFD is not up: a cut is noticed late"),
+    # Clusters. An API server that restarts and pods that start are back in less than two minutes.
+    "cluster_down": _warning("Kubernetes API 无应答", "its Kubernetes API does not answer"),
+    "node_not_ready": _warning("有节点未就绪", "has nodes that are not ready"),
+    "pods_missing": _warning("就绪的 Pod 少于所需", "has fewer ready pods than it wants"),
+    # Only in upgrades: pods of the old version serve as well, so users and drills are not concerned. A site whose pods
+    # are still being replaced is not finished.
+    "rollout_unfinished": _warning(
+        "新版本的 Pod 尚未全部就绪", "its newest pods are not all ready", scopes=frozenset({Scope.UPGRADE}),
+    ),
+    # Hosts. After a power loss units start again with empty failure counters. A unit that failed on a host which kept
+    # its power stays failed until an operator acts, so waiting for it would not help; a drill reports it.
+    "host_unreachable": _warning("经管理网络无法连接", "is not reached over the management network"),
+    "unit_failed": _warning("systemd 单元失败", "unit has failed"),
+    # A drill compares the clocks of the vantage and the operator to date what it measures.
+    "clock_off": _warning("时钟偏差", "clock is off"),
+    # An observation of a part of the estate must not pass for one of all of it.
+    "not_observed": _warning("不在本次观测之内", "is not in the observation"),
+})  # fmt: skip
+"""Every kind of problem. WAL that is kept for a person (`DatabaseMember.kept_forks`) is not a problem: by design it
+stays for days, so `status` shows it as a note."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something that is not as it should be. `subject` is a host, a site, a service, a link or a vantage."""
+    """One thing that is wrong. `subject` is a host, a site, a service, a link or a vantage, or several of them joined
+    with `SEPARATOR`."""
 
     code: str
     subject: str
@@ -79,26 +142,40 @@ class Problem:
     @property
     def severity(self) -> Severity:
         """How much it matters."""
-        return MESSAGES[self.code][0]
+        return CODES[self.code].severity
 
-    def text(self, lang: Language = "en") -> str:
-        """One line for a person."""
-        message = MESSAGES[self.code][1 if lang == "zh" else 2]
-        return f"{self.subject}: {message}" + (f" ({self.detail})" if self.detail else "")
+    def text(self, lang: Language = "en", titles: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Return one line for a person. `titles` are what people call the sites, by name."""
+        subject = SEPARATOR.join(titles.get(part, part) for part in self.subject.split(SEPARATOR))
+        message = CODES[self.code].zh if lang == "zh" else CODES[self.code].en
+        return f"{subject}: {message}" + (f" ({self.detail})" if self.detail else "")
+
+    def __str__(self) -> str:
+        return self.text()
 
 
-def problems(estate: Estate, observed: Observation) -> tuple[Problem, ...]:
-    """Everything that is wrong, worst first; empty when all is well."""
+def problems(
+    estate: Estate,
+    observed: Observation,
+    scope: Scope = Scope.STATUS,
+    *,
+    powered_off: frozenset[str] = frozenset(),
+) -> tuple[Problem, ...]:
+    """Return all problems of the scope, worst first; empty when all is well.
+
+    Sites in `powered_off` are expected to be unreachable: their hosts are not reported.
+    """
     found = [
         *_database(estate, observed),
         *_votes(estate, observed),
-        *_services(estate, observed),
+        *_services(observed),
         *_announcements(estate, observed),
-        *_clusters(observed),
-        *_hosts(observed),
+        *_clusters(estate, observed),
+        *_hosts(estate, observed, powered_off),
         *_sessions(observed),
     ]
-    return tuple(sorted(found, key=lambda problem: problem.severity))
+    chosen = (problem for problem in found if scope in CODES[problem.code].scopes)
+    return tuple(sorted(chosen, key=lambda problem: problem.severity))
 
 
 def _database(estate: Estate, observed: Observation) -> Iterator[Problem]:
@@ -113,7 +190,7 @@ def _database(estate: Estate, observed: Observation) -> Iterator[Problem]:
         if primary.site not in estate.database.promotable:
             yield Problem(code="primary_misplaced", subject=primary.host)
     primary_seen = observed.primary
-    if primary_seen and not any(member.sync for member in observed.members):
+    if primary_seen and not any(m.sync and m.site != primary_seen.site for m in observed.members):
         yield Problem(code="no_second_copy", subject=primary_seen.host, detail=observed.synchronous_standby_names or "")
     for member in observed.members:
         if _reached(observed, member.host):
@@ -155,7 +232,7 @@ def _votes(estate: Estate, observed: Observation) -> Iterator[Problem]:
             yield Problem(code="vote_down", subject=vote.host, detail=vote.reason)
 
 
-def _services(estate: Estate, observed: Observation) -> Iterator[Problem]:
+def _services(observed: Observation) -> Iterator[Problem]:
     unreached = {(h.service, h.asked_from, h.family) for h in observed.vantages if h.path == "healthz" and not h.ok}
     for health in observed.vantages:
         where = f"{health.service} · {health.asked_from} · IPv{health.family}"
@@ -176,27 +253,44 @@ def _not_ready(observed: Observation) -> list[HealthCheck]:
     return [health for health in observed.sites if health.path == "readyz" and not health.ok]
 
 
-def _clusters(observed: Observation) -> Iterator[Problem]:
-    """What runs goes on without its API server; that is told as such, and not once more for what it did not say."""
+def _clusters(estate: Estate, observed: Observation) -> Iterator[Problem]:
+    """Report an unreachable API server once: its pods keep running, and its nodes and pods are unknown, not missing."""
     for cluster in observed.clusters:
         if not _reached(observed, cluster.host):
             continue
         if not cluster.answers:
             yield Problem(code="cluster_down", subject=cluster.site, detail=cluster.reason)
             continue
-        if not cluster.nodes or cluster.nodes_ready < cluster.nodes:
-            yield Problem(code="node_not_ready", subject=cluster.site, detail=f"{cluster.nodes_ready}/{cluster.nodes}")
+        yield from _nodes(estate, cluster)
         for workload in cluster.workloads:
-            if workload.wanted is None or workload.ready < workload.wanted:
-                yield Problem(
-                    code="pods_missing",
-                    subject=f"{workload.service} · {cluster.site}",
-                    detail=f"{workload.ready}/{'–' if workload.wanted is None else workload.wanted}",
-                )
+            yield from _pods(workload, f"{workload.service}{SEPARATOR}{cluster.site}")
+
+
+def _nodes(estate: Estate, cluster: Cluster) -> Iterator[Problem]:
+    """Compare the nodes with the estate's: a declared node that never joined is as bad as one that is not ready."""
+    ready = {node.host for node in cluster.node_list if node.ready}
+    known = {host.name for host in estate.nodes_at(cluster.site)} | {node.host for node in cluster.node_list}
+    if missing := sorted(known - ready):
+        detail = f"{len(ready)}/{len(known)}: {', '.join(missing)}"
+        yield Problem(code="node_not_ready", subject=cluster.site, detail=detail)
+
+
+def _pods(workload: Workload, subject: str) -> Iterator[Problem]:
+    """Compare the pods with the estate's number: a Deployment that a person has scaled down is not complete."""
+    if workload.wanted is None:
+        absent = f"no Deployment {workload.namespace}/{workload.service}; `./govcloud up platform` creates it"
+        yield Problem(code="pods_missing", subject=subject, detail=workload.reason or absent)
+    elif workload.ready < (needed := max(workload.wanted, workload.declared)):
+        yield Problem(code="pods_missing", subject=subject, detail=f"{workload.ready}/{needed}")
+    elif workload.updated < workload.declared:
+        yield Problem(code="rollout_unfinished", subject=subject, detail=f"{workload.updated}/{workload.declared}")
 
 
 def _announcements(estate: Estate, observed: Observation) -> Iterator[Problem]:
-    """A site that is not ready rightly announces nothing, and is told as not ready only."""
+    """A site that is not ready must not announce, so it is reported as not ready only.
+
+    An edge that was reached and did not list its routes is reported too: what it announces is unknown.
+    """
     unready = {(health.service, health.place) for health in _not_ready(observed)}
     for service in estate.services:
         known = [a for a in observed.announced if a.service == service.name]
@@ -208,26 +302,37 @@ def _announcements(estate: Estate, observed: Observation) -> Iterator[Problem]:
             where = f"{service.name} · {one.site} · IPv{one.family}"
             if one.state is Announcement.WITHDRAWN and (one.service, one.site) not in unready:
                 yield Problem(code="not_announced", subject=where)
+            if one.state is Announcement.UNKNOWN and _edge_reached(estate, observed, one.site):
+                yield Problem(code="not_announced", subject=where, detail="its edge did not list its routes")
             if one.state is Announcement.LAST_RESORT:
                 yield Problem(code="last_resort", subject=where)
 
 
-def _hosts(observed: Observation) -> Iterator[Problem]:
+def _edge_reached(estate: Estate, observed: Observation, site: str) -> bool:
+    return any(_reached(observed, edge.name) for edge in estate.hosts_at(site, HostRole.EDGE))
+
+
+def _hosts(estate: Estate, observed: Observation, powered_off: frozenset[str]) -> Iterator[Problem]:
     for seen in observed.hosts:
-        if not seen.reachable:
+        if not seen.reachable and seen.place not in powered_off:
             yield Problem(code="host_unreachable", subject=seen.host, detail=seen.reason)
         for unit in seen.failed_units:
             yield Problem(code="unit_failed", subject=seen.host, detail=unit)
         if seen.clock_offset_s is not None and abs(seen.clock_offset_s) > CLOCK_LIMIT_S:
             yield Problem(code="clock_off", subject=seen.host, detail=f"{seen.clock_offset_s:+.1f} s")
+    known = {seen.host for seen in observed.hosts}
+    for host in queried_hosts(estate):
+        if host.name not in known and host.at not in powered_off:
+            yield Problem(code="not_observed", subject=host.name)
 
 
 def _sessions(observed: Observation) -> Iterator[Problem]:
-    """A link between two of our edges is told once, from the first side; a dark neighbour is told as such."""
+    """Report a link between two of our edges once, from the first side. Skip links of an unreachable edge: the host
+    itself is reported."""
     reported: set[tuple[str, int]] = set()
-    dark = {seen.host for seen in observed.hosts if not seen.reachable}
+    unreachable = {seen.host for seen in observed.hosts if not seen.reachable}
     for session in observed.sessions:
-        if (session.link, session.family) in reported or {session.router, session.neighbour} & dark:
+        if (session.link, session.family) in reported or {session.router, session.neighbour} & unreachable:
             continue
         where = f"{session.link} · {session.router} → {session.neighbour} · IPv{session.family}"
         if not session.established:
@@ -240,12 +345,12 @@ def _sessions(observed: Observation) -> Iterator[Problem]:
 
 
 def _reached(observed: Observation, host: str) -> bool:
-    """A host that was not reached is told as such, not once more for everything on it."""
-    return observed.host(host).reachable
+    """An unreachable host is reported as such, and not again for every daemon on it."""
+    return any(seen.reachable for seen in observed.hosts if seen.host == host)
 
 
 def sites_up(estate: Estate, observed: Observation) -> dict[str, tuple[int, int]]:
-    """Hosts reached and hosts there are, by site."""
+    """Return the number of hosts reached and of all hosts, by site."""
     counted = {site.name: (0, 0) for site in estate.sites}
     for seen in observed.hosts:
         if seen.place in counted:

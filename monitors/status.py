@@ -1,5 +1,4 @@
-"""`govcloud status`: one screen of what is up, and the same as one JSON object. Pure: it takes an
-observation and its problems."""
+"""`govcloud status`: an observation and its problems as one screen, and as one JSON object. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ UP, DOWN, PARTLY, UNSEEN = "●", "✗", "◐", "·"
 
 
 def as_json(estate: Estate, observed: Observation, problems: Sequence[Problem]) -> dict[str, Any]:
-    """Everything that was seen, plain. `healthy` is true where nothing is wrong."""
+    """Return the whole observation as plain values. `healthy` is true if there is no problem."""
     return {
         "estate": estate.name,
         "healthy": not problems,
@@ -37,7 +36,7 @@ def as_json(estate: Estate, observed: Observation, problems: Sequence[Problem]) 
 
 
 def as_text(estate: Estate, observed: Observation, problems: Sequence[Problem], lang: Language) -> str:
-    """The screen. At most 100 places wide; a Chinese character takes two."""
+    """Return the screen. It is at most 100 columns wide; a Chinese character takes two columns."""
     parts = [
         _headline(estate, observed, problems, lang),
         _block("sites", lang, _sites(estate, observed, lang)),
@@ -57,7 +56,7 @@ def _headline(estate: Estate, observed: Observation, problems: Sequence[Problem]
         state = "一切正常" if not problems else f"{len(problems)} 个问题，其中 {critical} 个严重"
         return f"{estate.title.zh} · {state} · 观测用时 {observed.took_s:.1f} 秒"
     state = "all is well" if not problems else f"{len(problems)} findings, {critical} critical"
-    return f"{estate.title.en} · {state} · looked for {observed.took_s:.1f} s"
+    return f"{estate.title.en} · {state} · observed in {observed.took_s:.1f} s"
 
 
 def _sites(estate: Estate, observed: Observation, lang: Language) -> list[list[str]]:
@@ -87,12 +86,12 @@ def _sites(estate: Estate, observed: Observation, lang: Language) -> list[list[s
 
 
 def _cluster(seen: Cluster | None) -> tuple[str, str]:
-    """Its nodes and the services' pods, ready and wanted."""
+    """Return its nodes, and the pods of services and gateways, each ready and needed."""
     if seen is None:
         return UNSEEN, UNSEEN
     if not seen.answers:
         return DOWN, UNSEEN
-    ready, wanted = sum(w.ready for w in seen.workloads), sum(w.wanted or 0 for w in seen.workloads)
+    ready, wanted = sum(w.ready for w in seen.workloads), sum(max(w.wanted or 0, w.declared) for w in seen.workloads)
     return f"{seen.nodes_ready}/{seen.nodes}", f"{ready}/{wanted}"
 
 
@@ -107,7 +106,7 @@ def _announced(observed: Observation, site: str, lang: Language) -> str:
 
 
 def _links(estate: Estate, observed: Observation) -> list[list[str]]:
-    """Two links a row, so that a city's estate fits on a screen."""
+    """Return two links per row, so that the estate of a city fits on a screen."""
     cells = [_link(observed, link) for link in estate.links]
     half = (len(cells) + 1) // 2
     empty = [""] * 4
@@ -133,7 +132,10 @@ def _database(estate: Estate, observed: Observation, lang: Language) -> list[lis
 
 
 def _forks(member: DatabaseMember, lang: Language) -> str:
-    """No fault, but somebody has to look and then to make room: the platform never removes a fork."""
+    """Return the note about kept WAL. It is no problem, but a person must read it and then free the disk space.
+
+    The platform itself never removes a fork.
+    """
     if lang == "zh":
         return f"{member.host} 留有 {member.kept_forks} 份分叉日志：处理见手册 DatabaseTimelinesDiffer"
     return f"{member.host} keeps WAL of {member.kept_forks} fork(s): see the runbook DatabaseTimelinesDiffer"
@@ -199,7 +201,7 @@ def _one_line(text: str) -> str:
 
 
 def _block(name: str, lang: Language, rows: Sequence[Sequence[str]]) -> str:
-    """A title over rows in columns; a row that is shorter may be wider than its columns."""
+    """Return a title over rows in columns; a row with fewer cells may be wider than its columns."""
     longest = max((len(row) for row in rows), default=0)
     widths = [max((display_width(r[i]) for r in rows if len(r) == longest), default=0) for i in range(longest)]
     lines = [TITLES[name][lang]]

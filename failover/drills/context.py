@@ -10,15 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from estate.model import Estate, Service
-from failover import health
-from failover.health import Problem
+from failover.drills.changes import changes
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, compute_metrics, parse, parse_rows
 from failover.pod_readiness import PodReadinessTimer
-from failover.protocols import Clock, Machines, Observed, Observer, Power, Watch
+from failover.protocols import Clock, Machines, Observer, Power, Watch
 from failover.result import Event, Evidence
 from failover.step import POLL_S
 from failover.vantage import Endpoint, LoadGeneratorFailed, LoadProfile, RemoteLoadGenerator
+from monitors.health import Problem, Scope, problems
+from monitors.observe.model import Observation
 from workstation.errors import GovcloudError
 
 ROWS = "SELECT key, digest, decision FROM approval.application WHERE synthetic ORDER BY id"
@@ -55,7 +56,7 @@ class DrillContext:
     powered_off_s: float
     on_event: Callable[[Event], None]
     events: list[Event] = field(default_factory=list)
-    seen: Observed | None = None
+    seen: Observation | None = None
     injected_wall: float | None = None
     restored_wall: float | None = None
     served_wall: float | None = None
@@ -75,14 +76,14 @@ class DrillContext:
         self.events.append(event)
         self.on_event(event)
 
-    def take_observation(self) -> Observed:
+    def take_observation(self) -> Observation:
         """Return the newest observation and record the changes since the previous one.
 
         The call is cheap: it reads a value that the watch keeps up to date.
         """
         seen = self.watch.latest()
         if self.seen is not None:
-            for change in health.changes(self.seen, seen):
+            for change in changes(self.estate, self.seen, seen):
                 self.say(change.code, "observer", change.subject, change.detail)
         self.seen = seen
         self.note_pods()
@@ -97,8 +98,8 @@ class DrillContext:
     # Checks
 
     def all_healthy(self) -> str:
-        """Check that every health check is green."""
-        self.remaining = health.problems(self.estate, self.take_observation())
+        """Check that no health check that concerns a drill finds a problem."""
+        self.remaining = problems(self.estate, self.take_observation(), Scope.DRILL)
         if not self.remaining and self.restored_wall is not None and self.healthy_wall is None:
             self.healthy_wall = self.clock.wall()
             self.say("all_healthy")

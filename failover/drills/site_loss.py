@@ -13,6 +13,8 @@ from failover.drills.undo import stop_load_generator
 from failover.journal import Undo
 from failover.step import Step
 
+STEADY_WITHIN_S = 120.0
+"""A drill right after a deployment waits so long for the steady state. Some daemons settle later than `up` ends."""
 PATIENCE = 4
 """The drill waits for the service up to this many times its objective. So it also measures by how much an objective
 was missed."""
@@ -23,7 +25,7 @@ def steps(context: DrillContext) -> tuple[Step, ...]:
     restore_power = Undo(kind="power_on", target=context.site)
     stop_load = stop_load_generator(context.load_generator)
     return (
-        Step(name="steady-state", deadline_s=60, after=context.all_healthy),
+        Step(name="steady-state", deadline_s=STEADY_WITHIN_S, after=context.all_healthy),
         Step(
             name="applicants-start",
             deadline_s=45,

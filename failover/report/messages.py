@@ -13,7 +13,6 @@ import yaml
 
 if TYPE_CHECKING:
     from estate.model import Estate
-    from failover.health import Problem
     from failover.result import Event
 
 LANGUAGES = ("zh", "en")
@@ -62,12 +61,6 @@ def event_text(event: Event, lang: str, titles: Titles = MappingProxyType({})) -
     step = step_name(event.subject, lang)
     subject = titles.get(event.subject, event.subject)
     return BETWEEN_CHINESE.sub("", message("events", event.code, lang, subject=subject, detail=event.detail, step=step))
-
-
-def problem_text(problem: Problem, lang: str, titles: Titles) -> str:
-    """Return the text of a problem."""
-    text = message("problems", problem.code, lang, subject=titles.get(problem.subject, problem.subject))
-    return text + (f" ({problem.detail})" if problem.detail else "")
 
 
 def site_titles(estate: Estate, lang: str) -> Titles:

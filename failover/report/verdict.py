@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from estate.model import Estate
-from failover.report.messages import message, problem_text, site_titles
+from failover.report.messages import message, site_titles
 from failover.result import DrillResult
 
 NOTICEABLE_S = 1.0
@@ -83,7 +83,9 @@ def _detail(code: str, result: DrillResult, estate: Estate, lang: str) -> str:
     """Return the detail of a reason in the reader's language. `Reason.detail` is the form for programs."""
     if code == "not_whole":
         titles = site_titles(estate, lang)
-        return ("；" if lang == "zh" else "; ").join(problem_text(p, lang, titles) for p in result.remaining)
+        return ("；" if lang == "zh" else "; ").join(
+            p.text("zh" if lang == "zh" else "en", titles) for p in result.remaining
+        )
     if code == "measurement" and not result.evidence.ledger.complete:
         return message("measurement", "cut", lang)
     f = result.evidence.metrics

@@ -84,7 +84,7 @@ def https(query: Query, timeout_s: float) -> Result:
             connection.sock.settimeout(max(0.1, end - time.monotonic()))
             connection.request(query.get("method", "GET"), query["path"], body=query.get("body"))
             answer = connection.getresponse()
-            body = answer.read(MAX_BODY_BYTES).decode(errors="replace")
+            body = answer.read(query.get("max_bytes", MAX_BODY_BYTES)).decode(errors="replace")
             headers = {name.lower(): value for name, value in answer.getheaders()}
         finally:
             connection.close()

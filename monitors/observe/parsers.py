@@ -1,4 +1,7 @@
-"""What hosts answered, made into what was seen. Pure; anything malformed counts as not answered, with the reason."""
+"""From the hosts' replies to one observation. Pure.
+
+A malformed answer counts as no answer, with the reason. Observations matter most when something is broken.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,25 @@ from monitors.observe.model import (
     Announcement,
     BgpSession,
     Cluster,
+    ClusterNode,
     DatabaseMember,
     EtcdMember,
     HealthCheck,
     HostObservation,
     Observation,
     Role,
+    TenantDeployment,
     Workload,
 )
+from monitors.observe.queries import TENANTS, declared_deployments
 
 ANNOUNCED_METRIC = 100
-"""Up to this metric the announcer means it; above, it is the last resort."""
+"""The announcer's routes have at most this metric while the site is healthy. A greater one is the last resort."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What one host sent back. Times in seconds; `now` is its clock, `asked_at` and `took_s` are ours."""
+    """The reply of one host. Times in seconds; `now` is its clock, `asked_at` and `took_s` are ours."""
 
     host: str
     reachable: bool
@@ -41,7 +47,7 @@ class Reply:
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def document(self, name: str) -> Any:
-        """The JSON document of a command or an HTTPS answer; None where there is none."""
+        """Return the JSON document of a command or an HTTPS answer, None if there is no such document."""
         result = self.results.get(name, {})
         if result.get("code", 0) != 0:
             return None
@@ -51,7 +57,7 @@ class Reply:
             return None
 
     def why(self, name: str) -> str:
-        """Why there is no such document."""
+        """Return why `document` found nothing, in one line."""
         result = self.results.get(name, {})
         why = self.reason or str(result.get("error") or result.get("err") or f"status {result.get('status')}")
         return (why.strip().splitlines() or ["no answer"])[0].split(" failed: ")[-1]
@@ -60,7 +66,7 @@ class Reply:
 def observation_of(
     estate: Estate, plan: AddressPlan, replies: Mapping[str, Reply], *, at: float, took_s: float
 ) -> Observation:
-    """One observation, from what each host replied. Hosts that were not asked are left out."""
+    """Return one observation of the hosts in `replies`; hosts that were not asked are not in it."""
     hosts = [host for host in estate.hosts if host.name in replies]
     pairs = [(host, replies[host.name]) for host in hosts]
     members = _compared([_member(host, reply) for host, reply in pairs if host.database], _standbys(pairs))
@@ -79,7 +85,7 @@ def observation_of(
         vantages=tuple(
             h for host, reply in pairs if host.kind is HostRole.VANTAGE for h in _health(estate, host, reply)
         ),
-        clusters=tuple(_cluster(host, reply) for host, reply in pairs if host in estate.nodes_at(host.at)[:1]),
+        clusters=tuple(_cluster(estate, host, reply) for host, reply in pairs if host in estate.nodes_at(host.at)[:1]),
     )
 
 
@@ -98,7 +104,7 @@ def _host(host: Host, reply: Reply) -> HostObservation:
 
 
 def _sessions(estate: Estate, plan: AddressPlan, host: Host, reply: Reply) -> Iterator[BgpSession]:
-    """Every session that should be there, seen or not."""
+    """Yield every session that the estate declares, whether the router reports it or not."""
     summaries = {4: _mapping(reply.document("bgp4")), 6: _mapping(reply.document("bgp6"))}
     bfd = {_address(p.get("peer", "")): p.get("status") for p in _list(reply.document("bfd"))}
     for link in estate.links_of(host.name):
@@ -128,15 +134,15 @@ def _announced(estate: Estate, plan: AddressPlan, host: Host, reply: Reply) -> I
         for name in ("routes4", "routes6")
         for route in _list(reply.document(name))
     }
-    told = reply.document("routes4") is not None or reply.document("routes6") is not None
+    listed = reply.document("routes4") is not None or reply.document("routes6") is not None
     for service in estate.services:
-        if host.at not in (*service.placement.active, *service.placement.ready):
+        if host.at not in service.placement.sites:
             continue
         addresses = plan.anycast[service.name]
         for family, address in ((4, str(addresses.ipv4)), (6, str(addresses.ipv6))):
             metric = routes.get(address)
             if metric is None:
-                state = Announcement.WITHDRAWN if told else Announcement.UNKNOWN
+                state = Announcement.WITHDRAWN if listed else Announcement.UNKNOWN
             else:
                 state = Announcement.ANNOUNCED if metric <= ANNOUNCED_METRIC else Announcement.LAST_RESORT
             yield Announced(site=host.at, service=service.name, family=family, state=state)
@@ -171,7 +177,7 @@ def _member(host: Host, reply: Reply) -> DatabaseMember:
 
 
 def _compared(members: list[DatabaseMember], standbys: Mapping[str, str]) -> tuple[DatabaseMember, ...]:
-    """The members with their distance from the primary, and which of them it counts."""
+    """Return the members with their distance from the primary, and whether the primary counts them."""
     primaries = [member for member in members if member.role is Role.PRIMARY and member.running]
     head = primaries[0].position if len(primaries) == 1 else None
     return tuple(
@@ -185,7 +191,7 @@ def _compared(members: list[DatabaseMember], standbys: Mapping[str, str]) -> tup
 
 
 def _standbys(pairs: list[tuple[Host, Reply]]) -> dict[str, str]:
-    """How the primary counts each standby, by name."""
+    """Return how the primary counts each standby (`sync_state`), by the standby's name."""
     said = _primary_answer(pairs)
     return {str(s.get("name")): str(s.get("sync")) for s in _list(said.get("standbys"))} if said else {}
 
@@ -224,34 +230,79 @@ def _vote(host: Host, reply: Reply) -> EtcdMember:
     )
 
 
-def _cluster(host: Host, reply: Reply) -> Cluster:
+def _cluster(estate: Estate, host: Host, reply: Reply) -> Cluster:
     listed = reply.document("nodes")
     if not isinstance(listed, dict) or listed.get("kind") != "NodeList":
         return Cluster(site=host.at, host=host.name, answers=False, reason=reply.why("nodes"))
-    nodes = _list(listed.get("items"))
+    nodes = tuple(_node(item) for item in _list(listed.get("items")))
+    own = declared_deployments(estate, host.at)
     return Cluster(
         site=host.at,
         host=host.name,
         answers=True,
-        nodes_ready=sum(_is_ready(node) for node in nodes),
+        version=_version(_mapping(reply.document("version")).get("gitVersion")),
+        nodes_ready=sum(node.ready for node in nodes),
         nodes=len(nodes),
-        workloads=tuple(
-            _workload(name.removeprefix("pods "), _mapping(reply.document(name)))
-            for name in reply.results
-            if name.startswith("pods ")
-        ),
+        node_list=nodes,
+        workloads=tuple(_workload(reply, namespace, name, declared) for (namespace, name), declared in own.items()),
+        incomplete_tenants=_tenants(reply.document(TENANTS), own),
     )
 
 
-def _is_ready(node: Mapping[str, Any]) -> bool:
-    conditions = _list(_mapping(node.get("status")).get("conditions"))
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+def _node(item: Mapping[str, Any]) -> ClusterNode:
+    status = _mapping(item.get("status"))
+    return ClusterNode(
+        host=str(_mapping(item.get("metadata")).get("name", "")),
+        ready=any(
+            one.get("type") == "Ready" and one.get("status") == "True" for one in _list(status.get("conditions"))
+        ),
+        version=_version(_mapping(status.get("nodeInfo")).get("kubeletVersion")),
+    )
 
 
-def _workload(service: str, deployment: Mapping[str, Any]) -> Workload:
-    """A Status in place of the object, as for one that is not there, has no `spec`."""
-    ready = _whole(_mapping(deployment.get("status")).get("readyReplicas")) or 0
-    return Workload(service=service, ready=ready, wanted=_whole(_mapping(deployment.get("spec")).get("replicas")))
+def _version(text: Any) -> str:
+    return str(text or "").removeprefix("v")
+
+
+def _workload(reply: Reply, namespace: str, name: str, declared: int) -> Workload:
+    """Return a Deployment's pods. The answer is a `Status` without a `spec` if the cluster has no such Deployment."""
+    answer = reply.document(f"pods {name}")
+    deployment = _mapping(answer)
+    return Workload(
+        service=name,
+        namespace=namespace,
+        declared=declared,
+        wanted=_replicas(deployment),
+        ready=_whole(_mapping(deployment.get("status")).get("readyReplicas")) or 0,
+        updated=_updated(deployment),
+        reason="" if deployment else reply.why(f"pods {name}"),
+    )
+
+
+def _tenants(listed: Any, own: Mapping[tuple[str, str], int]) -> tuple[TenantDeployment, ...] | None:
+    """Return the incomplete Deployments of a cluster that are not the estate's own, None if the list is unreadable."""
+    if not isinstance(listed, dict) or listed.get("kind") != "DeploymentList":
+        return None
+    found = []
+    for item in _list(listed.get("items")):
+        metadata = _mapping(item.get("metadata"))
+        place = str(metadata.get("namespace")), str(metadata.get("name"))
+        ready, wanted = _updated(item), _replicas(item) or 0
+        if place not in own and ready < wanted:
+            found.append(TenantDeployment(namespace=place[0], name=place[1], ready=ready, wanted=wanted))
+    return tuple(found)
+
+
+def _replicas(deployment: Mapping[str, Any]) -> int | None:
+    return _whole(_mapping(deployment.get("spec")).get("replicas"))
+
+
+def _updated(deployment: Mapping[str, Any]) -> int:
+    """Return the ready pods of the newest template, 0 while the controller has not read the newest template."""
+    status, metadata = _mapping(deployment.get("status")), _mapping(deployment.get("metadata"))
+    if status.get("observedGeneration") != metadata.get("generation"):
+        return 0
+    return min(_whole(status.get("readyReplicas")) or 0, _whole(status.get("updatedReplicas")) or 0)
 
 
 def _health(estate: Estate, host: Host, reply: Reply) -> Iterator[HealthCheck]:
@@ -272,7 +323,7 @@ def _health(estate: Estate, host: Host, reply: Reply) -> Iterator[HealthCheck]:
         )
     if not reply.reachable and host.kind is HostRole.KUBE:
         for placed in estate.services:
-            if host.at in (*placed.placement.active, *placed.placement.ready):
+            if host.at in placed.placement.sites:
                 for path in ("healthz", "readyz", "writez"):
                     yield HealthCheck(
                         service=placed.name, asked_from=host.name, place=host.at, path=path, family=4, status=None,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, HostRole, Service
+from estate.model import Estate, Host, HostRole
 
 Query = dict[str, Any]
 Queries = dict[str, Query]
@@ -17,6 +17,10 @@ ETCD_PORT, PATRONI_PORT, HTTPS_PORT, KUBERNETES_PORT = 2379, 8008, 443, 6443
 KUBERNETES_PKI = "/etc/kubernetes/pki"
 ROUTE_PROTOCOL = "99"
 """Protocol number with which the announcer marks its kernel routes."""
+TENANTS, DEPLOYMENTS_PATH = "tenants", "/apis/apps/v1/deployments"
+MAX_LIST_BYTES = 6 << 20
+"""A Deployment takes 3 to 5 KiB, so the list holds more than a thousand. The whole reply may have 8 MiB, see
+`ssh_session.MAX_REPLY_BYTES`."""
 PATHS = ("healthz", "readyz", "writez")
 
 POSITION = """\
@@ -50,8 +54,12 @@ def queried_hosts(estate: Estate, hosts: Collection[str] | None = None) -> tuple
     return tuple(host for host in found if host.name in hosts or (vantage and host.kind is HostRole.KUBE))
 
 
-def queries_of(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
-    """Return all queries of the host by name. Vantages also need the text of the CA certificate, see `with_ca`."""
+def queries_of(estate: Estate, plan: AddressPlan, host: Host, *, tenants: bool = False) -> Queries:
+    """Return all queries of the host by name. Vantages also need the text of the CA certificate, see `with_ca`.
+
+    With `tenants` an API server also lists the bureaus' own Deployments. Only an upgrade reads them, so the polls of a
+    watch leave them out.
+    """
     queries: Queries = {
         "failed": _command("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"),
         "uptime": {"kind": "text", "path": "/proc/uptime"},
@@ -65,7 +73,7 @@ def queries_of(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
     if host.kind is HostRole.KUBE:
         queries |= _site(estate, plan, host)
     if host in estate.nodes_at(host.at)[:1]:
-        queries |= _cluster(estate, host)
+        queries |= _cluster(estate, host, tenants=tenants)
     if host.kind is HostRole.VANTAGE:
         queries |= _vantage(estate, plan, host)
     return queries
@@ -128,27 +136,38 @@ def _site(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
     address = str(plan.lan(host.name).ipv4)
     queries: Queries = {"ca": {"kind": "text", "path": CA_FILE}}
     for service in estate.services:
-        if host.at in (*service.placement.active, *service.placement.ready):
+        if host.at in service.placement.sites:
             for path in PATHS:
                 queries[f"health {service.name} 4 {path}"] = _https(address, HTTPS_PORT, service.name, f"/{path}")
     return queries
 
 
-def _cluster(estate: Estate, host: Host) -> Queries:
-    """Return the queries for the nodes, and for the pods of each service that is placed on this site.
+def _cluster(estate: Estate, host: Host, *, tenants: bool) -> Queries:
+    """Return the queries for the version, the nodes, and each Deployment that the estate puts on the site's cluster.
 
     There is no query for /readyz: the API server lists nodes from etcd, so a list of nodes proves as much.
     """
-    queries = {"nodes": _kubernetes("/api/v1/nodes")}
-    for service in estate.services:
-        if host.at in (*service.placement.active, *service.placement.ready):
-            queries[f"pods {service.name}"] = _kubernetes(workload_path(service))
+    queries = {"version": _kubernetes("/version"), "nodes": _kubernetes("/api/v1/nodes")}
+    for namespace, name in declared_deployments(estate, host.at):
+        queries[f"pods {name}"] = _kubernetes(deployment_path(namespace, name))
+    if tenants:
+        queries[TENANTS] = _kubernetes(DEPLOYMENTS_PATH) | {"max_bytes": MAX_LIST_BYTES}
     return queries
 
 
-def workload_path(service: Service) -> str:
-    """Return the API path of a service's Deployment. It has the service's name, in the namespace of its bureau."""
-    return f"/apis/apps/v1/namespaces/{service.bureau}/deployments/{service.name}"
+def declared_deployments(estate: Estate, site: str) -> dict[tuple[str, str], int]:
+    """Return the pods of each Deployment that the estate itself puts on the site's cluster, by namespace and name.
+
+    They are the services placed there and the bureaus' gateways. Every other Deployment is a bureau's own.
+    """
+    services = (service for service in estate.services if site in service.placement.sites)
+    pods = {(service.bureau, service.name): service.pods.replicas.get(site, 0) for service in services}
+    return pods | {(one.name, one.gateway_name): one.gateway.replicas for one in estate.bureaus if one.gateway}
+
+
+def deployment_path(namespace: str, name: str) -> str:
+    """Return the API path of a Deployment."""
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
 
 
 def _kubernetes(path: str) -> Query:

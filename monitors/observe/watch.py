@@ -49,15 +49,18 @@ class PollSettings:
     retry_delay_s: float = 0.5
     """Pause between a failed ssh session and the next one."""
     max_age_s: float = MAX_AGE_S
+    tenants: bool = False
+    """Also list the bureaus' own Deployments, see `queries.queries_of`."""
     once: bool = False
     """Query each host a single time, over the ssh connection that all callers share."""
 
 
-def once(timeout_s: float) -> PollSettings:
+def once(timeout_s: float, *, tenants: bool = False) -> PollSettings:
     """Return settings for one observation within `timeout_s`. Every reply that arrives in that time is used."""
     return PollSettings(
-        reply_timeout_s=timeout_s, connect_timeout_s=ssh.CONNECT_TIMEOUT_S, max_age_s=math.inf, once=True
-    )
+        reply_timeout_s=timeout_s, connect_timeout_s=ssh.CONNECT_TIMEOUT_S, max_age_s=math.inf, tenants=tenants,
+        once=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,7 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._end()
 
-    def snapshot(self) -> Observation:
+    def latest(self) -> Observation:
         """Return an observation built from the latest replies. `at` and `took_s` cover the time of these replies."""
         now, wall = time.monotonic(), time.time()
         with self._lock:
@@ -150,7 +153,8 @@ class Watch:
 
         Raise QueryFailed, OSError if ssh cannot be started, or Stopped.
         """
-        settings, wanted = self._settings, queries.queries_of(self._estate, self._plan, host)
+        settings = self._settings
+        wanted = queries.queries_of(self._estate, self._plan, host, tenants=settings.tenants)
         line = ssh.command(
             self._access, str(self._plan.management(host.name)), AGENT_COMMAND,
             shared=settings.once, connect_timeout_s=settings.connect_timeout_s,

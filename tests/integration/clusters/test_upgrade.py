@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import kubernetes_nodes
@@ -13,10 +12,12 @@ import pytest
 import workload as pods
 from kubernetes_nodes import KubernetesNodes
 
-from failover import clusters
+from monitors.observe import queries
+from monitors.observe.model import Cluster
+from monitors.observe.parsers import Reply, observation_of
+from monitors.observe.ssh_session import AGENT, AGENT_COMMAND
 from playbooks.render.kubernetes.cluster import image_reference
 from tests.polling import until
-from workstation.ssh import Result
 
 STARTS = kubernetes_nodes.OLD
 RATE_PER_S = 20
@@ -55,16 +56,6 @@ with open(ledger, "w") as out:
     json.dump({"asked": len(asked), "failed": failed, "seconds": seconds}, out)
 """
 """Open loop: a request that waits keeps none of the next ones back."""
-
-
-@dataclass(frozen=True)
-class Hands:
-    """The nodes, as failover reaches them."""
-
-    nodes: KubernetesNodes
-
-    def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Result:
-        return self.nodes.run(self.nodes.estate.host(host), *argv, stdin=stdin, timeout_s=timeout_s)
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +121,23 @@ def started(nodes: KubernetesNodes, unit: str) -> int:
 
 
 def versions_of(nodes: KubernetesNodes) -> set[str]:
-    """As failover's plan sees them: the API server's and each kubelet's."""
-    (view,) = clusters.cluster_views(nodes.estate, Hands(nodes))
-    assert [node.ready for node in view.nodes] == [True]
-    assert view.others == ()  # the workload here is a bureau's own, and all of it is ready
-    return {view.version, *(node.version for node in view.nodes)}
+    """The versions of the API server and of each kubelet, as the gate of an upgrade observes them."""
+    found = observed(nodes)
+    assert [node.ready for node in found.node_list] == [True]
+    assert found.incomplete_tenants == ()  # the workload here is a bureau's own, and all of it is ready
+    return {found.version, *(node.version for node in found.node_list)}
+
+
+def observed(nodes: KubernetesNodes) -> Cluster:
+    """The cluster as the monitors' agent on its host reads it."""
+    wanted = queries.queries_of(nodes.estate, nodes.plan, nodes.first, tenants=True)
+    own = {name: query for name, query in wanted.items() if query.get("port") == queries.KUBERNETES_PORT}
+    lines = (AGENT.read_text(encoding="utf-8") + "\n\nserve()\n", {"timeout_s": 10, "queries": own})
+    stdin = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    said = nodes.run(nodes.first, *AGENT_COMMAND, stdin=stdin)
+    reply = Reply(host=nodes.first.name, reachable=True, results=json.loads(said.stdout)["results"])
+    (found,) = observation_of(nodes.estate, nodes.plan, {nodes.first.name: reply}, at=0.0, took_s=0.0).clusters
+    return found
 
 
 def test_an_upgrade_under_load_fails_no_request_and_restarts_no_pod(old_nodes: KubernetesNodes, load: None) -> None:

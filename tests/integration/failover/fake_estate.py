@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from estate.model import Estate
-from failover.protocols import Member, Observed, Role, SiteView
 from failover.vantage import ROOT, Endpoint
+from monitors.observe.model import Observation
 from tests.integration.failover.conftest import NAME, RunningFakeService
+from tests.unit.failover.observations import HEALTHY, powered_off, with_primary
 
 TAKEOVER_S, START_S = 2.0, 2.0
 
@@ -35,7 +36,7 @@ class CommandResult:
 
 @dataclass(kw_only=True)
 class FakeEstate:
-    """Power, machines and eyes in one. `on_off` is called when a site loses its power."""
+    """Power, machines and observer in one. `on_off` is called when a site loses its power."""
 
     estate: Estate
     fake_service: RunningFakeService
@@ -76,16 +77,16 @@ class FakeEstate:
         finally:
             self.watched -= 1
 
-    def latest(self) -> Observed:
-        assert self.watched, "looked at without a watch"
+    def latest(self) -> Observation:
+        assert self.watched, "observed without a watch"
         return self.snapshot()
 
-    def snapshot(self) -> Observed:
+    def snapshot(self) -> Observation:
         self._take_over()
-        return Observed(
-            members=tuple(self._member(h.name, h.at) for h in self.estate.database_members),
-            sites=tuple(self._site(s.name) for s in self.estate.sites),
-        )
+        seen = with_primary(HEALTHY, self.primary_site)
+        for site in self.estate.sites:
+            seen = seen if self._up(site.name) else powered_off(seen, site.name)
+        return seen
 
     def _take_over(self) -> None:
         since = self.off_since.get(self.primary_site)
@@ -94,20 +95,6 @@ class FakeEstate:
 
     def _up(self, site: str) -> bool:
         return site not in self.off_since and time.monotonic() - self.on_since.get(site, 0.0) > START_S
-
-    def _member(self, host: str, site: str) -> Member:
-        up, other = self._up(site), next(s for s in self.estate.database.promotable if s != self.primary_site)
-        role = Role.PRIMARY if site == self.primary_site else Role.SYNC_STANDBY if site == other else Role.STANDBY
-        if not self._up(other) and role is Role.STANDBY:
-            role = Role.SYNC_STANDBY
-        return Member(host=host, site=site, role=role, running=up, timeline=1, lag_bytes=0, position=1000)
-
-    def _site(self, site: str) -> SiteView:
-        up = self._up(site)
-        return SiteView(
-            site=site, reachable=up, ready=up, writable=up, announced=up, sessions_up=4 if up else 0,
-            sessions_expected=4, votes_up=2 if up else 0, votes_expected=2,
-        )  # fmt: skip
 
     # Machines
 

@@ -36,7 +36,7 @@ def watching(
         watch = Watch(emulated_estate.estate, emulated_estate.access, hosts=hosts, settings=settings)
         watch.__enter__()
     try:
-        until("every host is seen", lambda: all(host.reachable for host in watch.snapshot().hosts), 60)
+        until("every host is seen", lambda: all(host.reachable for host in watch.latest().hosts), 60)
         yield watch
     finally:
         watch.__exit__(None, None, None)
@@ -44,12 +44,12 @@ def watching(
 
 def reached(watch: Watch, host: str = EDGE) -> Callable[[], bool]:
     """Return a check whether a host is reachable now."""
-    return lambda: watch.snapshot().host(host).reachable
+    return lambda: watch.latest().host(host).reachable
 
 
 def lost(watch: Watch, host: str = EDGE) -> Callable[[], bool]:
     """Return a check whether a host is unreachable now."""
-    return lambda: not watch.snapshot().host(host).reachable
+    return lambda: not watch.latest().host(host).reachable
 
 
 def another(emulated_estate: EmulatedEstate, than: list[int]) -> Callable[[], bool]:
@@ -83,20 +83,20 @@ def test_the_whole_estate_is_observed_with_one_agent_on_each_host(
     with watching(
         emulated_estate, all_hosts, replace(QUICK, interval_s=1.0, reply_timeout_s=60.0, max_age_s=60.0)
     ) as watch:
-        first = watch.snapshot()
+        first = watch.latest()
         assert (len(first.hosts), len(first.sites), len(first.vantages)) == (14, 9, 12)
         until(
             "all services are healthy",
-            lambda: all(health.ok for health in (*watch.snapshot().sites, *watch.snapshot().vantages)),
+            lambda: all(health.ok for health in (*watch.latest().sites, *watch.latest().vantages)),
             60,
         )
         agents = emulated_estate.agents()
         assert len(agents) == 14
-        until("every host has been polled again", lambda: watch.snapshot().at > first.at, 60)
+        until("every host has been polled again", lambda: watch.latest().at > first.at, 60)
         assert sorted(emulated_estate.agents()) == sorted(agents)
         begun = time.process_time()
         for _ in range(20):
-            watch.snapshot()
+            watch.latest()
         assert time.process_time() - begun < 2
     nothing_left(emulated_estate)
 
@@ -122,7 +122,7 @@ def test_an_unreachable_host_is_lost_and_found_and_delays_no_other_host(emulated
     with watching(emulated_estate) as watch:
         emulated_estate.drop_packets_to(EDGE)
         until("the host is lost", lost(watch), 60)
-        assert "no answer" in watch.snapshot().host(EDGE).reason
+        assert "no answer" in watch.latest().host(EDGE).reason
         until("the other host is seen", reached(watch, OTHER), 60)
         emulated_estate.stop_dropping()
         until("the host is found", reached(watch), 60)
@@ -155,8 +155,8 @@ def test_a_killed_agent_is_replaced_while_its_host_stays_reachable(emulated_esta
             return another(emulated_estate, killed)()
 
         until("another agent answers", replaced, 60)
-        at = watch.snapshot().at
-        until("a newer observation", lambda: watch.snapshot().at > at, 60)
+        at = watch.latest().at
+        until("a newer observation", lambda: watch.latest().at > at, 60)
     nothing_left(emulated_estate)
 
 
@@ -177,7 +177,7 @@ def test_a_host_that_comes_back_with_a_new_sshd_is_seen_again(emulated_estate: E
     with watching(emulated_estate) as watch:
         emulated_estate.stop_sshd()
         until("both are lost", lambda: lost(watch)() and lost(watch, OTHER)(), 60)
-        assert "refused" in watch.snapshot().host(EDGE).reason
+        assert "refused" in watch.latest().host(EDGE).reason
         emulated_estate.start_sshd()
         until("both are seen", lambda: reached(watch)() and reached(watch, OTHER)(), 60)
     nothing_left(emulated_estate)

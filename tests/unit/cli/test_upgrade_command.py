@@ -19,12 +19,13 @@ from estate import loader
 from estate.edit import set_cluster_version
 from estate.model import Estate
 from failover import lock as moves
-from failover.protocols import Observed
 from failover.upgrade import declared_versions
+from monitors.observe.model import Observation, TenantDeployment
 from stacks.state import lock as deployments
 from tests.unit.cli.command_result import Call
+from tests.unit.failover.observations import cluster
 from tests.unit.failover.test_journal import Clock
-from tests.unit.failover.test_upgrade import NEW, OLD, ORDER, estate_at, seen_at, view
+from tests.unit.failover.test_upgrade import NEW, OLD, ORDER, estate_at, seen_at
 from workstation.errors import GovcloudError
 
 COMMAND = ("upgrade", "kubernetes", "--to", NEW)
@@ -41,17 +42,19 @@ class World:
     """A site whose pods are not ready once it has been upgraded."""
     broken: str = ""
     """A site whose `up` fails."""
-    others: tuple[str, ...] = ()
+    others: tuple[TenantDeployment, ...] = ()
 
     @property
     def declared(self) -> dict[str, str]:
         """As the estate's file has it."""
         return declared_versions(loader.load())
 
-    def observe(self) -> Observed:
-        """What the clusters run."""
-        ill = {self.sick: view(self.sick, NEW, pods_ready=0)} if self.now.get(self.sick) == NEW else {}
-        odd = {"nanshan": view("nanshan", self.now["nanshan"], others=self.others)} if self.others else {}
+    def snapshot(self) -> Observation:
+        """The clusters run `now`."""
+        ill = {self.sick: cluster(self.sick, NEW, pods_ready=0)} if self.now.get(self.sick) == NEW else {}
+        odd = (
+            {"nanshan": cluster("nanshan", self.now["nanshan"], incomplete_tenants=self.others)} if self.others else {}
+        )
         return seen_at(estate_at(**self.now), **ill, **odd)
 
     def up(self, estate: Estate, stacks: Sequence[str], **options: Any) -> None:
@@ -77,9 +80,7 @@ def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("cli.upgrade.need_root", lambda what: None)
     monkeypatch.setattr("cli.upgrade.into_namespace", lambda estate: None)
     monkeypatch.setattr("cli.upgrade.images", lambda estate, stacks: ())
-    for part in ("machines", "observer"):
-        monkeypatch.setattr(f"cli.adapters.{part}", lambda estate: None)
-    monkeypatch.setattr("failover.clusters.snapshot", lambda estate, observer, machines: found.observe())
+    monkeypatch.setattr("cli.adapters.observer", lambda estate, tenants: found)
     monkeypatch.setattr("failover.upgrade.SystemClock", Clock)
     monkeypatch.setattr("stacks.runs.engine.up", found.up)
     monkeypatch.setattr("tools.setup.run", lambda groups, before_lab: found.acts.append("build"))
@@ -126,7 +127,7 @@ def test_at_the_target_there_is_nothing_to_do_but_what_an_interrupted_run_has_le
 
 
 def test_a_bureaus_own_trouble_is_told_and_not_waited_for(call: Call, world: World) -> None:
-    world.others = ("tax/web: 0 of 2 pods are ready",)
+    world.others = (TenantDeployment(namespace="tax", name="web", ready=0, wanted=2),)
     done = call(*COMMAND, "--apply")
     assert done.code == 0
     assert "not waited for: nanshan: tax/web: 0 of 2 pods are ready" in done.stderr
@@ -155,7 +156,12 @@ def make_newer(world: World) -> None:
 @pytest.mark.parametrize(
     ("to", "make", "rule", "remedy"),
     [
-        (NEW, make_sick, "all sites must be well: futian: 0 of 2 pods are ready", "repair it first"),
+        (
+            NEW,
+            make_sick,
+            "all sites must be well: approval · futian: has fewer ready pods than it wants (0/2)",
+            "repair it first",
+        ),
         (OLD, make_newer, "never to an older version", "going back is a decision of its own"),
     ],
     ids=["ill", "older"],
@@ -185,7 +191,7 @@ def test_a_gate_that_does_not_hold_ends_it_there(call: Call, world: World) -> No
     world.sick = "futian"
     done = call(*COMMAND, "--apply", "--json")
     assert done.code == done.document["exit_code"] == 1
-    assert "futian: 0 of 2 pods are ready" in done.document["error"]
+    assert "approval · futian: has fewer ready pods than it wants (0/2)" in done.document["error"]
     assert "`./govcloud up SITE`" in done.document["next_step"]
     assert world.acts == ["build", "up shaoguan", "up futian"]
     assert world.declared == {"shaoguan": NEW, "futian": NEW, "nanshan": OLD}

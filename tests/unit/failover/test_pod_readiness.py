@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import pytest
 from estate.addressing import plan
 from failover.drills.context import DrillContext
 from failover.pod_readiness import ANSWER_S, PAUSE_S, PodProbe, PodReadinessTimer, pod_probe, wait_for_first_answer
-from failover.protocols import Observed
 from failover.result import Event
+from monitors.observe.model import Observation, Role
 from tests.polling import until
 from tests.unit.failover import sample_drill
-from tests.unit.failover.observations import ESTATE, HEALTHY
+from tests.unit.failover.observations import ESTATE, HEALTHY, with_member
 from tests.unit.failover.test_journal import Clock
 from workstation.ssh import HostUnreachable
 
@@ -156,8 +156,10 @@ class FakeEstate:
     def on(self, target: str) -> None:
         pass
 
-    def latest(self) -> Observed:
-        return HEALTHY
+    seen: Observation = HEALTHY
+
+    def latest(self) -> Observation:
+        return self.seen
 
     snapshot = latest
 
@@ -183,6 +185,26 @@ def drill_context(
         watch=fake_estate, pods=pods, clock=clock, journal=fake_estate, load_generator=fake_estate,
         endpoint=fake_estate, load=fake_estate, seed=1, powered_off_s=1.0, on_event=told.append,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (HEALTHY, ""),
+        (replace(HEALTHY, paused=True), "govcloud: automatic failover is paused"),
+        (with_member(HEALTHY, "shaoguan", role=Role.PRIMARY), "more than one member says that it is primary"),
+        (replace(HEALTHY, votes=tuple(replace(vote, leader=False) for vote in HEALTHY.votes)), "etcd has no leader"),
+    ],
+    ids=["healthy", "paused", "two primaries", "no leader"],
+)
+def test_a_drill_does_not_begin_while_status_reports_a_problem(
+    told: list[Event], seen: Observation, words: str
+) -> None:
+    clock = WallClock()
+    with PodReadinessTimer(None, Silent(), clock) as timer:
+        missing = drill_context(timer, told, clock, FakeEstate(seen=seen)).all_healthy()
+    assert words in missing
+    assert bool(missing) == bool(words)
 
 
 def test_the_first_answer_after_the_power_returned_becomes_one_event_of_its_own_time(told: list[Event]) -> None:

@@ -1,4 +1,4 @@
-"""The act of a switchover: looked at again, ordered once, checked after."""
+"""The act of a switchover: check again, request once, check the result."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from failover import lock, plans
 from failover.plans import Intent, Operation
-from failover.protocols import Observed, Role
 from failover.switchover import SwitchoverResult, execute
-from tests.unit.failover.observations import ESTATE, HEALTHY, with_member
+from monitors.observe.model import Observation
+from tests.unit.failover.observations import ESTATE, HEALTHY, with_member, with_primary
 from tests.unit.failover.test_journal import Clock
 from workstation.errors import GovcloudError, Locked, Refused
 
@@ -28,21 +28,20 @@ class Answer:
 
 @dataclass
 class Cluster:
-    """Moves its primary when it is told to; `views` are shown before, in turn."""
+    """Moves its primary on request."""
 
-    seen: Observed = HEALTHY
+    seen: Observation = HEALTHY
     answer: Answer = field(default_factory=Answer)
     obeys: bool = True
     ordered: list[tuple[str, ...]] = field(default_factory=list)
 
-    def snapshot(self) -> Observed:
+    def snapshot(self) -> Observation:
         return self.seen
 
     def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Answer:
         self.ordered.append((host, *argv[3:]))
         if self.obeys and self.answer.returncode == 0:
-            moved = with_member(self.seen, "futian", role=Role.SYNC_STANDBY)
-            self.seen = with_member(moved, "nanshan", role=Role.PRIMARY)
+            self.seen = with_primary(self.seen, "nanshan")
         return self.answer
 
 
@@ -78,18 +77,18 @@ def test_a_primary_that_is_already_there_is_left_alone(tmp_path: Path) -> None:
     assert len(cluster.ordered) == 1
 
 
-def test_patronis_refusal_is_told(tmp_path: Path) -> None:
+def test_patronis_refusal_is_reported(tmp_path: Path) -> None:
     cluster = Cluster(answer=Answer(returncode=1, stderr=b"Error\nno good candidates\n"))
     with pytest.raises(GovcloudError, match="no good candidates"):
         move(cluster, tmp_path)
 
 
-def test_a_move_that_does_not_come_is_told_at_the_deadline(tmp_path: Path) -> None:
+def test_a_move_that_does_not_happen_is_reported_at_the_deadline(tmp_path: Path) -> None:
     with pytest.raises(GovcloudError, match="nanshan-data1 is not primary"):
         move(Cluster(obeys=False), tmp_path)
 
 
-def test_only_one_moves_the_estate_at_a_time(tmp_path: Path) -> None:
+def test_only_one_command_moves_the_estate_at_a_time(tmp_path: Path) -> None:
     cluster = Cluster()
     with lock.held(tmp_path, "drill site-loss at futian"), pytest.raises(Locked, match="site-loss"):
         move(cluster, tmp_path)

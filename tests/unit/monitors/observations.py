@@ -17,6 +17,7 @@ ESTATE = load()
 PLAN = plan(ESTATE)
 PRIMARY = "futian-data1"
 LEADER = "shaoguan-data1"
+VERSION = "1.37.2"
 HEAD = 50_331_648
 """The primary's position in bytes."""
 
@@ -50,19 +51,33 @@ def reply(host: Host) -> Reply:
     if host.etcd_votes:
         results |= vote(host)
     if host in ESTATE.nodes_at(host.at)[:1]:
-        results |= cluster()
+        results |= cluster(host.name)
     for name in queries.queries_of(ESTATE, PLAN, host):
         if name.startswith("health "):
             results[name] = body({}, **{"x-govcloud-site": host.at if host.kind is HostRole.KUBE else "futian"})
     return Reply(host=host.name, reachable=True, now=1000.4, asked_at=1000.0, took_s=0.5, results=results)
 
 
-def cluster(ready: int = 2, node: str = "True") -> dict[str, Any]:
-    """Return the state of one node, and of a Deployment with two desired pods."""
+def cluster(host: str, *, ready: int = 2, updated: int = 2, wanted: int = 2, node: str = "True") -> dict[str, Any]:
+    """Return the cluster of one node, with a Deployment of two declared pods."""
     conditions = [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": node}]
+    status = {"conditions": conditions, "nodeInfo": {"kubeletVersion": f"v{VERSION}"}}
     return {
-        "nodes": body({"kind": "NodeList", "items": [{"status": {"conditions": conditions}}]}),
-        "pods approval": body({"kind": "Deployment", "spec": {"replicas": 2}, "status": {"readyReplicas": ready}}),
+        "version": body({"gitVersion": f"v{VERSION}"}),
+        "nodes": body({"kind": "NodeList", "items": [{"metadata": {"name": host}, "status": status}]}),
+        "pods approval": body(deployment("approval", wanted, ready=ready, updated=updated)),
+    }
+
+
+def deployment(
+    name: str, wanted: int, *, ready: int = 0, updated: int = 0, generation: int = 3, namespace: str = "approval"
+) -> dict[str, Any]:
+    """Return a Deployment whose controller has read generation 3."""
+    return {
+        "kind": "Deployment",
+        "metadata": {"namespace": namespace, "name": name, "generation": generation},
+        "spec": {"replicas": wanted},
+        "status": {"observedGeneration": 3, "readyReplicas": ready, "updatedReplicas": updated},
     }
 
 

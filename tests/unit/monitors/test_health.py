@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+import yaml
 
 from monitors import status
-from monitors.health import MESSAGES, Problem, Severity, problems
+from monitors.health import CODES, LAG_LIMIT_BYTES, Problem, Scope, Severity, problems
 from monitors.observe import queries
 from monitors.observe.model import Observation
 from playbooks.render import postgresql
@@ -27,6 +29,7 @@ from tests.unit.monitors.observations import (
     vote,
     with_results,
 )  # fmt: skip
+from workstation import paths
 
 NANSHAN = ESTATE.host("nanshan-data1")
 REFUSED = {"error": "Connection refused"}
@@ -144,13 +147,43 @@ CASES: list[tuple[str, Replies, tuple[str, str]]] = [
     ),
     (
         "a node that is not ready",
-        with_results(healthy(), "nanshan-kube1", **cluster(node="Unknown")),
+        with_results(healthy(), "nanshan-kube1", **cluster("nanshan-kube1", node="Unknown")),
         ("node_not_ready", "nanshan"),
     ),
     (
         "a pod too few",
-        with_results(healthy(), "shaoguan-kube1", **cluster(ready=1)),
+        with_results(healthy(), "shaoguan-kube1", **cluster("shaoguan-kube1", ready=1)),
         ("pods_missing", "approval · shaoguan"),
+    ),
+    (
+        "a node that never joined",
+        with_results(healthy(), "nanshan-kube1", nodes=body({"kind": "NodeList", "items": []})),
+        ("node_not_ready", "nanshan"),
+    ),
+    (
+        "a Deployment that a person has scaled down",
+        with_results(healthy(), "shaoguan-kube1", **cluster("shaoguan-kube1", wanted=1, ready=1, updated=1)),
+        ("pods_missing", "approval · shaoguan"),
+    ),
+    (
+        "a Deployment that could not be read",
+        with_results(healthy(), "shaoguan-kube1", **{"pods approval": REFUSED}),
+        ("pods_missing", "approval · shaoguan"),
+    ),
+    (
+        "an edge that does not list its routes",
+        with_results(healthy(), "futian-edge1", routes4=REFUSED, routes6=REFUSED),
+        ("not_announced", "approval · futian · IPv6"),
+    ),
+    (
+        "a clock",
+        {**healthy(), "citizen1": replace(healthy()["citizen1"], now=1003.0)},
+        ("clock_off", "citizen1"),
+    ),
+    (
+        "a host that was not queried",
+        {name: reply for name, reply in healthy().items() if name != "nanshan-data1"},
+        ("not_observed", "nanshan-data1"),
     ),
     (
         "a failed unit",
@@ -166,14 +199,73 @@ def test_each_problem_is_found(replies: Replies, problem: tuple[str, str]) -> No
     assert problem in codes(replies)
 
 
+@pytest.mark.parametrize(("replies", "problem"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_a_problem_of_status_refuses_a_drill_and_an_upgrade(replies: Replies, problem: tuple[str, str]) -> None:
+    """Except the codes whose scopes say otherwise."""
+    for scope in (Scope.DRILL, Scope.UPGRADE):
+        found = {(each.code, each.subject) for each in problems(ESTATE, observe(replies), scope)}
+        assert (problem in found) == (scope in CODES[problem[0]].scopes)
+
+
+def test_only_three_judgements_differ_between_the_scopes() -> None:
+    """An upgrade sees everything that `status` reports. A drill ignores the etcd leader's place, see the table."""
+    outside = {(code, scope) for code in CODES for scope in Scope if scope not in CODES[code].scopes}
+    assert outside == {
+        ("leader_in_city", Scope.DRILL),
+        ("rollout_unfinished", Scope.DRILL),
+        ("rollout_unfinished", Scope.STATUS),
+    }
+
+
+def test_an_unfinished_rollout_concerns_only_an_upgrade() -> None:
+    """Pods of the old version serve as well."""
+    observation = observe(with_results(healthy(), "futian-kube1", **cluster("futian-kube1", updated=1)))
+    found = {scope: [each.code for each in problems(ESTATE, observation, scope)] for scope in Scope}
+    assert found == {Scope.STATUS: [], Scope.DRILL: [], Scope.UPGRADE: ["rollout_unfinished"]}
+
+
+def test_a_site_that_is_expected_to_be_powered_off_is_not_reported() -> None:
+    """The problems that its loss causes elsewhere still are."""
+    observation = observe(powered_off(healthy(), "nanshan"))
+    assert problems(ESTATE, observation)
+    assert problems(ESTATE, observation, powered_off=frozenset({"nanshan"})) == ()
+    primary_lost = observe(powered_off(healthy(), "futian"))
+    found = problems(ESTATE, primary_lost, powered_off=frozenset({"futian"}))
+    assert [each.code for each in found] == ["no_primary"]
+
+
+def test_a_standby_in_the_primarys_own_site_is_no_second_copy() -> None:
+    """One site that burns down would take both copies."""
+    observation = observe(healthy())
+    members = tuple(replace(member, site="futian") for member in observation.members)
+    assert "no_second_copy" in {each.code for each in problems(ESTATE, replace(observation, members=members))}
+
+
+def test_status_drills_and_the_alert_have_one_lag_limit() -> None:
+    """Otherwise `status` is green while a drill is refused."""
+    rules = yaml.safe_load((paths.repo() / "monitors/rules/database.yml").read_text(encoding="utf-8"))
+    (lagging,) = [r for group in rules["groups"] for r in group["rules"] if r.get("alert") == "DatabaseLagging"]
+    assert "> 16 * 1024 * 1024" in lagging["expr"]
+    assert LAG_LIMIT_BYTES == 16 * 1024 * 1024
+
+
+def test_sites_have_their_titles_in_a_text_for_people() -> None:
+    """Hosts keep their names."""
+    titles = {"futian": "福田中心"}
+    assert (
+        Problem(code="pods_missing", subject="approval · futian").text("zh", titles).startswith("approval · 福田中心:")
+    )
+    assert Problem(code="unit_failed", subject="futian-ops1").text("zh", titles).startswith("futian-ops1:")
+
+
 def test_a_missing_majority_is_critical_and_a_missing_vote_is_not() -> None:
     """Two of five votes may be lost."""
     two = powered_off(healthy(), "nanshan")
     assert ("votes_below_majority", "etcd") not in codes(two)
     three = with_results(two, "futian-ops1", etcd_health=REFUSED)
     assert ("votes_below_majority", "etcd") in codes(three)
-    assert MESSAGES["votes_below_majority"][0] is Severity.CRITICAL
-    assert MESSAGES["vote_down"][0] is Severity.WARNING
+    assert CODES["votes_below_majority"].severity is Severity.CRITICAL
+    assert CODES["vote_down"].severity is Severity.WARNING
 
 
 def test_a_site_that_is_not_ready_is_not_reported_for_withdrawn_routes() -> None:
@@ -198,9 +290,12 @@ def test_the_worst_comes_first() -> None:
     assert [problem.severity for problem in found] == sorted(problem.severity for problem in found)
 
 
-@pytest.mark.parametrize("code", MESSAGES)
-def test_every_code_has_words_in_both_languages(code: str) -> None:
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_has_a_severity_a_scope_and_both_languages(code: str) -> None:
     """Both texts exist, and the English text has the detail."""
+    assert CODES[code].severity in Severity
+    assert CODES[code].scopes <= set(Scope)
+    assert CODES[code].scopes
     problem = Problem(code=code, subject="somewhere", detail="7 of 9")
     assert "7 of 9" in problem.text("en")
     assert any("一" <= character <= "鿿" for character in problem.text("zh"))
@@ -244,7 +339,10 @@ def test_a_cluster_is_shown_by_its_nodes_and_pods() -> None:
     absent = body({"kind": "Status", "code": 404}, status=404)
     undeployed = observe(with_results(healthy(), "futian-kube1", **{"pods approval": absent}))
     assert undeployed.clusters[0].workloads[0].wanted is None
-    assert [problem.code for problem in problems(ESTATE, undeployed)] == ["pods_missing"]
+    (missing,) = problems(ESTATE, undeployed)
+    assert missing.code == "pods_missing"
+    assert "`./govcloud up platform` creates it" in missing.detail
+    assert "0/2" in status.as_text(ESTATE, undeployed, (missing,), "en")
 
 
 def test_forks_are_searched_in_the_folder_that_keeps_them() -> None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from estate.model import Backend, Estate, Gateway
 from monitors.health import problems
-from monitors.observe.model import Announcement, Role
+from monitors.observe import queries
+from monitors.observe.model import Announcement, Cluster, ClusterNode, Role
+from monitors.observe.parsers import Reply, observation_of
 from tests.unit.monitors.observations import (
     ESTATE,
     LEADER,
+    PLAN,
     PRIMARY,
+    VERSION,
     body,
     database,
+    deployment,
     healthy,
     observe,
     out,
     powered_off,
     with_results,
-)  # fmt: skip
+)
+from tests.unit.monitors.observations import cluster as cluster_results
 
 
 def test_a_healthy_estate_is_observed_completely() -> None:
@@ -176,3 +185,76 @@ def test_a_pause_is_seen() -> None:
     """A pause means that an operator has switched automatic failover off."""
     assert observe(healthy()).paused is False
     assert observe(with_results(healthy(), PRIMARY, cluster=body({"pause": True}))).paused is True
+
+
+def with_gateway(estate: Estate) -> Estate:
+    """Add a bureau of the name `bureau` that has a gateway of two pods."""
+    gateway = Gateway(number=1, hosts={"a.bureau.govcloud": Backend(pods="web", port=8080)})
+    bureau = estate.bureaus[0].model_copy(update={"name": "bureau", "gateway": gateway})
+    return estate.model_copy(update={"bureaus": (*estate.bureaus, bureau)})
+
+
+def observed_cluster(**results: Any) -> Cluster:
+    """Return futian's cluster in the estate with a gateway, from a reply with these results."""
+    reply = Reply(host="futian-kube1", reachable=True, results=cluster_results("futian-kube1") | results)
+    (found,) = observation_of(with_gateway(ESTATE), PLAN, {"futian-kube1": reply}, at=0.0, took_s=0.0).clusters
+    return found
+
+
+def test_versions_are_read_from_the_api_server_and_each_kubelet() -> None:
+    """Without the leading v."""
+    found = observed_cluster()
+    assert found.version == VERSION
+    assert found.node_list == (ClusterNode(host="futian-kube1", ready=True, version=VERSION),)
+    assert observed_cluster(version={"error": "refused"}).version == ""
+
+
+def test_services_and_gateways_are_the_estates_own_workloads() -> None:
+    """Pods of the newest template count as updated only once the controller has read that template."""
+    gateway = deployment("bureau-gateway", 2, ready=2, updated=1)
+    service, entry = observed_cluster(**{"pods bureau-gateway": body(gateway)}).workloads
+    assert (service.service, service.declared, service.wanted, service.ready, service.updated) == (
+        "approval",
+        2,
+        2,
+        2,
+        2,
+    )
+    assert (entry.namespace, entry.declared, entry.ready, entry.updated) == ("bureau", 2, 2, 1)
+    unread = deployment("bureau-gateway", 2, ready=2, updated=2, generation=4)
+    assert observed_cluster(**{"pods bureau-gateway": body(unread)}).workloads[1].updated == 0
+
+
+def test_a_deployment_that_is_absent_and_one_that_could_not_be_read_are_told_apart() -> None:
+    """Only the first one is repaired by `up`."""
+    absent = body({"kind": "Status", "code": 404}, status=404)
+    service, entry = observed_cluster(
+        **{"pods approval": absent, "pods bureau-gateway": {"error": "refused"}}
+    ).workloads
+    assert (service.wanted, service.reason) == (None, "")
+    assert (entry.wanted, entry.reason) == (None, "refused")
+
+
+def test_incomplete_deployments_of_bureaus_are_listed_and_the_estates_own_are_not() -> None:
+    """They are known only if the query for them was sent and answered."""
+    own = ESTATE.services[0]
+    items = [
+        deployment(own.name, 2, namespace=own.bureau),
+        deployment("bureau-gateway", 2, namespace="bureau"),
+        deployment("unread", 1, namespace="bureau", generation=4, ready=1, updated=1),
+        deployment("crashing", 2, namespace="bureau"),
+        deployment("complete", 1, namespace="bureau", ready=1, updated=1),
+    ]
+    listed = observed_cluster(**{queries.TENANTS: body({"kind": "DeploymentList", "items": items})})
+    assert [str(each) for each in listed.incomplete_tenants or ()] == [
+        "bureau/unread: 0 of 1 pods are ready", "bureau/crashing: 0 of 2 pods are ready",
+    ]  # fmt: skip
+    assert observed_cluster().incomplete_tenants is None
+    assert observed_cluster(**{queries.TENANTS: {"error": "refused"}}).incomplete_tenants is None
+
+
+def test_only_an_upgrade_asks_for_the_bureaus_deployments() -> None:
+    """A watch polls every four seconds, and a city's cluster may have hundreds."""
+    host = ESTATE.host("futian-kube1")
+    assert queries.TENANTS not in queries.queries_of(ESTATE, PLAN, host)
+    assert queries.TENANTS in queries.queries_of(ESTATE, PLAN, host, tenants=True)

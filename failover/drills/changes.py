@@ -1,0 +1,52 @@
+"""The differences between two observations, as events of a drill. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from estate.model import Estate
+from monitors.observe.model import Observation, Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A difference between two observations. The report has the text for each `code`."""
+
+    code: str
+    subject: str
+    detail: str = ""
+
+
+def changes(estate: Estate, before: Observation, after: Observation) -> tuple[Change, ...]:
+    """Return the changes of the primary, of each site, and of each standby."""
+    return (*_primary(before, after), *_sites(estate, before, after), *_standbys(before, after))
+
+
+def _primary(before: Observation, after: Observation) -> Iterator[Change]:
+    old, new = before.primary, after.primary
+    if (old and old.host) == (new and new.host):
+        return
+    if new:
+        yield Change(code="primary_is", subject=new.host, detail=f"{new.timeline}")
+    else:
+        yield Change(code="primary_gone", subject=old.host if old else "")
+
+
+def _sites(estate: Estate, before: Observation, after: Observation) -> Iterator[Change]:
+    for site in (each.name for each in estate.sites):
+        for old, new, yes, no in (
+            (before.site_reachable(site), after.site_reachable(site), "site_seen", "site_dark"),
+            (before.site_announces(site), after.site_announces(site), "announced", "withdrawn"),
+            (before.site_answers(site, "writez"), after.site_answers(site, "writez"), "writable", "not_writable"),
+        ):
+            if new != old:
+                yield Change(code=yes if new else no, subject=site)
+
+
+def _standbys(before: Observation, after: Observation) -> Iterator[Change]:
+    old = {member.host: member for member in before.members}
+    for member in after.members:
+        last = old.get(member.host)
+        if last and member.running != last.running and member.role is not Role.PRIMARY:
+            yield Change(code="streaming" if member.running else "not_streaming", subject=member.host)
