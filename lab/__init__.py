@@ -1,1 +1,1 @@
-"""One Linux machine as the estate: machines, disks, wires, power, link faults. Only machines and wires are imitated."""
+"""The estate on one Linux machine: machines, disks, wires, power, link faults. Only machines and wires are imitated."""

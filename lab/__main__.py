@@ -1,4 +1,4 @@
-"""`python -m lab up|down|status|power on|off|cut|heal|shell`: the lab alone, without the command line around it."""
+"""`python -m lab up|down|status|power on|off|cut|heal|shell`: the lab without the govcloud command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workstation.progress import say
 
 
 def main(argv: list[str]) -> int:
-    """Exit code of the command."""
+    """Run the command and return its exit code."""
     lab = Lab(loader.load())
     match argv:
         case ["up"]:
@@ -45,5 +45,5 @@ if __name__ == "__main__":
         say(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        say("interrupted; what has started is still there: `up` starts anew, `down` removes it")
+        say("interrupted; the started parts are still there: `up` rebuilds the lab, `down` removes it")
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""The lab as the command line and the drills use it: up, down, power, links."""
+"""The lab's interface for the command line and the drills: up, down, power, links."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from workstation.ssh import Access
 
 Progress = Callable[[str], None]
 BOOT_S = 60.0
-"""Longest wait for a machine's SSH; 18 machines booting together on two cores take a quarter of it."""
+"""Longest wait for a machine's SSH. 18 machines that boot together on two cores need a quarter of it."""
 
 _DISKS_AT_ONCE = 4
 
 
 class LinkDirection(StrEnum):
-    """Which direction of a link."""
+    """One or both directions of a link."""
 
     BOTH = "both"
     A_TO_B = "a-to-b"
@@ -57,13 +57,13 @@ _DIRECTION_INDEX = {LinkDirection.BOTH: -1, LinkDirection.A_TO_B: 0, LinkDirecti
 
 
 def instance_id() -> str | None:
-    """Identity of the lab that is up on this host, new at every `up`; None where there is none."""
+    """Return the identity of the lab on this host, or None if no lab is up. Each newly built lab gets a new one."""
     state = lab_state.read()
     return state.instance if state and network.exists(names.OPERATOR) else None
 
 
 class Lab:
-    """The estate on this host. Making one does nothing."""
+    """The estate as a lab on this host. Creating this object changes nothing on the host."""
 
     def __init__(self, estate: Estate, home: Path | None = None, *, access: Access | None = None) -> None:
         self.estate = estate
@@ -76,10 +76,10 @@ class Lab:
     # Up and down ------------------------------------------------------------------------------------------------
 
     def up(self, on_event: Progress = lambda _: None) -> None:
-        """Start the lab, or whatever of it is missing. One of another estate, image or checkout is replaced.
+        """Start the lab, or power on its missing machines. Replace a lab of another estate, image or home directory.
 
-        Raises `Locked` while another process changes it. Interrupted: what has started stays; the next `up` starts
-        anew.
+        Raise `Locked` while another process changes the lab. After an interruption, the started parts stay and the
+        next `up` rebuilds the lab.
         """
         started = time.monotonic()
         image = preflight.image()
@@ -92,27 +92,27 @@ class Lab:
                 return
             preflight.host()
             if traces := cleanup.leftovers():
-                on_event(f"removing what is left of another lab: {', '.join(traces)}")
+                on_event(f"removing the remains of another lab: {', '.join(traces)}")
             cleanup.remove_all(self.directories, on_event)
             self._build(image, digest, on_event)
         on_event(f"lab up: {len(self.topology.machines)} machines in {time.monotonic() - started:.1f} s")
 
     def down(self, on_event: Progress = lambda _: None) -> None:
-        """Remove everything, whatever state it is in. Nothing there is no error."""
+        """Remove the lab in any state. It is no error if no lab is there."""
         with lab_state.lock("lab down"):
             cleanup.remove_all(self.directories, on_event)
             ssh_keys.forget_hosts(self.access, {str(m.management.ipv4.ip) for m in self.topology.machines})
             lab_state.remove()
-        on_event("lab down: nothing is left of it")
+        on_event("lab down: everything is removed")
 
     def _digest(self, image: Path) -> str:
-        """What a running lab must have been built from to be used again."""
+        """Return a hash of the lab's inputs. A running lab is reused only if it was built from the same inputs."""
         fixtures = [(m.name, render.fixture_files(self.estate, m.name)) for m in self.topology.machines if m.fixture]
         text = f"{self.topology.digest()} {image} {fixtures!r}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _is_reusable(self, state: lab_state.LabState, digest: str) -> bool:
-        """Whether the lab that is up is the wanted one, with namespaces and wires; machines may be off."""
+        """Return whether the running lab is the wanted one, with namespaces and wires. Its machines may be off."""
         if not state.complete or state.digest != digest or state.home != str(self.directories.home):
             return False
         try:
@@ -123,7 +123,7 @@ class Lab:
     def _power_on_missing(self, on_event: Progress, image: Path) -> None:
         off = [m.name for m in self.topology.machines if m.name not in processes.running_machines()]
         if off:
-            on_event(f"giving power to {', '.join(off)}")
+            on_event(f"powering on {', '.join(off)}")
             self._power_on(self._machines(image), [self.topology.machine(name) for name in off])
             self._await_ssh([self.topology.machine(name) for name in off])
 
@@ -190,7 +190,10 @@ class Lab:
         _in_parallel(start, wanted)
 
     def _await_ssh(self, wanted: Iterable[Machine]) -> None:
-        """Wait until every machine's sshd greets. Raises `LabError` naming those that do not, and where to look."""
+        """Wait until the SSH server of every machine sends its greeting.
+
+        Raise `LabError` with the silent hosts and the path of a console log.
+        """
         waiting = {machine.name: str(machine.management.ipv4.ip) for machine in wanted}
         with network_of(names.NETNS_DIR / names.OPERATOR):
 
@@ -204,15 +207,15 @@ class Lab:
             except LabError:
                 hosts = ", ".join(sorted(waiting))
                 console = self.directories.console(next(iter(waiting)))
-                raise LabError(f"no SSH within {BOOT_S:g} s on: {hosts}", f"read {console}") from None
+                raise LabError(f"no SSH answer within {BOOT_S:g} s from: {hosts}", f"read {console}") from None
 
     # Power ------------------------------------------------------------------------------------------------------
 
     def power_off(self, targets: Iterable[str]) -> None:
-        """Cut the power of hosts or whole sites, together.
+        """Cut the power of hosts or whole sites, all at the same moment.
 
-        Links fall silent, unsynced data is lost, nobody says good-bye. Already off is no error. Raises `WrongUse` for
-        unknown names.
+        Their links stop, unsynced data is lost, and no connection is closed cleanly. A host that is already off is no
+        error. Raise `WrongUse` for an unknown name.
         """
         wanted = self._targets(targets)
         with lab_state.lock("lab power off"):
@@ -224,7 +227,7 @@ class Lab:
             ssh_keys.close_connections(self.access, [str(machine.management.ipv4.ip) for machine in wanted])
 
     def power_on(self, targets: Iterable[str], *, wait: bool = False) -> None:
-        """Give the power back; returns when the machines have begun to boot, or with `wait` when they greet by SSH."""
+        """Power on hosts or sites. Return when the machines begin to boot, or with `wait` when they answer by SSH."""
         wanted = self._targets(targets)
         with lab_state.lock("lab power on"):
             self._require_up()
@@ -238,36 +241,36 @@ class Lab:
                 self._await_ssh(wanted)
 
     def is_on(self, target: str) -> bool:
-        """Whether every host of the target has power."""
+        """Return whether every host of the target has power."""
         running = processes.running_machines()
         return all(machine.name in running for machine in self._targets([target]))
 
     def _clean_up_after(self, machines: Machines, wanted: Sequence[Machine]) -> None:
-        """Whatever a machine that died on its own has left behind."""
+        """Remove the circuit ends, mounts and namespaces of machines that died without `power_off`."""
         self.wires.detach(wanted)
         for machine in wanted:
             machines.release(machine)
         network.unplug(wanted)
 
     def _image(self) -> Path:
-        """The image that the running lab was built from, even if another has been baked since."""
+        """Return the image of the running lab, even if a newer image has been built since."""
         state = lab_state.read()
         return Path(state.image) if state else preflight.image()
 
     # Links ------------------------------------------------------------------------------------------------------
 
     def cut(self, link: str, direction: str = LinkDirection.BOTH) -> None:
-        """Silence a link: no carrier loss, no reset; what is on it is lost."""
+        """Drop all packets of a link, without loss of carrier and without a reset. Packets on the link are lost."""
         self._link(link)
         self.wires.cut(link, _direction_index(direction), True)
 
     def heal(self, link: str, direction: str = LinkDirection.BOTH) -> None:
-        """Let a link carry again."""
+        """Let a link carry packets again."""
         self._link(link)
         self.wires.cut(link, _direction_index(direction), False)
 
     def is_cut(self, link: str) -> bool:
-        """Whether a direction of the link is silent."""
+        """Return whether at least one direction of the link is cut."""
         self._link(link)
         return any(direction.settings.cut for direction in self.wires.state()[link])
 
@@ -280,7 +283,10 @@ class Lab:
         bandwidth_mbit: float | None = None,
         direction: str = LinkDirection.BOTH,
     ) -> None:
-        """Change a link while it carries: one-way delay, loss from 0 to 1, bandwidth (0 is unlimited). None keeps."""
+        """Change a link while it carries packets. A value of None keeps the present one.
+
+        `delay_ms` is one-way, `loss` is a share from 0 to 1, and a `bandwidth_mbit` of 0 is unlimited.
+        """
         self._link(link)
         if (delay_ms or 0) < 0 or not 0 <= (loss or 0) <= 1 or (bandwidth_mbit or 0) < 0:
             raise WrongUse("a link's delay and bandwidth cannot be negative, and its loss is a share from 0 to 1")
@@ -297,19 +303,19 @@ class Lab:
                 self.wires.change(link, index, after)
 
     def restore_link(self, link: str) -> None:
-        """Back to the estate's figures, healed."""
+        """Restore the estate's delay and bandwidth, without loss and without a cut."""
         declared = self._link(link)
         settings = WireSettings(delay_ms=declared.delay_ms, loss=0.0, bandwidth_mbit=declared.bandwidth_mbit)
         self.wires.change(link, -1, settings)
 
-    # Looking and entering ---------------------------------------------------------------------------------------
+    # Status and shell -------------------------------------------------------------------------------------------
 
     def status(self) -> status.LabStatus:
-        """Machines, links, memory, as they are."""
+        """Return the present state of machines, links and memory."""
         return status.read(self.topology, self.wires)
 
     def shell_argv(self, host: str, command: Sequence[str] = ()) -> list[str]:
-        """What to execute for a shell, or one command, on a host: SSH, from the operator's namespace."""
+        """Return the command line for a shell or one command on a host: SSH from the operator's namespace."""
         machine = self._targets([host])[0]
         self._require_up()
         address = str(machine.management.ipv4.ip)
@@ -320,7 +326,7 @@ class Lab:
             raise LabError("no lab is up on this host", "run ./govcloud lab up")
 
     def _targets(self, wanted: Iterable[str]) -> list[Machine]:
-        """The machines of hosts and places, each once."""
+        """Return the machines of hosts and places, each once. Raise `WrongUse` for an unknown name."""
         found: dict[str, Machine] = {}
         for name in wanted:
             matching = [m for m in self.topology.machines if name in (m.name, m.place)]
@@ -338,11 +344,11 @@ class Lab:
         raise WrongUse(f"unknown link {name!r}", f"known: {', '.join(wire.name for wire in self.topology.wires)}")
 
 
-def _direction_index(way: str) -> int:
+def _direction_index(direction: str) -> int:
     try:
-        return _DIRECTION_INDEX[LinkDirection(way)]
+        return _DIRECTION_INDEX[LinkDirection(direction)]
     except ValueError:
-        raise WrongUse(f"unknown direction {way!r}", f"known: {', '.join(LinkDirection)}") from None
+        raise WrongUse(f"unknown direction {direction!r}", f"known: {', '.join(LinkDirection)}") from None
 
 
 def _in_parallel(act: Callable[[Machine], None], machines: Sequence[Machine]) -> None:

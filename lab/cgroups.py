@@ -1,4 +1,4 @@
-"""Control groups of the machines, v1, v2 or both at once, whatever this host has."""
+"""Control groups of the machines, on a host with version 1, version 2 or both at once."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from lab import names
 
 ROOT = Path("/sys/fs/cgroup")
 CONTROLLERS = ("memory", "pids")
-"""Accounting only."""
+"""Used for accounting only."""
 CONTROLLERS_FILE, SUBTREE_CONTROL = "cgroup.controllers", "cgroup.subtree_control"
-"""Version 2: what a group has of its parent, and what its children have of it."""
+"""Version 2: files with the controllers that a group has from its parent, and those that it passes to its children."""
 CPU_CONTROLLER = "cpu"
-"""When all want the processors, each machine has as much of them as its number in the estate says: one that boots, with
-dozens of processes at once, takes none from those that serve, which in a real city have processors of their own. The
-wires get no group there: a child group has no real-time budget, which they need. Figures are those of version 1."""
+"""Divides the processors by each machine's `cpus` in the estate when all machines want them. A booting machine starts
+dozens of processes at once. It must not take processors from machines that serve: in a real city each machine has its
+own. The wires get no group in this hierarchy, because they need a real-time budget and a child group has none. The
+figures below are shares of version 1."""
 ALL_MACHINES = 2048
-"""All machines together. Each of the host's sessions counts 1024 and so does each kernel thread: far more for the
-machines starves those that write their disks and carry their packets."""
+"""Shares of all machines together. Each session of the host and each kernel thread has 1024. Far more for the machines
+starves the kernel threads that write their disks and carry their packets."""
 PER_PROCESSOR = 1024
-"""One processor of a machine."""
+"""Shares for one processor of a machine."""
 PEER_MACHINE = 8192
-"""A machine of the world outside, which is no part of what a drill measures: the one that measures must not be short of
-processors because a site boots."""
+"""Shares of a peer's machine, which is outside the measured estate. The load generator of a drill runs there and must
+not be short of processors because a site boots."""
 
 NODES = "kubernetes-"
-"""What the names of nested Kubernetes nodes' groups begin with; the rest is the host's name."""
+"""Prefix of the names of nested Kubernetes nodes' groups; the host's name follows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The hierarchies in which a machine gets a group; systemd's own come first.
+    """The hierarchies in which a machine gets a group, systemd's own first.
 
-    `processors` is the one that shares them out: of its own with version 1, the only one with version 2. None where
-    nothing shares them, and for what needs a real-time budget.
+    `processors` is the hierarchy that divides the processors: a separate one in version 1, the only one in version 2.
+    It is None if the host does not divide them, and for processes that need a real-time budget.
     """
 
     hierarchies: tuple[Path, ...]
@@ -45,17 +46,21 @@ class Layout:
     processors: Path | None = None
 
     def groups(self, host: str) -> list[Path]:
-        """The machine's groups."""
+        """Return the machine's groups."""
         shared = [self.processors] if self.processors and not self.unified else []
         return [hierarchy / names.CGROUP / host for hierarchy in (*self.hierarchies, *shared)]
 
     def pods(self, host: str) -> list[Path]:
-        """The groups of the pods on the machine; with version 1 they lie beside the machine's own."""
+        """Return the groups of the pods on the machine. They are outside the machine's own groups."""
         return [hierarchy / f"{NODES}{host}" for hierarchy in self.hierarchies]
 
 
 def detect(root: Path = ROOT) -> Layout:
-    """What this host has. v2 only: one hierarchy. Otherwise systemd's named one and, in hybrid mode, `unified`."""
+    """Return the hierarchies of this host.
+
+    With version 2 alone there is one. Otherwise they are systemd's named one, in hybrid mode `unified`, and those of
+    the accounting controllers.
+    """
     if (root / CONTROLLERS_FILE).exists():
         shares = CPU_CONTROLLER in (root / CONTROLLERS_FILE).read_text().split()
         return Layout(hierarchies=(root,), unified=True, processors=root if shares else None)
@@ -68,7 +73,7 @@ def detect(root: Path = ROOT) -> Layout:
 
 
 def create(layout: Layout, host: str, *, weight: int = PER_PROCESSOR) -> list[Path]:
-    """Make the machine's groups and return them; `weight` is its part of the processors."""
+    """Create the machine's groups and return them. `weight` is its share of the processors."""
     if layout.unified:
         _delegate(layout.hierarchies[0])
     groups = layout.groups(host)
@@ -83,24 +88,29 @@ def create(layout: Layout, host: str, *, weight: int = PER_PROCESSOR) -> list[Pa
 
 
 def weight(cpus: float) -> int:
-    """A machine's part, by its processors in the estate: between a quarter of one and half of what the world outside
-    has, so that an estate of very unequal machines starves none."""
+    """Return the shares of a machine with this number of processors in the estate.
+
+    They are at least those of a quarter processor and at most half of a peer machine's. These limits keep an estate of
+    very unequal machines from starving one.
+    """
     return round(min(max(cpus, 0.25) * PER_PROCESSOR, PEER_MACHINE / 2))
 
 
 def setting(shares: int, *, unified: bool) -> tuple[str, str]:
-    """File and text that give a group its part of the processors. Version 2 counts 100 where version 1 counts 1024, and
-    the kernel's scheduler converts it back by the same rule of three."""
+    """Return the file and the text that set a group's shares of the processors.
+
+    Version 2 counts 100 for 1024 of version 1, and the kernel's scheduler converts with the same factor.
+    """
     return ("cpu.weight", str(round(shares * 100 / PER_PROCESSOR))) if unified else ("cpu.shares", str(shares))
 
 
 def without_processors(layout: Layout) -> Layout:
-    """The same for what needs a real-time budget."""
+    """Return the layout for processes that need a real-time budget: without a group that divides processors."""
     return replace(layout, processors=None)
 
 
 def _delegate(root: Path) -> None:
-    """v2: let the machines' groups account memory and processes, where the host's root does."""
+    """Version 2: let the machines' groups account memory and processes, if the host's root does."""
     parent = root / names.CGROUP
     parent.mkdir(exist_ok=True)
     available = (root / SUBTREE_CONTROL).read_text().split()
@@ -110,8 +120,11 @@ def _delegate(root: Path) -> None:
 
 
 def _share_processors(root: Path) -> bool:
-    """v2: let the machines' groups share the processors. A kernel with real-time groups refuses it as long as a
-    real-time process, as the wires are, is outside of the root's group; then all processes of the lab count alike."""
+    """Version 2: let the machines' groups share the processors. Return False if the kernel refuses.
+
+    A kernel with real-time groups refuses while a real-time process, for example the wires, is outside the root's
+    group. Then all processes of the lab count alike.
+    """
     try:
         for group in (root, root / names.CGROUP):
             if CPU_CONTROLLER not in (group / SUBTREE_CONTROL).read_text().split():
@@ -122,18 +135,18 @@ def _share_processors(root: Path) -> bool:
 
 
 def shares_processors(layout: Layout) -> bool:
-    """Whether the host's root shares the processors among its groups already, as `create` would have it do."""
+    """Return whether the host's root already shares the processors among its groups. If not, `create` turns it on."""
     return not layout.unified or CPU_CONTROLLER in (layout.hierarchies[0] / SUBTREE_CONTROL).read_text().split()
 
 
 def stop_sharing_processors(layout: Layout) -> None:
-    """v2: the root as it was before the lab. The kernel refuses where others have come to rely on it."""
+    """Version 2: restore the root's setting from before the lab. The kernel refuses if other groups use it by now."""
     with suppress(OSError):
         (layout.hierarchies[0] / SUBTREE_CONTROL).write_text(f"-{CPU_CONTROLLER}")
 
 
 def members(layout: Layout, hosts: Iterable[str] | None = None) -> set[int]:
-    """Every process in the groups of those machines and of their pods, or in any of the lab's own groups."""
+    """Return all processes in the groups of these machines and their pods; without `hosts`, in the lab's own groups."""
     found: set[int] = set()
     tops = [group for host in ([""] if hosts is None else hosts) for group in layout.groups(host)]
     tops += [group for host in hosts or () for group in layout.pods(host)]
@@ -144,15 +157,15 @@ def members(layout: Layout, hosts: Iterable[str] | None = None) -> set[int]:
 
 
 def remove(layout: Layout) -> list[Path]:
-    """Remove all of the lab's groups; returns those that are still in use."""
+    """Remove all of the lab's groups. Return those that are still in use."""
     return _remove(_below(layout.groups("")))
 
 
 def remove_nodes(powered: Collection[str], root: Path = ROOT) -> None:
-    """Remove the empty groups of pods that nodes without power have left; `powered` machines keep theirs.
+    """Remove the empty pod groups of nodes without power. The `powered` machines keep theirs.
 
-    A machine has no group of its own in every hierarchy of version 1, so there these groups lie beside those of the
-    host. The role kubernetes_node gives them their names.
+    In version 1 a machine does not have its own group in every hierarchy, so these groups are next to the host's. The
+    role kubernetes_node sets their names.
     """
     tops = [top for top in sorted(root.glob(f"*/{NODES}*")) if top.name.removeprefix(NODES) not in powered]
     _remove(_below(tops))
@@ -171,12 +184,12 @@ def _remove(groups: Iterable[Path]) -> list[Path]:
 
 
 def _below(tops: Iterable[Path]) -> list[Path]:
-    """These groups and all below them, the deepest first."""
+    """Return these groups and all groups below them, the deepest first."""
     return [Path(path) for top in tops if top.is_dir() for path, _, _ in os.walk(top, topdown=False)]
 
 
 def memory_bytes(layout: Layout, host: str) -> int | None:
-    """Anonymous memory of the machine and its pods, page cache excluded; None where the host does not account it."""
+    """Return the anonymous memory (no page cache) of machine and pods, or None if the host does not account it."""
     found = [read for group in (*layout.groups(host), *layout.pods(host)) if (read := _anonymous(group)) is not None]
     return sum(found) if found else None
 

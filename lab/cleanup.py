@@ -1,4 +1,4 @@
-"""Taking the lab away, whatever state it is in: everything is found by name in the kernel, not in records."""
+"""Removes the lab in any state. Everything is found by name in the kernel, not in records."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def remove_all(directories: Directories, on_event: Progress) -> None:
 
 
 def leftovers() -> list[str]:
-    """What is there of any lab, in words; empty on a clean host."""
+    """Return the number of each kind of remains of any lab, as text. The list is empty on a clean host."""
     found = [f"{len(m)} mounts" for m in [mounts.lab_mounts()] if m]
     found += [f"{len(p)} processes" for p in [_lab_processes(cgroups.detect())] if p]
-    if names.NETNS_DIR.is_dir() and (spaces := list(names.NETNS_DIR.glob(f"{names.PREFIX}*"))):
-        found.append(f"{len(spaces)} namespaces")
+    if names.NETNS_DIR.is_dir() and (namespaces := list(names.NETNS_DIR.glob(f"{names.PREFIX}*"))):
+        found.append(f"{len(namespaces)} namespaces")
     if loops := [file for _, file in mounts.loops(with_deleted=False) if mounts.is_lab_disk(file)]:
         found.append(f"{len(loops)} loop devices")
     return found
@@ -62,7 +62,7 @@ def _lab_processes(layout: cgroups.Layout) -> set[int]:
 
 
 def kill_processes(layout: cgroups.Layout) -> None:
-    """Kill machines, wires, and whatever runs in the lab's namespaces, until nothing is left."""
+    """Kill machines, wires, and all processes in the lab's namespaces and control groups, until no process is left."""
 
     def nothing_left() -> bool:
         left = processes.alive(_lab_processes(layout))
@@ -79,21 +79,24 @@ def _unmount_all() -> None:
         return not mounts.lab_mounts()
 
     try:
-        wait_for("unmounted", unmounted, deadline_s=5)
+        wait_for("the lab's mounts are gone", unmounted, deadline_s=5)
     except LabError:
-        # Someone's shell stands in it: take it out of the tree, the kernel frees it when they leave.
+        # A shell's working directory is below it: detach it from the tree. The kernel frees it when the shell leaves.
         for mount in mounts.lab_mounts():
             mounts.unmount(mount.where, lazily=True)
 
 
 def _detach_loops() -> list[Path]:
-    """Free the loop devices; returns those that another mount namespace still uses (the kernel frees them with it)."""
+    """Free the loop devices. Return those that another mount namespace still uses.
+
+    The kernel frees these together with that namespace.
+    """
     ours: list[Path] = []
 
     def detached() -> bool:
         for device in (device for device, file in mounts.loops() if mounts.is_lab_disk(file)):
             run(["losetup", "--detach", str(device)], check=False)
-        # One whose file is gone already was waited for before.
+        # A device of a deleted file does not count: an earlier cleanup waited for it before it deleted the file.
         ours[:] = [device for device, file in mounts.loops(with_deleted=False) if mounts.is_lab_disk(file)]
         return not ours
 
@@ -103,20 +106,24 @@ def _detach_loops() -> list[Path]:
 
 
 def _holders(devices: list[Path]) -> str:
-    """Who may hold them: processes that copied this host's mounts into a namespace of their own."""
+    """Return a message with the processes that may still use the devices.
+
+    These processes copied this host's mounts into their own mount namespace.
+    """
     here = Path("/proc/self/ns/mnt").stat().st_ino
     found: dict[int, str] = {}
     for pid in processes.pids():
         with suppress(OSError):
-            space = Path(f"/proc/{pid}/ns/mnt").stat().st_ino
-            if space != here and (argv := processes.command_line(pid)):
-                found.setdefault(space, f"process {pid} ({' '.join(argv)[:60]})")
-    held = ", ".join(map(str, devices))
-    return f"{held}: still held by another mount namespace, free when it ends: {'; '.join(found.values()) or 'unknown'}"
+            namespace = Path(f"/proc/{pid}/ns/mnt").stat().st_ino
+            if namespace != here and (argv := processes.command_line(pid)):
+                found.setdefault(namespace, f"process {pid} ({' '.join(argv)[:60]})")
+    joined = ", ".join(map(str, devices))
+    holders = "; ".join(found.values()) or "unknown"
+    return f"{joined}: another mount namespace still uses them, until it ends: {holders}"
 
 
 def _remove_loop_nodes(before: tuple[str, ...]) -> None:
-    """The kernel keeps the nodes of devices that it has added; remove those that were not there before."""
+    """Remove the loop devices that the lab added. The kernel keeps them; devices from before the lab stay."""
     in_use = {str(device) for device, _ in mounts.loops()}
     with suppress(OSError), Path("/dev/loop-control").open("rb") as control:
         for entry in Path("/sys/block").glob("loop*"):
@@ -138,17 +145,20 @@ def _remove_namespaces(*, keep_directory: bool) -> None:
 
 
 def _remove_tree(directory: Path) -> None:
-    """Delete the lab's files; never through a mount that would not go."""
+    """Delete the lab's files. Raise `LabError` if a mount is left below them: the deletion would reach into it."""
     below = [m.where for m in mounts.table() if directory in m.where.parents]
     if below:
-        raise LabError(f"still mounted: {', '.join(map(str, below))}", "end what uses it and run lab down again")
+        raise LabError(
+            f"still mounted: {', '.join(map(str, below))}",
+            "end the processes that use it, then run ./govcloud lab down again",
+        )
     shutil.rmtree(directory, ignore_errors=True)
     if directory.exists():
         shutil.rmtree(directory)
 
 
 def _remove_nspawn_state() -> None:
-    """What systemd-nspawn keeps of machines that could not say good-bye."""
+    """Remove the files that systemd-nspawn keeps of killed machines."""
     for directory in (names.NSPAWN_STATE / "propagate", names.NSPAWN_STATE / "unix-export"):
         for path in directory.glob(f"{names.PREFIX}*") if directory.is_dir() else ():
             with suppress(OSError):
@@ -156,5 +166,5 @@ def _remove_nspawn_state() -> None:
                 path.rmdir()
     for path in (names.NSPAWN_STATE / "locks").glob("inode-*"):
         with suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever still uses it holds it
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while a machine uses it
             path.unlink()

@@ -1,4 +1,4 @@
-"""Running the host's own tools, with their words in the error."""
+"""Runs the host's own tools. An error contains the end of their output."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ TIMEOUT_S = 60.0
 
 
 class LabError(GovcloudError):
-    """The host refused something that the lab needs."""
+    """The host lacks or refuses something that the lab needs."""
 
 
 def run(argv: Sequence[str], *, stdin: str = "", check: bool = True) -> str:
-    """Standard output of a tool of the host. Raises `LabError` with its last words; without `check` never."""
+    """Run a tool of the host and return its standard output.
+
+    Raise `LabError` with the last lines of its output if it fails. Without `check`, a failing exit code is no error.
+    """
     try:
         done = subprocess.run(
             argv, input=stdin, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
@@ -29,19 +32,19 @@ def run(argv: Sequence[str], *, stdin: str = "", check: bool = True) -> str:
     except FileNotFoundError:
         raise LabError(f"{argv[0]} is missing on this host", "run ./govcloud setup") from None
     except subprocess.TimeoutExpired:
-        raise LabError(f"{shlex.join(argv)}: no end within {TIMEOUT_S:g} s") from None
+        raise LabError(f"{shlex.join(argv)}: did not end within {TIMEOUT_S:g} s") from None
     if check and done.returncode:
-        words = (done.stderr or done.stdout).strip().splitlines()
-        raise LabError(f"{shlex.join(argv)}: {' / '.join(words[-3:]) or f'exit {done.returncode}'}")
+        output = (done.stderr or done.stdout).strip().splitlines()
+        raise LabError(f"{shlex.join(argv)}: {' / '.join(output[-3:]) or f'exit {done.returncode}'}")
     return done.stdout
 
 
 def wait_for(what: str, condition: Callable[[], bool], *, deadline_s: float, every_s: float = 0.02) -> None:
-    """Poll until `condition` holds. Raises `LabError` saying what did not come."""
+    """Poll until `condition` is true. Raise `LabError` after the deadline; `what` describes the awaited state."""
     end = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > end:
-            raise LabError(f"{what}: not within {deadline_s:g} s")
+            raise LabError(f"timed out after {deadline_s:g} s while waiting until {what}")
         time.sleep(every_s)
 
 
@@ -51,7 +54,10 @@ CLONE_NEWNET = 0x40000000
 
 @contextmanager
 def network_of(handle: Path) -> Iterator[None]:
-    """The calling thread is in the network namespace behind `handle`; other threads are not. For sockets made here."""
+    """Put the calling thread into the network namespace behind `handle`; other threads stay where they are.
+
+    A socket that is created in the block belongs to that namespace.
+    """
     with Path("/proc/thread-self/ns/net").open("rb") as before, handle.open("rb") as there:
         _setns(there.fileno())
         try:

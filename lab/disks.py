@@ -1,4 +1,4 @@
-"""Data disks: ext4 of fixed size on a loop device. What was not synced is lost with the power; full is full."""
+"""Data disks: ext4 of fixed size on a loop device. A power cut loses unsynced data, and a full disk refuses writes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from lab.command import LabError, run, wait_for
 
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
-"""As a power cut does: neither data nor journal is written any more."""
+"""As at a power cut, neither data nor journal is written any more."""
 
 OPTIONS = "loop,noatime,nobarrier"
-"""What was synced is in the disk's file, and that is as safe as a lab needs. With barriers each sync of a machine would
-be one of the host's file system too, whose journal waits for whoever writes there and has no processor just now."""
+"""Without barriers, synced data is in the disk's file: that is safe enough for a lab. With barriers, each sync of a
+machine would also sync the host's file system. Its journal waits for all its writers, even for one that has no
+processor at the moment."""
 
 FSCK_REPAIRED = 1
 RELEASE_S = 3.0
-"""A dead machine's mounts are released by the kernel within milliseconds."""
+"""Longest wait for a dead machine's mount. The kernel releases it within milliseconds."""
 
 
 def create(disk: Path, size_mib: int) -> None:
-    """An empty disk of that size, sparse on the host."""
+    """Create an empty disk of this size, sparse on the host."""
     disk.parent.mkdir(parents=True, exist_ok=True)
     with disk.open("wb") as file:
         os.truncate(file.fileno(), size_mib << 20)
@@ -32,10 +33,10 @@ def create(disk: Path, size_mib: int) -> None:
 
 
 def mount(disk: Path, where: Path) -> None:
-    """Check and mount. The loop device goes away with the mount."""
+    """Check and mount the disk. The loop device disappears with the mount."""
     where.mkdir(parents=True, exist_ok=True)
     try:
-        wait_for(f"{disk.name}: the old mount is released", lambda: not devices_of(disk), deadline_s=RELEASE_S)
+        wait_for(f"the old mount of {disk.name} is released", lambda: not devices_of(disk), deadline_s=RELEASE_S)
     except LabError:
         _copy_away_from_holder(disk)
     _check(disk)
@@ -43,10 +44,10 @@ def mount(disk: Path, where: Path) -> None:
 
 
 def _copy_away_from_holder(disk: Path) -> None:
-    """Go on with a copy of what is on the disk, where another process's mount namespace still holds the old mount.
+    """Replace the disk by a copy, because another process's mount namespace still uses the old mount.
 
-    Such a process (a container runtime, a build in a chroot) copied the host's mounts while the machine ran. The old
-    file system may write back later what it had in memory, but not to the disk that the machine uses from now on.
+    That process (a container runtime, a build in a chroot) copied the host's mounts while the machine ran. The old
+    file system may still write its cached data later, but not to the disk that the machine uses from now on.
     """
     aside = disk.with_suffix(".copy")
     run(["cp", "--sparse=always", str(disk), str(aside)])
@@ -54,13 +55,13 @@ def _copy_away_from_holder(disk: Path) -> None:
 
 
 def _check(disk: Path) -> None:
-    """Replay the journal and mend what a power cut may leave; refuse what needs a person."""
-    # e2fsck's exit code is a bit mask: 1 is "mended", which is no failure.
+    """Replay the journal and repair damage of a power cut. Raise `LabError` if a person must decide on the repair."""
+    # e2fsck's exit code is a bit mask: 1 means "errors were corrected" and is no failure.
     run(["sh", "-c", f'e2fsck -p "$1" || [ $? -le {FSCK_REPAIRED} ]', "e2fsck", str(disk)])
 
 
 def lose_power(where: Path) -> None:
-    """Whatever is mounted there keeps only what was synced; everything after this fails with EIO."""
+    """Cut the power of the disk mounted there: it keeps only synced data, and every later operation fails with EIO."""
     try:
         descriptor = os.open(where, os.O_RDONLY)
     except OSError as error:
@@ -74,5 +75,5 @@ def lose_power(where: Path) -> None:
 
 
 def devices_of(disk: Path) -> list[Path]:
-    """Loop devices on that file."""
+    """Return the loop devices on this file."""
     return [device for device, file in mounts.loops(with_deleted=False) if file == disk]

@@ -1,6 +1,7 @@
-"""The host's one lab: its lock, its identity, and what must be restored when it goes.
+"""The host's one lab: its lock, its identity, and the host's state to restore when the lab is removed.
 
-The record helps, but nothing depends on it: `down` finds everything without it, save the old values of sysctls.
+`down` finds everything that it removes without this record. Only the host's state before the lab, for example its old
+sysctl values, is known from the record alone.
 """
 
 from __future__ import annotations
@@ -45,17 +46,17 @@ class LabState:
 
 
 def boot() -> str:
-    """Identity of this boot of the host: a record of an earlier one says nothing any more."""
+    """Return the identity of this boot of the host. A lab that was recorded in an earlier boot is gone."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def now() -> str:
-    """Wall-clock time, to the second."""
+    """Return the present time (UTC, ISO 8601), to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write(state: LabState) -> None:
-    """Note the lab, atomically."""
+    """Write the record of the lab atomically."""
     names.RUN.mkdir(parents=True, exist_ok=True)
     aside = STATE_FILE.with_suffix(".new")
     aside.write_text(json.dumps(asdict(state), indent=1) + "\n")
@@ -74,29 +75,32 @@ def read() -> LabState | None:
 
 @contextmanager
 def lock(command: str) -> Iterator[None]:
-    """Only one process changes the host's lab. Raises `Locked` naming the holder; a dead holder's lock is free."""
+    """Hold the lock of the host's lab, so that only one process changes the lab.
+
+    Raise `Locked` with the holder's command and process. The kernel frees the lock of a dead holder.
+    """
     names.RUN.mkdir(parents=True, exist_ok=True)
     while True:
         with LOCK_FILE.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Locked(_holder(file.name), "wait until it has ended, or end it") from None
-            if not _is_still(file.fileno()):
+                raise Locked(_holder(file.name), "wait until that process has ended, or end it") from None
+            if not _is_lock_file(file.fileno()):
                 continue  # the last holder removed the file after we had opened it
-            _sign(file.fileno(), command)
+            _write_holder(file.fileno(), command)
             yield
             return
 
 
-def _is_still(descriptor: int) -> bool:
+def _is_lock_file(descriptor: int) -> bool:
     try:
         return os.fstat(descriptor).st_ino == LOCK_FILE.stat().st_ino
     except FileNotFoundError:
         return False
 
 
-def _sign(descriptor: int, command: str) -> None:
+def _write_holder(descriptor: int, command: str) -> None:
     pid = os.getpid()
     holder = {
         "checkout": str(paths.repo()),
@@ -113,14 +117,14 @@ def _holder(path: str) -> str:
     try:
         holder = json.loads(Path(path).read_text())
         return (
-            f"the lab of this host is being changed by `{holder['command']}` of {holder['checkout']}, "
+            f"the lab of this host is locked by `{holder['command']}` of {holder['checkout']}, "
             f"process {holder['pid']}, since {holder['since']}"
         )
     except (OSError, ValueError, KeyError):
-        return "the lab of this host is being changed by another process"
+        return "the lab of this host is locked by another process"
 
 
 def remove() -> None:
-    """Remove record and lock; the caller holds the lock and releases it by ending."""
+    """Remove the record and the lock file. The caller holds the lock and releases it when it ends."""
     STATE_FILE.unlink(missing_ok=True)
     LOCK_FILE.unlink(missing_ok=True)

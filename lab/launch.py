@@ -1,4 +1,4 @@
-"""Starting what outlives the command: detached, in control groups of its own, left to the host's init."""
+"""Starts programs that outlive the command: detached, in their own control groups, as children of the host's init."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from lab.command import LabError
 
-# The process joins its groups before the program starts, so that none of its children is ever outside.
+# The process joins its groups before the program starts, so that all of its children are in them too.
 _START = 'for group in $LAB_GROUPS; do echo $$ >"$group/cgroup.procs" || exit 1; done; unset LAB_GROUPS; exec "$@"'
 
 
 def start_detached(
     argv: Sequence[str], *, groups: Sequence[Path], log: Path, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Start a program; its output goes to `log`. Raises `LabError` only where not even a process can be made."""
+    """Start a program with its output in `log`. Raise `LabError` only if no process can be created."""
     settings = {
         "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         "LAB_GROUPS": " ".join(str(group) for group in groups),

@@ -1,6 +1,7 @@
-"""Machines: systemd in a container of its own over the shared image, with power that can be cut.
+"""Machines: each runs systemd in its own container over the shared image, and its power can be cut.
 
-Nobody enters a machine's namespaces with the host's rights: the host's clock is not namespaced. The way in is SSH.
+No program may enter a machine's namespaces with the host's rights: the clock is not namespaced, so the program could
+set the host's clock. The only way in is SSH.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lab.names import Directories
 from lab.topology import Machine
 
 DROPPED = "CAP_SYS_TIME,CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_SYS_BOOT"
-"""Clock, kernel modules, raw memory, reboot: of the host, not of the machine."""
+"""These capabilities reach the host: its clock, kernel modules, raw memory, reboot."""
 
 WANTS = "etc/systemd/system/multi-user.target.wants"
 
@@ -29,8 +30,10 @@ class Machines:
         self.directories, self.image, self.layout = directories, image, layout
 
     def prepare(self, machine: Machine, files: Mapping[str, tuple[bytes, int, int, int]], units: Iterable[str]) -> None:
-        """A new system disk with the given files (path: content, mode, user id, group id) and units started at boot,
-        and an empty data disk."""
+        """Create a new system disk with these files and with units to start at boot, and an empty data disk.
+
+        `files` maps a path to content, mode, user ID and group ID.
+        """
         shutil.rmtree(self.directories.machine(machine.name), ignore_errors=True)
         upper = self.directories.upper(machine.name)
         upper.mkdir(parents=True)
@@ -48,14 +51,14 @@ class Machines:
             disks.create(self.directories.disk(machine.name), machine.disk.size_mib)
 
     def mount(self, machine: Machine) -> None:
-        """The machine's root and data disk, ready for a start."""
+        """Mount the machine's root and data disk before its start."""
         directory = self.directories.machine(machine.name)
         mounts.overlay(self.image, directory / "upper", directory / "work", self.directories.root(machine.name))
         if machine.disk:
             disks.mount(self.directories.disk(machine.name), self.directories.data(machine.name))
 
     def start(self, machine: Machine) -> None:
-        """Switch on. Returns at once; the machine boots on its own and outlives this process."""
+        """Power on the machine and return at once. The machine boots on its own and outlives this process."""
         launch.start_detached(
             self._nspawn(machine),
             groups=cgroups.create(self.layout, machine.name, weight=_weight(machine)),
@@ -79,21 +82,24 @@ class Machines:
         return [*argv, "--boot", "--console=pipe"]
 
     def cut_power(self, machines: Iterable[Machine]) -> None:
-        """All at once: disks lose what is not synced, then every process is gone. The links must be silent already."""
+        """Cut the power of all these machines at once: disks lose unsynced data, then every process is killed.
+
+        The caller must have stopped the traffic of the machines before.
+        """
         machines = list(machines)
         running = processes.running_machines()
         mounted = {mount.where for mount in mounts.table()}
         for machine in machines:
             if machine.disk and self.directories.data(machine.name) in mounted:
                 disks.lose_power(self.directories.data(machine.name))
-        dying = [running[m.name] for m in machines if m.name in running]
-        processes.kill(pid for one in dying for pid in (one.leader, one.nspawn) if pid)
+        powered = [running[m.name] for m in machines if m.name in running]
+        processes.kill(pid for one in powered for pid in (one.leader, one.nspawn) if pid)
         wait_for("the machines' processes are gone", lambda: not self._stragglers(machines), deadline_s=15)
         for machine in machines:
             self.release(machine)
 
     def _stragglers(self, machines: Iterable[Machine]) -> set[int]:
-        """Processes that are still there, killed again: a machine may have been about to start."""
+        """Kill remaining processes again and return them: a machine may have been about to start."""
         running = processes.running_machines()
         left = {running[m.name].nspawn for m in machines if m.name in running}
         left |= processes.alive(cgroups.members(self.layout, [m.name for m in machines]))
@@ -101,7 +107,7 @@ class Machines:
         return left
 
     def release(self, machine: Machine) -> None:
-        """Unmount what the host has mounted for the machine."""
+        """Unmount the machine's root and data disk on the host."""
         mounted = {mount.where for mount in mounts.table()}
         for where in (self.directories.data(machine.name), self.directories.root(machine.name)):
             if where in mounted:
@@ -113,7 +119,7 @@ def _weight(machine: Machine) -> int:
 
 
 def _make_directories(upper: Path, wanted: Path, image: Path) -> None:
-    """Make the directory in the upper layer with the rights that it has in the image."""
+    """Create the directory in the upper layer, with the owner and mode that it has in the image."""
     missing = []
     while wanted != upper and not wanted.exists():
         missing.append(wanted)

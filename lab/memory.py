@@ -1,4 +1,4 @@
-"""The most memory that was taken while something ran: by looking every second at what is still available."""
+"""Measures the peak use of memory during a block, by reading the available memory every second."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ EVERY_S = 1.0
 
 
 class PeakMemory:
-    """Looks from the block's beginning to its end. `lowest_mib` is the least that was available; page cache counts as
-    available, so what is cached is never taken for what is needed."""
+    """Measures from the block's beginning to its end. `lowest_mib` is the lowest available memory.
+
+    Page cache counts as available, so cached files never count as used memory.
+    """
 
     def __init__(self, available: Callable[[], int] = status.available_mib, every_s: float = EVERY_S) -> None:
         self._available, self._every_s = available, every_s
@@ -32,7 +34,7 @@ class PeakMemory:
         self._thread.join()
 
     def used_mib(self) -> int | None:
-        """How much less was available than before the lab that is up was started; None where that was not noted."""
+        """Return how much less memory was available than before the lab's start, or None if that is not recorded."""
         state = lab_state.read()
         return state.available_before_mib - self.lowest_mib if state and state.available_before_mib else None
 

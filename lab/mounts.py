@@ -1,4 +1,4 @@
-"""What the lab has mounted and which loop devices it uses, read from the kernel and not from records."""
+"""The lab's mounts and loop devices, read from the kernel and not from records."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Mount:
 
 
 def table() -> list[Mount]:
-    """All mounts of this process's namespace, in the order in which they were made."""
+    """Return all mounts of this process's namespace, oldest first."""
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
         kind, source = right.split()[:2]
-        found.append(Mount(where=Path(_plain(left.split()[4])), kind=kind, source=_plain(source)))
+        found.append(Mount(where=Path(_unescaped(left.split()[4])), kind=kind, source=_unescaped(source)))
     return found
 
 
-def _plain(text: str) -> str:
+def _unescaped(text: str) -> str:
     """Undo the octal escapes of the mount table."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
@@ -45,7 +45,7 @@ DELETED = " (deleted)"
 
 
 def loops(*, with_deleted: bool = True) -> Iterator[tuple[Path, Path]]:
-    """Loop devices in use, each with its file; of a deleted file with the name that it had."""
+    """Yield each loop device in use with its file. A deleted file has its former name."""
     for entry in Path("/sys/block").glob("loop*"):
         try:
             file = (entry / "loop" / "backing_file").read_text().rstrip("\n")
@@ -56,12 +56,12 @@ def loops(*, with_deleted: bool = True) -> Iterator[tuple[Path, Path]]:
 
 
 def is_lab_disk(file: Path) -> bool:
-    """Whether the name is one that the lab gives to its disks."""
+    """Return whether the file has a name that the lab gives to its disks."""
     return file.name.startswith(names.DISK_PREFIX) and file.name.endswith(names.DISK_SUFFIX)
 
 
 def lab_mounts() -> list[Mount]:
-    """Every mount that a lab made, whichever home it has, and what lies below; the last one first."""
+    """Return all mounts of any lab, in any home directory, and the mounts below them; the newest first."""
     devices = {str(device) for device, file in loops() if is_lab_disk(file)}
     everything = table()
     tops = [m.where for m in everything if m.source == names.MOUNT_SOURCE or m.source in devices]
@@ -69,7 +69,7 @@ def lab_mounts() -> list[Mount]:
 
 
 def unmount(where: Path, *, lazily: bool = False) -> bool:
-    """Unmount; False where something still uses it or nothing is mounted there."""
+    """Unmount. Return False if a process still uses the mount or nothing is mounted there."""
     return bool(_libc.umount2(os.fsencode(where), MNT_DETACH if lazily else 0) == 0)
 
 
@@ -91,7 +91,7 @@ def _mount(source: str | None, where: Path, kind: str | None, flags: int, option
 
 
 def overlay(image: Path, upper: Path, work: Path, where: Path) -> None:
-    """Mount a machine's root: the image with its own changes on top."""
+    """Mount a machine's root: the image, and on top of it the machine's own changes."""
     for directory in (upper, work, where):
         directory.mkdir(parents=True, exist_ok=True)
     options = f"lowerdir={image},upperdir={upper},workdir={work}"

@@ -1,4 +1,4 @@
-"""What the lab's things are called on the host. `down` finds everything by these names, even without records."""
+"""Names of the lab's objects on the host. `down` finds everything by these names, even without records."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ NSPAWN_STATE = Path("/run/systemd/nspawn")
 
 
 def netns(host: str) -> str:
-    """Network namespace of a machine; also its name for systemd-nspawn."""
+    """Return the name of a machine's network namespace, which is also its name for systemd-nspawn."""
     return f"{PREFIX}{host}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Directories:
-    """Where one lab keeps its files, below `home`."""
+    """Directories and files of one lab, below `home`."""
 
     home: Path
 
@@ -44,7 +44,7 @@ class Directories:
 
     @property
     def mounts(self) -> Path:
-        """A small file system of its own for the mount points."""
+        """A small separate file system for the mount points."""
         return self.lab / "mounts"
 
     def machine(self, host: str) -> Path:
@@ -56,11 +56,11 @@ class Directories:
         return self.mounts / host / "root"
 
     def upper(self, host: str) -> Path:
-        """What differs from the image: the machine's system disk."""
+        """The machine's system disk: its differences from the image."""
         return self.machine(host) / "upper"
 
     def data(self, host: str) -> Path:
-        """Where the host mounts the machine's data disk, before it is bound into the machine."""
+        """Mount point of the machine's data disk on the host, which is then bound into the machine."""
         return self.mounts / host / "data"
 
     def disk(self, host: str) -> Path:
@@ -68,7 +68,7 @@ class Directories:
         return self.lab / "disks" / f"{DISK_PREFIX}{host}{DISK_SUFFIX}"
 
     def console(self, host: str) -> Path:
-        """What the machine writes to its console, all boots."""
+        """The machine's console output of all boots."""
         return self.machine(host) / "console.log"
 
     @property
@@ -78,5 +78,5 @@ class Directories:
 
     @property
     def wires_log(self) -> Path:
-        """What the wires' daemon says."""
+        """Log of the wires' daemon."""
         return self.lab / "wires.log"

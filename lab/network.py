@@ -1,4 +1,4 @@
-"""Namespaces, bridges and veth pairs. All in namespaces of the lab's own: nothing reaches the host's interfaces."""
+"""Namespaces, bridges and veth pairs. All are in the lab's own namespaces, so the host's interfaces are untouched."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
 
 
 def exists(netns: str) -> bool:
-    """Whether the namespace is there."""
+    """Return whether the namespace exists."""
     return (names.NETNS_DIR / netns).exists()
 
 
 def build_core(topology: Topology) -> None:
-    """The operator's and the wires' namespaces, with their bridges. The operator's has no default route."""
+    """Create the namespaces of the operator and of the wires, with their bridges.
+
+    The operator's namespace has no default route.
+    """
     add_netns([names.OPERATOR, names.WIRES])
     _configure(names.WIRES, ipv6=False)
     _configure(names.OPERATOR, ipv6=True)
@@ -42,7 +45,7 @@ def build_core(topology: Topology) -> None:
 
 
 def plug_in(machines: Iterable[Machine]) -> None:
-    """The machines' namespaces and interfaces, up, with nothing but the management address configured."""
+    """Create the machines' namespaces and interfaces and set them up. Only the management address is configured."""
     machines = list(machines)
     add_netns([machine.netns for machine in machines])
     for machine in machines:
@@ -52,7 +55,7 @@ def plug_in(machines: Iterable[Machine]) -> None:
         ports = [port for machine in machines for port in machine.ports if port.outer_netns == netns]
         _batch(netns, [f"link set {p.outside}{f' master {p.bridge}' if p.bridge else ''} up" for p in ports])
     for machine in machines:
-        _bring_up(machine)
+        _set_up(machine)
 
 
 def _veth(machine: Machine, port: Port) -> str:
@@ -60,7 +63,7 @@ def _veth(machine: Machine, port: Port) -> str:
     return f"link add {port.inside} address {port.mac} netns {machine.netns} type veth {peer}"
 
 
-def _bring_up(machine: Machine) -> None:
+def _set_up(machine: Machine) -> None:
     management = machine.management
     _batch(
         machine.netns,
@@ -75,20 +78,23 @@ def _bring_up(machine: Machine) -> None:
     if wires:
         with network_of(names.NETNS_DIR / machine.netns):
             for name in wires:
-                _finished_frames(name)
+                _complete_frames_in_kernel(name)
 
 
-def _finished_frames(name: str) -> None:
-    """Checksums and segments made by the sender's kernel: what crosses a wire are the frames a cable would carry."""
+def _complete_frames_in_kernel(name: str) -> None:
+    """Let the sender's kernel complete checksums and segments.
+
+    Otherwise they are left to a card, and the frames on a wire would not be those that a cable carries.
+    """
     value = ctypes.create_string_buffer(struct.pack("II", ETHTOOL_STXCSUM, 0))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCETHTOOL, struct.pack("16sP", name.encode(), ctypes.addressof(value)))
 
 
 def drop_traffic(machines: Iterable[Machine]) -> None:
-    """Nothing passes between the machines' bridges any more, at once; every interface keeps its carrier.
+    """Drop all packets between the machines and their bridges at once. Every interface keeps its carrier.
 
-    A bridge port in the state "disabled" drops both ways. Circuits are silenced by the wires, not here.
+    A bridge port in the state "disabled" drops packets in both directions. The wires' daemon stops the circuits.
     """
     for netns in (names.WIRES, names.OPERATOR):
         ports = [p.outside for m in machines for p in m.ports if p.bridge and p.outer_netns == netns]
@@ -98,9 +104,9 @@ def drop_traffic(machines: Iterable[Machine]) -> None:
 
 
 def unplug(machines: Iterable[Machine]) -> None:
-    """Remove the machines' namespaces with all that their dead processes left in the kernel: sockets, routes, rules.
+    """Remove the machines' namespaces with all remains of dead processes in the kernel: sockets, routes, rules.
 
-    Without this a dead machine's kernel would go on answering and repeating its last segments.
+    Otherwise the kernel would still answer for a dead machine and repeat its last segments.
     """
     machines = list(machines)
     for netns in (names.WIRES, names.OPERATOR):
@@ -111,18 +117,21 @@ def unplug(machines: Iterable[Machine]) -> None:
 
 
 def add_netns(wanted: Iterable[str]) -> None:
-    """Make namespaces."""
+    """Create these namespaces."""
     _batch(None, [f"netns add {name}" for name in wanted])
 
 
 def remove_netns(unwanted: Iterable[str]) -> None:
-    """Remove namespaces; one that is not there is no error."""
+    """Remove these namespaces. A missing one is no error."""
     lines = [f"netns delete {name}" for name in unwanted if exists(name)]
     _batch(None, lines, check=False)
 
 
 def _configure(netns: str, *, ipv6: bool) -> None:
-    """A host that forwards hands that down to new namespaces: switch it off. `ipv6` off keeps the bridges quiet."""
+    """Turn off forwarding, which a new namespace inherits from a host that forwards.
+
+    Without `ipv6`, the bridges send no packets of their own.
+    """
     with network_of(names.NETNS_DIR / netns):
         _write("net/ipv4/ip_forward", "0")
         if not ipv6:

@@ -1,4 +1,4 @@
-"""Whether this host can hold the lab, said in one sentence before anything is changed."""
+"""Checks whether this host can run the lab, before anything is changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROGRAMS = ("systemd-nspawn", "ip", "bridge", "nsenter", "setsid", "mkfs.ext4", 
 
 
 def host() -> None:
-    """Raises `LabError` for the first thing that is missing."""
+    """Raise `LabError` for the first missing prerequisite."""
     if os.geteuid() != 0:
         raise LabError("the lab needs root: namespaces, mounts and loop devices", "run it as root or with sudo")
     missing = [program for program in PROGRAMS if not shutil.which(program)]
@@ -26,9 +26,9 @@ def host() -> None:
 
 
 def image() -> Path:
-    """The root file system that all machines share."""
+    """Return the root file system that all machines share. Raise `LabError` if it has not been built."""
     current = paths.cache() / "image" / "current"
     if not current.exists():
-        raise LabError("the machines' base image is not there", "run ./govcloud setup: it bakes it")
+        raise LabError("the machines' base image is missing", "run ./govcloud setup, which builds it")
     resolved = current.resolve()
     return resolved / "rootfs" if (resolved / "rootfs").is_dir() else resolved

@@ -1,4 +1,4 @@
-"""Which processes are the lab's, read from /proc: by their namespace, their control group or their command line."""
+"""Finds the lab's processes in /proc, by network namespace or by command line."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True, kw_only=True)
 class RunningMachine:
-    """A machine that has power: its systemd-nspawn, and its PID 1 as the host sees it (None while it starts)."""
+    """A machine that has power: the host's PIDs of its systemd-nspawn and of its init (None while it starts)."""
 
     nspawn: int
     leader: int | None
 
 
 def pids() -> list[int]:
-    """All processes of the host."""
+    """Return the IDs of all processes of the host."""
     return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
 
 
 def command_line(pid: int) -> list[str]:
-    """Its arguments; empty for a kernel thread, a zombie or a process that is gone."""
+    """Return the arguments of a process. They are empty for a kernel thread, a zombie or an ended process."""
     try:
         text = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").rstrip("\0")
     except OSError:
@@ -37,7 +37,10 @@ def command_line(pid: int) -> list[str]:
 
 
 def start_time(pid: int) -> int | None:
-    """Clock ticks after boot; together with the PID it names a process for good. None: it is gone or a zombie."""
+    """Return the start of the process in clock ticks after boot, or None for a zombie or an ended process.
+
+    Start time and PID together identify a process even if its PID is used again.
+    """
     stat = _stat(pid)
     return int(stat[19]) if stat and stat[0] != "Z" else None
 
@@ -50,7 +53,7 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def running_machines() -> dict[str, RunningMachine]:
-    """Machines that have power, by host name."""
+    """Return the machines that have power, by host name."""
     flag = f"--machine={names.PREFIX}"
     found: dict[str, int] = {}
     parents: dict[int, list[int]] = {}
@@ -68,14 +71,14 @@ def running_machines() -> dict[str, RunningMachine]:
 
 
 def powered() -> set[str]:
-    """Names of all machines under systemd-nspawn on this host, the lab's and others'."""
+    """Return the names of all machines under systemd-nspawn on this host, in the lab or not."""
     flag = "--hostname="
     found = [argv for pid in pids() if (argv := command_line(pid)) and Path(argv[0]).name == "systemd-nspawn"]
     return {argument.removeprefix(flag) for argv in found for argument in argv if argument.startswith(flag)}
 
 
 def _leader(children: Iterable[int]) -> int | None:
-    """The child that is PID 1 in a namespace of its own."""
+    """Return the child that is PID 1 in its own namespace."""
     for pid in children:
         with suppress(OSError):
             for line in (PROC / str(pid) / "status").read_text(errors="replace").splitlines():
@@ -85,7 +88,7 @@ def _leader(children: Iterable[int]) -> int | None:
 
 
 def in_lab_namespaces() -> set[int]:
-    """Every process whose network namespace is one of the lab's."""
+    """Return all processes in network namespaces of the lab."""
     inodes = set()
     if names.NETNS_DIR.is_dir():
         for handle in names.NETNS_DIR.glob(f"{names.PREFIX}*"):
@@ -100,7 +103,7 @@ def in_lab_namespaces() -> set[int]:
 
 
 def by_command_line() -> set[int]:
-    """The wires and the machines' supervisors, wherever they are."""
+    """Return the wires' daemon and the systemd-nspawn processes of the machines, in any namespace."""
     found = set()
     for pid in pids():
         argv = command_line(pid)
@@ -114,7 +117,7 @@ def by_command_line() -> set[int]:
 
 
 def self_and_ancestors() -> set[int]:
-    """This process and whoever started it: never to be ended by us."""
+    """Return this process and its ancestors. The lab must never kill them."""
     found, pid = set(), os.getpid()
     while pid > 0 and pid not in found:
         found.add(pid)
@@ -124,12 +127,12 @@ def self_and_ancestors() -> set[int]:
 
 
 def kill(wanted: Iterable[int]) -> None:
-    """SIGKILL; one that is gone already is no error."""
+    """Send SIGKILL to each process. A process that has ended already is no error."""
     for pid in wanted:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def alive(wanted: Iterable[int]) -> set[int]:
-    """Those that still run."""
+    """Return the processes that still run."""
     return {pid for pid in wanted if start_time(pid) is not None}

@@ -1,7 +1,7 @@
-"""Files that the lab puts on a machine before its first start: who it is, who may enter, and all of a fixture's set-up.
+"""Files that the lab writes on a machine before its first start: its name and its keys.
 
-Our own machines get nothing else: their networks and services are the stacks' work. Peers' machines are fixtures, so
-theirs is rendered and written here.
+Stacks configure the networks and services of our own machines. Peers' machines are fixtures: their complete
+configuration is rendered and written here too.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ FileOnDisk = tuple[bytes, int, int, int]
 
 
 def identity_files(machine: Machine, host_key: KeyPair, operator_key: str) -> dict[str, FileOnDisk]:
-    """Name, machine ID and keys."""
+    """Return the files with name, machine ID and keys, by path."""
     return {
         "/etc/hostname": (f"{machine.name}\n".encode(), 0o644, 0, 0),
-        # Given, so that the first boot is no "first boot": that would enable every unit of the image.
+        # Without an ID, systemd treats the boot as a "first boot" and enables every unit of the image.
         "/etc/machine-id": (f"{uuid.uuid4().hex}\n".encode(), 0o444, 0, 0),
         "/etc/ssh/ssh_host_ed25519_key": (host_key.private, 0o600, 0, 0),
         "/etc/ssh/ssh_host_ed25519_key.pub": (f"{host_key.public}\n".encode(), 0o644, 0, 0),
@@ -30,7 +30,7 @@ def identity_files(machine: Machine, host_key: KeyPair, operator_key: str) -> di
 
 
 def on_disk(file: File, image: Path) -> FileOnDisk:
-    """With the image's numbers for owner and group."""
+    """Return the file with the image's numbers for owner and group."""
     uid = _number(image / "etc/passwd", file.owner)
     gid = _number(image / "etc/group", file.group)
     return file.text.encode(), int(file.mode, 8), uid, gid

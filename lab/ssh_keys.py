@@ -1,4 +1,4 @@
-"""Keys: the operator's, which opens every machine, and the machines', by which they prove themselves."""
+"""SSH keys: the operator's key opens every machine, and each machine proves its identity with its own key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class KeyPair:
 
 
 def new_key(comment: str) -> KeyPair:
-    """A new key."""
+    """Return a new key pair. The comment is part of the public key's text."""
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     return KeyPair(
@@ -31,7 +31,7 @@ def new_key(comment: str) -> KeyPair:
 
 
 def operator_key(access: Access) -> str:
-    """The operator's public key; both halves are made where they are missing."""
+    """Return the operator's public key. Create the key pair if a half of it is missing."""
     public = access.key.with_name(access.key.name + ".pub")
     if not access.key.exists() or not public.exists():
         access.key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -48,7 +48,7 @@ def _write_private(path: Path, content: bytes) -> None:
 
 
 def trust_hosts(access: Access, hosts: Mapping[str, str]) -> None:
-    """Replace the given addresses' keys in known_hosts (address: public key); other hosts' lines stay."""
+    """Replace the keys of these addresses in known_hosts. `hosts` maps address to public key; other lines stay."""
     kept: list[str] = []
     if access.known_hosts.exists():
         lines = access.known_hosts.read_text().splitlines()
@@ -61,7 +61,7 @@ def trust_hosts(access: Access, hosts: Mapping[str, str]) -> None:
 
 
 def close_connections(access: Access, addresses: Iterable[str]) -> None:
-    """End the shared connections to machines that have lost their power: the next caller starts with a new one."""
+    """Close the shared connections to powered-off machines, so that the next command opens a new connection."""
     closing = [
         subprocess.Popen(
             ["ssh", *access.options(), "-O", "exit", f"{access.user}@{address}"],
@@ -74,7 +74,7 @@ def close_connections(access: Access, addresses: Iterable[str]) -> None:
 
 
 def forget_hosts(access: Access, addresses: set[str]) -> None:
-    """Forget the machines' keys and close the shared connections; the operator's own key stays."""
+    """Remove the machines' keys from known_hosts and the shared connections. The operator's own key stays."""
     if access.known_hosts.exists():
         lines = [line for line in access.known_hosts.read_text().splitlines() if line.split(" ", 1)[0] not in addresses]
         access.known_hosts.write_text("\n".join(lines) + "\n" if lines else "")

@@ -1,4 +1,4 @@
-"""What the lab looks like right now, read from the kernel and the wires."""
+"""The present state of the lab, read from the kernel and the wires."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.wires_client import DirectionState, Wires
 
 @dataclass(frozen=True, kw_only=True)
 class MachineStatus:
-    """A machine. `memory_mib` is its anonymous memory, None where the host does not account it."""
+    """A machine. `memory_mib` is its anonymous memory, None if the host does not account it."""
 
     name: str
     place: str
@@ -26,9 +26,9 @@ class MachineStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkStatus:
-    """A circuit. `cut` tells which directions are silent; the figures are those of the first direction.
+    """A circuit. Each pair has the value of the direction from the first end, then that of the direction back.
 
-    `dark` names ends whose machine has no power.
+    `cut` marks directions that drop all packets. `dark` names ends whose machine has no power.
     """
 
     name: str
@@ -44,7 +44,7 @@ class LinkStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class LabStatus:
-    """The whole lab. `instance` is None where none is up.
+    """The whole lab. `instance` is None if no lab is up.
 
     `used_mib` is the drop of available memory since before `up`; page cache counts as available.
     """
@@ -61,15 +61,15 @@ class LabStatus:
 
     @property
     def powered(self) -> tuple[str, ...]:
-        """Machines that have power."""
+        """Names of the machines that have power."""
         return tuple(machine.name for machine in self.machines if machine.power)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the status as plain values."""
         return asdict(self)
 
     def as_text(self) -> str:
-        """For a person."""
+        """Return the status as text for the operator."""
         if self.instance is None:
             return "no lab is up" + (f"; {'; '.join(self.problems)}" if self.problems else "")
         complete = "" if self.complete else " (not complete)"
@@ -89,13 +89,13 @@ def _condition(link: LinkStatus) -> str:
         link.cut, f"CUT from {b} to {a}"
     )
     if link.dark:
-        state += f", dark at {' and '.join(link.dark)}"
+        state += f", no power at {' and '.join(link.dark)}"
     loss = f", {max(link.loss):.1%} lost" if any(link.loss) else ""
     return f"{a} - {b}: {state}, {link.delay_ms[0]:g} ms, {link.bandwidth_mbit[0]:g} Mbit/s{loss}"
 
 
 def read(topology: Topology, wires: Wires) -> LabStatus:
-    """The lab as it is. Never raises because something is missing: that is what it reports."""
+    """Return the present state of the lab. A missing part is reported in it and raises no error."""
     state = lab_state.read()
     running = processes.running_machines()
     available = available_mib()
@@ -107,7 +107,7 @@ def read(topology: Topology, wires: Wires) -> LabStatus:
         except LabError as error:
             problems.append(error.message)
     elif running:
-        problems.append("machines run without a record: `lab down` removes them")
+        problems.append("machines run without a record of their lab: `lab down` removes them")
     layout = cgroups.detect()
     return LabStatus(
         instance=state.instance if state else None,
@@ -151,7 +151,7 @@ def _mib(count: int | None) -> int | None:
 
 
 def available_mib() -> int:
-    """The host's available memory; page cache counts as available."""
+    """Return the host's available memory in MiB. Page cache counts as available."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) >> 10

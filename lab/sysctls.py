@@ -1,4 +1,4 @@
-"""Settings of the host's kernel that all machines share: read, raised where too small, and restored."""
+"""Kernel settings of the host that all machines share: read, raised if they are too small, and restored."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MINIMUMS = {
 
 
 NODE_VALUES = {"kernel.panic": "10", "kernel.panic_on_oops": "1", "vm.overcommit_memory": "1"}
-"""What a Kubernetes node demands of its kernel, and a machine on a shared kernel cannot set itself."""
+"""Values that a Kubernetes node requires. A machine on a shared kernel cannot set them itself."""
 
 
 def read() -> dict[str, str]:
-    """The values before the lab, of those that this kernel has."""
+    """Return the present values. Settings that this kernel lacks are left out."""
     found = {}
     for name in (*MINIMUMS, *NODE_VALUES):
         with suppress(OSError):
@@ -29,20 +29,20 @@ def read() -> dict[str, str]:
 
 
 def raise_to_minimums() -> None:
-    """Raise what is too small; never lower anything."""
+    """Raise the values that are too small. Never lower a value."""
     for name, value in read().items():
         if name in MINIMUMS and int(value) < MINIMUMS[name]:
             _path(name).write_text(f"{MINIMUMS[name]}\n")
 
 
 def set_for_nodes() -> None:
-    """Make the kernel one on which machines may be Kubernetes nodes."""
+    """Set the kernel so that machines can be Kubernetes nodes."""
     for name, value in NODE_VALUES.items():
         _path(name).write_text(f"{value}\n")
 
 
 def restore(values: Mapping[str, str]) -> list[str]:
-    """Put the values back; returns the names that could not be."""
+    """Restore the values. Return the names of settings that could not be restored."""
     failed = []
     for name, value in values.items():
         try:

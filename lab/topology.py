@@ -1,4 +1,4 @@
-"""Estate and address plan as machines, segments and wires. Pure: nothing here touches the system."""
+"""The estate and its address plan as machines, segments and wires. Nothing here reads or changes the system."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from estate.model import Disk, Estate, Host, HostRole
 from lab import names
 
 MANAGEMENT_BRIDGE = "mgmt0"
-"""In the operator's namespace, with the operator's address."""
+"""Bridge in the operator's namespace, with the operator's address."""
 
 
 class PortKind(StrEnum):
-    """What a machine's interface is plugged into."""
+    """Kind of network at the outer end of a machine's interface."""
 
     MANAGEMENT = "management"
     SEGMENT = "segment"
@@ -24,10 +24,10 @@ class PortKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """One interface of a machine and its outer end, a veth pair.
+    """One interface of a machine and its outer end: a veth pair.
 
-    The outer end lives in another namespace, so that a machine may vanish without its neighbours losing carrier.
-    `mac` is the same at every boot: neighbours' caches stay right, as with a real card.
+    The outer end is in another namespace, so that neighbours keep their carrier when the machine vanishes. `mac` is the
+    same at every boot, as with a real card, so that the neighbours' caches stay valid.
     """
 
     kind: PortKind
@@ -42,8 +42,11 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A machine with its interfaces. `cpus` is what it weighs where all want processors; `fixture`: at a peer,
-    configured by the lab and not by a stack."""
+    """A machine with its interfaces.
+
+    `cpus` sets its share of the processors when all machines want them. A `fixture` is at a peer, and the lab
+    configures it instead of a stack.
+    """
 
     name: str
     place: str
@@ -58,7 +61,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """Local network of a site or peer."""
+    """The local network of a site or peer."""
 
     place: str
     bridge: str
@@ -66,7 +69,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Wire:
-    """A circuit. `delay_ms` is one way; `ends` are machines, in the estate's order."""
+    """A circuit. `delay_ms` is one-way; `ends` are machines, in the estate's order."""
 
     name: str
     ends: tuple[str, str]
@@ -76,7 +79,7 @@ class Wire:
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """Everything the lab has to imitate."""
+    """Everything that the lab imitates."""
 
     machines: tuple[Machine, ...]
     segments: tuple[Segment, ...]
@@ -84,15 +87,15 @@ class Topology:
     operator: Interface
 
     def machine(self, name: str) -> Machine:
-        """The machine of that name; KeyError where there is none."""
+        """Return the machine of this name. Raise KeyError if it does not exist."""
         return next((m for m in self.machines if m.name == name), None) or _missing(name)
 
     def wires_of(self, host: str) -> tuple[Wire, ...]:
-        """Circuits that end at the machine."""
+        """Return the circuits that end at the machine."""
         return tuple(wire for wire in self.wires if host in wire.ends)
 
     def digest(self) -> str:
-        """Changes with anything that a running lab would have to be rebuilt for."""
+        """Return a hash of all properties that a running lab was built from."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
@@ -101,7 +104,7 @@ def _missing(name: str) -> Machine:
 
 
 def topology(estate: Estate, plan: AddressPlan) -> Topology:
-    """The lab for an estate."""
+    """Return the lab of an estate."""
     segments = tuple(
         Segment(place=place.name, bridge=f"seg{index}") for index, place in enumerate(estate.places, start=1)
     )
@@ -168,5 +171,5 @@ def _ports(estate: Estate, plan: AddressPlan, host: Host, index: int, bridge: st
 
 
 def _mac(host: int, port: int) -> str:
-    """A locally administered address, the same at every boot."""
+    """Return a locally administered address that is the same at every boot."""
     return f"02:67:63:{host >> 8:02x}:{host & 255:02x}:{port:02x}"

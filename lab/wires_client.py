@@ -1,4 +1,4 @@
-"""The wires' daemon: built from source once, started in its own namespace, told what to do over a socket."""
+"""The wires' daemon: built from source once, started in its own namespace, controlled over a socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workstation.progress import step
 SOURCE = Path(__file__).parent / "wires"
 ANSWER_S = 10.0
 BUILD_S, BUILD_AT_MOST_S = 10.0, 300.0
-"""How long the daemon's build should take on two cores, and when it is given up."""
+"""Expected and longest time of the daemon's build on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class WireSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionState:
-    """A direction as it is, with what it has carried."""
+    """Present settings and counters of one direction."""
 
     settings: WireSettings
     frames: int
@@ -46,7 +46,7 @@ class DirectionState:
 
 
 def program() -> Path:
-    """The daemon, built from this checkout's source if the cache has no such build yet."""
+    """Return the path of the daemon. Build it from this checkout's source if the cache has no build of this source."""
     sources = sorted([*SOURCE.glob("*.go"), SOURCE / "go.mod"])
     digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in sources)).hexdigest()[:16]
     built = paths.cache() / "wires" / digest / names.WIRES_PROGRAM
@@ -57,26 +57,26 @@ def program() -> Path:
 
 
 def _build(target: Path) -> None:
-    if not paths.compiler().exists():  # the first on the PATH may be too old: setup has looked at its version
-        raise LabError("no Go compiler, needed once to build the wires", "run ./govcloud setup")
+    if not paths.compiler().exists():  # the first on the PATH may be too old; setup checks the version
+        raise LabError("no Go compiler, which is needed once to build the wires' daemon", "run ./govcloud setup")
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f"{target.name}.{os.getpid()}")
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local"}
-    environment.setdefault("GOCACHE", str(paths.cache() / "go" / "build"))  # where setup has compiled the library
+    environment.setdefault("GOCACHE", str(paths.cache() / "go" / "build"))  # setup has compiled the library there
     try:
         done = subprocess.run(
             [str(paths.compiler()), "build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", str(aside), "."],
             cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=BUILD_AT_MOST_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise LabError(f"the wires' daemon is not built within {BUILD_AT_MOST_S:g} s") from None
+        raise LabError(f"the build of the wires' daemon did not end within {BUILD_AT_MOST_S:g} s") from None
     if done.returncode:
-        raise LabError(f"the wires' daemon does not build: {done.stderr.strip()[-600:]}")
+        raise LabError(f"the wires' daemon cannot be built: {done.stderr.strip()[-600:]}")
     aside.replace(target)
 
 
 def start(directories: Directories, groups: Sequence[Path]) -> None:
-    """Start the daemon in the wires' namespace; it outlives this process."""
+    """Start the daemon in the wires' namespace. It outlives this process."""
     names.RUN.mkdir(parents=True, exist_ok=True)
     argv = [
         "nsenter",
@@ -86,17 +86,17 @@ def start(directories: Directories, groups: Sequence[Path]) -> None:
         str(directories.wires_socket),
     ]
     launch.start_detached(argv, groups=groups, log=directories.wires_log)
-    wait_for("the wires answer", directories.wires_socket.exists, deadline_s=10)
+    wait_for("the socket of the wires' daemon exists", directories.wires_socket.exists, deadline_s=10)
 
 
 class Wires:
-    """Orders to the daemon. One request is obeyed as a whole, within microseconds."""
+    """Client of the daemon. It applies each request completely, within microseconds."""
 
     def __init__(self, directories: Directories, topology: Topology) -> None:
         self.directories, self.topology = directories, topology
 
     def add_all(self) -> None:
-        """All circuits with the estate's figures; nothing flows until both ends are attached."""
+        """Add all circuits with the estate's figures. No frames flow until both ends are attached."""
         self._send(
             [
                 {"op": "add", "wire": w.name, "settings": _settings(w.delay_ms, 0.0, w.bandwidth_mbit, False)}
@@ -105,24 +105,24 @@ class Wires:
         )
 
     def attach(self, machines: Sequence[Machine]) -> None:
-        """The machines' ends carry frames from now on."""
+        """Attach the machines' ends of their circuits, so that they carry frames."""
         self._send([_end("attach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
 
     def detach(self, machines: Sequence[Machine]) -> None:
-        """The machines' circuits fall silent at both ends, all together."""
+        """Detach the machines' ends. Their circuits stop in both directions, all at the same moment."""
         self._send([_end("detach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
 
     def cut(self, wire: str, direction: int, cut: bool) -> None:
-        """Silence or heal; `direction` 0 is from the first end to the second, 1 back, -1 both."""
+        """Cut or heal a circuit. Direction 0 is from the first end to the second, 1 is back, -1 is both."""
         self._send([{"op": "set", "wire": wire, "direction": direction, "cut": cut}])
 
     def change(self, wire: str, direction: int, settings: WireSettings) -> None:
-        """Other delay, loss or bandwidth, while frames flow."""
+        """Change delay, loss, bandwidth and cut while frames flow."""
         values = _settings(settings.delay_ms, settings.loss, settings.bandwidth_mbit, settings.cut)
         self._send([{"op": "set", "wire": wire, "direction": direction, "settings": values}])
 
     def state(self) -> dict[str, tuple[DirectionState, DirectionState]]:
-        """Every circuit's two directions as they are."""
+        """Return the present state of both directions of every circuit."""
         found = {}
         for name, wire in self._send([])["wires"].items():
             first, second = (_direction(value) for value in wire["directions"])
@@ -138,9 +138,9 @@ class Wires:
                 with connection.makefile("rb") as answers:
                     answer: dict[str, Any] = json.loads(answers.readline())
         except (OSError, ValueError) as error:
-            raise LabError(f"the wires do not answer: {error}", "run ./govcloud lab up") from None
+            raise LabError(f"the wires' daemon does not answer: {error}", "run ./govcloud lab up") from None
         if answer.get("error"):
-            raise LabError(f"the wires refuse: {answer['error']}")
+            raise LabError(f"the wires' daemon refuses the request: {answer['error']}")
         return answer
 
 

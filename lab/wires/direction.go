@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	frameSize = 2048              // an Ethernet frame with an MTU of 1500 and some
+	frameSize = 2048              // an Ethernet frame with an MTU of 1500, and a reserve
 	maxQueued = 65536             // frames in flight: 780 ms of full frames at 1 Gbit/s
-	backlogNs = 200 * 1000 * 1000 // what a bandwidth limit may hold back before it drops
-	batch     = 16                // frames read before the other circuits have their turn
+	backlogNs = 200 * 1000 * 1000 // a bandwidth limit queues this much time, then it drops frames
+	batch     = 16                // frames that are read before the turn of the next circuit
 )
 
 // Settings of one direction.
@@ -37,14 +37,14 @@ type frame struct {
 type Direction struct {
 	Settings
 	Counters
-	in, out   int // raw sockets, -1 where an end has no interface
+	in, out   int // raw sockets, -1 if an end has no interface
 	queue     []frame
 	head      int
 	busyUntil int64
 	lastDue   int64
 }
 
-// pool of buffers, used by the loop's thread alone.
+// pool of buffers. Only the loop's thread uses it.
 type pool struct{ free []*[frameSize]byte }
 
 func (p *pool) get() *[frameSize]byte {
@@ -58,7 +58,7 @@ func (p *pool) get() *[frameSize]byte {
 
 func (p *pool) put(data *[frameSize]byte) { p.free = append(p.free, data) }
 
-// sendDue sends what is due and returns the moment at which the next frame is, 0 where none waits.
+// sendDue sends all due frames and returns the time at which the next frame is due, or 0 if the queue is empty.
 func (d *Direction) sendDue(p *pool) int64 {
 	for d.head < len(d.queue) {
 		f := &d.queue[d.head]
@@ -75,7 +75,7 @@ func (d *Direction) sendDue(p *pool) int64 {
 }
 
 func (d *Direction) send(data []byte) {
-	if d.Cut { // a cut cable loses what is on it
+	if d.Cut { // a cut cable loses the frames on it
 		d.Dropped++
 	} else if _, err := syscall.Write(d.out, data); err != nil {
 		d.Dropped++
@@ -85,7 +85,7 @@ func (d *Direction) send(data []byte) {
 	}
 }
 
-// receive takes frames that have arrived; false when the interface is gone.
+// receive reads frames that have arrived. It returns false if the interface is gone.
 func (d *Direction) receive(p *pool) bool {
 	for range batch {
 		data := p.get()
@@ -102,7 +102,7 @@ func (d *Direction) receive(p *pool) bool {
 	return true
 }
 
-// enqueue puts the frame on the wire; false where it is lost. Order is kept when the delay shrinks.
+// enqueue puts the frame on the wire. It returns false if the frame is lost. Frames keep their order when the delay shrinks.
 func (d *Direction) enqueue(data *[frameSize]byte, size int) bool {
 	if d.Cut || size == frameSize || len(d.queue)-d.head >= maxQueued || (d.Loss > 0 && rand.Float64() < d.Loss) {
 		return false
@@ -123,7 +123,7 @@ func (d *Direction) enqueue(data *[frameSize]byte, size int) bool {
 	return true
 }
 
-// close ends the direction's traffic; what was on the wire is lost, and a new start begins with an empty one.
+// close stops the direction. Frames on the wire are lost, so that a new start begins with an empty wire.
 func (d *Direction) close(p *pool) {
 	for _, f := range d.queue[d.head:] {
 		p.put(f.data)

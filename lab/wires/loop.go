@@ -5,14 +5,14 @@ import (
 	"syscall"
 )
 
-// Loop carries all frames and obeys all orders, on one thread: nothing is shared, so nothing is locked, orders fall between
-// frames, and a flood takes at most one core at real-time priority.
+// Loop carries all frames and applies all requests, on one thread. Nothing is shared, so nothing is locked. A request is
+// applied between two frames, and a flood of frames takes at most one core at real-time priority.
 type Loop struct {
 	wires   map[string]*Wire
 	buffers pool
 	jobs    chan job
-	bell    int  // event descriptor: a job waits
-	changed bool // the set of open sockets is another one
+	wakeFd  int  // event descriptor: a job waits
+	changed bool // the set of open sockets has changed
 }
 
 type job struct {
@@ -21,24 +21,24 @@ type job struct {
 }
 
 func newLoop() (*Loop, error) {
-	bell, err := eventFd()
+	wakeFd, err := eventFd()
 	if err != nil {
 		return nil, err
 	}
-	return &Loop{wires: map[string]*Wire{}, jobs: make(chan job, 16), bell: bell, changed: true}, nil
+	return &Loop{wires: map[string]*Wire{}, jobs: make(chan job, 16), wakeFd: wakeFd, changed: true}, nil
 }
 
-// submit has the orders obeyed and returns the state after them.
+// submit lets the loop apply the operations and returns the state after them.
 func (l *Loop) submit(ops []Op) answer {
 	wanted := job{ops: ops, done: make(chan answer, 1)}
 	l.jobs <- wanted
-	ring(l.bell)
+	wake(l.wakeFd)
 	return <-wanted.done
 }
 
 func (l *Loop) run() {
 	runtime.LockOSThread()
-	punctual()
+	prioritizeLoop()
 	var active []*Direction
 	var fds []pollFd
 	for {
@@ -58,18 +58,18 @@ func (l *Loop) run() {
 		wait(fds, timeout)
 		for i, d := range active {
 			if fds[i+1].revents != 0 && !d.receive(&l.buffers) {
-				fds[i+1].fd = -1 // the interface is gone; its machine's next start attaches another
+				fds[i+1].fd = -1 // the interface is gone; the next start of its machine attaches a new one
 			}
 		}
 		if fds[0].revents != 0 {
-			l.obey()
+			l.runJobs()
 		}
 	}
 }
 
-// open lists the directions that flow, with what to wait for: the bell first.
+// open lists the open directions and the descriptors to wait for. The event descriptor is the first of them.
 func (l *Loop) open(active []*Direction, fds []pollFd) ([]*Direction, []pollFd, bool) {
-	fds = append(fds, pollFd{fd: int32(l.bell), events: pollIn})
+	fds = append(fds, pollFd{fd: int32(l.wakeFd), events: pollIn})
 	for _, wire := range l.wires {
 		for _, d := range wire.directions {
 			if d.in >= 0 {
@@ -81,20 +81,20 @@ func (l *Loop) open(active []*Direction, fds []pollFd) ([]*Direction, []pollFd, 
 	return active, fds, false
 }
 
-func (l *Loop) obey() {
+func (l *Loop) runJobs() {
 	var count [8]byte
-	_, _ = syscall.Read(l.bell, count[:])
+	_, _ = syscall.Read(l.wakeFd, count[:])
 	for {
 		select {
 		case wanted := <-l.jobs:
-			wanted.done <- l.all(wanted.ops)
+			wanted.done <- l.applyAll(wanted.ops)
 		default:
 			return
 		}
 	}
 }
 
-func (l *Loop) all(ops []Op) answer {
+func (l *Loop) applyAll(ops []Op) answer {
 	for _, op := range ops {
 		if err := l.apply(op); err != nil {
 			return answer{Error: err.Error(), Wires: l.state()}

@@ -1,9 +1,10 @@
-// Command wires imitates the estate's circuits: it carries frames between pairs of interfaces of its network namespace
-// with delay, loss and limited bandwidth, all changeable while frames flow, and can fall silent without any loss of carrier.
+// Command wires imitates the estate's circuits. It carries frames between pairs of interfaces of its network namespace,
+// with delay, loss and limited bandwidth. All settings can change while frames flow. A circuit can be cut without any loss
+// of carrier.
 //
-// It obeys JSON lines on a Unix socket, one request a line: {"ops": [...]}; the answer is one line with the state of every
-// wire, and with "error" where an order could not be obeyed. No frame moves while a request is obeyed, so a whole site's
-// circuits fall silent at one moment.
+// It reads JSON lines from a Unix socket, one request per line: {"ops": [...]}. The answer is one line with the state of
+// every wire, and with "error" if an operation failed. No frame moves while a request is applied, so all circuits of a
+// site stop at the same moment.
 package main
 
 import (
@@ -45,7 +46,7 @@ func serve(loop *Loop, connection net.Conn) {
 		var wanted request
 		reply := answer{}
 		if err := json.Unmarshal(lines.Bytes(), &wanted); err != nil {
-			reply.Error = fmt.Sprintf("not a request: %v", err)
+			reply.Error = fmt.Sprintf("invalid request: %v", err)
 		} else {
 			reply = loop.submit(wanted.Ops)
 		}
@@ -67,7 +68,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	realtime()
+	prioritizeProcess()
 	loop, err := newLoop()
 	if err != nil {
 		fail(err)

@@ -18,10 +18,10 @@ const (
 	receiveBuffer        = 16 << 20
 )
 
-// htons because AF_PACKET wants the protocol in network order.
+// htons converts to network order, in which AF_PACKET expects the protocol.
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
 
-// receiver opens a raw socket that sees every frame arriving at the interface, and none that leave by it.
+// receiver opens a raw socket that sees every frame arriving at the interface, but no frame that leaves by it.
 func receiver(name string) (int, error) {
 	fd, err := packetSocket(name, ethPAll)
 	if err != nil {
@@ -31,7 +31,7 @@ func receiver(name string) (int, error) {
 		syscall.Close(fd)
 		return -1, fmt.Errorf("%s: PACKET_IGNORE_OUTGOING: %w", name, err)
 	}
-	// A burst waits here while the thread sends; the default of 200 kB would lose it.
+	// A burst waits in this buffer while the thread sends. The default of 200 kB would lose it.
 	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, receiveBuffer)
 	return fd, nil
 }
@@ -71,8 +71,8 @@ type pollFd struct {
 
 const pollIn = 1
 
-// wait sleeps until one of the descriptors is readable or the time is over; negative is forever.
-// poll and select count in milliseconds or leave the kernel 50 µs of slack; ppoll with the thread's slack at 1 ns does not.
+// wait sleeps until a descriptor is readable or the time is over. A negative time has no end.
+// poll and select count in milliseconds or leave the kernel 50 µs of slack. ppoll with a thread slack of 1 ns does neither.
 func wait(fds []pollFd, nanoseconds int64) {
 	var limit *syscall.Timespec
 	var value syscall.Timespec
@@ -81,7 +81,7 @@ func wait(fds []pollFd, nanoseconds int64) {
 		limit = &value
 	}
 	for i := range fds {
-		fds[i].revents = 0 // an interrupted call leaves the last answer
+		fds[i].revents = 0 // an interrupted call does not overwrite the last result
 	}
 	_, _, _ = syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
 		uintptr(unsafe.Pointer(limit)), 0, 0, 0)
@@ -95,8 +95,8 @@ func eventFd() (int, error) {
 	return int(fd), nil
 }
 
-// ring makes a thread that waits on the event descriptor look at it.
-func ring(fd int) {
+// wake ends the sleep of the thread that waits on the event descriptor.
+func wake(fd int) {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
 	_, _ = syscall.Write(fd, one[:])
@@ -104,11 +104,11 @@ func ring(fd int) {
 
 const loopPriority, otherPriority = 10, 9
 
-// realtime makes every thread of the process run before all that is not real-time, where that is allowed. The loop's own
-// priority is not enough: the runtime stops the world for its housekeeping, and a thread that waits for a processor then
-// holds up every circuit until BFD takes them for dead. New threads inherit it.
-func realtime() {
-	for range 3 { // a thread may have started another before its turn came
+// prioritizeProcess gives every thread of the process real-time priority, if the host allows it. The loop's own priority is
+// not enough: Go's runtime stops all threads for its housekeeping. A thread that waits for a processor then blocks every
+// circuit until BFD declares the circuits down. New threads inherit the priority.
+func prioritizeProcess() {
+	for range 3 { // a thread may have started another one before it got the priority
 		threads, _ := os.ReadDir("/proc/self/task")
 		for _, thread := range threads {
 			if id, err := strconv.Atoi(thread.Name()); err == nil {
@@ -118,14 +118,14 @@ func realtime() {
 	}
 }
 
-// punctual makes the calling thread wake on time: before the process's other threads, and with no timer slack.
-func punctual() {
+// prioritizeLoop makes the calling thread wake on time: before the process's other threads and without timer slack.
+func prioritizeLoop() {
 	const prSetTimerslack = 29
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_PRCTL, prSetTimerslack, 1, 0, 0, 0, 0)
 	schedule(0, loopPriority)
 }
 
-// schedule gives a thread a real-time priority; 0 is the calling one.
+// schedule gives a thread a real-time priority. Thread 0 is the calling one.
 func schedule(thread int, priority int32) {
 	const schedRR = 2
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, uintptr(thread), schedRR, uintptr(unsafe.Pointer(&priority)))

@@ -2,13 +2,13 @@ package main
 
 import "fmt"
 
-// Wire joins two interfaces of this network namespace. An end whose machine is off has no interface: nothing flows.
+// Wire joins two interfaces of this network namespace. The end of a powered-off machine has no interface: no frames flow.
 type Wire struct {
 	ends       [2]string
 	directions [2]*Direction // 0: from end 0 to end 1
 }
 
-// Op is one order. A request's orders are obeyed in turn, and no frame moves between them.
+// Op is one operation. A request's operations are applied in their order, and no frame moves between them.
 type Op struct {
 	Op        string    `json:"op"` // add, set, attach, detach
 	Wire      string    `json:"wire"`
@@ -16,15 +16,15 @@ type Op struct {
 	Interface string    `json:"interface"` // attach
 	Direction int       `json:"direction"` // set: 0, 1, or -1 for both
 	Settings  *Settings `json:"settings"`  // add, set
-	Cut       *bool     `json:"cut"`       // set: only this
+	Cut       *bool     `json:"cut"`       // set: changes only this
 }
 
-// apply obeys one order, on the loop's thread.
+// apply applies one operation, on the loop's thread.
 func (l *Loop) apply(op Op) error {
 	wire := l.wires[op.Wire]
 	if op.Op == "add" {
 		if wire != nil || op.Settings == nil {
-			return fmt.Errorf("wire %s: exists already or has no settings", op.Wire)
+			return fmt.Errorf("wire %s exists already, or the operation has no settings", op.Wire)
 		}
 		wire = &Wire{}
 		for i := range wire.directions {
@@ -50,7 +50,7 @@ func (l *Loop) apply(op Op) error {
 		l.changed = true
 		return wire.open(&l.buffers)
 	}
-	return fmt.Errorf("unknown order %q", op.Op)
+	return fmt.Errorf("unknown operation %q", op.Op)
 }
 
 func (w *Wire) set(op Op) error {
@@ -71,7 +71,7 @@ func (w *Wire) set(op Op) error {
 	return nil
 }
 
-// open connects both directions where both ends have an interface.
+// open connects both directions if both ends have an interface.
 func (w *Wire) open(p *pool) error {
 	if w.ends[0] == "" || w.ends[1] == "" {
 		return nil

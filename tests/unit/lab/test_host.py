@@ -1,4 +1,4 @@
-"""What the lab reads of its host and keeps about itself."""
+"""What the lab reads from its host, and its own lock, record, keys and files."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from workstation.ssh import Access
 
 
 def hierarchy(root: Path, *names: str) -> None:
-    """Control group hierarchies as directories."""
+    """Create control group hierarchies as directories."""
     for name in names:
         (root / name).mkdir(parents=True, exist_ok=True)
         (root / name / "cgroup.procs").write_text("")
 
 
-def unified(root: Path, root_hands_down: str) -> cgroups.Layout:
-    """The one hierarchy of version 2, as directories."""
+def unified(root: Path, root_controllers: str) -> cgroups.Layout:
+    """Create the one hierarchy of version 2 as directories."""
     (root / "cgroup.controllers").write_text("cpu memory pids")
-    (root / "cgroup.subtree_control").write_text(root_hands_down)
+    (root / "cgroup.subtree_control").write_text(root_controllers)
     (root / "govcloud").mkdir()
     (root / "govcloud/cgroup.subtree_control").write_text("")
     return cgroups.detect(root)
 
 
 def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
-    """Machines share the processors, the world outside has more than enough of them; what needs a real-time
-    budget stays out of that hierarchy."""
+    """Machines share the processors, and a peer's machine has more than it needs.
+
+    A process that needs a real-time budget stays out of the hierarchy that divides the processors.
+    """
     hierarchy(tmp_path, "systemd", "unified", "cpu", "memory", "pids")
     layout = cgroups.detect(tmp_path)
     assert not layout.unified
@@ -49,9 +51,9 @@ def test_v1_and_hybrid_hosts_use_the_named_hierarchies(tmp_path: Path) -> None:
     assert not [group for group in wires if group.is_relative_to(tmp_path / "cpu")]
 
 
-def test_v2_hosts_have_one_hierarchy_with_accounting_handed_down(tmp_path: Path) -> None:
-    """Memory and processes, where the root has them."""
-    layout = unified(tmp_path, root_hands_down="cpu memory")
+def test_v2_hosts_have_one_hierarchy_that_accounts_for_the_machines(tmp_path: Path) -> None:
+    """It accounts memory and processes, if the root does."""
+    layout = unified(tmp_path, root_controllers="cpu memory")
     assert layout.unified
     layout = cgroups.without_processors(layout)
     assert cgroups.create(layout, "futian-data1") == [tmp_path / "govcloud/futian-data1"]
@@ -59,53 +61,53 @@ def test_v2_hosts_have_one_hierarchy_with_accounting_handed_down(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("shares", "weight"), [(1024, "100"), (2048, "200"), (8192, "800")])
-def test_a_machines_part_of_the_processors_is_the_same_in_both_versions(shares: int, weight: str) -> None:
-    """The kernel's default is 1024 in one and 100 in the other."""
+def test_a_machines_share_of_the_processors_is_the_same_in_both_versions(shares: int, weight: str) -> None:
+    """The kernel's default is 1024 in version 1 and 100 in version 2."""
     assert cgroups.setting(shares, unified=False) == ("cpu.shares", str(shares))
     assert cgroups.setting(shares, unified=True) == ("cpu.weight", weight)
 
 
 @pytest.mark.parametrize(("cpus", "shares"), [(0.01, 256), (1, 1024), (2, 2048), (64, 4096)])
-def test_a_machine_weighs_as_many_processors_as_it_has_in_the_estate(cpus: float, shares: int) -> None:
-    """Within bounds: the applicant, outside, is never short of them."""
+def test_a_machines_shares_follow_its_processors_in_the_estate(cpus: float, shares: int) -> None:
+    """They have limits: the load generator, on a peer's machine, is never short of processors."""
     assert cgroups.weight(cpus) == shares
 
 
 def test_v2_machines_share_the_processors(tmp_path: Path) -> None:
-    """Where the root does not share them yet it is told to, and that is taken back with the lab."""
-    layout = unified(tmp_path, root_hands_down="memory pids")
+    """If the root does not share them yet, the lab turns that on and turns it off again when it is removed."""
+    layout = unified(tmp_path, root_controllers="memory pids")
     assert not cgroups.shares_processors(layout)
     cgroups.create(layout, "futian-data1")
     cgroups.create(layout, "citizen1", weight=cgroups.PEER_MACHINE)
-    handed_down = [(folder / "cgroup.subtree_control").read_text() for folder in (tmp_path, tmp_path / "govcloud")]
-    assert handed_down == ["+cpu", "+cpu"]
+    enabled = [(folder / "cgroup.subtree_control").read_text() for folder in (tmp_path, tmp_path / "govcloud")]
+    assert enabled == ["+cpu", "+cpu"]
     weights = [(tmp_path / "govcloud" / host / "cpu.weight").read_text() for host in ("", "futian-data1", "citizen1")]
     assert weights == ["200", "100", "800"]
     cgroups.stop_sharing_processors(layout)
     assert (tmp_path / "cgroup.subtree_control").read_text() == "-cpu"
 
 
-def test_v2_hosts_that_share_the_processors_already_go_on_to(tmp_path: Path) -> None:
-    layout = unified(tmp_path, root_hands_down="cpu")
+def test_v2_hosts_that_share_the_processors_already_are_left_unchanged(tmp_path: Path) -> None:
+    layout = unified(tmp_path, root_controllers="cpu")
     assert cgroups.shares_processors(layout)
     cgroups.create(layout, "futian-data1")
     assert (tmp_path / "cgroup.subtree_control").read_text() == "cpu"
 
 
-def test_v2_wires_hand_nothing_down_and_a_root_that_cannot_is_no_failure(tmp_path: Path) -> None:
-    """The wires are started first: a kernel with real-time groups lets none be made beside them."""
-    layout = unified(tmp_path, root_hands_down="memory")
+def test_v2_wires_change_no_controllers_and_a_refusing_root_is_no_failure(tmp_path: Path) -> None:
+    """The wires start first. A kernel with real-time groups then refuses to share the processors."""
+    layout = unified(tmp_path, root_controllers="memory")
     cgroups.create(cgroups.without_processors(layout), "wires")
     assert (tmp_path / "cgroup.subtree_control").read_text() == "memory"
     assert not (tmp_path / "govcloud/cpu.weight").exists()
     (tmp_path / "cgroup.subtree_control").write_text("cpu")
-    (tmp_path / "govcloud/cgroup.subtree_control").unlink()  # reading it fails, as writing it would
+    (tmp_path / "govcloud/cgroup.subtree_control").unlink()  # reading it fails, as writing does on a real host
     assert cgroups.create(layout, "futian-data1") == [tmp_path / "govcloud/futian-data1"]
     assert not (tmp_path / "govcloud/futian-data1/cpu.weight").exists()
 
 
-def test_members_are_those_of_the_asked_machines_and_of_groups_below(tmp_path: Path) -> None:
-    """As systemd in a machine makes groups of its own."""
+def test_members_include_the_processes_of_groups_below(tmp_path: Path) -> None:
+    """The systemd of a machine creates its own groups."""
     (tmp_path / "cgroup.controllers").write_text("")
     hierarchy(tmp_path, "govcloud/a/payload", "govcloud/b")
     (tmp_path / "govcloud/a/payload/cgroup.procs").write_text("11\n12\n")
@@ -116,7 +118,7 @@ def test_members_are_those_of_the_asked_machines_and_of_groups_below(tmp_path: P
 
 
 def test_memory_is_read_in_both_versions(tmp_path: Path) -> None:
-    """`anon` in v2, `total_rss` in v1; None where it is not accounted."""
+    """It is `anon` in version 2, `total_rss` in version 1, and None if the host does not account it."""
     (tmp_path / "cgroup.controllers").write_text("")
     hierarchy(tmp_path, "govcloud/a", "govcloud/b", "govcloud/c")
     (tmp_path / "govcloud/a/memory.stat").write_text("anon 1048576\nfile 99\n")
@@ -126,7 +128,7 @@ def test_memory_is_read_in_both_versions(tmp_path: Path) -> None:
 
 
 def test_a_nodes_pods_count_as_the_machines_own(tmp_path: Path) -> None:
-    """Version 1 keeps them beside its group: their memory and their processes are the machine's."""
+    """In version 1 they are next to the machine's group. Their memory and processes count for the machine."""
     hierarchy(tmp_path, "memory", "memory/govcloud/a", "memory/kubernetes-a/kubepods/one", "memory/kubernetes-b")
     (tmp_path / "memory/govcloud/a/memory.stat").write_text("total_rss 100\n")
     (tmp_path / "memory/kubernetes-a/memory.stat").write_text("total_rss 7\n")
@@ -136,11 +138,11 @@ def test_a_nodes_pods_count_as_the_machines_own(tmp_path: Path) -> None:
     layout = cgroups.detect(tmp_path)
     assert cgroups.memory_bytes(layout, "a") == 107
     assert cgroups.members(layout, ["a"]) == {11, 12}
-    assert cgroups.members(layout) == {11}  # a node that is not the lab's is not ended with the lab
+    assert cgroups.members(layout) == {11}  # a node outside the lab is not killed with the lab
 
 
-def test_the_groups_of_a_node_that_runs_are_left_alone(tmp_path: Path) -> None:
-    """They are empty between two pods, and its kubelet counts on them."""
+def test_the_groups_of_a_running_node_stay(tmp_path: Path) -> None:
+    """They are empty between two pods, but its kubelet needs them."""
     for path in ("memory/kubernetes-dead/kubepods/one", "cpu/kubernetes-dead", "memory/kubernetes-alive/kubepods"):
         (tmp_path / path).mkdir(parents=True)
     cgroups.remove_nodes({"alive"}, tmp_path)
@@ -149,18 +151,18 @@ def test_the_groups_of_a_node_that_runs_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_mount_table_is_read_with_its_escapes() -> None:
-    """This process's root is in it."""
+    """It contains the root of this process."""
     assert Path("/") in {mount.where for mount in mounts.table()}
 
 
-def test_only_disks_named_by_the_lab_are_the_labs() -> None:
-    """Other loop devices of the host are nobody's business."""
+def test_only_a_file_with_a_lab_disks_name_is_a_lab_disk() -> None:
+    """The lab must not touch other loop devices of the host."""
     assert mounts.is_lab_disk(Path("/x/lab/disks/govcloud-futian-data1.disk"))
     assert not mounts.is_lab_disk(Path("/x/images/govcloud.iso"))
 
 
-def test_sysctls_that_a_kernel_lacks_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What is too small is raised, what is large enough stays, and all goes back."""
+def test_small_sysctls_are_raised_and_all_are_restored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A large enough value stays. A setting that the kernel lacks is skipped."""
     monkeypatch.setattr(sysctls, "PROC", tmp_path)
     few, many = tmp_path / "fs/inotify/max_user_instances", tmp_path / "kernel/pid_max"
     for path, value in ((few, "128"), (many, "4194304")):
@@ -175,7 +177,7 @@ def test_sysctls_that_a_kernel_lacks_are_left_alone(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def run_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Lock and record in a directory of the test's own."""
+    """A separate directory of the test for lock and record."""
     monkeypatch.setattr(lab_state.names, "RUN", tmp_path)
     monkeypatch.setattr(lab_state, "LOCK_FILE", tmp_path / "lab.lock")
     monkeypatch.setattr(lab_state, "STATE_FILE", tmp_path / "lab.json")
@@ -183,29 +185,29 @@ def run_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_held_lock_names_its_holder(run_directory: Path) -> None:
-    """Checkout, process and start; free again when the holder has ended."""
+    """The error has the holder's command, process and start. The lock is free again when the holder has ended."""
     with lab_state.lock("lab up"):
         with pytest.raises(Locked, match=rf"`lab up`.*process {os.getpid()}, since 20"):
             with lab_state.lock("lab down"):
-                pytest.fail("two hold it")
+                pytest.fail("two processes hold the lock")
     with lab_state.lock("lab down"):
         pass
     assert (run_directory / "lab.lock").exists()
 
 
 def test_a_killed_holder_leaves_the_lock_free(run_directory: Path) -> None:
-    """The kernel gives it back, whatever the file says."""
+    """The kernel frees the lock, even if the file still names the holder."""
     context = multiprocessing.get_context("fork")
-    holds = context.Event()
+    locked = context.Event()
 
     def hold() -> None:
         with lab_state.lock("lab up"):
-            holds.set()
+            locked.set()
             context.Event().wait()
 
     holder = context.Process(target=hold)
     holder.start()
-    assert holds.wait(10)
+    assert locked.wait(10)
     with pytest.raises(Locked):
         lab_state.lock("lab up").__enter__()
     holder.kill()
@@ -215,27 +217,27 @@ def test_a_killed_holder_leaves_the_lock_free(run_directory: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"instance": "x"}', "[]", '{"instance":1,"loops":3,"sysctls":4}'])
-def test_a_damaged_record_is_no_record(run_directory: Path, text: str) -> None:
-    """`down` then works by names alone."""
+def test_a_damaged_record_is_ignored(run_directory: Path, text: str) -> None:
+    """`down` then finds everything by names alone."""
     (run_directory / "lab.json").write_text(text)
     assert lab_state.read() is None
 
 
-def test_a_record_of_an_earlier_boot_says_nothing(run_directory: Path) -> None:
-    """What it names is gone with that boot."""
-    noted = lab_state.LabState(
+def test_a_record_of_an_earlier_boot_is_ignored(run_directory: Path) -> None:
+    """The objects that it names disappeared with that boot."""
+    state = lab_state.LabState(
         instance="i", checkout="c", home="h", digest="d", image="m", since="s", boot=lab_state.boot()
     )
-    lab_state.write(noted)
-    assert lab_state.read() == noted
+    lab_state.write(state)
+    assert lab_state.read() == state
     lab_state.write(
         lab_state.LabState(instance="i", checkout="c", home="h", digest="d", image="m", since="s", boot="earlier")
     )
     assert lab_state.read() is None
 
 
-def test_the_labs_keys_leave_other_hosts_keys_alone(tmp_path: Path) -> None:
-    """In known_hosts, when the lab comes and when it goes; the operator's own key is made once."""
+def test_other_hosts_keys_stay_in_known_hosts(tmp_path: Path) -> None:
+    """They stay when the lab starts and when it is removed. The operator's own key is created once."""
     access = Access(key=tmp_path / "ssh/id_ed25519", known_hosts=tmp_path / "ssh/known_hosts")
     first = ssh_keys.operator_key(access)
     assert ssh_keys.operator_key(access) == first
@@ -248,7 +250,7 @@ def test_the_labs_keys_leave_other_hosts_keys_alone(tmp_path: Path) -> None:
 
 
 def test_owners_are_those_of_the_image(tmp_path: Path) -> None:
-    """Numbers come from the image's tables, never from the host's."""
+    """The numbers come from the image's tables, never from the host's."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nfrr:x:105:109::/:/bin/false\n")
     (tmp_path / "etc/group").write_text("root:x:0:\nfrr:x:109:\n")

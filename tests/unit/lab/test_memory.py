@@ -1,4 +1,4 @@
-"""The peak of what is taken is caught while it lasts, not at the end."""
+"""The peak of memory use is measured while it lasts, not at the end."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from lab import lab_state
 from lab.memory import PeakMemory
 
 
-def test_the_least_that_was_available_is_kept() -> None:
-    """A dip between two looks of a person is what the machine must be able to hold."""
-    seen, looks = threading.Event(), iter([8000, 5000, 7000, 7500])
+def test_the_lowest_available_memory_is_kept() -> None:
+    """A short peak counts too: the machine needs that much memory."""
+    done, values = threading.Event(), iter([8000, 5000, 7000, 7500])
 
     def available() -> int:
-        found = next(looks, None)
+        found = next(values, None)
         if found is None:
-            seen.set()
+            done.set()
         return found or 7500
 
     with PeakMemory(available, every_s=0.001) as peak:
-        assert seen.wait(10)
+        assert done.wait(10)
     assert peak.lowest_mib == 5000
 
 
 def test_the_peak_is_counted_from_before_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is not guessed where no lab has noted it."""
+    """It is None if no lab has recorded the memory before its start."""
     with PeakMemory(lambda: 6000) as peak:
         pass
-    noted = lab_state.LabState(
+    state = lab_state.LabState(
         instance="a", checkout="/x", home="/y", digest="d", image="i", since="s", boot="b", sysctls={}, loops=(),
         available_before_mib=10000, netns_mounted=False,
     )  # fmt: skip
-    monkeypatch.setattr(lab_state, "read", lambda: noted)
+    monkeypatch.setattr(lab_state, "read", lambda: state)
     assert peak.used_mib() == 4000
     monkeypatch.setattr(lab_state, "read", lambda: None)
     assert peak.used_mib() is None

@@ -16,20 +16,20 @@ INTERFACE_NAME_MAX = 15
 
 @pytest.fixture(scope="module")
 def lab() -> Topology:
-    """The project's own estate."""
+    """The lab of the project's own estate."""
     estate = loader.load()
     return topology(estate, plan(estate))
 
 
 def test_every_host_is_a_machine_in_a_namespace_of_its_own(lab: Topology) -> None:
-    """Named after the host, by the prefix that `down` looks for."""
+    """The namespace has the host's name with the prefix by which `down` finds it."""
     estate = loader.load()
     assert [machine.name for machine in lab.machines] == [host.name for host in estate.hosts]
     assert {machine.netns for machine in lab.machines} == {f"gc-{host.name}" for host in estate.hosts}
 
 
 def test_every_machine_is_on_the_management_network_and_on_its_segment(lab: Topology) -> None:
-    """One port each; the management bridge is in the operator's namespace."""
+    """It has one port in each. The management bridge is in the operator's namespace."""
     for machine in lab.machines:
         management, segment = machine.ports[:2]
         assert (management.inside, management.bridge, management.outer_netns) == ("mgmt0", MANAGEMENT_BRIDGE, "gc-ops")
@@ -38,7 +38,7 @@ def test_every_machine_is_on_the_management_network_and_on_its_segment(lab: Topo
 
 
 def test_every_link_is_a_wire_with_a_port_at_both_ends(lab: Topology) -> None:
-    """With the link's delay and bandwidth, and with interfaces named after it."""
+    """The wire has the link's delay and bandwidth."""
     estate = loader.load()
     assert {(w.name, w.ends, w.delay_ms, w.bandwidth_mbit) for w in lab.wires} == {
         (link.name, link.ends, link.delay_ms, link.bandwidth_mbit) for link in estate.links
@@ -52,8 +52,8 @@ def test_every_link_is_a_wire_with_a_port_at_both_ends(lab: Topology) -> None:
     assert ends == {(wire.name, end): host for wire in lab.wires for end, host in enumerate(wire.ends)}
 
 
-def test_outer_ends_and_cards_have_names_of_their_own(lab: Topology) -> None:
-    """They share a namespace, and the kernel allows 15 characters."""
+def test_names_of_outer_ends_and_mac_addresses_are_unique(lab: Topology) -> None:
+    """Outer ends share a namespace. The kernel allows names of 15 characters."""
     ports = [port for machine in lab.machines for port in machine.ports]
     for values in ([port.outside for port in ports], [port.mac for port in ports]):
         assert len(set(values)) == len(values)
@@ -61,12 +61,12 @@ def test_outer_ends_and_cards_have_names_of_their_own(lab: Topology) -> None:
 
 
 def test_only_peers_machines_are_fixtures(lab: Topology) -> None:
-    """The twelve of our sites are the stacks' work."""
+    """Stacks configure the twelve machines of our own sites."""
     assert {machine.place for machine in lab.machines if machine.fixture} == {"province", "internet", "bureaus"}
 
 
 def test_the_digest_changes_with_what_a_running_lab_was_built_from(lab: Topology) -> None:
-    """And with nothing else: the same estate gives the same digest."""
+    """The same estate gives the same digest."""
     estate = loader.load()
     assert topology(estate, plan(estate)).digest() == lab.digest()
     slower = replace(lab.wires[0], delay_ms=lab.wires[0].delay_ms + 1)

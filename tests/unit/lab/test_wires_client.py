@@ -1,4 +1,4 @@
-"""The wires' daemon is built by the compiler that setup has chosen, and the operator is told."""
+"""The wires' daemon is built by setup's compiler, and the operator sees a progress line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workstation import paths
 
 
 def compiler(where: Path, name: str) -> None:
-    """A program that writes its name where a compiler is told to write."""
+    """Write a program that writes its name to the file of the compiler option `-o`."""
     where.parent.mkdir(parents=True)
     where.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho {name} >"$2"\n')
     where.chmod(0o755)
@@ -21,7 +21,7 @@ def compiler(where: Path, name: str) -> None:
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty cache, on a machine that has a Go of its own on the path."""
+    """An empty cache on a machine with its own Go on the path."""
     compiler(tmp_path / "bin" / "go", "hosts")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setenv("GOVCLOUD_CACHE", str(tmp_path / "cache"))
@@ -29,7 +29,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("cache")
-def test_setups_compiler_builds_it_whatever_go_is_on_the_path(capsys: pytest.CaptureFixture[str]) -> None:
+def test_setups_compiler_builds_it_although_another_go_is_on_the_path(capsys: pytest.CaptureFixture[str]) -> None:
     compiler(paths.compiler(), "setups")
     assert wires_client.program().read_text() == "setups\n"
     assert "▸ building the wires' daemon from this checkout (about 10 s)" in capsys.readouterr().err
@@ -44,6 +44,6 @@ def test_without_setups_compiler_the_next_step_is_setup(cache: Path) -> None:
     assert not cache.exists()
 
 
-def test_setup_looks_for_a_compiler_that_can_build_it() -> None:
+def test_setup_chooses_a_compiler_that_can_build_it() -> None:
     lines = (wires_client.SOURCE / "go.mod").read_text().splitlines()
     assert max(golang.version(line) for line in lines if line.startswith("go ")) <= golang.needed()
