@@ -1,4 +1,4 @@
-"""One data tier for all tests of this folder; each test begins and ends with it whole."""
+"""One data tier for all tests of this folder. It is healthy at the beginning and the end of each test."""
 
 import shutil
 import sys
@@ -15,14 +15,14 @@ from database_cluster import DatabaseCluster
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[DatabaseCluster]:
-    """The running data tier, founded anew."""
+    """A new, running data tier."""
     if reason := database_cluster.missing():
         pytest.skip(reason)
     folder = database_cluster.new_folder()
     cluster = DatabaseCluster(folder, database_cluster.patroni_environment(folder))
     try:
         cluster.start()
-        cluster.steady(120)
+        cluster.wait_until_healthy(120)
         yield cluster
     finally:
         cluster.close()
@@ -31,11 +31,11 @@ def started() -> Iterator[DatabaseCluster]:
 
 @pytest.fixture
 def cluster(started: DatabaseCluster, request: pytest.FixtureRequest) -> Iterator[DatabaseCluster]:
-    """The data tier, whole; a failed test shows what its daemons said."""
-    started.steady(120)
-    began = request.session.testsfailed
+    """The healthy data tier. A failed test shows the logs of its daemons."""
+    started.wait_until_healthy(120)
+    failed_before = request.session.testsfailed
     yield started
-    if request.session.testsfailed > began:
+    if request.session.testsfailed > failed_before:
         for host in started.members:
             print(f"--- {host}\n{started.log(host)[-6000:]}")
         for vote in started.estate.etcd_members:

@@ -1,8 +1,8 @@
-"""The data tier of the real estate on one machine, without machines: its own network and process namespaces.
+"""The data tier of the real estate without the lab: each host is a network namespace and process namespaces.
 
-Every daemon is real and runs on the very text that the renderers give, at the estate's own addresses, which lie on the
-loopback of a network namespace of its own. Only paths are moved below a temporary folder, one per host. Killing the
-first process of a host's process namespace kills all of it at once, as a loss of power does.
+Every daemon is real, reads the rendered files, and uses the estate's addresses, which are in network namespaces of the
+hosts on a common switch. Only the paths are below a temporary folder, one per host. Killing the first process of a
+process namespace kills all its processes at once, as a loss of power does.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ SWITCH = "switch"
 
 
 def secrets_of(estate: Estate, addresses: AddressPlan) -> Secrets:
-    """A new authority and everything it has to sign."""
+    """Return a new authority, all certificates that it signs, and new passwords."""
     key, cert = pki.new_authority("test authority", 2)
     authority, certificates = pki.Authority(key=key, cert=cert), {}
     for leaf in render_pki.leaves(estate, addresses):
         own_key, own_cert = pki.issue(authority, leaf.subject, leaf.sans, 1, leaf.usages)
         certificates[leaf.name] = Certificate(cert=own_cert, key=own_key)
-    words = {name: pki.new_password() for name in Passwords.names()}
-    return Secrets(authority=cert, certificates=certificates, passwords=Passwords(**words))
+    passwords = {name: pki.new_password() for name in Passwords.names()}
+    return Secrets(authority=cert, certificates=certificates, passwords=Passwords(**passwords))
 
 
 class DatabaseCluster:
-    """The hosts of the data tier. `members` are the database's, in declared order."""
+    """The hosts of the data tier. `members` are those of the database, in the declared order."""
 
     def __init__(self, root: Path, venv: Path) -> None:
         self.root, self.venv = root, venv
@@ -75,12 +75,12 @@ class DatabaseCluster:
             self.install(host)
 
     def hosts(self) -> list[Host]:
-        """Hosts with a vote or a member, and a client's."""
+        """Return the hosts with an etcd vote or a database member, and one host for clients."""
         own = self.estate.managed_hosts
         return [host for host in own if host.etcd_votes or host.database or host.name == self.client]
 
     def connect(self, host: Host, number: int) -> None:
-        """A network namespace of the host's own with its addresses, on the common switch."""
+        """Create the host's network namespace with its addresses, on the common switch."""
         pool, own = self.estate.networks.sites, self.plan.lan(host.name)
         self.networks[host.name] = _network()
         pid = str(self.networks[host.name].pid)
@@ -92,9 +92,11 @@ class DatabaseCluster:
             self.net(host.name, "ip", "link", "set", device, "up")
 
     @contextmanager
-    def silenced(self, host: str) -> Iterator[None]:
-        """Cut the host off without a word: nothing goes out or comes in. Its carrier and its addresses stay: the kernel
-        forgets IPv6 addresses of an interface that is taken down, and the vote could then not listen on its own.
+    def isolated(self, host: str) -> Iterator[None]:
+        """Drop all packets from and to the host. Its carrier and its addresses stay.
+
+        The kernel removes the IPv6 addresses of an interface that is set down. The etcd vote could then not listen on
+        its own address.
         """
         port = f"p{[own.name for own in self.hosts()].index(host)}"
         self.net(SWITCH, "bridge", "link", "set", "dev", port, "state", "disabled")
@@ -104,29 +106,29 @@ class DatabaseCluster:
             self.net(SWITCH, "bridge", "link", "set", "dev", port, "state", "forwarding")
 
     @contextmanager
-    def deaf(self, host: str, to: str) -> Iterator[None]:
-        """`host` hears nothing of what `to` sends."""
-        other = self.plan.lan(to)
+    def dropping(self, host: str, sender: str) -> Iterator[None]:
+        """Let `host` drop all packets from `sender`."""
+        other = self.plan.lan(sender)
         drops = f"ip saddr {other.ipv4} drop; ip6 saddr {other.ipv6} drop"
-        rules = f"table inet deaf {{ chain input {{ type filter hook input priority 0; {drops}\n}}\n}}\n"
+        rules = f"table inet dropping {{ chain input {{ type filter hook input priority 0; {drops}\n}}\n}}\n"
         self.net(host, "nft", rules)
         try:
             yield
         finally:
-            self.net(host, "nft", "delete table inet deaf")
+            self.net(host, "nft", "delete table inet dropping")
 
     def folder(self, host: str) -> Path:
-        """All that belongs to one host."""
+        """Return the folder of one host."""
         return self.root / host.replace("-", "")
 
     def moved(self, host: str, text: str) -> str:
-        """The text with the paths of the host's own folder."""
+        """Return the text with its paths moved below the host's folder."""
         for path in MOVED:
             text = text.replace(path, str(self.venv) if path == postgresql.VENV else f"{self.folder(host)}{path}")
         return text
 
     def install(self, host: Host) -> None:
-        """Write what the roles of the stack would write."""
+        """Write the files that the roles of the stack write on this host."""
         roles: list[RoleSpec] = [render_pki.role_spec(self.estate, self.plan, host, self.secrets)]
         roles += [etcd.role_spec(self.estate, self.plan, host, self.secrets)] if host.etcd_votes else []
         roles += [postgresql.role_spec(self.estate, self.plan, host, self.secrets)] if host.database else []
@@ -141,7 +143,7 @@ class DatabaseCluster:
             (self.folder(host.name) / secret.lstrip("/")).chmod(0o600)
 
     def start_etcd(self, host: str) -> None:
-        """The vote of `host`, through the same joining step as its unit, and started again whenever it ends."""
+        """Start the etcd vote of `host` with the same joining step as its unit, and start it again whenever it ends."""
         folder = self.folder(host)
         folder.joinpath("srv/data/etcd").mkdir(exist_ok=True)
         shutil.chown(folder / "srv/data/etcd", "postgres", "postgres")
@@ -152,7 +154,7 @@ class DatabaseCluster:
         self._start(host, "etcd", ["sh", "-c", script])
 
     def start_patroni(self, host: str) -> None:
-        """The database member of `host`."""
+        """Start the database member of `host`."""
         for path in ("srv/data/postgresql", "srv/data/diverged"):
             folder = self.folder(host) / path
             folder.mkdir(exist_ok=True)
@@ -162,7 +164,7 @@ class DatabaseCluster:
         self._start(host, "patroni", [f"{self.venv}/bin/patroni", str(config)])
 
     def start(self, *hosts: str) -> None:
-        """Everything on these hosts; on all hosts where none is named."""
+        """Start all daemons of these hosts, or of all hosts if no host is named."""
         for host in self.hosts():
             if (not hosts or host.name in hosts) and host.etcd_votes:
                 self.start_etcd(host.name)
@@ -170,34 +172,34 @@ class DatabaseCluster:
             if (not hosts or host.name in hosts) and host.database:
                 self.start_patroni(host.name)
 
-    def lose(self, *hosts: str, what: str | None = None) -> None:
-        """Kill at once what runs there (`etcd`, `patroni`, or both)."""
+    def kill(self, *hosts: str, what: str | None = None) -> None:
+        """Kill the daemons of these hosts at once: `etcd`, `patroni`, or both."""
         for key in [key for key in self.running if key[0] in hosts and what in (None, key[1])]:
             process = self.running.pop(key)
             _kill_tree(process.pid)
             process.wait()
 
-    def lose_site(self, site: str) -> None:
-        """Every host of the site at once."""
-        self.lose(*(host.name for host in self.hosts() if host.at == site))
+    def kill_site(self, site: str) -> None:
+        """Kill every daemon of the site at once."""
+        self.kill(*(host.name for host in self.hosts() if host.at == site))
 
     def start_site(self, site: str) -> None:
-        """Every host of the site."""
+        """Start every daemon of the site."""
         self.start(*(host.name for host in self.hosts() if host.at == site))
 
     def close(self) -> None:
-        """Kill everything."""
-        self.lose(*(host.name for host in self.hosts()))
+        """Kill all daemons and remove the networks."""
+        self.kill(*(host.name for host in self.hosts()))
         for network in self.networks.values():
             network.kill()
             network.wait()
 
     def log(self, host: str, what: str = "patroni") -> str:
-        """Everything that the daemon has said."""
+        """Return the complete log of the daemon."""
         return (self.folder(host) / f"{what}.log").read_text(errors="replace")
 
     def sql(self, host: str, statement: str, database: str = "postgres", options: str = "") -> str:
-        """As the superuser on the host itself; the answer's rows as text. AssertionError where it fails."""
+        """Run a statement as superuser on the host and return its rows as text. Raise AssertionError if it fails."""
         argv = ["psql", "-XAtq", "-h", str(self.folder(host) / "var/run/postgresql"), "-d", database, "-c", statement]
         done = subprocess.run(
             argv,
@@ -211,7 +213,7 @@ class DatabaseCluster:
         return done.stdout.strip()
 
     def get(self, host: str, path: str) -> tuple[int, Any]:
-        """Status and JSON of the member's Patroni; (0, None) where it does not answer."""
+        """Return status and JSON of the member's Patroni, or (0, None) if it does not answer."""
         url = f"{postgresql.rest_url(self.plan, self.estate.host(host))}{path}"
         argv = [
             "curl",
@@ -231,7 +233,7 @@ class DatabaseCluster:
             return int(code or 0), None
 
     def primary(self) -> str | None:
-        """The member that says it is primary; AssertionError where two do."""
+        """Return the member that reports to be primary. Raise AssertionError if two members do."""
         found = [
             host for host in self.members if (host, "patroni") in self.running and self.get(host, "/primary")[0] == 200
         ]
@@ -239,19 +241,19 @@ class DatabaseCluster:
         return found[0] if found else None
 
     def role(self, host: str) -> Mapping[str, Any]:
-        """The member's own view, empty where it does not answer."""
+        """Return the status of the member from its Patroni; empty if it does not answer."""
         return self.get(host, "/patroni")[1] or {}
 
     def streaming(self, host: str) -> bool:
-        """Whether the member serves as a standby that receives."""
+        """Return whether the member is a standby that streams from the primary."""
         return bool(self.role(host).get("replication_state") == "streaming")
 
     def synchronous_names(self, host: str) -> str:
-        """What the member's commits wait for."""
+        """Return the standbys that the member's commits wait for."""
         return self.sql(host, "SHOW synchronous_standby_names")
 
     def etcdctl(self, host: str, *arguments: str) -> str:
-        """What `etcdctl` says on the host about the host's own vote; empty where it fails."""
+        """Run `etcdctl` on the host against its own vote and return the output; empty if it fails."""
         script = 'set -a; . "$0"; exec "$@"'
         own = self.folder(host) / "etc/govcloud/etcd/ctl.env"
         path = str(paths.cache() / "artifacts" / "etcdctl")
@@ -259,28 +261,26 @@ class DatabaseCluster:
         return done.stdout if done.returncode == 0 else ""
 
     def voting(self, host: str) -> bool:
-        """Whether the host's vote answers a read: it then follows the leader and is as far as the majority."""
+        """Return whether the host's vote answers a read: then it follows the leader and has the majority's data."""
         return bool(self.etcdctl(host, "endpoint", "health", "--write-out", "json"))
 
-    def steady(self, within_s: float = 60) -> str:
-        """Wait until all of etcd votes and there is one primary, whose commits wait for any one of the two others; its
-        name.
-        """
+    def wait_until_healthy(self, within_s: float = 60) -> str:
+        """Wait for all etcd votes and one primary whose commits wait for one of the two others. Return its name."""
         for vote in self.estate.etcd_members:
-            until(f"a whole vote on {vote.name}", partial(self.voting, vote.name), within_s)
+            until(f"a healthy vote on {vote.name}", partial(self.voting, vote.name), within_s)
 
         def check() -> str | None:
             name = self.primary()
             others = [member for member in self.members if member != name]
-            whole = name and all(self.streaming(other) for other in others)
-            listed = all(other in self.synchronous_names(name) for other in others) if name and whole else False
+            streaming = name and all(self.streaming(other) for other in others)
+            listed = all(other in self.synchronous_names(name) for other in others) if name and streaming else False
             return name if listed else None
 
         return str(until("a primary with two synchronous candidates", check, within_s))
 
     @contextmanager
     def stopped(self, host: str, pattern: str) -> Iterator[None]:
-        """Freeze the host's processes whose command line holds `pattern`."""
+        """Freeze the host's processes whose command line contains `pattern`."""
         pids = [pid for pid in _descendants(self.running[host, "patroni"].pid) if pattern in _command(pid)]
         assert pids, f"no process {pattern!r} on {host}"
         for pid in pids:
@@ -322,14 +322,14 @@ class DatabaseCluster:
 
 
 def _network() -> subprocess.Popen[bytes]:
-    """A process that holds a network namespace of its own."""
+    """Start a process that keeps a new network namespace."""
     own, holder = Path("/proc/self/ns/net").stat().st_ino, subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
     until("a network namespace", lambda: Path(f"/proc/{holder.pid}/ns/net").stat().st_ino != own, 5)
     return holder
 
 
 def _kill_tree(pid: int) -> None:
-    """Kill the first process of the namespace below `pid`: the kernel takes all others with it."""
+    """Kill the first process of the namespace below `pid`: the kernel then kills all others."""
     for child in _children(pid):
         os.kill(child, signal.SIGKILL)
     until(f"the end of {pid}", lambda: not _children(pid), 10)
@@ -357,7 +357,7 @@ def _command(pid: int) -> str:
 
 
 def patroni_environment(folder: Path) -> Path:
-    """Patroni as the role installs it, from the wheelhouse."""
+    """Install Patroni from the wheelhouse, as the role does, and return its folder."""
     wheels, venv = paths.cache() / "artifacts" / "wheels", folder / "patroni"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     pinned = venv / "pinned"
@@ -383,7 +383,7 @@ def patroni_environment(folder: Path) -> Path:
 
 
 def missing() -> str:
-    """Why the tests cannot run here; empty where they can."""
+    """Return the reason why the tests cannot run here; empty if they can."""
     if os.geteuid():
         return "needs root: network and process namespaces"
     if not Path(postgresql.BIN_DIR, "initdb").exists():
@@ -399,7 +399,7 @@ def missing() -> str:
 
 
 def new_folder() -> Path:
-    """Short, since the paths of sockets are; open, since daemons drop their rights."""
+    """Return a new folder. Its path is short because of sockets; all users can read it because daemons drop rights."""
     folder = Path(tempfile.mkdtemp(prefix="gc"))
     folder.chmod(0o755)
     return folder

@@ -1,4 +1,4 @@
-"""The data tier against real daemons: who may acknowledge, who may take over, and that nothing acknowledged is lost."""
+"""The data tier with real daemons: when commits are acknowledged, which member takes over, and no acknowledged loss."""
 
 import json
 import shutil
@@ -20,18 +20,18 @@ from workstation import paths
 
 REMOTE = "shaoguan-data1"
 TAKEOVER_S = 60
-"""ttl 20, and room for two busy cores."""
-WHOLE_S = 100
+"""The ttl of 20 s, and a reserve for two busy cores."""
+HEALTHY_WITHIN_S = 100
 
 
 def other_city(cluster: DatabaseCluster, host: str) -> str:
-    """The promotable member that is not `host`."""
+    """Return the promotable member that is not `host`."""
     return next(member for member in cluster.members if member not in (host, REMOTE))
 
 
 @contextmanager
 def writing(cluster: DatabaseCluster, primary: str) -> Iterator[Path]:
-    """A client that writes all the time; its file of acknowledged rows."""
+    """Run a client that writes all the time. Yield its file of acknowledged rows."""
     cluster.sql(
         primary,
         "DROP TABLE IF EXISTS public.row; CREATE TABLE public.row (number bigint PRIMARY KEY);"
@@ -65,18 +65,18 @@ def writing(cluster: DatabaseCluster, primary: str) -> Iterator[Path]:
 
 
 def rows(path: Path) -> list[int]:
-    """Numbers of the acknowledged rows; a line that is being written does not count."""
+    """Return the numbers of the acknowledged rows. An incomplete last line does not count."""
     return [int(line) for line in path.read_text().split("\n")[:-1]]
 
 
 def lost(cluster: DatabaseCluster, primary: str, path: Path) -> list[int]:
-    """Acknowledged rows that the primary does not hold."""
-    held = {int(line) for line in cluster.sql(primary, "SELECT number FROM public.row", database.DATABASE).split()}
-    return sorted(set(rows(path)) - held)
+    """Return the acknowledged rows that the primary does not have."""
+    stored = {int(line) for line in cluster.sql(primary, "SELECT number FROM public.row", database.DATABASE).split()}
+    return sorted(set(rows(path)) - stored)
 
 
-def taken_over(cluster: DatabaseCluster, path: Path, by: str, within_s: float = TAKEOVER_S) -> float:
-    """Wait until `by` is primary and rows are acknowledged again; the seconds it took."""
+def wait_for_takeover(cluster: DatabaseCluster, path: Path, by: str, within_s: float = TAKEOVER_S) -> float:
+    """Wait until `by` is primary and rows are acknowledged again. Return the seconds that this took."""
     start = time.monotonic()
     until(f"{by} as primary", lambda: cluster.primary() == by, within_s)
     before = len(rows(path))
@@ -92,8 +92,8 @@ def test_commits_wait_for_any_one_member_outside_the_primarys_site(cluster: Data
 
 
 def test_without_any_standby_nothing_is_acknowledged(cluster: DatabaseCluster) -> None:
-    """The stalled client ends with the server's word that the commit is not replicated, or not at all."""
-    primary = cluster.steady()
+    """The stalled client gets the server's warning that the commit is not replicated, or no answer."""
+    primary = cluster.wait_until_healthy()
     with writing(cluster, primary) as path:
         standbys = [member for member in cluster.members if member != primary]
         with cluster.stopped(standbys[0], "walreceiver"), cluster.stopped(standbys[1], "walreceiver"):
@@ -106,7 +106,7 @@ def test_without_any_standby_nothing_is_acknowledged(cluster: DatabaseCluster) -
 
 @pytest.mark.parametrize("mode", ["disable", "foreign"])
 def test_plaintext_and_foreign_authorities_are_refused(cluster: DatabaseCluster, mode: str) -> None:
-    primary = cluster.steady()
+    primary = cluster.wait_until_healthy()
     own = cluster.folder(cluster.client) / render_pki.AUTHORITY_FILE.lstrip("/")
     foreign = cluster.root / "foreign.crt"
     foreign.write_text(render_pki_foreign())
@@ -138,14 +138,14 @@ def test_plaintext_and_foreign_authorities_are_refused(cluster: DatabaseCluster,
 
 
 def render_pki_foreign() -> str:
-    """Another authority's certificate."""
+    """Return the certificate of another authority."""
     from playbooks import pki
 
     return pki.new_authority("somebody else", 1)[1]
 
 
 def test_patronis_unsafe_calls_need_a_certificate(cluster: DatabaseCluster) -> None:
-    primary = cluster.steady()
+    primary = cluster.wait_until_healthy()
     url = f"https://{cluster.plan.lan(primary).ipv4}:8008/config"
     argv = [
         "curl",
@@ -168,47 +168,47 @@ def test_patronis_unsafe_calls_need_a_certificate(cluster: DatabaseCluster) -> N
     assert cluster.get(primary, "/config")[1]["ttl"] == 20
 
 
-def test_the_other_city_takes_over_and_the_lost_site_comes_back_by_itself(cluster: DatabaseCluster) -> None:
-    old = cluster.steady()
+def test_the_other_city_takes_over_and_the_lost_site_rejoins_by_itself(cluster: DatabaseCluster) -> None:
+    old = cluster.wait_until_healthy()
     new, site = other_city(cluster, old), cluster.estate.host(old).at
     with writing(cluster, old) as path:
-        cluster.lose_site(site)
-        took = taken_over(cluster, path, new)
+        cluster.kill_site(site)
+        took = wait_for_takeover(cluster, path, new)
         cluster.start_site(site)
-        assert cluster.steady(WHOLE_S) == new
+        assert cluster.wait_until_healthy(HEALTHY_WITHIN_S) == new
     assert lost(cluster, new, path) == []
     assert cluster.sql(old, "SELECT count(*) FROM public.row", database.DATABASE) != "0"
     print(f"write outage about {took:.1f} s")
 
 
-def test_what_only_the_remote_member_has_is_not_lost(cluster: DatabaseCluster) -> None:
-    """The other city is behind: the remote takes the key, lets it catch up, and gives the key back."""
-    old = cluster.steady()
+def test_rows_that_only_the_remote_member_has_are_not_lost(cluster: DatabaseCluster) -> None:
+    """The other city is behind: the remote takes the leader key, lets the city catch up, and releases the key."""
+    old = cluster.wait_until_healthy()
     new, site = other_city(cluster, old), cluster.estate.host(old).at
     with writing(cluster, old) as path:
-        with cluster.deaf(new, to=old):
+        with cluster.dropping(new, sender=old):
             behind = len(rows(path))
             until("rows that only the remote has", lambda: len(rows(path)) > behind + 20, 30)
-            cluster.lose_site(site)
-        taken_over(cluster, path, new, within_s=2 * TAKEOVER_S)
+            cluster.kill_site(site)
+        wait_for_takeover(cluster, path, new, within_s=2 * TAKEOVER_S)
         cluster.start_site(site)
-        assert cluster.steady(WHOLE_S) == new
+        assert cluster.wait_until_healthy(HEALTHY_WITHIN_S) == new
     assert lost(cluster, new, path) == []
     assert "promotion guard:" in cluster.log(REMOTE)
 
 
 def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(cluster: DatabaseCluster) -> None:
-    old = cluster.steady()
+    old = cluster.wait_until_healthy()
     new, site = other_city(cluster, old), cluster.estate.host(old).at
     with writing(cluster, old) as path:
-        with cluster.silenced(old):
+        with cluster.isolated(old):
             for number in range(1, 4):
                 insert = f"INSERT INTO public.row VALUES ({-number})"
                 cluster.sql(old, insert, database.DATABASE, "-c synchronous_commit=local")
-            cluster.lose_site(site)
-            taken_over(cluster, path, new)
+            cluster.kill_site(site)
+            wait_for_takeover(cluster, path, new)
         cluster.start_site(site)
-        assert cluster.steady(WHOLE_S) == new
+        assert cluster.wait_until_healthy(HEALTHY_WITHIN_S) == new
     assert lost(cluster, new, path) == []
     assert cluster.sql(old, "SELECT count(*) FROM public.row WHERE number < 0", database.DATABASE) == "0"
     reports = sorted((cluster.folder(old) / "srv/data/diverged").glob("*/report.json"))
@@ -219,12 +219,12 @@ def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(cluster: Data
     assert not list((cluster.folder(old) / "srv/data/postgresql/aside").iterdir())
 
 
-def test_with_both_cities_gone_the_remote_stays_what_it_is(cluster: DatabaseCluster) -> None:
-    old = cluster.steady()
+def test_with_both_cities_gone_the_remote_stays_a_standby(cluster: DatabaseCluster) -> None:
+    old = cluster.wait_until_healthy()
     cities = cluster.estate.database.promotable
     with writing(cluster, old) as path:
         for site in cities:
-            cluster.lose_site(site)
+            cluster.kill_site(site)
         seen = time.monotonic() + 35
         until(
             "thirty-five seconds as a standby",
@@ -234,46 +234,46 @@ def test_with_both_cities_gone_the_remote_stays_what_it_is(cluster: DatabaseClus
         assert cluster.sql(REMOTE, "SELECT pg_is_in_recovery()") == "t"
         for site in cities:
             cluster.start_site(site)
-        new = cluster.steady(WHOLE_S)
+        new = cluster.wait_until_healthy(HEALTHY_WITHIN_S)
         assert new != REMOTE
     assert lost(cluster, new, path) == []
 
 
 def leader_id(cluster: DatabaseCluster) -> int:
-    """ID of etcd's leader as the witness sees it, 0 where there is none."""
+    """Return the ID of etcd's leader as the witness sees it, or 0 without a leader."""
     answer = cluster.etcdctl(REMOTE, "endpoint", "status", "--write-out", "json")
     return int(json.loads(answer)[0]["Status"]["leader"]) if answer else 0
 
 
 def member_ids(cluster: DatabaseCluster) -> dict[str, int]:
-    """IDs of the started members by name."""
+    """Return the IDs of the started members by name."""
     answer = cluster.etcdctl(REMOTE, "member", "list", "--write-out", "json")
     members = json.loads(answer)["members"] if answer else []
-    return {entry["name"]: entry["ID"] for entry in members if entry.get("name")}  # one not yet started has none
+    return {entry["name"]: entry["ID"] for entry in members if entry.get("name")}  # no name: not started
 
 
-def led_by(cluster: DatabaseCluster, host: str) -> bool:
-    """Whether the leader hands leadership to the vote on `host`, which may be its own, when it is told to."""
+def move_leadership(cluster: DatabaseCluster, host: str) -> bool:
+    """Ask etcd's leader to move leadership to the vote on `host`, which may be its own. Return whether it did."""
     ids, leader = member_ids(cluster), leader_id(cluster)
     names = [name for name, number in ids.items() if number == leader]
     return bool(names and cluster.etcdctl(names[0], "move-leader", f"{ids[host]:x}"))
 
 
-def test_leadership_of_etcd_comes_to_the_witness_at_the_second_look(cluster: DatabaseCluster) -> None:
+def test_leadership_of_etcd_moves_to_the_witness_at_the_second_observation(cluster: DatabaseCluster) -> None:
     ids, city = member_ids(cluster), cluster.members[0]
-    until(f"{city} as the leader", lambda: led_by(cluster, city), 10)
+    until(f"{city} as the leader", lambda: move_leadership(cluster, city), 10)
     own = cluster.folder(REMOTE)
     script = f'set -a; . {own}/etc/govcloud/etcd/ctl.env; PATH="$0:$PATH"; exec {own}{PREFER}'
-    looks = [cluster.net(REMOTE, "sh", "-c", script, str(paths.cache() / "artifacts")).stdout for _ in range(3)]
-    assert looks[0] == looks[2] == ""
-    assert looks[1].startswith("leadership moved here")
+    outputs = [cluster.net(REMOTE, "sh", "-c", script, str(paths.cache() / "artifacts")).stdout for _ in range(3)]
+    assert outputs[0] == outputs[2] == ""
+    assert outputs[1].startswith("leadership moved here")
     until("leadership at the witness", lambda: leader_id(cluster) == ids[REMOTE], 10)
 
 
 def test_a_vote_whose_disk_was_lost_joins_as_a_new_member(cluster: DatabaseCluster) -> None:
     host = "nanshan-ops1"
     before = member_ids(cluster)
-    cluster.lose(host)
+    cluster.kill(host)
     shutil.rmtree(cluster.folder(host) / "srv/data/etcd")
     cluster.start_etcd(host)
     after = until(

@@ -1,6 +1,6 @@
-"""A client that writes numbered rows one after another, whatever comes, and notes which were acknowledged.
+"""A client that writes numbered rows one after another, continues after every error, and records acknowledged rows.
 
-Usage: writer.py DSN FILE. Every line of FILE is a row's number, written once its commit was acknowledged.
+Usage: writer.py DSN FILE. Every line of FILE is a row's number, written after its commit was acknowledged.
 """
 
 import sys
@@ -14,7 +14,7 @@ RETRY_S = 0.2
 
 
 def main(dsn: str, path: str) -> None:
-    """Until killed. A commit that was acknowledged with a warning is unknown, not acknowledged."""
+    """Write until killed. A commit that ends with a warning does not count as acknowledged: its result is unknown."""
     number, connection, notices = 0, None, []
     with Path(path).open("a", buffering=1) as acknowledged:
         while True:
