@@ -1,4 +1,4 @@
-"""Rendered text that an engineer has read once, and every change of it afterwards."""
+"""Golden files: rendered text that an engineer has reviewed, so that every later change of it is visible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FOLDER = Path(__file__).parent / "unit" / "golden"
 
 
 def same(text: str, path: str) -> None:
-    """Compare with the golden file of that path, or write it where GOVCLOUD_GOLDEN=write asks for that."""
+    """Compare the text with the golden file of this path. With GOVCLOUD_GOLDEN=write, write the file first."""
     file = FOLDER / path
     if os.environ.get("GOVCLOUD_GOLDEN") == "write":
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Programs of the machines, run here: a configuration is judged by the very version that will read it."""
+"""Programs of the machines' image, run here: each configuration is checked by the version that will read it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LIBRARIES = ("usr/lib/{0}", "usr/lib/{0}/frr", "lib/{0}")
 
 
 def argv(program: str) -> list[str]:
-    """How to start a program of the current base image with the image's own libraries; needs no root.
+    """Return the command that starts a program of the current base image with the image's own libraries.
 
-    Where no image was baked, the one on the path; where there is none either, the test is skipped.
+    It needs no root. Without an image, use the program on the path. Skip the test if neither exists.
     """
     try:
         root = bake.current()
     except GovcloudError:
         if found := shutil.which(program):
             return [found]
-        pytest.skip(f"no {program} on the path and no image baked yet: ./govcloud setup bakes one")
+        pytest.skip(f"no {program} on the path and no base image: ./govcloud setup builds the image")
     file = next(path for folder in FOLDERS if (path := root / folder / program).exists())
     loader = next(path for path in sorted((root / "usr/lib").glob("*-linux-gnu*/ld-linux-*.so.*")))
     libraries = ":".join(str(root / library.format(loader.parent.name)) for library in LIBRARIES)
@@ -34,7 +34,7 @@ def argv(program: str) -> list[str]:
 
 
 def accepts(program: str, *arguments: str | Path, cwd: Path | None = None) -> None:
-    """Fail with the program's own words unless it ends with 0."""
+    """Fail with the program's own output unless it ends with 0."""
     line: Sequence[str | Path] = [*argv(program), *arguments]
     done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

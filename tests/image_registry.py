@@ -1,4 +1,4 @@
-"""A site's image registry on loopback: the real daemon with the role's own settings, but in a folder."""
+"""A site's image registry on loopback: the real daemon with the role's settings, with its data in a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAYS = 2
 
 
 def docker_registry() -> str | None:
-    """The registry's program: this machine's, or that of the baked base image."""
+    """Return the registry's program: the one of this machine or that of the base image, None if neither exists."""
     if found := shutil.which("docker-registry"):
         return found
     try:
@@ -35,7 +35,7 @@ def docker_registry() -> str | None:
 
 
 class Authority:
-    """The estate's own, with the operator's certificate. Hosts' certificates also name `addresses`."""
+    """The estate's certificate authority and the operator's certificate. Certificates also name `addresses`."""
 
     def __init__(self, addresses: Sequence[str] = ()) -> None:
         key, cert = pki.new_authority("estate", DAYS)
@@ -44,12 +44,12 @@ class Authority:
         self.operator = self.issue(OPERATOR, ["client"])
 
     def issue(self, name: str, usages: list[str]) -> tuple[str, str]:
-        """Key and certificate."""
+        """Return a key and a certificate."""
         return pki.issue(self.authority, name, [name, *self._addresses], DAYS, usages)
 
 
 class ImageRegistry:
-    """Of one host of the estate. What is pushed there stays over any number of starts."""
+    """The image registry of one host of the estate. Its images stay when it is started again."""
 
     def __init__(self, folder: Path, address: str, host: str, authority: Authority) -> None:
         self.folder, self._address, self._host, self._authority = folder, address, host, authority
@@ -59,13 +59,13 @@ class ImageRegistry:
 
     @property
     def there(self) -> registry.Registry:
-        """As the operator reaches it."""
+        """The registry as the operator reaches it."""
         key, cert = self._authority.operator
         authority = self._authority.authority.cert
         return registry.Registry(url=self.url, host=self._host, authority=authority, cert=cert, key=key)
 
     def start(self) -> None:
-        """With what it held before."""
+        """Start the registry with the images that it had before."""
         program = docker_registry()
         assert program
         self.folder.mkdir(exist_ok=True)
@@ -88,21 +88,21 @@ class ImageRegistry:
         until(f"the registry of {self._host} answers", self._answers, 30)
 
     def start_again(self) -> None:
-        """As its unit does: blobs to which no manifest leads are collected before."""
+        """Start again as its unit does: first delete all blobs that no manifest references."""
         self.stop()
         collect = [str(docker_registry()), *role.COLLECT.split()[1:-1], str(self.config)]
         subprocess.run(collect, check=True, stdout=subprocess.DEVNULL)
         self.start()
 
     def stop(self) -> None:
-        """As a crash would."""
+        """Stop the registry as a crash does."""
         if self._running:
             self._running.kill()
             self._running.wait()
             self._running = None
 
     def empty(self) -> None:
-        """Its disk is lost."""
+        """Start again with an empty disk, as after the loss of the disk."""
         self.stop()
         shutil.rmtree(self.storage, ignore_errors=True)
         self.start()

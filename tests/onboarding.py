@@ -1,4 +1,4 @@
-"""A bureau gets a way in: the entry that an operator writes, and an estate that has it."""
+"""A bureau gets a gateway: the entry that an operator writes, and an estate that has it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ bureaus:
       hosts:
         desk.human-resources.govcloud: {pods: approval, port: 8080}
 """
-"""In the place of the shipped one: the gateway leads to the approval service's pods, out of a larger quota."""
+"""Replaces the shipped entry. The gateway leads to the approval service's pods, and the quota is larger."""
 
 
 def with_the_entry(estate: Estate) -> Estate:
-    """The project's estate with it."""
-    bureaus = tuple(Bureau.model_validate(one) for one in yaml.safe_load(ENTRY)["bureaus"])
+    """Return the estate with this entry."""
+    bureaus = tuple(Bureau.model_validate(entry) for entry in yaml.safe_load(ENTRY)["bureaus"])
     return estate.model_copy(update={"bureaus": bureaus})
 
 
 def write_the_entry(checkout: Path) -> None:
-    """Into the estate of a checkout."""
+    """Write the entry into the estate of a checkout."""
     (checkout / "estate" / "data" / "bureaus.yaml").write_text(ENTRY, encoding="utf-8")

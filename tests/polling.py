@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline, instead of for a time."""
+"""Waits until a condition is true, with a deadline, instead of sleeping for a fixed time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EVERY_S = 0.1
 
 
 def until(what: str, check: Callable[[], Any], within_s: float, every_s: float = EVERY_S) -> Any:
-    """The first true answer of `check`; AssertionError naming `what` when the time is over."""
+    """Return the first true result of `check`. Raise AssertionError with `what` when the time is over."""
     deadline, last = time.monotonic() + within_s, None
     while time.monotonic() < deadline:
         last = check()

@@ -1,4 +1,4 @@
-"""Scripts that run on machines: no packages, so they are loaded by their files."""
+"""Loads scripts that run on machines by their files, because they are in no package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PLAYBOOKS = Path(__file__).parents[1] / "playbooks"
 
 
 def load(file: Path) -> ModuleType:
-    """A script as a module, without running its main part."""
+    """Return a script as a module, without running its main part."""
     spec = importlib.util.spec_from_file_location(file.stem.replace("-", "_"), file)
     assert spec is not None
     assert spec.loader is not None

@@ -1,8 +1,8 @@
-"""The checkout, as git sees it: noted before the first test, compared after the last."""
+"""Key for the state of the checkout in git: recorded before the first test, compared after the last."""
 
 from __future__ import annotations
 
 import pytest
 
 TREE = pytest.StashKey[str]()
-"""What `cli.testing.tree` said before the first test."""
+"""Result of `cli.testing.tree` before the first test."""

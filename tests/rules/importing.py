@@ -1,6 +1,6 @@
-"""Imports every module of the packages named on the command line and tells what an import did besides.
+"""Imports every module of the packages named on the command line and reports each side effect of an import.
 
-Run in a Python of its own: `python -B importing.py ROOT PACKAGE…`. Exit 1 with one line per act.
+Run it in a separate Python: `python -B importing.py ROOT PACKAGE…`. It exits with 1 and prints one line per act.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def modules(root: Path, package: str) -> list[str]:
-    """Dotted names of all files below a package; not what Ansible loads or a machine runs as a program of its own."""
+    """Return the dotted names of a package's files, without those that Ansible loads or a machine runs by itself."""
     files = sorted((root / package).rglob("*.py"))
     parts = [file.relative_to(root).with_suffix("").parts for file in files if file.stem != "__main__"]
     names = [".".join(part[:-1] if part[-1] == "__init__" else part) for part in parts]
@@ -28,7 +28,7 @@ def modules(root: Path, package: str) -> list[str]:
 
 
 def being_imported() -> str:
-    """The file of the module whose body is running now: calls that it makes into libraries are its own."""
+    """Return the file of the module that is being loaded. Its calls into libraries count as its own acts."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_code.co_name != "<module>":
         frame = frame.f_back
@@ -36,7 +36,7 @@ def being_imported() -> str:
 
 
 def acts_of_importing(root: Path, names: list[str]) -> list[str]:
-    """What importing `names` did to files, environment, processes or the network; not what libraries do to load."""
+    """Import the modules. Return their acts on files, environment, processes and network, not those of libraries."""
     found: list[str] = []
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -52,11 +52,11 @@ def acts_of_importing(root: Path, names: list[str]) -> list[str]:
 
 
 def main() -> int:
-    """Tell, and exit 1 where there is something to tell, or nothing was imported."""
+    """Print all acts. Return 1 if there is an act, or a package without modules."""
     root, packages = Path(sys.argv[1]).resolve(), sys.argv[2:]
     sys.path.insert(0, str(root))
     found = {package: modules(root, package) for package in packages}
-    empty = [f"{package}: there is nothing to import" for package, names in found.items() if not names]
+    empty = [f"{package}: it has no module to import" for package, names in found.items() if not names]
     acts = acts_of_importing(root, [name for names in found.values() for name in names])
     print("\n".join([*empty, *acts, f"{sum(map(len, found.values()))} modules"]))
     return 1 if acts or empty else 0

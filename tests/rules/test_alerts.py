@@ -1,4 +1,4 @@
-"""An alert is finished when its test and its runbook are there."""
+"""Every alert has a test and a runbook."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ PARTS = ("## Meaning", "## Impact", "## Diagnosis", "## Mitigation")
 
 
 def alerts() -> list[str]:
-    """Names of all alerts, by file and order."""
+    """Return the names of all alerts, by file and order."""
     documents = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(RULES.glob("*.yml"))]
     return [rule["alert"] for document in documents for group in document["groups"] for rule in group["rules"]]
 
 
 def severities() -> dict[str, str]:
-    """By alert."""
+    """Return the severity of each alert."""
     documents = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(RULES.glob("*.yml"))]
     rules = [rule for document in documents for group in document["groups"] for rule in group["rules"]]
     return {rule["alert"]: rule["labels"]["severity"] for rule in rules}
 
 
-def test_there_are_alerts_and_none_stands_twice() -> None:
-    """A name is a runbook's name too."""
+def test_there_are_alerts_and_their_names_are_unique() -> None:
+    """The name is also the name of the runbook."""
     assert len(alerts()) == len(set(alerts())) > 20
 
 
 @pytest.mark.parametrize("alert", alerts())
 def test_an_alert_has_its_runbook(alert: str) -> None:
-    """A summary in Chinese, then the four parts in their order, each with words in it."""
+    """It has a summary in Chinese, then the four parts in order, each with a text."""
     text = (RUNBOOKS / f"{alert}.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {alert}\n\n> ")
     assert re.search(r"^> .*[一-鿿]{6}", text, re.MULTILINE)
@@ -47,33 +47,33 @@ def test_an_alert_has_its_runbook(alert: str) -> None:
         assert len(body.strip()) > 40, part
 
 
-def test_the_index_has_every_alert_once_with_its_severity_and_its_runbooks_words_in_chinese() -> None:
-    """In `docs/alerts.md`, from which the README leads on."""
+def test_the_index_has_every_alert_once_with_its_severity_and_its_runbooks_chinese_summary() -> None:
+    """The index is `docs/alerts.md`, and the README links to it."""
     index = (paths.repo() / "docs" / "alerts.md").read_text(encoding="utf-8")
     row = r"^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \| (\w+) \| [^|]+ \| ([^|]+) \|$"
     listed = re.findall(row, index, re.MULTILINE)
     assert all(name == page for name, page, _, _ in listed)
     assert sorted((name, severity) for name, _, severity, _ in listed) == sorted(severities().items())
-    for name, _, _, words in listed:
-        assert f"\n> {words}\n" in (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
+    for name, _, _, summary in listed:
+        assert f"\n> {summary}\n" in (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
     assert "](docs/alerts.md)" in (paths.repo() / "README.md").read_text(encoding="utf-8")
 
 
-def test_no_runbook_is_without_its_alert() -> None:
-    """What cannot fire is not read."""
+def test_every_runbook_has_its_alert() -> None:
+    """No operator reads the runbook of an alert that cannot fire."""
     assert {file.stem for file in RUNBOOKS.glob("*.md")} == set(alerts())
 
 
 @pytest.mark.parametrize("runbook", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
-def test_links_between_runbooks_lead_somewhere(runbook: Path) -> None:
-    """At three in the morning nobody guesses."""
+def test_links_between_runbooks_lead_to_files(runbook: Path) -> None:
+    """At three in the morning an operator must not guess."""
     for target in re.findall(r"\]\(([^)]+)\)", runbook.read_text(encoding="utf-8")):
         assert (RUNBOOKS / target).is_file(), target
 
 
 @pytest.mark.parametrize("alert", alerts())
 def test_an_alert_is_tested(alert: str) -> None:
-    """At least once where it must fire."""
+    """At least one case has it fire."""
     cases = [
         case
         for file in sorted((RULES / "tests").glob("*.yml"))
@@ -85,5 +85,5 @@ def test_an_alert_is_tested(alert: str) -> None:
 
 @pytest.mark.parametrize("tests", sorted((RULES / "tests").glob("*.yml")), ids=lambda path: path.stem)
 def test_the_rules_fire_as_their_tests_say(tests: Path) -> None:
-    """Prometheus itself evaluates them over made-up series."""
+    """Prometheus itself evaluates the rules on invented series."""
     image_programs.accepts("promtool", "test", "rules", tests.name, cwd=tests.parent)

@@ -1,4 +1,4 @@
-"""The structure is held by tools, not by memory: import directions, types, lint, and that every test is collected."""
+"""Tools check the structure: import directions, types, lint, and that pytest collects every test."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SERVICES = sorted(file.parent for file in (paths.repo() / "services").glob("*/sr
 
 
 def run(*argv: str | Path, env: dict[str, str] | None = None) -> str:
-    """Run a tool on the checkout; answers its output, which is also what a failure tells."""
+    """Run a tool on the checkout and return its output. A failure shows the output."""
     done = subprocess.run(argv, cwd=paths.repo(), capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, f"{' '.join(map(str, argv))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def by_file() -> Iterator[tuple[Path, list[str]]]:
-    """Each Python file under tests with the names of the test functions at its top level."""
+    """Yield each Python file under tests with the names of the test functions at its top level."""
     for file in sorted((paths.repo() / "tests").rglob("*.py")):
         functions = [
             node
@@ -47,7 +47,7 @@ def test_imports_go_downwards_only() -> None:
 
 
 def imported_at_once(file: Path, known: dict[str, Path]) -> set[str]:
-    """Modules of the project that a file's own body imports, not its functions later on."""
+    """Return the project's modules that a file imports when it is loaded, not later in its functions."""
     found = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
@@ -59,7 +59,7 @@ def imported_at_once(file: Path, known: dict[str, Path]) -> set[str]:
 
 
 def tops_imported(folder: Path) -> set[str]:
-    """The first part of every module that any Python file below imports, anywhere in it; not its own."""
+    """Return the top-level packages that a Python file in the folder imports anywhere, without its own package."""
     found: set[str] = set()
     for file in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -71,14 +71,14 @@ def tops_imported(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda folder: folder.name)
-def test_a_service_and_the_platform_know_nothing_of_each_other(service: Path) -> None:
-    """A service goes into an image with what its own project names, and nothing of the operator's side is there."""
+def test_a_service_and_the_platform_do_not_import_each_other(service: Path) -> None:
+    """A service's image contains only the dependencies of its own project, and no package of the platform."""
     assert tops_imported(service) & set(PACKAGES) == set()
     assert {package for package in PACKAGES if service.name in tops_imported(paths.repo() / package)} == set()
 
 
 def test_any_module_may_be_imported_first() -> None:
-    """Two that import each other work in one order and fail in the other, which only some command takes."""
+    """Two modules that import each other work in one order and fail in the other, which only some command uses."""
     files = [file for package in PACKAGES for file in (paths.repo() / package).rglob("*.py")]
     known = {".".join(file.relative_to(paths.repo()).with_suffix("").parts): file for file in files}
     graph = {name: imported_at_once(file, known) for name, file in known.items()}
@@ -86,7 +86,7 @@ def test_any_module_may_be_imported_first() -> None:
 
 
 def test_every_package_is_under_the_contracts() -> None:
-    """A new folder with code in it belongs to a layer, and to what is installed."""
+    """A new folder with code belongs to a layer of the contracts and to the installed packages."""
     found = {folder.parent.name for folder in paths.repo().glob("*/__init__.py")}
     assert found == set(PACKAGES) == set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"])
 
@@ -102,30 +102,30 @@ def test_code_is_formatted() -> None:
 
 
 def test_types_are_strict() -> None:
-    """Every package is fully typed; what runs on the hosts' own Python as it stands is left out."""
+    """Every package is fully typed. Programs that run on the hosts' own Python are excluded."""
     assert set(PROJECT["tool"]["mypy"]["packages"]) == set(PACKAGES)
     run(sys.executable, "-m", "mypy", "--no-incremental")
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda folder: folder.name)
 def test_types_of_services_are_strict(service: Path) -> None:
-    """A service is not installed here, so its sources are checked as a package of their own."""
+    """A service is not installed here, so its sources are checked as a separate package."""
     environment = os.environ | {"MYPYPATH": str(service.parent)}
     run(sys.executable, "-m", "mypy", "--strict", "--no-incremental", "-p", service.name, env=environment)
 
 
 def test_every_test_file_is_collected() -> None:
-    """A test that pytest would not find by its file's name is a test that cannot fail."""
+    """A test in a file with a wrong name is never run, so it cannot fail."""
     found = dict(by_file())
     assert [file for file, names in found.items() if names and not file.name.startswith("test_")] == []
     assert [file for file, names in found.items() if file.name.startswith("test_") and not names] == []
 
 
 def test_pytest_collects_every_test_from_the_folders_of_the_complete_run() -> None:
-    """A folder that the command does not name, or a class that pytest does not enter, would never be run."""
+    """Tests in a folder that the command omits, or in a class that pytest ignores, would never run."""
     folders = FOLDERS[Scope.ALL]
-    told = run(sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *folders)
-    collected = {tuple(line.split("[")[0].split("::")) for line in told.splitlines() if "::" in line}
+    output = run(sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *folders)
+    collected = {tuple(line.split("[")[0].split("::")) for line in output.splitlines() if "::" in line}
     written = {
         (str(file.relative_to(paths.repo())), name)
         for file in (paths.repo() / "tests").rglob("*.py")
@@ -135,13 +135,13 @@ def test_pytest_collects_every_test_from_the_folders_of_the_complete_run() -> No
 
 
 def _tests_in(tree: ast.AST) -> list[str]:
-    """Names of test functions, also in classes."""
+    """Return the names of test functions, also in classes."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return [node.name for node in ast.walk(tree) if isinstance(node, kinds) and node.name.startswith("test_")]
 
 
 def test_no_test_hides_another() -> None:
-    """Of two functions of one name in a module only the second is run."""
+    """If two functions in a module have the same name, only the second one runs."""
     assert [(file, name) for file, names in by_file() for name in names if names.count(name) > 1] == []
 
 
@@ -151,17 +151,17 @@ def test_no_test_hides_another() -> None:
     ids=["operator", *(folder.name for folder in SERVICES)],
 )
 def test_importing_does_nothing(root: Path, packages: list[str]) -> None:
-    """No client, file, process or environment is touched while a module is imported."""
+    """The import of a module creates no client, file or process and changes no environment variable."""
     run(sys.executable, "-B", IMPORTING, root, *packages)
 
 
-def test_no_module_of_the_stacks_is_named_like_one_of_pythons_own() -> None:
-    """Plain `pulumi` puts that folder first on the path: whoever imports Python's module would get ours."""
+def test_no_module_of_the_stacks_has_the_name_of_a_standard_module() -> None:
+    """Plain `pulumi` puts that folder first on the path, so an import of Python's module would get ours."""
     assert not {path.stem for path in (paths.repo() / "stacks").iterdir()} & sys.stdlib_module_names
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "act"),
     [
         ("import os; os.mkdir('made')", "os.mkdir"),
         ("import os; os.environ['A'] = 'b'", "os.putenv"),
@@ -170,7 +170,7 @@ def test_no_module_of_the_stacks_is_named_like_one_of_pythons_own() -> None:
         ("import httpx\ntry: httpx.get('http://127.0.0.1:9')\nexcept httpx.HTTPError: pass", "socket.connect"),
     ],
 )
-def test_an_import_that_acts_is_told(tmp_path: Path, body: str, told: str) -> None:
+def test_an_import_that_acts_is_reported(tmp_path: Path, body: str, act: str) -> None:
     """The check above can fail."""
     for name, text in (("__init__.py", ""), ("below/__init__.py", ""), ("below/acting.py", body)):
         file = tmp_path / "package" / name
@@ -179,4 +179,4 @@ def test_an_import_that_acts_is_told(tmp_path: Path, body: str, told: str) -> No
     argv = [sys.executable, "-B", str(IMPORTING), str(tmp_path), "package"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"acting.py: {told} " in done.stdout
+    assert f"acting.py: {act} " in done.stdout

@@ -1,4 +1,4 @@
-"""The page of measured figures agrees with its data files, and bad data is refused by file and key."""
+"""The page of measured figures agrees with its data files. Bad data is refused with file and key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ runs:
 
 
 def load(folder: Path, text: str) -> measurements.Topic:
-    """The one topic that the text declares. Raises `EstateError`."""
+    """Return the one topic that the text declares. Raise `EstateError` for bad data."""
     (folder / "lab.yaml").write_text(text, encoding="utf-8")
     return measurements.load(folder)["lab.yaml"]
 

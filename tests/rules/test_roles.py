@@ -1,4 +1,4 @@
-"""Every role says what it takes, and nothing in a role knows of the lab."""
+"""Every role declares its arguments, and no role depends on the lab."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_there_are_roles() -> None:
 
 @NAMED
 def test_role_declares_its_arguments(role: Path) -> None:
-    """`meta/argument_specs.yml` has a main entry whose options all carry a type and a description."""
+    """`meta/argument_specs.yml` has a main entry, and each of its options has a type and a description."""
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
     main = specs["argument_specs"]["main"]
     assert main["short_description"]
@@ -36,7 +36,7 @@ def test_role_declares_its_arguments(role: Path) -> None:
 
 
 @NAMED
-def test_role_knows_nothing_of_the_lab(role: Path) -> None:
+def test_role_does_not_depend_on_the_lab(role: Path) -> None:
     """The same role configures a real server."""
     for file in role.rglob("*"):
         if file.is_file():
@@ -45,13 +45,13 @@ def test_role_knows_nothing_of_the_lab(role: Path) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_host_program_knows_nothing_of_the_lab(program: Path) -> None:
+def test_host_program_does_not_depend_on_the_lab(program: Path) -> None:
     """The same program runs on a real server."""
     assert not [word for word in ("nspawn", "gc-ops") if word in program.read_text(encoding="utf-8")]
 
 
 def test_the_tasks_are_valid(tmp_path: Path) -> None:
-    """Ansible itself parses the roles; its words name role and line."""
+    """Ansible itself parses the roles. Its error has the role and the line."""
     play = tmp_path / "play.yml"
     play.write_text(
         yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "roles": [role.name for role in ROLES]}]),

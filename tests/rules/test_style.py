@@ -41,8 +41,6 @@ CLEAN = (
     "Makefile",
     "SECURITY.md",
     "cli/environment.py",
-    "tests/rules/test_measurements.py",
-    "tests/rules/test_readme.py",
     "tests/unit/cli/test_completion.py",
     "tests/unit/cli/test_environment_command.py",
     "tests/unit/tools/test_lint.py",
@@ -64,6 +62,18 @@ CLEAN = (
     "tests/unit/stacks/programs/",
     "tests/unit/stacks/runs/",
     "tests/unit/stacks/state/",
+    "lab/",
+    "tests/golden.py",
+    "tests/image_programs.py",
+    "tests/image_registry.py",
+    "tests/integration/data/",
+    "tests/onboarding.py",
+    "tests/polling.py",
+    "tests/scripts.py",
+    "tests/tree.py",
+    "tests/unit/lab/",
+    "tests/worker_interrupt.py",
+    "tests/rules/",
 )
 """Files and folders that are free of these words. This tuple only grows."""
 
