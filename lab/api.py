@@ -140,10 +140,11 @@ class Lab:
             loops=tuple(f"/dev/{entry.name}" for entry in Path("/sys/block").glob("loop*")),
             available_before_mib=status.available_mib(),
             processors_shared=cgroups.shares_processors(cgroups.detect()),
-            netns_mounted=names.NETNS_DIR in {mount.where for mount in mounts.table()},
         )
         lab_state.write(state)
         mounts.share(self.directories.mounts)
+        if not mounts.is_mounted(names.NETNS_DIR):  # otherwise `ip netns add` mounts it under a name that is not ours
+            mounts.share(names.NETNS_DIR, names.NETNS_SOURCE)
         sysctls.raise_to_minimums()
         if self.estate.clusters:
             sysctls.set_for_nodes()

@@ -31,7 +31,7 @@ def remove_all(directories: Directories, on_event: Progress) -> None:
         on_event(_holders(held))
     if state:
         _remove_loop_nodes(state.loops)
-    _remove_namespaces(keep_directory=state is None or state.netns_mounted)
+    _remove_namespaces()
     wait_for("the lab's control groups are empty", lambda: not cgroups.remove(layout), deadline_s=10)
     cgroups.remove_nodes(processes.powered())
     if state and not state.processors_shared:
@@ -133,15 +133,19 @@ def _remove_loop_nodes(before: tuple[str, ...]) -> None:
                     fcntl.ioctl(control, LOOP_CTL_REMOVE, int(number[1]))
 
 
-def _remove_namespaces(*, keep_directory: bool) -> None:
+def _remove_namespaces() -> None:
+    """Delete the lab's namespaces, then the file system that the lab mounted for them if nobody else uses it."""
     if not names.NETNS_DIR.is_dir():
         return
     spaces = [path.name for path in names.NETNS_DIR.glob(f"{names.PREFIX}*")]
     network.remove_netns(spaces)
     for name in spaces:  # a handle whose mount is gone is an empty file
         (names.NETNS_DIR / name).unlink(missing_ok=True)
-    if not keep_directory and not any(names.NETNS_DIR.iterdir()) and mounts.unmount(names.NETNS_DIR):
-        names.NETNS_DIR.rmdir()
+    if not mounts.is_mounted(names.NETNS_DIR, names.NETNS_SOURCE) or any(names.NETNS_DIR.iterdir()):
+        return
+    if mounts.unmount(names.NETNS_DIR):
+        with suppress(OSError):  # not empty below the mount: those files are not ours
+            names.NETNS_DIR.rmdir()
 
 
 def _remove_tree(directory: Path) -> None:

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,8 +41,6 @@ class LabState:
     available_before_mib: int = 0
     processors_shared: bool = True
     """Whether the host's control groups had shared the processors before."""
-    netns_mounted: bool = True
-    """Whether the host had used named namespaces before: the first of them mounts the directory of all."""
 
 
 def boot() -> str:
@@ -64,11 +62,12 @@ def write(state: LabState) -> None:
 
 
 def read() -> LabState | None:
-    """The record of this boot's lab; None where there is none or it cannot be understood."""
+    """The record of this boot's lab; None without a readable one. Fields of another version are passed over."""
+    known = {field.name for field in fields(LabState)}
     try:
-        value = json.loads(STATE_FILE.read_text())
+        value = {name: part for name, part in json.loads(STATE_FILE.read_text()).items() if name in known}
         found = LabState(**{**value, "loops": tuple(value["loops"]), "sysctls": dict(value["sysctls"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return found if found.boot == boot() else None
 

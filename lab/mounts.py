@@ -68,19 +68,24 @@ def lab_mounts() -> list[Mount]:
     return [m for m in reversed(everything) if any(m.where == top or top in m.where.parents for top in tops)]
 
 
+def is_mounted(where: Path, source: str | None = None) -> bool:
+    """Whether a file system is mounted exactly there; with `source`, whether one of that source is."""
+    return any(mount.where == where and source in (None, mount.source) for mount in table())
+
+
 def unmount(where: Path, *, lazily: bool = False) -> bool:
     """Unmount. Return False if a process still uses the mount or nothing is mounted there."""
     return bool(_libc.umount2(os.fsencode(where), MNT_DETACH if lazily else 0) == 0)
 
 
-def share(where: Path) -> None:
+def share(where: Path, source: str = names.MOUNT_SOURCE) -> None:
     """A place for mount points whose unmounting reaches every machine.
 
     Each machine's start copies all of the host's mounts into its own, hidden; unless they are shared, every other
     machine would keep a dead one's disk in use.
     """
     where.mkdir(parents=True, exist_ok=True)
-    _mount(names.MOUNT_SOURCE, where, "tmpfs", 0, "size=4m,mode=755")
+    _mount(source, where, "tmpfs", 0, "size=4m,mode=755")
     _mount(None, where, None, MS_SHARED, None)
 
 

@@ -18,6 +18,8 @@ RUN = Path("/run/govcloud")
 
 MOUNT_SOURCE = "govcloud-lab"
 """Shown as the source of the lab's mounts in the mount table."""
+NETNS_SOURCE = "govcloud-netns"
+"""Source of the file system on `NETNS_DIR` if the lab mounted it. `down` finds it by this name, without a record."""
 DISK_PREFIX, DISK_SUFFIX = "govcloud-", ".disk"
 CGROUP = "govcloud"
 WIRES_GROUP = "wires"

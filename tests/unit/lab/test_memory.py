@@ -31,7 +31,7 @@ def test_the_peak_is_counted_from_before_the_lab(monkeypatch: pytest.MonkeyPatch
         pass
     state = lab_state.LabState(
         instance="a", checkout="/x", home="/y", digest="d", image="i", since="s", boot="b", sysctls={}, loops=(),
-        available_before_mib=10000, netns_mounted=False,
+        available_before_mib=10000,
     )  # fmt: skip
     monkeypatch.setattr(lab_state, "read", lambda: state)
     assert peak.used_mib() == 4000
