@@ -1,141 +1,191 @@
-"""What a host shows of anything that runs on it: to compare before and after."""
+"""The traces of a lab on its host: a census while it runs, and the part of it that is left afterwards.
+
+Other programs on the host start and stop processes, mounts, namespaces and control groups all the time. So nothing here
+compares the whole host. `census` notes the things that belong to the running lab; `remains` reports those that are
+still there later, and settings that the lab changes and that differ from before.
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import time
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from lab import cgroups, processes
+from lab import cgroups, cleanup, mounts, names, processes, sysctls
+from tests.polling import until
 
 PROC = Path("/proc")
-LEFTOVERS = ("/run/govcloud", "/run/systemd/nspawn")
-COUNTERS = {
-    *("fs.aio-nr", "fs.dentry-state", "fs.file-nr", "fs.inode-nr", "fs.inode-state", "fs.quota.syncs"),
-    *("kernel.ns_last_pid", "kernel.perf_event_max_sample_rate", "kernel.pty.nr", "net.netfilter.nf_conntrack_count"),
-}
-"""Figures that the kernel moves, some once in minutes: the sampling rate is lowered when the machine is busy."""
+CGROUPS = Path("/sys/fs/cgroup")
+GONE_WITHIN_S = 10
+"""The kernel needs some seconds to remove a network namespace after its last process."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """Names of things that exist, and the kernel's settings."""
+class Before:
+    """The host without a lab, in everything that a lab changes."""
 
-    processes: frozenset[str]
-    mounts: frozenset[str]
-    namespaces: frozenset[str]
+    sysctls: dict[str, str]
+    processors_shared: bool
+    netns_mounted: bool
+    loop_nodes: frozenset[str]
     cgroups: frozenset[str]
-    loops: frozenset[str]
     interfaces: frozenset[str]
     files: frozenset[str]
-    sysctls: dict[str, str]
 
 
-def take(known: frozenset[int] = frozenset()) -> Snapshot:
-    """The host now. Of processes those that are not the work of one in `known` (other people's on this host)."""
-    return Snapshot(
-        processes=_processes(known),
-        mounts=frozenset(" ".join(line.split()[3:5]) for line in (PROC / "self/mountinfo").read_text().splitlines()),
-        namespaces=frozenset(path.name for path in Path("/run/netns").glob("*")),
-        cgroups=frozenset(path for path, _, _ in os.walk("/sys/fs/cgroup")),
-        loops=frozenset(
-            f"{path}: {path.read_text().strip()}" for path in Path("/sys/block").glob("loop*/loop/backing_file")
+@dataclass(frozen=True, kw_only=True)
+class Census:
+    """Everything that a running lab has made. Processes are pairs of ID and start time, in clock ticks after boot."""
+
+    processes: frozenset[tuple[int, int]]
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    loop_nodes: frozenset[str]
+    netns: frozenset[str]
+
+    def __or__(self, other: Census) -> Census:
+        return Census(
+            processes=self.processes | other.processes,
+            mounts=self.mounts | other.mounts,
+            cgroups=self.cgroups | other.cgroups,
+            loop_nodes=self.loop_nodes | other.loop_nodes,
+            netns=self.netns | other.netns,
         )
-        | frozenset(path.name for path in Path("/sys/block").glob("loop*")),
-        interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
-        files=frozenset(str(path) for top in LEFTOVERS for path in Path(top).rglob("*")),
-        sysctls=_sysctls(),
+
+
+def before() -> Before:
+    """The host now. No lab may be up."""
+    return Before(
+        sysctls=sysctls.read(),
+        processors_shared=cgroups.shares_processors(cgroups.detect()),
+        netns_mounted=mounts.is_mounted(names.NETNS_DIR),
+        loop_nodes=_loop_nodes(),
+        cgroups=frozenset(path for path, _, _ in os.walk(CGROUPS)),
+        interfaces=_interfaces(),
+        files=_files(),
     )
 
 
-def pids() -> frozenset[int]:
-    """All processes."""
-    return frozenset(int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
-
-
-def _processes(known: frozenset[int]) -> frozenset[str]:
-    return frozenset(
-        f"{pid} {_command(pid)}" for pid in pids() - known if _command(pid) and not _ancestors(pid) & (known - {1})
+def census(home: Path) -> Census:
+    """The processes, mounts, control groups, loop devices and namespaces of the lab below `home` that is up."""
+    pids = _processes()
+    return Census(
+        processes=frozenset((pid, start) for pid in pids if (start := processes.start_time(pid)) is not None),
+        mounts=frozenset(_mounts(home)),
+        cgroups=frozenset(path for pid in pids for path in _cgroups_of(pid)),
+        loop_nodes=frozenset(device.name for device, file in mounts.loops() if home in file.parents),
+        netns=frozenset(path.name for path in names.NETNS_DIR.glob(f"{names.PREFIX}*")),
     )
 
 
-def _command(pid: int) -> str:
-    """Command line; for a kernel thread its name, of those that serve a disk."""
+def remains(was: Before, made: Census, home: Path) -> list[str]:
+    """One line for each thing of the lab that is still there, and for each setting that it left changed."""
+    now = before()
+    loops = {device.name: file for device, file in mounts.loops()}
+    found = [f"process {pid}: {_command(pid)}" for pid, start in made.processes if processes.start_time(pid) == start]
+    found += [f"mount {where}" for where in made.mounts & set(_mounts(home))]
+    found += [f"control group {path}" for path in (made.cgroups - was.cgroups) if Path(path).is_dir()]
+    found += [f"loop device {name}" for name in made.loop_nodes if home in loops.get(name, Path()).parents]
+    found += [f"node of loop device {name}" for name in (made.loop_nodes - was.loop_nodes) & now.loop_nodes]
+    found += [f"namespace {name}" for name in made.netns if (names.NETNS_DIR / name).exists()]
+    found += [f"interface {name}" for name in (now.interfaces - was.interfaces) & _interfaces_of_a_lab()]
+    found += [f"file {path}" for path in now.files - was.files]
+    found += [
+        f"{name}: {was.sysctls[name]} -> {now.sysctls.get(name)}"
+        for name in was.sysctls
+        if was.sysctls[name] != now.sysctls.get(name)
+    ]
+    if now.processors_shared != was.processors_shared:
+        found.append("the host's root control group shares the processors")
+    if mounts.is_mounted(names.NETNS_DIR, names.NETNS_SOURCE) and not any(names.NETNS_DIR.iterdir()):
+        found.append(f"mount {names.NETNS_DIR}")
+    return sorted(found) + [f"by name: {trace}" for trace in cleanup.leftovers()]
+
+
+def assert_gone(was: Before, made: Census, home: Path) -> None:
+    """Wait until nothing of the lab remains; AssertionError with every trace that is left."""
+    assert made.processes, "the census was taken while no lab was up"
+
+    def gone() -> bool:
+        left[:] = remains(was, made, home)
+        return not left
+
+    left: list[str] = []
     try:
-        line = (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        name = (PROC / str(pid) / "comm").read_text().strip()
-    except OSError:
-        return ""
-    return line or (name if name.startswith(("loop", "jbd2/loop")) else "")
-
-
-def _ancestors(pid: int) -> set[int]:
-    found: set[int] = set()
-    while pid > 1:
-        try:
-            pid = int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            break
-        found.add(pid)
-    return found
-
-
-def _sysctls() -> dict[str, str]:
-    text = subprocess.run(["sysctl", "-a"], capture_output=True, text=True, check=False).stdout
-    return dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
-
-
-def differences(before: Snapshot, after: Snapshot, volatile: set[str]) -> list[str]:
-    """What is not as before, in words. `volatile` are sysctls that change by themselves."""
-    found = []
-    for field in fields(Snapshot):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if isinstance(old, dict):
-            found += [
-                f"{field.name}: {k}: {old.get(k)} -> {new.get(k)}"
-                for k in sorted({*old, *new} - volatile)
-                if old.get(k) != new.get(k)
-            ]
-        else:
-            found += [f"{field.name}: new {item}" for item in sorted(new - old)]
-            found += [f"{field.name}: gone {item}" for item in sorted(old - new) if field.name != "processes"]
-    return found
-
-
-def changing_sysctls(one: Snapshot, other: Snapshot) -> set[str]:
-    """Settings that are no settings: counters and random numbers."""
-    moved = {key for key in one.sysctls if one.sysctls[key] != other.sysctls.get(key)}
-    return moved | COUNTERS
-
-
-def clean(before: Snapshot, known: frozenset[int], volatile: set[str]) -> None:
-    """Fails unless the host is as before, within the time that the kernel needs to forget namespaces."""
-    end = time.monotonic() + 10
-    while left := differences(before, take(known), volatile):
-        if time.monotonic() > end:
-            pytest.fail("\n".join(left))
-        time.sleep(0.2)
-
-
-def before_it() -> tuple[Snapshot, frozenset[int], set[str]]:
-    """The host as it is, who was there, and what moves by itself."""
-    known = pids()
-    first = take(known)
-    time.sleep(2)  # what changes by itself has to be given the time to do so
-    second = take(known)
-    return second, known, changing_sysctls(first, second)
+        until("nothing of the lab remains", gone, GONE_WITHIN_S)
+    except AssertionError:
+        raise AssertionError("left of the lab:\n" + "\n".join(left)) from None
 
 
 def kill_everything() -> None:
-    """SIGKILL to every process of the lab: machines, wires and whatever runs beside them."""
-    processes.kill(
-        (processes.by_command_line() | processes.in_lab_namespaces() | _in_groups()) - processes.self_and_ancestors()
-    )
+    """SIGKILL to every process of the lab: machines, wires and programs in its namespaces and control groups."""
+    processes.kill(_processes())
 
 
-def _in_groups() -> set[int]:
-    return cgroups.members(cgroups.detect())
+def _processes() -> set[int]:
+    """Found in three ways, and with all descendants, so that the census does not depend on `down`'s own search."""
+    found = processes.by_command_line() | processes.in_lab_namespaces() | cgroups.members(cgroups.detect())
+    parents = {pid: _parent(pid) for pid in processes.pids()}
+    grew = True
+    while grew:
+        children = {pid for pid, parent in parents.items() if parent in found} - found
+        found |= children
+        grew = bool(children)
+    return found - processes.self_and_ancestors()
+
+
+def _parent(pid: int) -> int:
+    with suppress(OSError):
+        return int((PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    return 0
+
+
+def _command(pid: int) -> str:
+    return " ".join(processes.command_line(pid))[:100]
+
+
+def _mounts(home: Path) -> Iterator[str]:
+    """Mount points below the lab's home, of file systems from there, and of its namespaces."""
+    disks = {str(device) for device, file in mounts.loops() if home in file.parents}
+    for mount in mounts.table():
+        is_namespace = mount.where.parent == names.NETNS_DIR and mount.where.name.startswith(names.PREFIX)
+        ours = mount.source in (names.MOUNT_SOURCE, names.NETNS_SOURCE) or mount.source in disks
+        if (ours and mount.where != names.NETNS_DIR) or is_namespace or home in mount.where.parents:
+            yield str(mount.where)
+
+
+def _cgroups_of(pid: int) -> Iterator[str]:
+    """The process's control groups in every hierarchy, with the groups above them, as paths."""
+    with suppress(OSError):
+        for line in (PROC / str(pid) / "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            mounted = controllers.removeprefix("name=") or ("." if (CGROUPS / "cgroup.procs").exists() else "unified")
+            group = (CGROUPS / mounted / path.lstrip("/")).resolve()
+            yield from (str(part) for part in (group, *group.parents) if CGROUPS in part.parents)
+
+
+def _loop_nodes() -> frozenset[str]:
+    return frozenset(path.name for path in Path("/sys/block").glob("loop*"))
+
+
+def _interfaces() -> frozenset[str]:
+    return frozenset(path.name for path in Path("/sys/class/net").iterdir())
+
+
+def _interfaces_of_a_lab() -> set[str]:
+    """Outer ends of machines' interfaces, by the names that the topology gives them; none belongs to the host."""
+    from estate.addressing import plan
+    from estate.loader import load
+    from lab.topology import MANAGEMENT_BRIDGE, topology
+
+    estate = load()
+    ports = [port for machine in topology(estate, plan(estate)).machines for port in machine.ports]
+    return {MANAGEMENT_BRIDGE, *(port.outside for port in ports), *(port.inside for port in ports)}
+
+
+def _files() -> frozenset[str]:
+    """Files of the lab's own run-time folder, and systemd-nspawn's notes about the lab's machines."""
+    own = {str(path) for path in names.RUN.rglob("*")}
+    return frozenset(own | {str(path) for path in names.NSPAWN_STATE.rglob(f"{names.PREFIX}*")})
