@@ -1,4 +1,4 @@
-"""`test`: the project's own tests, from the quick ones to the estate with a site lost."""
+"""`test`: the project's own tests, from unit tests to the loss of each city site in the lab."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +18,7 @@ import typer
 from cli.output import error_boundary, need_root
 from cli.setup import prepare
 from workstation import paths, subprocesses
-from workstation.errors import GovcloudError
+from workstation.errors import GovcloudError, WrongUse
 from workstation.progress import say
 
 
@@ -24,69 +28,122 @@ class Scope(StrEnum):
     UNIT = "unit"
     RULES = "rules"
     LAB = "lab"
-    ALL = "all"
+    SHORT = "short"
+    NIGHTLY = "nightly"
 
 
-FOLDERS = {
-    Scope.UNIT: ("tests/unit",),
-    Scope.RULES: ("tests/rules",),
-    Scope.LAB: ("tests/integration", "tests/lab"),
-    Scope.ALL: ("tests/integration", "tests/unit", "tests/rules", "tests/lab"),
-}
+NIGHTLY = "nightly"
+"""Marker of tests that are too long for the short tier."""
 ALONE = (
     "tests/integration/approval/test_replacement.py",
     "tests/integration/clusters/test_upgrade.py",
     "tests/integration/data",
     "tests/integration/failover",
     "tests/integration/observe",
-    "tests/lab",
 )
-"""Folders and files: what measures times, or holds elections that have deadlines, has the machine to itself, after
-all others have ended."""
+"""Folders and files that measure times or hold elections with deadlines. They have the machine to themselves, after all
+tests that share it."""
+LAB = "tests/lab"
 AT_ONCE = 3
-"""Processes for the others. Those that bring daemons up wait for most of their time, so one more than the smallest
-machine has processors."""
-TAKES = {Scope.UNIT: "three minutes", Scope.RULES: "a minute", Scope.LAB: "45 minutes", Scope.ALL: "45 minutes"}
+"""Processes for the tests that share the machine. Tests that start daemons wait for most of their time, so this is one
+more than the smallest machine has processors."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of pytest: its paths, and whether its tests share the machine with each other."""
+
+    paths: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+    beside: bool = False
+
+    def arguments(self) -> list[str]:
+        """pytest's arguments."""
+        shared = ["-n", str(AT_ONCE), "--dist", "loadscope", "--no-loadscope-reorder"] if self.beside else []
+        return [*shared, *(f"--ignore={path}" for path in self.ignored), *self.paths]
+
+    def includes(self, file: str) -> bool:
+        """Whether this run collects a test file, given relative to the checkout."""
+
+        def below(tops: tuple[str, ...]) -> bool:
+            return any(f"{file}/".startswith(f"{top}/") for top in tops)
+
+        return below(self.paths) and not below(self.ignored)
+
+
+BESIDE = Run(paths=("tests/integration", "tests/unit", "tests/rules"), ignored=ALONE, beside=True)
+SHORT = (BESIDE, Run(paths=(*ALONE, LAB)))
+RUNS: dict[Scope, tuple[Run, ...]] = {
+    Scope.UNIT: (Run(paths=("tests/unit",), beside=True),),
+    Scope.RULES: (Run(paths=("tests/rules",), beside=True),),
+    Scope.LAB: (Run(paths=("tests/integration",), ignored=ALONE, beside=True), SHORT[1]),
+    Scope.SHORT: SHORT,
+}
+PARTS: tuple[tuple[Run, ...], ...] = (
+    (BESIDE,),
+    (Run(paths=ALONE),),
+    (Run(paths=tuple(f"{LAB}/test_{name}.py" for name in (
+        "down", "wires", "power", "network", "deploy", "state", "hosts", "protections", "pods"))),),
+    (Run(paths=tuple(f"{LAB}/test_{name}.py" for name in ("drills", "gateways", "destroy", "end", "tree"))),),
+)  # fmt: skip
+"""The nightly tests, complete, in parts of at most 25 minutes. Each part needs no other one."""
+TAKES = {
+    Scope.UNIT: "3 minutes",
+    Scope.RULES: "1 minute",
+    Scope.LAB: "20 minutes",
+    Scope.SHORT: "25 minutes",
+    Scope.NIGHTLY: f"25 minutes for each of {len(PARTS)} parts",
+}
 
 BEFORE = "GOVCLOUD_TESTS_TREE"
 """Environment variable with the checkout's state before the first test."""
 FAILED = "GOVCLOUD_TESTS_FAILED"
 """Environment variable with the file that takes the names of tests that failed, one a line."""
+DURATIONS = "GOVCLOUD_TESTS_DURATIONS"
+"""Environment variable with the file that takes the seconds of each test: of all runs of one command, one a line."""
 A_FEW = 3
-"""Tests at most that get a second attempt: more have another cause than a processor that others had."""
+"""At most this many failed tests get a second attempt. More failures have another cause than a short processor."""
 SOME_FAILED, NONE_COLLECTED = 1, 5
 """pytest's exit codes."""
-NO_MATCH = "choose another -k: it goes by the names of files and functions"
+NO_MATCH = "choose another -k: it matches the names of files and functions"
 INCOMPLETE = "the checkout is incomplete: compare it with `git status`"
 
 
-def parts(folders: tuple[str, ...]) -> list[list[str]]:
-    """pytest's arguments for each of its runs, one after the other: what shares the machine, then what is alone."""
-    shared = [folder for folder in folders if folder not in ALONE]
-    alone = [path for path in ALONE if any(f"{path}/".startswith(f"{folder}/") for folder in folders)]
-    beside = ["-n", str(AT_ONCE), "--dist", "loadscope", "--no-loadscope-reorder"]
-    ignored = [f"--ignore={path}" for path in alone]
-    return [argv for argv in ([*beside, *ignored, *shared] if shared else [], alone) if argv]
+def runs(scope: Scope, part: int | None = None) -> tuple[Run, ...]:
+    """The runs of pytest for a scope, in order. Raises `WrongUse` for a part that does not exist."""
+    if scope is not Scope.NIGHTLY:
+        if part is not None:
+            raise WrongUse("only the nightly tests have parts", "./govcloud test nightly --part 1")
+        return RUNS[scope]
+    if part is None:
+        return tuple(run for one in PARTS for run in one)
+    if not 1 <= part <= len(PARTS):
+        raise WrongUse(f"there is no part {part}", f"known parts: 1 to {len(PARTS)}")
+    return PARTS[part - 1]
 
 
 def run_tests(
     scope: Annotated[
         Scope,
         typer.Argument(
-            metavar="unit|rules|lab|all",
-            help="unit and rules need no root and install nothing; lab and all need root and remove a lab that is up.",
+            metavar="unit|rules|lab|nightly",
+            help="Without it: the short tier. unit and rules need no root and install nothing on the system; the "
+            "others need root and remove a lab that is up.",
         ),
-    ] = Scope.ALL,
-    only: Annotated[str, typer.Option("-k", help="Only tests whose names match, as pytest's -k.")] = "",
+    ] = Scope.SHORT,
+    only: Annotated[str, typer.Option("-k", help="Only tests whose names match, of all tiers, as pytest's -k.")] = "",
+    part: Annotated[
+        int | None, typer.Option(metavar="N", help=f"One part of the nightly tests, 1 to {len(PARTS)}.")
+    ] = None,
 ) -> None:
-    """Run the tests, from units to the loss of each city site in the lab; the last line is pytest's own.
+    """Run the tests, from unit tests to the loss of each city site in the lab. The last line is pytest's own.
 
-    unit takes about three minutes, rules one, lab and all 45 minutes with warm caches.
+    The short tier takes 25 minutes with warm caches, unit 3, rules 1, lab 20. `nightly` runs every test, in parts of at
+    most 25 minutes. Each run ends with its total time and its ten slowest tests.
     """
     with error_boundary(interrupted="the tests were told to end and took down what they had started"):
-        prepared = {}
-        if scope in (Scope.LAB, Scope.ALL):
+        wanted, prepared = runs(scope, part), {}
+        if scope not in (Scope.UNIT, Scope.RULES):
             need_root(f"test {scope}")
             from tools import golang
 
@@ -94,19 +151,25 @@ def run_tests(
             prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from here on a skipped test is a failed one
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began this in the background
         say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
-        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", BEFORE: tree(), **prepared}
-        codes = []
-        for arguments in parts(FOLDERS[scope]):
-            codes.append(run_part([*arguments, *(["-k", only] if only else [])], env))
-            if codes[-1] not in (0, NONE_COLLECTED):
-                raise typer.Exit(1)
+        chosen = ["-k", only] if only else [] if scope is Scope.NIGHTLY else ["-m", f"not {NIGHTLY}"]
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as durations:
+            durations.write(f"{time.time()}\n")
+            durations.flush()
+            env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", BEFORE: tree(), DURATIONS: durations.name, **prepared}
+            codes = []
+            for run in wanted:
+                codes.append(run_part([*run.arguments(), *chosen], env))
+                if codes[-1] not in (0, NONE_COLLECTED) and scope is not Scope.NIGHTLY:
+                    raise typer.Exit(1)
+        if set(codes) - {0, NONE_COLLECTED}:
+            raise typer.Exit(1)
         if all(codes):
             raise GovcloudError("no test was collected", NO_MATCH if only else INCOMPLETE)
 
 
-def run_part(arguments: list[str], env: dict[str, str]) -> int:
-    """pytest's exit code. A few tests that failed beside others are told, and get a second attempt alone, which counts:
-    see decision 0023."""
+def run_part(arguments: Sequence[str], env: dict[str, str]) -> int:
+    """pytest's exit code. A few tests that failed beside others are named, and get a second attempt alone, which
+    counts: see decision 0023."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as file:
         code, _ = subprocesses.run_to_completion(
             subprocesses.python_module("pytest", *arguments), cwd=paths.repo(), env={**env, FAILED: file.name}
@@ -119,6 +182,13 @@ def run_part(arguments: list[str], env: dict[str, str]) -> int:
     for name in names if code == 0 else ():
         say(f"! unsteady: {name} failed beside others and passed alone; look for the cause before it does so again")
     return code
+
+
+def slowest(file: Path, count: int = 10) -> tuple[float, list[tuple[float, str]]]:
+    """Seconds since the command began, and the slowest tests of all its runs so far, each with its seconds."""
+    began, *lines = file.read_text(encoding="utf-8").splitlines()
+    seconds = [(float(line.split(" ", 1)[0]), line.split(" ", 1)[1]) for line in lines]
+    return time.time() - float(began), sorted(seconds, reverse=True)[:count]
 
 
 def tree() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from cli.testing import BEFORE, FAILED, tree
+from cli.testing import BEFORE, DURATIONS, FAILED, slowest, tree
 from tests.tree import TREE
 from tests.worker_interrupt import WorkerInterrupt
 
@@ -43,6 +43,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if (file := os.environ.get(FAILED)) and reporter and not hasattr(session.config, "workerinput"):
         reports = [*reporter.stats.get("failed", ()), *reporter.stats.get("error", ())]
         Path(file).write_text("".join(f"{name}\n" for name in dict.fromkeys(one.nodeid for one in reports)), "utf-8")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the ten slowest tests of all runs so far and the time since the command began."""
+    if not (file := os.environ.get(DURATIONS)):
+        return
+    seconds: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid] = seconds.get(report.nodeid, 0) + report.duration
+    with Path(file).open("a", encoding="utf-8") as durations:
+        durations.writelines(f"{took:.2f} {name}\n" for name, took in seconds.items())
+    total, tests = slowest(Path(file))
+    terminalreporter.section("slowest tests so far, with their fixtures")
+    for took, name in tests:
+        terminalreporter.write_line(f"{took:8.2f} s  {name}")
+    terminalreporter.write_line(f"total time: {total / 60:.1f} min")
 
 
 @pytest.fixture

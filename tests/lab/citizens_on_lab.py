@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from cli import adapters
 from failover.drills.runner import endpoint_of
@@ -19,9 +20,17 @@ STEADY = 100
 """Requests before something is done, and after it."""
 
 
+@dataclass
+class Load:
+    """A load on the estate. Its ledger is complete when the load has ended."""
+
+    ledger: Ledger | None = None
+
+
 @contextmanager
-def applying(hosts: Hosts) -> Iterator[None]:
+def applying(hosts: Hosts) -> Iterator[Load]:
     """Twenty writes and twenty reads a second from the internet; at the end each was answered when first sent."""
+    load = Load()
     estate = hosts.lab.estate
     machines, clock, service = adapters.machines(estate), SystemClock(), estate.service(SERVICE)
     load_generator = RemoteLoadGenerator(machines, clock, host="citizen1", run_id=f"lab-{int(time.time())}")
@@ -31,11 +40,11 @@ def applying(hosts: Hosts) -> Iterator[None]:
     )
     try:
         answered(load_generator, STEADY)
-        yield
+        yield load
         answered(load_generator, STEADY)
     finally:
         ended = load_generator.stop(within_s=30)
-        ledger = parse(load_generator.ledger())
+        ledger = load.ledger = parse(load_generator.ledger())
         load_generator.remove()
     assert ended
     failed = [entry for entry in ledger.entries if not entry.first_acknowledged]

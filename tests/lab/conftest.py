@@ -1,7 +1,10 @@
-"""One lab for the whole run: reused where one is up already, and taken away at the end only where it was not."""
+"""One lab for the whole run. Each fixture brings the lab into the state that its tests need, so that any test can run
+alone; in a complete run the order of the files makes that cheap."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +12,12 @@ import pytest
 
 from estate import loader
 from lab.api import Lab, instance_id
+from tests import noise
 from tests.lab import traces
+from tests.lab.estate_on_lab import Hosts, govcloud, is_deployed, until_well
 
 ORDER = (
-    "test_down.py",  # takes the lab away several times, so it comes before anything is deployed
+    "test_down.py",  # takes the lab down several times, so it comes before the deployment
     "test_wires.py",
     "test_power.py",
     "test_network.py",
@@ -22,32 +27,84 @@ ORDER = (
     "test_protections.py",
     "test_pods.py",
     "test_drills.py",
-    "test_again.py",  # takes the deployed estate away and builds it anew, with a gateway
-    "test_gateways.py",
-    "test_destroy.py",
+    "test_gateways.py",  # nightly: deploys the estate with a gateway, and without it again
+    "test_destroy.py",  # nightly
+    "test_end.py",  # kills everything
     "test_tree.py",
 )
-"""The story: bare machines first, then the deployed estate, then the loss of its sites."""
+"""Bare machines first, then the deployed estate, then the loss of its sites."""
+WELL_S = 180
+NOISE_S = 7200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the story's order; other folders' tests stay where they are, before."""
+    """Sort this folder's tests by `ORDER`; tests of other folders stay where they are, before them."""
     here = Path(__file__).parent
     items.sort(key=lambda item: ORDER.index(item.path.name) if item.path.parent == here else -1)
 
 
-@pytest.fixture(scope="session")
-def bare_host() -> tuple[traces.Snapshot, frozenset[int], set[str]] | None:
-    """The host before the run's lab, and what of it moves by itself; None where a lab was up already."""
-    return None if instance_id() else traces.before_it()
+@pytest.fixture(scope="session", autouse=True)
+def _noise() -> Iterator[None]:
+    """Another program creates and removes mounts, namespaces and control groups while these tests run."""
+    program = subprocess.Popen([sys.executable, noise.__file__, str(NOISE_S)])
+    yield
+    ended = program.poll()
+    program.terminate()
+    program.wait(30)
+    assert ended is None, f"the noise program ended by itself with {ended}"
 
 
 @pytest.fixture(scope="session")
-def lab(bare_host: object) -> Iterator[Lab]:
-    """The running lab."""
+def bare_host() -> traces.Before | None:
+    """The host before the run's lab; None if a lab was up already."""
+    return None if instance_id() else traces.before()
+
+
+@pytest.fixture(scope="session")
+def session_lab(bare_host: object) -> Iterator[Lab]:
+    """The lab of the project's estate. It is up after the first test that asks for `lab`, and down at the end if no lab
+    was up before."""
     found = Lab(loader.load())
     was_up = instance_id() is not None
-    found.up()
     yield found
     if not was_up:
         found.down()
+
+
+@pytest.fixture(scope="session")
+def _instance() -> dict[str, str | None]:
+    return {}
+
+
+@pytest.fixture
+def lab(session_lab: Lab, _instance: dict[str, str | None]) -> Lab:
+    """The running lab. It is started if a test before has taken it down, or has started another one."""
+    if instance_id() is None or instance_id() != _instance.get("last"):
+        session_lab.up()
+        _instance["last"] = instance_id()
+    return session_lab
+
+
+@pytest.fixture
+def bare_lab(lab: Lab) -> Lab:
+    """The running lab, to which the estate has not been deployed completely."""
+    if is_deployed(lab):
+        lab.down()
+        lab.up()
+    return lab
+
+
+@pytest.fixture
+def deployed(lab: Lab) -> Hosts:
+    """The machines of the deployed estate; it is deployed now if no test has done that before."""
+    if not is_deployed(lab):
+        done = govcloud("up")
+        assert done.code == 0, done.stderr
+    return Hosts(lab)
+
+
+@pytest.fixture
+def hosts(deployed: Hosts) -> Hosts:
+    """The machines of the deployed estate, which has no problem."""
+    until_well(WELL_S)
+    return deployed

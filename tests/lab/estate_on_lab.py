@@ -1,4 +1,8 @@
-"""The deployed estate as the lab tests see it: the command line, hosts by SSH, and conditions that are waited for."""
+"""The deployed estate as the lab tests see it: the command line, hosts by SSH, and conditions that are waited for.
+
+The running estate is observed in this process, because a `status` in a process of its own takes two seconds of
+processor from the machine that carries the lab.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,19 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from lab.api import Lab
+from estate import loader
+from lab import names
+from lab.api import Lab, instance_id
+from lab.command import network_of
+from monitors import health, observe
+from stacks.phases import stack_names
+from stacks.state import store
 from tests.polling import until
 from workstation import paths
+from workstation.ssh import Access
+
+OBSERVE_S = 8
+"""Time for one observation of all hosts, as `status` allows itself."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +84,43 @@ def resolve(lab: Lab) -> list[str]:
     return ["--resolve", f"approval.govcloud:443:{address.ipv4},[{address.ipv6}]"]
 
 
-def status() -> dict[str, Any]:
-    """`status --json`, whatever it finds."""
-    return govcloud("status", "--json", timeout_s=60).report
+def is_deployed(lab: Lab) -> bool:
+    """Whether every stack has been deployed to the lab that is up."""
+    ours = store.owner() == instance_id()
+    return ours and all(store.resources(stack) for stack in stack_names(lab.estate))
 
 
-def healthy() -> bool:
-    """Whether `status` finds nothing wrong."""
-    return govcloud("status", "--json", timeout_s=60).code == 0
+def observed() -> observe.Observation:
+    """A new observation of the estate, made after the call."""
+    with network_of(names.NETNS_DIR / names.OPERATOR):
+        return observe.snapshot(loader.load(), Access.default(), timeout_s=OBSERVE_S)
+
+
+def problems() -> list[str]:
+    """Every problem that `status` would report now."""
+    return [problem.text() for problem in health.problems(loader.load(), observed())]
 
 
 def until_well(within_s: float) -> None:
-    """Wait until `status` finds nothing wrong; it is asked seldom, for what is settling needs the machine."""
-    until("`status` finds nothing wrong", healthy, within_s, every_s=1)
+    """Wait until the estate has no problem. Observe it seldom: an estate that is settling needs the machine."""
+    last: list[str] = []
+
+    def well() -> bool:
+        last[:] = problems()
+        return not last
+
+    try:
+        until("the estate has no problem", well, within_s, every_s=1)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {'; '.join(last)}") from None
 
 
 def primary(field: str = "host") -> str:
-    """Host (or site) of the primary, as soon as a look sees one: on a busy machine a single look may miss it."""
+    """Host (or site) of the primary. On a busy machine one observation may miss it, so it is repeated."""
     found: list[str] = []
 
     def seen() -> bool:
-        found[:] = [str(member[field]) for member in status().get("members", ()) if member["role"] == "primary"]
+        found[:] = [str(getattr(member, field)) for member in observed().primaries]
         return len(found) == 1
 
     until("one primary is seen", seen, 120)

@@ -18,13 +18,7 @@ from workstation import paths
 pytestmark = pytest.mark.lab
 
 
-@pytest.fixture
-def hosts(lab: Lab) -> Hosts:
-    """Commands on the machines."""
-    return Hosts(lab)
-
-
-def test_an_interrupted_up_tells_what_it_changed_and_the_next_goes_on(lab: Lab) -> None:
+def test_an_interrupted_up_tells_what_it_changed_and_the_next_goes_on(bare_lab: Lab) -> None:
     """Ctrl-C while hosts are being built: those that have begun finish, the answer is 130, no traceback, no lock."""
     process = subprocess.Popen([str(paths.repo() / "govcloud"), "up", "network"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -42,7 +36,7 @@ def test_an_interrupted_up_tells_what_it_changed_and_the_next_goes_on(lab: Lab) 
     assert "changed so far: " in text
 
 
-def test_a_second_operator_is_told_who_is_at_it(lab: Lab) -> None:
+def test_a_second_operator_is_told_who_is_at_it(bare_lab: Lab) -> None:
     """While one `up` works, another is refused with 8, naming the process and since when; the first goes on."""
     first = subprocess.Popen([str(paths.repo() / "govcloud"), "up", "network"], stderr=subprocess.PIPE, text=True)
     assert first.stderr is not None
@@ -56,10 +50,11 @@ def test_a_second_operator_is_told_who_is_at_it(lab: Lab) -> None:
 
 
 def test_the_estate_deploys_and_becomes_healthy(lab: Lab) -> None:
-    """One command; afterwards the status screen finds nothing wrong."""
+    """One command; afterwards `status` reports no problem."""
     done = govcloud("up", "--json")
     assert done.code == 0, done.stderr
     until_well(120)
+    assert govcloud("status", "--json").code == 0
 
 
 def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> None:
@@ -98,7 +93,7 @@ def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> 
     assert hosts.run("shaoguan-ops1", "systemctl", "is-active", "prometheus").strip() == "active"
 
 
-def test_an_unchanged_estate_changes_nothing(lab: Lab) -> None:
+def test_an_unchanged_estate_changes_nothing(hosts: Hosts) -> None:
     """Another `up` compares every host and changes none, repaired ones too; `plan` has nothing to show."""
     again = govcloud("up", "--json")
     assert again.code == 0, again.stderr
@@ -126,8 +121,9 @@ def test_unknown_names_are_wrong_use(lab: Lab) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_a_drill_asks_before_it_begins(lab: Lab) -> None:
+def test_a_drill_asks_before_it_begins(hosts: Hosts) -> None:
     """Without an answer and without --yes nothing happens: exit 2 after the blast radius."""
     done = govcloud("drill", "run", "site-loss", "--site", "nanshan")
     assert done.code == 2
     assert "nanshan" in done.stderr
+    assert hosts.lab.is_on("nanshan")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from lab.api import Lab
 from stacks.phases import stack_names
 from stacks.state import store
-from tests.lab.estate_on_lab import Hosts, govcloud, healthy, until_well
+from tests.lab.estate_on_lab import Hosts, govcloud, problems
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.nightly]
 
 
-def test_destroy_forgets_the_estate_and_takes_nothing_from_it(lab: Lab) -> None:
+def test_destroy_forgets_the_estate_and_takes_nothing_from_it(hosts: Hosts) -> None:
     """It asks first. Afterwards no stack has a resource; every row and every daemon is still there."""
-    hosts = Hosts(lab)
-    until_well(120)
     rows = (
         "runuser",
         "-u",
@@ -35,7 +32,7 @@ def test_destroy_forgets_the_estate_and_takes_nothing_from_it(lab: Lab) -> None:
     assert "--yes" in asked.stderr
     done = govcloud("destroy", "--yes", "--json")
     assert done.code == 0, done.stderr
-    assert sorted(done.report["destroyed"]) == sorted(stack_names(lab.estate))
-    assert all(not store.resources(stack) for stack in stack_names(lab.estate))
+    assert sorted(done.report["destroyed"]) == sorted(stack_names(hosts.lab.estate))
+    assert all(not store.resources(stack) for stack in stack_names(hosts.lab.estate))
     assert hosts.run("shaoguan-data1", *rows) == before
-    assert healthy()
+    assert problems() == []

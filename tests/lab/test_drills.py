@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from failover.drills.context import ROWS, ROWS_ARGV
-from failover.ledger import compare, parse, parse_rows
-from lab.api import Lab
+from failover.ledger import Ledger, compare, parse_rows
+from tests.lab.citizens_on_lab import applying
 from tests.lab.estate_on_lab import Hosts, govcloud, primary, until_well
-from workstation import paths
 
 pytestmark = pytest.mark.lab
 
@@ -26,14 +24,7 @@ LONGEST_START_S = 60
 """From the power's return until the city's own pods answer."""
 
 
-@pytest.fixture
-def hosts(lab: Lab) -> Iterator[Hosts]:
-    """An estate that is well before the drill."""
-    until_well(180)
-    return Hosts(lab)
-
-
-@pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
+@pytest.mark.parametrize("site", ["futian", "nanshan", pytest.param("shaoguan", marks=pytest.mark.nightly)])
 def test_a_site_is_lost_and_regained_with_no_acknowledged_row_lost(hosts: Hosts, site: str) -> None:
     """Service returns without help; nothing is lost or there twice; all is well at the end."""
     done = govcloud("drill", "run", "site-loss", "--site", site, "--yes", "--json")
@@ -78,10 +69,17 @@ INSERT INTO approval.application OVERRIDING SYSTEM VALUE SELECT * FROM twice;
 soon as the session ends, however it ends."""
 
 
-def test_a_row_deleted_and_a_row_doubled_behind_the_ledgers_back_are_found(hosts: Hosts) -> None:
-    """The comparison is with the real database: the newest drill's ledger against what it holds, whole and damaged."""
-    newest = max((paths.home() / "drills").glob("*/ledger.jsonl"), key=lambda path: path.stat().st_mtime)
-    ledger = parse(newest.read_text(encoding="utf-8"))
+@pytest.fixture
+def ledger(hosts: Hosts) -> Ledger:
+    """Of a load on the running estate, ten seconds long."""
+    with applying(hosts) as load:
+        pass
+    assert load.ledger
+    return load.ledger
+
+
+def test_a_row_deleted_and_a_row_doubled_behind_the_ledgers_back_are_found(hosts: Hosts, ledger: Ledger) -> None:
+    """The comparison is with the real database: a load's ledger against its rows, whole and damaged."""
     text = rows_of(hosts)
     whole = compare(ledger, parse_rows(text))
     assert (list(whole.lost), list(whole.duplicated)) == ([], [])

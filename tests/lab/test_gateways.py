@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.onboarding import BUREAU, with_the_entry, write_the_entry
 from tests.polling import until
 from workstation import paths
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.nightly]
 
 BACK_S = 60
 CITY = "futian"
@@ -30,13 +31,13 @@ UNTRUSTED = "60"
 """How curl ends where it does not trust the certificate."""
 
 
-@pytest.fixture(scope="module")
-def declared(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Estate:
-    """The estate with the gateway, deployed if `test_again.py` has not done that."""
-    estate = with_the_entry(lab.estate)
+@pytest.fixture
+def declared(deployed: Hosts, tmp_path: Path) -> Estate:
+    """The estate with the gateway. It is deployed, by a clone that has the entry, if no test has done that before."""
+    estate = with_the_entry(deployed.lab.estate)
     gateway = estate.bureau(BUREAU).gateway_name
-    if f"deployment.apps/{gateway}" not in deployments(Hosts(lab)):
-        clone = tmp_path_factory.mktemp("onboarding") / "clone"
+    if f"deployment.apps/{gateway}" not in deployments(deployed):
+        clone = tmp_path / "clone"
         subprocess.run(["git", "clone", "-q", str(paths.repo()), str(clone)], check=True)
         write_the_entry(clone)
         subprocess.run([str(clone / "govcloud"), "up"], check=True, timeout=900)
@@ -49,7 +50,7 @@ def deployments(hosts: Hosts) -> list[str]:
 
 
 @pytest.fixture
-def hosts(declared: Estate, lab: Lab) -> Iterator[Hosts]:
+def hosts(declared: Estate) -> Iterator[Hosts]:
     """Commands on the machines of an estate that is well before and after."""
     until_well(120)
     found = Hosts(Lab(declared))

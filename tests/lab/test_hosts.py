@@ -14,7 +14,6 @@ from testinfra.host import Host
 
 from estate.addressing import plan
 from lab import names
-from lab.api import Lab
 from lab.command import network_of
 from playbooks.render import node_exporter, scrape_configs
 from tests.lab.estate_on_lab import Hosts
@@ -24,17 +23,16 @@ from workstation import paths
 pytestmark = pytest.mark.lab
 
 
-@pytest.fixture(scope="module")
-def host_of(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+@pytest.fixture
+def host_of(deployed: Hosts, tmp_path: Path) -> Iterator[object]:
     """A testinfra host by name; the test's thread is in the operator's namespace meanwhile."""
-    config = tmp_path_factory.mktemp("ssh") / "config"
-    access = lab.access
+    config, access = tmp_path / "config", deployed.lab.access
     config.write_text(
         f"Host *\n  User {access.user}\n  IdentityFile {access.key}\n  UserKnownHostsFile {access.known_hosts}\n"
         "  StrictHostKeyChecking yes\n  BatchMode yes\n  LogLevel ERROR\n",
         encoding="utf-8",
     )
-    addresses = plan(lab.estate)
+    addresses = plan(deployed.lab.estate)
     with network_of(Path(names.NETNS_DIR) / names.OPERATOR):
         yield lambda name: testinfra.get_host(f"ssh://{addresses.management(name)}", ssh_config=str(config))
 
@@ -78,11 +76,11 @@ def test_only_a_peers_router_forwards(host_of: object, name: str, forwards: int)
 
 
 @pytest.mark.parametrize("name", ["citizen1", "bureau1"])
-def test_a_vantage_can_measure_and_has_one_way_to_the_service(host_of: object, lab: Lab, name: str) -> None:
+def test_a_vantage_can_measure_and_has_one_way_to_the_service(host_of: object, deployed: Hosts, name: str) -> None:
     """The applicant's library is there, and its network's router leads to the service in both families."""
     host: Host = host_of(name)  # type: ignore[operator]
     assert host.run("/usr/bin/python3 -c 'import aiohttp'").rc == 0
-    gateway, service = plan(lab.estate).hosts[name].lan.gateway, plan(lab.estate).anycast["approval"]
+    gateway, service = plan(deployed.lab.estate).hosts[name].lan.gateway, plan(deployed.lab.estate).anycast["approval"]
     assert gateway is not None
     assert f" via {gateway.ipv4} " in host.run(f"ip -4 route get {service.ipv4}").stdout
     assert f" via {gateway.ipv6} " in host.run(f"ip -6 route get {service.ipv6}").stdout
@@ -113,10 +111,10 @@ def test_socket_listens(host_of: object, name: str, socket: str) -> None:
 
 
 @pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
-def test_prometheus_reaches_all_it_watches_and_has_every_rule(lab: Lab, site: str) -> None:
+def test_prometheus_reaches_all_it_watches_and_has_every_rule(deployed: Hosts, site: str) -> None:
     """Each site's own: no target is down, every alert of the project is loaded, and the prober gets answers."""
-    hosts, host = Hosts(lab), f"{site}-ops1"
-    base = f"http://{plan(lab.estate).lan(host).ipv4}:{scrape_configs.PROMETHEUS_PORT}/api/v1"
+    hosts, host = deployed, f"{site}-ops1"
+    base = f"http://{plan(deployed.lab.estate).lan(host).ipv4}:{scrape_configs.PROMETHEUS_PORT}/api/v1"
 
     def ask(path: str) -> dict[str, Any]:
         return dict(json.loads(hosts.run(host, "curl", "-sg", "-m", "5", f"{base}/{path}"))["data"])
@@ -127,7 +125,10 @@ def test_prometheus_reaches_all_it_watches_and_has_every_rule(lab: Lab, site: st
     until("every target is up", lambda: not down(), 60)
     jobs = {one["labels"]["job"] for one in ask("targets?state=active")["activeTargets"]}
     assert jobs == {
-        one["job_name"] for one in scrape_configs.scrape_jobs(lab.estate, plan(lab.estate), lab.estate.host(host))
+        one["job_name"]
+        for one in scrape_configs.scrape_jobs(
+            deployed.lab.estate, plan(deployed.lab.estate), deployed.lab.estate.host(host)
+        )
     }
     loaded = {rule["name"] for group in ask("rules")["groups"] for rule in group["rules"] if rule["type"] == "alerting"}
     assert loaded == {file.stem for file in (paths.repo() / "docs/runbooks").glob("[A-Z]*.md")} - {"README"}
@@ -139,10 +140,10 @@ def test_prometheus_reaches_all_it_watches_and_has_every_rule(lab: Lab, site: st
     )
 
 
-def test_prometheus_knows_the_room_of_every_data_disk(lab: Lab) -> None:
+def test_prometheus_knows_the_room_of_every_data_disk(deployed: Hosts) -> None:
     """Of that disk and no other mount, with about the size that is declared, and it can be written."""
-    hosts, host = Hosts(lab), "shaoguan-ops1"
-    base = f"http://{plan(lab.estate).lan(host).ipv4}:{scrape_configs.PROMETHEUS_PORT}/api/v1"
+    hosts, host = deployed, "shaoguan-ops1"
+    base = f"http://{plan(deployed.lab.estate).lan(host).ipv4}:{scrape_configs.PROMETHEUS_PORT}/api/v1"
     query = '{__name__=~"node_filesystem_.*"}'
 
     def told() -> dict[tuple[str, str], dict[str, float]]:
@@ -154,7 +155,7 @@ def test_prometheus_knows_the_room_of_every_data_disk(lab: Lab) -> None:
             found.setdefault((labels["host"], labels["mountpoint"]), {})[name] = float(one["value"][1])
         return found
 
-    disks = {(one.name, one.disk.mount): one.disk for one in lab.estate.managed_hosts if one.disk}
+    disks = {(one.name, one.disk.mount): one.disk for one in deployed.lab.estate.managed_hosts if one.disk}
     until("every data disk is told", lambda: told().keys() == disks.keys(), 60)
     for place, figures in told().items():
         declared = disks[place].size_mib * 1024 * 1024
@@ -163,14 +164,14 @@ def test_prometheus_knows_the_room_of_every_data_disk(lab: Lab) -> None:
         assert (figures["readonly"], figures["device_error"]) == (0, 0), place
 
 
-def test_a_disks_figures_are_for_the_monitoring_hosts_alone(lab: Lab) -> None:
+def test_a_disks_figures_are_for_the_monitoring_hosts_alone(deployed: Hosts) -> None:
     """The site's router is in the same segment, so nothing but the host's own filter stands between."""
-    hosts, addresses = Hosts(lab), plan(lab.estate)
-    for host in lab.estate.managed_hosts:
+    hosts, addresses = deployed, plan(deployed.lab.estate)
+    for host in deployed.lab.estate.managed_hosts:
         if host.disk:
             argv = ["python3", "-c", KNOCK, str(addresses.lan(host.name).ipv4), str(node_exporter.PORT)]
             assert hosts.run("nanshan-ops1", *argv) == "connected", host.name
-            assert hosts.run(lab.estate.router_of(host.at).name, *argv) == "TimeoutError", host.name
+            assert hosts.run(deployed.lab.estate.router_of(host.at).name, *argv) == "TimeoutError", host.name
 
 
 KNOCK = """
@@ -195,20 +196,20 @@ def test_the_disks_exporter_is_nobody_who_may_read_keys(host_of: object, name: s
     assert set(status["Groups"]) <= {user}
 
 
-def test_the_registers_hold_the_people_that_the_estate_declares(lab: Lab) -> None:
+def test_the_registers_hold_the_people_that_the_estate_declares(deployed: Hosts) -> None:
     """All of them but the few who are in no register of residents: an edge case of its own."""
     query = "SELECT people, (SELECT count(*) FROM public_security.resident) FROM approval.register_load"
     argv = ("runuser", "-u", "postgres", "--", "psql", "-X", "-A", "-t", "-d", "approval", "-c", query)
-    said = Hosts(lab).run("shaoguan-data1", "env", "-C", "/", *argv)
+    said = deployed.run("shaoguan-data1", "env", "-C", "/", *argv)
     people, residents = map(int, said.strip().split("|"))
-    assert people == lab.estate.registers.people
+    assert people == deployed.lab.estate.registers.people
     assert people * 0.99 < residents <= people
 
 
 @pytest.mark.parametrize("host", ["nanshan-kube1", "futian-ops1"])
-def test_the_database_behind_a_node_is_for_its_own_pods(lab: Lab, host: str) -> None:
+def test_the_database_behind_a_node_is_for_its_own_pods(deployed: Hosts, host: str) -> None:
     """Another node's host and an operations host get no connection to the ways that a node keeps for its pods."""
-    hosts, address = Hosts(lab), str(plan(lab.estate).lan("futian-kube1").ipv4)
+    hosts, address = deployed, str(plan(deployed.lab.estate).lan("futian-kube1").ipv4)
     for port in ("5432", "5433"):
         argv = ["python3", "-c", CONNECT, address, port]
         assert hosts.run("futian-kube1", *argv) == "connected"

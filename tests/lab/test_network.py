@@ -69,8 +69,10 @@ class Network:
 
 
 @pytest.fixture(scope="module")
-def network(lab: Lab) -> Iterator[Network]:
-    """All own hosts as the stack network wants them, sessions up."""
+def network(session_lab: Lab) -> Iterator[Network]:
+    """All own hosts as the stack network wants them, with all BGP sessions established."""
+    lab = session_lab
+    lab.up()
     found = Network(lab)
     hosts = [found.wanted(host.name) for host in hosts_of(lab.estate, Stack.NETWORK)]
     ssh.on_each(hosts, found.apply, at_once=4)

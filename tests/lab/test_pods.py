@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.api import Lab
 from tests.lab import pods_on_lab as pods
 from tests.lab.citizens_on_lab import applying
 from tests.lab.estate_on_lab import Hosts, until_well
@@ -21,13 +20,11 @@ ALONE = "futian"
 
 
 @pytest.fixture
-def hosts(lab: Lab) -> Iterator[Hosts]:
-    """Commands on the machines of an estate that is well before and after."""
-    until_well(120)
-    found = Hosts(lab)
+def hosts(hosts: Hosts) -> Iterator[Hosts]:
+    """The machines of an estate that is well before and after, with all of its pods."""
     for node in NODES:
-        until(f"the pods of {node} run", lambda at=node: pods.all_run(found, at), BACK_S)
-    yield found
+        until(f"the pods of {node} run", lambda at=node: pods.all_run(hosts, at), BACK_S)
+    yield hosts
     until_well(180)
 
 
@@ -56,6 +53,7 @@ def test_pods_that_are_replaced_one_by_one_cost_no_request(hosts: Hosts) -> None
             assert not set(first) & set(pods.names(hosts, node))
 
 
+@pytest.mark.nightly
 def test_a_deployment_that_is_rolled_out_in_each_city_costs_no_request(hosts: Hosts) -> None:
     """As a new version is: the Deployment's own controller replaces all pods, by the estate's bounds and no test's."""
     with applying(hosts):
@@ -75,6 +73,7 @@ def alone(hosts: Hosts) -> Iterator[str]:
     hosts.lab.power_on(others, wait=True)
 
 
+@pytest.mark.nightly
 def test_a_site_on_its_own_starts_its_pods_from_its_own_registry(hosts: Hosts, alone: str) -> None:
     """The node has not even the image any more: all that a pod needs to start is at its site."""
     old = pods.names(hosts, alone)

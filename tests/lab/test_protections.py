@@ -49,18 +49,22 @@ print(json.dumps(collections.Counter(answers)))
 """Many connections at once; the first lines of the answers, or what went wrong, and how often."""
 
 
-@pytest.fixture(scope="module")
-def asked(lab: Lab) -> Hosts:
-    """For questions only: the machines of an estate that was well before the first of them."""
-    until_well(120)
-    return Hosts(lab)
+@pytest.fixture
+def asked(deployed: Hosts) -> Hosts:
+    """The machines, for tests that only ask them. The estate is well before the first of these tests."""
+    if not WELL:
+        until_well(120)
+        WELL.append(True)
+    return deployed
+
+
+WELL: list[bool] = []
 
 
 @pytest.fixture
-def hosts(asked: Hosts) -> Iterator[Hosts]:
-    """For what disturbs the estate, which is well before and after."""
-    until_well(120)
-    yield asked
+def hosts(hosts: Hosts) -> Iterator[Hosts]:
+    """The machines, for tests that disturb the estate, which is well before and after."""
+    yield hosts
     until_well(180)
 
 

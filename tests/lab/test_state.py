@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.api import Lab
 from tests.lab.estate_on_lab import Hosts, govcloud, until_well
 from tests.polling import until
 from workstation import paths
@@ -21,13 +20,6 @@ pytestmark = pytest.mark.lab
 DEAD = "shaoguan"
 TOLD_WITHIN_S = 60
 """How soon a dead site must be told: ssh gives up after 5 to 15 s, and looks twice."""
-
-
-@pytest.fixture
-def hosts(lab: Lab) -> Hosts:
-    """An estate that is deployed and well."""
-    until_well(180)
-    return Hosts(lab)
 
 
 @pytest.fixture
@@ -75,6 +67,7 @@ def test_a_lost_workstation_gets_its_state_back_from_a_remote_operations_host(ho
     assert {row["copy"] for row in govcloud("state", "list", "--json").report["copies"]} == {"same"}
 
 
+@pytest.mark.nightly
 def test_a_dead_site_is_left_out_and_catches_up_at_its_return(hosts: Hosts, request: pytest.FixtureRequest) -> None:
     """Without the flag a sentence names it, soon; with it the others are changed; after the return the rest follows."""
     hosts.run("shaoguan-ops1", "sh", "-c", "systemctl stop prometheus; systemctl disable prometheus; sync")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.testing import FOLDERS, Scope
+from cli.testing import PARTS, SHORT, Run
 from workstation import paths
 
 BIN = Path(sys.executable).parent
@@ -104,7 +104,7 @@ def test_code_is_formatted() -> None:
 def test_types_are_strict() -> None:
     """Every package is fully typed. Programs that run on the hosts' own Python are excluded."""
     assert set(PROJECT["tool"]["mypy"]["packages"]) == set(PACKAGES)
-    run(sys.executable, "-m", "mypy", "--no-incremental")
+    run(sys.executable, "-m", "mypy")
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda folder: folder.name)
@@ -121,17 +121,23 @@ def test_every_test_file_is_collected() -> None:
     assert [file for file, names in found.items() if file.name.startswith("test_") and not names] == []
 
 
-def test_pytest_collects_every_test_from_the_folders_of_the_complete_run() -> None:
-    """Tests in a folder that the command omits, or in a class that pytest ignores, would never run."""
-    folders = FOLDERS[Scope.ALL]
-    output = run(sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *folders)
-    collected = {tuple(line.split("[")[0].split("::")) for line in output.splitlines() if "::" in line}
+def test_pytest_collects_every_test() -> None:
+    """A class that pytest does not enter, or a function with another name, would never be run."""
+    listed = run(sys.executable, "-m", "pytest", "--collect-only", "-q", "tests")
+    found = {tuple(line.split("[")[0].split("::")) for line in listed.splitlines() if "::" in line}
     written = {
         (str(file.relative_to(paths.repo())), name)
         for file in (paths.repo() / "tests").rglob("*.py")
         for name in _tests_in(ast.parse(file.read_text(encoding="utf-8")))
     }
-    assert {(entry[0], entry[-1]) for entry in collected} == written
+    assert {(entry[0], entry[-1]) for entry in found} == written
+
+
+@pytest.mark.parametrize("tier", [SHORT, tuple(run for part in PARTS for run in part)], ids=["short", "nightly"])
+def test_each_tier_runs_every_test_file_once(tier: tuple[Run, ...]) -> None:
+    """The short tier leaves tests out by their mark, never by their file. No two parts of the nightly tier overlap."""
+    files = [str(file.relative_to(paths.repo())) for file, names in by_file() if names]
+    assert {file: sum(one.includes(file) for one in tier) for file in files} == dict.fromkeys(files, 1)
 
 
 def _tests_in(tree: ast.AST) -> list[str]:

@@ -19,6 +19,8 @@ from monitors.observe.ssh_session import AGENT, AGENT_COMMAND
 from playbooks.render.kubernetes.cluster import image_reference
 from tests.polling import until
 
+pytestmark = pytest.mark.nightly
+
 STARTS = kubernetes_nodes.OLD
 RATE_PER_S = 20
 LOAD = "govcloud-load"

@@ -168,6 +168,7 @@ def test_patronis_unsafe_calls_need_a_certificate(cluster: DatabaseCluster) -> N
     assert cluster.get(primary, "/config")[1]["ttl"] == 20
 
 
+@pytest.mark.nightly
 def test_the_other_city_takes_over_and_the_lost_site_rejoins_by_itself(cluster: DatabaseCluster) -> None:
     old = cluster.wait_until_healthy()
     new, site = other_city(cluster, old), cluster.estate.host(old).at
@@ -181,6 +182,7 @@ def test_the_other_city_takes_over_and_the_lost_site_rejoins_by_itself(cluster: 
     print(f"write outage about {took:.1f} s")
 
 
+@pytest.mark.nightly
 def test_rows_that_only_the_remote_member_has_are_not_lost(cluster: DatabaseCluster) -> None:
     """The other city is behind: the remote takes the leader key, lets the city catch up, and releases the key."""
     old = cluster.wait_until_healthy()
@@ -219,6 +221,7 @@ def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(cluster: Data
     assert not list((cluster.folder(old) / "srv/data/postgresql/aside").iterdir())
 
 
+@pytest.mark.nightly
 def test_with_both_cities_gone_the_remote_stays_a_standby(cluster: DatabaseCluster) -> None:
     old = cluster.wait_until_healthy()
     cities = cluster.estate.database.promotable

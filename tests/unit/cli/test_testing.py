@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cli.testing import A_FEW, ALONE, FOLDERS, Scope, parts, run_part, tree
+from cli.testing import A_FEW, ALONE, DURATIONS, PARTS, Scope, run_part, runs, slowest, tree
 from tests.conftest import ONE_AT_A_TIME, share_of
 from workstation import paths
+from workstation.errors import WrongUse
 
 
-@pytest.mark.parametrize("scope", [Scope.LAB, Scope.ALL])
+@pytest.mark.parametrize("scope", [Scope.LAB, Scope.SHORT])
 def test_what_measures_times_comes_after_all_others_and_runs_alone(scope: Scope) -> None:
-    """Its run names those folders only and has one process; the run before it leaves them out."""
-    shared, alone = parts(FOLDERS[scope])
-    assert alone == list(ALONE)
+    """Its run names those folders and the lab only, and has one process; the run before it leaves them out."""
+    shared, alone = (run.arguments() for run in runs(scope))
+    assert alone == [*ALONE, "tests/lab"]
     assert [word for word in shared if word.startswith("--ignore=")] == [f"--ignore={folder}" for folder in ALONE]
     assert not set(ALONE) & set(shared)
 
@@ -27,7 +29,21 @@ def test_what_measures_times_comes_after_all_others_and_runs_alone(scope: Scope)
 @pytest.mark.parametrize("scope", [Scope.UNIT, Scope.RULES])
 def test_quick_tests_have_one_run(scope: Scope) -> None:
     """Nothing comes after them."""
-    assert len(parts(FOLDERS[scope])) == 1
+    assert len(runs(scope)) == 1
+
+
+def test_the_nightly_tests_run_in_parts_or_all_together() -> None:
+    """Without a part: all parts, in order."""
+    parts = [runs(Scope.NIGHTLY, number) for number in range(1, len(PARTS) + 1)]
+    assert tuple(run for part in parts for run in part) == runs(Scope.NIGHTLY)
+
+
+@pytest.mark.parametrize(("scope", "part"), [(Scope.NIGHTLY, 0), (Scope.NIGHTLY, len(PARTS) + 1), (Scope.SHORT, 1)])
+def test_a_part_that_does_not_exist_is_wrong_use(scope: Scope, part: int) -> None:
+    """The message names the parts that exist, or the tier that has parts."""
+    with pytest.raises(WrongUse) as refused:
+        runs(scope, part)
+    assert "part" in str(refused.value)
 
 
 @pytest.mark.parametrize("path", [*ALONE, *ONE_AT_A_TIME])
@@ -132,3 +148,31 @@ def test_what_fails_alone_too_fails_the_run(suite: Callable[[str], int]) -> None
 def test_many_failures_get_no_second_attempt(suite: Callable[[str], int]) -> None:
     """They are no starved processor."""
     assert suite(BESIDE_OTHERS_ONLY.format(failing=A_FEW + 1)) == 1
+
+
+def test_the_slowest_tests_of_all_runs_are_named_with_the_total_time(tmp_path: Path) -> None:
+    """The total counts from the command's begin, so a later run's total includes the earlier runs."""
+    file = tmp_path / "durations"
+    file.write_text(f"{time.time() - 60}\n" + "".join(f"{n}.5 tests/test_a.py::test_{n}[x y]\n" for n in range(12)))
+    total, tests = slowest(file)
+    assert 60 <= total < 70
+    assert [name for _, name in tests] == [f"tests/test_a.py::test_{n}[x y]" for n in range(11, 1, -1)]
+
+
+def test_a_run_ends_with_its_slowest_tests_and_pytests_own_line(tmp_path: Path) -> None:
+    """The time of a fixture counts for the test that had to wait for it."""
+    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_terminal_summary\n")
+    (tmp_path / "test_a.py").write_text("def test_one():\n    pass\n")
+    file = tmp_path / "durations"
+    file.write_text(f"{time.time()}\n7.0 tests/lab/test_slow.py::test_before\n")
+    own = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    argv = [sys.executable, "-m", "pytest", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", "test_a.py"]
+    done = subprocess.run(
+        argv, cwd=tmp_path, env={**own, "PYTHONPATH": str(paths.repo()), DURATIONS: str(file)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *_, total, last = done.stdout.splitlines()
+    assert "test_slow.py::test_before" in done.stdout
+    assert "test_a.py::test_one" in done.stdout
+    assert total.startswith("total time: ")
+    assert "1 passed" in last
