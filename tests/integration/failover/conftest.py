@@ -1,4 +1,4 @@
-"""A fake service on loopback with a CA of its own, and the load generator as it is run on a vantage."""
+"""A fake service on loopback with a CA of its own, and the load generator, started as on a vantage."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from failover import vantage
 
 NAME = "approval.test"
 FIRST = ("nice", "-n", "-15")
-"""As on a vantage: what measures must not wait for what else this machine does. Without root it only warns."""
+"""As on a vantage: the load generator must not wait for other programs of this machine. Without root it only warns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Authority:
-    """Files of a CA and of a certificate for NAME."""
+    """The files of a CA and of a certificate for NAME."""
 
     ca: Path
     certificate: Path
@@ -61,7 +61,7 @@ def make_authority(folder: Path) -> Authority:
 
 @dataclass(frozen=True, kw_only=True)
 class RunningFakeService:
-    """A fake service that answers."""
+    """A running fake service."""
 
     process: subprocess.Popen[str]
     port: int
@@ -75,7 +75,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def fake_service(authority: Authority) -> Iterator[Callable[..., RunningFakeService]]:
-    """Starts a fake service with the faults given; all of them end with the test."""
+    """Return a function that starts a fake service with the given faults. All services end with the test."""
     with contextlib.ExitStack() as ends:
 
         def start(*faults: dict[str, object]) -> RunningFakeService:
@@ -105,7 +105,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 @pytest.fixture(scope="module")
 def load_generator_python() -> str:
-    """A Python that has aiohttp: the distribution's, as on a vantage, or this one."""
+    """Return a Python with aiohttp: the distribution's, as on a vantage, or this one."""
     for python in ("/usr/bin/python3", sys.executable):
         if (
             Path(python).exists()
@@ -117,7 +117,7 @@ def load_generator_python() -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, authority: Authority) -> Path:
-    """The load generator's folder as it is copied to a vantage."""
+    """The load generator's folder with the same files as on a vantage."""
     place = tmp_path / "vantage"
     for name, content in {**vantage.source_files(), "ca.crt": authority.ca.read_bytes()}.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def folder(tmp_path: Path, authority: Authority) -> Path:
 
 @pytest.fixture
 def apply(folder: Path, load_generator_python: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts a load generator against a fake service; `options` are added to its command line."""
+    """Return a function that starts a load generator for a fake service. `options` are added to its command line."""
     with contextlib.ExitStack() as ends:
 
         def start(fake_service: RunningFakeService, *options: str, name: str = NAME) -> subprocess.Popen[str]:

@@ -1,7 +1,7 @@
-"""A fake estate around a real HTTPS server and a real load generator: it runs all steps of a drill on loopback.
+"""A fake estate around a real HTTPS server and a real load generator. A drill runs all its steps on loopback.
 
-Power is a flag, what is observed follows from it with a delay, and the loss of the primary's site makes the fake
-service refuse writes for a while. Commands for the vantage are run here, with its folder moved below a temporary one.
+Power is a flag, and the observation follows it with a delay. The loss of the primary's site makes the fake service
+refuse writes for a while. Commands for the vantage run on this machine, with its folder below a temporary one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TAKEOVER_S, START_S = 2.0, 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """How a command ended."""
+    """The result of a command."""
 
     returncode: int = 0
     stdout: bytes = b""
@@ -36,7 +36,7 @@ class CommandResult:
 
 @dataclass(kw_only=True)
 class FakeEstate:
-    """Power, machines and observer in one. `on_off` is called when a site loses its power."""
+    """Power, machines and observer in one object. `on_off` is called when a site is powered off."""
 
     estate: Estate
     fake_service: RunningFakeService
@@ -48,7 +48,7 @@ class FakeEstate:
     units: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     watched: int = 0
     silent: int = 0
-    """How many questions for the database's rows get no answer."""
+    """Number of queries for the database's rows that get no answer."""
     spoil: Callable[[str], str] = str
     on_off: Callable[[], None] = lambda: None
 
@@ -104,7 +104,7 @@ class FakeEstate:
             return CommandResult(returncode=2, stderr=b"the database system is starting up")
         if "psql" in argv:
             return CommandResult(stdout=self.spoil(self.rows()).encode())
-        if argv[0] == "timeout":  # the site's node asks its pods
+        if argv[0] == "timeout":  # the site's node probes its pods
             return CommandResult(returncode=0 if self._up(self.estate.host(host).at) else 124)
         words = [word.replace(ROOT, str(self.folder)) for word in argv]
         if words[0] == "systemd-run":
@@ -136,7 +136,7 @@ class FakeEstate:
         return CommandResult()
 
     def close(self) -> None:
-        """Ends what is still running."""
+        """End all units that still run."""
         for process in self.units.values():
             process.kill()
             process.wait(10)

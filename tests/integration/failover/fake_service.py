@@ -1,9 +1,8 @@
-"""A small HTTPS server that takes applications and answers like the service, for tests of the load generator on
-loopback.
+"""A small HTTPS server that answers like the service, for tests of the load generator on loopback.
 
-Run as a process of its own, so that a test can stall it in earnest with SIGSTOP. It keeps its rows in memory and prints
+It runs as a process of its own, so that a test can really stall it with SIGSTOP. It keeps its rows in memory and prints
 its port when it is ready. `--faults` is a JSON list of `{"from_s", "to_s", "do": "refuse"|"lose"}`, in seconds after
-the first application: refuse answers 503 no_primary, lose acknowledges and stores nothing.
+the first application: refuse answers 503 no_primary, lose acknowledges without storing the row.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any
 
 
 class State:
-    """What the fake service has decided."""
+    """The rows and faults of the fake service."""
 
     def __init__(self, faults: list[dict[str, Any]]) -> None:
         self.rows: dict[str, tuple[str, str]] = {}
@@ -40,7 +39,7 @@ class FakeService(BaseHTTPRequestHandler):
     timeout = 10
 
     def setup(self) -> None:
-        # The handshake happens here, in the connection's own thread: one slow client must not hold up the others.
+        # The handshake happens here, in the connection's own thread, so that a slow client does not delay the others.
         self.request.do_handshake()
         super().setup()
 
@@ -96,21 +95,21 @@ class FakeService(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
+        """Log nothing."""
 
 
 class Server(ThreadingHTTPServer):
-    """Keeps many connections waiting, as a stalled machine does."""
+    """A server with a long accept queue: connections wait, as on a stalled machine."""
 
     request_queue_size = 1024
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that give up are part of the test."""
+        """Ignore the error: clients that give up are part of the test."""
 
 
 class Server6(Server):
-    """The same on IPv6."""
+    """The same server on IPv6."""
 
     address_family = socket.AF_INET6
 

@@ -1,5 +1,4 @@
-"""The load generator against a real HTTPS server on loopback: it keeps its rate, its ledger and its word, whatever
-happens."""
+"""The load generator with a real HTTPS server on loopback: its rate and its ledger stay correct under all faults."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ def writes_so_far(folder: Path) -> int:
 
 
 def against(ledger: Ledger, fake_service: RunningFakeService) -> Comparison:
-    """Compared with the rows that the fake service holds."""
+    """Compare the ledger with the rows of the fake service."""
     tls = ssl.create_default_context(cafile=str(fake_service.authority.ca))
     tls.check_hostname = False
     with urllib.request.urlopen(f"https://127.0.0.1:{fake_service.port}/rows.csv", context=tls, timeout=10) as answer:
@@ -76,14 +75,14 @@ def test_a_service_stalled_for_five_seconds_is_still_sent_twenty_per_second(
     assert len(during) == pytest.approx(4.6 * 20, abs=2)
     assert max(e.attempts[0].sent_s - e.scheduled_s for e in during) < 1, "a closed loop would be five seconds late"
     seen = compute_metrics(ledger)
-    # What is sent in the stall's last second is answered in time, by a machine that has nothing else to do.
+    # Requests of the stall's last second are answered in time, if the machine has nothing else to do.
     assert 3.7 <= seen.write_outage_s <= 5.1
     assert seen.unknown == 0
     assert seen.acknowledged == 180
     assert against(ledger, running).clean
 
 
-def test_refused_writes_are_retried_with_the_same_key_until_they_are_taken(
+def test_refused_writes_are_retried_with_the_same_key_until_they_succeed(
     fake_service: StartFakeService, apply: Start, folder: Path
 ) -> None:
     running = fake_service({"from_s": 1.0, "to_s": 3.0, "do": "refuse"})
@@ -123,7 +122,7 @@ def test_kill_nine_leaves_a_readable_ledger_that_still_proves_what_was_acknowled
     assert len(known) >= 40
 
 
-def test_the_sentinel_stops_it_and_what_is_under_way_is_drained(
+def test_the_sentinel_stops_it_after_its_open_requests(
     fake_service: StartFakeService, apply: Start, folder: Path
 ) -> None:
     running = fake_service({"from_s": 0.5, "to_s": 2.5, "do": "refuse"})
@@ -134,10 +133,10 @@ def test_the_sentinel_stops_it_and_what_is_under_way_is_drained(
     ledger = ledger_in(folder)
     footer = json.loads((folder / "ledger.jsonl").read_text().splitlines()[-1])
     assert footer["reason"] == "sentinel"
-    assert all(e.outcome is Outcome.ACKNOWLEDGED for e in ledger.of("write")), "retries went on after the stop"
+    assert all(e.outcome is Outcome.ACKNOWLEDGED for e in ledger.of("write")), "retries must continue after the stop"
 
 
-def test_sigterm_stops_it_in_order(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
+def test_sigterm_stops_it_normally(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
     process = apply(fake_service(), "--limit", "60")
     until("entries in the ledger", lambda: writes_so_far(folder) >= 5, 15)
     process.terminate()
@@ -165,7 +164,9 @@ def test_a_certificate_for_another_name_is_no_answer(
     assert all("certificate" in (a.error or "") for e in ledger.entries for a in e.attempts)
 
 
-def test_too_many_in_flight_are_told_and_never_sent(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
+def test_requests_above_the_limit_of_open_ones_are_recorded_and_never_sent(
+    fake_service: StartFakeService, apply: Start, folder: Path
+) -> None:
     running = fake_service()
     os.kill(running.process.pid, signal.SIGSTOP)
     process = apply(running, "--limit", "2", "--in-flight", "10", "--deadline", "0.1", "--timeout", "5")
@@ -197,7 +198,7 @@ def test_wrong_figures_are_refused_before_the_first_request(
     assert not (folder / "ledger.jsonl").exists()
 
 
-def test_an_older_ledger_is_never_written_over(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
+def test_an_existing_ledger_is_never_overwritten(fake_service: StartFakeService, apply: Start, folder: Path) -> None:
     (folder / "ledger.jsonl").write_text("precious")
     process = apply(fake_service(), "--limit", "1")
     _, complaint = process.communicate(timeout=30)

@@ -1,5 +1,4 @@
-"""All steps of `site-loss` with a real load generator and a real HTTPS server; only the estate around them
-is fake."""
+"""All steps of `site-loss` with a real load generator and a real HTTPS server. Only the rest of the estate is fake."""
 
 from __future__ import annotations
 
@@ -43,8 +42,8 @@ def run(fake_estate: FakeEstate, home: Path, site: str = "futian", **options: An
 
 
 def test_a_site_is_lost_and_regained_and_nothing_is_lost(fake_estate: FakeEstate, tmp_path: Path) -> None:
-    told: list[Event] = []
-    result = run(fake_estate, tmp_path / "home", lang="zh", on_event=told.append)
+    reported: list[Event] = []
+    result = run(fake_estate, tmp_path / "home", lang="zh", on_event=reported.append)
     assert result.verdict is Verdict.PASS, result.reasons
     assert result.exit_code == 0
     value = result.as_json()
@@ -58,17 +57,17 @@ def test_a_site_is_lost_and_regained_and_nothing_is_lost(fake_estate: FakeEstate
     assert "futian loses power, its links drop all packets" in events
     assert "primary is nanshan-data1, timeline 3" in events
     assert events.index("futian is powered on") < events.index("the pods of futian serve again")
-    assert [e.code for e in told] == [e.code for e in result.events]
+    assert [e.code for e in reported] == [e.code for e in result.events]
     folder = tmp_path / "home" / "drills" / result.id
     assert json.loads((folder / "report.json").read_text())["verdict"] == "pass"
     assert Path(result.report) == folder / "report.zh.html"
-    assert not interrupted(tmp_path / "home" / "drills"), "nothing is left open"
-    assert not list(fake_estate.folder.glob(f"{result.id}*")), "the vantage is left as it was found"
-    assert not fake_estate.watched, "nobody is watching any more"
+    assert not interrupted(tmp_path / "home" / "drills"), "no act may stay open"
+    assert not list(fake_estate.folder.glob(f"{result.id}*")), "the vantage must be cleaned up"
+    assert not fake_estate.watched, "the watch must have ended"
 
 
-def test_a_row_deleted_behind_its_back_makes_the_drill_fail(fake_estate: FakeEstate, tmp_path: Path) -> None:
-    """Also when the database does not answer the first two questions: what was measured is not thrown away for that."""
+def test_a_deleted_row_makes_the_drill_fail(fake_estate: FakeEstate, tmp_path: Path) -> None:
+    """Also if the database does not answer the first two queries: they must not discard the measurement."""
     fake_estate.silent = 2
     fake_estate.spoil = lambda rows: "".join(line for n, line in enumerate(rows.splitlines(keepends=True)) if n != 5)
     result = run(fake_estate, tmp_path / "home")
@@ -90,19 +89,19 @@ def test_an_estate_that_is_not_steady_is_refused_and_nothing_is_touched(
 
 @pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_ctrl_c_in_the_dark_gives_the_power_back_and_tells_it(
+def test_ctrl_c_during_the_power_off_powers_on_and_reports_it(
     fake_estate: FakeEstate, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """So does whoever ends the run, and a terminal or an SSH session that goes."""
+    """So does SIGTERM, and SIGHUP of a closed terminal or SSH session."""
     fake_estate.on_off = lambda: os.kill(os.getpid(), number)
-    told: list[Event] = []
+    reported: list[Event] = []
     with pytest.raises(RolledBack, match="power on futian") as caught:
-        run(fake_estate, tmp_path / "home", on_event=told.append)
+        run(fake_estate, tmp_path / "home", on_event=reported.append)
     assert caught.value.exit_code == 7
     assert fake_estate.is_on("futian")
     assert all(process.poll() is not None for process in fake_estate.units.values()), "the load generator was stopped"
-    assert next(e.subject for e in told if e.code == "undo") == "power on futian"
-    assert not fake_estate.watched, "nobody is watching any more"
+    assert next(e.subject for e in reported if e.code == "undo") == "power on futian"
+    assert not fake_estate.watched, "the watch must have ended"
     assert not interrupted(tmp_path / "home" / "drills")
 
 
@@ -116,10 +115,10 @@ def test_a_killed_run_is_recognised_and_undone_by_the_next(fake_estate: FakeEsta
     killed = subprocess.run([sys.executable, "-c", script, str(home / "drills" / "20260101T000000-site-loss-nanshan")])
     assert killed.returncode == -signal.SIGKILL
     fake_estate.off("nanshan")
-    told: list[Event] = []
-    result = run(fake_estate, home, on_event=told.append)
-    assert told[0].code == "undo"
-    assert told[0].subject == "power on nanshan"
+    reported: list[Event] = []
+    result = run(fake_estate, home, on_event=reported.append)
+    assert reported[0].code == "undo"
+    assert reported[0].subject == "power on nanshan"
     assert result.healthy_wall is not None
 
 
@@ -148,7 +147,7 @@ def test_an_undo_that_fails_stays_open_for_the_next_run(fake_estate: FakeEstate,
 
 
 class ImpatientClock:
-    """A clock on which waiting costs no time, so that a deadline comes at once."""
+    """A clock on which waiting takes no real time, so that a deadline passes at once."""
 
     def __init__(self) -> None:
         self.now = 1_760_000_000.0

@@ -1,4 +1,4 @@
-"""One call of the command line, as the tests see it."""
+"""The result of one call of the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a call left: exit code, standard output, standard error."""
+    """Exit code, standard output and standard error of a call."""
 
     code: int
     stdout: str

@@ -1,4 +1,4 @@
-"""The command line, called in this process, with a home of its own."""
+"""Calls the command line in this process, with a temporary home."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.cli.command_result import Call, CommandResult
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The operator's home directory: not there yet."""
+    """The operator's home directory, which does not exist yet."""
     folder = tmp_path / "home"
     monkeypatch.setenv("GOVCLOUD_HOME", str(folder))
     return folder
@@ -21,7 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def call(home: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Call a command as somebody without root. A command that ends in a traceback fails the test."""
+    """Call a command as a user without root. A command that ends in a traceback fails the test."""
     monkeypatch.setattr("os.geteuid", lambda: 65534)
     monkeypatch.setattr("cli.output.namespace.in_operator_namespace", lambda: False)
     monkeypatch.delenv("GOVCLOUD_LANG", raising=False)

@@ -1,4 +1,4 @@
-"""Whoever stands in one checkout and calls another's `govcloud` is given that one's code from beginning to end."""
+"""A call of another checkout's `govcloud` runs only that checkout's code, not code of the current directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from workstation import paths, subprocesses
 
 
-def test_the_current_directory_gives_no_code(tmp_path: Path) -> None:
+def test_no_code_is_imported_from_the_current_directory(tmp_path: Path) -> None:
     for package in ("cli", "estate"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise SystemExit('the code of the current directory')\n")
@@ -20,7 +20,7 @@ def test_the_current_directory_gives_no_code(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_command_of_ours_is_started_so() -> None:
+def test_every_start_of_a_command_uses_the_safe_form() -> None:
     folders = ("cli", "stacks", "lab", "failover", "playbooks", "monitors")
     bare = [
         str(file)

@@ -1,4 +1,4 @@
-"""What benches report: figures over all runs, and the peer beside them."""
+"""`bench provider`: the ratio to the peer, and equal objects on both sides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OURS = {"objects": {"median": 1050}, "create_s": {"median": 10.0}, "unchanged_s"
 
 
 def test_the_ratio_is_the_best_peers_time_over_ours() -> None:
-    """Above 1 we are quicker; numbers of things do not count."""
+    """Above 1 we are faster. Figures that are not seconds do not count."""
     slow = {"create_s": {"median": 60.0}, "unchanged_s": {"median": 60.0}}
     best = {"create_s": {"median": 20.0}, "unchanged_s": {"median": 10.0}}
     assert benchmarks.ratio(OURS, {"slow": slow, "best": best}) == 2.0
@@ -21,7 +21,7 @@ def test_the_ratio_is_the_best_peers_time_over_ours() -> None:
 
 
 def test_both_sides_declare_the_same_objects() -> None:
-    """But for the namespace; as many as the goal names."""
+    """They differ only in the namespace. Their number is the number in the goal."""
     ours, theirs = list(bench_provider.objects("ours")), list(bench_provider.objects("theirs"))
     assert len(ours) == len(theirs) == 1050
     for one, other in zip(ours, theirs, strict=True):
@@ -29,7 +29,7 @@ def test_both_sides_declare_the_same_objects() -> None:
         assert one == other
 
 
-def test_a_home_that_was_set_is_set_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_former_home_is_restored_after_a_bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A bench must not leave its own home behind for the next command of the process."""
     monkeypatch.setenv("GOVCLOUD_HOME", "/former")
     with bench_provider._home(tmp_path):

@@ -1,4 +1,4 @@
-"""`bench rollout`: which versions are brought, that only the service's differs, and what is not a roll-out."""
+"""`bench rollout`: which versions are deployed, that only the service's image differs, and which `up` is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEPLOYMENTS = tuple(f"{cluster.site}: Deployment human-resources/approval" for c
 
 
 def image(folder: Path, name: str) -> OciImage:
-    """Of one file."""
+    """Return an image that contains one file."""
     (tree := folder / f"{name}-tree").mkdir()
     (made := folder / name).mkdir()
     (tree / "main.py").write_text(name)
@@ -33,24 +33,24 @@ def image(folder: Path, name: str) -> OciImage:
 
 @pytest.fixture
 def declared(tmp_path: Path) -> list[OciImage]:
-    """What `up` would bring."""
+    """The images that `up` would deploy."""
     return [image(tmp_path, "approval"), image(tmp_path, "haproxy")]
 
 
 @pytest.fixture
-def brought(home: Path, declared: list[OciImage], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, OciImage]]:
-    """The versions that `up` was given, with citizens who apply only in name."""
+def deployed(home: Path, declared: list[OciImage], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, OciImage]]:
+    """The images of each call of `up`. The load generator is a fake."""
     found: list[dict[str, OciImage]] = []
 
     def up(estate: Any, stacks: Sequence[str], *, images: Sequence[OciImage], on_event: Callable[[str], None]) -> Any:
         assert list(stacks) == ["platform"]
-        assert all(manifest_of(one.folder)[0] == one.digest for one in images), "the image lies where it is said to"
+        assert all(manifest_of(one.folder)[0] == one.digest for one in images), "the image is not in its folder"
         former = found[-1]["approval"].digest if found else declared[0].digest
         found.append({one.name: one for one in images})
         return SimpleNamespace(objects_changed=DEPLOYMENTS if found[-1]["approval"].digest != former else ())
 
     def measured(estate: Any, load: LoadProfile, act: Callable[[Any, Any], None]) -> dict[str, float]:
-        assert found, "what is declared is there before the load"
+        assert found, "the declared version must be deployed before the load"
         act(None, Clock())
         return {"failed": 0, "rate_per_s": load.rate_per_s}
 
@@ -60,29 +60,29 @@ def brought(home: Path, declared: list[OciImage], monkeypatch: pytest.MonkeyPatc
     return found
 
 
-def test_another_version_comes_to_all_sites_and_the_declared_one_comes_back(
-    brought: list[dict[str, OciImage]], declared: list[OciImage]
+def test_another_version_is_deployed_to_all_sites_and_then_the_declared_one(
+    deployed: list[dict[str, OciImage]], declared: list[OciImage]
 ) -> None:
-    """Nothing but the service's digest differs, and nothing is left of it on the workstation."""
+    """Only the service's digest differs. The other image is deleted from the workstation."""
     seen = bench.rollout(ESTATE, 50.0, reads=True)
-    first, other, last = ({name: one.digest for name, one in images.items()} for images in brought)
+    first, other, last = ({name: one.digest for name, one in images.items()} for images in deployed)
     assert first == last == {one.name: one.digest for one in declared}
     assert other["approval"] != first["approval"]
     assert other["haproxy"] == first["haproxy"]
     assert set(seen) == {"failed", "rate_per_s", "there_s", "back_s"}
-    assert not brought[1]["approval"].folder.exists()
+    assert not deployed[1]["approval"].folder.exists()
 
 
-def test_an_up_that_replaced_no_pods_is_no_roll_out() -> None:
-    """Its figures would praise a load on an estate that nobody has touched."""
+def test_an_up_that_replaced_no_pods_is_an_error() -> None:
+    """Its figures would describe an unchanged estate under load."""
     bench.replaced(ESTATE, [*DEPLOYMENTS, "futian: image approval"])
     with pytest.raises(GovcloudError, match="nanshan: Deployment human-resources/approval did not change") as caught:
         bench.replaced(ESTATE, [name for name in DEPLOYMENTS if not name.startswith("nanshan")])
     assert "`./govcloud up platform`" in caught.value.next_step
 
 
-def test_what_is_left_of_a_roll_out_that_fails_is_told(
-    brought: list[dict[str, OciImage]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_failed_rollout_reports_how_to_restore_the_declared_version(
+    deployed: list[dict[str, OciImage]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def measured(*given: object) -> None:
         raise GovcloudError("the load generator did not start")
@@ -93,7 +93,7 @@ def test_what_is_left_of_a_roll_out_that_fails_is_told(
     assert bench.LEFT in capsys.readouterr().err
 
 
-def test_nothing_is_rolled_out_in_the_middle_of_a_drill(home: Path, brought: list[dict[str, OciImage]]) -> None:
+def test_a_rollout_is_refused_during_a_drill(home: Path, deployed: list[dict[str, OciImage]]) -> None:
     with moves.held(home, "drill site-loss at futian"), pytest.raises(Locked, match="drill site-loss"):
         bench.rollout(ESTATE, 50.0, reads=False)
-    assert brought == []
+    assert deployed == []

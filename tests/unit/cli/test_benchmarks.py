@@ -1,4 +1,4 @@
-"""`bench`: figures over all runs, in the one shape that every bench has."""
+"""`bench`: the summary over all runs, which has the same form for every bench."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from failover.ledger import Attempt, Entry
 
 
 def test_figures_are_over_all_runs_and_the_conditions_are_the_newest() -> None:
-    """An older run may lack a figure that has been added since; one that is not measured any more is left out."""
+    """An older run may lack a figure that was added later. A figure that the newest run lacks is not reported."""
     runs = [
         {"seconds": 30.0, "changes": 0, "gone": 1, "conditions": {"load_1min": 9.0}},
         {"seconds": 20.0, "changes": 0, "conditions": {"load_1min": 5.0}},
@@ -35,21 +35,21 @@ def test_conditions_name_what_figures_depend_on() -> None:
 
 
 def entry(*attempts: Attempt) -> Entry:
-    """A write that was sent so often."""
+    """Return a write with these attempts."""
     return Entry(n=1, kind="write", family=4, key="k", digest="d", scheduled_s=1.0, attempts=attempts)
 
 
-def test_a_failure_tells_its_first_answer_and_how_often_it_was_sent() -> None:
+def test_a_failure_has_its_first_answer_and_the_number_of_attempts() -> None:
     refused = Attempt(sent_s=1.0, answered_s=1.5, status=503, code="overloaded", site="futian")
-    told = failure(entry(refused, Attempt(sent_s=2.0, answered_s=2.1, status=200)))
-    assert told == {
+    described = failure(entry(refused, Attempt(sent_s=2.0, answered_s=2.1, status=200)))
+    assert described == {
         "sent_s": 1.0, "answered_s": 1.5, "status": 503, "code": "overloaded", "site": "futian", "attempts": 2,
     }  # fmt: skip
     assert failure(entry(Attempt(sent_s=1.0, error="timeout"))) == {"sent_s": 1.0, "error": "timeout", "attempts": 1}
     assert failure(entry()) == {"scheduled_s": 1.0, "attempts": 0}
 
 
-def test_failures_are_those_of_the_newest_run_and_no_figure() -> None:
+def test_failures_are_from_the_newest_run_and_are_not_a_figure() -> None:
     failed = {"status": 503, "attempts": 2}
     runs = [
         {"failed": 2, "failures": [{"status": 500}], "conditions": {"cores": 2}},

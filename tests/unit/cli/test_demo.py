@@ -1,4 +1,4 @@
-"""`demo`: a step that is interrupted is let finish; what the drill found is told with what the whole took."""
+"""`demo`: an interrupted step may finish; the result is the drill's object with the duration of the whole demo."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ run_to_completion([sys.executable, "-c", sys.argv[1]])
 
 @pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_ctrl_c_lets_a_step_finish_and_tell(number: signal.Signals) -> None:
-    """A drill that is killed while it gives the power back would leave a dark site."""
+def test_ctrl_c_lets_a_step_finish_and_report(number: signal.Signals) -> None:
+    """A drill that is killed while it powers a site on would leave the site off."""
     argv = [sys.executable, "-c", PARENT, STEP]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=paths.repo(), process_group=0,
@@ -46,14 +46,14 @@ def test_ctrl_c_lets_a_step_finish_and_tell(number: signal.Signals) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "began\n"
         process.send_signal(number)
-        told, words = process.communicate(timeout=30)
-    assert told == "power is back\n"
-    assert words.rstrip().endswith("KeyboardInterrupt")
+        output, errors = process.communicate(timeout=30)
+    assert output == "power is back\n"
+    assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the demo calls; the drill answers with an object and misses an objective."""
+    """The commands that the demo calls. The drill prints an object and misses an objective."""
     called: list[str] = []
 
     def run(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
@@ -74,13 +74,13 @@ def test_a_missed_objective_is_a_finished_demo_with_exit_5(call: Call, steps: li
     assert "an objective was missed" in done.stderr
     assert [step.split()[0] for step in steps] == ["setup", "lab", "up", "drill"]
     assert "--site nanshan" in steps[-1]
-    assert all(step.endswith("--json") for step in steps), "so that one that fails tells its error as an object"
+    assert all(step.endswith("--json") for step in steps), "a step that fails must print its error as an object"
 
 
 def test_a_step_that_fails_ends_the_demo_with_its_exit_code(
     call: Call, steps: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """And names the command that a person may repeat."""
+    """And names the command that the operator may repeat."""
     monkeypatch.setattr(demo.subprocesses, "run_to_completion", lambda argv, keep: (1 if argv[4] == "lab" else 0, b""))
     done = call("demo")
     assert done.code == 1
@@ -99,7 +99,7 @@ def test_a_step_that_fails_ends_the_demo_with_its_exit_code(
 def test_a_step_that_fails_is_one_object_with_the_step_and_its_error(
     call: Call, monkeypatch: pytest.MonkeyPatch, output: bytes, error: str
 ) -> None:
-    """Also where the step was killed and has not answered."""
+    """Also if the step was killed and printed no object."""
     monkeypatch.setattr(
         demo.subprocesses, "run_to_completion", lambda argv, keep: (1, output) if argv[4] == "lab" else (0, b"{}")
     )
@@ -112,39 +112,37 @@ def test_a_step_that_fails_is_one_object_with_the_step_and_its_error(
 
 
 MEMBERS = {"members": [{"site": "futian", "role": "sync-standby"}, {"site": "nanshan", "role": "primary"}]}
-NOBODY = {"members": [{"site": "futian", "role": "sync-standby"}]}
+NO_PRIMARY = {"members": [{"site": "futian", "role": "sync-standby"}]}
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What `status` answers, look by look; the last for ever. Waiting takes no time."""
+def observations(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The successive outputs of `status`; the last one repeats. Waiting takes no time."""
     answers: list[bytes] = []
     now = [0.0]
 
-    def look(argv: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+    def observe(argv: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
         return subprocess.CompletedProcess(argv, 0, answers.pop(0) if len(answers) > 1 else answers[0])
 
-    monkeypatch.setattr(demo.subprocess, "run", look)
+    monkeypatch.setattr(demo.subprocess, "run", observe)
     monkeypatch.setattr(demo.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
     monkeypatch.setattr(demo.time, "monotonic", lambda: now[0])
     return answers
 
 
-def test_a_look_that_sees_no_primary_is_taken_again(looks: list[bytes]) -> None:
-    looks += [b"", b'{"error": "busy"}', json.dumps(NOBODY).encode(), json.dumps(MEMBERS).encode()]
+def test_an_observation_without_a_primary_is_repeated(observations: list[bytes]) -> None:
+    observations += [b"", b'{"error": "busy"}', json.dumps(NO_PRIMARY).encode(), json.dumps(MEMBERS).encode()]
     assert demo._site_of_the_primary() == "nanshan"
 
 
-def test_a_drill_does_not_begin_where_no_primary_is_seen_for_a_minute(looks: list[bytes]) -> None:
-    looks += [json.dumps(NOBODY).encode()]
+def test_a_drill_does_not_begin_without_a_primary_for_a_minute(observations: list[bytes]) -> None:
+    observations += [json.dumps(NO_PRIMARY).encode()]
     with pytest.raises(GovcloudError, match="no primary was found for 60 s"):
         demo._site_of_the_primary()
 
 
-def test_ctrl_c_in_a_step_is_130_with_what_is_kept_and_how_to_go_on(
-    call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The step has told its own; the demo tells both ways onwards."""
+def test_ctrl_c_in_a_step_is_130_and_says_how_to_continue(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step prints its own next step. The demo prints both ways to continue."""
 
     def run(argv: list[str], *, keep: bool) -> tuple[int, bytes]:
         if argv[4] == "up":

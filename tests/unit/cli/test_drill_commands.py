@@ -1,4 +1,4 @@
-"""`drill`: what there is, what it would do, where its report lies; a question is answered before anything happens."""
+"""`drill`: the list, the blast radius, the path of the report, and the confirmation before a drill begins."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_list_is_one_object(call: Call) -> None:
 
 
 def left_by(home: Path, name: str, **files: str) -> Path:
-    """The folder of a run with what it left; `__` in a file's name stands for the dot."""
+    """Return the folder of a run with these files. Write `__` for the dot in a file's name."""
     folder = home / "drills" / name
     folder.mkdir(parents=True)
     for file, content in files.items():
@@ -41,7 +41,7 @@ def left_by(home: Path, name: str, **files: str) -> Path:
 
 
 def test_past_runs_are_listed_with_their_verdict_and_where_the_report_is(call: Call, home: Path) -> None:
-    """The newest first; a run that was killed has a journal only, and a damaged report tells no verdict."""
+    """The newest run is first. A killed run has only a journal, and a damaged report has no verdict."""
     missed = {"scenario": "site-loss", "site": "futian", "verdict": "objective-missed",
               "measured": {"write_outage_s": 41.5}}  # fmt: skip
     old = left_by(home, "20260101T000000-site-loss-futian", report__json=json.dumps(missed), report__zh__html="<p>",
@@ -56,10 +56,10 @@ def test_past_runs_are_listed_with_their_verdict_and_where_the_report_is(call: C
         "id": old.name, "folder": str(old), "scenario": "site-loss", "site": "futian", "verdict": "objective-missed",
         "damaged": False, "write_outage_s": 41.5, "report": str(old / "report.en.html"),
     }  # fmt: skip
-    told = call("drill", "list", "--lang", "zh").stdout
-    assert f"{old.name}  未达目标 · 申办中断 41.5 秒\n    {old / 'report.zh.html'}" in told
-    assert f"{killed.name}  没有结束" in told
-    assert f"{broken.name}  报告已损坏" in told
+    listed = call("drill", "list", "--lang", "zh").stdout
+    assert f"{old.name}  未达目标 · 申办中断 41.5 秒\n    {old / 'report.zh.html'}" in listed
+    assert f"{killed.name}  没有结束" in listed
+    assert f"{broken.name}  报告已损坏" in listed
 
 
 def test_a_screen_of_runs_is_shown_and_the_rest_is_counted(call: Call, home: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_screen_of_runs_is_shown_and_the_rest_is_counted(call: Call, home: Pat
     assert len(call("drill", "list", "--json").document["runs"]) == 25
 
 
-def test_what_a_drill_takes_away_is_told_in_fields_to_programs(call: Call) -> None:
+def test_the_blast_radius_has_fields_in_json(call: Call) -> None:
     taken = call("drill", "show", "site-loss", "--site", "nanshan", "--json").document["blast_radius"]
     assert (taken["site"], taken["title"]["zh"]) == ("nanshan", "南山中心")
     assert taken["database_members"] == ["nanshan-data1"]
@@ -81,7 +81,7 @@ def test_what_a_drill_takes_away_is_told_in_fields_to_programs(call: Call) -> No
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_show_tells_what_would_be_lost_and_changes_nothing(call: Call, home: Path, lang: str) -> None:
+def test_show_prints_the_blast_radius_and_changes_nothing(call: Call, home: Path, lang: str) -> None:
     done = call("drill", "show", "site-loss", "--site", "nanshan", "--lang", lang)
     assert done.code == 0
     assert "nanshan-data1" in done.stdout
@@ -108,14 +108,14 @@ def test_an_unknown_report_is_wrong_use(call: Call, finished: Path, name: str) -
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000])
-def test_a_damaged_report_is_told(call: Call, finished: Path, content: bytes) -> None:
+def test_a_damaged_report_is_an_error(call: Call, finished: Path, content: bytes) -> None:
     (finished / "report.json").write_bytes(content)
     done = call("drill", "report", "--json")
     assert done.code == done.document["exit_code"] == 1
     assert "damaged" in done.stderr
 
 
-def test_a_report_whose_page_is_gone_is_told(call: Call, finished: Path) -> None:
+def test_a_report_without_its_page_is_an_error(call: Call, finished: Path) -> None:
     (finished / "report.en.html").unlink()
     done = call("drill", "report")
     assert done.code == 1
@@ -138,7 +138,7 @@ def test_a_drill_that_is_not_confirmed_does_not_begin(
 def test_the_question_is_asked_inside_the_namespace_so_that_it_is_asked_once(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Entering starts the command anew; a question before it would come twice."""
+    """Entering restarts the command, so a question before it would be asked twice."""
     order: list[str] = []
     monkeypatch.setattr("cli.drills.into_namespace", lambda estate: order.append("enters"))
     monkeypatch.setattr("cli.drills._confirm", lambda lang: order.append("asks"))
@@ -148,7 +148,7 @@ def test_the_question_is_asked_inside_the_namespace_so_that_it_is_asked_once(
 
 
 def test_a_move_that_is_refused_is_one_object_too(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit 6 without --apply as with it: a plan that nobody may carry out is not shown beside its refusal."""
+    """Exit 6 with and without --apply. A plan that must not be carried out is not shown."""
     ill = with_member(HEALTHY, "nanshan", running=False)
     monkeypatch.setattr("cli.drills.need_root", lambda what: None)
     monkeypatch.setattr("cli.drills.into_namespace", lambda estate: None)

@@ -1,4 +1,4 @@
-"""`estate`: what is declared, checked, printed and drawn, without root and without touching a system."""
+"""`estate`: check, print and draw the declared estate, without root and without a change of any system."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from tests.unit.cli.command_result import Call
 
 YAML_THAT_MISLEADS = {
-    "a month that is none": "name: 2020-13-45\n",
+    "a month that does not exist": "name: 2020-13-45\n",
     "a number without digits": "name: 0x_\n",
     "a number of ten thousand digits": "name: " + "9" * 10_000 + "\n",
-    "a tag that lies": "name: !!int abc\n",
-    "a flag that is none": 'name: !!bool "x"\n',
-    "a moment that is none": 'name: !!timestamp "x"\n',
+    "a wrong tag": "name: !!int abc\n",
+    "a text tagged as a flag": 'name: !!bool "x"\n',
+    "a text tagged as a time": 'name: !!timestamp "x"\n',
     "an empty number": 'name: !!float ""\n',
 }
 
@@ -35,7 +35,7 @@ def test_the_result_of_a_check_is_on_standard_output(call: Call, lang: str, said
     assert said in done.stdout
 
 
-def test_a_picture_speaks_both_languages_unless_one_is_asked_for(call: Call) -> None:
+def test_a_picture_has_both_languages_unless_one_is_chosen(call: Call) -> None:
     chinese, english = "主机", "Machines"
     drawn = {lang: call("estate", "diagram", *lang).stdout for lang in ((), ("--lang", "zh"), ("--lang", "en"))}
     assert [(chinese in picture, english in picture) for picture in drawn.values()] == [
@@ -43,15 +43,15 @@ def test_a_picture_speaks_both_languages_unless_one_is_asked_for(call: Call) -> 
     ]  # fmt: skip
 
 
-def test_advice_is_told_and_forbids_nothing(call: Call, tmp_path: Path) -> None:
-    """The lab's prefixes are kept for examples: on a real estate that is told, and left to the person."""
+def test_advice_is_reported_and_causes_no_error(call: Call, tmp_path: Path) -> None:
+    """The lab's prefixes are reserved for documentation. On a real estate this is advice; the operator decides."""
     document = call("estate", "show", "--yaml").stdout.replace("lab: true", "lab: false")
     file = tmp_path / "estate.yaml"
     file.write_text(document, encoding="utf-8")
     done = call("estate", "check", "--json", "--file", str(file))
     assert done.code == 0
-    told = {each["key"]: each["message"] for each in done.document["advice"]}
-    assert "kept for examples" in told["networks.services.ipv4"]
+    advice = {each["key"]: each["message"] for each in done.document["advice"]}
+    assert "kept for examples" in advice["networks.services.ipv4"]
     assert f"advice: {file}: networks.services.ipv4" in done.stderr
 
 
@@ -90,7 +90,7 @@ def test_a_bad_estate_is_one_object_with_the_way_out(call: Call, tmp_path: Path)
 
 
 @pytest.mark.parametrize("what", YAML_THAT_MISLEADS)
-def test_a_value_that_is_not_what_it_looks_like_is_told_with_its_place(call: Call, tmp_path: Path, what: str) -> None:
+def test_a_misleading_value_is_reported_with_its_place(call: Call, tmp_path: Path, what: str) -> None:
     file = tmp_path / "estate.yaml"
     file.write_text(YAML_THAT_MISLEADS[what], encoding="utf-8")
     done = call("estate", "check", "--file", str(file))
@@ -98,7 +98,7 @@ def test_a_value_that_is_not_what_it_looks_like_is_told_with_its_place(call: Cal
     assert f"{file}: line 1, column 7: the value is not what it looks like" in done.stderr
 
 
-def test_a_control_character_is_told_with_its_place(call: Call, tmp_path: Path) -> None:
+def test_a_control_character_is_reported_with_its_place(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "estate.yaml"
     file.write_bytes(b"name: a\0b\n")
     assert f"{file}: character 8: holds a control character" in call("estate", "check", "--file", str(file)).stderr
@@ -118,7 +118,7 @@ def test_names_from_a_file_cannot_write_to_the_terminal(call: Call, tmp_path: Pa
     "arguments", [("check", "--file", ""), ("show", "--file", ""), ("diagram", "--output", "")], ids=" ".join
 )
 def test_an_empty_path_is_not_the_current_directory(call: Call, arguments: tuple[str, ...]) -> None:
-    """A variable that is not set gives one."""
+    """A shell variable that is not set gives an empty path."""
     done = call("estate", *arguments)
     assert done.code == 2
     assert "name a file or a folder" in " ".join(done.stderr.split())
@@ -126,7 +126,7 @@ def test_an_empty_path_is_not_the_current_directory(call: Call, arguments: tuple
 
 
 @pytest.mark.parametrize("target", ["no such folder/estate.svg", "."])
-def test_a_picture_that_cannot_be_written_is_told(call: Call, tmp_path: Path, target: str) -> None:
+def test_a_picture_that_cannot_be_written_is_an_error(call: Call, tmp_path: Path, target: str) -> None:
     done = call("estate", "diagram", "-o", str(tmp_path / target))
     assert done.code == 1
     assert str(tmp_path) in done.stderr

@@ -1,4 +1,4 @@
-"""What deploys the estate and what moves it keep off each other, whichever began."""
+"""A deployment and a drill, move or upgrade exclude each other, in both orders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workstation.errors import Locked
 
 @pytest.fixture
 def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Commands that would begin, on an estate of paper."""
+    """The names of the actions that were started. The actions are fakes."""
     begun: list[str] = []
 
     def act(name: str) -> Any:
@@ -41,10 +41,8 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("words", [["up"], ["up", "futian"], ["destroy", "--yes"]], ids=" ".join)
-def test_nothing_is_deployed_in_the_middle_of_a_drill(
-    call: Call, acts: list[str], home: Path, words: list[str]
-) -> None:
-    """Exit 8 names the drill; what it holds is what an upgrade and a switchover hold too."""
+def test_a_deployment_is_refused_during_a_drill(call: Call, acts: list[str], home: Path, words: list[str]) -> None:
+    """Exit 8 names the drill. An upgrade and a switchover hold the same lock."""
     with moves.held(home, "drill site-loss at futian"):
         done = call(*words, "--json")
     assert done.code == done.document["exit_code"] == 8
@@ -62,10 +60,10 @@ def test_nothing_is_deployed_in_the_middle_of_a_drill(
     ],
     ids=" ".join,
 )
-def test_no_site_is_taken_away_and_nothing_moved_in_the_middle_of_a_deployment(
+def test_drills_and_moves_are_refused_during_a_deployment(
     call: Call, acts: list[str], home: Path, words: list[str]
 ) -> None:
-    """Also while only the processes of a deployment that was killed are at it: these hold the engine's lock alone."""
+    """Also if only the processes of a killed deployment still run: they hold only the engine lock."""
     (home / "state").mkdir(parents=True)
     with deployments.acquire("govcloud up"):
         done = call(*words, "--json")
@@ -74,16 +72,16 @@ def test_no_site_is_taken_away_and_nothing_moved_in_the_middle_of_a_deployment(
     assert not acts
 
 
-def test_a_drill_that_is_refused_never_holds_what_an_upgrade_is_about_to_take(home: Path) -> None:
-    """Between two sites an upgrade holds the lock of what moves, and not the engine's."""
+def test_a_refused_drill_never_holds_the_lock_that_an_upgrade_needs_next(home: Path) -> None:
+    """Between two sites an upgrade holds the failover lock, but not the engine lock."""
     with moves.held(home, "upgrade of Kubernetes"):
         with pytest.raises(Locked, match="upgrade of Kubernetes"), block_deployment():
             pass
         assert not (home / "state").exists()
 
 
-def test_each_leaves_the_other_free_when_it_has_ended(home: Path) -> None:
-    """And neither takes the lock that its own engine or run is about to take."""
+def test_each_releases_its_lock_at_its_end(home: Path) -> None:
+    """And neither takes the lock that its own engine or run takes later."""
     with block_failover(), deployments_lock(home):
         pass
     with block_deployment(), moves.held(home, "drill site-loss at futian"):
@@ -93,6 +91,6 @@ def test_each_leaves_the_other_free_when_it_has_ended(home: Path) -> None:
 
 
 def deployments_lock(home: Path) -> Any:
-    """As the engine takes it."""
+    """Take the lock like the engine."""
     (home / "state").mkdir(parents=True, exist_ok=True)
     return deployments.acquire("govcloud up")

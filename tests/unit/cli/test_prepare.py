@@ -1,4 +1,4 @@
-"""What commands begin with: a machine that is judged as it was before its lab, and an image of this checkout."""
+"""The preparation of commands: the machine is checked without its lab, and the base image is of this checkout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAKEN = Facts(root=True, debian=True, memory=3 * GIB, disk=60 * GIB, disk_path="
 
 @pytest.fixture
 def short_of_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine that is set up, of whose memory most is taken; no lab is known yet."""
+    """A machine that is set up and has little free memory. No lab is recorded yet."""
     monkeypatch.setattr(lab_state.names, "RUN", tmp_path)
     monkeypatch.setattr(lab_state, "STATE_FILE", tmp_path / "lab.json")
     monkeypatch.setattr(setup, "missing_work", lambda groups: NOTHING_TO_DO)
@@ -29,7 +29,7 @@ def short_of_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def note(available_before_mib: int) -> None:
-    """A lab that is up."""
+    """Record a running lab."""
     boot = lab_state.boot()
     lab_state.write(
         lab_state.LabState(
@@ -48,7 +48,7 @@ def test_what_the_lab_takes_does_not_count_against_the_machine() -> None:
 @pytest.mark.usefixtures("short_of_memory")
 @pytest.mark.parametrize("before_mib", [None, 0, 7 * 1024])
 def test_memory_that_something_else_takes_does_count(before_mib: int | None) -> None:
-    """No lab is up, it has not noted the figure, or there was too little before it."""
+    """No lab is up, it did not record the figure, or there was too little memory before it."""
     if before_mib is not None:
         note(before_mib)
     with pytest.raises(GovcloudError, match="8 GiB of available memory are needed"):
@@ -69,7 +69,8 @@ def test_memory_that_something_else_takes_does_count(before_mib: int | None) -> 
 def test_pods_are_of_this_checkout(
     monkeypatch: pytest.MonkeyPatch, ready: bool, named: list[str] | None, deploys: bool, bakes: bool
 ) -> None:
-    """An edited service reaches its pods by `up` alone; the image is baked where registries are still reached."""
+    """`up` alone deploys an edited service to its pods. The image is baked before the lab's namespace is entered,
+    because registries are reachable only there."""
     done: list[str] = []
 
     def enter(estate: Estate) -> None:

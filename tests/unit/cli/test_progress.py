@@ -1,4 +1,4 @@
-"""What a step says while it works: what it is, how long it should take, and how it ended."""
+"""The progress lines of a step: its name, its expected duration and its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workstation.progress import duration, say, step
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.44, "0.4 s"), (9.94, "9.9 s"), (10, "10 s"), (119.4, "119 s"), (190.9, "3 min 10 s")]
 )
-def test_durations_are_said_as_a_person_says_them(seconds: float, words: str) -> None:
+def test_durations_have_readable_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 

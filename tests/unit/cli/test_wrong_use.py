@@ -1,4 +1,4 @@
-"""Wrong names are exit 2 and list the right ones, for anybody; root is asked for afterwards, before any change."""
+"""A wrong name is exit 2 and lists the valid names, also without root. The check for root comes after it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_root_is_asked_for_in_one_sentence_before_anything_is_changed(call: Call
 
 
 def test_a_shells_command_keeps_its_own_options(call: Call) -> None:
-    """What stands behind the host is the host's."""
+    """Every word after the host belongs to the host's command."""
     done = call("lab", "shell", "nosuch", "vtysh", "-c", "show bgp", "--json")
     assert done.code == 2
     assert "unknown host 'nosuch'" in done.stderr
@@ -93,14 +93,14 @@ def test_with_json_an_error_is_one_object(call: Call) -> None:
 
 @pytest.mark.parametrize("line", ["estate check --json --nosuch", "status --lang fr --json", "estate nosuch --json"])
 def test_with_json_wrong_use_is_one_object_too(call: Call, line: str) -> None:
-    """Found by the parser, before any command has begun."""
+    """The parser finds it, before any command begins."""
     done = call(*line.split())
     assert done.code == done.document["exit_code"] == 2
     assert ("fr" if "fr" in line else "nosuch") in done.document["error"]
     assert done.document["next_step"].startswith("see `")
 
 
-def test_help_tells_every_exit_code(call: Call) -> None:
+def test_help_lists_every_exit_code(call: Call) -> None:
     done = call("--help")
     assert done.code == 0
     for code in ("0 done", "2 wrong", "5 an", "6 refused", "8 locked", "10 changes", "130 interrupted"):
@@ -114,7 +114,7 @@ STARTED: dict[str, Any] = {
 }
 
 
-def test_standard_output_on_a_full_disk_is_told() -> None:
+def test_a_full_disk_behind_standard_output_is_an_error() -> None:
     argv = [sys.executable, "-P", "-u", "-m", "cli", "drill", "list", "--json"]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(argv, stdout=full, check=False, **STARTED)
@@ -123,8 +123,8 @@ def test_standard_output_on_a_full_disk_is_told() -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_a_reader_that_leaves_early_hears_no_traceback() -> None:
-    """As `| head -1` does."""
+def test_a_reader_that_closes_early_gets_no_traceback() -> None:
+    """Like `| head -1`."""
     argv = [sys.executable, "-P", "-m", "cli", "estate", "show", "--yaml"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, **STARTED) as process:
         assert process.stdout is not None

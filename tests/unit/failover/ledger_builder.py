@@ -1,4 +1,4 @@
-"""Hand-made ledgers for the tests: small builders, so that a test shows only what matters to it."""
+"""Builders of small ledgers, so that a test contains only its relevant values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def text(*lines: dict[str, Any], footer: bool = True, rate_per_s: float = 20.0) 
 
 
 def writes(count: int, attempts_of: Callable[[int, float], Attempts]) -> list[dict[str, Any]]:
-    """`count` writes every 50 ms; `attempts_of(n, scheduled_s)` says what came of each."""
+    """Return `count` writes, one every 50 ms, with the attempts from `attempts_of(n, scheduled_s)`."""
     return [write(n, attempts_of(n, n * 0.05)) for n in range(count)]
 
 

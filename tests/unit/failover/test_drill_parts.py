@@ -1,4 +1,4 @@
-"""Small decisions of the drills: who is served, what the blast radius takes, what the vantage is told."""
+"""Parts of the drills: the check for served citizens, the blast radius, the load generator's files and schedule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.failover.observations import ESTATE
 
 
 def tail(good_from: float, until: float = 20.0) -> str:
-    """A ledger's tail in which everything sent before `good_from` failed."""
+    """Return a ledger's tail in which every write sent before `good_from` failed."""
     lines = []
     for n in range(int(until * 20)):
         at = n * 0.05
@@ -26,16 +26,16 @@ def tail(good_from: float, until: float = 20.0) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def test_citizens_count_as_served_when_everything_of_the_last_seconds_succeeded() -> None:
+def test_citizens_count_as_served_if_all_requests_of_the_last_seconds_succeeded() -> None:
     assert served(tail(good_from=10), since_s=5, for_s=3, rate_per_s=20) == ""
     assert "writes" in served(tail(good_from=17), since_s=5, for_s=3, rate_per_s=20)
 
 
-def test_what_was_sent_before_the_injection_proves_nothing() -> None:
+def test_requests_sent_before_the_injection_do_not_count() -> None:
     assert "too little time" in served(tail(good_from=0), since_s=17, for_s=3, rate_per_s=20)
 
 
-def test_one_failed_read_is_enough_to_wait_on() -> None:
+def test_one_failed_read_is_enough_to_wait_longer() -> None:
     spoilt = tail(good_from=0) + json.dumps(make.read(340, [make.silence(17.025)])) + "\n"
     assert "reads" in served(spoilt, since_s=5, for_s=3, rate_per_s=20)
 
@@ -50,11 +50,11 @@ def test_an_empty_or_cut_tail_is_not_served() -> None:
 @pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
 def test_the_blast_radius_names_every_host_and_link(site: str, lang: str) -> None:
     radius = blast_radius.of_site(ESTATE, site)
-    told = blast_radius.text(radius, lang)
+    text = blast_radius.text(radius, lang)
     assert radius.majority_stays
-    assert all(name in told for name in (*radius.hosts, *radius.links))
+    assert all(name in text for name in (*radius.hosts, *radius.links))
     assert len(radius.hosts) == 4
-    assert "{" not in told
+    assert "{" not in text
 
 
 def test_every_drill_is_described_in_both_languages() -> None:
@@ -64,7 +64,7 @@ def test_every_drill_is_described_in_both_languages() -> None:
         assert drill.summary["en"]
 
 
-def test_the_load_generators_files_are_whole_and_packs_to_the_same_bytes() -> None:
+def test_the_load_generators_files_are_complete_and_pack_to_the_same_bytes() -> None:
     files = vantage.source_files()
     assert {
         "load_generator/__main__.py",
@@ -96,7 +96,7 @@ def test_keys_depend_on_seed_and_number_alone() -> None:
     assert len({idempotency_key(seed, n) for seed in range(10) for n in range(200)}) == 2000
 
 
-def test_pauses_grow_to_a_bound_and_honour_what_is_asked() -> None:
+def test_pauses_grow_to_a_limit_and_honour_retry_after() -> None:
     backoff = Backoff()
     pauses = [backoff.pause_s(n, 1.0) for n in range(1, 9)]
     assert pauses == sorted(pauses)

@@ -1,4 +1,4 @@
-"""What a killed run leaves behind is recognised; steps check before, after and by when."""
+"""The journal finds the open acts of a killed run; steps check before and after the act, with a deadline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STOP_LOAD = Undo(kind="stop_applicant", target="citizen1/x")
 
 
 class Clock(SystemClock):
-    """Waiting costs no time."""
+    """A clock on which waiting takes no real time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -28,19 +28,19 @@ class Clock(SystemClock):
         self.now += seconds
 
 
-def test_what_was_begun_stays_open_until_it_is_undone(tmp_path: Path) -> None:
+def test_an_act_stays_open_until_it_is_undone(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run")
     journal.note("begin", "applicants-start", undo=STOP_LOAD)
     journal.note("begin", "power-off", undo=RESTORE_POWER)
     journal.note("acted", "power-off")
-    assert journal.open_undos() == (RESTORE_POWER, STOP_LOAD), "the latest act is taken back first"
+    assert journal.open_undos() == (RESTORE_POWER, STOP_LOAD), "the latest act must be undone first"
     assert [(run_id, undos) for run_id, _, undos in interrupted(tmp_path)] == [("run", (RESTORE_POWER, STOP_LOAD))]
     journal.note("undone", "power-on", undo=RESTORE_POWER)
     assert journal.open_undos() == (STOP_LOAD,)
 
 
-def test_a_journal_cut_at_any_byte_is_read_and_nothing_done_is_forgotten(tmp_path: Path) -> None:
-    """The line is on disk before the act: wherever the file ends, every act whose line is whole is known."""
+def test_a_journal_truncated_at_any_byte_still_has_every_act(tmp_path: Path) -> None:
+    """The line is on disk before the act. So wherever the file ends, every act with a complete line is known."""
     journal = Journal(tmp_path / "run")
     journal.note("begin", "applicants-start", undo=STOP_LOAD)
     first = journal.path.stat().st_size
@@ -73,7 +73,7 @@ def test_the_undo_is_on_disk_before_the_act(tmp_path: Path) -> None:
     assert seen == [(RESTORE_POWER,)]
 
 
-def test_a_check_after_is_asked_until_the_deadline(tmp_path: Path) -> None:
+def test_a_check_after_the_act_is_repeated_until_the_deadline(tmp_path: Path) -> None:
     answers = ["not yet", "not yet", ""]
     clock = Clock()
     assert run_step(Step(name="x", deadline_s=5, after=lambda: answers.pop(0)), Journal(tmp_path), clock) == ""
@@ -86,7 +86,7 @@ def test_a_check_after_is_asked_until_the_deadline(tmp_path: Path) -> None:
     )
 
 
-def test_a_step_that_undoes_closes_what_was_open(tmp_path: Path) -> None:
+def test_a_step_that_discharges_an_undo_closes_it(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     run_step(Step(name="off", deadline_s=1, undo=RESTORE_POWER), journal, Clock())
     run_step(Step(name="on", deadline_s=1, discharges=RESTORE_POWER), journal, Clock())

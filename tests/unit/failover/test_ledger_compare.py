@@ -1,4 +1,4 @@
-"""Ledger against database: every planted difference is found, and nothing else."""
+"""Comparison of the ledger with the database: it finds every planted difference and no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEDGER = parse(make.text(*make.writes(50, lambda n, at: [make.ok(at)])))
 ROWS = [(make.key(n), make.digest(n), "approved") for n in range(50)]
 
 
-def test_the_same_rows_are_clean_whatever_others_wrote() -> None:
+def test_the_same_rows_are_clean_and_rows_of_others_are_ignored() -> None:
     others = [(make.key(n), make.digest(n), "rejected") for n in range(900, 950)]
     result = compare(LEDGER, parse_rows(make.csv_of(ROWS + others)))
     assert result.clean
@@ -33,7 +33,7 @@ def test_a_duplicated_row_is_found() -> None:
 
 
 @pytest.mark.parametrize("row", [(make.key(3), make.digest(4), "approved"), (make.key(3), make.digest(3), "rejected")])
-def test_another_content_is_lost(row: tuple[str, str, str]) -> None:
+def test_a_row_with_different_content_is_lost(row: tuple[str, str, str]) -> None:
     result = compare(LEDGER, parse_rows(make.csv_of([*ROWS[:3], row, *ROWS[4:]])))
     assert [v.key for v in result.lost] == [make.key(3)]
 
@@ -55,12 +55,12 @@ def test_refused_at_every_attempt_must_be_absent() -> None:
     assert [v.n for v in compare(ledger, parse_rows(make.csv_of(ROWS[:1]))).appeared] == [0]
 
 
-def test_refused_after_a_silence_may_be_present() -> None:
+def test_refused_after_a_timeout_may_be_present() -> None:
     ledger = parse(make.text(make.write(0, [make.silence(0), make.no_primary(3)])))
     assert compare(ledger, parse_rows(make.csv_of(ROWS[:1]))).clean
 
 
-def test_a_killed_applicants_open_entry_is_unknown_not_lost() -> None:
+def test_an_open_entry_of_a_killed_load_generator_is_unknown_not_lost() -> None:
     ledger = parse(make.text(make.write(0, [{"sent_s": 0.0, "answered_s": None, "status": None, "error": None}])))
     result = compare(ledger, ())
     assert result.clean
@@ -68,14 +68,14 @@ def test_a_killed_applicants_open_entry_is_unknown_not_lost() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "key,digest\n", "key,digest,decision\na,b\n"])
-def test_a_list_of_another_shape_is_refused(text: str) -> None:
+def test_rows_in_another_format_are_refused(text: str) -> None:
     with pytest.raises(Unreadable):
         parse_rows(text)
 
 
 @pytest.mark.parametrize("seed", range(100))
 def test_every_planted_difference_is_found_and_nothing_else(seed: int) -> None:
-    """Property: plant deletions, duplicates and changes at random; exactly these are reported."""
+    """Property: after random deletions, duplicates and changes the comparison reports exactly these."""
     chance = random.Random(seed)
     numbers = list(range(50))
     chance.shuffle(numbers)

@@ -1,4 +1,4 @@
-"""Hand-made ledgers with known answers give the known metrics."""
+"""Small ledgers with known answers give the known metrics."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_window_counts_only_when_every_request_in_it_succeeded() -> None:
 
 
 def test_whole_microseconds_decide_the_window() -> None:
-    """0.3 s divided by 0.1 s is 2.999… in binary; the write due at 0.3 s belongs to the fourth window all the same."""
+    """In binary 0.3 s divided by 0.1 s is 2.999…, but the write due at 0.3 s belongs to the fourth window."""
     for n in range(0, 2000, 7):
         seen = compute_metrics(parse(make.text(make.write(n, [make.ok(0)]))))
         assert seen.windows[0].start_s == pytest.approx(n // 2 * 0.1)
@@ -86,7 +86,8 @@ def test_latency_is_counted_from_the_scheduled_send() -> None:
 
 
 def test_each_family_has_its_own_outage() -> None:
-    """All IPv6 writes (odd numbers) from 1 s on fail: together hardly an outage, for IPv6 alone an endless one."""
+    """All IPv6 writes (odd numbers) fail after 1 s. Over both versions this is hardly an outage; for IPv6 it never
+    ends."""
     lines = make.writes(100, lambda n, at: [make.silence(at)] if n % 2 and n >= 20 else [make.ok(at)])
     seen = compute_metrics(parse(make.text(*lines)))
     assert seen.write_outage_s == pytest.approx(0.05)

@@ -1,4 +1,4 @@
-"""What a damaged ledger leads to: a cut last line is told, any other damage refused."""
+"""Damaged ledgers: a truncated last line is dropped and flagged, any other damage is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.unit.failover import ledger_builder as make
 LINES = make.writes(5, lambda n, at: [make.ok(at)])
 
 
-def test_a_cut_last_line_is_dropped_and_told() -> None:
+def test_a_truncated_last_line_is_dropped_and_flagged() -> None:
     whole = make.text(*LINES, footer=False)
     ledger = parse(whole[:-30])
     assert ledger.cut_line
@@ -19,7 +19,7 @@ def test_a_cut_last_line_is_dropped_and_told() -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 400, 13))
-def test_wherever_the_file_ends_it_is_read_or_refused_but_never_misread(cut: int) -> None:
+def test_a_ledger_truncated_anywhere_is_read_or_refused_but_never_misread(cut: int) -> None:
     whole = make.text(*LINES)
     try:
         ledger = parse(whole[: len(whole) - cut])
@@ -29,7 +29,7 @@ def test_wherever_the_file_ends_it_is_read_or_refused_but_never_misread(cut: int
     assert all(entry.first_acknowledged for entry in ledger.entries)
 
 
-def test_the_later_entry_of_a_write_holds() -> None:
+def test_the_later_entry_of_a_write_is_valid() -> None:
     ledger = parse(make.text(make.write(0, [make.silence(0)]), make.write(0, [make.silence(0), make.ok(3)])))
     assert len(ledger.entries) == 1
     assert len(ledger.entries[0].attempts) == 2
@@ -55,6 +55,6 @@ def test_damage_before_the_end_is_refused_with_its_line() -> None:
         (make.text({**make.write(0, []), "attempts": [{}]}), "sent_s"),
     ],
 )
-def test_what_is_no_ledger_is_refused_with_the_cause(text: str, cause: str) -> None:
+def test_text_that_is_not_a_ledger_is_refused_with_the_cause(text: str, cause: str) -> None:
     with pytest.raises(Unreadable, match=cause):
         parse(text)

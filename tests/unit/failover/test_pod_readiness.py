@@ -1,4 +1,4 @@
-"""The time from the power's return to the first answer of the site's own pods: who asks, how often, and until when."""
+"""The time from the power on to the first answer of the site's own pods: the probe, its repetition and its end."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ CURL = """#!/bin/sh
 echo "$@" >>"$CALLS"
 [ "$(wc -l <"$CALLS")" -ge 3 ]
 """
-"""The third question is answered."""
+"""The third request succeeds."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How the node's asking ended."""
+    """The result of one command on the node."""
 
     returncode: int
     stdout: bytes = b""
@@ -43,7 +43,7 @@ class Answer:
 
 
 class WallClock(Clock):
-    """Both times are one, and waiting costs nothing."""
+    """Wall clock and monotonic clock are the same, and waiting takes no real time."""
 
     def wall(self) -> float:
         return self.now
@@ -51,8 +51,10 @@ class WallClock(Clock):
 
 @dataclass
 class Node:
-    """Boots for as many questions as `codes` says: None is dark, a number is how the asking ended; the last one stays.
-    Each takes a second."""
+    """A node whose successive commands give `codes`: None is an unreachable node, a number is an exit code.
+
+    The last code repeats. Each command takes a second.
+    """
 
     clock: WallClock
     codes: list[int | None]
@@ -83,73 +85,76 @@ def test_a_site_without_pods_of_the_service_is_not_asked() -> None:
     assert pod_probe(bare, SERVICE, "futian") is None
 
 
-def test_a_dark_node_and_silent_pods_are_asked_again_until_the_first_answer() -> None:
+def test_an_unreachable_node_and_silent_pods_are_tried_again_until_the_first_answer() -> None:
     clock = WallClock()
     node = Node(clock, [None, None, NO_ANSWER, NO_ANSWER, 0, NO_ANSWER])
     assert wait_for_first_answer(PROBE, node, clock, lambda: False) == 5 + 4 * PAUSE_S
     assert node.asked == [PROBE.host] * 5
 
 
-def test_nobody_asks_on_when_nobody_wants_to_know() -> None:
+def test_the_requests_stop_when_the_caller_gives_up() -> None:
     clock = WallClock()
     assert wait_for_first_answer(PROBE, Node(clock, [NO_ANSWER]), clock, lambda: clock.now > 10) is None
     assert clock.now < 13
 
 
 def test_the_node_asks_until_it_is_answered_and_finely_enough(tmp_path: Path) -> None:
-    """The line that runs on the node, with a curl that is refused twice."""
+    """Run the node's shell command with a curl that fails twice."""
     curl, calls = tmp_path / "curl", tmp_path / "calls"
     curl.write_text(CURL, encoding="utf-8")
     curl.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(calls)}
     assert subprocess.run(PROBE.argv, env=environment, timeout=30, check=False).returncode == 0
-    told = calls.read_text(encoding="utf-8").splitlines()
-    assert len(told) == 3
-    for line in told:
+    lines = calls.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 3
+    for line in lines:
         words = line.split()
         assert words[-1] == PROBE.url
-        assert "-sf" in words, "an answer of 503 is none"
+        assert "-sf" in words, "a 503 must not count as an answer"
         assert words[words.index("-m") + 1] == f"{ANSWER_S:g}"
     assert ANSWER_S + PAUSE_S <= 1
 
 
 class Silent:
-    """Pods that answer when they are let."""
+    """Pods that answer only after `may_answer` is set."""
 
     def __init__(self) -> None:
-        self.begun, self.let = threading.Event(), threading.Event()
+        self.begun, self.may_answer = threading.Event(), threading.Event()
 
     def run(self, host: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> Answer:
         self.begun.set()
-        return Answer(0 if self.let.wait(0.01) else NO_ANSWER)
+        return Answer(0 if self.may_answer.wait(0.01) else NO_ANSWER)
 
 
 def asking() -> list[str]:
-    """The threads that ask."""
+    """Return the names of the probing threads."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("pods ")]
 
 
-def test_after_it_no_thread_is_left_answered_or_not() -> None:
+def test_the_timer_leaves_no_thread_behind() -> None:
     pods = Silent()
-    with PodReadinessTimer(PROBE, pods, WallClock()) as awaited:
-        awaited.begin()
+    with PodReadinessTimer(PROBE, pods, WallClock()) as pod_timer:
+        pod_timer.begin()
         assert pods.begun.wait(10)
         assert asking() == ["pods futian-kube1"]
     assert not asking()
-    assert awaited.answered_wall is None
+    assert pod_timer.answered_wall is None
 
 
-def test_nothing_is_asked_before_the_power_returns_nor_where_there_are_no_pods() -> None:
+def test_no_request_is_sent_before_the_power_on_or_without_pods() -> None:
     pods = Silent()
-    with PodReadinessTimer(PROBE, pods, WallClock()), PodReadinessTimer(None, pods, WallClock()) as nobody:
-        nobody.begin()
+    with PodReadinessTimer(PROBE, pods, WallClock()), PodReadinessTimer(None, pods, WallClock()) as without_pods:
+        without_pods.begin()
         assert not asking()
     assert not pods.begun.is_set()
 
 
 @dataclass
 class FakeEstate:
-    """Power that comes at once, eyes that see that all is well, and an empty ledger. `path` is the journal's."""
+    """A site that is powered on at once, an observer that sees a healthy estate, and an empty ledger.
+
+    `path` is the journal's path.
+    """
 
     path: Path = Path("journal.jsonl")
 
@@ -171,19 +176,19 @@ class FakeEstate:
 
 
 @pytest.fixture
-def told() -> list[Event]:
+def reported() -> list[Event]:
     return []
 
 
 def drill_context(
-    pods: PodReadinessTimer, told: list[Event], clock: WallClock, fake_estate: Any = None
+    pods: PodReadinessTimer, reported: list[Event], clock: WallClock, fake_estate: Any = None
 ) -> DrillContext:
-    """As much of a context as the return of power needs."""
+    """Return a context with the parts that the power on needs."""
     fake_estate = fake_estate or FakeEstate()
     return DrillContext(
         estate=ESTATE, service=SERVICE, site="futian", machines=fake_estate, power=fake_estate, observer=fake_estate,
         watch=fake_estate, pods=pods, clock=clock, journal=fake_estate, load_generator=fake_estate,
-        endpoint=fake_estate, load=fake_estate, seed=1, powered_off_s=1.0, on_event=told.append,
+        endpoint=fake_estate, load=fake_estate, seed=1, powered_off_s=1.0, on_event=reported.append,
     )  # fmt: skip
 
 
@@ -198,42 +203,42 @@ def drill_context(
     ids=["healthy", "paused", "two primaries", "no leader"],
 )
 def test_a_drill_does_not_begin_while_status_reports_a_problem(
-    told: list[Event], seen: Observation, words: str
+    reported: list[Event], seen: Observation, words: str
 ) -> None:
     clock = WallClock()
     with PodReadinessTimer(None, Silent(), clock) as timer:
-        missing = drill_context(timer, told, clock, FakeEstate(seen=seen)).all_healthy()
+        missing = drill_context(timer, reported, clock, FakeEstate(seen=seen)).all_healthy()
     assert words in missing
     assert bool(missing) == bool(words)
 
 
-def test_the_first_answer_after_the_power_returned_becomes_one_event_of_its_own_time(told: list[Event]) -> None:
+def test_the_first_answer_after_the_power_on_becomes_one_event_with_its_own_time(reported: list[Event]) -> None:
     clock, silent = WallClock(), Silent()
     clock.now = sample_drill.START
-    with PodReadinessTimer(PROBE, silent, clock) as awaited:
-        one = drill_context(awaited, told, clock)
+    with PodReadinessTimer(PROBE, silent, clock) as pod_timer:
+        one = drill_context(pod_timer, reported, clock)
         one.take_observation()
         one.power_on()
         assert silent.begun.wait(10)
         one.take_observation()
         assert one.pods_wall is None
-        silent.let.set()
-        until("the pods have answered", lambda: awaited.answered_wall is not None, 10)
+        silent.may_answer.set()
+        until("the pods have answered", lambda: pod_timer.answered_wall is not None, 10)
         clock.now += 100
         one.take_observation()
         one.take_observation()
-    assert [event.code for event in told] == ["power_on", "pods_serve"]
-    found = told[-1]
-    assert (found.source, found.subject, found.wall) == ("observer", "futian", awaited.answered_wall)
-    assert one.pods_wall == awaited.answered_wall
+    assert [event.code for event in reported] == ["power_on", "pods_serve"]
+    found = reported[-1]
+    assert (found.source, found.subject, found.wall) == ("observer", "futian", pod_timer.answered_wall)
+    assert one.pods_wall == pod_timer.answered_wall
     assert found.wall < clock.now
 
 
-def test_an_answer_after_the_last_look_is_not_forgotten(told: list[Event], tmp_path: Path) -> None:
+def test_an_answer_after_the_last_observation_is_not_forgotten(reported: list[Event], tmp_path: Path) -> None:
     clock = WallClock()
     clock.now = sample_drill.START
-    with PodReadinessTimer(PROBE, Silent(), clock) as awaited:
-        one = drill_context(awaited, told, clock, FakeEstate(path=tmp_path / "journal.jsonl"))
-        awaited.answered_wall = sample_drill.START - 1
+    with PodReadinessTimer(PROBE, Silent(), clock) as pod_timer:
+        one = drill_context(pod_timer, reported, clock, FakeEstate(path=tmp_path / "journal.jsonl"))
+        pod_timer.answered_wall = sample_drill.START - 1
         one.collect()
-    assert [event.code for event in told] == ["pods_serve", "compared"]
+    assert [event.code for event in reported] == ["pods_serve", "compared"]

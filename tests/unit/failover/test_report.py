@@ -1,4 +1,4 @@
-"""The report says what was measured, in both languages, and needs nothing but itself."""
+"""The report has the measured figures in both languages and is self-contained."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_json_has_the_promised_shape() -> None:
     assert measured["write_outage_s"] == pytest.approx(21.3)
     assert measured["read_outage_s"] == pytest.approx(0.8)
     assert measured["recovery_s"] == pytest.approx(63.5)
-    assert measured["pods_serving_s"] == pytest.approx(15.2), "from the return of power"
+    assert measured["pods_serving_s"] == pytest.approx(15.2), "must count from the power on"
     assert (measured["acknowledged"], measured["lost"], measured["duplicated"]) == (1700, 0, 0)
     assert {"id", "scenario", "site", "verdict", "objectives", "measured", "timeline", "report"} <= value.keys()
     assert measured.keys() >= {
@@ -61,8 +61,8 @@ def test_the_json_has_the_promised_shape() -> None:
 
 
 @pytest.mark.parametrize("lang", messages.LANGUAGES)
-def test_the_time_until_the_pods_serve_is_told_and_promised_nowhere(lang: str) -> None:
-    """In the timeline and beside what is promised; however long it took, it is no part of the verdict."""
+def test_the_time_until_the_pods_serve_is_reported_and_has_no_promise(lang: str) -> None:
+    """It is in the timeline and in a tile. However long it is, the verdict does not count it."""
     name, event = {
         "zh": ("Pod 恢复服务", "福田中心的 Pod 恢复服务"),
         "en": ("Pods serve again", "the pods of Futian serve again"),
@@ -77,7 +77,7 @@ def test_the_time_until_the_pods_serve_is_told_and_promised_nowhere(lang: str) -
 
 
 @pytest.mark.parametrize("changes", [{"pods_wall": None}, {"restored_wall": None}])
-def test_a_site_without_pods_or_a_drill_that_ended_before_has_no_such_time(changes: dict[str, None]) -> None:
+def test_a_site_without_pods_or_a_drill_without_power_on_has_no_pod_time(changes: dict[str, None]) -> None:
     result = sample_drill.result(**changes)
     assert result.as_json()["measured"]["pods_serving_s"] is None
     assert "<h3>Pods serve again</h3>" not in render(result, sample_drill.ESTATE, "en")
@@ -86,36 +86,36 @@ def test_a_site_without_pods_or_a_drill_that_ended_before_has_no_such_time(chang
 @pytest.mark.parametrize(
     ("since_s", "failed", "outage_s"), [(sample_drill.LOST_AT - 1, 426, 21.3), (10.0, 386, 0.0), (40.0, 0, 0.0)]
 )
-def test_what_those_who_are_served_feel_of_a_sites_return(since_s: float, failed: int, outage_s: float) -> None:
-    """Writes that failed at first from the return of power on, and the longest outage that began then: one that was
-    there before is counted as the loss's, and not again."""
+def test_the_effect_of_a_returning_site_is_measured(since_s: float, failed: int, outage_s: float) -> None:
+    """The writes after the power on whose first attempt failed, and the longest outage that began after it. An earlier
+    outage belongs to the loss and does not count again."""
     result = sample_drill.result(restored_wall=sample_drill.START + since_s)
     due = round((sample_drill.END - since_s) * 20)
-    told = {"writes": due, "writes_failed_at_first": failed, "write_outage_s": pytest.approx(outage_s)}
-    assert result.as_json()["measured"]["return_of_power"] == told
+    expected = {"writes": due, "writes_failed_at_first": failed, "write_outage_s": pytest.approx(outage_s)}
+    assert result.as_json()["measured"]["return_of_power"] == expected
     page = render(result, sample_drill.ESTATE, "en")
     assert f"of {due:,} after the power on" in page
-    assert (f"{failed:,} of {due:,} writes" in page) == bool(failed), "something to mend, where there is something"
-    assert result.verdict is Verdict.PASS, "no part of the verdict"
+    assert (f"{failed:,} of {due:,} writes" in page) == bool(failed), "it must be an improvement only if writes failed"
+    assert result.verdict is Verdict.PASS, "the verdict must not count it"
 
 
-def test_where_no_power_returned_nobody_felt_it() -> None:
+def test_without_power_on_no_effect_is_reported() -> None:
     result = sample_drill.result(restored_wall=None)
     assert result.as_json()["measured"]["return_of_power"] is None
     assert "failed after the power on" not in render(result, sample_drill.ESTATE, "en")
 
 
 def tiles_in(page: str, group: str) -> list[str]:
-    """The tiles of one group of the page."""
+    """Return the tiles of one group of the page."""
     part = re.search(rf'<div class="tiles {group}">(.*?)\n  </div>', page, flags=re.S)
     assert part
     return re.findall(r'<div class="tile.*?</p>\s*</div>', part[1], flags=re.S)
 
 
 @pytest.mark.parametrize("lang", messages.LANGUAGES)
-def test_what_the_verdict_counts_stands_apart_from_what_is_only_measured(lang: str) -> None:
-    """A slow p99 beside a pass is in the other group, bears no mark of a promise that was kept or broken, and the
-    verdict itself says that it does not count."""
+def test_figures_of_the_verdict_are_apart_from_other_figures(lang: str) -> None:
+    """With a pass, a slow p99 is in the other group and is not marked as kept or broken. The verdict's sentence says
+    that it does not count."""
     promised = DRILLS["pass"].objectives.model_copy(update={"latency_p99_ms": 5})
     slow = sample_drill.result(objectives=promised)
     assert slow.verdict is Verdict.PASS
@@ -145,8 +145,8 @@ def test_the_tiles_that_count_agree_with_the_verdict(verdict: str, kept: list[bo
     assert ["tile kept" in tile for tile in counted] == kept
 
 
-def test_reads_that_are_out_for_longer_than_promised_miss_an_objective() -> None:
-    """The estate's goal for reads is judged like the one for writes."""
+def test_a_read_outage_longer_than_promised_misses_an_objective() -> None:
+    """The objective for reads is judged like the objective for writes."""
     tight = sample_drill.result(objectives=DRILLS["pass"].objectives.model_copy(update={"read_outage_s": 0.5}))
     assert tight.verdict is Verdict.MISSED
     assert [(r.code, r.promised) for r in tight.reasons] == [("read_outage", 0.5)]
@@ -154,11 +154,11 @@ def test_reads_that_are_out_for_longer_than_promised_miss_an_objective() -> None
 
 @pytest.mark.parametrize("lang", messages.LANGUAGES)
 @pytest.mark.parametrize("verdict", DRILLS)
-def test_a_page_is_whole_and_needs_nothing_from_elsewhere(verdict: str, lang: str) -> None:
+def test_a_page_is_complete_and_self_contained(verdict: str, lang: str) -> None:
     page = render(DRILLS[verdict], sample_drill.ESTATE, lang)
     assert not re.findall(r"(?:src|href)\s*=|@import|url\(", page)
     assert not re.findall(r"\{[a-z_]+\}", re.sub(r"<style>.*?</style>", "", page, flags=re.S)), (
-        "every word was filled in"
+        "every value must be filled in"
     )
     assert sentence(DRILLS[verdict], sample_drill.ESTATE, lang) in page
     pictures = re.findall(r"<svg.*?</svg>", page, flags=re.S)
@@ -170,14 +170,14 @@ def test_a_page_is_whole_and_needs_nothing_from_elsewhere(verdict: str, lang: st
         assert not re.search(r"[\u4e00-\u9fff]", re.sub(r"<style>.*?</style>", "", page, flags=re.S))
 
 
-def test_the_sentence_tells_outage_promise_and_data() -> None:
+def test_the_sentence_contains_outage_promise_and_data() -> None:
     english = sentence(DRILLS["pass"], sample_drill.ESTATE, "en")
     assert "could not apply for 21.3 s (promised: at most 40 s)" in english
     assert "none of 1,700 acknowledged applications" in english
     assert "申办中断 21.3 秒（承诺不超过 40 秒）" in sentence(DRILLS["pass"], sample_drill.ESTATE, "zh")
 
 
-def test_lost_rows_come_first_among_what_to_mend() -> None:
+def test_lost_rows_are_the_first_improvement() -> None:
     found = findings(DRILLS["data-violated"], sample_drill.ESTATE, "en")
     assert found[0].grave
     assert found[0].text.startswith("3 acknowledged applications are missing")
@@ -186,11 +186,11 @@ def test_lost_rows_come_first_among_what_to_mend() -> None:
 
 
 @pytest.mark.parametrize("verdict", DRILLS)
-def test_every_drill_has_something_to_mend(verdict: str) -> None:
+def test_every_drill_has_an_improvement(verdict: str) -> None:
     assert findings(DRILLS[verdict], sample_drill.ESTATE, "zh")
 
 
-def test_what_comes_from_the_estate_is_escaped() -> None:
+def test_texts_from_the_estate_are_escaped() -> None:
     nasty = sample_drill.result(
         healthy_wall=None, remaining=(replace(NOT_STREAMING, subject="<script>alert(1)</script>"),)
     )
@@ -219,7 +219,7 @@ def test_every_word_exists_in_both_languages() -> None:
         for code, both in messages.section(part).items():
             assert set(both) == {"zh", "en"}, code
             names = [set(re.findall(r"\{(\w+)\}", both[lang])) for lang in messages.LANGUAGES]
-            assert names[0] == names[1], f"{part}.{code}: both languages tell the same"
+            assert names[0] == names[1], f"{part}.{code}: both languages must use the same values"
 
 
 def test_every_verdict_and_reason_has_words() -> None:
@@ -227,29 +227,29 @@ def test_every_verdict_and_reason_has_words() -> None:
 
 
 def test_sites_have_their_own_names_in_each_language() -> None:
-    """A citizen's word for the site, in events and in what to mend; commands and JSON keep the short name."""
-    dark = sample_drill.result(
+    """Events and improvements use the site's title. Commands and JSON use the short name."""
+    unhealthy = sample_drill.result(
         healthy_wall=None, remaining=(Problem(code="cluster_down", subject="futian"), NOT_STREAMING)
     )
-    page = render(dark, sample_drill.ESTATE, "zh")
+    page = render(unhealthy, sample_drill.ESTATE, "zh")
     assert "福田中心断电，线路静默" in page
     assert "福田中心: Kubernetes API 无应答；futian-data1: 流复制已中断" in page
     assert not re.search(r"futian(?!-)", re.sub(r'class="id">[^<]*', "", page))
-    assert "Futian loses power" in render(dark, sample_drill.ESTATE, "en")
-    assert dark.as_json()["remaining"] == [
+    assert "Futian loses power" in render(unhealthy, sample_drill.ESTATE, "en")
+    assert unhealthy.as_json()["remaining"] == [
         "futian: its Kubernetes API does not answer", "futian-data1: does not stream from the primary",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("lang", messages.LANGUAGES)
 def test_a_measurement_that_cannot_be_trusted_says_why(lang: str) -> None:
-    """In the reader's language, from what the ledger shows."""
+    """In the reader's language, with the figures from the ledger."""
     evidence = DRILLS["pass"].evidence
     late = sample_drill.result(evidence=replace(evidence, metrics=replace(evidence.metrics, lateness_p99_ms=2500.0)))
     cut = sample_drill.result(evidence=replace(evidence, ledger=replace(evidence.ledger, complete=False)))
     assert "2500" in findings(late, sample_drill.ESTATE, lang)[0].text
-    told = findings(cut, sample_drill.ESTATE, lang)[0].text
-    assert ("没有正常结束" if lang == "zh" else "did not end normally") in told
+    text = findings(cut, sample_drill.ESTATE, lang)[0].text
+    assert ("没有正常结束" if lang == "zh" else "did not end normally") in text
 
 
 def test_equal_neighbouring_columns_are_drawn_as_one() -> None:
@@ -270,7 +270,7 @@ def test_pins_never_overlap_and_stay_in_order(seed: int) -> None:
 
 
 class Balanced(HTMLParser):
-    """Fails on a tag that is closed and was not opened, or the other way round."""
+    """Fails on a tag that is closed but was not opened, or opened but not closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -281,7 +281,7 @@ class Balanced(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: Any) -> None:
-        """Opens nothing."""
+        """Ignore a tag without content."""
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag

@@ -1,4 +1,4 @@
-"""Reports are kept for ever, raw values while they are fresh."""
+"""Reports are kept for ever, raw data only for the newest runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WHOLE = {*RAW, "journal.jsonl", "report.json", "report.zh.html"}
 
 
 def run(drills: Path, number: int, *, finished: bool = True) -> Path:
-    """The folder of one run."""
+    """Create the folder of one run."""
     folder = drills / f"20260101T{number:06d}-site-loss-futian"
     folder.mkdir(parents=True)
     for name in WHOLE if finished else {*RAW, "journal.jsonl"}:
@@ -22,7 +22,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_only_the_raw_values_of_old_finished_runs_go(tmp_path: Path) -> None:
+def test_only_the_raw_data_of_old_finished_runs_is_deleted(tmp_path: Path) -> None:
     broken = run(tmp_path, 0, finished=False)
     runs = [run(tmp_path, number) for number in range(1, KEPT_RUNS + 3)]
     assert prune(tmp_path) == (runs[0].name, runs[1].name)

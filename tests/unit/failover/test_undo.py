@@ -1,4 +1,4 @@
-"""What was left open is taken back: all of it, whoever listens and whatever fails."""
+"""Every open act is undone, even if progress cannot be printed or another undo fails."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from failover.protocols import SystemClock
 
 
 class Mains:
-    """Power that is given back, unless it fails."""
+    """Powers sites on, unless the site is in `fails`."""
 
     def __init__(self, fails: dict[str, Exception]) -> None:
-        self.fails, self.given = fails, list[str]()
+        self.fails, self.powered_on = fails, list[str]()
 
     def off(self, target: str) -> None:
         raise AssertionError(target)
@@ -23,14 +23,14 @@ class Mains:
     def on(self, target: str) -> None:
         if target in self.fails:
             raise self.fails[target]
-        self.given.append(target)
+        self.powered_on.append(target)
 
     def is_on(self, target: str) -> bool:
-        return target in self.given
+        return target in self.powered_on
 
 
 class NoMachines:
-    """None of these undos needs a host."""
+    """Fails on any command: these undos need no host."""
 
     def run(self, host: str, argv: object, *, stdin: bytes = b"", timeout_s: float = 30.0) -> None:
         raise AssertionError(host)
@@ -44,25 +44,25 @@ def journal(tmp_path: Path) -> Journal:
     return made
 
 
-def hands(mains: Mains) -> UndoContext:
+def undo_context(mains: Mains) -> UndoContext:
     return UndoContext(machines=NoMachines(), power=mains, clock=SystemClock())  # type: ignore[arg-type]
 
 
-def test_a_terminal_that_has_gone_keeps_no_site_dark(journal: Journal) -> None:
-    def tell(undo: Undo) -> None:
+def test_a_closed_terminal_does_not_prevent_the_power_on(journal: Journal) -> None:
+    def report(undo: Undo) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
     mains = Mains({})
-    assert len(roll_back(journal, hands(mains), tell)) == 2
-    assert mains.given == ["nanshan", "futian"]
+    assert len(roll_back(journal, undo_context(mains), report)) == 2
+    assert mains.powered_on == ["nanshan", "futian"]
     assert not journal.open_undos()
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("not ours")])
-def test_an_undo_that_fails_in_whatever_way_does_not_keep_the_others(journal: Journal, error: Exception) -> None:
-    """It stays open for the next run."""
+def test_a_failed_undo_does_not_prevent_the_others(journal: Journal, error: Exception) -> None:
+    """The failed undo stays open for the next run."""
     mains = Mains({"nanshan": error})
     with pytest.raises(type(error)):
-        roll_back(journal, hands(mains), lambda undo: None)
-    assert mains.given == ["futian"]
+        roll_back(journal, undo_context(mains), lambda undo: None)
+    assert mains.powered_on == ["futian"]
     assert [undo.target for undo in journal.open_undos()] == ["nanshan"]
