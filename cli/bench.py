@@ -24,8 +24,13 @@ def bench(
 ) -> None:
     """Measure approvals, a rollout, an unchanged `up` or the Kubernetes provider, and summarise all runs so far.
 
-    approvals: applications at a fixed rate. rollout: deploy another version to all sites under that rate, and roll it
-    back. unchanged: `up` without any change. provider: Kubernetes objects, compared with kubectl.
+    approvals: send applications at a fixed rate.
+
+    rollout: deploy another version to all sites under that rate, and roll it back.
+
+    unchanged: run `up` without any change.
+
+    provider: deploy many Kubernetes objects, compared with kubectl.
 
     Raw values are kept in the home directory. After an interrupt the same command continues.
     """

@@ -31,8 +31,9 @@ def demo(
 ) -> None:
     """Set up this machine, start the lab, deploy the estate, run a site-loss drill, and write its report.
 
-    It takes 4 to 8 minutes with warm caches, and up to 30 minutes the first time. Exit 5: no data was lost, but an
-    objective was missed.
+    It takes 4 to 8 minutes with warm caches, and up to 30 minutes the first time.
+
+    Exit 5: no data was lost, but an objective was missed.
     """
     with error_boundary(as_json, interrupted=GO_ON):
         from lab.memory import PeakMemory

@@ -106,8 +106,7 @@ def run(
 ) -> None:
     """Show the blast radius, ask for confirmation, run the drill and write its report.
 
-    Exit codes: 0 passed. 5 an objective was missed. 7 the drill was stopped early and all its changes were undone.
-    1 failed, or data was lost or duplicated.
+    Exit 0: passed. 5: an objective was missed. 7: the drill stopped early and all its changes were undone. 1: failed.
     """
     with error_boundary(as_json, interrupted=GO_ON):
         from failover.drills import blast_radius, registry

@@ -26,7 +26,7 @@ PictureLanguage = Annotated[
 
 @app.command()
 def check(file: EstateFile = None, as_json: Json = False, lang: ResultLanguage = Lang.EN) -> None:
-    """Check every rule and report all problems at once. Exit 1 if there is a problem. Advice is no problem."""
+    """Check every rule and report all problems at once. Exit 1 if there is a problem; advice does not count."""
     with error_boundary(as_json):
         from estate.loader import advice
 

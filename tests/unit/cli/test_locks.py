@@ -27,6 +27,7 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for module in ("stacks", "drills"):
         monkeypatch.setattr(f"cli.{module}.into_namespace", lambda estate: None)
         monkeypatch.setattr(f"cli.{module}.need_root", lambda what: None)
+    monkeypatch.setattr("tools.image.bake.ready", lambda: True)
     monkeypatch.setattr("cli.stacks.images", lambda estate, stacks: ())
     monkeypatch.setattr("stacks.runs.engine.up", act("up"))
     monkeypatch.setattr("stacks.runs.engine.destroy", act("destroy"))
