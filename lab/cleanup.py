@@ -134,7 +134,7 @@ def _remove_loop_nodes(before: tuple[str, ...]) -> None:
 
 
 def _remove_namespaces() -> None:
-    """Delete the lab's namespaces, then the file system that the lab mounted for them if nobody else uses it."""
+    """Delete the lab's namespaces, then the file system that the lab mounted for them if no other process uses it."""
     if not names.NETNS_DIR.is_dir():
         return
     spaces = [path.name for path in names.NETNS_DIR.glob(f"{names.PREFIX}*")]
