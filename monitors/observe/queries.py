@@ -7,14 +7,12 @@ from typing import Any
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, HostRole
+from facts import ports
+from facts.host_paths import CA_FILE, CERT_FILE, KEY_FILE, KUBERNETES_PKI, kept_forks
 
 Query = dict[str, Any]
 Queries = dict[str, Query]
 
-PKI = "/etc/govcloud/pki"
-CA_FILE = f"{PKI}/ca.crt"
-ETCD_PORT, PATRONI_PORT, HTTPS_PORT, KUBERNETES_PORT = 2379, 8008, 443, 6443
-KUBERNETES_PKI = "/etc/kubernetes/pki"
 ROUTE_PROTOCOL = "99"
 """Protocol number with which the announcer marks its kernel routes."""
 TENANTS, DEPLOYMENTS_PATH = "tenants", "/apis/apps/v1/deployments"
@@ -110,24 +108,19 @@ def _database(plan: AddressPlan, host: Host) -> Queries:
     address = str(plan.lan(host.name).ipv4)
     psql = ("env", "PGCONNECT_TIMEOUT=2", "PGOPTIONS=-c statement_timeout=2000", "psql", "-XAtq", "-d", "postgres")
     return {
-        "patroni": _https(address, PATRONI_PORT, host.name, "/patroni"),
-        "cluster": _https(address, PATRONI_PORT, host.name, "/cluster"),
+        "patroni": _https(address, ports.PATRONI, host.name, "/patroni"),
+        "cluster": _https(address, ports.PATRONI, host.name, "/cluster"),
         "forks": _command("find", kept_forks(host), "-mindepth", "2", "-maxdepth", "2", "-name", "report.json"),
         "postgresql": _command("runuser", "-u", "postgres", "--", *psql, "-c", POSITION),
     }
 
 
-def kept_forks(host: Host) -> str:
-    """Return the folder in which the host keeps diverged WAL: one subfolder with a report for each divergence."""
-    return f"{host.disk.mount if host.disk else '/var/lib'}/diverged"
-
-
 def _etcd(plan: AddressPlan, host: Host) -> Queries:
     address = str(plan.lan(host.name).ipv4)
-    certificate = {"cert_file": f"{PKI}/host.crt", "key_file": f"{PKI}/host.key"}
-    status = _https(address, ETCD_PORT, host.name, "/v3/maintenance/status") | {"method": "POST", "body": "{}"}
+    certificate = {"cert_file": CERT_FILE, "key_file": KEY_FILE}
+    status = _https(address, ports.ETCD_CLIENT, host.name, "/v3/maintenance/status") | {"method": "POST", "body": "{}"}
     return {
-        "etcd_health": _https(address, ETCD_PORT, host.name, "/health") | certificate,
+        "etcd_health": _https(address, ports.ETCD_CLIENT, host.name, "/health") | certificate,
         "etcd_status": status | certificate,
     }
 
@@ -138,7 +131,7 @@ def _site(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
     for service in estate.services:
         if host.at in service.placement.sites:
             for path in PATHS:
-                queries[f"health {service.name} 4 {path}"] = _https(address, HTTPS_PORT, service.name, f"/{path}")
+                queries[f"health {service.name} 4 {path}"] = _https(address, ports.HTTPS, service.name, f"/{path}")
     return queries
 
 
@@ -173,7 +166,7 @@ def deployment_path(namespace: str, name: str) -> str:
 def _kubernetes(path: str) -> Query:
     """Return a query to the API server with the cluster's own certificates, which only root on the host can read."""
     files = {"ca_file": "ca.crt", "cert_file": "admin.crt", "key_file": "admin.key"}
-    found = _https("127.0.0.1", KUBERNETES_PORT, "kubernetes", path)
+    found = _https("127.0.0.1", ports.KUBERNETES_API, "kubernetes", path)
     return found | {key: f"{KUBERNETES_PKI}/{name}" for key, name in files.items()}
 
 
@@ -183,7 +176,7 @@ def _vantage(estate: Estate, plan: AddressPlan, host: Host) -> Queries:
         addresses = plan.anycast[name]
         for family, address in ((4, str(addresses.ipv4)), (6, str(addresses.ipv6))):
             for path in PATHS:
-                query = _https(address, HTTPS_PORT, name, f"/{path}")
+                query = _https(address, ports.HTTPS, name, f"/{path}")
                 del query["ca_file"]
                 queries[f"health {name} {family} {path}"] = query
     return queries

@@ -6,6 +6,7 @@ import json
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, HostRole
+from facts import ports
 from playbooks import host_programs
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.ingress import gateway_path, gateways
@@ -22,7 +23,7 @@ HEALTHY_METRIC, LAST_RESORT_METRIC = 100, 900
 PROTOCOL = 99
 PROGRAM = f"{host_programs.DIRECTORY}/announcer.py"
 SETTINGS = "/etc/govcloud/announcer.json"
-PORT = 443
+PORT = ports.HTTPS
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:

@@ -13,6 +13,7 @@ import yaml
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, Service
+from facts import ports
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes.cluster import key_pair, secret_file
@@ -20,7 +21,7 @@ from playbooks.render.pki import AUTHORITY_FILE
 from playbooks.render.text import header_comment
 from playbooks.secrets import Secrets
 
-PORT = 9115
+PORT = ports.BLACKBOX_EXPORTER
 UNIT = "prometheus-blackbox-exporter.service"
 CONFIG_FILE = "/etc/prometheus/blackbox.yml"
 DEFAULTS_FILE = "/etc/default/prometheus-blackbox-exporter"

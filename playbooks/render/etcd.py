@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
+from facts import ports
+from facts.host_paths import data_folder
 from playbooks import host_programs
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki
@@ -19,8 +21,8 @@ from playbooks.render.systemd_hardening import HARDENING
 from playbooks.render.text import header_comment
 from playbooks.secrets import Secrets
 
-CLIENT_PORT = 2379
-PEER_PORT = 2380
+CLIENT_PORT = ports.ETCD_CLIENT
+PEER_PORT = ports.ETCD_PEER
 HEARTBEAT_MS = 200
 ELECTION_MS = 2000
 """Eighty round trips to the remote site. On busy machines a late heartbeat does not mean a lost leader."""
@@ -92,7 +94,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
 
 def data_directory(host: Host) -> str:
     """Return the data directory, on the host's own data disk if it has one."""
-    return f"{host.disk.mount if host.disk else '/var/lib'}/etcd"
+    return f"{data_folder(host)}/etcd"
 
 
 def environment(estate: Estate, plan: AddressPlan, host: Host) -> str:

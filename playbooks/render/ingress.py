@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Bureau, Estate, Host
+from facts import ports
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import approval, gateway, haproxy, nftables
 from playbooks.render.kubernetes import node as kubernetes_node
@@ -27,11 +28,11 @@ from playbooks.secrets import Secrets
 CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
 FILTER_FILE = f"{nftables.FRAGMENTS}/60-ingress.nft"
 UNIT = "haproxy.service"
-CITIZENS_PORT = 443
-SERVICE_METRICS_PORT = 8080
-METRICS_PORT = 8405
-PATRONI_PORT = 8008
-POSTGRESQL_PORT = 5432
+CITIZENS_PORT = ports.HTTPS
+SERVICE_METRICS_PORT = ports.SERVICE_METRICS
+METRICS_PORT = ports.INGRESS_METRICS
+PATRONI_PORT = ports.PATRONI
+POSTGRESQL_PORT = ports.POSTGRESQL
 MOST_WRITES, MOST_READS = 32, 32
 """Requests that the service processes at once. More requests wait for at most a second, then get 503: a request that is
 started too late takes processor time from requests that could still finish in time. Reads and writes have separate

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, is_router
 from estate.model import Estate, Host, HostRole
+from facts import ports as port
 from playbooks.host_spec import File, RoleSpec, Unit
-from playbooks.render import bgp, node_exporter
-from playbooks.render.kubernetes.cluster import API_PORT, KUBELET_PORT, REGISTRY_PORT, is_control_plane
+from playbooks.render import bgp
+from playbooks.render.kubernetes.cluster import is_control_plane
 from playbooks.render.text import header_comment
 
 TABLE = "inet govcloud"
@@ -53,42 +54,50 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
     votes = tuple(member.name for member in estate.etcd_members)
     found = []
     if host.disk:
-        found.append(Opening(why="figures of the data disk", ports=(node_exporter.PORT,), sources=ops))
+        found.append(Opening(why="figures of the data disk", ports=(port.NODE_EXPORTER,), sources=ops))
     if host.kind is HostRole.KUBE:
         found += [
-            Opening(why="ingress: everyone's", ports=(443,)),
-            Opening(why="metrics of ingress and service", ports=(8080, 8405), sources=ops),
+            Opening(why="ingress: everyone's", ports=(port.HTTPS,)),
+            Opening(
+                why="metrics of ingress and service", ports=(port.SERVICE_METRICS, port.INGRESS_METRICS), sources=ops
+            ),
         ]
     if nodes := tuple(node.name for node in estate.nodes_at(host.at) if host.kind is HostRole.KUBE):
         if is_control_plane(estate, host):
-            ports = (API_PORT, REGISTRY_PORT)
+            ports = (port.KUBERNETES_API, port.IMAGE_REGISTRY)
             found.append(
                 Opening(why="Kubernetes' API and the image registry: the site's nodes", ports=ports, sources=nodes)
             )
             found.append(Opening(why="Kubernetes' API: the watchers", ports=ports[:1], sources=ops))
-        found.append(Opening(why="kubelet: the API server", ports=(KUBELET_PORT,), sources=nodes[:1]))
+        found.append(Opening(why="kubelet: the API server", ports=(port.KUBELET,), sources=nodes[:1]))
     if host.database:
         found += [
-            Opening(why="PostgreSQL: services, members, collectors", ports=(5432,), sources=(*kube, *data, *ops)),
-            Opening(why="Patroni: who is primary", ports=(8008,), sources=(*kube, *data, *ops)),
+            Opening(
+                why="PostgreSQL: services, members, collectors", ports=(port.POSTGRESQL,), sources=(*kube, *data, *ops)
+            ),
+            Opening(why="Patroni: who is primary", ports=(port.PATRONI,), sources=(*kube, *data, *ops)),
         ]
     if host.etcd_votes:
         found += [
-            Opening(why="etcd clients: Patroni, arbiter, collectors", ports=(2379,), sources=(*data, *ops)),
-            Opening(why="etcd members among themselves", ports=(2380,), sources=votes),
+            Opening(why="etcd clients: Patroni, arbiter, collectors", ports=(port.ETCD_CLIENT,), sources=(*data, *ops)),
+            Opening(why="etcd members among themselves", ports=(port.ETCD_PEER,), sources=votes),
         ]
     if host.kind is HostRole.OPS:
         found.append(
-            Opening(why="Prometheus and its prober, for the other sites' watchers", ports=(9090, 9115), sources=ops)
+            Opening(
+                why="Prometheus and its prober, for the other sites' watchers",
+                ports=(port.PROMETHEUS, port.BLACKBOX_EXPORTER),
+                sources=ops,
+            )
         )
     return tuple(found)
 
 
 def server(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """Return nftables.conf of a host that is not a router."""
-    managed = [22]
+    managed = [port.SSH]
     if is_control_plane(estate, host):
-        managed += [REGISTRY_PORT, API_PORT]
+        managed += [port.IMAGE_REGISTRY, port.KUBERNETES_API]
     return _file(host, [*_input(estate, _opened(estate, plan, host), managed), *_extra("input_extra")])
 
 
@@ -101,7 +110,10 @@ def router(estate: Estate, plan: AddressPlan, host: Host) -> str:
     neighbours = (_neighbour(n.link, family, str(address)) for n in near for family, address in n.addresses)
     rules = [*_opened(estate, plan, host), *neighbours]
     chains = [
-        _chain("neighbour", ["tcp dport 179 accept", "tcp sport 179 accept", f"udp dport {_set(BFD_PORTS)} accept"]),
+        _chain(
+            "neighbour",
+            [f"tcp dport {port.BGP} accept", f"tcp sport {port.BGP} accept", f"udp dport {_set(BFD_PORTS)} accept"],
+        ),
         _chain(
             "untracked", ["type filter hook prerouting priority raw; policy accept;", "fib daddr type != local notrack"]
         ),

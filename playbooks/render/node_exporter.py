@@ -10,11 +10,12 @@ from pathlib import PurePosixPath
 
 from estate.addressing import AddressPlan
 from estate.model import Disk, Host
+from facts import ports
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.systemd_hardening import HARDENING
 from playbooks.render.text import header_comment
 
-PORT = 9100
+PORT = ports.NODE_EXPORTER
 UNIT = "prometheus-node-exporter.service"
 DEFAULTS_FILE = "/etc/default/prometheus-node-exporter"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/govcloud.conf"

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, HostRole
+from facts import host_paths
 from playbooks.host_spec import File, RoleSpec
 from playbooks.secrets import OPERATOR, Secrets
 
-DIRECTORY = "/etc/govcloud/pki"
-AUTHORITY_FILE = f"{DIRECTORY}/ca.crt"
-CERT_FILE = f"{DIRECTORY}/host.crt"
-KEY_FILE = f"{DIRECTORY}/host.key"
+DIRECTORY = host_paths.PKI
+AUTHORITY_FILE = host_paths.CA_FILE
+CERT_FILE = host_paths.CERT_FILE
+KEY_FILE = host_paths.KEY_FILE
 BUNDLE_FILE = f"{DIRECTORY}/host.pem"
 GROUP = "govcloud-pki"
 """Members may read the host's key. They are the daemons that use it."""

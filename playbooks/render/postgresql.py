@@ -16,14 +16,16 @@ import yaml
 
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, HostRole
+from facts import ports
+from facts.host_paths import data_folder, kept_forks
 from playbooks import host_programs
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import database, etcd, pki
 from playbooks.render.text import header_comment
 from playbooks.secrets import Passwords, Secrets
 
-PORT = 5432
-REST_PORT = 8008
+PORT = ports.POSTGRESQL
+REST_PORT = ports.PATRONI
 VERSION = 15
 BIN_DIR = f"/usr/lib/postgresql/{VERSION}/bin"
 SOCKETS = "/var/run/postgresql"
@@ -98,12 +100,7 @@ def rest_url(plan: AddressPlan, host: Host) -> str:
 
 def data_root(host: Host) -> str:
     """Return the folder of the data directory and of old copies, on the host's own data disk if it has one."""
-    return f"{host.disk.mount if host.disk else '/var/lib'}/postgresql"
-
-
-def kept_forks(host: Host) -> str:
-    """Return the folder of diverged WAL and its reports."""
-    return f"{host.disk.mount if host.disk else '/var/lib'}/diverged"
+    return f"{data_folder(host)}/postgresql"
 
 
 def patroni(estate: Estate, plan: AddressPlan, host: Host, passwords: Passwords) -> str:

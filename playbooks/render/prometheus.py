@@ -13,6 +13,7 @@ import yaml
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, HostRole
+from facts.host_paths import data_folder
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki, scrape_configs
 from playbooks.render.text import header_comment
@@ -132,7 +133,7 @@ def defaults_text(plan: AddressPlan, host: Host) -> str:
 
 def store(host: Host) -> str:
     """Return the folder of the series, on the host's own data disk if it has one."""
-    return f"{host.disk.mount if host.disk else '/var/lib'}/prometheus"
+    return f"{data_folder(host)}/prometheus"
 
 
 def drop_in(host: Host) -> str:

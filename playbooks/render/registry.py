@@ -11,6 +11,7 @@ import hashlib
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
+from facts.host_paths import data_folder
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki, registry_clean
 from playbooks.render.kubernetes.cluster import REGISTRY_PORT, data_directory, document, is_control_plane, on_disk
@@ -95,7 +96,7 @@ PrivateDevices=yes
 PrivateTmp=yes
 ProtectHome=yes
 ProtectSystem=strict
-ReadWritePaths={host.disk.mount if host.disk else "/var/lib"}
+ReadWritePaths={data_folder(host)}
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 RestrictNamespaces=yes
 RestrictSUIDSGID=yes

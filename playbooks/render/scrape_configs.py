@@ -8,10 +8,11 @@ from typing import Any
 
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host, HostRole
+from facts import ports
 from playbooks.render import blackbox, etcd, ingress, node_exporter, pki, postgresql
 from playbooks.render.kubernetes.cluster import api_url
 
-PROMETHEUS_PORT = 9090
+PROMETHEUS_PORT = ports.PROMETHEUS
 PROBE_INTERVAL = "5s"
 CLUSTER_INTERVAL = "15s"
 """Longer than `PROBE_INTERVAL`, because running pods do not stop with an API server."""

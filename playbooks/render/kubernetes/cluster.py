@@ -10,16 +10,18 @@ import yaml
 
 from estate.addressing import AddressPlan
 from estate.model import Cluster, Estate, Host
+from facts import host_paths, ports
+from facts.host_paths import data_folder
 from playbooks.host_spec import File
 from playbooks.secrets import Certificate, ClusterSecrets
 
-DIRECTORY = "/etc/kubernetes"
-PKI = f"{DIRECTORY}/pki"
+DIRECTORY = host_paths.KUBERNETES
+PKI = host_paths.KUBERNETES_PKI
 CLUSTER_CA_FILE = f"{PKI}/ca.crt"
 
-API_PORT = 6443
-KUBELET_PORT = 10250
-REGISTRY_PORT = 5000
+API_PORT = ports.KUBERNETES_API
+KUBELET_PORT = ports.KUBELET
+REGISTRY_PORT = ports.IMAGE_REGISTRY
 REGISTRY = "registry.govcloud"
 """The host name in image references. It is the same at every site: containerd connects to the site's own registry."""
 
@@ -67,7 +69,7 @@ def api_url(estate: Estate, plan: AddressPlan, site: str) -> str:
 
 def data_directory(host: Host, name: str) -> str:
     """Return a data directory, on the host's own data disk if it has one."""
-    return f"{host.disk.mount if host.disk else '/var/lib'}/{name}"
+    return f"{data_folder(host)}/{name}"
 
 
 def on_disk(host: Host) -> str:

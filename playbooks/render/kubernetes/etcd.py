@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from estate.model import Host
+from facts.host_paths import data_folder
 from playbooks.host_spec import File
 from playbooks.render.kubernetes import pki
 from playbooks.render.kubernetes.cluster import PKI, data_directory, on_disk
@@ -69,7 +70,7 @@ def etcd_unit(host: Host) -> str:
         section=on_disk(host),
         service=(
             f"ExecStartPre=+/usr/bin/install -d -o {ETCD_ACCOUNT} -g {ETCD_ACCOUNT} -m 0700 {directory}",
-            f"ReadWritePaths={host.disk.mount if host.disk else '/var/lib'}",
+            f"ReadWritePaths={data_folder(host)}",
             "LimitNOFILE=65536",
         ),
     )

@@ -12,6 +12,7 @@ import pytest
 import workload as pods
 from kubernetes_nodes import KubernetesNodes
 
+from facts import ports
 from monitors.observe import queries
 from monitors.observe.model import Cluster
 from monitors.observe.parsers import Reply, observation_of
@@ -133,7 +134,7 @@ def versions_of(nodes: KubernetesNodes) -> set[str]:
 def observed(nodes: KubernetesNodes) -> Cluster:
     """The cluster as the monitors' agent on its host reads it."""
     wanted = queries.queries_of(nodes.estate, nodes.plan, nodes.first, tenants=True)
-    own = {name: query for name, query in wanted.items() if query.get("port") == queries.KUBERNETES_PORT}
+    own = {name: query for name, query in wanted.items() if query.get("port") == ports.KUBERNETES_API}
     lines = (AGENT.read_text(encoding="utf-8") + "\n\nserve()\n", {"timeout_s": 10, "queries": own})
     stdin = "".join(json.dumps(line) + "\n" for line in lines).encode()
     said = nodes.run(nodes.first, *AGENT_COMMAND, stdin=stdin)

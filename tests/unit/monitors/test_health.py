@@ -10,9 +10,7 @@ import yaml
 
 from monitors import status
 from monitors.health import CODES, LAG_LIMIT_BYTES, Problem, Scope, Severity, problems
-from monitors.observe import queries
 from monitors.observe.model import Observation
-from playbooks.render import postgresql
 from tests.unit.monitors.observations import (
     ESTATE,
     HEAD,
@@ -343,12 +341,6 @@ def test_a_cluster_is_shown_by_its_nodes_and_pods() -> None:
     assert missing.code == "pods_missing"
     assert "`./govcloud up platform` creates it" in missing.detail
     assert "0/2" in status.as_text(ESTATE, undeployed, (missing,), "en")
-
-
-def test_forks_are_searched_in_the_folder_that_keeps_them() -> None:
-    """The monitors and the role cannot import each other, so both define the path."""
-    for host in ESTATE.database_members:
-        assert queries.kept_forks(host) == postgresql.kept_forks(host)
 
 
 def test_a_healthy_screen_fits_on_a_screen() -> None:
