@@ -32,7 +32,7 @@ def test_an_interrupted_up_tells_what_it_changed_and_the_next_goes_on(bare_lab: 
     text = "".join(said)
     assert process.returncode == 130, text
     assert "Traceback" not in text
-    assert "goes on" in text
+    assert "`./govcloud up` continues" in text
     assert "changed so far: " in text
 
 
