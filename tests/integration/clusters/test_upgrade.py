@@ -1,4 +1,4 @@
-"""A node goes from one minor of Kubernetes to the next under load, by the roles: pods run on, nobody is refused."""
+"""A node goes from one minor of Kubernetes to the next under load, by the roles: no pod ends and no request fails."""
 
 from __future__ import annotations
 
