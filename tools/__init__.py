@@ -1,1 +1,1 @@
-"""What a machine needs before it can run an estate: packages, pinned builds, wheels and the base image."""
+"""Setup of the operator's machine: Debian packages, pinned builds, wheels and the base image."""

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Whether this machine can hold the lab, told before there is a Python to ask: one sentence for each lack, none where all
-# is there. Changes nothing. tools/prerequisites.py says the same whenever setup runs; the figures are read from there.
+# Checks whether this machine can run the lab, before Python is installed. Prints one sentence for each missing
+# prerequisite. Changes nothing. tools/prerequisites.py prints the same sentences when setup runs; this script reads the
+# figures from it.
 set -eu
 
 cache=$1 home=$2 python=$3 # the interpreter may be empty
@@ -14,13 +15,13 @@ first_number() { sed -n "s/^ *\"*$1\"*: *\([0-9]*\).*/\1/p" "$2" 2>/dev/null || 
 
 in_gib() { echo "$(($1 / gib)).$(($1 % gib * 10 / gib)) GiB"; }
 
-there() { # the nearest folder above that is there already
+existing() { # the nearest existing folder: the path itself or a parent
     place=$1
     while [ ! -e "$place" ]; do place=$(dirname -- "$place"); done
     echo "$place"
 }
 
-told_by_configuration() { # what the running kernel was built without; nothing where it does not show how it was built
+missing_in_kernel_config() { # features that the running kernel was built without; empty if its configuration is hidden
     built=$(zcat "$proc/config.gz" 2>/dev/null || cat "/boot/config-$(uname -r)" 2>/dev/null) || return 0
     while read -r option feature; do
         echo "$built" | grep -q "^CONFIG_$option=[ym]" || echo "$feature"
@@ -47,14 +48,14 @@ command -v apt-get >/dev/null || echo "apt-get is needed: machines are made of D
 
 needed=$(figure MEMORY_GIB) available=$(first_number MemAvailable "$proc/meminfo") before=$(first_number available_before_mib "$lab")
 available=${available:-0}
-[ $((${before:-0} * 1024)) -le "$available" ] || available=$((before * 1024)) # a lab that is up takes what was asked for
+[ $((${before:-0} * 1024)) -le "$available" ] || available=$((before * 1024)) # the memory of a running lab counts as available
 [ "$available" -ge $((needed * gib)) ] ||
     echo "$needed GiB of available memory are needed, $(in_gib "$available") are there."
 
-needed=$(figure DISK_GIB) # a first setup's; what it took counts as there
+needed=$(figure DISK_GIB) # for a first setup; later setups need less
 for base in "$cache"/image/base-*; do [ ! -d "$base" ] || needed=$(figure DISK_READY_GIB); done
 least=
-for place in "$(there "$cache")" "$(there "$home")"; do
+for place in "$(existing "$cache")" "$(existing "$home")"; do
     free=$(df -k --output=avail -- "$place" | tail -n 1)
     [ -n "$least" ] && [ "$least" -le "$free" ] || { least=$((free)) where=$place; }
 done
@@ -64,7 +65,7 @@ done
 if [ -n "$python" ]; then
     "$python" -I "$tools/kernel_features.py" 2>/dev/null || echo namespaces
 else
-    told_by_configuration
+    missing_in_kernel_config
 fi | while read -r feature; do
     echo "The kernel lacks $feature: load its module or use a kernel that has it."
 done

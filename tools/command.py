@@ -1,4 +1,4 @@
-"""Running the tools that build things: their words become progress, their failure one clear sentence."""
+"""Run build tools: their output becomes progress, and a failure becomes one clear sentence."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from workstation.errors import GovcloudError
 
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
-"""Put before a command that must not outlive us: the next run starts the same work anew, in the same place."""
+"""Prefix for a command that must end with our process: the next run starts the same work again in the same place."""
 
 ISOLATED = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc")
-"""Put before a command that mounts and starts much: however it ends, no mount and no process of it stays behind."""
+"""Prefix for a command that mounts file systems and starts processes: all of them are removed when it ends."""
 
 TAIL_LINES = 15
-"""Lines of a failed tool's output that are shown: enough for its reason, little enough to be read."""
+"""Number of shown lines of a failed tool's output: enough for the reason, and short enough to read."""
 
 
 def run(
@@ -28,7 +28,7 @@ def run(
     cwd: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> None:
-    """Run to the end, each line of output to `on_line`. Raises GovcloudError with `failure` and the last lines."""
+    """Run a command; pass each output line to `on_line`. Raises GovcloudError with `failure` and the last lines."""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     try:
         with subprocess.Popen(
@@ -53,7 +53,7 @@ def run(
 
 
 def output(argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str | None:
-    """Standard output, or None if the command is absent or fails."""
+    """Return the standard output; None if the command is absent or fails."""
     try:
         done = subprocess.run(argv, env=_environment(env), cwd=cwd, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -62,5 +62,5 @@ def output(argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Pa
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    """The machine's own environment. Our settings for Python stay out: packages compile theirs when installed."""
+    """Return the machine's environment without our settings for Python: packages compile their code when installed."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | dict(more or {})

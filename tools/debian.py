@@ -1,4 +1,4 @@
-"""Debian packages of the operator's machine: what the lab, the image and the tests call."""
+"""Debian packages of the operator's machine, which the lab, the image and the tests use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = (
     "mmdebstrap",
     "nftables",
     "openssh-client",
-    "postgresql-15",  # a server of the tests' own; no cluster is made on the machine
+    "postgresql-15",  # a server for the tests; the installation creates no cluster
     "procps",
     "systemd-container",  # systemd-nspawn: the machines of the lab
     "tcpdump",
@@ -26,7 +26,7 @@ PACKAGES = (
 )
 
 C_COMPILER = ("gcc", "libc6-dev", "libseccomp-dev", "pkg-config")
-"""For runc, the one program here that is partly C: without seccomp no pod gets the default profile."""
+"""For runc, the only program here with C code: without seccomp no pod gets the default profile."""
 
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -34,13 +34,13 @@ POLICY_TEXT = "#!/bin/sh\n# Put here by govcloud setup while it installs package
 
 
 def missing(status: str, packages: tuple[str, ...] = PACKAGES) -> tuple[str, ...]:
-    """Which of `packages` are not installed, from dpkg-query's lines of `NAME ii`."""
+    """Return those of `packages` that are not installed. `status` has dpkg-query's lines `NAME ii`."""
     installed = {line.split()[0] for line in status.splitlines() if line.split()[1:] == ["ii"]}
     return tuple(package for package in packages if package not in installed)
 
 
 def to_install(more: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """What this machine lacks."""
+    """Return the packages that this machine lacks."""
     status = command.output(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\n"]) or ""
     return missing(status, PACKAGES + more)
 
@@ -48,7 +48,7 @@ def to_install(more: tuple[str, ...] = ()) -> tuple[str, ...]:
 def install(packages: tuple[str, ...], on_line: Callable[[str], None]) -> None:
     """Install packages without starting a service: the operator's machine needs programs, not daemons.
 
-    Not bound to our own life: a package manager that is killed half-way leaves more to mend than one that finishes.
+    The package manager may outlive our process: if it were killed half-way, it would leave more to repair.
     """
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
@@ -72,7 +72,7 @@ def install(packages: tuple[str, ...], on_line: Callable[[str], None]) -> None:
 
 @contextmanager
 def _no_services() -> Iterator[None]:
-    """Packages start no daemon meanwhile; a policy that the machine has of its own stays as it is."""
+    """Prevent packages from starting daemons during the block. The machine's own policy, if any, is not changed."""
     ours = not POLICY.exists() or POLICY.read_text() == POLICY_TEXT
     if ours:
         POLICY.write_text(POLICY_TEXT)

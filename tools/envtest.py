@@ -1,7 +1,7 @@
-"""A Kubernetes API server of one's own on loopback, with its etcd: real daemons for tests and benchmarks, no nodes.
+"""A private Kubernetes control plane on loopback: real daemons for tests and benchmarks, without nodes.
 
-With `controllers` the controller manager runs too: Deployments get pods, quotas are counted, namespaces end.
-Pods stay pending: there is no scheduler and no kubelet.
+It runs an API server and etcd. With `controllers` the controller manager runs too: it creates pods of Deployments,
+counts quotas and deletes namespaces. Pods stay pending, because there is no scheduler and no kubelet.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from workstation.errors import GovcloudError
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 VERSION = versions.KUBERNETES[-1]
-"""Of Kubernetes: the newest."""
+"""The newest supported version of Kubernetes."""
 STARTS_WITHIN_S = 300.0
-"""On two cores on which a whole lab comes up beside it; alone it takes 5 s."""
+"""Time limit for a start on two cores while a whole lab starts too. Alone it takes 5 s."""
 DAYS = 2
 
 
 def missing() -> tuple[str, ...]:
-    """Programs that have not been built."""
+    """Return the programs that have not been built."""
     return tuple(name for name in PROGRAMS if not program(name).exists())
 
 
 def program(name: str) -> Path:
-    """Where the build of a program is to be found, once it is there."""
+    """Return the path of a built program."""
     return paths.cache() / "artifacts" / (name if name == "etcd" else f"kubernetes/v{VERSION}/{name}")
 
 
 class ControlPlane:
-    """One cluster in a folder. Usable as a context; `stop_api` and `freeze_api` take its API server away."""
+    """One cluster in a folder, usable as a context. `stop_api` and `freeze_api` make its API server unreachable."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class ControlPlane:
         port: int = 0,
         cluster_ips: str = "10.96.0.0/20",
     ) -> None:
-        """The API server listens at the loopback address and port, which is any free one where it is 0.
+        """Configure the cluster. The API server listens at the loopback address and the port; 0 means any free port.
 
         `cluster_ips` are the prefixes of Services, with a comma between the families.
         """
@@ -71,12 +71,12 @@ class ControlPlane:
 
     @property
     def running(self) -> tuple[str, ...]:
-        """Daemons that were started and not stopped."""
+        """Names of the running daemons."""
         return tuple(self._running)
 
     @property
     def server(self) -> str:
-        """The API server's address."""
+        """URL of the API server."""
         return f"https://{self.address}:{self.port}"
 
     def __enter__(self) -> ControlPlane:
@@ -113,7 +113,7 @@ class ControlPlane:
             self._run_controllers()
 
     def stop(self) -> None:
-        """End all daemons, the API server first; the data is not wanted again."""
+        """Stop all daemons, the controller manager first, and delete the data."""
         for name in ("kube-controller-manager", "kube-apiserver", "etcd"):
             self._end(name)
         shutil.rmtree(self.folder / "etcd", ignore_errors=True)
@@ -123,7 +123,7 @@ class ControlPlane:
         self._end("kube-apiserver", kill=True)
 
     def start_api(self) -> None:
-        """Start the API server, at its former address and with its former data."""
+        """Start the API server again at the same address, with the same data."""
         folder = self.folder
         self._run(
             "kube-apiserver",
@@ -142,23 +142,26 @@ class ControlPlane:
             f"--service-cluster-ip-range={self.cluster_ips}",
             "--authorization-mode=RBAC",
             "--anonymous-auth=false",
-            "--allow-privileged=true",  # a privileged pod is then refused by its namespace, or by nothing
+            "--allow-privileged=true",  # so that only its namespace can refuse a privileged pod
             "--profiling=false",
         )
         self._wait("kube-apiserver", lambda: self._answers("/readyz"))
         self._wait("kube-apiserver", lambda: self._answers("/api/v1/namespaces/default"))
 
     def freeze_api(self) -> None:
-        """Stop the API server where it stands: it takes connections and answers none."""
+        """Freeze the API server with SIGSTOP: it accepts connections and does not answer."""
         self._running["kube-apiserver"].send_signal(signal.SIGSTOP)
 
     def thaw_api(self) -> None:
-        """Let it go on; harmless where it is not frozen."""
+        """Continue the API server. It may be running already."""
         if found := self._running.get("kube-apiserver"):
             found.send_signal(signal.SIGCONT)
 
     def kubeconfig(self, **changes: Any) -> str:
-        """An administrator's kubeconfig. `changes`: `server`, `authority` (PEM), `token`, `user` (all credentials)."""
+        """Return an administrator's kubeconfig.
+
+        `changes` replaces `server`, `authority` (PEM), `token` or `user` (all credentials).
+        """
         authority = base64.b64encode(str(changes.get("authority", self.authority.cert)).encode()).decode()
         user: Mapping[str, Any] = changes.get("user") or {"token": changes.get("token", self.token)}
         return yaml.safe_dump(
@@ -181,7 +184,7 @@ class ControlPlane:
         )
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
-        """What kubectl answers. Raises `GovcloudError` with its words."""
+        """Run kubectl and return its output. Raises `GovcloudError` with its error output."""
         done = self._kubectl(*words, stdin=stdin)
         if done.returncode:
             raise GovcloudError(f"kubectl {' '.join(words)} failed", done.stderr.strip())
@@ -223,7 +226,7 @@ class ControlPlane:
             f"--root-ca-file={self.folder}/ca.crt",
             "--use-service-account-credentials=false",
             "--leader-elect=false",
-            "--controllers=*,-node-lifecycle-controller",  # a node that somebody declares has no kubelet to report
+            "--controllers=*,-node-lifecycle-controller",  # nodes that a test declares have no kubelet to report
             "--bind-address=127.0.0.1",
             f"--secure-port={self._controller_port}",
             f"--cert-dir={self.folder}",
@@ -274,12 +277,12 @@ def _program(name: str) -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free at this moment; all are held until all are known, so they differ."""
-    held = [socket.socket() for _ in range(count)]
+    """Return different ports that are free at this moment. All sockets stay bound until all ports are known."""
+    sockets = [socket.socket() for _ in range(count)]
     try:
-        for one in held:
+        for one in sockets:
             one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
+        return [one.getsockname()[1] for one in sockets]
     finally:
-        for one in held:
+        for one in sockets:
             one.close()

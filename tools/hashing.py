@@ -1,4 +1,4 @@
-"""Keys of what is built: the same inputs give the same key, so a second run finds its work done."""
+"""Keys of builds: the same inputs give the same key, so that a second run finds the finished build."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 LENGTH = 16
-"""Characters of a key: 64 bits, plenty for a few builds on one machine and short enough for a path."""
+"""Characters of a key: 64 bits. That is enough for a few builds on one machine, and short enough for a path."""
 
 
 def hash_of(*parts: str | Path | Iterable[Path]) -> str:
-    """Key of texts and of the contents of files; a folder stands for all files below it, with their names and modes."""
+    """Return the key of texts and of the contents of files. A folder means all its files, with names and modes."""
     sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):

@@ -1,7 +1,7 @@
-"""What the lab needs of the kernel, tried for real in namespaces of their own, without any tool installed.
+"""Kernel features that the lab needs. Each one is tried in new namespaces, without installed tools.
 
-A module list would lie both ways: features are built in, loaded on demand or compiled out. Run as a program it prints
-one line per missing feature; the caller runs it as a child, because a process cannot leave a namespace it made.
+A list of modules would be wrong in both directions: features are built in, loaded on demand or compiled out. As a
+program this prints one line per missing feature. It runs as a child, because a process cannot leave its new namespace.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 
 
 def missing() -> tuple[str, ...]:
-    """Names of the features that this kernel has not, or does not let us use. Needs root; changes nothing."""
+    """Return the names of features that the kernel lacks or does not allow. Needs root; changes nothing."""
     done = subprocess.run([sys.executable, "-I", __file__], capture_output=True, text=True, check=False)
     if done.returncode:
         return (f"namespaces ({done.stderr.strip().splitlines()[-1] if done.stderr else 'no reason given'})",)
@@ -47,8 +47,8 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
-def _ask(family: int, kind: int, flags: int, body: bytes) -> None:
-    """Send one netlink request; raises OSError with the kernel's own reason."""
+def _netlink_request(family: int, kind: int, flags: int, body: bytes) -> None:
+    """Send one netlink request. Raises OSError with the kernel's reason."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as netlink:
         netlink.settimeout(2)
         netlink.send(struct.pack("=IHHII", 16 + len(body), kind, flags | NLM_F_REQUEST, 1, 0) + body)
@@ -60,11 +60,11 @@ def _ask(family: int, kind: int, flags: int, body: bytes) -> None:
 def _link(kind: str) -> None:
     body = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + _attribute(IFLA_IFNAME, f"try-{kind}".encode() + b"\0")
     body += _attribute(IFLA_LINKINFO, _attribute(IFLA_INFO_KIND, kind.encode()))
-    _ask(NETLINK_ROUTE, RTM_NEWLINK, NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE, body)
+    _netlink_request(NETLINK_ROUTE, RTM_NEWLINK, NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE, body)
 
 
 def _nftables() -> None:
-    _ask(NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, struct.pack("=BBH", 0, 0, 0))
+    _netlink_request(NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, struct.pack("=BBH", 0, 0, 0))
 
 
 def _tap() -> None:
@@ -113,7 +113,7 @@ FEATURES: dict[str, Callable[[], None]] = {
 def main() -> int:
     """Try each feature in new namespaces."""
     _libc_call("unshare", CLONE_NEWNS | CLONE_NEWNET)
-    with suppress(OSError):  # in a chroot the root is no mount of its own; what is mounted here is unmounted here too
+    with suppress(OSError):  # in a chroot the root is not a mount; every attempt unmounts its own mounts anyway
         _libc_call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     for name, attempt in FEATURES.items():
         try:

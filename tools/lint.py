@@ -33,7 +33,7 @@ def _runs(*argv: str | Path) -> Check:
 
 
 def gofmt(folder: Path) -> bool:
-    """Whether `gofmt` would change no Go file. Search it next to setup's compiler, then on the path."""
+    """Return whether `gofmt` would change no Go file. Use the one next to setup's compiler, or one on the path."""
     with_compiler = paths.compiler().resolve().with_name("gofmt")
     program = str(with_compiler) if with_compiler.exists() else shutil.which("gofmt")
     files = [name for name in listed(folder) if name.endswith(".go")]
@@ -45,7 +45,7 @@ def gofmt(folder: Path) -> bool:
 
 
 def shellcheck(folder: Path) -> bool:
-    """Whether `shellcheck` accepts every file that begins with a shell's `#!`."""
+    """Return whether `shellcheck` accepts every file that begins with a shell's `#!`."""
     program = shutil.which("shellcheck")
     files = [name for name in listed(folder) if _is_shell(folder / name)]
     if not program or not files:
@@ -54,7 +54,7 @@ def shellcheck(folder: Path) -> bool:
 
 
 def private_keys(folder: Path) -> bool:
-    """Whether no file that is or could be committed contains a private key in PEM."""
+    """Return whether every file that is or could be committed is free of private keys in PEM."""
     hits = [name for name in listed(folder) if PRIVATE_KEY.search((folder / name).read_bytes())]
     for name in hits:
         print(f"{name}: contains a private key; remove it, and replace the key if it was ever pushed")
@@ -62,7 +62,7 @@ def private_keys(folder: Path) -> bool:
 
 
 def listed(folder: Path) -> list[str]:
-    """Files that git tracks, and new ones that it does not ignore."""
+    """Return the files that git tracks, and new files that it does not ignore."""
     argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(argv, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
     return [name for name in done.stdout.split("\0") if name and (folder / name).is_file()]

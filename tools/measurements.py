@@ -1,4 +1,4 @@
-"""The page of measured figures: `docs/measurements.md`, written from the data files in `docs/measurements/`.
+"""Generator of the page of measured figures, `docs/measurements.md`, from the data files in `docs/measurements/`.
 
 Run `python -m tools.measurements` after adding a run. A data file is one topic: its figures, and the runs that measured
 them. Runs are in the order of their dates, the newest last. The page shows the newest run of each figure.
@@ -38,11 +38,11 @@ written down.
 `/var/lib/govcloud/drills/`: reports for ever, ledgers and rows of the newest 50 runs."""
 
 MINUTES_FROM_S = 120
-"""From this many seconds on a time is also readable as minutes."""
+"""Times of at least this many seconds are shown in minutes."""
 
 
 class Data(BaseModel):
-    """Base of what is in a data file: frozen, no unknown key, no text in place of a number."""
+    """Base class of the data: frozen, without unknown keys, and without text in place of a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -71,15 +71,15 @@ class Goal(Data):
         return self
 
     def worst(self, series: list[float]) -> float:
-        """The value that is farthest on the wrong side."""
+        """Return the worst value of the series."""
         return max(series) if self.at_least is None else min(series)
 
     def best(self, series: list[float]) -> float:
-        """The value that is farthest on the right side."""
+        """Return the best value of the series."""
         return min(series) if self.at_least is None else max(series)
 
     def is_met(self, series: list[float]) -> bool:
-        """Whether every value of the series meets the goal."""
+        """Return whether every value of the series meets the goal."""
         worst = self.worst(series)
         return (self.at_most is None or worst <= self.at_most) and (self.at_least is None or worst >= self.at_least)
 
@@ -91,7 +91,7 @@ class Figure(Data):
     unit: Text
     goal: Goal | None = None
     command: Text | None = None
-    """Only if it differs from the topic's."""
+    """Set only if it differs from the topic's command."""
 
 
 class Run(Data):
@@ -121,7 +121,7 @@ class Topic(Data):
         return self
 
     def newest(self, key: str) -> Run | None:
-        """The last run that measured the figure. None if no run did."""
+        """Return the last run that measured the figure; None if there is no such run."""
         return next((run for run in reversed(self.runs) if key in run.values), None)
 
 
@@ -129,7 +129,7 @@ Result = Literal["met", "missed", "no goal", "not measured"]
 
 
 def result(topic: Topic, key: str) -> Result:
-    """The verdict on a figure, from its goal and its newest run."""
+    """Return the verdict on a figure from its goal and its newest run."""
     goal, run = topic.figures[key].goal, topic.newest(key)
     if run is None:
         return "not measured"
@@ -139,7 +139,7 @@ def result(topic: Topic, key: str) -> Result:
 
 
 def load(folder: Path = DATA) -> dict[str, Topic]:
-    """All topics by file name, in the order of the names. Raises `EstateError` with every problem, by file and key."""
+    """Return all topics by file name, sorted. Raises `EstateError` with every problem, by file and key."""
     topics: dict[str, Topic] = {}
     problems: list[Problem] = []
     for file in sorted(folder.glob("*.yaml")):
@@ -160,7 +160,7 @@ def _problem(file: Path, location: tuple[int | str, ...], message: str) -> Probl
 
 
 def page(topics: dict[str, Topic]) -> str:
-    """The whole page as Markdown. Ends with a line feed."""
+    """Return the page as Markdown. It ends with a line feed."""
     sections = [_section(name, topic) for name, topic in topics.items()]
     return "\n\n".join([INTRODUCTION, _summary(topics), *sections]) + "\n"
 
@@ -221,13 +221,13 @@ def _goal(figure: Figure) -> str:
 
 
 def _value(figure: Figure, series: list[float]) -> str:
-    goal = figure.goal or Goal(at_most=0)  # without a goal less is better: times, memory, processor
+    goal = figure.goal or Goal(at_most=0)  # without a goal, less is better: times, memory, processor
     worst, best = goal.worst(series), goal.best(series)
     return quantity(worst, figure.unit) + (f" (best {quantity(best, figure.unit)})" if best != worst else "")
 
 
 def quantity(value: float, unit: str) -> str:
-    """A value with its unit, in the shortest exact form; a longer time in minutes and seconds."""
+    """Return a value with its unit in the shortest exact form. Long times are in minutes and seconds."""
     if unit == "s" and value >= MINUTES_FROM_S:
         minutes, seconds = divmod(round(value, 3), 60)
         rest = f" {round(seconds, 3):g} s" if seconds else ""
@@ -236,7 +236,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def main() -> int:
-    """Write the page. Prints every problem of the data files and returns 1 if there are any."""
+    """Write the page. Print every problem of the data files, and return 1 if there are problems."""
     try:
         topics = load(DATA)
     except EstateError as error:

@@ -1,4 +1,4 @@
-"""What must be there before anything is changed. Each lack is one clear sentence; all are told at once."""
+"""Checks of the machine before any change. Each missing prerequisite is one sentence; all are reported together."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from workstation.errors import GovcloudError
 
 GIB = 1 << 30
 MEMORY_GIB = 8
-"""Available memory that the whole estate may take."""
+"""Available memory that the whole estate may use."""
 DISK_GIB = 25
-"""Free disk for a first setup: builds, image, machines' disks and evidence. What setup took counts as there."""
+"""Free disk space for a first setup: builds, image, machines' disks and evidence. Later setups need only
+`DISK_READY_GIB`."""
 DISK_READY_GIB = 8
 SMALL_MODULE, SMALL_VERSION = "golang.org/x/sync", "v0.20.0"
-"""What a module proxy is asked for."""
+"""Module that is requested to check a module proxy."""
 ANSWER_S = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What was found on this machine; sizes in bytes. `disk_path` is the folder whose file system was measured."""
+    """Measured facts of this machine; sizes in bytes. `disk_path` is the folder whose file system was measured."""
 
     root: bool
     debian: bool
@@ -39,10 +40,10 @@ class Facts:
 
 
 def problems(facts: Facts, *, disk_gib: int, before_lab: int = 0) -> tuple[str, ...]:
-    """Sentences for everything that is missing; empty if all is there.
+    """Return one sentence for each missing prerequisite; empty if the machine has all of them.
 
-    `before_lab`: bytes of memory that were available before the lab that is up, 0 where none is. What it takes is what
-    was asked for.
+    `before_lab`: available bytes of memory before the running lab was started, 0 without a lab. The memory of a running
+    lab counts as available, because it is the memory that this check is for.
     """
     if not facts.root:
         return ("Root is needed: the lab makes machines, mounts and networks. Run it with sudo.",)
@@ -61,7 +62,7 @@ def problems(facts: Facts, *, disk_gib: int, before_lab: int = 0) -> tuple[str, 
 
 
 def measure() -> Facts:
-    """Measure this machine; takes some 0.1 s."""
+    """Measure this machine in about 0.1 s."""
     root = os.geteuid() == 0
     places = [_existing(paths.cache()), _existing(paths.home())]
     disk, place = min((shutil.disk_usage(path).free, str(path)) for path in places)
@@ -76,19 +77,19 @@ def measure() -> Facts:
 
 
 def available_memory(meminfo: str) -> int:
-    """Bytes, from the text of /proc/meminfo."""
+    """Return the available bytes from the text of /proc/meminfo."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, flags=re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 
 def check(*, disk_gib: int, before_lab: int) -> None:
-    """Raise GovcloudError with every lack of this machine."""
+    """Raise GovcloudError with every missing prerequisite of this machine."""
     if found := problems(measure(), disk_gib=disk_gib, before_lab=before_lab):
         raise GovcloudError("\n".join(found), "nothing was changed")
 
 
 def check_registries(*, debian: bool, python: bool, go: bool) -> None:
-    """Fetch something small from each registry that will be needed, into a folder that is thrown away."""
+    """Fetch a small file from each needed registry into a temporary folder. Raises GovcloudError if one fails."""
     with tempfile.TemporaryDirectory(prefix="govcloud-") as folder:
         found = []
         if debian and not _debian_answers(folder):
@@ -125,8 +126,10 @@ def _go_answers(folder: str) -> bool:
 
 
 def _module_proxies_answer(setting: str) -> bool:
-    """Whether one of them has a module. Without a compiler only what GOPROXY names can be asked: where it names none,
-    or an origin (`direct`), nothing is known and nothing is said; the compiler asks when it is there.
+    """Return whether a proxy of GOPROXY has a module.
+
+    Without a compiler only the proxies of GOPROXY can be checked. If there is no proxy, or an origin (`direct`), the
+    result is unknown and the answer is True. The compiler checks later.
     """
     proxies = [word.strip() for word in re.split("[,|]", setting) if word.strip()]
     if not all(word.startswith(("http://", "https://")) for word in proxies if word != "off"):
@@ -144,5 +147,5 @@ def _has_module(proxy: str) -> bool:
 
 
 def _existing(path: Path) -> Path:
-    """The nearest folder above that is there already."""
+    """Return the nearest existing folder: the path itself or a parent."""
     return next(parent for parent in (path, *path.parents) if parent.exists())

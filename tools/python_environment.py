@@ -1,7 +1,7 @@
-"""Makes the operator's Python environment; ./govcloud runs it with the distribution's Python and nothing else.
+"""Create the operator's Python environment. ./govcloud runs this with the distribution's Python and no libraries.
 
-A virtual environment holds its own absolute path, so it cannot be built aside and renamed. It is built in place
-under a lock, and a marker written last tells that it is whole; without it the next run starts anew, from pip's cache.
+A virtual environment contains its own absolute path, so it cannot be built elsewhere and renamed. It is built in place
+under a lock. The marker file is written last. Without it the next run starts again, from pip's cache.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ MARKER = ".complete"
 
 
 def say(text: str) -> None:
-    """One line for the operator, on standard error."""
+    """Print one line for the operator on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def distribution_warning(os_release: str) -> str:
-    """A sentence for systems on which this was never tried, from the text of /etc/os-release; empty on Debian 12."""
+    """Return a warning for untested systems, from the text of /etc/os-release; empty on Debian 12."""
     fields = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', os_release, flags=re.MULTILINE))
     if fields.get("ID") == "debian" and fields.get("VERSION_ID") == "12":
         return ""
     name = fields.get("PRETTY_NAME") or "this system"
-    return f"untested: govcloud is tried on Debian 12, this is {name}."
+    return f"untested: govcloud is tested on Debian 12, this is {name}."
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold `path` exclusively; a dead holder leaves no lock behind."""
+    """Hold an exclusive lock on `path`. The lock ends with its process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("  another run is making the same Python environment; waiting for it")
+            say("  another run creates the same Python environment; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 def install(environment: Path, requirements: Path) -> None:
-    """Install the locked wheels, each against its hash; say every few seconds how far it is."""
+    """Install the locked wheels and verify their hashes. Report the progress every few seconds."""
     total = sum(1 for line in requirements.read_text().splitlines() if re.match(r"\S+==", line))
     argv = [str(environment / "bin/python"), "-m", "pip", "install", "--require-hashes", "--no-deps", "--no-compile"]
     argv += ["--only-binary", ":all:", "--progress-bar", "off", "--disable-pip-version-check", "-r", str(requirements)]
@@ -68,12 +68,12 @@ def install(environment: Path, requirements: Path) -> None:
         say("\n".join(f"  pip: {line}" for line in tail))
         raise SystemExit(
             "govcloud: the Python packages could not be installed: does a package index answer?\n"
-            "  next: check pip's configuration and proxy; nothing of the environment was kept"
+            "  next: check pip's configuration and proxy; the unfinished environment was removed"
         )
 
 
 def make(environment: Path, requirements: Path) -> None:
-    """Make `environment` unless it is there already, whole."""
+    """Create `environment` unless it is complete."""
     start = time.monotonic()
     with locked(environment.with_name(environment.name + ".lock")):
         if (environment / MARKER).exists():
@@ -100,19 +100,19 @@ def _os_release() -> str:
 
 
 def main() -> int:
-    """`python_environment.py DIRECTORY REQUIREMENTS`."""
+    """Run `python_environment.py DIRECTORY REQUIREMENTS`."""
     try:
         make(Path(sys.argv[1]), Path(sys.argv[2]))
     except KeyboardInterrupt:
-        say("  interrupted; the next run goes on")
+        say("  interrupted; the next run continues")
         return 130
     except OSError as error:
         say(f"govcloud: the Python environment cannot be written: {error.strerror}: {error.filename}")
-        say("  next: mend that, or name a place with 1 GB that you may write: GOVCLOUD_CACHE=DIRECTORY ./govcloud ...")
+        say("  next: repair that, or use a writable place with 1 GB free: GOVCLOUD_CACHE=DIRECTORY ./govcloud ...")
         return 1
     except subprocess.CalledProcessError as error:
-        say(f"govcloud: the Python environment could not be made ({error.cmd[0]} ended with {error.returncode})")
-        say(f"  next: is there 1 GB free at {sys.argv[1]}, and does the machine reach its PyPI mirror?")
+        say(f"govcloud: the Python environment could not be created ({error.cmd[0]} ended with {error.returncode})")
+        say(f"  next: check that {sys.argv[1]} has 1 GB free and that the machine reaches its PyPI mirror")
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Everything a machine needs, in order, each step only where it is missing: the next run takes a second."""
+"""Set up the operator's machine in order. Only missing steps run, so that the next run takes a second."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from workstation.progress import duration, say, step
 Progress = Callable[[str], None]
 
 PACKAGES_S, TOOLCHAIN_S, WHEELS_S = 40, 15, 15
-"""Seconds that these steps should take on two cores and an ordinary mirror."""
+"""Expected seconds of these steps on two cores with an ordinary mirror."""
 
 
 def artifacts_dir() -> Path:
-    """Programs and wheels that roles install on machines."""
+    """Return the folder of programs and wheels that roles install on machines."""
     return paths.cache() / "artifacts"
 
 
 def image_root() -> Path:
-    """The base image's root directory, to be used read-only. Raises GovcloudError when it was not baked yet."""
+    """Return the base image's root directory, to be used read-only. Raises GovcloudError if there is no image."""
     return bake.current()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What this machine lacks. The image is judged after the rest, because it contains them."""
+    """Missing steps of this machine. The image comes last, because it contains the builds and wheels."""
 
     packages: tuple[str, ...]
     compiler: bool
@@ -48,7 +48,7 @@ class Work:
 
     @property
     def expected_s(self) -> float:
-        """How long all of it should take, in seconds."""
+        """Expected duration of all steps in seconds."""
         steps = [
             (bool(self.packages), PACKAGES_S),
             (self.wheels, WHEELS_S),
@@ -59,12 +59,12 @@ class Work:
 
 
 def declared() -> frozenset[golang.Group]:
-    """The builds that the project's own estate needs: Kubernetes only where it has clusters, in their versions."""
+    """Return the builds for the project's own estate: Kubernetes only for its clusters, in their versions."""
     return golang.ALWAYS | golang.kubernetes(cluster.version for cluster in load().clusters)
 
 
 def missing_work(groups: Collection[golang.Group]) -> Work:
-    """Compare this machine with what is wanted; well under a second."""
+    """Return the missing steps of this machine; takes well under a second."""
     builds, no_wheels = golang.missing(groups), not wheels.ready()
     return Work(
         packages=debian.to_install(debian.C_COMPILER if any(build.c_compiler for build in builds) else ()),
@@ -79,10 +79,11 @@ def missing_work(groups: Collection[golang.Group]) -> Work:
 def run(
     on_progress: Progress | None = None, groups: Collection[golang.Group] | None = None, *, before_lab: int = 0
 ) -> None:
-    """Install and build what is missing; `groups` says which builds are needed, besides packages, wheels and image:
-    those of the estate where None. `before_lab`: bytes of memory that were available before the lab that is up.
+    """Install and build everything that is missing.
 
-    Raises GovcloudError with one sentence per lack before anything is changed.
+    `groups` selects the builds; None means the builds of the estate. Packages, wheels and the image are always
+    included. `before_lab`: available bytes of memory before the running lab was started.
+    Raises GovcloudError with one sentence per missing prerequisite before any change.
     """
     wanted = declared() if groups is None else groups
     work = missing_work(wanted)
@@ -98,11 +99,11 @@ def run(
         python=work.wheels or no_go,
         go=bool(work.builds),
     )
-    with _alone():
+    with _locked():
         work = missing_work(wanted)
         if not work.anything:
             return
-        say(f"Setting up, about {duration(work.expected_s)}; if interrupted, the next run goes on.")
+        say(f"Setting up, about {duration(work.expected_s)}; after an interruption the next run continues.")
         _carry_out(work, on_progress or (lambda text: say(f"  {text}")))
 
 
@@ -128,13 +129,13 @@ def _carry_out(work: Work, on_progress: Progress) -> None:
 
 
 def _toolchain() -> Path:
-    with step("Go toolchain: this machine has none new enough", TOOLCHAIN_S):
+    with step("Go toolchain: this machine has no new enough compiler", TOOLCHAIN_S):
         return golang.fetch_toolchain()
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One setup at a time per cache; a second one waits. A dead holder leaves no lock."""
+def _locked() -> Iterator[None]:
+    """Allow one setup at a time per cache; a second setup waits. The lock ends with its process."""
     path = paths.cache() / "setup.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:

@@ -1,6 +1,6 @@
-"""The wheelhouse: what Python programs on the machines are installed from, since these reach no package index.
+"""The wheelhouse: wheels for the Python programs on the machines, which cannot reach a package index.
 
-Wheels are chosen for the image's Python, not the operator's, and checked against the hashes of the locks.
+The wheels are for the image's Python, not the operator's, and are checked against the hashes of the locks.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from tools import command, hashing
 from workstation import paths
 
 IMAGE_PYTHON = "3.11"
-"""Debian 12's."""
+"""Version of Debian 12."""
 
 SETS = ("patroni", "approval")
 
 
 def lock(name: str) -> Path:
-    """The locked requirements of one program."""
+    """Return the lock file of one program's requirements."""
     return paths.repo() / "tools" / "image" / f"requirements-{name}.lock"
 
 
 def folder() -> Path:
-    """Flat, for `pip install --no-index --find-links`, with the locks beside the wheels."""
+    """Return the flat folder of wheels and locks, for `pip install --no-index --find-links`."""
     return paths.cache() / "artifacts" / "wheels"
 
 
 def services() -> tuple[Path, ...]:
-    """Our own programs that run on machines, a folder each."""
+    """Return the folders of our own programs that run on machines."""
     return tuple(sorted(path.parent for path in (paths.repo() / "services").glob("*/pyproject.toml")))
 
 
 def key() -> str:
-    """Changes with what is fetched and with the services' own sources."""
+    """Return a key that covers the fetched wheels and the services' own sources."""
     sources = [service / name for service in services() for name in ("pyproject.toml", "src")]
     return hashing.hash_of(_fetched_key(), [source for source in sources if source.exists()])
 
 
 def ready() -> bool:
-    """Whether the wheelhouse is the one that is wanted."""
-    return _holds(folder(), key())
+    """Return whether the wheelhouse is the wanted one."""
+    return _is_complete(folder(), key())
 
 
 def fetch(on_progress: Callable[[str], None]) -> None:
-    """Fetch what the locks name unless that is done, build our own services, and put all of it in place at once."""
+    """Fetch the locked wheels if they are missing, build our own services, and replace the wheelhouse at once."""
     fetched, fresh, wanted = _fetched(), folder().with_name(".wheels.new"), key()
-    if not _holds(fetched, _fetched_key()):
+    if not _is_complete(fetched, _fetched_key()):
         _fetch(fetched, on_progress)
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(fetched, fresh, copy_function=os.link)
@@ -90,7 +90,7 @@ def _put(fresh: Path, target: Path, wanted: str) -> None:
     _key_file(target).write_text(wanted)
 
 
-def _holds(place: Path, wanted: str) -> bool:
+def _is_complete(place: Path, wanted: str) -> bool:
     return place.is_dir() and _key_file(place).exists() and _key_file(place).read_text() == wanted
 
 
@@ -109,7 +109,7 @@ def _download(requirements: Path, into: Path) -> None:
 
 def _wheel(source: str, into: Path) -> None:
     argv = _pip("wheel", "--no-build-isolation", "--no-index", "-w", str(into), source)
-    # Without times of day inside, the same sources give the same wheel, and a host has nothing to install again.
+    # With a fixed time, the same sources give the same wheel, and a host does not install it again.
     env = {"SOURCE_DATE_EPOCH": "315532800"}
     command.run(argv, env=env, failure=f"the wheel of {Path(source).name} could not be built")
 

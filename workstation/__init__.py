@@ -1,1 +1,1 @@
-"""The operator's side: directories, errors, progress, the way into hosts. Knows no estate and no tool above it."""
+"""Basics of the operator's machine: paths, errors, progress, SSH to hosts. Imports no estate and no other tool."""

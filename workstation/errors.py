@@ -1,10 +1,10 @@
-"""What a command ends with when it cannot do what was asked: message and next step are printed, no traceback."""
+"""Errors that end a command. The command prints the message and the next step, without a traceback."""
 
 from __future__ import annotations
 
 
 class GovcloudError(Exception):
-    """Something failed. `next_step` tells the operator what to do now."""
+    """An operation failed. `next_step` is the operator's next action."""
 
     exit_code = 1
 
@@ -17,36 +17,36 @@ class GovcloudError(Exception):
 
 
 class WrongUse(GovcloudError):
-    """An unknown name, a wrong option, or a confirmation was needed."""
+    """An unknown name, a wrong option, or a missing confirmation."""
 
     exit_code = 2
 
 
 class ObjectiveMissed(GovcloudError):
-    """Done and measured, but slower or less available than promised."""
+    """The operation was measured and is slower or less available than promised."""
 
     exit_code = 5
 
 
 class Refused(GovcloudError):
-    """A safety rule forbids it."""
+    """A safety rule forbids the operation."""
 
     exit_code = 6
 
 
 class RolledBack(GovcloudError):
-    """It failed half-way and what was changed has been restored."""
+    """The operation failed half-way, and its changes were undone."""
 
     exit_code = 7
 
 
 class Locked(GovcloudError):
-    """Someone else is at it; the message says who and since when."""
+    """Another operator holds the lock. The message names the operator and the start time."""
 
     exit_code = 8
 
 
 class ChangesPending(GovcloudError):
-    """The estate differs from what is declared."""
+    """The estate differs from its declaration."""
 
     exit_code = 10

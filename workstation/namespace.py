@@ -1,4 +1,4 @@
-"""The operator's network namespace of the lab. It has no default route: nothing in it can leave the machine."""
+"""The operator's network namespace of the lab. It has no default route, so its traffic cannot leave the machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _HANDLE = Path("/run/netns") / NAME
 
 
 def exists() -> bool:
-    """Whether a lab has made it."""
+    """Return whether a lab has created the namespace."""
     return _HANDLE.exists()
 
 
 def in_operator_namespace() -> bool:
-    """Whether this process already runs in it."""
+    """Return whether this process already runs in the namespace."""
     try:
         return Path("/proc/self/ns/net").stat().st_ino == _HANDLE.stat().st_ino
     except OSError:
@@ -22,9 +22,9 @@ def in_operator_namespace() -> bool:
 
 
 def enter_argv() -> list[str]:
-    """What to put before a command so that it runs there; empty where it already does.
+    """Return the prefix that runs a command in the namespace; empty if this process already runs in it.
 
-    `nsenter` on the network alone: `ip netns exec` would also make a private mount namespace, in which a drill's
-    remounted disks would stay invisible to everyone else.
+    `nsenter` enters only the network. `ip netns exec` would also create a private mount namespace, and no other process
+    would see a drill's remounted disks.
     """
     return [] if in_operator_namespace() else ["nsenter", f"--net={_HANDLE}"]

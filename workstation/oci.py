@@ -1,4 +1,4 @@
-"""An OCI image layout on disk, as it is read: which image lies there, and where its parts are."""
+"""Read an OCI image layout on disk: its image and the paths of its blobs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""A kernel's word for a processor's architecture (`uname -m`), and that of OCI."""
+"""OCI names of processor architectures by the kernel's name (`uname -m`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OciImage:
-    """A service's image as an OCI layout in `folder`; `digest` is that of its manifest."""
+    """A service's image as an OCI layout in `folder`. `digest` is the digest of its manifest."""
 
     name: str
     folder: Path
@@ -22,17 +22,17 @@ class OciImage:
 
 
 def manifest_of(folder: Path) -> tuple[str, dict[str, Any]]:
-    """The digest and the content of the layout's one manifest."""
+    """Return the digest and the content of the layout's only manifest."""
     digest = str(json.loads((folder / "index.json").read_bytes())["manifests"][0]["digest"])
     return digest, dict(json.loads(blob_path(folder, digest).read_bytes()))
 
 
 def architecture_of(folder: Path) -> str:
-    """For which processors the layout's image is, in the words of OCI."""
+    """Return the architecture of the layout's image by its OCI name."""
     config = manifest_of(folder)[1]["config"]["digest"]
     return str(json.loads(blob_path(folder, config).read_bytes())["architecture"])
 
 
 def blob_path(folder: Path, digest: str) -> Path:
-    """Where the blob lies."""
+    """Return the path of a blob."""
     return folder / "blobs" / digest.replace(":", "/")

@@ -1,6 +1,6 @@
-"""Where things lie. Caches may be deleted at any time; the home holds lab, keys and state. Never the source tree.
+"""Paths of the cache and of the home. The cache may be deleted at any time; the home has the lab, keys and state.
 
-Always absolute: programs that are started elsewhere, and records that are read from elsewhere, get these paths too.
+Neither is in the source tree. Paths are always absolute, because programs in other folders use them too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def cache() -> Path:
-    """Downloads, builds and images: `$GOVCLOUD_CACHE`, or /var/cache/govcloud, or the user's own cache directory."""
+    """Return the folder of downloads, builds and images: `$GOVCLOUD_CACHE`, /var/cache/govcloud or the user's cache."""
     if set_to := os.environ.get("GOVCLOUD_CACHE"):
         return Path(set_to).absolute()
     if os.geteuid() == 0:
@@ -19,15 +19,15 @@ def cache() -> Path:
 
 
 def home() -> Path:
-    """Lab, keys, Pulumi state, drills: `$GOVCLOUD_HOME` or /var/lib/govcloud."""
+    """Return the folder of lab, keys, Pulumi state and drills: `$GOVCLOUD_HOME` or /var/lib/govcloud."""
     return Path(os.environ.get("GOVCLOUD_HOME") or "/var/lib/govcloud").absolute()
 
 
 def compiler() -> Path:
-    """The Go compiler that setup has found new enough, or fetched; ./govcloud has it on the path, after the host's."""
+    """Return the Go compiler that setup found or fetched. ./govcloud has it on the path, after the host's programs."""
     return cache() / "go" / "bin" / "go"
 
 
 def repo() -> Path:
-    """The checkout that is running."""
+    """Return the folder of the running checkout."""
     return Path(__file__).resolve().parent.parent

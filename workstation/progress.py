@@ -1,4 +1,4 @@
-"""Telling the operator what happens, how long it should take and how far it is. Always on standard error."""
+"""Report steps, expected durations and progress to the operator, always on standard error."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 
 
 def say(text: str) -> None:
-    """One line for the operator. Where the terminal or the reader has gone, the work goes on without being told."""
+    """Print one line for the operator. If the terminal or the reader is closed, continue without printing."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
-    """`3 min 10 s`, `0.4 s`: as a person says it."""
+    """Return a readable duration: `3 min 10 s`, `0.4 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:
@@ -25,7 +25,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def step(title: str, expected_s: float | None = None) -> Iterator[None]:
-    """Say that a step begins, with its expected duration in seconds, and how it ended."""
+    """Report the start of a step with its expected duration in seconds, and its result."""
     say(f"▸ {title}" + (f" (about {duration(expected_s)})" if expected_s else ""))
     start = time.monotonic()
     try:

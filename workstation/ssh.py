@@ -1,4 +1,4 @@
-"""The one way into hosts: OpenSSH with a shared connection per host. Never enters a machine's namespaces."""
+"""The only way into hosts: OpenSSH with one shared connection per host. It never enters a machine's namespaces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ S = TypeVar("S")
 
 CONNECT_TIMEOUT_S = 5
 UNREACHABLE = 255
-"""ssh's own exit code when the host was not reached; a command's own 255 is not told apart."""
+"""ssh's own exit code for an unreachable host. A command's own exit code 255 looks the same."""
 
 
 class HostUnreachable(GovcloudError):
@@ -27,7 +27,7 @@ class HostUnreachable(GovcloudError):
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Whose key opens the hosts, and by which keys the hosts prove themselves."""
+    """The operator's key, and the known keys of the hosts."""
 
     user: str = "root"
     key: Path
@@ -35,12 +35,15 @@ class Access:
 
     @classmethod
     def default(cls) -> Access:
-        """The operator's key in the home directory."""
+        """Return the access with the operator's key in the home directory."""
         return cls(key=paths.home() / "ssh" / "id_ed25519", known_hosts=paths.home() / "ssh" / "known_hosts")
 
     def options(self, *, shared: bool = True, connect_timeout_s: int = CONNECT_TIMEOUT_S) -> list[str]:
-        """OpenSSH options. A `shared` connection stays open for a minute and serves all callers; any other is the
-        caller's alone and ends with its process."""
+        """Return the OpenSSH options.
+
+        A `shared` connection stays open for a minute and serves all callers. A connection that is not shared belongs to
+        the caller and ends with its process.
+        """
         sharing = {"ControlMaster": "auto", "ControlPath": f"{self.key.parent}/mux-%C", "ControlPersist": "60"}
         settings = {
             "BatchMode": "yes",
@@ -58,7 +61,7 @@ class Access:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a command on a host ended."""
+    """Result of a command on a host."""
 
     returncode: int
     stdout: bytes
@@ -74,14 +77,14 @@ def command(
     shared: bool = True,
     connect_timeout_s: int = CONNECT_TIMEOUT_S,
 ) -> list[str]:
-    """The ssh command line that runs `argv` on the host; without `argv` a login shell."""
+    """Return the ssh command line that runs `argv` on the host; without `argv`, a login shell."""
     options = access.options(shared=shared, connect_timeout_s=connect_timeout_s)
     line = ["ssh", *options, *(["-t"] if tty else []), f"{access.user}@{address}"]
     return [*line, "--", shlex.join(argv)] if argv else line
 
 
 def run(access: Access, address: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Result:
-    """Run `argv` on the host. Raises `HostUnreachable` where ssh failed or the time is over; never on exit codes."""
+    """Run `argv` on the host. Raises `HostUnreachable` if ssh fails or times out, but not for an exit code."""
     try:
         line = command(access, address, argv)
         done = subprocess.run(line, input=stdin, capture_output=True, timeout=timeout_s, check=False)
@@ -94,6 +97,6 @@ def run(access: Access, address: str, argv: Sequence[str], *, stdin: bytes = b""
 
 
 def on_each(items: Iterable[S], act: Callable[[S], T], *, at_once: int = 16) -> list[T]:
-    """Apply `act` to every item, `at_once` in parallel, answers in the items' order; the first exception is raised."""
+    """Apply `act` to every item, `at_once` in parallel. Return the results in order; raise the first exception."""
     with ThreadPoolExecutor(max_workers=at_once) as pool:
         return list(pool.map(act, items))

@@ -14,7 +14,7 @@ def python_module(name: str, *arguments: str) -> list[str]:
     """Return the command that runs a module with this interpreter, from this checkout.
 
     Without `-P` the current directory would be first on the path. An operator who calls one checkout's `govcloud` from
-    the folder of another checkout would then run a mix of both: the other's code and estate, from some point on.
+    the folder of another checkout would then run a mix of both code bases and estates.
     """
     return [sys.executable, "-P", "-m", name, *arguments]
 

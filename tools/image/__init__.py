@@ -1,1 +1,1 @@
-"""The base image: a Debian system of all roles' install parts, unpacked once and used read-only by every machine."""
+"""The base image: a Debian system with all roles' install parts. Every machine uses it read-only."""

@@ -1,4 +1,4 @@
-"""Baking, replacing and pruning images. A finished image is never changed; a new one takes its place by a rename."""
+"""Bake, replace and prune base images. A finished image is never changed; a link switches to the new image."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from workstation import paths, subprocesses
 from workstation.errors import GovcloudError
 
 INSTALL_S = 60
-"""Seconds that the second stage should take."""
+"""Expected seconds of the second stage."""
 
 KEPT_S = 900
-"""Seconds for which a replaced image stays: someone may have asked for its path and not yet mounted it."""
+"""Seconds that a replaced image stays: another process may know its path and not have mounted it yet."""
 
 
 def folder() -> Path:
-    """`current` is a link to the root directory of the newest image; `base-…` are first stages."""
+    """Return the folder of the images. `current` links to the newest image's root; `base-…` are first stages."""
     return paths.cache() / "image"
 
 
 def current() -> Path:
-    """Root directory of the image, read-only for its users; raises GovcloudError when none was baked."""
+    """Return the image's root directory, which users must not change. Raises GovcloudError if there is no image."""
     link = folder() / "current"
     if not link.exists():
         raise GovcloudError("there is no base image yet", "run ./govcloud setup")
@@ -35,7 +35,7 @@ def current() -> Path:
 
 
 def key() -> str:
-    """Changes with the packages, the roles' install parts, what these install, and the way of baking."""
+    """Return a key that covers the packages, the roles' install parts, their artifacts, and the baking code."""
     artifacts = paths.cache() / "artifacts"
     version = packages.kubernetes()
     hashes = [f"{role} {install_hash(role, artifacts, version)}" for role in packages.roles()]
@@ -43,7 +43,7 @@ def key() -> str:
 
 
 def ready() -> bool:
-    """Whether the current image is the one that is wanted."""
+    """Return whether the current image is the wanted one."""
     try:
         return (folder() / key() / "rootfs").is_dir() and current() == (folder() / key() / "rootfs").resolve()
     except GovcloudError:
@@ -51,12 +51,12 @@ def ready() -> bool:
 
 
 def base_ready() -> bool:
-    """Whether the first stage is there."""
+    """Return whether the first stage exists."""
     return _base().is_dir()
 
 
 def make_base(on_progress: Callable[[str], None]) -> None:
-    """The first stage: Debian packages."""
+    """Build the first stage: Debian packages."""
     fresh = _fresh("base")
     first_stage.make(fresh, on_progress)
     shutil.rmtree(fresh / "settings")
@@ -64,7 +64,7 @@ def make_base(on_progress: Callable[[str], None]) -> None:
 
 
 def bake(on_progress: Callable[[str], None]) -> None:
-    """The second stage: a copy of the first with the roles' install parts, which becomes the current image."""
+    """Build the second stage, a copy of the first with the roles' install parts, and make it the current image."""
     wanted = key()
     if not (folder() / wanted).is_dir():
         _second_stage(folder() / wanted, on_progress)
@@ -89,13 +89,13 @@ def _second_stage(target: Path, on_progress: Callable[[str], None]) -> None:
     on_progress(f"install parts of the roles {', '.join(packages.roles())}")
     isolated = [*command.DIE_WITH_PARENT, *command.ISOLATED, *module, "install", root]
     command.run(isolated, env=ours, failure="the roles' install parts failed in the image")
-    on_progress("switching services off and removing what only building needed")
+    on_progress("disabling services and removing build files")
     command.run([*command.DIE_WITH_PARENT, *module, "clean", root], env=ours, failure="the image could not be cleaned")
     fresh.rename(target)
 
 
 def prune(on_progress: Callable[[str], None]) -> None:
-    """Remove images and first stages that were replaced a while ago and are under no running machine."""
+    """Remove images and first stages that were replaced more than `KEPT_S` ago and that no machine mounts."""
     keep = {current().parent.name, _base().name}
     mounted = _mounts()
     for path in [path for path in folder().iterdir() if path.is_dir() and not path.is_symlink()]:
@@ -113,10 +113,10 @@ def _base() -> Path:
 
 
 def _fresh(what: str) -> Path:
-    """A new folder to build in; what an interrupted run left is removed, never with a mount in it."""
+    """Return a new build folder. Remove the files of an interrupted run, but never while it contains a mount."""
     path = folder() / f".new-{what}"
     if any(f" {path}/" in text for text in _mounts()):
-        raise GovcloudError(f"an earlier run is still at work in {path}", "run ./govcloud setup again in a moment")
+        raise GovcloudError(f"an earlier run still works in {path}", "run ./govcloud setup again in a moment")
     if path.exists():
         shutil.rmtree(path)
     path.mkdir(parents=True)
@@ -124,7 +124,7 @@ def _fresh(what: str) -> Path:
 
 
 def _mounts() -> set[str]:
-    """Mount tables of all processes: machines have namespaces of their own. Distinct ones are read once."""
+    """Return the mount tables of all processes, because machines have their own namespaces. Read each table once."""
     tables, seen = set(), set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -133,5 +133,5 @@ def _mounts() -> set[str]:
                 seen.add(namespace)
                 tables.add((process / "mountinfo").read_text())
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process has ended
     return tables

@@ -1,4 +1,4 @@
-"""The image's first stage: Debian packages by mmdebstrap, from the mirrors that this machine itself uses."""
+"""The image's first stage: mmdebstrap installs Debian packages from this machine's own mirrors."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from tools.image.packages import SUITE, wanted
 EXPECTED_S = 110
 
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
-"""Nobody reads manuals on a machine of the lab; without them the image is a fifth smaller."""
+"""Documentation files. A machine of the lab does not need them, and the image is a fifth smaller without them."""
 
 SETTINGS = {
-    # A cluster is made by its role, never by the package.
+    # The role creates a database cluster, never the package.
     "etc/postgresql-common/createcluster.conf": "create_main_cluster = false\n",
-    # Only what reaches a machine at all is on from the start; a role enables the rest. systemd also reads this at a
-    # first boot, and would enable everything without the last line.
+    # Only SSH and D-Bus start by default, to make the machine reachable. A role enables the other services. systemd
+    # also reads this file at the first boot, and would enable everything without the last line.
     "etc/systemd/system-preset/00-govcloud.preset": "enable ssh.service\nenable dbus.socket\ndisable *\n",
-    # Installing starts nothing, neither in this stage nor in the roles' install parts; taken away at the end.
+    # No installation starts a service, neither in this stage nor in the roles' install parts. Removed at the end.
     "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
 }
 
 
 def key() -> str:
-    """Changes with the packages, this module and the architecture; not with what a mirror happens to serve today."""
+    """Return a key that covers the packages, this module and the architecture, but not a mirror's current content."""
     return hashing.hash_of(platform.machine(), *wanted(), Path(__file__))
 
 
 def sources(targets: str) -> tuple[str, ...]:
-    """apt lines for the suite, from `origin|uri|release|component` of `apt-get indextargets`; empty if none fits."""
+    """Return apt lines for the suite; empty if no line fits.
+
+    `targets` are lines `origin|uri|release|component` from `apt-get indextargets`.
+    """
     lines: dict[tuple[str, str], list[str]] = {}
     for origin, uri, release, component in (line.split("|") for line in targets.splitlines() if line.count("|") == 3):
         if origin == "Debian" and release.split("-")[0] == SUITE:
@@ -41,14 +44,14 @@ def sources(targets: str) -> tuple[str, ...]:
 
 
 def acquire_settings(dump: str) -> str:
-    """How this machine fetches (proxies, authorities, dates), as apt settings, from the text of `apt-config dump`."""
+    """Return this machine's fetch settings (proxies, authorities, dates) from the text of `apt-config dump`."""
     return "".join(
         f"{line}\n" for line in dump.splitlines() if re.match(r'Acquire::(?!CompressionTypes)\S+ "[^"]', line)
     )
 
 
 def argv(target: Path, apt_settings: Path) -> list[str]:
-    """The mmdebstrap call. Package lists stay in for the roles' tasks and are removed with the second stage."""
+    """Return the mmdebstrap call. The roles' tasks need the package lists; the second stage removes them."""
     hooks = [f'mkdir -p "$1/{Path(name).parent}"' for name in SETTINGS]
     call = [
         *command.DIE_WITH_PARENT,
@@ -67,7 +70,7 @@ def argv(target: Path, apt_settings: Path) -> list[str]:
 
 
 def make(folder: Path, on_progress: Callable[[str], None]) -> None:
-    """Make `folder`/rootfs. `folder` is new; its caller renames it when all is done."""
+    """Create `folder`/rootfs. `folder` is new; the caller renames it at the end."""
     settings_folder = folder / "settings"
     for name, text in SETTINGS.items():
         path = settings_folder / name
@@ -84,7 +87,7 @@ def make(folder: Path, on_progress: Callable[[str], None]) -> None:
 
 
 def mirrors() -> tuple[str, ...]:
-    """apt lines of this machine for the image's suite; empty where it runs another suite."""
+    """Return this machine's apt lines for the image's suite; empty if it runs another suite."""
     fields = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
     targets = command.output(["apt-get", "indextargets", "--format", fields, "Created-By: Packages"]) or ""
     if not targets.strip().startswith("Debian|") and "\nDebian|" not in targets:

@@ -1,4 +1,4 @@
-"""Debian packages of the image: what every machine has, and the union of what the roles install."""
+"""Debian packages of the image: the packages of every machine, and the packages of all roles."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMON = (
     "openssh-server",
     "procps",
     "python3",
-    "python3-aiohttp",  # the applicants on the vantages
+    "python3-aiohttp",  # the load generators on the vantages
     "python3-apt",
     "python3-venv",
     "sudo",
@@ -33,22 +33,28 @@ COMMON = (
 )
 
 PEERS = ("frr", "frr-pythontools")
-"""What the peers' machines run, which no role of ours configures."""
+"""Packages of the peers' machines, which no role configures."""
 
 
 def roles() -> tuple[str, ...]:
-    """Roles with an install part, which the image carries out beforehand; Kubernetes' only where it is declared."""
+    """Return the roles with an install part, which the image runs in advance.
+
+    The roles of Kubernetes are included only if the estate declares a cluster.
+    """
     found = (role for role in role_names() if (ROLES / role / "tasks" / "install.yml").exists())
     unwanted = frozenset() if load().clusters else CLUSTER_ROLES
     return tuple(role for role in found if role not in unwanted)
 
 
 def kubernetes() -> str:
-    """The newest version of the estate's clusters, empty where it has none: a node of another one installs its own."""
+    """Return the newest version of the estate's clusters; empty without a cluster.
+
+    A node with another version installs its own version.
+    """
     return max((cluster.version for cluster in load().clusters), key=versions.ordered, default="")
 
 
 def wanted() -> tuple[str, ...]:
-    """All packages, sorted: in the image before the roles' own tasks look for them."""
+    """Return all packages, sorted. They are in the image before the roles' tasks check for them."""
     of_roles = {package for role in roles() for package in package_names(role)}
     return tuple(sorted({*COMMON, *PEERS} | of_roles))

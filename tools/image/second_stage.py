@@ -1,6 +1,6 @@
-"""The image's second stage: the roles' install parts inside the unpacked system, and the traces of building removed.
+"""The image's second stage: run the roles' install parts inside the unpacked system, then remove build files.
 
-Run as a program in a mount namespace of its own (`unshare --mount`), so that whatever kills it, no mount stays behind.
+The program runs in its own mount namespace (`unshare --mount`), so that no mount remains even if it is killed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INSTALL_TIMEOUT_S = 900
 
 LEFTOVERS = (
     "etc/apt/apt.conf.d/99mmdebstrap",
-    "etc/hostname",  # or every machine takes the builder's name
+    "etc/hostname",  # otherwise every machine takes the builder's name
     "etc/resolv.conf",
     "usr/sbin/policy-rc.d",
     "var/lib/systemd/random-seed",
@@ -31,7 +31,7 @@ BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 
 
 def mount_helpers(root: Path) -> None:
-    """What programs in the system expect: devices and processes, and this machine's resolver and authorities."""
+    """Mount proc and dev into the system, and this machine's resolver and certificate authorities."""
     command.run(["mount", "-t", "proc", "proc", str(root / "proc")], failure="proc could not be mounted")
     command.run(["mount", "--rbind", "/dev", str(root / "dev")], failure="dev could not be mounted")
     for name in ("etc/resolv.conf", BUNDLE):
@@ -43,7 +43,7 @@ def mount_helpers(root: Path) -> None:
 
 
 def install(root: Path) -> None:
-    """Carry out the roles' install parts. The package lists count as fresh: everything listed is there already."""
+    """Run the roles' install parts. Mark the package lists as fresh, because all listed packages are installed."""
     from playbooks import runner
 
     now = time.time()
@@ -56,8 +56,8 @@ def install(root: Path) -> None:
 
 
 def clean(root: Path) -> None:
-    """Remove what must differ from machine to machine and what only building needed; switch everything off."""
-    command.run(["systemctl", f"--root={root}", "preset-all"], failure="its services could not be switched off")
+    """Remove build files and files that must differ between machines; disable all services."""
+    command.run(["systemctl", f"--root={root}", "preset-all"], failure="its services could not be disabled")
     for name in LEFTOVERS:
         (root / name).unlink(missing_ok=True)
     for key in (root / "etc/ssh").glob("ssh_host_*"):
@@ -71,7 +71,7 @@ def clean(root: Path) -> None:
 
 
 def main() -> int:
-    """`python -m tools.image.second_stage install|clean ROOT`."""
+    """Run `python -m tools.image.second_stage install|clean ROOT`."""
     act, root = sys.argv[1], Path(sys.argv[2])
     try:
         if act == "install":

@@ -1,1 +1,1 @@
-"""Container images of our services, made from the baked base image: nothing from outside, the same bytes every time."""
+"""Container images of our services. They are built from the base image only, and every build gives the same bytes."""

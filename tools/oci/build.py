@@ -1,5 +1,8 @@
-"""Building images. A service's has two layers, the interpreter's and the service's, so that a new version moves little;
-that of a program is a Debian package with what it runs on."""
+"""Build container images.
+
+A service's image has two layers, the interpreter and the service, so that a new version transfers little data. A
+program's image is a Debian package with its dependencies.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ ENVIRONMENTS = "opt/govcloud"
 PASSWD = f"root:x:0:0:root:/:/usr/sbin/nologin\nservice:x:{USER}:{USER}:service:/:/usr/sbin/nologin\n"
 GROUP = f"root:x:0:\nservice:x:{USER}:\n"
 PROGRAMS = {"haproxy": {"Entrypoint": ["/usr/sbin/haproxy"], "StopSignal": "SIGUSR1"}}
-"""By package; SIGUSR1 lets HAProxy finish what it has begun."""
+"""Image settings by package. SIGUSR1 lets HAProxy finish its open requests."""
 
 
 def folder(service: str) -> Path:
-    """Where the image of the current base image and of this builder lies."""
+    """Return the folder of the image for the current base image and this version of the builder."""
     here = Path(__file__).parent
     key = hashing.hash_of(
         bake.current().parent.name, [here / f"{name}.py" for name in ("build", "dependencies", "layout")]
@@ -33,7 +36,7 @@ def folder(service: str) -> Path:
 
 
 def build(service: str, on_progress: Callable[[str], None] = lambda _: None) -> OciImage:
-    """An image, made unless it is there. GovcloudError where the base image does not hold what belongs in it."""
+    """Return an image; build it if it is missing. Raises GovcloudError if the base image lacks the service."""
     target = folder(service)
     if not target.is_dir():
         _make(service, target, on_progress)
@@ -45,11 +48,11 @@ def _make(service: str, target: Path, on_progress: Callable[[str], None]) -> Non
     installed = dependencies.packages((base / "var/lib/dpkg/status").read_text(encoding="utf-8"))
     program, own = service in PROGRAMS, f"{ENVIRONMENTS}/{service}"
     if not (service in installed if program else (base / own).is_dir()):
-        raise GovcloudError(f"the base image holds no {service}", "run ./govcloud setup: it bakes a new one")
+        raise GovcloudError(f"the base image does not contain {service}", "run ./govcloud setup: it bakes a new image")
     shutil.rmtree(fresh, ignore_errors=True)
     tree = fresh / "tree"
     tree.mkdir(parents=True)
-    on_progress(f"{service}: gathering it and what it runs on")
+    on_progress(f"{service}: copying it and its dependencies")
     fill_root(base, dependencies.closure(installed, service if program else dependencies.ROOT_PACKAGE), tree)
     if not program:
         _environment(base / own, tree / own)
@@ -67,7 +70,7 @@ def _make(service: str, target: Path, on_progress: Callable[[str], None]) -> Non
 
 
 def settings(service: str) -> dict[str, object]:
-    """What is started, as whom."""
+    """Return the image's settings: the program, its user and its environment."""
     if service in PROGRAMS:
         return {"User": f"{USER}:{USER}", "Env": ["PATH=/usr/bin:/usr/sbin"], "WorkingDir": "/", **PROGRAMS[service]}
     return {
@@ -79,7 +82,7 @@ def settings(service: str) -> dict[str, object]:
 
 
 def fill_root(base: Path, packages: tuple[str, ...], tree: Path) -> None:
-    """Fill `tree` with a root file system of these packages."""
+    """Fill `tree` with the root file system of these packages."""
     for name in ("etc", "proc", "sys", "dev", "tmp", *(f"usr/{name}" for name in dependencies.MERGED)):
         (tree / name).mkdir(parents=True, exist_ok=True)
     (tree / "tmp").chmod(0o1777)
@@ -101,7 +104,7 @@ def _environment(source: Path, target: Path) -> None:
 
 
 def _compile(tree: Path) -> None:
-    """Byte code that is valid by its source's hash, never looked up: the image has no times, and is read-only."""
+    """Compile byte code with unchecked hashes: the image has no file times and is read-only."""
     python = [
         "chroot",
         str(tree),

@@ -1,4 +1,4 @@
-"""What of the base image an image needs: a package with all that it runs on, and a service's own environment."""
+"""Files that a container image needs from the base image: packages with dependencies, and a service's environment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ROOT_PACKAGE = "python3"
 NOT_AT_RUN_TIME = frozenset(
     {"adduser", "dpkg", "init-system-helpers", "lsb-base", "media-types", "readline-common"},
 )
-"""Wanted by packages to install and to configure, not to run."""
+"""Dependencies that packages need for installation and configuration, but not at run time."""
 
 MERGED = ("bin", "sbin", "lib", "lib64")
-"""Links to the same below /usr."""
+"""Directories that are links to the same name below /usr."""
 
 NOT_IN_AN_IMAGE = re.compile(
     r"/(usr/share/(doc|man|lintian|applications|binfmts|pixmaps|python3)|usr/lib/valgrind"
@@ -28,7 +28,7 @@ NOT_IN_AN_ENVIRONMENT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """An installed package and what it needs: of alternatives the names in their order."""
+    """An installed package and its dependencies. Each dependency is a tuple of alternatives in their order."""
 
     name: str
     needs: tuple[tuple[str, ...], ...]
@@ -36,7 +36,7 @@ class Package:
 
 
 def packages(status: str) -> dict[str, Package]:
-    """The installed packages by name, from the text of dpkg's status file."""
+    """Return the installed packages by name, from the text of dpkg's status file."""
     found = {}
     for block in status.split("\n\n"):
         fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", block, re.M))
@@ -48,7 +48,7 @@ def packages(status: str) -> dict[str, Package]:
 
 
 def closure(installed: Mapping[str, Package], root: str = ROOT_PACKAGE) -> tuple[str, ...]:
-    """The package with all that it needs to run, sorted. KeyError where it is not installed."""
+    """Return the package with all its run-time dependencies, sorted. Raises KeyError if it is not installed."""
     provided = {name: package.name for package in installed.values() for name in package.provides}
     seen: set[str] = set()
     ahead = [installed[root].name]
@@ -64,7 +64,7 @@ def closure(installed: Mapping[str, Package], root: str = ROOT_PACKAGE) -> tuple
 
 
 def files(root: Path, wanted: tuple[str, ...]) -> tuple[PurePosixPath, ...]:
-    """Paths of the packages' files and links below `root`, where they really lie, sorted; folders follow."""
+    """Return the real paths of the packages' files and links below `root`, sorted. Folders are not listed."""
     info = root / "var/lib/dpkg/info"
     found: set[PurePosixPath] = set()
     for name in wanted:
@@ -78,7 +78,7 @@ def files(root: Path, wanted: tuple[str, ...]) -> tuple[PurePosixPath, ...]:
 
 
 def merged(line: str) -> PurePosixPath:
-    """Relative path of a listed file: what is listed in /lib lies in /usr/lib."""
+    """Return the relative path of a listed file: a file listed in /lib is in /usr/lib."""
     path = PurePosixPath(line.lstrip("/"))
     return PurePosixPath("usr") / path if path.parts and path.parts[0] in MERGED else path
 

@@ -1,4 +1,4 @@
-"""An OCI image layout on disk, written reproducibly: sorted entries, no times, no owners but root."""
+"""Write an OCI image layout reproducibly: sorted entries, no times, and root as the only owner."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ COMPRESSION = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Blob:
-    """A file among the layout's blobs."""
+    """One blob file of the layout."""
 
     kind: str
     digest: str
     size: int
 
     def described(self) -> dict[str, Any]:
-        """As manifests refer to it."""
+        """Return the descriptor that manifests use."""
         return {"mediaType": self.kind, "digest": self.digest, "size": self.size}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A compressed layer, and the digest of its uncompressed form, by which the image's configuration knows it."""
+    """A compressed layer, and the digest of its uncompressed form, which the image's configuration lists."""
 
     blob: Blob
     diff_id: str
 
 
 def architecture() -> str:
-    """This machine's, in the words of OCI."""
+    """Return this machine's architecture by its OCI name."""
     return MACHINES.get(platform.machine(), platform.machine())
 
 
 def layer(folder: Path, tree: Path, wanted: Callable[[str], bool]) -> Layer:
-    """Write what `wanted` says of the paths below `tree` (relative, `usr/bin/python3`) as one layer."""
+    """Write one layer with the paths below `tree` that `wanted` selects. Paths are relative: `usr/bin/python3`."""
     aside = folder / "layer.new"
     with aside.open("wb") as raw:
         compressed = _Hashing(raw)
@@ -63,9 +63,9 @@ def layer(folder: Path, tree: Path, wanted: Callable[[str], bool]) -> Layer:
 
 
 def finish(folder: Path, layers: list[Layer], settings: Mapping[str, Any]) -> str:
-    """Write configuration, manifest and index; `settings` are the image's own (`User`, `Entrypoint`…).
+    """Write the configuration, the manifest and the index. `settings` are the image's: `User`, `Entrypoint` and others.
 
-    Returns the manifest's digest, by which the image is referred to.
+    Return the manifest's digest, which identifies the image.
     """
     config = _write(
         folder,
@@ -100,7 +100,7 @@ def _below(tree: Path) -> Iterator[Path]:
 
 def _add(tar: tarfile.TarFile, tree: Path, path: Path) -> None:
     info = tar.gettarinfo(str(tree / path), str(path))
-    if info.type == tarfile.LNKTYPE:  # two names of one file: each gets its content
+    if info.type == tarfile.LNKTYPE:  # a hard link: each name gets its own copy of the content
         info.type, info.linkname, info.size = tarfile.REGTYPE, "", (tree / path).stat().st_size
     info.uid = info.gid = 0
     info.uname = info.gname = "root"
@@ -130,7 +130,7 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 
 class _Hashing:
-    """Passes on what is written and takes its hash."""
+    """A writer that forwards data and computes its hash."""
 
     def __init__(self, to: BinaryIO | gzip.GzipFile) -> None:
         self._to, self._sha = to, hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Another version of an image that does the same: for trying a roll-out, where nothing but the version may change."""
+"""Create another version of an image with the same content, to test a rollout in which only the version changes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ LABEL = "govcloud.stamp"
 
 
 def relabelled(image: OciImage, folder: Path, value: str) -> OciImage:
-    """The image with a label in its configuration, in `folder`: another digest and the same layers, like a build of the
-    same content with another setting. Layers are shared with the original where the file system allows it.
+    """Return the image in `folder` with a label in its configuration: another digest and the same layers.
+
+    The result is like a build of the same content with another setting. Layers are hard links if possible.
     """
     _, manifest = manifest_of(image.folder)
     config = json.loads(blob_path(image.folder, manifest["config"]["digest"]).read_bytes())

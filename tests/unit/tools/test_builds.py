@@ -49,7 +49,7 @@ def test_nothing_is_ready_in_an_empty_cache(cache: Path) -> None:
     assert not wheels.ready()
 
 
-def test_kubernetes_is_built_only_where_it_is_asked_for(cache: Path) -> None:
+def test_kubernetes_is_built_only_on_request(cache: Path) -> None:
     assert {build.name for build in golang.missing()} == {"etcd", "etcdctl", "pulumi"}
     assert golang.kubernetes([]) == frozenset()
     for version in versions.KUBERNETES:
@@ -69,7 +69,7 @@ def test_setup_builds_the_versions_of_the_estate_and_no_others() -> None:
 
 
 def test_a_program_that_an_older_checkout_built_is_taken_over(cache: Path) -> None:
-    """It is linked: that checkout's lab may be running from it."""
+    """It is linked, because that checkout's lab may be running from it."""
     build = next(build for build in golang.BUILDS if build.name == f"kubernetes/v{versions.KUBERNETES[-1]}/kubelet")
     old = cache / "artifacts" / "kubelet"
     old.parent.mkdir()
@@ -92,7 +92,7 @@ def test_a_program_of_another_version_is_not_taken_over(cache: Path) -> None:
     assert not other.ready
 
 
-def test_versions_that_programs_tell_are_those_that_are_built() -> None:
+def test_programs_report_the_versions_that_are_built() -> None:
     pinned = {
         **{
             f"kubernetes/1.{versions.minor(version)}": f"k8s.io/kubernetes v{version}"
@@ -107,7 +107,7 @@ def test_versions_that_programs_tell_are_those_that_are_built() -> None:
 
 @pytest.mark.parametrize("version", versions.KUBERNETES)
 def test_all_parts_of_kubernetes_have_its_version(version: str) -> None:
-    """A part of another version would build, and fail in a cluster."""
+    """A part with another version would build, but fail in a cluster."""
     text = (paths.repo() / "tools" / "kubernetes" / f"1.{versions.minor(version)}" / "go.mod").read_text()
     parts = re.findall(r"^\t(k8s\.io/\S+) => (\S+) (\S+)$", text, re.MULTILINE)
     assert len(parts) > 30
@@ -116,8 +116,8 @@ def test_all_parts_of_kubernetes_have_its_version(version: str) -> None:
     }
 
 
-def test_key_files_of_builds_stand_outside_their_folders() -> None:
-    """Roles take such a folder to the machines whole."""
+def test_key_files_of_builds_are_outside_their_folders() -> None:
+    """Roles copy the complete folder to the machines."""
     nested = [build for build in golang.BUILDS if "/" in build.name]
     assert nested
     for build in nested:

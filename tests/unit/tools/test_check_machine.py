@@ -1,4 +1,4 @@
-"""What the entry needs of a machine is told before it installs anything, also where there is no Python yet.
+"""The entry reports missing prerequisites before it installs anything, also without Python.
 
 The entry is a copy whose figures can be changed, on a path with nothing but what every Debian has.
 """
@@ -29,7 +29,7 @@ SETTING_UP = [("setup",), ("demo",), ("test",), ("test", "all"), ("test", "lab")
 
 
 class Bare:
-    """A Debian without Python. apt-get and dpkg only note that they were called, and that ends the entry."""
+    """A Debian without Python. Its apt-get and dpkg only record their call, which ends the entry."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cache, self.called = folder, folder / "cache", folder / "called"
@@ -48,17 +48,17 @@ class Bare:
         self.needs(MEMORY_GIB=0, DISK_GIB=0, DISK_READY_GIB=0)
 
     def program(self, name: str, text: str) -> None:
-        """A program on the path."""
+        """Put a program on the path."""
         path = self.folder / "bin" / name
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
 
     def user(self, number: int) -> None:
-        """Who calls."""
+        """Set the user ID of the caller."""
         self.program("id", f"echo {number}")
 
     def needs(self, **figures: int) -> None:
-        """Change what the lab needs."""
+        """Change a requirement of the lab."""
         file = self.folder / "tools/prerequisites.py"
         text = file.read_text()
         for name, value in figures.items():
@@ -67,7 +67,7 @@ class Bare:
         file.write_text(text)
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The entry."""
+        """Run the entry."""
         env = {
             "PATH": f"{self.folder}/bin", "GOVCLOUD_CACHE": str(self.cache), "GOVCLOUD_HOME": str(self.folder / "home"),
         }  # fmt: skip
@@ -76,13 +76,13 @@ class Bare:
 
     @property
     def untouched(self) -> bool:
-        """Whether no package was asked for and nothing was made."""
+        """Return whether no package was requested and nothing was created."""
         return not self.called.exists() and not self.cache.exists()
 
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Bare:
-    """A machine on which everything but Python is there."""
+    """Return a machine that has everything except Python."""
     return Bare(tmp_path)
 
 
@@ -113,7 +113,7 @@ def test_memory_and_disk_are_judged_before_any_package(
     assert bare.untouched
 
 
-def test_root_is_the_first_thing_that_is_missed(bare: Bare) -> None:
+def test_missing_root_is_reported_first(bare: Bare) -> None:
     bare.user(1000)
     bare.needs(MEMORY_GIB=MUCH)
     done = bare.call("demo")
@@ -123,7 +123,7 @@ def test_root_is_the_first_thing_that_is_missed(bare: Bare) -> None:
     assert bare.untouched
 
 
-def test_with_json_the_lacks_are_one_object(bare: Bare) -> None:
+def test_with_json_all_missing_prerequisites_are_one_object(bare: Bare) -> None:
     bare.needs(MEMORY_GIB=MUCH, DISK_GIB=MUCH)
     answer = json.loads(bare.call("setup", "--json").stdout)
     assert "of available memory are needed" in answer["error"]
@@ -132,7 +132,7 @@ def test_with_json_the_lacks_are_one_object(bare: Bare) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("estate", "check"), ("test", "unit"), ("test", "rules", "-k", "x")])
-def test_what_needs_no_lab_asks_nothing_of_the_machine_and_installs_nothing(
+def test_commands_without_a_lab_need_no_prerequisites_and_install_nothing(
     bare: Bare, arguments: tuple[str, ...]
 ) -> None:
     bare.needs(MEMORY_GIB=MUCH, DISK_GIB=MUCH)
@@ -143,7 +143,7 @@ def test_what_needs_no_lab_asks_nothing_of_the_machine_and_installs_nothing(
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("lab", "--help"), ("lab", "up", "-h")])
-def test_help_is_given_whatever_is_missing(bare: Bare, arguments: tuple[str, ...]) -> None:
+def test_help_works_without_prerequisites(bare: Bare, arguments: tuple[str, ...]) -> None:
     bare.needs(MEMORY_GIB=MUCH)
     done = bare.call(*arguments)
     assert done.returncode == 0
@@ -151,7 +151,7 @@ def test_help_is_given_whatever_is_missing(bare: Bare, arguments: tuple[str, ...
     assert bare.untouched
 
 
-def test_other_commands_install_python_only_on_a_machine_that_can_hold_the_lab(bare: Bare) -> None:
+def test_other_commands_install_python_only_on_a_machine_that_can_run_the_lab(bare: Bare) -> None:
     bare.needs(MEMORY_GIB=MUCH)
     assert "of available memory are needed" in bare.call("status").stderr
     assert bare.untouched
@@ -160,7 +160,7 @@ def test_other_commands_install_python_only_on_a_machine_that_can_hold_the_lab(b
     assert bare.called.exists()
 
 
-def test_after_a_first_setup_less_disk_is_asked_for(bare: Bare) -> None:
+def test_after_a_first_setup_less_disk_is_needed(bare: Bare) -> None:
     bare.needs(DISK_GIB=MUCH)
     (bare.cache / "image/base-0123").mkdir(parents=True)
     bare.call("setup")
@@ -168,7 +168,7 @@ def test_after_a_first_setup_less_disk_is_asked_for(bare: Bare) -> None:
 
 
 def lacks(bare: Bare, proc: Path, lab: Path) -> list[str]:
-    """The machine's own words, of another /proc and another lab."""
+    """Return the script's output for another /proc and another lab."""
     argv = [
         "sh",
         str(bare.folder / "tools/check_machine.sh"),
@@ -183,7 +183,7 @@ def lacks(bare: Bare, proc: Path, lab: Path) -> list[str]:
 
 
 def test_memory_of_a_lab_that_is_up_does_not_count_against_the_machine(bare: Bare, tmp_path: Path) -> None:
-    """Its record has what was available before it; the rest of the text is as the record writes it."""
+    """The lab's state file has the memory that was available before the lab; the other text is as in real files."""
     bare.needs(MEMORY_GIB=8)
     (tmp_path / "meminfo").write_text("MemTotal:       24000000 kB\nMemAvailable:    3145728 kB\n")
     (tmp_path / "lab.json").write_text(json.dumps({"since": "x", "available_before_mib": 8192, "loops": []}, indent=1))
@@ -199,18 +199,18 @@ KERNEL = "".join(
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "features"),
     [
         ("CONFIG_TUN=m\nCONFIG_OVERLAY_FS=y\n", []),
         ("# CONFIG_TUN is not set\nCONFIG_OVERLAY_FS=m\n", ["virtual network cards (tun/tap)"]),
         ("", ["virtual network cards (tun/tap)", "overlay file system (overlay)"]),
     ],
 )
-def test_without_python_the_kernels_own_configuration_tells_what_it_lacks(
-    bare: Bare, tmp_path: Path, more: str, told: list[str]
+def test_without_python_the_kernels_configuration_shows_missing_features(
+    bare: Bare, tmp_path: Path, more: str, features: list[str]
 ) -> None:
-    """With one, each feature is tried for real."""
+    """With Python, each feature is tried for real."""
     (tmp_path / "meminfo").write_text("MemAvailable:    3145728 kB\n")
     (tmp_path / "config.gz").write_bytes(gzip.compress((KERNEL + more).encode()))
-    sentences = [f"The kernel lacks {feature}: load its module or use a kernel that has it." for feature in told]
+    sentences = [f"The kernel lacks {feature}: load its module or use a kernel that has it." for feature in features]
     assert lacks(bare, tmp_path, tmp_path / "none") == sentences

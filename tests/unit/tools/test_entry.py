@@ -1,4 +1,4 @@
-"""The entry: help without an environment, its own place for everything, one sentence where something is missing."""
+"""The entry: help without an environment, its own folders, and one sentence for each missing prerequisite."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_help_needs_no_environment_and_makes_none(tmp_path: Path, arguments: tup
 
 
 def test_the_first_help_names_every_command(tmp_path: Path) -> None:
-    told = set(re.findall(r"[a-z]+", call("--help", cache=tmp_path).stdout.split("\n\n")[1]))
+    words = set(re.findall(r"[a-z]+", call("--help", cache=tmp_path).stdout.split("\n\n")[1]))
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     missing = {
         (name, *path)
         for name, command in group.commands.items()
         for path in ([(inner,) for inner in command.commands] if isinstance(command, TyperGroup) else [()])
-        if not {name, *path} <= told
+        if not {name, *path} <= words
     }
     assert not missing
 
@@ -55,7 +55,7 @@ def test_the_entry_is_plain_sh(tmp_path: Path) -> None:
 
 
 def finished_environment(cache: Path) -> Path:
-    """An environment whose Python tells what it was started with; answers its folder of programs."""
+    """Create an environment whose Python prints its arguments; return its folder of programs."""
     python = subprocess.run(
         ["/bin/sh", "-c", "command -v /usr/bin/python3 || command -v python3"],
         capture_output=True,
@@ -75,14 +75,14 @@ def finished_environment(cache: Path) -> Path:
     bin_folder = cache / "python" / key.strip() / "bin"
     bin_folder.mkdir(parents=True)
     (bin_folder.parent / python_environment.MARKER).touch()
-    told = bin_folder / "python"
+    python = bin_folder / "python"
     said = "\n".join(f'echo "${name}"' for name in TOLD)
-    told.write_text(f'#!/bin/sh\necho "$*"\n{said}\n')
-    told.chmod(0o755)
+    python.write_text(f'#!/bin/sh\necho "$*"\n{said}\n')
+    python.chmod(0o755)
     return bin_folder
 
 
-def test_the_command_line_starts_in_the_finished_environment_with_nothing_of_the_tree_written_to(
+def test_the_command_line_starts_in_the_finished_environment_and_writes_nothing_to_the_tree(
     tmp_path: Path,
 ) -> None:
     bin_folder = finished_environment(tmp_path)
@@ -94,15 +94,15 @@ def test_the_command_line_starts_in_the_finished_environment_with_nothing_of_the
     assert lines[5:] == [str(tmp_path), "/var/lib/govcloud"]
 
 
-def test_places_that_are_named_relative_to_the_callers_folder_are_made_absolute(tmp_path: Path) -> None:
-    """Or a program that is started in another folder would take another place for the same one."""
+def test_paths_relative_to_the_callers_folder_become_absolute(tmp_path: Path) -> None:
+    """Otherwise a program that starts in another folder would use another path."""
     finished_environment(tmp_path / "a b/cache")
     env = {"PATH": "/usr/bin:/bin", "GOVCLOUD_CACHE": "a b/cache", "GOVCLOUD_HOME": "../home"}
     done = subprocess.run([str(ENTRY), "status"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-2:] == [f"{tmp_path}/a b/cache", f"{tmp_path}/../home"]
 
 
-def test_anothers_environment_is_not_used(tmp_path: Path) -> None:
+def test_another_users_environment_is_not_used(tmp_path: Path) -> None:
     """Its programs would run as the caller."""
     if os.geteuid():
         pytest.skip("needs root, to give a folder to another user")
@@ -114,8 +114,8 @@ def test_anothers_environment_is_not_used(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["next_step"] == "name a place of your own in GOVCLOUD_CACHE"
 
 
-def test_without_a_home_no_common_place_is_used() -> None:
-    """User 4711 of no password file: its cache would be where everybody may write."""
+def test_without_a_home_no_shared_folder_is_used() -> None:
+    """User 4711 is in no password file: its cache would be in a folder that every user may write to."""
     if os.geteuid():
         pytest.skip("needs root, to become another user")
     argv = ["setpriv", "--reuid=4711", "--clear-groups", "/bin/sh", "govcloud", "estate", "check", "--json"]
@@ -127,7 +127,7 @@ def test_without_a_home_no_common_place_is_used() -> None:
     assert json.loads(done.stdout)["next_step"] == "name one in GOVCLOUD_CACHE"
 
 
-def test_a_cache_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_reported_with_the_next_step(tmp_path: Path) -> None:
     (tmp_path / "python").write_text("a file in the place of a folder")
     done = call("estate", "check", "--json", cache=tmp_path)
     assert done.returncode == json.loads(done.stdout)["exit_code"] == 1
@@ -136,14 +136,14 @@ def test_a_cache_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
-def test_places_are_absolute_whoever_starts_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_paths_are_absolute_for_every_caller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GOVCLOUD_HOME", "home")
     monkeypatch.setenv("GOVCLOUD_CACHE", "cache")
     assert (paths.home(), paths.cache()) == (tmp_path / "home", tmp_path / "cache")
 
 
-def test_debian_12_is_tried_and_others_are_said_to_be_untested() -> None:
+def test_debian_12_is_tested_and_other_systems_give_a_warning() -> None:
     assert python_environment.distribution_warning('ID=debian\nVERSION_ID="12"\n') == ""
     other = python_environment.distribution_warning('PRETTY_NAME="Ubuntu 24.04"\nID=ubuntu\nVERSION_ID="24.04"\n')
     assert "untested" in other
@@ -159,7 +159,7 @@ def test_a_finished_environment_is_not_made_again(tmp_path: Path) -> None:
     assert [path.name for path in target.iterdir()] == [python_environment.MARKER]
 
 
-def test_an_interrupted_environment_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_environment_is_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "key"
     (target / "lib").mkdir(parents=True)
     (target / "lib" / "left").write_text("half a package")
@@ -174,10 +174,10 @@ def test_an_interrupted_environment_is_started_anew(tmp_path: Path, monkeypatch:
     assert not (target / "lib" / "left").exists()
 
 
-def test_without_a_package_index_the_reason_is_told_and_nothing_stays(
+def test_without_a_package_index_the_reason_is_reported_and_nothing_remains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real pip, this environment's own, sent to a port where nobody listens."""
+    """Uses this environment's real pip with a closed port as its index."""
 
     def create(folder: Path, **_: bool) -> None:
         program = folder / "bin" / "python"
@@ -192,7 +192,7 @@ def test_without_a_package_index_the_reason_is_told_and_nothing_stays(
     lock.write_text(f"missing==1 --hash=sha256:{'0' * 64}\n")
     with pytest.raises(SystemExit, match="does a package index answer") as caught:
         python_environment.make(tmp_path / "python/key", lock)
-    assert "nothing of the environment was kept" in str(caught.value)
+    assert "the unfinished environment was removed" in str(caught.value)
     assert not (tmp_path / "python/key").exists()
 
 

@@ -1,4 +1,4 @@
-"""The base image: what goes in, where packages come from, and that no image is taken from under a machine."""
+"""The base image: its content, the sources of its packages, and that a mounted image is never removed."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def test_packages_come_from_the_machines_own_debian_mirrors_of_the_suite() -> No
     )
 
 
-def test_without_a_fitting_mirror_debians_defaults_are_left_to_mmdebstrap() -> None:
+def test_without_a_mirror_of_the_suite_mmdebstrap_uses_debians_defaults() -> None:
     assert first_stage.sources("Ubuntu|http://mirror.example/ubuntu/|jammy|main\n") == ()
 
 
-def test_proxies_and_authorities_of_the_machine_are_taken_along() -> None:
+def test_proxies_and_authorities_of_the_machine_are_used() -> None:
     proxy = 'Acquire::http::Proxy "http://proxy.example:3128";\n'
     dump = f'Acquire "";\nAcquire::http "";\n{proxy}APT::Architecture "amd64";\n'
     assert first_stage.acquire_settings(dump) == proxy
 
 
-def test_the_image_holds_every_package_of_every_role() -> None:
+def test_the_image_contains_every_package_of_every_role() -> None:
     wanted = packages.wanted()
     for role in packages.roles():
         assert set(package_names(role)) <= set(wanted)
@@ -68,7 +68,7 @@ def test_a_first_boot_enables_nothing_by_itself() -> None:
     assert "enable ssh.service" in preset
 
 
-def test_without_an_image_the_way_out_is_told(images: Path) -> None:
+def test_without_an_image_the_error_names_setup(images: Path) -> None:
     with pytest.raises(GovcloudError, match="setup"):
         setup.image_root()
 
@@ -79,14 +79,14 @@ def test_the_image_is_the_directory_behind_the_link(images: Path) -> None:
     assert setup.image_root() == root
 
 
-def test_old_images_go_and_the_current_one_stays(images: Path) -> None:
+def test_old_images_are_removed_and_the_current_one_stays(images: Path) -> None:
     kept, gone = image(images, "new", age_s=10 * bake.KEPT_S), image(images, "old", age_s=2 * bake.KEPT_S)
     (images / "current").symlink_to("new/rootfs")
-    told: list[str] = []
-    bake.prune(told.append)
+    lines: list[str] = []
+    bake.prune(lines.append)
     assert kept.is_dir()
     assert not gone.parent.exists()
-    assert told == ["removing the old image old"]
+    assert lines == ["removing the old image old"]
 
 
 def test_an_image_replaced_a_moment_ago_stays(images: Path) -> None:
@@ -97,7 +97,7 @@ def test_an_image_replaced_a_moment_ago_stays(images: Path) -> None:
     assert old.is_dir()
 
 
-def test_an_image_under_a_machine_stays(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_a_machine_mounts_stays(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image(images, "new")
     used = image(images, "used", age_s=2 * bake.KEPT_S)
     (images / "current").symlink_to("new/rootfs")
@@ -106,6 +106,6 @@ def test_an_image_under_a_machine_stays(images: Path, monkeypatch: pytest.Monkey
     assert used.is_dir()
 
 
-def test_packages_that_are_only_half_there_count_as_missing() -> None:
+def test_half_installed_packages_count_as_missing() -> None:
     status = "mmdebstrap ii\nvde2 rc\nnftables ii\n"
     assert debian.missing(status, ("mmdebstrap", "vde2", "tcpdump")) == ("vde2", "tcpdump")

@@ -27,7 +27,7 @@ def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """An empty git repository with this project's hooks and a `govcloud` that only notes how it was called."""
+    """Return an empty git repository with this project's hooks and a `govcloud` that only records its arguments."""
     assert git(tmp_path, "init", "-q").returncode == 0
     git(tmp_path, "config", "core.hooksPath", str(HOOKS))
     entry = tmp_path / "govcloud"
@@ -82,7 +82,7 @@ def test_the_subject_of_a_commit_has_an_area_and_at_most_72_characters(tmp_path:
 
 
 def test_pre_commit_runs_every_check_and_downloads_nothing() -> None:
-    """Hooks of a repository elsewhere, or in a language of pre-commit's own, would be fetched."""
+    """pre-commit would download hooks of another repository or in a language of its own."""
     config = yaml.safe_load((paths.repo() / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     assert [source["repo"] for source in config["repos"]] == ["local"]
     hooks = config["repos"][0]["hooks"]

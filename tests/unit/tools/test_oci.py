@@ -1,4 +1,4 @@
-"""Images of the services: the same bytes from the same content, and only what runs."""
+"""Images of the services: the same content gives the same bytes, and only run-time files are included."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Status: install ok installed
 
 
 def tree(folder: Path, *, at: int) -> Path:
-    """A small system whose files were all written at that time."""
+    """Create a small system whose files have this modification time."""
     for name, text in (("usr/bin/python3", "#!"), ("opt/govcloud/approval/main.py", "pass"), ("etc/passwd", "root")):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def tree(folder: Path, *, at: int) -> Path:
 
 
 def built(folder: Path, source: Path) -> str:
-    """Digest of the image of a tree, in two layers."""
+    """Return the digest of the image of a tree, in two layers."""
     folder.mkdir()
     layers = [
         layout.layer(folder, source, lambda path: not path.startswith("opt/")),
@@ -79,7 +79,7 @@ def test_the_same_content_gives_the_same_digest_whenever_it_was_written(tmp_path
     assert built(tmp_path / "third", tmp_path / "b") != one
 
 
-def test_a_layer_holds_its_files_without_times_and_owners(tmp_path: Path) -> None:
+def test_a_layer_contains_its_files_without_times_and_owners(tmp_path: Path) -> None:
     image = tmp_path / "image"
     built(image, tree(tmp_path / "tree", at=1_700_000_000))
     _, manifest = oci.manifest_of(image)
@@ -94,8 +94,8 @@ def test_a_layer_holds_its_files_without_times_and_owners(tmp_path: Path) -> Non
     assert not [name for name in entries if name.startswith("opt/govcloud/")]
 
 
-def test_only_what_python_needs_to_run_is_taken(tmp_path: Path) -> None:
-    """No shell, no package manager; alternatives and provided names are followed, removed packages are not."""
+def test_the_image_has_only_pythons_run_time_packages(tmp_path: Path) -> None:
+    """No shell, no package manager. Alternatives and provided names are followed, removed packages are not."""
     found = dependencies.closure(dependencies.packages(STATUS))
     assert found == ("libc6", "libpython3-stdlib", "libz-ng", "python3", "python3.11")
 
@@ -107,11 +107,11 @@ def test_only_what_python_needs_to_run_is_taken(tmp_path: Path) -> None:
         ("/usr/bin/python3", "usr/bin/python3"),
     ],
 )
-def test_a_file_is_taken_where_it_really_lies(listed: str, real: str) -> None:
+def test_a_file_is_copied_from_its_real_path(listed: str, real: str) -> None:
     assert str(dependencies.merged(listed)) == real
 
 
-def test_what_only_installs_stays_out_of_an_environment() -> None:
+def test_installation_tools_stay_out_of_an_environment() -> None:
     for name in ("lib/python3.11/site-packages/pip", "bin/activate", "lib/python3.11/site-packages/a/__pycache__"):
         assert dependencies.NOT_IN_AN_ENVIRONMENT.search(name), name
     for name in (
@@ -138,8 +138,8 @@ def test_the_pause_image_is_one_program_and_always_the_same() -> None:
         assert [(member.name, member.mode) for member in tar] == [("pause", 0o755)]
 
 
-def test_a_stamped_image_is_another_version_of_the_same_content(tmp_path: Path) -> None:
-    """Another digest for each stamp, whole by itself, and the layers that the original has."""
+def test_a_relabelled_image_is_another_version_of_the_same_content(tmp_path: Path) -> None:
+    """Each label gives another digest. The image is complete and has the original's layers."""
     digest = built(tmp_path / "one", tree(tmp_path / "a", at=1_000_000_000))
     original = oci.OciImage(name="approval", folder=tmp_path / "one", digest=digest)
     made = [relabel.relabelled(original, tmp_path / text, text) for text in ("first", "second")]

@@ -1,4 +1,4 @@
-"""What is missing is told in one sentence each, all at once, and before anything is changed."""
+"""Every missing prerequisite is one sentence. All are reported together, before any change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workstation.errors import GovcloudError
 GOOD = Facts(root=True, debian=True, memory=20 * GIB, disk=60 * GIB, disk_path="/var/cache", kernel_lacks=())
 
 
-def test_a_machine_with_everything_lacks_nothing() -> None:
+def test_a_complete_machine_has_no_problems() -> None:
     assert prerequisites.problems(GOOD, disk_gib=25) == ()
 
 
@@ -32,14 +32,14 @@ def test_a_machine_with_everything_lacks_nothing() -> None:
         (replace(GOOD, kernel_lacks=("bridges (bridge): EOPNOTSUPP",)), "bridges (bridge)"),
     ],
 )
-def test_each_lack_is_one_sentence(facts: Facts, word: str) -> None:
+def test_each_missing_prerequisite_is_one_sentence(facts: Facts, word: str) -> None:
     (sentence,) = prerequisites.problems(facts, disk_gib=25)
     assert word in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
 
 
-def test_all_lacks_are_told_at_once() -> None:
+def test_all_missing_prerequisites_are_reported_together() -> None:
     facts = replace(GOOD, memory=GIB, disk=GIB, kernel_lacks=("loop devices (loop)", "packet filter (nf_tables)"))
     assert len(prerequisites.problems(facts, disk_gib=25)) == 4
 
@@ -54,7 +54,7 @@ def test_available_memory_is_read_in_bytes() -> None:
     assert prerequisites.available_memory("") == 0
 
 
-def test_this_machine_can_be_looked_at_without_changing_it() -> None:
+def test_this_machine_can_be_measured_without_changing_it() -> None:
     facts = prerequisites.measure()
     assert facts.memory > 0
     assert facts.disk > 0
@@ -63,7 +63,7 @@ def test_this_machine_can_be_looked_at_without_changing_it() -> None:
 def test_a_registry_that_does_not_answer_is_one_sentence_and_nothing_is_changed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The real clients, sent to a port where nobody listens; what is not needed is not asked."""
+    """Uses the real clients with a closed port. Registries that are not needed are not checked."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("GOVCLOUD_CACHE", str(cache))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -78,7 +78,7 @@ def test_a_registry_that_does_not_answer_is_one_sentence_and_nothing_is_changed(
 
 
 def test_a_debian_mirror_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The real apt-get, with a mirror where nobody listens."""
+    """Uses the real apt-get with a closed port as its mirror."""
     (tmp_path / "sources.list").write_text("deb http://127.0.0.1:9/debian bookworm main\n")
     config = tmp_path / "apt.conf"
     config.write_text(
@@ -92,7 +92,7 @@ def test_a_debian_mirror_that_does_not_answer_is_one_sentence(monkeypatch: pytes
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """A module proxy that has the one module, below `/go`."""
+    """A module proxy that has only the small module, below `/go`."""
 
     def do_GET(self) -> None:
         has = self.path == f"/go/{prerequisites.SMALL_MODULE}/@v/{prerequisites.SMALL_VERSION}.info"
@@ -100,12 +100,12 @@ class Proxy(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the test tells what matters."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def proxy() -> Iterator[str]:
-    """A module proxy's address."""
+    """Yield a module proxy's address."""
     with HTTPServer(("127.0.0.1", 0), Proxy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -127,10 +127,10 @@ CLOSED = "http://127.0.0.1:9"
         ("", True),
     ],
 )
-def test_module_proxies_are_asked_before_there_is_a_compiler(
+def test_module_proxies_are_checked_before_a_compiler_is_installed(
     monkeypatch: pytest.MonkeyPatch, proxy: str, setting: str, answers: bool
 ) -> None:
-    """Or a dead one would be found after everything else was installed."""
+    """Otherwise an unreachable proxy would be found only after all other installations."""
     monkeypatch.setattr(golang, "installed", lambda: None)
     monkeypatch.setenv("GOPROXY", setting.format(proxy=proxy))
     if answers:
