@@ -1,1 +1,1 @@
-"""What exists: the estate as declared, its loader, its rules and its addresses. Imports no tool."""
+"""The declared estate: its model, loader, rules and addresses. Imports no tool."""

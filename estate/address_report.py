@@ -1,4 +1,4 @@
-"""The printed address plan: `docs/generated/addresses.md`.
+"""Writer of the address plan in `docs/generated/addresses.md`.
 
 Run `python -m estate.address_report` after changing the estate.
 """
@@ -19,7 +19,7 @@ INTRODUCTION = (
 
 
 def markdown(estate: Estate) -> str:
-    """The whole plan as Markdown: prefixes, anycast, machines, links. Ends with a line feed."""
+    """Return the plan as Markdown: prefixes, anycast, machines, links. It ends with a line feed."""
     computed = plan(estate)
     parts = [
         f"# Address plan of {estate.title.en} · {estate.title.zh} 地址规划",

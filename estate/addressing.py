@@ -1,19 +1,21 @@
-"""The address plan: every address of the estate, computed from its prefixes and numbers and never typed twice.
+"""The address plan: every address of the estate, computed from its prefixes and numbers, so that none is written twice.
 
-Rules (both families alike):
+Rules for both families:
 
-- a site's segment is the `number`-th /24 (IPv4) and /64 (IPv6) of `networks.sites`; a host has its own number in it,
-  in IPv6 written with the same digits (host 21 is ::21);
-- a peer's segment is the first /25 or longer of its own prefix, in IPv6 its first /64;
-- a link is the `number`-th /31 and /127 of `networks.links`; the first end has the even address;
-- a router's loopback, also its router id, is the site's number times 10 plus the host's number in `networks.loopbacks`;
-  peers' numbers follow after 100;
-- `mgmt0` has the host's place in the declared list, from 11 on, in `networks.management`; .1 is the operator;
-- a service's anycast address has the service's number in `networks.services`, a bureau's gateway 200 and its number;
-- a cluster's pods are in the site's `number`-th /16 and /56 of `kubernetes.pods`, a node's in its own number-th /24 and
-  /64 of that; its Services in the site's `number`-th /20 and /112 of `kubernetes.cluster_ips`, of which the API has
-  the first, and a service of ours the one that comes its number after that, a bureau's gateway 200 later: among the
-  first 256, which Kubernetes gives to nobody by itself.
+- A site's segment is the `number`-th /24 (IPv4) and /64 (IPv6) of `networks.sites`. A host's address in it has the
+  host's number. In IPv6 the number keeps its digits: host 21 is ::21.
+- A peer's segment is the first /25 or longer of its own prefix; in IPv6 the first /64.
+- A link is the `number`-th /31 and /127 of `networks.links`. The first end has the even address.
+- A router's loopback is also its router ID. Its number in `networks.loopbacks` is the site's number times 10, plus the
+  host's number. For peers, 100 is added.
+- `mgmt0` has the host's position in the declared list, from 11 on, in `networks.management`. The operator has .1.
+- A service's anycast address has the service's number in `networks.services`. A bureau's gateway has 200 plus its
+  number.
+- A cluster's pods are in the site's `number`-th /16 and /56 of `kubernetes.pods`. A node's pods are in the
+  `number`-th /24 and /64 of that prefix, by the host's number.
+- A cluster's Services are in the site's `number`-th /20 and /112 of `kubernetes.cluster_ips`. The API has the first
+  address. Our service has the address its number after that, and a bureau's gateway 200 later. These are among the
+  first 256 addresses, which Kubernetes does not assign by itself.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ GATEWAYS = 200
 
 
 class AddressError(ValueError):
-    """A prefix is too small for what has to fit in it. `key` is the estate's key path."""
+    """A prefix is too small for its addresses. `key` is the estate's key path."""
 
     def __init__(self, key: str, value: str, message: str) -> None:
         super().__init__(f"{key}: {value}: {message}")
@@ -49,7 +51,7 @@ class Dual:
 
 @dataclass(frozen=True, kw_only=True)
 class Interface:
-    """An interface inside a machine. `link` is set on circuits, `gateway` on segments of hosts that are no routers."""
+    """An interface inside a machine. `link` is set on circuits; `gateway` is set on the `lan0` of non-routers."""
 
     name: str
     ipv4: IPv4Interface
@@ -76,13 +78,13 @@ class ClusterNetworks:
     nodes: dict[str, DualNetwork]
     """Each node's part of `pods`, by host."""
     services: dict[str, Dual]
-    """Where the nodes reach the pods of a service of ours: the fixed address of its Service, by service."""
+    """Fixed address of the Service with which nodes reach the pods of our service, by service."""
     gateways: dict[str, Dual]
-    """The same of the bureaus' gateways, by bureau."""
+    """Fixed address of the Service of a bureau's gateway, by bureau."""
 
     @property
     def api(self) -> Dual:
-        """Where pods reach the API: the first address of `cluster_ips`."""
+        """Address of the API for pods: the first address of `cluster_ips`."""
         return Dual(ipv4=self.cluster_ips.ipv4[1], ipv6=self.cluster_ips.ipv6[1])
 
 
@@ -97,7 +99,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class HostAddresses:
-    """All addresses of one host. `loopback` only on routers."""
+    """All addresses of one host. Only routers have a `loopback`."""
 
     host: str
     lan: Interface
@@ -106,7 +108,7 @@ class HostAddresses:
     loopback: Dual | None
 
     def link(self, name: str) -> Interface:
-        """The interface of the circuit `name`."""
+        """Return the interface of the circuit `name`."""
         for interface in self.links:
             if interface.link == name:
                 return interface
@@ -120,27 +122,27 @@ class AddressPlan:
     hosts: dict[str, HostAddresses]
     segments: dict[str, Segment]
     anycast: dict[str, Dual]
-    """Where citizens reach a service, by service."""
+    """Anycast address of a service for citizens, by service."""
     gateways: dict[str, Dual]
-    """Where citizens reach a bureau's gateway, at whichever site, by bureau."""
+    """Anycast address of a bureau's gateway for citizens, by bureau. It is the same at every site."""
     clusters: dict[str, ClusterNetworks]
-    """By site, where it has a Kubernetes cluster."""
+    """Networks of the Kubernetes clusters, by site."""
     operator: Interface
     """The operator's end of the management network."""
     reached_at: dict[str, IPv4Address]
-    """Where the operator reaches each host: its `platform.address`, or else its computed management address."""
+    """Address with which the operator reaches each host: `platform.address`, else the computed management address."""
 
     def lan(self, host: str) -> Dual:
-        """The host's address on its segment: what other hosts connect to."""
+        """Return the host's address on its segment, to which other hosts connect."""
         lan = self.hosts[host].lan
         return Dual(ipv4=lan.ipv4.ip, ipv6=lan.ipv6.ip)
 
     def service_cluster_ip(self, site: str, service: str) -> Dual:
-        """The fixed address of a service's pods in the site's cluster. KeyError where it has no cluster."""
+        """Return the fixed address of a service's pods in the site's cluster. Raises KeyError without a cluster."""
         return self.clusters[site].services[service]
 
     def management(self, host: str) -> IPv4Address:
-        """Where the operator reaches the host."""
+        """Return the address with which the operator reaches the host."""
         return self.reached_at[host]
 
 
@@ -166,42 +168,42 @@ def _reached_at(host: Host, addresses: HostAddresses) -> IPv4Address:
 
 
 def shortfalls(estate: Estate) -> list[AddressError]:
-    """Every prefix in which something does not fit, one error for each. Empty: `plan` succeeds.
+    """Return one error for each prefix that is too small. If it is empty, `plan` succeeds.
 
-    Needs an estate whose references are known and whose places have routers.
+    All references of the estate must be known, and all its places must have routers.
     """
     found: list[AddressError] = []
     segments: dict[str, Segment] = {}
     for place in estate.places:
-        with _noting(found):
+        with _collecting_into(found):
             segments[place.name] = _segment(estate, place.name)
     for index, host in enumerate(estate.hosts):
         if host.at in segments:
-            with _noting(found):
+            with _collecting_into(found):
                 _lan(estate, host, segments[host.at])
-        with _noting(found):
+        with _collecting_into(found):
             _nth(estate.networks.management, MANAGEMENT_FIRST + index, "networks.management")
         if is_router(host):
-            with _noting(found):
+            with _collecting_into(found):
                 _loopback(estate, host)
     for link in estate.links:
-        with _noting(found):
+        with _collecting_into(found):
             _circuit(estate, link, link.ends[0])
     for service in estate.services:
-        with _noting(found):
+        with _collecting_into(found):
             _nth(estate.networks.services, service.number, "networks.services")
     for bureau in estate.bureaus:
-        with _noting(found):
+        with _collecting_into(found):
             if bureau.gateway:
                 _gateway(estate, bureau.gateway)
     for cluster in estate.clusters:
-        with _noting(found):
+        with _collecting_into(found):
             _cluster(estate, cluster.site)
     return list({(e.key, e.message): e for e in found}.values())
 
 
 @contextmanager
-def _noting(found: list[AddressError]) -> Iterator[None]:
+def _collecting_into(found: list[AddressError]) -> Iterator[None]:
     try:
         yield
     except AddressError as error:
@@ -245,7 +247,7 @@ def _lan(estate: Estate, host: Host, segment: Segment) -> Interface:
 
 
 def is_router(host: Host) -> bool:
-    """Whether the host forwards packets and speaks BGP."""
+    """Return whether the host forwards packets and speaks BGP."""
     return host.kind in (HostRole.EDGE, HostRole.PEER_ROUTER)
 
 
@@ -325,7 +327,7 @@ def _nth(pool: Pool, number: int, key: str) -> Dual:
 
 
 def _numbered(pool: Pool, number: int, keys: tuple[str, str]) -> Dual:
-    """The address with that number in both families; in IPv6 the decimal digits are kept (21 becomes ::21)."""
+    """Return the address with that number in both families. IPv6 keeps the decimal digits: 21 becomes ::21."""
     number6 = int(str(number), 16)
     if number >= pool.ipv4.num_addresses - 1:
         raise AddressError(keys[0], str(pool.ipv4), f"too small: address number {number} does not fit")

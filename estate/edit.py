@@ -1,4 +1,4 @@
-"""Changing one value in an estate's file, and not one character besides: comments and layout are their author's."""
+"""Change one value in an estate's file and no other character. Comments and layout stay as their author wrote them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from estate.loader import parse
 
 
 def with_value(text: str, keys: Sequence[str | int], value: str) -> str:
-    """The YAML text with the value at a key path replaced; an integer is a list's index.
+    """Return the YAML text with the value at a key path replaced. An integer in the path is a list's index.
 
-    Raises KeyError where nothing, or no single value, stands there.
+    Raises KeyError if the path does not exist or is not a single value.
     """
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     for depth, key in enumerate(keys):
@@ -24,15 +24,15 @@ def with_value(text: str, keys: Sequence[str | int], value: str) -> str:
         if node is None:
             raise KeyError(".".join(map(str, keys[: depth + 1])))
     if not isinstance(node, yaml.ScalarNode):
-        raise KeyError(f"{'.'.join(map(str, keys))} is no single value")
+        raise KeyError(f"{'.'.join(map(str, keys))} is not a single value")
     return text[: node.start_mark.index] + _scalar(value) + text[node.end_mark.index :]
 
 
 def set_cluster_version(site: str, version: str, path: Path | None = None) -> Path:
-    """Declare the version of a site's cluster in the estate at `path` (the project's own where None); its file.
+    """Declare the version of a site's cluster in the estate at `path`; return the changed file.
 
-    The file is replaced as a whole or not at all. Raises `EstateError`, KeyError where the site has no cluster, and
-    OSError.
+    None means the project's own estate. The file is replaced atomically. Raises `EstateError`, OSError, and KeyError if
+    the site has no cluster.
     """
     estate, source = parse(path)
     sites = [cluster.site for cluster in estate.clusters]
@@ -55,7 +55,7 @@ def _below(node: Any, key: str | int) -> Any:
 
 
 def _scalar(value: str) -> str:
-    """As a person would write it: quoted only where YAML would take it for something else than text."""
+    """Return the value as YAML, quoted only if YAML would not read it as text."""
     return value if yaml.safe_load(value) == value else yaml.safe_dump(value, default_style='"').rstrip("\n")
 
 

@@ -1,4 +1,4 @@
-"""How single values are written, and what whoever has written another is told: what a sound one looks like."""
+"""Types of single values, and the messages that describe a valid value."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ NAME = r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$"
 Name = Annotated[str, Field(pattern=NAME)]
 LINK_NAME = r"^[a-z]([a-z0-9-]{0,13}[a-z0-9])?$"
 LinkName = Annotated[str, Field(pattern=LINK_NAME)]
-"""A link's name is also the interface's name on both routers: Linux allows 15 characters."""
+"""A link's name is also an interface's name on both routers. Linux allows 15 characters."""
 
 HOST_NAME = r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
-"""A whole name of the DNS, as browsers ask for it."""
+"""A complete DNS name, as browsers request it."""
 HostName = Annotated[str, Field(pattern=f"^{HOST_NAME}$", max_length=253)]
 MOUNT, USER, VERSION = r"^/[a-z0-9/_-]+$", r"^[a-z_][a-z0-9_-]{0,31}$", r"^1\.[0-9]{1,3}\.[0-9]{1,3}$"
 
@@ -22,14 +22,14 @@ PATTERN_MESSAGES = {
     NAME: "must be 1 to 31 lower-case letters, digits and hyphens, a letter first and no hyphen last, such as"
     " futian-kube1",
     LINK_NAME: "must be 1 to 15 lower-case letters, digits and hyphens, a letter first and no hyphen last, such as"
-    " city-a: it is an interface's name too",
-    f"^{HOST_NAME}$": "must be a whole name of the DNS in lower-case letters, digits, hyphens and dots, such as"
+    " city-a: it is also an interface's name",
+    f"^{HOST_NAME}$": "must be a complete DNS name in lower-case letters, digits, hyphens and dots, such as"
     " records.planning.govcloud",
     MOUNT: "must be an absolute path of lower-case letters, digits, _ and -, such as /srv/data",
     USER: "must be a login name of at most 32 lower-case letters, digits, _ and -, such as operator",
     VERSION: "must be a version of Kubernetes 1 with its patch, such as 1.37.2",
 }
-"""What a text of each pattern looks like, for whoever has written another."""
+"""Message for a value that does not match the pattern, by pattern."""
 
 Asn = Annotated[int, Field(ge=1, le=4294967294, strict=True)]
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -38,10 +38,10 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 def _text(value: object) -> object:
-    """Addresses are written as text: a number would silently be taken for an address of that value."""
+    """Require text for addresses. A number would silently become the address with that value."""
     if isinstance(value, (str, IPv4Network, IPv6Network)):
         return value
-    raise ValueError('must be text such as 10.0.0.0/24 or "fd00::/48", in quotes where it holds colons')
+    raise ValueError('must be text such as 10.0.0.0/24 or "fd00::/48", in quotes if it contains colons')
 
 
 def _ipv4(value: str) -> str:
@@ -53,11 +53,11 @@ def _ipv4(value: str) -> str:
 
 
 def _visible(value: str) -> str:
-    """Reports, pictures and terminals show titles: what turns the direction of text or hides in it may forge them."""
+    """Require visible characters. Invisible or bidirectional ones could forge titles in reports and terminals."""
     hidden = next((character for character in value if not character.isprintable()), None)
     if hidden or not value.strip():
-        found = f"holds U+{ord(hidden):04X}, which nobody sees" if hidden else "holds nothing but spaces"
-        raise ValueError(f"{found}; write what people shall read")
+        found = f"contains the invisible character U+{ord(hidden):04X}" if hidden else "contains only spaces"
+        raise ValueError(f"{found}; use visible text")
     return value
 
 

@@ -1,7 +1,7 @@
-"""Reading an estate's files: YAML, merged by their top-level keys, each of which may stand in one file only.
+"""Read an estate's YAML files and merge their top-level keys. Each key may be in one file only.
 
-YAML aliases are refused (a "billion laughs" file needs them and an estate does not), and so is anything over
-`MAX_BYTES`, and characters that turn the direction of what follows: the file would not say what its reader sees.
+YAML aliases are refused: a "billion laughs" file needs them, and an estate does not. Files over `MAX_BYTES` are also
+refused. Characters that change the direction of text are refused: the file would look different from its content.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ MAX_BYTES = 1024 * 1024
 """A city's estate of 2 000 hosts takes about 400 kB."""
 
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Marks, embeddings, overrides and isolates of the bidirectional algorithm."""
+"""Marks, embeddings, overrides and isolates of the Unicode bidirectional algorithm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EstateFiles:
-    """What stands in an estate's files, and what is wrong with the files themselves."""
+    """The content of an estate's files, and the problems of the files themselves."""
 
     document: dict[str, Any]
     source: Source
     problems: tuple[Problem, ...]
-    """Where there are some, a part of the document may be missing."""
+    """If there are problems, a part of the document may be missing."""
 
 
 def read(where: Path) -> EstateFiles:
-    """The file, or the `*.yaml` files of the folder `where`."""
+    """Read the file `where`, or the `*.yaml` files of the folder `where`."""
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     files, problems = _files(where)
@@ -46,7 +46,7 @@ def read(where: Path) -> EstateFiles:
             continue
         for key, value in part.items():
             if key in merged:
-                problems.append(_problem(file, str(key), "", f"stands in {origin[key]} too; keep one of them"))
+                problems.append(_problem(file, str(key), "", f"is also in {origin[key]}; keep one of them"))
                 continue
             merged[key], origin[key] = value, str(file)
     return EstateFiles(document=merged, source=Source(files=origin, fallback=str(where)), problems=tuple(problems))
@@ -73,14 +73,14 @@ def _files(where: Path) -> tuple[list[Path], list[Problem]]:
 
 
 def _text(file: Path) -> str:
-    """The file's text. Reads at most `MAX_BYTES`, so that a huge file costs nothing."""
+    """Return the file's text. Read at most `MAX_BYTES`, so that a huge file costs no memory."""
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
             found = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
-            raise EstateError([_problem(file, "", found, "is no file; name a YAML file or an estate's folder")])
+            raise EstateError([_problem(file, "", found, "is not a file; name a YAML file or an estate's folder")])
         if status.st_size > MAX_BYTES:
-            message = f"larger than {MAX_BYTES} bytes; split the estate or remove what is no declaration"
+            message = f"larger than {MAX_BYTES} bytes; split the estate or remove text that is not a declaration"
             raise EstateError([_problem(file, "", f"{status.st_size} bytes", message)])
         with file.open("rb") as stream:
             return _refuse_bidi_controls(file, stream.read(MAX_BYTES).decode("utf-8-sig"))
@@ -94,7 +94,7 @@ def _text(file: Path) -> str:
 def _refuse_bidi_controls(file: Path, text: str) -> str:
     if control := _BIDI_CONTROLS.search(text):
         line, value = text.count("\n", 0, control.start()) + 1, f"U+{ord(control[0]):04X}"
-        reason = "turns the direction of the text after it, so that the file does not say what is seen; remove it"
+        reason = "changes the direction of the text after it, so that the file looks different; remove it"
         raise EstateError([_problem(file, f"line {line}", value, reason)])
     return text
 
@@ -119,23 +119,23 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise _refusal("YAML aliases (*name) are refused, write the value out", mark)
+            raise _refusal("YAML aliases (*name) are refused, write the complete value", mark)
         return super().compose_node(parent, index)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError, TypeError):  # a date in month 13, `!!int abc`, 5 000 digits
-            raise _refusal("the value is not what it looks like, quote it or correct it", node.start_mark) from None
+            raise _refusal("the value is invalid for its type, quote it or correct it", node.start_mark) from None
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise _refusal(f"key {key!r} is no text, quote it", key_node.start_mark)
+                raise _refusal(f"key {key!r} is not text, quote it", key_node.start_mark)
             if key in seen:
-                raise _refusal(f"key {key!r} stands twice, keep one", key_node.start_mark)
+                raise _refusal(f"key {key!r} is there twice, keep one", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -153,8 +153,8 @@ def _mark(error: yaml.YAMLError) -> str:
 
 def _yaml_reason(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.reader.ReaderError):
-        return "holds a control character, which YAML forbids; remove it"
-    return str(getattr(error, "problem", None) or "is not YAML").strip() + "; mend the file at that place"
+        return "contains a control character, which YAML forbids; remove it"
+    return str(getattr(error, "problem", None) or "is not YAML").strip() + "; correct the file at that place"
 
 
 def _unreadable(file: Path, error: OSError) -> Problem:

@@ -1,7 +1,7 @@
-"""An estate of which a part cannot be used: what can be read of it is, so that its rules tell what they see.
+"""Parse the valid part of an invalid estate, so that the rules can report problems in that part.
 
-A field that is missing, or holds what it cannot hold, is not set. Whoever reads it gets an AttributeError, by which
-`estate.checks` knows that a rule has to wait.
+A missing or invalid field is not set. Reading it raises AttributeError; `estate.checks` then counts the rule
+as waiting.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ Parsed = TypeVar("Parsed", bound=Value)
 
 
 def parse_leniently(model: type[Parsed], data: dict[str, Any]) -> Parsed:
-    """The value with those fields of `data` that can be used. Beside an unknown field no default is taken: it may be
-    the misspelt one.
+    """Return the value with the valid fields of `data`.
+
+    If `data` has an unknown field, no default is used, because the unknown field may be a misspelt name.
     """
     value = model.model_construct()
     fields, unknown = vars(value), data.keys() - model.model_fields.keys()
@@ -36,13 +37,13 @@ def parse_leniently(model: type[Parsed], data: dict[str, Any]) -> Parsed:
 
 
 def is_unset(error: AttributeError) -> bool:
-    """Whether somebody has read a field that could not be used, and it is no mistake in the reader."""
+    """Return whether the error comes from reading an invalid field, and not from a mistake in the code."""
     fields = error.obj
     return isinstance(fields, Value) and error.name in type(fields).model_fields and error.name not in vars(fields)
 
 
 def _parts(annotation: Any, data: object) -> list[Any]:
-    """The one value in which something can be used, or nothing where nothing can."""
+    """Return a list with the partly valid value; empty if no part is valid."""
     if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (choice for choice in get_args(annotation) if choice is not NoneType)
     if isinstance(annotation, type) and issubclass(annotation, Value):

@@ -1,4 +1,4 @@
-"""An estate from its files: read, parsed once, checked; all problems at once and in the reader's words."""
+"""Load an estate: read its files, parse them once, check the rules, and report all problems together."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ DATA = Path(__file__).parent / "data"
 
 
 def load(path: Path | None = None) -> Estate:
-    """The estate at `path` (a file or a folder; the project's own where None), parsed and checked against all rules.
+    """Return the estate at `path`, a file or a folder, after all checks. None means the project's own estate.
 
-    Raises `EstateError` with every problem found: in the files, in their fields, and in what the rules can read.
+    Raises `EstateError` with every problem: in the files, in their fields, and in the part that the rules can read.
     """
     source_files = files.read(path or DATA)
     problems: tuple[Problem, ...] = ()
@@ -37,12 +37,12 @@ def load(path: Path | None = None) -> Estate:
 
 
 def advice(path: Path | None = None) -> list[Problem]:
-    """What an estate that keeps all rules probably does not mean. Raises `EstateError` where it cannot be parsed."""
+    """Return values of a valid estate that are probably not intended. Raises `EstateError` if it cannot be parsed."""
     return advise(*parse(path))
 
 
 def parse(path: Path | None = None) -> tuple[Estate, Source]:
-    """Parse without the rules of `estate.checks`. Raises `EstateError`."""
+    """Parse an estate without the rules of `estate.checks`. Raises `EstateError`."""
     source_files = files.read(path or DATA)
     return _validated(source_files), source_files.source
 

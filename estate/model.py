@@ -1,7 +1,7 @@
 """The declared estate as frozen, typed values.
 
-One parse at the door (`estate.loader`), then every part may trust what it holds. Units are in the field names:
-`_ms` milliseconds, `_s` seconds, `_mbit` megabit per second, `_mib` mebibytes. Nothing here knows a tool.
+`estate.loader` parses and checks it once, and all other code may trust its values. Units are in the field names:
+`_ms` milliseconds, `_s` seconds, `_mbit` megabit per second, `_mib` mebibytes. This module imports no tool.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Value(BaseModel):
 
 
 class HostRole(StrEnum):
-    """What a host is for. The first four are ours; the others stand at a peer."""
+    """Role of a host. The first four are our own hosts; the others are at a peer."""
 
     EDGE = "edge"
     KUBE = "kube"
@@ -55,18 +55,18 @@ class Title(Value):
 
 
 class Site(Value):
-    """A data centre of the city. Carries no role in its name, because roles move."""
+    """A data centre of the city. Its name contains no role, because roles move."""
 
     name: Name
     title: Title
     city: Name
     number: Annotated[int, Field(ge=1, le=63, strict=True)]
-    """Place in the address plan; never reused, so that addresses do not move when a site is added."""
+    """Number in the address plan. It is never reused, so that addresses stay the same when a site is added."""
     asn: Asn
 
 
 class Peer(Value):
-    """A network that someone else runs, at the far end of links: the province, the internet, the bureaus."""
+    """Another organisation's network at the far end of links: the province, the internet, the bureaus."""
 
     name: Name
     title: Title
@@ -75,7 +75,7 @@ class Peer(Value):
     asn: Asn
     prefix4: Prefix4
     prefix6: Prefix6
-    """What the peer may announce to us; anything else is refused at the border."""
+    """Prefixes that the peer may announce to us. The edge routers refuse all others."""
 
 
 class Pool(Value):
@@ -95,7 +95,7 @@ class Networks(Value):
     loopbacks: Pool
     """One /32 and /128 for each router."""
     management: Pool
-    """Out of band: every host's `mgmt0`. Never routed."""
+    """Out-of-band network of every host's `mgmt0`. It is never routed."""
     services: Pool
     """Public anycast prefixes, announced to the peers as a whole."""
 
@@ -106,11 +106,11 @@ class Link(Value):
     name: LinkName
     number: Annotated[int, Field(ge=1, le=1023, strict=True)]
     ends: tuple[Name, Name]
-    """The two routers that terminate it."""
+    """The two routers at its ends."""
     path: Name
     """The duct or carrier. Links that share a path fail together."""
     delay_ms: Annotated[float, Field(ge=0, le=1000, strict=True)]
-    """One way."""
+    """Delay in one direction."""
     bandwidth_mbit: Annotated[float, Field(gt=0, le=400000, strict=True)]
 
 
@@ -122,15 +122,15 @@ class Disk(Value):
 
 
 class Platform(Value):
-    """What a host stands on and how it is reached; the lab gives addresses and keys itself."""
+    """The machine below a host and its access. The lab assigns addresses and keys itself."""
 
     address: AddressText | None = None
-    """Management address when it is not the computed one."""
+    """Management address if it is not the computed one."""
     user: Annotated[str, Field(pattern=USER)] = "root"
     nested: Flag = False
-    """Shares its kernel with others, as a container does: kernel-wide settings and control groups are not its own."""
+    """Whether it shares its kernel, as a container does. Kernel-wide settings and control groups are then shared."""
     cgroups: Literal["v1", "v2"] | None = None
-    """Version of the control groups; None takes whichever the host has. A kubelet refuses v1 only where v2 is named."""
+    """Version of the control groups; None accepts the host's version. A kubelet refuses v1 only if v2 is declared."""
 
 
 class Host(Value):
@@ -140,23 +140,23 @@ class Host(Value):
     at: Name
     kind: HostRole
     number: Annotated[int, Field(ge=1, le=199, strict=True)]
-    """Place in the site's prefix: the last octet of its IPv4 address."""
+    """Number in the site's prefix: the last octet of its IPv4 address."""
     cpus: Annotated[float, Field(gt=0, le=1024, strict=True)] = 1.0
     memory_mib: Annotated[int, Field(ge=64, strict=True)] = 512
     etcd_votes: Annotated[int, Field(ge=0, le=1, strict=True)] = 0
     database: Flag = False
-    """Runs a member of the PostgreSQL cluster."""
+    """Whether it runs a member of the PostgreSQL cluster."""
     disk: Disk | None = None
     platform: Platform = Platform()
 
 
 class Objectives(Value):
-    """What a service promises."""
+    """Promises of a service."""
 
     rto_s: Positive
     """Longest time without an acknowledged write after the loss of a site."""
     rpo_records: Count
-    """Acknowledged records that may be lost."""
+    """Number of acknowledged records that may be lost."""
     read_outage_s: Positive
     availability: Annotated[float, Field(gt=0, lt=1, strict=True)]
     """Share of 100 ms windows in which every request succeeded, over a year."""
@@ -164,7 +164,7 @@ class Objectives(Value):
 
 
 class Demand(Value):
-    """What a service needs in one site when that site carries the whole load alone."""
+    """Capacity that a service needs in one site that carries the whole load alone."""
 
     rate_per_s: Positive
     cpus: Positive
@@ -172,59 +172,59 @@ class Demand(Value):
 
 
 class Placement(Value):
-    """Where a service runs: announced at `active`, started and ready but announced last at `ready`."""
+    """Sites of a service. It is announced at `active`. At `ready` it runs too, and is announced as the last choice."""
 
     active: tuple[Name, ...] = Field(min_length=1)
     ready: tuple[Name, ...] = ()
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """All of them, those that serve first."""
+        """All sites, the active sites first."""
         return (*self.active, *self.ready)
 
 
 class Pods(Value):
-    """What a service's pods are given in the sites' clusters."""
+    """Number and resources of a service's pods in the sites' clusters."""
 
     replicas: dict[Name, Annotated[int, Field(ge=1, le=50, strict=True)]]
-    """How many, by site. While a new version comes, each site has one more."""
+    """Number of pods by site. During a change of version each site has one more."""
     cpus: Positive
-    """What the scheduler sets aside for each; a pod may use more while nobody else needs it."""
+    """Processors that the scheduler reserves for each pod. A pod may use more while they are idle."""
     memory_mib: Annotated[int, Field(ge=32, strict=True)]
-    """What each may use at most, set aside from the start."""
+    """Maximum memory of each pod, which is reserved from the start."""
 
 
 class Quota(Value):
-    """What a bureau may use at each site, each of which carries all load alone when it must."""
+    """Capacity that a bureau may use at each site, because each site must be able to carry all load alone."""
 
     cpus: Positive
     memory_mib: Annotated[int, Field(ge=64, strict=True)]
     pods: Annotated[int, Field(ge=1, le=1000, strict=True)]
-    """Two more than run are needed for a new version: one that starts, one that ends and counts until it is gone."""
+    """A change of version needs two more pods: a starting one, and an ending one that counts until it is removed."""
 
 
 class Backend(Value):
-    """Pods of the bureau's own, by their label `app.kubernetes.io/name`, and the port on which they listen."""
+    """The bureau's own pods, by their label `app.kubernetes.io/name`, and their port."""
 
     pods: Name
     port: Annotated[int, Field(ge=1024, le=65535, strict=True)]
 
 
 class Gateway(Value):
-    """The way in to a bureau's own workloads: pods in its namespace that end TLS, out of its quota."""
+    """The entry to a bureau's own workloads: pods in its namespace that terminate TLS and count towards its quota."""
 
     number: Annotated[int, Field(ge=1, le=50, strict=True)]
-    """Place among the fixed addresses of a cluster."""
+    """Number among the fixed addresses of a cluster."""
     hosts: dict[HostName, Backend] = Field(min_length=1)
-    """Where requests go, by the host name that they ask for."""
+    """Destination of requests, by their host name."""
     replicas: Annotated[int, Field(ge=2, le=20, strict=True)] = 2
     cpus: Positive = 0.1
     memory_mib: Annotated[int, Field(ge=48, strict=True)] = 64
-    """Of each pod; at every site with a cluster there are `replicas` of them."""
+    """Memory of each pod. Every site with a cluster has `replicas` pods."""
 
 
 class Bureau(Value):
-    """A part of the city's government that has workloads here: a namespace of its name on every cluster."""
+    """A part of the city's government with workloads here. Every cluster has a namespace of its name."""
 
     name: Name
     title: Title
@@ -233,12 +233,12 @@ class Bureau(Value):
 
     @property
     def gateway_name(self) -> str:
-        """Of the gateway's Service and pods, in the bureau's namespace."""
+        """Name of the gateway's Service and pods in the bureau's namespace."""
         return f"{self.name}-gateway"
 
     @property
     def group(self) -> str:
-        """To which its people's certificates belong."""
+        """Group in the certificates of the bureau's people."""
         return f"bureau:{self.name}"
 
 
@@ -248,9 +248,9 @@ class Service(Value):
     name: Name
     title: Title
     bureau: Name
-    """Whose it is, and in whose namespace it runs."""
+    """Bureau that owns the service. The service runs in its namespace."""
     number: Annotated[int, Field(ge=1, le=199, strict=True)]
-    """Place in the anycast prefixes."""
+    """Number in the anycast prefixes."""
     placement: Placement
     objectives: Objectives
     demand: Demand
@@ -268,13 +268,13 @@ class Vantage(Value):
 
 
 class Database(Value):
-    """The replicated database: which sites' members may be promoted, and which only acknowledge."""
+    """The replicated database: sites whose members may be promoted, and sites whose members only acknowledge."""
 
     scope: Name
     promotable: tuple[Name, ...] = Field(min_length=2)
-    """The first is where the primary belongs when nothing is the matter: `failback` brings it there."""
+    """Sites for automatic promotion. In normal operation the primary is at the first one; `failback` moves it there."""
     acknowledging: tuple[Name, ...] = Field(min_length=1)
-    """Sites whose member acknowledges commits but is never promoted without a person."""
+    """Sites whose member acknowledges commits but is promoted only by an operator."""
     ttl_s: Annotated[int, Field(ge=20, le=600, strict=True)]
     loop_wait_s: Annotated[int, Field(ge=1, le=60, strict=True)]
     retry_timeout_s: Annotated[int, Field(ge=3, le=60, strict=True)]
@@ -298,19 +298,19 @@ class Kubernetes(Value):
     """Kubernetes in the estate. A site without an entry in `clusters` has none."""
 
     pods: Pool
-    """Split per site by its number (/16, /56), and per node by the host's number (/24, /64). Never leave the site."""
+    """Split per site by its number (/16, /56), and per node by the host's number (/24, /64). Used only in the site."""
     cluster_ips: Pool
-    """Addresses of Kubernetes' Services, split per site by its number (/20, /112). Exist on the nodes only."""
+    """Addresses of Kubernetes Services, split per site by its number (/20, /112). They exist only on the nodes."""
     clusters: tuple[Cluster, ...] = ()
 
 
 class Estate(Value):
-    """Everything the city runs, as declared."""
+    """The complete declared estate of the city."""
 
     name: Name
     title: Title
     lab: Flag
-    """True where the estate may be destroyed: the only place where `destroy` works."""
+    """Whether the estate may be destroyed. `destroy` works only if this is true."""
     sites: tuple[Site, ...] = Field(min_length=1)
     peers: tuple[Peer, ...]
     networks: Networks
@@ -324,31 +324,31 @@ class Estate(Value):
     kubernetes: Kubernetes | None = None
 
     def site(self, name: str) -> Site:
-        """The site of that name; KeyError with the known names where there is none."""
+        """Return the site of that name. Raises KeyError with the known names."""
         return _named(self.sites, name, "site")
 
     def peer(self, name: str) -> Peer:
-        """The peer of that name; KeyError where there is none."""
+        """Return the peer of that name. Raises KeyError."""
         return _named(self.peers, name, "peer")
 
     def host(self, name: str) -> Host:
-        """The host of that name; KeyError where there is none."""
+        """Return the host of that name. Raises KeyError."""
         return _named(self.hosts, name, "host")
 
     def link(self, name: str) -> Link:
-        """The link of that name; KeyError where there is none."""
+        """Return the link of that name. Raises KeyError."""
         return _named(self.links, name, "link")
 
     def service(self, name: str) -> Service:
-        """The service of that name; KeyError where there is none."""
+        """Return the service of that name. Raises KeyError."""
         return _named(self.services, name, "service")
 
     def bureau(self, name: str) -> Bureau:
-        """The bureau of that name; KeyError where there is none."""
+        """Return the bureau of that name. Raises KeyError."""
         return _named(self.bureaus, name, "bureau")
 
     def services_of(self, bureau: str) -> tuple[Service, ...]:
-        """The services that a bureau answers for."""
+        """Return the services that a bureau owns."""
         return tuple(service for service in self.services if service.bureau == bureau)
 
     @property
@@ -357,35 +357,35 @@ class Estate(Value):
         return self.kubernetes.clusters if self.kubernetes else ()
 
     def cluster_at(self, site: str) -> Cluster | None:
-        """The site's Kubernetes cluster, where it has one."""
+        """Return the site's Kubernetes cluster; None if it has none."""
         return next((cluster for cluster in self.clusters if cluster.site == site), None)
 
     def nodes_at(self, site: str) -> tuple[Host, ...]:
-        """Nodes of the site's cluster, the one with the control plane first; empty where there is no cluster."""
+        """Return the nodes of the site's cluster, the control plane's node first; empty without a cluster."""
         return self.hosts_at(site, HostRole.KUBE) if self.cluster_at(site) else ()
 
     @property
     def managed_hosts(self) -> tuple[Host, ...]:
-        """Hosts at our sites, in declared order: what the stacks deploy."""
+        """Hosts at our sites in declared order, which the stacks deploy."""
         names = {site.name for site in self.sites}
         return tuple(host for host in self.hosts if host.at in names)
 
     @property
     def peer_hosts(self) -> tuple[Host, ...]:
-        """Hosts at peers: never deployed by us; the lab imitates them."""
+        """Hosts at peers, which we never deploy. The lab imitates them."""
         names = {peer.name for peer in self.peers}
         return tuple(host for host in self.hosts if host.at in names)
 
     def hosts_at(self, place: str, kind: HostRole | None = None) -> tuple[Host, ...]:
-        """Hosts of a site or peer, of one kind where given."""
+        """Return the hosts of a site or peer, optionally of one kind."""
         return tuple(h for h in self.hosts if h.at == place and (kind is None or h.kind is kind))
 
     def links_of(self, host: str) -> tuple[Link, ...]:
-        """Links that end at the router `host`."""
+        """Return the links that end at the router `host`."""
         return tuple(link for link in self.links if host in link.ends)
 
     def router_of(self, place: str) -> Host:
-        """The first router of a site or peer: the default gateway of its segment."""
+        """Return the first router of a site or peer: the default gateway of its segment."""
         for host in self.hosts:
             if host.at == place and host.kind in (HostRole.EDGE, HostRole.PEER_ROUTER):
                 return host
@@ -393,15 +393,15 @@ class Estate(Value):
 
     @property
     def places(self) -> tuple[Site | Peer, ...]:
-        """Sites, then peers: wherever a host can stand."""
+        """All possible places of a host: first sites, then peers."""
         return (*self.sites, *self.peers)
 
     def place(self, name: str) -> Site | Peer:
-        """The site or peer of that name; KeyError where there is none."""
+        """Return the site or peer of that name. Raises KeyError."""
         return _named(self.places, name, "site or peer")
 
     def asn_of(self, host: str) -> int:
-        """AS number of the site or peer at which the router stands."""
+        """Return the AS number of the router's site or peer."""
         return self.place(self.host(host).at).asn
 
     @property
@@ -431,5 +431,5 @@ def _named(values: tuple[Named, ...], name: str, what: str) -> Named:
 
 
 def field_names() -> list[str]:
-    """Every field that an estate may have, at any depth: to guess what a misspelt one was meant to be."""
+    """Return all field names of an estate at any depth, to suggest the correct name for a misspelt one."""
     return sorted({name for kind in Value.__subclasses__() for name in kind.model_fields})

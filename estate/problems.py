@@ -1,4 +1,4 @@
-"""What is wrong with an estate, in the reader's words: file, key path, value, and the way out."""
+"""Problems of an estate: file, key path, value and next step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong: the key path and the value that is found there. `message` ends with the remedy.
+    """One problem: the key path and the value at it. `message` ends with the remedy.
 
-    A rule knows only the key path: `estate.checks.check` adds the file.
+    A rule knows only the key path. `estate.checks.check` adds the file.
     """
 
     file: str = ""
@@ -28,8 +28,10 @@ Problems = Iterator[Problem]
 
 
 class EstateError(Exception):
-    """The estate cannot be used. `problems` holds all that was found; `waiting` rules could not be checked before some
-    of it is mended. `path` is the estate that was asked for, None for the project's own.
+    """The estate cannot be used. `problems` contains all found problems.
+
+    `waiting` is the number of rules that could not be checked before a problem is corrected. `path` is the requested
+    estate, None for the project's own.
     """
 
     def __init__(self, problems: Iterable[Problem], *, waiting: int = 0, path: Path | None = None) -> None:
@@ -39,11 +41,11 @@ class EstateError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Which file each top-level key came from, so that rules can name the file."""
+    """The file of each top-level key, so that problems can name the file."""
 
     files: dict[str, str]
     fallback: str
 
     def file_of(self, key: str) -> str:
-        """The file in which the key path's first part stands."""
+        """Return the file with the first part of the key path."""
         return self.files.get(key.split(".")[0].split("[")[0], self.fallback)

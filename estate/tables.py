@@ -1,4 +1,4 @@
-"""The estate as tables for people and as one document. Plain data: whoever prints it decides how."""
+"""The estate as tables and as one document. The data is plain; the caller decides on the output format."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LABELS: dict[str, Bilingual] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text under a title and column heads, in one language. Every row is as long as `columns`."""
+    """Rows of text with a title and column heads, in one language. Every row has the length of `columns`."""
 
     title: str
     columns: tuple[str, ...]
@@ -44,7 +44,7 @@ class Table:
 
 
 def tables(estate: Estate, lang: Language) -> tuple[Table, ...]:
-    """All that `estate show` prints, from the whole to the parts."""
+    """Return all tables of `estate show`, from the overview to the details."""
     computed = plan(estate)
     return (
         places(estate, computed, lang),
@@ -59,7 +59,7 @@ def tables(estate: Estate, lang: Language) -> tuple[Table, ...]:
 
 
 def places(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
-    """Sites and peers with their AS number and segment."""
+    """Return sites and peers with their AS number and segment."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("名称", "中文", "归属", "自治系统号", "IPv4 网段", "IPv6 网段"),
         "en": ("name", "title", "run by", "AS", "IPv4 segment", "IPv6 segment"),
@@ -80,7 +80,7 @@ def places(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
 
 
 def hosts(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
-    """Machines with what they are for and where they are reached."""
+    """Return machines with their roles and addresses."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("名称", "所在", "类型", "网段 IPv4", "网段 IPv6", "管理地址", "职责"),
         "en": ("name", "at", "kind", "lan IPv4", "lan IPv6", "management", "parts"),
@@ -102,7 +102,7 @@ def hosts(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
 
 
 def links(estate: Estate, lang: Language) -> Table:
-    """Circuits with the path they lie in. Delay is one way."""
+    """Return circuits with their path. The delay is for one direction."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("名称", "一端", "另一端", "路径", "单向时延 ms", "带宽 Mbit/s"),
         "en": ("name", "one end", "other end", "path", "delay ms", "Mbit/s"),
@@ -114,7 +114,7 @@ def links(estate: Estate, lang: Language) -> Table:
 
 
 def services(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
-    """Services with their anycast addresses and objectives."""
+    """Return services with their anycast addresses and objectives."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("名称", "中文", "运行于", "待命于", "任播地址", "RTO s", "RPO 笔", "可用性", "p99 ms"),
         "en": ("name", "title", "active", "ready", "anycast", "RTO s", "RPO records", "availability", "p99 ms"),
@@ -137,7 +137,7 @@ def services(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
 
 
 def bureaus(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
-    """What each bureau may use at every site with a cluster, what that takes in all, and its share of the smallest."""
+    """Return each bureau's quota at every site with a cluster, the total, and the share of the smallest site."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("名称", "中文", "服务", "每中心处理器", "每中心内存 MiB", "每中心 Pod", "合计处理器",
                "合计内存 MiB", "占集群容量", "网关", "任播地址"),
@@ -165,7 +165,7 @@ def bureaus(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
 
 
 def gateway_as_json(bureau: Bureau, computed: AddressPlan) -> dict[str, object] | None:
-    """For JSON, where host names would be no keys that a reader could write without quotes."""
+    """Return a gateway for JSON. Host names are values, because as keys they would need quotes in readers' queries."""
     if not bureau.gateway:
         return None
     hosts = [{"host": host, "pods": one.pods, "port": one.port} for host, one in bureau.gateway.hosts.items()]
@@ -174,7 +174,7 @@ def gateway_as_json(bureau: Bureau, computed: AddressPlan) -> dict[str, object] 
 
 
 def quota_shares(estate: Estate, bureau: Bureau) -> dict[str, float]:
-    """By site with a cluster, the part of its processors or memory, whichever is more, that the bureau may use."""
+    """Return the bureau's share of each cluster site: of its processors or its memory, the larger share."""
     offered = {cluster.site: spare_capacity(estate, cluster.site) for cluster in estate.clusters}
     return {
         site: max(bureau.quota.cpus / found.cpus, bureau.quota.memory_mib / found.memory_mib)
@@ -183,7 +183,7 @@ def quota_shares(estate: Estate, bureau: Bureau) -> dict[str, float]:
 
 
 def database(estate: Estate, lang: Language) -> Table:
-    """Who may be primary and who acknowledges."""
+    """Return the sites that may have the primary, and the sites that acknowledge."""
     heads: dict[Language, tuple[str, ...]] = {"zh": ("主机", "中心", "职责"), "en": ("host", "site", "part")}
     rows = tuple(
         (host.name, sites(estate, (host.at,), lang), LABELS[database_role(estate, host.at)][lang])
@@ -193,7 +193,7 @@ def database(estate: Estate, lang: Language) -> Table:
 
 
 def clusters(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
-    """Kubernetes clusters with their nodes and prefixes; no rows where there is none."""
+    """Return Kubernetes clusters with their nodes and prefixes; no rows without a cluster."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("中心", "版本", "节点", "Pod 网段", "集群地址"),
         "en": ("site", "version", "nodes", "pods", "cluster addresses"),
@@ -212,7 +212,7 @@ def clusters(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
 
 
 def vantages(estate: Estate, lang: Language) -> Table:
-    """From where the services are used and measured."""
+    """Return the vantages from which the services are used and measured."""
     heads: dict[Language, tuple[str, ...]] = {
         "zh": ("名称", "中文", "主机", "使用的服务"),
         "en": ("name", "title", "host", "reaches"),
@@ -222,27 +222,27 @@ def vantages(estate: Estate, lang: Language) -> Table:
 
 
 def database_role(estate: Estate, site: str) -> str:
-    """What the site's database member may do: promotable or acknowledging."""
+    """Return the role of the site's database member: promotable or acknowledging."""
     return "promotable" if site in estate.database.promotable else "acknowledging"
 
 
 def sites(estate: Estate, names: tuple[str, ...], lang: Language) -> str:
-    """Sites in one cell: in Chinese as people call them, in English by the name that commands take."""
+    """Return sites in one cell: their Chinese titles, and the names that commands take in English."""
     return joined([estate.site(name).title.zh if lang == "zh" else name for name in names], lang)
 
 
 def joined(values: list[str] | tuple[str, ...], lang: Language) -> str:
-    """Several values in one cell."""
+    """Return several values in one cell."""
     return ("、" if lang == "zh" else ", ").join(values)
 
 
 def both_families(address: Dual | DualNetwork) -> str:
-    """Both families in one cell."""
+    """Return both families in one cell."""
     return f"{address.ipv4}, {address.ipv6}"
 
 
 def to_json(estate: Estate) -> dict[str, object]:
-    """The estate with its computed addresses, for `estate show --json`. Units are in the keys, as in the model."""
+    """Return the estate with its computed addresses for `estate show --json`. The keys contain the units."""
     computed = plan(estate)
     own = {site.name for site in estate.sites}
     return {
@@ -290,18 +290,18 @@ def to_json(estate: Estate) -> dict[str, object]:
 
 
 def by_family(pair: Dual | DualNetwork | Segment) -> dict[str, str]:
-    """Addresses or prefixes by family."""
+    """Return addresses or prefixes by family."""
     return {"ipv4": str(pair.ipv4), "ipv6": str(pair.ipv6)}
 
 
 def to_text(estate: Estate, lang: Language) -> str:
-    """Every table as aligned text with its title, ending with a line feed."""
+    """Return every table as aligned text with its title. It ends with a line feed."""
     title = estate.title.zh if lang == "zh" else estate.title.en
     return "\n\n".join([f"{title} ({estate.name})", *(as_text(table) for table in tables(estate, lang))]) + "\n"
 
 
 def as_text(table: Table) -> str:
-    """Title, heads and rows in columns as wide as their widest cell; a Chinese character takes two places."""
+    """Return the title, heads and rows in aligned columns. A Chinese character takes two character cells."""
     rows = (table.columns, *table.rows)
     widths = [max(display_width(row[index]) for row in rows) for index in range(len(table.columns))]
     lines = [
@@ -315,11 +315,11 @@ def as_text(table: Table) -> str:
 
 
 def display_width(text: str) -> int:
-    """How many character places a terminal gives to the text."""
+    """Return the number of character cells that a terminal needs for the text."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def to_yaml(estate: Estate) -> str:
-    """One document that `estate check --file` accepts and that loads to the same estate."""
+    """Return one document that `estate check --file` accepts and that loads to the same estate."""
     document = estate.model_dump(mode="json", exclude_defaults=False)
     return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=120)

@@ -1,4 +1,4 @@
-"""What pydantic finds in a document, in the reader's words: file, key path, value, and the way out."""
+"""Convert pydantic's errors to problems with file, key path, value and next step."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from estate.model import field_names
 from estate.problems import Problem, Source
 
 MAX_PROBLEMS = 200
-"""More problems than a person reads: a file of something else entirely."""
+"""Maximum number of reported problems. A file with more is probably not an estate."""
 
 
 def problems(error: ValidationError, source: Source, document: dict[str, Any], *, complete: bool) -> list[Problem]:
-    """All that is wrong, at most `MAX_PROBLEMS` of it. A document that is not `complete` lacks sections for a known
-    reason, which are not told as missing.
+    """Return all problems, at most `MAX_PROBLEMS`.
+
+    A document that is not `complete` lacks sections for a known reason. They are not reported as missing.
     """
     items = error.errors(include_url=False)
     places = {tuple(item["loc"]) for item in items}
@@ -31,11 +32,11 @@ def problems(error: ValidationError, source: Source, document: dict[str, Any], *
         )
         for item in items
         if (complete or item["type"] != "missing" or len(item["loc"]) > 1)
-        # A list whose entries are wrong is told to be too short: pydantic counts the sound ones.
+        # pydantic counts only valid entries and reports a list with invalid entries as too short.
         and not (item["type"] == "too_short" and any(_is_below(place, tuple(item["loc"])) for place in places))
     ]
     if len(found) > MAX_PROBLEMS:
-        more = f"{len(found) - MAX_PROBLEMS} more problems; mend these first, or name an estate's file"
+        more = f"{len(found) - MAX_PROBLEMS} more problems; correct these first, or name an estate's file"
         found[MAX_PROBLEMS:] = [Problem(file=source.fallback, key="", value="", message=more)]
     return found
 
@@ -45,7 +46,7 @@ def _is_below(place: tuple[int | str, ...], loc: tuple[int | str, ...]) -> bool:
 
 
 def _path(loc: tuple[int | str, ...], document: Any) -> str:
-    """`hosts[3] (futian-kube1).number`: the index and, where there is one, the name a person looks for."""
+    """Return the key path with the index and, if there is one, the entry's name: `hosts[3](futian-kube1).number`."""
     text, node = "", document
     for part in loc:
         if isinstance(part, int):
@@ -59,7 +60,7 @@ def _path(loc: tuple[int | str, ...], document: Any) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name from a file as a terminal may show it: printable and short."""
+    """Return a name from a file in a printable and short form for terminals."""
     text = name if name.isprintable() else repr(name)[1:-1]
     return text if len(text) <= 40 else text[:37] + "..."
 
@@ -79,8 +80,8 @@ _MESSAGES = {
     "greater_than": "must be greater than {gt:.15g}",
     "greater_than_equal": "must be at least {ge:.15g}",
     "int_type": "must be a whole number without quotes",
-    "ip_v4_network": "is no IPv4 prefix such as 10.0.0.0/24, with nothing set behind its length",
-    "ip_v6_network": "is no IPv6 prefix such as fd00::/48, with nothing set behind its length",
+    "ip_v4_network": "is not an IPv4 prefix such as 10.0.0.0/24, with all bits after its length zero",
+    "ip_v6_network": "is not an IPv6 prefix such as fd00::/48, with all bits after its length zero",
     "less_than": "must be less than {lt:.15g}",
     "less_than_equal": "must be at most {le:.15g}",
     "literal_error": "must be {expected}",

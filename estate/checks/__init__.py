@@ -1,7 +1,7 @@
-"""The rules of an estate, one function each; `check` runs them all and gives every problem at once.
+"""The rules of an estate, one function each. `check` runs all rules and returns all problems together.
 
-A rule is a pure function of the estate that yields problems. It skips what another rule already names (an unknown host,
-say), so that one mistake is told once. A new rule is written beside its like and entered in `RULES`.
+A rule is a pure function of the estate that yields problems. It skips mistakes that another rule reports, for example
+an unknown host, so that each mistake is reported once. Add a new rule next to similar rules, and to `RULES`.
 """
 
 from __future__ import annotations
@@ -73,15 +73,16 @@ COMPUTED: tuple[Rule, ...] = (
     prefixes.unique_addresses,
     prefixes.management_of_its_own,
 )
-"""Rules over the computed address plan. They need known references, so they wait until `IDENTITIES` hold."""
+"""Rules about the computed address plan. They need known references, so they wait until all `IDENTITIES` pass."""
 
 ADVICE: tuple[Rule, ...] = (names.advice, prefixes.advice)
 
 
 def check(estate: Estate, source: Source) -> tuple[list[Problem], int]:
-    """Every rule that the estate breaks, in the order of the rules, and how many rules have to wait until something
-    else is mended. Nothing and none: it may be deployed. Of an estate that is readable in part (`estate.lenient`) all
-    is told that can be seen.
+    """Return all problems in the order of the rules, and the number of rules that wait for another correction.
+
+    The estate may be deployed if there are no problems and no waiting rules. For a partly valid estate
+    (`estate.lenient`), return the problems of its valid part.
     """
     found, waiting = _problems(RULES, estate, source)
     broken, unread = _problems(IDENTITIES, estate, source)
@@ -92,7 +93,7 @@ def check(estate: Estate, source: Source) -> tuple[list[Problem], int]:
 
 
 def advise(estate: Estate, source: Source) -> list[Problem]:
-    """What is allowed but probably not meant, such as an example's AS number in a real estate."""
+    """Return values that are allowed but probably not intended, such as an example AS number in a real estate."""
     return _problems(ADVICE, estate, source)[0]
 
 

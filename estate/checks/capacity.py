@@ -1,4 +1,4 @@
-"""Each city site carries the whole load alone, and what the bureaus may use is there at every site."""
+"""Rules about capacity: each active site can carry the whole load alone, and every site can satisfy all quotas."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from estate.model import Estate, HostRole, Service
 from estate.problems import Problem, Problems
 
 CLUSTER_MIB = 1024
-"""What Kubernetes itself takes on the node with the control plane: docs/measurements.md."""
+"""Memory of Kubernetes itself on the node with the control plane, from docs/measurements.md."""
 NODE_MIB = 384
-"""What it takes on every further node."""
+"""Memory of Kubernetes itself on every other node."""
 QUOTAS = {"cpus": "processors", "memory_mib": "MiB"}
-"""What a quota shares out, by its field."""
+"""Units of a quota's fields."""
 CHANGING = 2
-"""Pods that a service has beside its own while a version changes."""
+"""Additional pods of a service during a change of version."""
 NODE_DISK_MIB = 3072
-"""Two versions of the images, unpacked, the registry's copy, the cluster's state; the kubelet evicts from 90 % on."""
+"""Space for two unpacked versions of the images, the registry's copy and the cluster's state. The kubelet evicts pods
+from 90 % on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpareCapacity:
-    """What a site's kube hosts offer to the bureaus' workloads."""
+    """Capacity of a site's kube hosts for the bureaus' workloads."""
 
     cpus: float
     memory_mib: int
 
 
 def spare_capacity(estate: Estate, site: str) -> SpareCapacity:
-    """After what Kubernetes takes itself."""
+    """Return a site's capacity without the memory of Kubernetes itself."""
     hosts = estate.hosts_at(site, HostRole.KUBE)
     memory = sum(host.memory_mib for host in hosts) - cluster_mib(estate, site)
     return SpareCapacity(cpus=sum(host.cpus for host in hosts), memory_mib=max(memory, 0))
 
 
 def cluster_mib(estate: Estate, site: str) -> int:
-    """Memory that Kubernetes takes at a site; 0 where there is none."""
+    """Return the memory of Kubernetes itself at a site in MiB; 0 without a cluster."""
     nodes = estate.nodes_at(site)
     return CLUSTER_MIB + NODE_MIB * (len(nodes) - 1) if nodes else 0
 
 
 def each_site_carries_the_load_alone(estate: Estate) -> Problems:
-    """The kube hosts of every active site have the processors and the memory for all services active there."""
+    """Require that each active site's kube hosts have the processors and the memory for all services active there."""
     sites = {site.name for site in estate.sites}
     for site in sorted({s for service in estate.services for s in service.placement.active} & sites):
         services = [service for service in estate.services if site in service.placement.active]
@@ -63,8 +64,10 @@ def each_site_carries_the_load_alone(estate: Estate) -> Problems:
 
 
 def quotas_hold_pods(estate: Estate) -> Problems:
-    """At every site a bureau's quota holds its services' and its gateway's pods while a version changes: of each one
-    more that comes and one that goes."""
+    """Require that a bureau's quota suffices for the pods of its services and its gateway during a change of version.
+
+    Each of them then has one starting pod and one ending pod more.
+    """
     for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
         for index, bureau in enumerate(estate.bureaus):
             services = [s.pods for s in estate.services_of(bureau.name) if site in s.pods.replicas]
@@ -76,22 +79,24 @@ def quotas_hold_pods(estate: Estate) -> Problems:
                 each = [1 if field == "pods" else getattr(pod, field) for pod in pods]
                 allowed, needed = getattr(bureau.quota, field), sum(map(operator.mul, each, counts))
                 if allowed < needed:
-                    message = f"is less than its pods at {site} ask for while a version changes, {needed:g} {unit}"
+                    message = f"is less than its pods at {site} need while a version changes, {needed:g} {unit}"
                     key = key_at("bureaus", index, bureau.name, f"quota.{field}")
-                    yield Problem(key=key, value=f"{allowed:g}", message=f"{message}; raise it or ask for less")
+                    yield Problem(key=key, value=f"{allowed:g}", message=f"{message}; raise it or request less")
 
 
 def two_pods_where_active(estate: Estate) -> Problems:
-    """With one pod alone, its loss is seen by citizens until the site is withdrawn."""
+    """Require two pods at active sites. Citizens see the loss of a single pod until the site is withdrawn."""
     for service in estate.services:
         for site in dict.fromkeys(service.placement.active):
             if service.pods.replicas.get(site, 2) < 2:
                 key = key_of(estate, "services", service.name, f"pods.replicas.{site}")
-                yield Problem(key=key, value="1", message=f"{site} serves, and a pod may be lost; make it at least 2")
+                yield Problem(
+                    key=key, value="1", message=f"{site} serves citizens, and one pod may fail; make it at least 2"
+                )
 
 
 def node_disks_are_large_enough(estate: Estate) -> Problems:
-    """Every node's disk holds what a node keeps."""
+    """Require that every node's disk is large enough for a Kubernetes node."""
     for cluster in estate.clusters:
         for host in estate.nodes_at(cluster.site):
             if host.disk and host.disk.size_mib < NODE_DISK_MIB:
@@ -101,7 +106,7 @@ def node_disks_are_large_enough(estate: Estate) -> Problems:
 
 
 def quotas_cover_services(estate: Estate) -> Problems:
-    """A bureau may use what its services need in a site that carries them alone."""
+    """Require that a bureau's quota suffices for its services at a site that carries them alone."""
     for index, bureau in enumerate(estate.bureaus):
         demands = [service.demand for service in estate.services_of(bureau.name)]
         names = ", ".join(service.name for service in estate.services_of(bureau.name))
@@ -114,7 +119,7 @@ def quotas_cover_services(estate: Estate) -> Problems:
 
 
 def quotas_fit_every_site(estate: Estate) -> Problems:
-    """All bureaus may use all of their quotas at once, at every site: any may be the last."""
+    """Require that every site can satisfy all quotas at once, because any site may be the last one."""
     for site in dict.fromkeys(cluster.site for cluster in estate.clusters):
         if not estate.nodes_at(site):
             continue
@@ -133,7 +138,7 @@ def quotas_fit_every_site(estate: Estate) -> Problems:
 
 
 def active_in_two_sites(estate: Estate) -> Problems:
-    """A service that is active in one site only is gone with that site."""
+    """Require two active sites per service. A service in one site fails with that site."""
     for service in estate.services:
         if len(set(service.placement.active)) < 2:
             message = "the service runs in one site only; name a second active site"

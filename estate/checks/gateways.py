@@ -1,4 +1,4 @@
-"""The bureaus' gateways: no request has two ways to go, and each has somewhere to run."""
+"""Rules about the bureaus' gateways: each request has one destination, and each gateway has a cluster."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from estate.problems import Problem, Problems
 
 
 def unique_gateway_numbers(estate: Estate) -> Problems:
-    """A number makes an address."""
+    """Require unique gateway numbers, because an address is computed from the number."""
     first: dict[int, str] = {}
     for index, bureau, gateway in _gateways(estate):
         if gateway.number in first:
-            message = f"is the number of {first[gateway.number]}'s gateway too; change one of them"
+            message = f"is also the number of {first[gateway.number]}'s gateway; change one of them"
             key = key_at("bureaus", index, bureau.name, "gateway.number")
             yield Problem(key=key, value=str(gateway.number), message=message)
         first.setdefault(gateway.number, bureau.name)
 
 
 def unique_hosts(estate: Estate) -> Problems:
-    """A host name leads to one bureau, and to none where it is a promised service's own."""
+    """Require that a host name belongs to one bureau or to one promised service."""
     first = {f"{service.name}.govcloud": f"the service {service.name}" for service in estate.services}
     for index, bureau, gateway in _gateways(estate):
         for host in gateway.hosts:
@@ -30,21 +30,21 @@ def unique_hosts(estate: Estate) -> Problems:
 
 
 def reachable_backends(estate: Estate) -> Problems:
-    """Pods are in the bureau's own namespace, and are not the gateway itself."""
+    """Require that backends are pods of the bureau's own namespace, and not the gateway itself."""
     owners = {service.name: service.bureau for service in estate.services}
     for index, bureau, gateway in _gateways(estate):
         for host, backend in gateway.hosts.items():
             key = key_at("bureaus", index, bureau.name, f"gateway.hosts.{host}.pods")
             owner = owners.get(backend.pods, bureau.name)
             if owner != bureau.name:
-                message = f"is a service of {owner}: a gateway leads to its own bureau's pods only; name some of those"
+                message = f"is a service of {owner}: a gateway leads only to its own bureau's pods; name its own pods"
                 yield Problem(key=key, value=backend.pods, message=message)
             if backend.pods == bureau.gateway_name:
                 yield Problem(key=key, value=backend.pods, message="is the gateway itself; name other pods")
 
 
 def gateways_on_clusters(estate: Estate) -> Problems:
-    """Without a cluster there is nowhere to run one."""
+    """Require a cluster for a gateway, which runs in pods."""
     for index, bureau, _ in _gateways(estate):
         if not estate.clusters:
             message = "needs a Kubernetes cluster, and there is none; add one to kubernetes.clusters or remove this"

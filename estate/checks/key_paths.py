@@ -1,4 +1,4 @@
-"""Key paths of an estate's entries, as the loader writes them: rules name with them where a problem is."""
+"""Key paths of an estate's entries, in the loader's form. Rules use them to name the place of a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links and the ducts they lie in: what the loss of one path leaves standing."""
+"""Rules about links and their paths (ducts): the loss of one path must not separate sites."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from estate.problems import Problem, Problems
 
 
 def no_path_separates_cities(estate: Estate) -> Problems:
-    """Sites of one city keep a direct link when any single path is lost."""
+    """Require that sites of one city keep a direct link after the loss of any single path."""
     for one, other in combinations(estate.sites, 2):
         if one.city != other.city:
             continue
@@ -24,13 +24,13 @@ def no_path_separates_cities(estate: Estate) -> Problems:
             names = ", ".join(link.name for link in direct)
             message = (
                 f"carries every direct link between {one.name} and {other.name} ({names}): "
-                "one cut would separate them; lay one of the links in another path"
+                "one cut would separate them; move one of the links to another path"
             )
             yield Problem(key=key_of(estate, "links", direct[-1].name, "path"), value=direct[-1].path, message=message)
 
 
 def no_path_splits_the_sites(estate: Estate) -> Problems:
-    """Whatever single path is lost, every pair of sites stays connected by links of our own."""
+    """Require that our own links connect all sites after the loss of any single path."""
     ours = {site.name for site in estate.sites}
     own = [link for link in estate.links if (ends := places(estate, link)) <= ours and len(ends) == 2]
     apart = _unreached(estate, own)
@@ -38,7 +38,7 @@ def no_path_splits_the_sites(estate: Estate) -> Problems:
         yield Problem(
             key="links",
             value=", ".join(sorted(apart)),
-            message=f"no link of ours connects these sites with {estate.sites[0].name}; add one",
+            message=f"no link between our sites connects these sites with {estate.sites[0].name}; add one",
         )
         return
     for path in sorted({link.path for link in own}):
@@ -53,7 +53,7 @@ def no_path_splits_the_sites(estate: Estate) -> Problems:
 
 
 def uplinks_at_every_site(estate: Estate) -> Problems:
-    """Each site reaches every peer by a link of its own, so that it can serve alone."""
+    """Require a link from each site to every peer, so that each site can serve alone."""
     for index, site in enumerate(estate.sites):
         for peer in estate.peers:
             if not any(places(estate, link) == {site.name, peer.name} for link in estate.links):
@@ -62,24 +62,24 @@ def uplinks_at_every_site(estate: Estate) -> Problems:
 
 
 def uplinks_on_different_paths(estate: Estate) -> Problems:
-    """No single path takes all uplinks to a peer with it."""
+    """Require that the uplinks to a peer use at least two paths."""
     for peer in estate.peers:
         uplinks = [link for link in estate.links if peer.name in places(estate, link)]
         if len(uplinks) > 1 and len({link.path for link in uplinks}) == 1:
             names = ", ".join(link.name for link in uplinks)
-            message = f"carries every uplink to {peer.name} ({names}); lay one of the links in another path"
+            message = f"carries every uplink to {peer.name} ({names}); move one of the links to another path"
             yield Problem(
                 key=key_of(estate, "links", uplinks[-1].name, "path"), value=uplinks[-1].path, message=message
             )
 
 
 def places(estate: Estate, link: Link) -> set[str]:
-    """Sites and peers at which the link's ends stand; unknown ends are left out (another rule names them)."""
+    """Return the sites and peers of the link's ends, without unknown ends. Another rule reports those."""
     return {host.at for host in estate.hosts if host.name in link.ends}
 
 
 def _unreached(estate: Estate, links: Iterable[Link]) -> set[str]:
-    """Sites that cannot be reached from the first one over `links`."""
+    """Return the sites that cannot be reached from the first one over `links`."""
     edges = [places(estate, link) for link in links]
     reached = {estate.sites[0].name}
     grown = True

@@ -1,4 +1,4 @@
-"""Prefixes: usable, large enough, apart from each other, and giving each thing an address of its own."""
+"""Rules about prefixes: they are usable, large enough and disjoint, and each computed address has one owner."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Network = IPv4Network | IPv6Network
 POOLS = ("sites", "links", "loopbacks", "management", "services")
 CLUSTER_POOLS = ("pods", "cluster_ips")
 LONGEST_ANNOUNCED4, LONGEST_ANNOUNCED6 = 24, 48
-"""Carriers accept nothing longer from each other; a longer service prefix would be seen by nobody."""
+"""Longest prefixes that carriers accept from each other. A longer service prefix would be unreachable."""
 DOCUMENTATION = tuple(
     ip_network(p) for p in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20")
 )
 
 
 def usable_prefixes(estate: Estate) -> Problems:
-    """No loopback, link-local, multicast, reserved or unspecified range: nothing there can be routed."""
+    """Refuse loopback, link-local, multicast, reserved and unspecified ranges, which cannot be routed."""
     for key, prefix in _declared(estate):
         if (
             prefix.is_loopback
@@ -32,13 +32,13 @@ def usable_prefixes(estate: Estate) -> Problems:
             or prefix.is_unspecified
             or prefix.is_reserved
         ):
-            yield Problem(key=key, value=str(prefix), message="cannot be routed; take an assigned or private prefix")
+            yield Problem(key=key, value=str(prefix), message="cannot be routed; use an assigned or private prefix")
         elif prefix.prefixlen < 8:
-            yield Problem(key=key, value=str(prefix), message="is wider than a /8; enter only what is really assigned")
+            yield Problem(key=key, value=str(prefix), message="is wider than a /8; enter only the assigned prefix")
 
 
 def separate_prefixes(estate: Estate) -> Problems:
-    """No two declared prefixes overlap."""
+    """Require disjoint prefixes."""
     for (key1, one), (key2, other) in combinations(_declared(estate), 2):
         if _overlap(one, other):
             message = f"overlaps {key1} ({one}); make them disjoint"
@@ -46,35 +46,35 @@ def separate_prefixes(estate: Estate) -> Problems:
 
 
 def large_enough(estate: Estate) -> Problems:
-    """Everything declared fits in the prefix that it is numbered from."""
+    """Require prefixes that are large enough for all numbers."""
     for error in shortfalls(estate):
         yield problem_of(estate, error)
 
 
 def announceable_services(estate: Estate) -> Problems:
-    """The service prefixes are short enough to be accepted by carriers."""
+    """Require service prefixes that carriers accept."""
     pool = estate.networks.services
     for family, prefix, longest in (("ipv4", pool.ipv4, LONGEST_ANNOUNCED4), ("ipv6", pool.ipv6, LONGEST_ANNOUNCED6)):
         if prefix.prefixlen > longest:
-            message = f"is too small to be announced: carriers refuse longer ones than /{longest}; widen it"
+            message = f"is too small to be announced: carriers refuse prefixes longer than /{longest}; widen it"
             yield Problem(key=f"networks.services.{family}", value=str(prefix), message=message)
 
 
 def unique_addresses(estate: Estate) -> Problems:
-    """Every computed address belongs to one thing only (two routers' loopbacks could meet)."""
+    """Require one owner for every computed address. The loopbacks of two routers could be equal."""
     if shortfalls(estate):
         return
     owners: dict[str, str] = {}
     for owner, address in addresses_of(plan(estate)):
         if address in owners and owners[address] != owner:
             host = owner.split(" ")[0]
-            message = f"computed for {owner}, is the address of {owners[address]} too; give the host another number"
+            message = f"computed for {owner}, is also the address of {owners[address]}; give the host another number"
             yield Problem(key=key_of(estate, "hosts", host, "number"), value=address, message=message)
         owners.setdefault(address, owner)
 
 
 def management_of_its_own(estate: Estate) -> Problems:
-    """Where a host is declared to be reached no other is, or it would be configured as that other one."""
+    """Require that a declared management address belongs to no other host: the wrong host would be configured."""
     if shortfalls(estate):
         return
     computed = plan(estate)
@@ -89,7 +89,7 @@ def management_of_its_own(estate: Estate) -> Problems:
             continue
         key, given = key_of(estate, "hosts", host.name, "platform.address"), ip_address(declared)
         if given.is_unspecified or given.is_multicast or given.is_loopback or given.is_reserved:
-            message = "is no machine's address; enter the one where its SSH answers"
+            message = "cannot be a machine's address; enter the address where its SSH answers"
             yield Problem(key=key, value=declared, message=message)
         elif taken.get(declared, host.name) != host.name:
             message = f"is an address of {taken[declared]}; enter the host's own management address"
@@ -97,7 +97,7 @@ def management_of_its_own(estate: Estate) -> Problems:
 
 
 def addresses_of(computed: AddressPlan) -> Iterator[tuple[str, str]]:
-    """Every address of the plan with its owner, `HOST INTERFACE`; anycast addresses belong to services, not hosts."""
+    """Yield every host address of the plan with its owner `HOST INTERFACE`. Anycast addresses belong to services."""
     for name, host in computed.hosts.items():
         for interface in (host.lan, *host.links, host.management):
             yield f"{name} {interface.name}", str(interface.ipv4.ip)
@@ -108,16 +108,16 @@ def addresses_of(computed: AddressPlan) -> Iterator[tuple[str, str]]:
 
 
 def advice(estate: Estate) -> Problems:
-    """Documentation prefixes are right in a lab, where nothing may leave the machine, and nowhere else."""
+    """Report documentation prefixes in a real estate. A lab may use them, because no packet leaves the machine."""
     if estate.lab:
         return
     for key, prefix in _declared(estate):
         if any(_overlap(prefix, kept) for kept in DOCUMENTATION):
-            yield Problem(key=key, value=str(prefix), message="is kept for examples; enter the assigned prefix")
+            yield Problem(key=key, value=str(prefix), message="is reserved for examples; enter the assigned prefix")
 
 
 def problem_of(estate: Estate, error: AddressError) -> Problem:
-    """The address plan's error with the key path that the loader would write."""
+    """Return the address plan's error with the key path in the loader's form."""
     key = error.key
     if key.startswith("peers."):
         _, peer, field = key.split(".")

@@ -1,4 +1,4 @@
-"""Votes and acknowledgements: what has to agree before anything counts as decided."""
+"""Rules about etcd votes and database acknowledgements: a decision must survive the loss of a site."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ FEWEST_VOTES = 3
 
 
 def odd_votes(estate: Estate) -> Problems:
-    """An even number of votes survives no more losses than one vote fewer, and can tie."""
+    """Require an odd number of votes. One more, even vote tolerates no further loss, and votes can tie."""
     votes = len(estate.etcd_members)
     if votes < FEWEST_VOTES or votes % 2 == 0:
         last = estate.etcd_members[-1].name if votes else estate.hosts[0].name
-        message = f"{votes} etcd votes in all; an odd number of at least {FEWEST_VOTES} is needed: add or remove a vote"
+        message = (
+            f"{votes} etcd votes in total; an odd number of at least {FEWEST_VOTES} is needed: add or remove a vote"
+        )
         yield Problem(key=key_of(estate, "hosts", last, "etcd_votes"), value=str(votes), message=message)
 
 
 def no_site_with_a_majority(estate: Estate) -> Problems:
-    """The loss of any one site leaves a majority of the votes."""
+    """Require that a majority of the votes remains after the loss of any site."""
     total = len(estate.etcd_members)
     for site, votes in Counter(host.at for host in estate.etcd_members).items():
         if votes * 2 >= total and total > 1:
             last = [host for host in estate.etcd_members if host.at == site][-1].name
-            message = f"{site} holds {votes} of {total} votes: its loss would stop all others; move a vote elsewhere"
+            message = f"{site} has {votes} of {total} votes: its loss would stop all others; move a vote elsewhere"
             yield Problem(key=key_of(estate, "hosts", last, "etcd_votes"), value=str(votes), message=message)
 
 
 def votes_at_own_sites(estate: Estate) -> Problems:
-    """Votes and database members stand at sites of ours, on hosts made for it."""
+    """Require votes and database members on suitable hosts at our own sites."""
     sites = {site.name for site in estate.sites}
     for host in estate.hosts:
         if host.etcd_votes and (host.at not in sites or host.kind not in (HostRole.DATA, HostRole.OPS)):
-            message = "a vote stands on a data or ops host of our own; move it"
+            message = "a vote must be on a data or ops host of our own; move it"
             yield Problem(key=key_of(estate, "hosts", host.name, "etcd_votes"), value=host.name, message=message)
         if host.database and (host.at not in sites or host.kind is not HostRole.DATA):
-            message = "a database member stands on a data host of our own; move it"
+            message = "a database member must be on a data host of our own; move it"
             yield Problem(key=key_of(estate, "hosts", host.name, "database"), value=host.name, message=message)
 
 
 def acknowledging_sets(estate: Estate) -> list[tuple[Host, Host]]:
-    """Every pair (primary, standby) that together can acknowledge a commit: the sync list is `ANY 1 (all others)`."""
+    """Return every pair (primary, standby) that can acknowledge a commit. The sync list is `ANY 1 (all others)`."""
     promotable = [host for host in estate.database_members if host.at in estate.database.promotable]
     return [
         (primary, other) for primary in promotable for other in estate.database_members if other.name != primary.name
@@ -51,12 +53,12 @@ def acknowledging_sets(estate: Estate) -> list[tuple[Host, Host]]:
 
 
 def acknowledging_sets_span_sites(estate: Estate) -> Problems:
-    """Every set that can acknowledge a commit spans two sites: no site's loss takes an acknowledged row with it."""
-    told: set[frozenset[str]] = set()
+    """Require two sites in every set that can acknowledge a commit, so that no site's loss loses acknowledged rows."""
+    reported: set[frozenset[str]] = set()
     for primary, standby in acknowledging_sets(estate):
         pair = frozenset((primary.name, standby.name))
-        if primary.at == standby.at and pair not in told:
-            told.add(pair)
+        if primary.at == standby.at and pair not in reported:
+            reported.add(pair)
             message = (
                 f"could acknowledge a commit together with {primary.name} in the same site {primary.at}; "
                 "keep one database member per site"
@@ -65,11 +67,11 @@ def acknowledging_sets_span_sites(estate: Estate) -> Problems:
 
 
 def second_copy_survives_a_site(estate: Estate) -> Problems:
-    """Wherever the primary is, losing one other site leaves a standby that can acknowledge: writes do not stall."""
+    """Require members in three sites. After the loss of one other site, a standby can still acknowledge writes."""
     sites_with_member = {host.at for host in estate.database_members}
     if len(sites_with_member) < 3:
         found = ", ".join(sorted(sites_with_member)) or "none"
-        message = "members in three sites are needed, or the loss of one stops all writes; add `database: true`"
+        message = "members in three sites are needed, otherwise the loss of one stops all writes; add `database: true`"
         yield Problem(key="database.acknowledging", value=found, message=message)
 
 
@@ -87,7 +89,9 @@ def database_sites(estate: Estate) -> Problems:
                 message = f"has no database member; set `database: true` on a data host at {site} or remove it here"
                 yield Problem(key=key, value=site, message=message)
             if site in seen:
-                yield Problem(key=key, value=site, message="is named twice in database; a site has one part, keep one")
+                yield Problem(
+                    key=key, value=site, message="is listed twice in database; a site has one role there, keep one"
+                )
             seen.add(site)
     for site in sorted(members - seen):
         host = next(h.name for h in estate.database_members if h.at == site)
@@ -96,15 +100,15 @@ def database_sites(estate: Estate) -> Problems:
 
 
 def promotable_in_one_city(estate: Estate) -> Problems:
-    """Automatic promotion stays within a city; a remote site takes over only by a person's word."""
+    """Require one city for automatic promotion. An operator must confirm the takeover by a remote site."""
     cities = {site.city for site in estate.sites if site.name in estate.database.promotable}
     if len(cities) > 1:
-        message = "lie in different cities; move the remote ones to database.acknowledging"
+        message = "are in different cities; move the remote ones to database.acknowledging"
         yield Problem(key="database.promotable", value=", ".join(estate.database.promotable), message=message)
 
 
 def timers(estate: Estate) -> Problems:
-    """The primary notices that it lost the lease before another may take it."""
+    """Require that the primary detects the loss of its lease before another member may take it."""
     database = estate.database
     needed = database.loop_wait_s + 2 * database.retry_timeout_s
     if needed > database.ttl_s:

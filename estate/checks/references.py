@@ -1,4 +1,4 @@
-"""Whatever is named exists, and is of the kind that is needed there."""
+"""Rules about references: every referenced entry exists and has the required kind."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from estate.model import Estate, Host, HostRole
 from estate.problems import Problem, Problems
 
 SHIPPED = ("approval",)
-"""The workloads that the platform ships, each a folder of `services/`: it can deploy no others yet."""
+"""Workloads that the platform ships, each a folder of `services/`. It cannot deploy other workloads yet."""
 MANAGED_ROLES = (HostRole.EDGE, HostRole.KUBE, HostRole.DATA, HostRole.OPS)
 
 
 def known_places(estate: Estate) -> Problems:
-    """Every host stands at a site or a peer."""
+    """Require a known site or peer for every host."""
     known = [place.name for place in estate.places]
     for index, host in enumerate(estate.hosts):
         if host.at not in known:
@@ -25,19 +25,19 @@ def known_places(estate: Estate) -> Problems:
 
 
 def roles_fit_places(estate: Estate) -> Problems:
-    """Our kinds of hosts stand at sites, the others' at peers."""
+    """Require managed kinds of hosts at sites, and all other kinds at peers."""
     sites = {site.name for site in estate.sites}
     peers = {peer.name for peer in estate.peers}
     for index, host in enumerate(estate.hosts):
         own = host.kind in MANAGED_ROLES
         if (host.at in sites and not own) or (host.at in peers and own):
             fitting = [kind.value for kind in HostRole if (kind in MANAGED_ROLES) != own]
-            message = f"does not stand at {host.at}; use one of {', '.join(fitting)}, or correct `at`"
+            message = f"cannot be at {host.at}; use one of {', '.join(fitting)}, or correct `at`"
             yield Problem(key=key_at("hosts", index, host.name, "kind"), value=host.kind.value, message=message)
 
 
 def router_at_every_place(estate: Estate) -> Problems:
-    """Every site and peer has a router: it is the gateway of all that stands there."""
+    """Require a router at every site and peer: it is the gateway of all other hosts there."""
     for section in ("sites", "peers"):
         for index, place in enumerate(getattr(estate, section)):
             if not any(is_router(host) for host in estate.hosts_at(place.name)):
@@ -47,7 +47,7 @@ def router_at_every_place(estate: Estate) -> Problems:
 
 
 def link_ends(estate: Estate) -> Problems:
-    """A link has two distinct ends, both of them routers, at two different places."""
+    """Require two different routers at two different places as the ends of a link."""
     hosts = {host.name: host for host in estate.hosts}
     for index, link in enumerate(estate.links):
         for end, name in enumerate(link.ends):
@@ -59,15 +59,15 @@ def link_ends(estate: Estate) -> Problems:
                 yield Problem(key=key, value=name, message=f"{message}: name a router")
         ends = [hosts[name] for name in link.ends if name in hosts]
         if link.ends[0] == link.ends[1]:
-            message = "has one end only: both are the same router; name the router at the other end"
+            message = "has the same router at both ends; name the router at the other end"
             yield Problem(key=key_at("links", index, link.name, "ends"), value=", ".join(link.ends), message=message)
         elif len(ends) == 2 and ends[0].at == ends[1].at:
-            message = f"begins and ends at {ends[0].at}; a link joins two places, name a router elsewhere"
+            message = f"begins and ends at {ends[0].at}; a link joins two places, name a router at another place"
             yield Problem(key=key_at("links", index, link.name, "ends"), value=", ".join(link.ends), message=message)
 
 
 def vantages(estate: Estate) -> Problems:
-    """A vantage is seen from an existing host of that kind and reaches existing services, each once."""
+    """Require an existing vantage host for every vantage, and existing services, each listed once."""
     hosts = {host.name: host for host in estate.hosts}
     services = [service.name for service in estate.services]
     fitting = [host.name for host in estate.hosts if host.kind is HostRole.VANTAGE]
@@ -83,22 +83,22 @@ def vantages(estate: Estate) -> Problems:
             if service not in services:
                 yield _unknown(key, service, "service", services)
             elif service in vantage.reaches[:number]:
-                yield Problem(key=key, value=service, message="stands twice; keep one")
+                yield Problem(key=key, value=service, message="is listed twice; keep one")
 
 
 def seen_services(estate: Estate) -> Problems:
-    """Every service is seen from somewhere: drills, `status` and alerts know from nothing else what citizens see."""
+    """Require a vantage for every service. Drills, `status` and alerts learn only from vantages what citizens see."""
     reached = {service for vantage in estate.vantages for service in vantage.reaches}
     for index, service in enumerate(estate.services):
         if service.name not in reached:
             message = (
-                "is reached from no vantage, so nobody would see that it is down; name it in a vantage's `reaches`"
+                "is reached from no vantage, so no alert would report its failure; name it in a vantage's `reaches`"
             )
             yield Problem(key=key_at("services", index, service.name, "name"), value=service.name, message=message)
 
 
 def placements(estate: Estate) -> Problems:
-    """A service is placed on sites of ours that have a cluster to run its pods, each site once."""
+    """Require that a service is placed at our own sites with a cluster, each site once."""
     sites = [site.name for site in estate.sites]
     for index, service in enumerate(estate.services):
         seen: set[str] = set()
@@ -114,12 +114,12 @@ def placements(estate: Estate) -> Problems:
                     message = "has no Kubernetes cluster to run the service's pods; add one to kubernetes.clusters"
                     yield Problem(key=key, value=site, message=f"{message}, or place the service elsewhere")
                 if site in seen:
-                    yield Problem(key=key, value=site, message="stands twice in the placement; keep one")
+                    yield Problem(key=key, value=site, message="is listed twice in the placement; keep one")
                 seen.add(site)
 
 
 def pods_by_site(estate: Estate) -> Problems:
-    """How many pods a service has is said for every site where it runs, and for no other."""
+    """Require the number of pods for every site where a service runs, and for no other site."""
     for index, service in enumerate(estate.services):
         placed = service.placement.sites
         key = key_at("services", index, service.name, "pods.replicas")
@@ -133,7 +133,7 @@ def pods_by_site(estate: Estate) -> Problems:
 
 
 def owners(estate: Estate) -> Problems:
-    """Every service belongs to a bureau, in whose namespace it runs."""
+    """Require a known bureau for every service. The service runs in the bureau's namespace."""
     known = [bureau.name for bureau in estate.bureaus]
     for index, service in enumerate(estate.services):
         if service.bureau not in known:
@@ -141,27 +141,27 @@ def owners(estate: Estate) -> Problems:
 
 
 def shipped(estate: Estate) -> Problems:
-    """Every service is a workload that the platform ships: another name would be declared and never run."""
+    """Require that every service is a workload that the platform ships. Another one would be declared and never run."""
     for index, service in enumerate(estate.services):
         if service.name not in SHIPPED:
             yield _unknown(key_at("services", index, service.name, "name"), service.name, "workload", list(SHIPPED))
 
 
 def management_addresses(estate: Estate) -> Problems:
-    """No two hosts are reached at the same declared management address."""
+    """Require unique declared management addresses."""
     first: dict[str, str] = {}
     for index, host in enumerate(estate.hosts):
         if host.platform.address is None:
             continue
         address = host.platform.address
         if address in first:
-            message = f"is the management address of {first[address]} too; correct one of them"
+            message = f"is also the management address of {first[address]}; correct one of them"
             yield Problem(key=key_at("hosts", index, host.name, "platform.address"), value=address, message=message)
         first.setdefault(address, host.name)
 
 
 def clusters(estate: Estate) -> Problems:
-    """A cluster stands at a site of ours that has kube hosts, one at each."""
+    """Require kube hosts at a cluster's site, and at most one cluster per site."""
     sites = [site.name for site in estate.sites]
     seen: set[str] = set()
     for index, cluster in enumerate(estate.clusters):
@@ -177,7 +177,7 @@ def clusters(estate: Estate) -> Problems:
 
 
 def cluster_versions(estate: Estate) -> Problems:
-    """A cluster has a version that can be built, at most one minor away from every other site's."""
+    """Require a pinned version for every cluster, at most one minor behind the newest cluster."""
     known = [cluster for cluster in estate.clusters if cluster.version in versions.KUBERNETES]
     newest = max((versions.minor(cluster.version) for cluster in known), default=0)
     for index, cluster in enumerate(estate.clusters):
@@ -187,19 +187,19 @@ def cluster_versions(estate: Estate) -> Problems:
                 key=key, value=cluster.version, message=f"is not pinned; use {' or '.join(versions.KUBERNETES)}"
             )
         elif newest - versions.minor(cluster.version) > 1:
-            message = f"is more than one minor behind another site's 1.{newest}; bring all to the minor between first"
+            message = f"is more than one minor behind another site's 1.{newest}; upgrade it to the minor between first"
             yield Problem(key=key, value=cluster.version, message=message)
 
 
 _PLACES_OF_DISKS = {PurePosixPath("/srv"), PurePosixPath("/mnt")}
-"""Where no package puts anything. /var/lib is none of them: dpkg, systemd and every service keep their state there."""
+"""Folders without files of packages. /var/lib is not allowed: dpkg, systemd and all services keep their state there."""
 
 
 def needed_disks(estate: Estate) -> Problems:
-    """What keeps data has a disk of its own, mounted where it hides nothing of the system."""
+    """Require a separate disk for hosts with data, mounted at a path where it hides no system files."""
     for index, host in enumerate(estate.hosts):
         why = _why_disk(host) or (
-            "a Kubernetes node keeps images, pods and its cluster's state on a disk of its own"
+            "a Kubernetes node stores images, pods and its cluster's state on a separate disk"
             if host in estate.nodes_at(host.at)
             else ""
         )
@@ -207,16 +207,16 @@ def needed_disks(estate: Estate) -> Problems:
             message = f"is missing: {why}; add `disk: {{size_mib: 2048, mount: /srv/data}}`"
             yield Problem(key=key_at("hosts", index, host.name, "disk"), value="", message=message)
         if host.disk is not None and not _PLACES_OF_DISKS & {*PurePosixPath(host.disk.mount).parents}:
-            message = "would hide what the system keeps there, or may keep there tomorrow; mount it below /srv or /mnt"
+            message = "would hide current or future files of the system; mount it below /srv or /mnt"
             yield Problem(key=key_at("hosts", index, host.name, "disk.mount"), value=host.disk.mount, message=message)
 
 
 def _why_disk(host: Host) -> str:
     if host.database:
-        return "a database member keeps its data on a disk of its own"
+        return "a database member stores its data on a separate disk"
     if host.etcd_votes:
-        return "an etcd vote keeps its log on a disk of its own"
-    return "a data host keeps data" if host.kind is HostRole.DATA else ""
+        return "an etcd vote stores its log on a separate disk"
+    return "a data host stores data" if host.kind is HostRole.DATA else ""
 
 
 def _unknown(key: str, value: str, what: str, known: Collection[str]) -> Problem:

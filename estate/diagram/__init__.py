@@ -1,4 +1,4 @@
-"""The estate as a picture to put on a wall: one SVG document, in Chinese and English, computed from the declaration."""
+"""The estate as a picture for a wall: one SVG document in Chinese and English, computed from the declaration."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SHADE = (
 
 
 def draw(estate: Estate, lang: Language | None = None) -> str:
-    """The whole picture, in one language or in both.
+    """Return the picture in one language or in both.
 
-    Needs an estate that keeps the rules: every place has a router and every name is known.
+    The estate must keep the rules: every place has a router, and every name is known.
     """
     layout, computed = arrange(estate, Translator(lang)), plan(estate)
     parts = [

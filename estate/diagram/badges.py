@@ -1,4 +1,4 @@
-"""The pills on a machine: which parts it plays, each with its colours and what the legend says about it."""
+"""The badges (pills) on a machine that show its roles, with their colours and their texts in the legend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from estate.model import Estate, Host, HostRole
 
 @dataclass(frozen=True, kw_only=True)
 class BadgeStyle:
-    """Words on the pill and in the legend, each zh and en, and its colours."""
+    """Texts on the pill and in the legend, both in zh and en, and the colours."""
 
     words: tuple[str, str]
     meaning: tuple[str, str]
@@ -20,7 +20,7 @@ class BadgeStyle:
 
 
 class Badge(Enum):
-    """Everything that a machine may be marked with, in the legend's order."""
+    """All badges of machines, in the legend's order."""
 
     SERVICE = BadgeStyle(
         words=("服务", "service"),
@@ -70,7 +70,7 @@ class Badge(Enum):
 
 
 def badges_of(estate: Estate, host: Host, translator: Translator) -> list[tuple[Badge, str]]:
-    """The pills of a machine from top to bottom, with the words on each."""
+    """Return the pills of a machine from top to bottom, with their texts."""
     found: list[tuple[Badge, str]] = []
     nodes = estate.nodes_at(host.at)
     if host.kind is HostRole.KUBE:
@@ -89,6 +89,6 @@ def badges_of(estate: Estate, host: Host, translator: Translator) -> list[tuple[
 
 
 def label_of(badge: Badge, translator: Translator) -> str:
-    """What stands on the pill; a name that is the same in both languages stands there once."""
+    """Return the text of the pill. A name that is equal in both languages appears once."""
     zh, en = badge.value.words
     return zh if zh == en else translator.line(zh, en)

@@ -35,7 +35,7 @@ ROLE_COLOURS = {HostRole.KUBE: TEAL, HostRole.DATA: NAVY, HostRole.OPS: "#7b6a3a
 
 
 def peer_box(estate: Estate, computed: AddressPlan, layout: Layout, one: Peer) -> str:
-    """A peer's card: title and prefixes, its machines, and its router along the lower edge."""
+    """Draw a peer's card: title and prefixes, its machines, and its router along the lower edge."""
     x, w, colour = layout.left_of_peer[one.name], layout.peer_width, layout.colour(one.name)
     y, router = PEER_TOP, estate.router_of(one.name)
     large, small = layout.translator.pair(one.title.zh, one.title.en)
@@ -69,7 +69,7 @@ def _peer_machine(layout: Layout, computed: AddressPlan, host: Host, x: float, y
 
 
 def city_boxes(layout: Layout) -> str:
-    """A frame around the sites of each city."""
+    """Draw a frame around the sites of each city."""
     parts = []
     for city, members in groupby(layout.sites, key=lambda site: site.city):
         names = [site.name for site in members]
@@ -93,7 +93,7 @@ def city_boxes(layout: Layout) -> str:
 
 
 def site_box(estate: Estate, computed: AddressPlan, layout: Layout, one: Site) -> str:
-    """A site's card: its edge router along the upper edge, what it announces, its segment and the machines on it."""
+    """Draw a site's card: its edge router along the upper edge, its announcements, its segment and its machines."""
     x, y = layout.left_of_site[one.name], SITE_TOP
     segment = computed.segments[one.name]
     large, small = layout.translator.pair(one.title.zh, one.title.en)
@@ -175,7 +175,7 @@ def _machine(estate: Estate, computed: AddressPlan, layout: Layout, host: Host, 
 
 
 def _cluster(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, x: float, y: float) -> str:
-    """The site's Kubernetes below its machines; nothing where it has none."""
+    """Draw the site's Kubernetes below its machines; nothing without a cluster."""
     found = next((cluster for cluster in estate.clusters if cluster.site == one.name), None)
     if found is None:
         return ""

@@ -1,4 +1,4 @@
-"""Pictures of machines by kind, drawn in a square of 30 with its top left corner at the origin."""
+"""Icons of machines by kind, drawn in a square of 30 pixels with its top left corner at the origin."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ ROLE_LABELS = {
     HostRole.VANTAGE: ("观测点", "vantage"),
     HostRole.PEER_SERVER: ("对端服务器", "peer server"),
 }
-"""What people call each kind, zh and en."""
+"""Labels of each kind in zh and en."""
 
 
 def icon(kind: HostRole, x: float, y: float, colour: str, size: float = 30) -> str:
-    """The picture of `kind` with its top left corner at (x, y)."""
+    """Return the icon of `kind` with its top left corner at (x, y)."""
     return (
         f'<g transform="translate({x:.1f} {y:.1f}) scale({size / 30:.3f})" fill="none" stroke="{colour}" '
         f'stroke-width="2" stroke-linecap="round" stroke-linejoin="round">{_PATHS[kind]}</g>'

@@ -1,4 +1,4 @@
-"""Where everything stands on the sheet. Sites are columns in one row, grouped by city; peers stand above them."""
+"""Layout of the sheet. Sites are columns in one row, grouped by city. Peers are above them."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ class Layout:
     translator: Translator
     site_height: float
     lanes: tuple[Link, ...]
-    """Links between columns that are not neighbours: they run below the sites."""
+    """Links between columns that are not neighbours. They are drawn below the sites."""
     width: float
     height: float
 
     @property
     def lanes_top(self) -> float:
-        """Where the first lane below the sites lies."""
+        """Vertical position of the first lane below the sites."""
         return SITE_TOP + self.site_height + 62
 
     @property
     def legend_top(self) -> float:
-        """Where the legend begins."""
+        """Vertical position of the legend."""
         return self.lanes_top + LANE * len(self.lanes) + 14
 
     @property
     def panels(self) -> tuple[tuple[float, float, float], ...]:
-        """Left, top and width of the legend's four panels: in one row where the sheet is wide, otherwise in two."""
+        """Left, top and width of the legend's four panels: one row on a wide sheet, otherwise two rows."""
         available, top = self.width - MARGIN * 2, self.legend_top + 10
         if self.width < WIDE:
             half = (available - PANEL_GAP) / 2
@@ -65,16 +65,16 @@ class Layout:
         return tuple(found)
 
     def colour(self, peer: str) -> str:
-        """The peer's colour."""
+        """Return the peer's colour."""
         return PALETTE[[p.name for p in self.peers].index(peer) % len(PALETTE)]
 
     def column(self, site: str) -> int:
-        """The site's place from the left."""
+        """Return the site's position from the left."""
         return [s.name for s in self.sites].index(site)
 
 
 def arrange(estate: Estate, translator: Translator) -> Layout:
-    """The layout of any estate; most beautiful with three sites and three peers."""
+    """Return the layout of an estate. It looks best with three sites and three peers."""
     cities = list(dict.fromkeys(site.city for site in estate.sites))
     sites = tuple(sorted(estate.sites, key=lambda site: cities.index(site.city)))
     width = MARGIN * 2 + COLUMN * len(sites) + GAP * (len(sites) - 1)
@@ -106,19 +106,19 @@ def arrange(estate: Estate, translator: Translator) -> Layout:
 
 
 def machines(estate: Estate, place: str) -> tuple[Host, ...]:
-    """Hosts of the place that are not its gateway."""
+    """Return the hosts of the place that are not its gateway."""
     gateway = estate.router_of(place).name
     return tuple(host for host in estate.hosts_at(place) if host.name != gateway)
 
 
 def inter_site_links(estate: Estate) -> list[Link]:
-    """Links between two sites of ours."""
+    """Return the links between two of our sites."""
     own = {site.name for site in estate.sites}
     return [link for link in estate.links if all(estate.host(end).at in own for end in link.ends)]
 
 
 def uplinks(estate: Estate, site: str) -> list[tuple[Link, str]]:
-    """Links from the site to peers, with the peer's name, in the order of peers."""
+    """Return the links from the site to peers with the peer's name, in the order of peers."""
     peers = [peer.name for peer in estate.peers]
     found = []
     for link in estate.links:

@@ -1,4 +1,4 @@
-"""Heading and legend: every icon, line and mark that is drawn, what is promised, how much there is."""
+"""Heading and legend: all icons, lines and marks of the picture, the promises and the figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INSET = 24.0
 
 
 def heading(estate: Estate, layout: Layout) -> str:
-    """The estate's name, its motto, and its figures."""
+    """Draw the estate's name, its motto and its figures."""
     say, sites, cities = layout.translator.line, len(estate.sites), len({site.city for site in estate.sites})
     large, small = layout.translator.pair(estate.title.zh, estate.title.en)
     figures = (
@@ -49,7 +49,7 @@ def _motto(layout: Layout, cities: int, sites: int) -> str:
 
 
 def legend(estate: Estate, computed: AddressPlan, layout: Layout) -> str:
-    """Four panels: machines, links, marks, services with their promises."""
+    """Draw four panels: machines, links, marks, and services with their promises."""
     panels = (_kinds, _links, marker_panel, _services)
     titles = (("主机", "Machines"), ("线路", "Links"), ("标记", "Marks"), ("服务与目标", "Services and objectives"))
     parts = []
@@ -64,7 +64,7 @@ def legend(estate: Estate, computed: AddressPlan, layout: Layout) -> str:
 
 
 Frame = tuple[float, float, float]
-"""Left edge of what stands in a panel, the panel's top, and the room across."""
+"""Left edge of a panel's content, the panel's top, and the available width."""
 
 
 def _kinds(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) -> str:
@@ -131,7 +131,7 @@ def _services(estate: Estate, computed: AddressPlan, layout: Layout, frame: Fram
 
 
 def _database(estate: Estate) -> tuple[str, str]:
-    """Which sites may have the primary, zh and en."""
+    """Return the sites that may have the primary, in zh and en."""
     titles = [[estate.site(name).title for name in names]
               for names in (estate.database.promotable, estate.database.acknowledging)]  # fmt: skip
     zh, en = ([" / ".join(getattr(t, lang) for t in group) for group in titles] for lang in ("zh", "en"))
@@ -139,7 +139,7 @@ def _database(estate: Estate) -> tuple[str, str]:
 
 
 def _promise(service: Service, computed: AddressPlan, layout: Layout) -> tuple[tuple[str, float, bool], ...]:
-    """A service's name, where it is reached, and what is promised: words, size and whether they are bold."""
+    """Return a service's name, addresses and promises as lines: text, size and whether it is bold."""
     goal, address, say = service.objectives, computed.anycast[service.name], layout.translator.line
     reads = say("查询中断", "read outage")
     return (

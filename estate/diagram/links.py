@@ -1,4 +1,4 @@
-"""Links: uplinks as curves from peers down to sites, trunks between neighbours, lanes below for the others."""
+"""Links: uplinks as curves from peers to sites, trunks between neighbours, and lanes below for other links."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LABEL, LABEL_HEIGHT, LABEL_RISE = 138.0, 42.0, 92.0
 
 
 def uplink_curves(estate: Estate, layout: Layout) -> str:
-    """Curves in the peer's colour, each with its label just above the site."""
+    """Draw uplinks as curves in the peer's colour, each with its label above the site."""
     every = [(site.name, link, peer) for site in layout.sites for link, peer in uplinks(estate, site.name)]
     curves, labels = [], []
     for number, (site, link, peer) in enumerate(every):
@@ -45,7 +45,7 @@ def _uplink(link: Link, x1: float, x2: float, colour: str) -> str:
 
 
 def trunk_curves(estate: Estate, layout: Layout) -> str:
-    """Links between neighbouring sites, in the gap; links between others, in lanes below."""
+    """Draw links between neighbouring sites in the gap, and other links in lanes below."""
     parts = []
     for left, right in zip(layout.sites, layout.sites[1:], strict=False):
         links = [k for k in inter_site_links(estate) if {estate.host(e).at for e in k.ends} == {left.name, right.name}]
@@ -81,7 +81,7 @@ def _lane(estate: Estate, layout: Layout, link: Link, index: int) -> str:
 
 
 def label(estate: Estate, link: Link, x: float, y: float, colour: str, w: float) -> str:
-    """Name and delay, below them the path; a path that carries several links is marked."""
+    """Draw the name and the delay, and the path below them. A path with several links is marked."""
     shared = sum(other.path == link.path for other in estate.links) > 1
     top, left = y - LABEL_HEIGHT / 2, x - w / 2
     bandwidth = _bandwidth(link.bandwidth_mbit)
@@ -103,7 +103,7 @@ def label(estate: Estate, link: Link, x: float, y: float, colour: str, w: float)
 
 
 def thickness(link: Link) -> float:
-    """Wider for more bandwidth, between 2 and 5."""
+    """Return the line width from 2 to 5, wider for more bandwidth."""
     return 2.0 + min(3.0, max(0.0, link.bandwidth_mbit / 1000))
 
 

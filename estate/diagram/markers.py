@@ -1,4 +1,4 @@
-"""The legend's panel of marks: frames, grounds and pills, each as it is drawn and what it means."""
+"""The legend's panel of marks: frames, backgrounds and pills, with their meanings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIRST, ROW, SAMPLE = 52.0, 22.4, 118.0
 
 
 class FrameStyle(TypedDict, total=False):
-    """How a frame or a ground is drawn."""
+    """Style of a frame or a background."""
 
     fill: str
     stroke: str
@@ -36,7 +36,7 @@ class FrameStyle(TypedDict, total=False):
 
 
 def marker_panel(estate: Estate, computed: AddressPlan, layout: Layout, frame: tuple[float, float, float]) -> str:
-    """One row for each mark that this picture may have."""
+    """Draw one row for each mark that this picture may have."""
     x, y, w = frame
     say, parts = layout.translator.line, []
     frames: tuple[tuple[FrameStyle, str, tuple[str, str]], ...] = (

@@ -1,4 +1,4 @@
-"""A few SVG shapes and the widths of texts. Sizes in pixels."""
+"""SVG shapes and the widths of texts. Sizes are in pixels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ MONO = "'JetBrains Mono','DejaVu Sans Mono','Menlo','Consolas',monospace"
 
 
 def width(text: str, size: float, mono: bool = False) -> float:
-    """Approximate width: a Chinese character is as wide as high, a Latin one a little over half."""
+    """Return the approximate width. A Chinese character is as wide as high, a Latin one a little over half of that."""
     latin = 0.605 if mono else 0.55
     return sum(size * (1.0 if unicodedata.east_asian_width(c) in "WF" else latin) for c in text)
 
 
 def fitted_size(text: str, size: float, max_width: float, mono: bool = False) -> float:
-    """The largest size up to `size` at which `text` fits in `max_width`, never below 7."""
+    """Return the largest size up to `size` at which `text` fits in `max_width`, at least 7."""
     needed = width(text, size, mono)
     return size if needed <= max_width else max(7.0, size * max_width / needed)
 
@@ -34,7 +34,7 @@ def text(
     mono: bool = False,
     max_width: float | None = None,
 ) -> str:
-    """A line of text with its baseline at `y`, made smaller where it would exceed `max_width`."""
+    """Return a line of text with its baseline at `y`, smaller if it would exceed `max_width`."""
     fitted = fitted_size(content, size, max_width, mono) if max_width else size
     weight = ' font-weight="700"' if bold else ""
     family = f' font-family="{MONO}"' if mono else ""
@@ -57,7 +57,7 @@ def box(
     line: float = 1.5,
     shadow: bool = False,
 ) -> str:
-    """A rounded rectangle."""
+    """Return a rounded rectangle."""
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     shade = ' filter="url(#shade)"' if shadow else ""
     return (
@@ -67,20 +67,20 @@ def box(
 
 
 def line(points: str, *, stroke: str, wide: float = 2.5, dash: str = "") -> str:
-    """An open path; `points` is SVG path data."""
+    """Return an open path. `points` is SVG path data."""
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     return f'<path d="{points}" fill="none" stroke="{stroke}" stroke-width="{wide:g}" stroke-linecap="round"{dashed}/>'
 
 
 def dot(x: float, y: float, radius: float, fill: str, stroke: str = CARD) -> str:
-    """A small filled circle: a port."""
+    """Return a small filled circle for a port."""
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{fill}" stroke="{stroke}" stroke-width="1.5"/>'
 
 
 def pill(
     x: float, y: float, content: str, *, fill: str, ink: str, size: float = 11, max_width: float | None = None
 ) -> str:
-    """A pill with its top left corner at (x, y), 20 high and as wide as its text, or as `max_width` at most."""
+    """Return a pill with its top left corner at (x, y), 20 high and as wide as its text, at most `max_width`."""
     w = min(width(content, size) + 14, max_width or 1e9)
     return box(x, y, w, 20, fill=fill, radius=10) + text(
         x + w / 2, y + 14, content, size=size, fill=ink, anchor="middle", max_width=w - 10
@@ -88,5 +88,5 @@ def pill(
 
 
 def group(name: str, *parts: str) -> str:
-    """A named group, with the name as its tooltip."""
+    """Return a named group with the name as its tooltip."""
     return f"<g id={quoteattr(name)}><title>{escape(name)}</title>{''.join(parts)}</g>"

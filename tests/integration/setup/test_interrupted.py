@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from tools import golang, setup
 one = golang.Build(name="program", folder=sys.argv[1], package="example/program", expected_s=1)
-with setup._alone():
+with setup._locked():
     golang.build(one, Path(sys.argv[2]), print)
 assert one.ready
 """

@@ -51,7 +51,7 @@ def test_advice_is_reported_and_causes_no_error(call: Call, tmp_path: Path) -> N
     done = call("estate", "check", "--json", "--file", str(file))
     assert done.code == 0
     advice = {each["key"]: each["message"] for each in done.document["advice"]}
-    assert "kept for examples" in advice["networks.services.ipv4"]
+    assert "reserved for examples" in advice["networks.services.ipv4"]
     assert f"advice: {file}: networks.services.ipv4" in done.stderr
 
 
@@ -95,13 +95,13 @@ def test_a_misleading_value_is_reported_with_its_place(call: Call, tmp_path: Pat
     file.write_text(YAML_THAT_MISLEADS[what], encoding="utf-8")
     done = call("estate", "check", "--file", str(file))
     assert done.code == 1
-    assert f"{file}: line 1, column 7: the value is not what it looks like" in done.stderr
+    assert f"{file}: line 1, column 7: the value is invalid for its type" in done.stderr
 
 
 def test_a_control_character_is_reported_with_its_place(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "estate.yaml"
     file.write_bytes(b"name: a\0b\n")
-    assert f"{file}: character 8: holds a control character" in call("estate", "check", "--file", str(file)).stderr
+    assert f"{file}: character 8: contains a control character" in call("estate", "check", "--file", str(file)).stderr
 
 
 def test_names_from_a_file_cannot_write_to_the_terminal(call: Call, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_every_pattern_says_what_fits_it() -> None:
         (lambda d: d["services"][0]["objectives"].update(availability=1), "must be less than 1"),
         (lambda d: d["vantages"][0].update(reaches=[]), "must have an entry"),
         (lambda d: d["peers"][0].update(managed_by="fr"), "must be 'peer'"),
-        (lambda d: d["networks"]["sites"].update(ipv4="10.0.0.1/8"), "is no IPv4 prefix"),
+        (lambda d: d["networks"]["sites"].update(ipv4="10.0.0.1/8"), "is not an IPv4 prefix"),
         (lambda d: d["networks"]["sites"].update(ipv6=1), "must be text such as"),
     ],
 )

@@ -105,5 +105,5 @@ def test_a_service_is_reached_once(document: Document, refused: Refused) -> None
     """Its applicant would be counted twice."""
     document["vantages"][0]["reaches"] *= 2
     problem = only(refused(document), f"vantages[0]({document['vantages'][0]['name']}).reaches[1]")
-    assert problem.message == "stands twice; keep one"
+    assert problem.message == "is listed twice; keep one"
     assert SOUND["vantages"][0]["reaches"] == ["approval"]

@@ -97,7 +97,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a site's number twice", put("sites", "nanshan", number=1), "sites[1](nanshan).number", "1", "change one"),
     ("a link's number twice", put("links", "city-b", number=1), "links[1](city-b).number", "1", "change one"),
     ("a host's number twice in a site", put("hosts", "futian-ops1", number=21), "hosts[3](futian-ops1).number", "21", "change one"),
-    ("an AS number twice", put("sites", "nanshan", asn=4200000001), "sites[1](nanshan).asn", "4200000001", "another"),
+    ("an AS number twice", put("sites", "nanshan", asn=4200000001), "sites[1](nanshan).asn", "4200000001", "change one of them"),
     ("AS 0", put("sites", "futian", asn=0), "sites[0](futian).asn", "0", "must be at least 1"),
     ("an AS number of 33 bits", put("sites", "futian", asn=4294967296), "sites[0](futian).asn", "4294967296", "must be at most 4294967294"),
     ("the last AS number", put("sites", "futian", asn=65535), "sites[0](futian).asn", "65535", "assigned one"),
@@ -116,7 +116,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a vantage of no service", put("vantages", "citizen", reaches=["tea"]), "vantages[0](citizen).reaches[0]", "tea", "known: approval"),
     ("a service that nobody looks at", lambda d: d.update(vantages=[]), "services[0](approval).name", "approval", "from no vantage"),
     ("a title with something hidden", put("sites", "futian", title={"zh": "福\u200b田", "en": "Futian"}), "sites[0](futian).title.zh", "'福\\u200b田'", "U+200B"),
-    ("a title of nothing", put("sites", "futian", title={"zh": "  ", "en": "Futian"}), "sites[0](futian).title.zh", "'  '", "nothing but spaces"),
+    ("a title of nothing", put("sites", "futian", title={"zh": "  ", "en": "Futian"}), "sites[0](futian).title.zh", "'  '", "only spaces"),
     ("a mount point that is no path", put("hosts", "futian-ops1", disk={"size_mib": 512, "mount": "srv"}), "hosts[3](futian-ops1).disk.mount", "'srv'", "such as /srv/data"),
     ("a login that is none", put("hosts", "futian-ops1", platform={"user": "Root!"}), "hosts[3](futian-ops1).platform.user", "'Root!'", "such as operator"),
     ("a link's name that is too long", put("links", "city-a", name="city-a-of-the-north"), "links[0](city-a-of-the-north).name", "'city-a-of-the-north'", "1 to 15"),
@@ -156,7 +156,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("an unannounceable service", network("services", ipv4="203.0.113.0/25"), "networks.services.ipv4", "203.0.113.0/25", "widen it"),
     ("a loopback prefix", network("sites", ipv4="127.0.0.0/18"), "networks.sites.ipv4", "127.0.0.0/18", "cannot be routed"),
     ("a multicast prefix", network("sites", ipv6="ff02::/48"), "networks.sites.ipv6", "ff02::/48", "cannot be routed"),
-    ("the whole internet", network("sites", ipv4="0.0.0.0/0"), "networks.sites.ipv4", "0.0.0.0/0", "really assigned"),
+    ("the whole internet", network("sites", ipv4="0.0.0.0/0"), "networks.sites.ipv4", "0.0.0.0/0", "the assigned"),
     ("IPv6 missing", lambda d: d["networks"]["sites"].pop("ipv6"), "networks.sites.ipv6", "", "add it"),
     ("IPv4 in the place of IPv6", network("sites", ipv6="10.0.0.0/8"), "networks.sites.ipv6", "'10.0.0.0/8'", "correct it"),
     ("host bits in a prefix", network("sites", ipv4="10.64.0.1/18"), "networks.sites.ipv4", "'10.64.0.1/18'", "correct it"),
@@ -193,7 +193,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("pods where the service does not run", pods(replicas={"futian": 2, "nanshan": 2, "shaoguan": 2, "moon": 1}), "services[0](approval).pods.replicas.moon", "1", "does not run at moon"),
     ("no pods at a site", pods(replicas={"futian": 2, "nanshan": 0, "shaoguan": 2}), "services[0](approval).pods.replicas.nanshan", "0", "must be at least 1"),
     ("one pod in a city", pods(replicas={"futian": 1, "nanshan": 2, "shaoguan": 2}), "services[0](approval).pods.replicas.futian", "1", "at least 2"),
-    ("no processors for a new version", lambda d: [pods(cpus=0.5)(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.cpus", "1.5", "at futian ask for while a version changes, 2 processors"),
+    ("no processors for a new version", lambda d: [pods(cpus=0.5)(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.cpus", "1.5", "at futian need while a version changes, 2 processors"),
     ("no memory for a new version", lambda d: [pods(memory_mib=512)(d), cluster("futian")(d)], "bureaus[0](human-resources).quota.memory_mib", "1024", "2048 MiB"),
     ("no pods for a new version", put("bureaus", "human-resources", quota={"cpus": 1.5, "memory_mib": 1024, "pods": 3}), "bureaus[0](human-resources).quota.pods", "3", "4 pods"),
     ("a bureau's name twice", another_bureau("human-resources"), "bureaus[1](human-resources).name", "human-resources", "change one"),
@@ -213,7 +213,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a gateway to itself", gateway({"records.govcloud": {"pods": "planning-gateway", "port": 8443}}), "bureaus[1](planning).gateway.hosts.records.govcloud.pods", "planning-gateway", "name other pods"),
     ("a gateway for a promised service's name", gateway({"approval.govcloud": HOSTS["records.planning.govcloud"]}), "bureaus[1](planning).gateway.hosts", "approval.govcloud", "the service approval already"),
     ("a host of two gateways", another_gateway, "bureaus[2](housing).gateway.hosts", "records.planning.govcloud", "the bureau planning already"),
-    ("a gateway's number twice", another_gateway, "bureaus[2](housing).gateway.number", "1", "planning's gateway too"),
+    ("a gateway's number twice", another_gateway, "bureaus[2](housing).gateway.number", "1", "number of planning's gateway"),
     ("a gateway without a cluster", lambda d: [gateway()(d), cluster()(d)], "bureaus[1](planning).gateway", "", "add one to kubernetes.clusters"),
     ("a quota without the gateway's pods", gateway(pods=3), "bureaus[1](planning).quota.pods", "3", "4 pods"),
     ("a city without memory", put("hosts", "nanshan-kube1", memory_mib=512), "hosts[5](nanshan-kube1).memory_mib", "512", "2048 MiB"),
@@ -277,5 +277,5 @@ def test_example_numbers_are_advised_against_on_a_real_estate(document: Document
         {**document, "lab": False, "sites": [{**document["sites"][0], "asn": 64500}, *document["sites"][1:]]}
     )
     told = {problem.key: problem.message for problem in advise(real, source)}
-    assert "kept for examples" in told["sites[0](futian).asn"]
-    assert "kept for examples" in told["networks.services.ipv4"]
+    assert "reserved for examples" in told["sites[0](futian).asn"]
+    assert "reserved for examples" in told["networks.services.ipv4"]
