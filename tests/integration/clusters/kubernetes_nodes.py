@@ -44,7 +44,7 @@ NEEDED = ("usr/local/bin/kubelet", "usr/local/bin/containerd", "usr/bin/docker-r
 
 
 def missing(version: str) -> str:
-    """Why this cannot run here; empty where it can."""
+    """Return the reason why this cannot run here; empty if it can."""
     if os.geteuid() != 0:
         return "needs root: machines with namespaces and disks of their own"
     try:
@@ -58,7 +58,7 @@ def missing(version: str) -> str:
 
 
 def estate_with(nodes: int, version: str) -> Estate:
-    """The project's own estate with a cluster at one site, of so many nodes, under names that no lab has."""
+    """Return the project's estate with a cluster of this many nodes at one site, under names that no lab uses."""
     estate = load()
     declared_here = estate.hosts_at(SITE, HostRole.KUBE)
     first = declared_here[0]
@@ -86,7 +86,7 @@ def _authority(name: str) -> pki.Authority:
 
 
 class KubernetesNodes:
-    """The machines of the site's nodes. `close` leaves nothing behind."""
+    """The machines of the site's nodes. `close` removes everything."""
 
     def __init__(self, folder: Path, nodes: int, version: str = VERSION) -> None:
         self.folder, self.estate = folder, estate_with(nodes, version)
@@ -120,7 +120,7 @@ class KubernetesNodes:
     # Machines -------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Network, keys and machines; they answer when this returns."""
+        """Create the network, keys and machines. The machines answer when this returns."""
         self._sysctls = sysctls.read()
         sysctls.raise_to_minimums()
         sysctls.set_for_nodes()
@@ -178,7 +178,7 @@ class KubernetesNodes:
         return self.folder / f"{PREFIX}{host.name}.disk"
 
     def power_on(self, host: Host) -> None:
-        """Plug in, mount, start; returns at once."""
+        """Connect, mount and start the machine without waiting."""
         self._plug(host)
         where, root, data = self.folder / host.name, self.folder / host.name / "root", self.folder / host.name / "data"
         for path in (where / "work", root, data):
@@ -227,7 +227,7 @@ class KubernetesNodes:
         _ip("-n", netns, "address", "add", str(own.ipv6), "dev", "mgmt0", "nodad")
 
     def await_ssh(self, host: Host) -> None:
-        """Wait until it lets us in."""
+        """Wait until SSH works."""
 
         def answers() -> bool:
             try:
@@ -238,7 +238,7 @@ class KubernetesNodes:
         until(f"{host.name} answers", answers, 60)
 
     def cut_power(self, host: Host) -> None:
-        """What was not synced is lost, and every process is gone without a word."""
+        """Power off the machine: unsynced data is lost and every process is killed."""
         where = self.folder / host.name
         with suppress(OSError):
             disks.lose_power(where / "data")
@@ -257,7 +257,7 @@ class KubernetesNodes:
             socket.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove everything, whatever is still there."""
+        """Remove everything that still exists."""
         for host in self.hosts:
             if host.name in self.leaders:
                 self.cut_power(host)
@@ -280,20 +280,20 @@ class KubernetesNodes:
     # What is done there --------------------------------------------------------------------------------------------
 
     def run(self, host: Host, *argv: str, stdin: bytes = b"", timeout_s: float = 60) -> ssh.Result:
-        """A command on the machine."""
+        """Run a command on the machine."""
         with network_of(Path("/run/netns") / OPERATOR):
             return ssh.run(
                 self.access, str(self.plan.management(host.name)), list(argv), stdin=stdin, timeout_s=timeout_s
             )
 
     def text(self, host: Host, *argv: str, stdin: bytes = b"") -> str:
-        """Its output; AssertionError with its words where it fails."""
+        """Run a command and return its output. Raises AssertionError with the output if it fails."""
         done = self.run(host, *argv, stdin=stdin)
         assert done.returncode == 0, f"{argv}: {done.stdout.decode()} {done.stderr.decode()}"
         return done.stdout.decode()
 
     def kubectl(self, *argv: str, stdin: str = "") -> str:
-        """As the host's own administrator."""
+        """Run kubectl as the host's administrator."""
         return self.text(self.first, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", *argv, stdin=stdin.encode())
 
     def inputs(self, host: Host) -> HostSpec:
@@ -304,11 +304,11 @@ class KubernetesNodes:
         return HostSpec(host=host.name, address=network.address, roles=(*network.roles, *kept))
 
     def upgrade(self, version: str) -> None:
-        """Declare another version; `apply` brings it."""
+        """Declare another version; `apply` deploys it."""
         self.estate = estate_with(len(self.hosts), version)
 
     def apply(self, host: Host) -> runner.Applied:
-        """Bring the machine to its wanted state."""
+        """Apply the wanted state to the machine."""
         with network_of(Path("/run/netns") / OPERATOR):
             return runner.apply(self.inputs(host), self.access, artifacts=paths.cache() / "artifacts", timeout_s=600)
 

@@ -1,4 +1,4 @@
-"""A site's cluster on a real node: brought up by the roles, used, cut off from power, and back."""
+"""A site's cluster on a real node: deployed by the roles, used, powered off and powered on."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def image(cluster: KubernetesNodes) -> OciImage:
 
 @pytest.fixture(scope="module")
 def running(cluster: KubernetesNodes, image: OciImage) -> list[str]:
-    """The service's addresses in the cluster, one of each family, behind which pods are ready."""
+    """Return the service's cluster addresses of both families, with ready pods."""
     cluster.kubectl("apply", "-f", "-", stdin=pods.workload(image_reference(image.name, image.digest)))
     cluster.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=90s")
     spec = json.loads(cluster.kubectl("get", "service", "-n", "bureau", "approval", "-o", "json"))["spec"]
@@ -59,7 +59,7 @@ def running(cluster: KubernetesNodes, image: OciImage) -> list[str]:
 
 
 def answers(nodes: KubernetesNodes, address: str, path: str = "/healthz") -> bool:
-    """Whether somebody answers there, asked from the node."""
+    """Return whether the address answers the node."""
     host = f"[{address}]" if ":" in address else address
     return nodes.run(nodes.first, "curl", "-fsS", "-m", "2", f"http://{host}{path}").returncode == 0
 
@@ -86,11 +86,11 @@ def test_pods_of_our_own_image_answer_in_both_families(cluster: KubernetesNodes,
 
 
 def test_a_pod_reaches_its_neighbour_through_the_service(cluster: KubernetesNodes, running: list[str]) -> None:
-    """Both lie on one bridge: without the filter on bridged packets the answer would come from a stranger."""
+    """Both are on one bridge. Without the filter for bridged packets the answer has the wrong source address."""
     ask = "import sys,urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).status)"
     for address in running:
         host = f"[{address}]" if ":" in address else address
-        for _ in range(4):  # both pods are chosen in the end, the asking one too
+        for _ in range(4):  # with several requests both pods are chosen, also the requesting one
             said = cluster.kubectl(
                 "exec", "-n", "bureau", "deployment/approval", "--",
                 "/usr/bin/python3", "-c", ask, f"http://{host}/healthz",
@@ -110,8 +110,8 @@ def test_a_secret_is_not_readable_in_etcd(cluster: KubernetesNodes, running: lis
     assert "b3BlbnNlc2FtZQ==" in cluster.kubectl("get", "secret", "-n", "bureau", "word", "-o", "yaml")
 
 
-def test_nobody_gets_in_without_a_certificate_of_this_cluster(cluster: KubernetesNodes) -> None:
-    """Neither anonymous nor with a certificate of the estate, neither to the API server nor to the kubelet."""
+def test_access_needs_a_certificate_of_this_cluster(cluster: KubernetesNodes) -> None:
+    """The API server and the kubelet refuse anonymous access and a certificate of the estate."""
     lan = cluster.plan.lan(cluster.first.name).ipv4
     estate = ["--cert", "/etc/govcloud/pki/host.crt", "--key", "/etc/govcloud/pki/host.key"]
     for url in (f"https://{lan}:6443/version", f"https://{lan}:6443/livez", f"https://{lan}:10250/pods"):
@@ -173,7 +173,7 @@ def test_what_was_changed_is_on_record_and_secrets_contents_are_not(
 
 
 def waited_for(nodes: KubernetesNodes, name: str, seconds: float) -> tuple[str, list[str]]:
-    """Why the Deployment is not ready, and what the operator was told meanwhile, by the provider's own waiting."""
+    """Return why the Deployment is not ready, and the progress lines, from the provider's own wait."""
     said: list[str] = []
     text = operator_kubeconfig(
         nodes.estate, nodes.plan, kubernetes_nodes.SITE, nodes.secrets.clusters[kubernetes_nodes.SITE]
@@ -197,7 +197,7 @@ def waited_for(nodes: KubernetesNodes, name: str, seconds: float) -> tuple[str, 
 def test_an_image_that_is_not_in_the_registry_is_named_and_given_up(
     cluster: KubernetesNodes, running: list[str]
 ) -> None:
-    """By the words of the real kubelet, containerd and registry; long before the time is over."""
+    """The texts come from the real kubelet, containerd and registry, long before the timeout."""
     absent = image_reference("approval", f"sha256:{'0' * 64}")
     namespace, deployment, _ = yaml.safe_load_all(pods.workload(absent, "absent", replicas=1))
     deployment["metadata"]["annotations"] = {ROLL_BACK: "true"}
@@ -211,10 +211,10 @@ def test_an_image_that_is_not_in_the_registry_is_named_and_given_up(
     cluster.kubectl("delete", "-n", "bureau", "deployment/absent")
 
 
-def test_a_container_that_crashes_is_told_with_its_last_words(
+def test_a_crashing_container_is_reported_with_its_last_message(
     cluster: KubernetesNodes, image: OciImage, running: list[str]
 ) -> None:
-    """As every workload asks of the kubelet; without that there is only an exit code."""
+    """Every workload requests this from the kubelet. Otherwise there is only an exit code."""
     reference = image_reference(image.name, image.digest)
     namespace, deployment, _ = yaml.safe_load_all(pods.workload(reference, "crashing", replicas=1))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -239,7 +239,7 @@ def small_image(folder: Path, version: str) -> OciImage:
 def test_the_clean_up_at_night_leaves_the_image_of_pods_and_takes_one_that_nothing_names(
     cluster: KubernetesNodes, image: OciImage, running: list[str], tmp_path: Path
 ) -> None:
-    """By its unit, as confined as it is; the registry starts anew and collects."""
+    """It runs in its confined unit. The registry restarts and collects."""
     there, stale, last = pods.registry_of(cluster), small_image(tmp_path, "1"), small_image(tmp_path, "2")
     value = stale.digest.removeprefix("sha256:")
     top = "/srv/data/registry/docker/registry/v2"
@@ -279,7 +279,7 @@ def pulled_anew(nodes: KubernetesNodes, reference: str) -> None:
 def test_after_a_loss_of_power_right_after_a_pull_the_pods_are_back_by_themselves(
     cluster: KubernetesNodes, image: OciImage, running: list[str]
 ) -> None:
-    """An image's files reach the disk before it counts as pulled; nothing from outside is needed."""
+    """An image's files are on the disk before it counts as pulled, so no download is needed."""
     pulled_anew(cluster, image_reference(image.name, image.digest))
     cluster.cut_power(cluster.first)
     started = time.monotonic()

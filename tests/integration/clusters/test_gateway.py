@@ -1,4 +1,4 @@
-"""A bureau's gateway in pods on a real node: it ends TLS, leads on, and another certificate costs no request."""
+"""A bureau's gateway in pods on a real node: it terminates TLS, and a new certificate loses no request."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def references(nodes: KubernetesNodes) -> dict[str, str]:
 
 
 def objects(reference: str, bundle: str, behind: str, front: tuple[str, str]) -> list[Any]:
-    """What the component declares, as it would be applied."""
+    """Return the objects that the component declares."""
 
     def program() -> None:
         service = k8s.core.v1.Service(
@@ -98,7 +98,7 @@ class Gate:
         self.nodes.kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{NAME}", "--timeout=90s")
 
     def ask(self, host: str) -> str:
-        """Status and body, as a citizen on the node gets them."""
+        """Return status and body of a citizen's request from the node."""
         return self.nodes.run(
             self.nodes.first, "curl", "-s", "-m", "5", "-w", "%{http_code}", "--cacert", "/tmp/ca.crt", "-H",
             f"Host: {host}", "--resolve", f"{HOST}:443:{self.address}", f"https://{HOST}/healthz",
@@ -107,7 +107,7 @@ class Gate:
 
 @pytest.fixture(scope="module")
 def gate(nodes: KubernetesNodes, references: dict[str, str]) -> Iterator[Gate]:
-    """Ready, in front of a workload of two pods."""
+    """Yield a ready gateway in front of a workload of two pods."""
     made = Gate(nodes, references)
     nodes.kubectl("apply", "-f", "-", stdin=workload(references["approval"]))
     made.renew()
@@ -125,7 +125,7 @@ def test_a_citizen_comes_in_by_its_name_and_by_no_other(gate: Gate) -> None:
 
 
 def test_another_certificate_and_a_pod_that_is_killed_cost_no_request(gate: Gate) -> None:
-    """Pods of the gateway roll one by one, and one of the workload's goes without a word."""
+    """The gateway's pods roll one by one, and one of the workload's pods is killed."""
     nodes = gate.nodes
     asking = CITIZENS.format(host=HOST, address=gate.address)
     nodes.text(nodes.first, "rm", "-f", "/tmp/enough")

@@ -58,7 +58,7 @@ for thread in threads:
 with open(ledger, "w") as out:
     json.dump({"asked": len(asked), "failed": failed, "seconds": seconds}, out)
 """
-"""Open loop: a request that waits keeps none of the next ones back."""
+"""Open loop: a waiting request does not delay the next ones."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def load(old_nodes: KubernetesNodes, addresses: list[str]) -> Iterator[None]:
 
 
 def ended_load(nodes: KubernetesNodes) -> dict[str, Any]:
-    """What the requests came to."""
+    """Return the results of the requests."""
     nodes.text(nodes.first, "systemctl", "stop", LOAD)
     return dict(json.loads(nodes.text(nodes.first, "cat", LEDGER)))
 
@@ -161,7 +161,7 @@ def test_an_upgrade_under_load_fails_no_request_and_restarts_no_pod(old_nodes: K
     assert {unit: started(nodes, unit) for unit in UNTOUCHED} == kept
     new = {unit: started(nodes, unit) for unit in UNITS}
     assert all(new[unit] > old[unit] for unit in UNITS)
-    # Among each other they have no order: one that loses its lease while the API server restarts is started again.
+    # They have no fixed order: a unit that loses its lease while the API server restarts is restarted.
     assert min(UNITS, key=lambda unit: new[unit]) == UNITS[0], "the API server first, its clients after it"
 
 

@@ -1,4 +1,4 @@
-"""A real API server with its controllers on loopback, and the real engine with our provider before it."""
+"""A real API server with controllers on loopback, and the real engine with our provider."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Declare = Callable[[pulumi.ResourceOptions], None]
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """One for all tests: each has a namespace of its own."""
+    """Yield one control plane for all tests. Each test has its own namespace."""
     if absent := missing():
         pytest.skip(f"not built: {', '.join(absent)}")
     with ControlPlane(tmp_path_factory.mktemp("cluster")) as started:
@@ -38,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @dataclass
 class Run:
-    """What one engine run did. `changed` counts steps by kind, `diffs` are paths by resource name."""
+    """Result of one engine run. `changed` counts steps by kind, `diffs` are paths by resource name."""
 
     changed: dict[str, int] = field(default_factory=dict)
     diffs: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -52,8 +52,8 @@ class Run:
         return bool(self.faults)
 
 
-class Desk:
-    """An operator with a state of their own and a namespace of their own."""
+class EngineSession:
+    """Engine runs of one operator, with their own state and their own namespace."""
 
     def __init__(self, cluster: ControlPlane, home: Path, namespace: str) -> None:
         self.cluster, self.home, self.namespace = cluster, home, namespace
@@ -62,17 +62,17 @@ class Desk:
         self.on_event: Callable[[EngineEvent], None] = lambda event: None
 
     def up(self, declare: Declare) -> Run:
-        """As `./govcloud up`: refreshed, then brought to what is declared."""
+        """Refresh, then apply the declaration, as `./govcloud up` does."""
         with lock.acquire("test"):
             state_repair.drop_pending_operations(STACK, lambda line: None)
             return self._run("up", declare, refresh=True, run_program=True)
 
     def preview(self, declare: Declare, *, refresh: bool = True) -> Run:
-        """As `./govcloud plan`; without a refresh as plain `pulumi preview`."""
+        """Preview as `./govcloud plan` does; without a refresh, as `pulumi preview` does."""
         return self._run("preview", declare, refresh=refresh, run_program=True)
 
     def drift(self) -> dict[str, tuple[str, ...]]:
-        """As `./govcloud drift`: what a read finds, by object."""
+        """Return the differences that a read finds, by object, as `./govcloud drift` does."""
         found: dict[str, tuple[str, ...]] = {}
 
         def on_event(event: EngineEvent) -> None:
@@ -85,35 +85,35 @@ class Desk:
         return found
 
     def destroy(self) -> Run:
-        """All that was declared goes."""
+        """Delete all declared objects."""
         return self._run("destroy", lambda opts: None, run_program=False)
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
-        """In the desk's namespace."""
+        """Run kubectl in the session's namespace."""
         return self.cluster.kubectl("-n", self.namespace, *words, stdin=stdin)
 
     def uid(self, kind: str, name: str) -> str:
-        """Tells one incarnation of an object from the next."""
+        """Return the uid, which distinguishes an object from a later one of the same name."""
         return self.kubectl("get", kind, name, "-o", "jsonpath={.metadata.uid}")
 
     def resources(self) -> dict[str, dict[str, Any]]:
-        """The state's resources by name."""
+        """Return the state's resources by name."""
         return {str(item["urn"]).rsplit("::", 1)[-1]: item for item in store.resources(STACK)}
 
     def checkpoint(self) -> str:
-        """The state as it lies on the disk."""
+        """Return the state's text on disk."""
         return state_files.checkpoint(STACK).read_text()
 
     def engines(self) -> list[int]:
-        """Processes of this desk's engine."""
+        """Return the process IDs of this session's engine."""
         return [pid for pid, line in self._processes() if "/pulumi\0" in line.split(" ")[0] + "\0"]
 
     def providers(self) -> list[int]:
-        """Processes of this desk's providers."""
+        """Return the process IDs of this session's providers."""
         return [pid for pid, line in self._processes() if "stacks.providers.kubernetes" in line]
 
     def kill(self, number: signal.Signals) -> None:
-        """Send a signal to the engine alone."""
+        """Send a signal only to the engine."""
         for pid in self.engines():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
@@ -161,15 +161,15 @@ class Desk:
 
 
 @contextmanager
-def open_desk(cluster: ControlPlane, home: Path, namespace: str) -> Iterator[Desk]:
-    """A fresh one."""
+def open_session(cluster: ControlPlane, home: Path, namespace: str) -> Iterator[EngineSession]:
+    """Yield a new session."""
     workspace.engine_binary()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOVCLOUD_CACHE", str(paths.cache()))
         patch.setenv("GOVCLOUD_HOME", str(home))
         patch.delenv("KUBECONFIG", raising=False)
         workspace.prepare()
-        found = Desk(cluster, home, namespace)
+        found = EngineSession(cluster, home, namespace)
         yield found
         cluster.thaw_api()
         cluster.start_api() if "kube-apiserver" not in cluster.running else None
@@ -177,45 +177,45 @@ def open_desk(cluster: ControlPlane, home: Path, namespace: str) -> Iterator[Des
 
 
 @pytest.fixture
-def desk(cluster: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
-    """A fresh one with an empty namespace."""
+def session(cluster: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[EngineSession]:
+    """Yield a new session with an empty namespace."""
     namespace = f"t{abs(hash(request.node.nodeid)) % 10**9}"
     cluster.kubectl("create", "namespace", namespace)
-    with open_desk(cluster, tmp_path / "home", namespace) as found:
+    with open_session(cluster, tmp_path / "home", namespace) as found:
         yield found
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @dataclass
-class Flight:
-    """A run in a thread of its own."""
+class BackgroundRun:
+    """A run in a background thread."""
 
     thread: threading.Thread
     ended: list[Run]
 
     def result(self, timeout_s: float) -> Run:
-        """Its end."""
+        """Wait for the end of the run and return its result."""
         self.thread.join(timeout_s)
         assert self.ended, f"the run did not end within {timeout_s} s"
         return self.ended[0]
 
 
 @pytest.fixture
-def in_flight(desk: Desk) -> Callable[[Declare, str], Flight]:
-    """Starts an `up` and returns when a line with some words has been told."""
+def in_flight(session: EngineSession) -> Callable[[Declare, str], BackgroundRun]:
+    """Return a function that starts an `up` and returns when a message contains the given words."""
 
-    def start(declare: Declare, words: str) -> Flight:
-        told, ended = threading.Event(), list[Run]()
+    def start(declare: Declare, words: str) -> BackgroundRun:
+        reported, ended = threading.Event(), list[Run]()
 
         def on_event(event: EngineEvent) -> None:
             if event.diagnostic_event and words in event.diagnostic_event.message:
-                told.set()
+                reported.set()
 
-        desk.on_event = on_event
-        thread = threading.Thread(target=lambda: ended.append(desk.up(declare)), daemon=True)
+        session.on_event = on_event
+        thread = threading.Thread(target=lambda: ended.append(session.up(declare)), daemon=True)
         thread.start()
-        assert told.wait(240), f"nothing was told of {words!r}"
-        desk.on_event = lambda event: None
-        return Flight(thread, ended)
+        assert reported.wait(240), f"no message contains {words!r}"
+        session.on_event = lambda event: None
+        return BackgroundRun(thread, ended)
 
     return start

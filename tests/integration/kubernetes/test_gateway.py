@@ -1,4 +1,4 @@
-"""A bureau's gateway on a real API server: within the rules of its namespace, and rolled by another certificate."""
+"""A bureau's gateway on a real API server: it keeps its namespace's rules, and a new certificate rolls it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from estate.model import Cluster, Estate
 from playbooks.render import gateway
 from stacks.components.gateway import Gateway, GatewayArgs, Route, gateway_of
 from stacks.components.tenancy import tenancies
-from tests.integration.kubernetes.conftest import Declare, Desk, open_desk
+from tests.integration.kubernetes.conftest import Declare, EngineSession, open_session
 from tests.polling import until
 from tests.unit.playbooks.clusters import with_gateway
 from tools.envtest import ControlPlane
@@ -30,16 +30,16 @@ KEY = "hunter2hunter2"
 
 
 @pytest.fixture(scope="module")
-def city(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """An operator at work in the bureau's namespace, who leaves the cluster as it was: its quotas are others' too."""
-    with open_desk(cluster, tmp_path_factory.mktemp("city") / "home", BUREAU.name) as desk:
-        yield desk
-        gone = desk.destroy()
+def city(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineSession]:
+    """Yield a session in the bureau's namespace. It cleans up the cluster, because other tests use its quotas."""
+    with open_session(cluster, tmp_path_factory.mktemp("city") / "home", BUREAU.name) as session:
+        yield session
+        gone = session.destroy()
         assert not gone.failed, gone.faults
 
 
 def unawaited(made: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
-    """There are no nodes, so no pod becomes ready."""
+    """Do not wait for readiness: there are no nodes, so no pod becomes ready."""
     if made.type_.endswith((":Deployment", ":Service")):
         annotations = {"pulumi.com/skipAwait": "true", **made.props["metadata"].get("annotations", {})}
         made.props["metadata"] = {**made.props["metadata"], "annotations": annotations}
@@ -47,7 +47,7 @@ def unawaited(made: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransfo
 
 
 def declared(certificate: str, estate: Estate = ESTATE) -> Declare:
-    """As the stack `platform` declares it for one site."""
+    """Declare it as the stack `platform` does for one site."""
 
     def declare(opts: pulumi.ResourceOptions) -> None:
         tenancy = tenancies(estate, CLUSTER, opts)[BUREAU.name]
@@ -60,7 +60,7 @@ def declared(certificate: str, estate: Estate = ESTATE) -> Declare:
 
 
 def leading_to(name: str, port: int) -> Declare:
-    """A gateway in front of a Service that was there before."""
+    """Declare a gateway in front of an existing Service."""
 
     def declare(opts: pulumi.ResourceOptions) -> None:
         service = k8s.core.v1.Service.get(name, f"{BUREAU.name}/{name}", opts=opts)
@@ -71,45 +71,45 @@ def leading_to(name: str, port: int) -> Declare:
     return declare
 
 
-def told(desk: Desk, kind: str, name: str, path: str) -> str:
-    """A part of an object."""
-    return desk.kubectl("get", kind, name, "-o", f"jsonpath={{{path}}}")
+def value_at(session: EngineSession, kind: str, name: str, path: str) -> str:
+    """Return one value of an object."""
+    return session.kubectl("get", kind, name, "-o", f"jsonpath={{{path}}}")
 
 
-def pods_of(desk: Desk) -> list[str]:
-    """The gateway's, which the API server has let in."""
-    return desk.kubectl("get", "pods", "-l", f"app.kubernetes.io/name={NAME}", "-o", "name").split()
+def pods_of(session: EngineSession) -> list[str]:
+    """Return the gateway's pods that the API server has accepted."""
+    return session.kubectl("get", "pods", "-l", f"app.kubernetes.io/name={NAME}", "-o", "name").split()
 
 
-def test_a_gateway_stands_within_its_bureaus_rules_and_another_certificate_rolls_it(city: Desk) -> None:
-    """Its key is in no state; its routes lead to the addresses that the cluster gave."""
+def test_a_gateway_keeps_its_bureaus_rules_and_a_new_certificate_rolls_it(city: EngineSession) -> None:
+    """Its key is in no state. Its routes use the addresses that the cluster assigned."""
     files = ".spec.template.spec.volumes[0].configMap.name"
     key = ".spec.template.spec.volumes[1].secret.secretName"
     made = city.up(declared("first"))
     assert not made.failed, made.faults
     until("two pods were let in", lambda: len(pods_of(city)) == 2, 60)
     assert KEY not in city.checkpoint()
-    assert told(city, "service", NAME, ".spec.clusterIP") == ADDRESS
-    assert told(city, "service", NAME, ".spec.ports[*].port") == "443 8444 8405"
-    config = json.loads(city.kubectl("get", "configmap", told(city, "deployment", NAME, files), "-o", "json"))["data"][
-        "etc__haproxy__haproxy.cfg"
-    ]
+    assert value_at(city, "service", NAME, ".spec.clusterIP") == ADDRESS
+    assert value_at(city, "service", NAME, ".spec.ports[*].port") == "443 8444 8405"
+    config = json.loads(city.kubectl("get", "configmap", value_at(city, "deployment", NAME, files), "-o", "json"))[
+        "data"
+    ]["etc__haproxy__haproxy.cfg"]
     assert f"!{{ src {' '.join(INGRESS)} }}\n" in config
     for pods, port in (("records", 8080), ("maps", 9000)):
         name = f"gateway-to-{pods}-{port}"
-        assert f"server {name} {told(city, 'service', name, '.spec.clusterIP')}:{port}\n" in config
-    before = told(city, "deployment", NAME, key)
+        assert f"server {name} {value_at(city, 'service', name, '.spec.clusterIP')}:{port}\n" in config
+    before = value_at(city, "deployment", NAME, key)
     again = city.up(declared("first"))
     assert set(again.changed) == {"same"}, (again.diffs, again.faults)
-    assert told(city, "deployment", NAME, key) == before
+    assert value_at(city, "deployment", NAME, key) == before
     renewed = city.up(declared("second"))
     assert (renewed.changed.get("update"), renewed.changed.get("replace")) == (1, 1), (renewed.diffs, renewed.faults)
-    assert told(city, "deployment", NAME, key) != before
+    assert value_at(city, "deployment", NAME, key) != before
     assert city.drift() == {}
 
 
-def test_a_route_to_what_is_not_there_is_told(city: Desk) -> None:
-    """Neither the Service nor its port; the rest of the run is none the worse, and the next one goes on."""
+def test_a_route_to_a_missing_service_or_port_is_reported(city: EngineSession) -> None:
+    """The rest of the run is not affected, and the next run continues."""
     assert not city.up(declared("second")).failed
     missing = city.up(leading_to("tea", 80))
     assert any("leads to a Service that does not exist" in fault for fault in missing.faults), missing.faults
@@ -117,4 +117,4 @@ def test_a_route_to_what_is_not_there_is_told(city: Desk) -> None:
     assert any("has no port 80 but 9000; correct the route" in fault for fault in offered.faults), offered.faults
     assert not any("Traceback" in fault for fault in offered.faults)
     assert not city.up(declared("second")).failed
-    assert gateway.CONFIG_FILE in told(city, "deployment", NAME, ".spec.template.spec.containers[0].command")
+    assert gateway.CONFIG_FILE in value_at(city, "deployment", NAME, ".spec.template.spec.containers[0].command")

@@ -1,6 +1,6 @@
-"""From the official plugin to ours and back: a state that the one has written is the other's as it stands.
+"""Switch from the official plugin to ours and back: each provider can use the other one's state unchanged.
 
-The official plugin cannot be had here, so what it leaves is written down as its sources and documents say (version 4,
+The official plugin is not available here. Its results are written down from its sources and documents (version 4,
 server-side apply on, which is the default):
 
 * It posts a new object under the field manager `pulumi-kubernetes`; the manager that the state names owns nothing yet.
@@ -23,7 +23,7 @@ import pytest
 from pulumi import automation as auto
 
 from stacks.runs import workspace
-from tests.integration.kubernetes.conftest import STACK, Declare, Desk
+from tests.integration.kubernetes.conftest import STACK, Declare, EngineSession
 from tests.unit.stacks.declared import closing_loops
 
 SKIP = {"pulumi.com/skipAwait": "true"}
@@ -32,12 +32,12 @@ SECRET_MARK = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb4
 AUTONAME = "unnamed-5f3c9a1e"
 
 
-def declared(desk: Desk, tier: str = "") -> Declare:
-    """One of each case, as people write them; with a tier two of them differ from what the official plugin left."""
+def declared(session: EngineSession, tier: str = "") -> Declare:
+    """Declare one object of each case. With a tier, two of them differ from the official plugin's objects."""
     labels = {"labels": {"tier": tier}} if tier else {}
     limits = {"cpu": "0.5", "memory": "1024Mi"}
     container = {"name": "web", "image": "registry.invalid/web:1", "resources": {"limits": limits}}
-    place = {"namespace": desk.namespace}
+    place = {"namespace": session.namespace}
 
     def declare(opts: pulumi.ResourceOptions) -> None:
         k8s.core.v1.ConfigMap(
@@ -66,35 +66,35 @@ def declared(desk: Desk, tier: str = "") -> Declare:
         )
         k8s.rbac.v1.ClusterRole(
             "reader",
-            metadata={"name": f"{desk.namespace}-reader"},
+            metadata={"name": f"{session.namespace}-reader"},
             rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
             opts=opts,
         )
         k8s.apiextensions.v1.CustomResourceDefinition(
             "things",
-            metadata={"name": f"things.{desk.namespace}.test", "annotations": SKIP},
-            spec=definition(desk, dashed=False),
+            metadata={"name": f"things.{session.namespace}.test", "annotations": SKIP},
+            spec=definition(session, dashed=False),
             opts=opts,
         )
 
     return declare
 
 
-def definition(desk: Desk, *, dashed: bool) -> dict[str, Any]:
-    """A definition's spec, with its dashed fields as the server or as the SDKs name them."""
+def definition(session: EngineSession, *, dashed: bool) -> dict[str, Any]:
+    """Return a definition's spec, with dashed fields as the server names them or as the SDKs name them."""
     keep = "x-kubernetes-preserve-unknown-fields" if dashed else "x_kubernetes_preserve_unknown_fields"
     schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", keep: True}}}}
     return {
-        "group": f"{desk.namespace}.test",
+        "group": f"{session.namespace}.test",
         "scope": "Namespaced",
         "names": {"kind": "Thing", "plural": "things", "singular": "thing", "listKind": "ThingList"},
         "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
     }
 
 
-def official_inputs(desk: Desk) -> dict[str, tuple[str, dict[str, Any]]]:
-    """By resource name, type and inputs as the official plugin keeps them; `dashed` fields still as on the server."""
-    place, limits = {"namespace": desk.namespace}, {"cpu": "500m", "memory": "1Gi"}
+def official_inputs(session: EngineSession) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return type and inputs by resource name, as the official plugin stores them, with the server's dashed fields."""
+    place, limits = {"namespace": session.namespace}, {"cpu": "500m", "memory": "1Gi"}
     container = {"name": "web", "image": "registry.invalid/web:1", "resources": {"limits": limits}}
     return {
         "settings": (
@@ -141,7 +141,7 @@ def official_inputs(desk: Desk) -> dict[str, tuple[str, dict[str, Any]]]:
             made(
                 "rbac.authorization.k8s.io/v1",
                 "ClusterRole",
-                {"name": f"{desk.namespace}-reader"},
+                {"name": f"{session.namespace}-reader"},
                 rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
             ),
         ),
@@ -150,8 +150,8 @@ def official_inputs(desk: Desk) -> dict[str, tuple[str, dict[str, Any]]]:
             made(
                 "apiextensions.k8s.io/v1",
                 "CustomResourceDefinition",
-                {"name": f"things.{desk.namespace}.test", "annotations": SKIP},
-                spec=definition(desk, dashed=True),
+                {"name": f"things.{session.namespace}.test", "annotations": SKIP},
+                spec=definition(session, dashed=True),
             ),
         ),
     }
@@ -163,16 +163,16 @@ def made(version: str, kind: str, metadata: dict[str, Any], **fields: Any) -> di
 
 
 SECRET_FIELDS = {"keys": ("data",), "settings": ("data", "b")}
-"""Where a state's secrets are: the whole content of a Secret, and what the author marked."""
+"""Places of secrets in a state: the whole content of a Secret, and the values that the author marked."""
 
 
 MANAGER = "pulumi-kubernetes-0a1b2c3d"
 FIRST_VERSIONS = {"web": "apps/v1beta2"}
-"""Of objects that were created when their kind had another version."""
+"""API versions of objects that were created when their kind had another version."""
 
 
 def official_state(name: str, inputs: dict[str, Any], live: Mapping[str, Any]) -> tuple[str, Any, Any]:
-    """ID, inputs and outputs as the official plugin keeps them."""
+    """Return ID, inputs and outputs as the official plugin stores them."""
     metadata = live["metadata"]
     identity = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
     kept = concealed(name, underscored(inputs))
@@ -186,7 +186,7 @@ def official_state(name: str, inputs: dict[str, Any], live: Mapping[str, Any]) -
 
 
 def concealed(name: str, value: Any) -> Any:
-    """With the secret field as the engine writes it where it may not encrypt yet: for an import."""
+    """Return the value with secret fields in the engine's unencrypted form, for an import."""
 
     def hide(found: Any, path: tuple[str, ...]) -> Any:
         if not path:
@@ -197,7 +197,7 @@ def concealed(name: str, value: Any) -> Any:
 
 
 def underscored(value: Any) -> Any:
-    """With dashed fields of definitions as the SDKs name them."""
+    """Return the value with dashed fields of definitions as the SDKs name them."""
     if isinstance(value, Mapping):
         return {
             key.replace("-", "_") if key.startswith("x-kubernetes-") else key: underscored(item)
@@ -206,24 +206,26 @@ def underscored(value: Any) -> Any:
     return [underscored(item) for item in value] if isinstance(value, list) else value
 
 
-def live(desk: Desk, kind: str, name: str) -> dict[str, Any]:
-    """An object as the server has it, with its managed fields."""
-    return dict(json.loads(desk.kubectl("get", kind, name, "-o", "json", "--show-managed-fields")))
+def live(session: EngineSession, kind: str, name: str) -> dict[str, Any]:
+    """Return an object from the server, with its managed fields."""
+    return dict(json.loads(session.kubectl("get", kind, name, "-o", "json", "--show-managed-fields")))
 
 
 @pytest.fixture
-def taken_over(desk: Desk) -> Desk:
-    """A desk whose objects and state the official plugin has left behind."""
-    desk.up(lambda opts: None)  # the engine's part of the state: the stack, the provider and what encrypts it
+def taken_over(session: EngineSession) -> EngineSession:
+    """Return a session with objects and a state of the official plugin."""
+    session.up(lambda opts: None)  # the engine's part of the state: the stack, the provider and what encrypts it
     stack = workspace.open_stack(STACK, lambda: None)
     with closing_loops():
         state = stack.export_stack().deployment
     root, provider = state["resources"]
-    for name, (token, inputs) in official_inputs(desk).items():
-        desk.kubectl("create", "--field-manager=pulumi-kubernetes", "-f", "-", stdin=json.dumps(inputs))
+    for name, (token, inputs) in official_inputs(session).items():
+        session.kubectl("create", "--field-manager=pulumi-kubernetes", "-f", "-", stdin=json.dumps(inputs))
         if name == "things":
-            desk.kubectl("wait", "--for=condition=Established", f"crd/{inputs['metadata']['name']}", "--timeout=60s")
-        identity, kept, outputs = official_state(name, inputs, live(desk, inputs["kind"], inputs["metadata"]["name"]))
+            session.kubectl("wait", "--for=condition=Established", f"crd/{inputs['metadata']['name']}", "--timeout=60s")
+        identity, kept, outputs = official_state(
+            name, inputs, live(session, inputs["kind"], inputs["metadata"]["name"])
+        )
         state["resources"].append(
             {
                 "urn": f"{root['urn'].rsplit('::', 2)[0]}::{token}::{name}",
@@ -239,20 +241,20 @@ def taken_over(desk: Desk) -> Desk:
         )
     with closing_loops():
         stack.import_stack(auto.Deployment(version=3, deployment=state))
-    return desk
+    return session
 
 
-def versions(desk: Desk) -> dict[str, str]:
-    """What the server counts at each write, of objects that no controller touches."""
-    found = official_inputs(desk)
+def versions(session: EngineSession) -> dict[str, str]:
+    """Return the resource versions of objects that no controller changes."""
+    found = official_inputs(session)
     return {
-        name: live(desk, found[name][1]["kind"], found[name][1]["metadata"]["name"])["metadata"]["resourceVersion"]
+        name: live(session, found[name][1]["kind"], found[name][1]["metadata"]["name"])["metadata"]["resourceVersion"]
         for name in ("settings", "unnamed", "keys", "front", "reader")
     }
 
 
-def test_a_state_of_the_official_plugin_is_ours_as_it_stands(taken_over: Desk) -> None:
-    """Preview, refresh and update find nothing to do, and nothing is written to the cluster."""
+def test_a_state_of_the_official_plugin_works_unchanged(taken_over: EngineSession) -> None:
+    """Preview, refresh and update find no change, and nothing is written to the cluster."""
     before = versions(taken_over)
     shown = taken_over.preview(declared(taken_over))
     assert (shown.faults, set(shown.changed), shown.diffs) == ([], {"same"}, {})
@@ -265,7 +267,7 @@ def test_a_state_of_the_official_plugin_is_ours_as_it_stands(taken_over: Desk) -
     assert "aHVudGVyMg==" not in taken_over.checkpoint()
 
 
-def test_what_is_no_longer_declared_goes_although_another_manager_set_it(taken_over: Desk) -> None:
+def test_undeclared_fields_are_removed_although_another_manager_set_them(taken_over: EngineSession) -> None:
     """The fields of the official plugin's posts are taken over with the first change, by the manager in its state."""
     assert taken_over.preview(declared(taken_over, tier="back")).diffs == {
         "front": {"spec.selector.app": "delete", "spec.selector.tier": "add"},
@@ -281,11 +283,11 @@ def test_what_is_no_longer_declared_goes_although_another_manager_set_it(taken_o
     assert set(taken_over.up(declared(taken_over, tier="back")).changed) == {"same"}
 
 
-def test_a_state_of_ours_has_the_official_plugins_form(desk: Desk) -> None:
-    """The same types, IDs, inputs and outputs, and the same fields secret."""
-    assert not desk.up(declared(desk)).faults
-    found = desk.resources()
-    for name, (token, wanted) in official_inputs(desk).items():
+def test_a_state_of_ours_has_the_official_plugins_form(session: EngineSession) -> None:
+    """Types, IDs, inputs, outputs and secret fields are the same."""
+    assert not session.up(declared(session)).faults
+    found = session.resources()
+    for name, (token, wanted) in official_inputs(session).items():
         ours = found[name]
         inputs, wanted = ours["inputs"], concealed(name, underscored(wanted))
         if name == "unnamed":
@@ -294,7 +296,7 @@ def test_a_state_of_ours_has_the_official_plugins_form(desk: Desk) -> None:
         if name == "web":  # ours keeps an author's spelling; both plugins know that it means the same
             limits = inputs["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
             limits.update({"cpu": "500m", "memory": "1Gi"})
-        seen = live(desk, wanted["kind"], wanted["metadata"]["name"])
+        seen = live(session, wanted["kind"], wanted["metadata"]["name"])
         identity, _, outputs = official_state(name, wanted, seen)
         assert (ours["type"], ours["id"]) == (token, identity)
         assert open_text(inputs) == open_text(wanted)
@@ -308,7 +310,7 @@ def test_a_state_of_ours_has_the_official_plugins_form(desk: Desk) -> None:
 
 
 def open_text(value: Any) -> Any:
-    """Where something is secret, only that it is: what it says is encrypted anew each time."""
+    """Return secrets without their content, which is encrypted again each time."""
     if isinstance(value, Mapping):
         return "[secret]" if SECRET_MARK.items() <= value.items() else {k: open_text(v) for k, v in value.items()}
     return [open_text(item) for item in value] if isinstance(value, list) else value

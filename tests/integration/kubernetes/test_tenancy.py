@@ -1,4 +1,4 @@
-"""Bureaus on a real API server: what their people may do, and what is refused to them and to whoever helps them."""
+"""Bureaus on a real API server: their people's rights, and the refusals for them and for operators who help them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from estate.model import Bureau, Cluster, Estate, Quota, Title
 from playbooks import pki
 from stacks.components.tenancy import EVERYDAY, PROMISED, tenancies
 from stacks.components.workload import Probe, Resources, ServiceSpec, Workload, WorkloadArgs
-from tests.integration.kubernetes.conftest import Declare, Desk, open_desk
+from tests.integration.kubernetes.conftest import Declare, EngineSession, open_session
 from tests.polling import until
 from tools.envtest import DAYS, ControlPlane
 from workstation.errors import GovcloudError
 
 CLUSTER = Cluster(site="futian", version="1.37.2")
 OWNER, GUEST = "human-resources", "planning"
-"""The one answers for a promised service, the other for none."""
+"""The first bureau owns a promised service, the second does not."""
 ESTATE = load()
 
 
 def with_bureau(name: str, estate: Estate = ESTATE) -> Estate:
-    """One entry more."""
+    """One more entry."""
     quota = Quota(cpus=0.5, memory_mib=256, pods=3)
     entry = Bureau(name=name, title=Title(zh="某局", en="A bureau"), quota=quota)
     return estate.model_copy(update={"bureaus": (*estate.bureaus, entry)})
 
 
 def declared(estate: Estate) -> Declare:
-    """All bureaus of an estate on the one cluster."""
+    """Declare all bureaus of an estate on one cluster."""
 
     def declare(opts: pulumi.ResourceOptions) -> None:
         tenancies(estate, CLUSTER, opts)
@@ -45,13 +45,13 @@ def declared(estate: Estate) -> Declare:
 
 @dataclass(frozen=True)
 class Person:
-    """Someone of a bureau, with a certificate that the cluster's authority has signed."""
+    """A person of a bureau, with a certificate from the cluster's authority."""
 
     cluster: ControlPlane
     bureau: str
 
     def kubectl(self, *words: str, namespace: str = "", give: Any = None) -> str:
-        """As this person, in the own namespace unless another is named; `give` goes to standard input."""
+        """Run kubectl as this person, by default in the own namespace. `give` is the standard input."""
         key, cert = pki.issue(self.cluster.authority, "chen", [], DAYS, ["client"], [f"bureau:{self.bureau}"])
         pair = {"client-certificate-data": cert, "client-key-data": key}
         user = {name: base64.b64encode(text.encode()).decode() for name, text in pair.items()}
@@ -61,35 +61,35 @@ class Person:
         return self.cluster.kubectl(*argv, stdin=json.dumps(give) if give else None)
 
     def refused(self, *words: str, **options: Any) -> str:
-        """What is said where the API server does not let them."""
+        """Return the API server's refusal."""
         with pytest.raises(GovcloudError) as caught:
             self.kubectl(*words, **options)
         return str(caught.value.next_step)
 
 
 @pytest.fixture(scope="module")
-def city(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Two bureaus, onboarded by the engine."""
-    with open_desk(cluster, tmp_path_factory.mktemp("city") / "home", OWNER) as desk:
-        done = desk.up(declared(with_bureau(GUEST)))
+def city(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineSession]:
+    """Yield a session in which the engine has onboarded two bureaus."""
+    with open_session(cluster, tmp_path_factory.mktemp("city") / "home", OWNER) as session:
+        done = session.up(declared(with_bureau(GUEST)))
         assert not done.failed, done.faults
-        yield desk
+        yield session
 
 
 @pytest.fixture
-def owner(city: Desk) -> Person:
-    """Of the bureau with a promised service."""
+def owner(city: EngineSession) -> Person:
+    """Return a person of the bureau with a promised service."""
     return Person(city.cluster, OWNER)
 
 
 @pytest.fixture
-def guest(city: Desk) -> Person:
-    """Of the other."""
+def guest(city: EngineSession) -> Person:
+    """Return a person of the other bureau."""
     return Person(city.cluster, GUEST)
 
 
 def pod(name: str, **container: Any) -> dict[str, Any]:
-    """A modest one, as `restricted` wants it; `container` changes it, `priorityClassName` is the pod's."""
+    """Return a small pod that `restricted` allows. `container` changes it; `priorityClassName` is the pod's."""
     priority = {key: container.pop(key) for key in ("priorityClassName",) if key in container}
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     return {
@@ -113,8 +113,8 @@ def pod(name: str, **container: Any) -> dict[str, Any]:
     ],
     ids=["privileged", "root", "with capabilities"],
 )
-def test_a_privileged_pod_is_refused(guest: Person, city: Desk, security: dict[str, Any], said: str) -> None:
-    """To the bureau's people, and to an operator who helps them; with the reason."""
+def test_a_privileged_pod_is_refused(guest: Person, city: EngineSession, security: dict[str, Any], said: str) -> None:
+    """The bureau's people and an operator who helps them get the refusal with its reason."""
     privileged = pod("root", securityContext=security)
     with pytest.raises(GovcloudError) as caught:
         city.cluster.kubectl("-n", GUEST, "create", "-f", "-", stdin=json.dumps(privileged))
@@ -125,7 +125,7 @@ def test_a_privileged_pod_is_refused(guest: Person, city: Desk, security: dict[s
 
 
 def test_people_work_in_their_own_namespace(guest: Person) -> None:
-    """They make, read, change and remove what they need."""
+    """They create, read, change and delete their objects."""
     guest.kubectl("create", "configmap", "settings", "--from-literal=a=1")
     guest.kubectl("patch", "configmap", "settings", "-p", '{"data": {"a": "2"}}')
     assert guest.kubectl("get", "configmap", "settings", "-o", "jsonpath={.data.a}") == "2"
@@ -139,7 +139,7 @@ def test_people_work_in_their_own_namespace(guest: Person) -> None:
 
 @pytest.mark.parametrize("what", ["secrets", "pods", "configmaps", "deployments"])
 def test_people_see_nothing_of_another_bureau(guest: Person, owner: Person, what: str) -> None:
-    """Neither its objects nor, of the whole cluster, any."""
+    """They see neither its objects nor cluster-wide objects."""
     assert "forbidden" in guest.refused("get", what, namespace=OWNER)
     assert "forbidden" in guest.refused("get", what, "--all-namespaces")
     owner.kubectl("get", what)
@@ -159,7 +159,7 @@ def test_people_see_nothing_of_another_bureau(guest: Person, owner: Person, what
     ids=" ".join,
 )
 def test_people_cannot_widen_their_rights(guest: Person, words: tuple[str, ...]) -> None:
-    """What keeps them within their namespace is not theirs."""
+    """They cannot change the objects that limit them to their namespace."""
     assert "forbidden" in guest.refused(*words)
 
 
@@ -171,12 +171,12 @@ def test_people_cannot_widen_their_rights(guest: Person, words: tuple[str, ...])
     ],
 )
 def test_more_than_the_quota_is_refused(guest: Person, asked: dict[str, Any], said: str) -> None:
-    """With the figures."""
+    """The refusal has the figures."""
     assert said in guest.refused("create", "-f", "-", give=pod("greedy", resources=asked))
 
 
 def test_memory_is_not_promised_twice(guest: Person) -> None:
-    """Two pods that fit alone do not fit together."""
+    """Two pods that fit one at a time do not fit together."""
     asked = {"limits": {"memory": "200Mi"}}
     guest.kubectl("create", "-f", "-", give=pod("first", resources=asked))
     try:
@@ -192,8 +192,8 @@ def test_nothing_is_opened_to_the_outside(guest: Person, kind: str) -> None:
     assert "exceeded quota" in guest.refused("create", "service", kind, "door", "--tcp=80:8080")
 
 
-def test_nobody_has_the_priority_of_the_system(guest: Person, owner: Person) -> None:
-    """And only who answers for a promised service has its priority."""
+def test_people_cannot_use_the_systems_priority(guest: Person, owner: Person) -> None:
+    """Only the bureau with a promised service may use that service's priority."""
     for person in (guest, owner):
         words = person.refused("create", "-f", "-", give=pod("vip", priorityClassName="system-cluster-critical"))
         assert "exceeded quota: priorities" in words
@@ -203,8 +203,8 @@ def test_nobody_has_the_priority_of_the_system(guest: Person, owner: Person) -> 
     owner.kubectl("delete", "pod", "vip", "--grace-period=0", "--force")
 
 
-def test_an_entry_onboards_a_bureau_and_its_removal_ends_its_rights(city: Desk) -> None:
-    """The namespace stays with what is in it."""
+def test_an_entry_onboards_a_bureau_and_its_removal_ends_its_rights(city: EngineSession) -> None:
+    """The namespace stays with its objects."""
     before = with_bureau(GUEST)
     newcomer = Person(city.cluster, "housing")
     assert "forbidden" in newcomer.refused("get", "pods")
@@ -220,10 +220,10 @@ def test_an_entry_onboards_a_bureau_and_its_removal_ends_its_rights(city: Desk) 
 
 
 def desk_workload(certificate: str) -> Declare:
-    """As a bureau has one. Nothing waits for its pods: there are no nodes."""
+    """Declare a workload of a bureau. The run does not wait for its pods, because there are no nodes."""
     args = WorkloadArgs(
         namespace=OWNER,
-        image="registry.govcloud/desk@sha256:" + "0" * 64,
+        image="registry.govcloud/session@sha256:" + "0" * 64,
         replicas=2,
         resources=Resources(cpu_millis=100, memory_mib=64),
         port=8080,
@@ -233,7 +233,7 @@ def desk_workload(certificate: str) -> Declare:
         environment={"DSN": "hostaddr=$(NODE) password=$(PASSWORD)"},
         secrets={"PASSWORD": "hunter2hunter2"},
         fields={"NODE": "status.hostIP"},
-        files={"/etc/desk/ca.crt": certificate},
+        files={"/etc/session/ca.crt": certificate},
         service=ServiceSpec(port=80, cluster_ips=("10.96.0.77",)),
         priority_class=PROMISED,
     )
@@ -246,16 +246,16 @@ def desk_workload(certificate: str) -> Declare:
     def declare(opts: pulumi.ResourceOptions) -> None:
         tenancy = tenancies(with_bureau(GUEST), CLUSTER, opts)[OWNER]
         own = pulumi.ResourceOptions(depends_on=[tenancy], transformations=[unawaited])
-        Workload("desk", args, pulumi.ResourceOptions.merge(opts, own))
+        Workload("session", args, pulumi.ResourceOptions.merge(opts, own))
 
     return declare
 
 
-def test_a_workload_keeps_to_the_rules_of_its_namespace(city: Desk, owner: Person) -> None:
-    """The API server takes its pods, and a changed file rolls them while those of before keep theirs."""
+def test_a_workload_keeps_to_the_rules_of_its_namespace(city: EngineSession, owner: Person) -> None:
+    """The API server accepts its pods. A changed file rolls them, while earlier pods keep the old file."""
     made = city.up(desk_workload("first"))
     assert not made.failed, made.faults
-    label = "app.kubernetes.io/name=desk"
+    label = "app.kubernetes.io/name=session"
     pods = ("get", "pods", "-l", label, "-o", "name")
     until("two pods exist", lambda: len(owner.kubectl(*pods).split()) == 2, 60)
     assert "hunter2" not in city.checkpoint()
@@ -267,18 +267,18 @@ def test_a_workload_keeps_to_the_rules_of_its_namespace(city: Desk, owner: Perso
     assert (changed.changed.get("update"), changed.changed.get("replace")) == (1, 1), (changed.diffs, changed.faults)
     assert read_by(owner) != before
     assert city.uid("configmap", before) == uid
-    assert owner.kubectl("get", "service", "desk", "-o", "jsonpath={.spec.clusterIP}") == "10.96.0.77"
-    assert owner.kubectl("get", "pdb", "desk", "-o", "jsonpath={.spec.minAvailable}") == "1"
+    assert owner.kubectl("get", "service", "session", "-o", "jsonpath={.spec.clusterIP}") == "10.96.0.77"
+    assert owner.kubectl("get", "pdb", "session", "-o", "jsonpath={.spec.minAvailable}") == "1"
 
 
 def read_by(person: Person) -> str:
-    """The ConfigMap that the pods are started with."""
+    """Return the ConfigMap with which the pods start."""
     path = "jsonpath={.spec.template.spec.volumes[0].configMap.name}"
-    return person.kubectl("get", "deployment", "desk", "-o", path)
+    return person.kubectl("get", "deployment", "session", "-o", path)
 
 
 def until_counted(person: Person, act: Callable[[], str]) -> str:
-    """After the quota has seen what is used."""
+    """Wait until the quota controller has counted the use."""
     used = ("get", "resourcequota", "quota", "-o", "jsonpath={.status.used.pods}")
     until("the pod is counted", lambda: person.kubectl(*used) == "1", 30)
     return act()

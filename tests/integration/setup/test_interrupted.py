@@ -31,7 +31,7 @@ case "$1 $2" in *"/compile -V=full") ;; */compile*)
 esac
 exec "$@"
 """
-"""Stands before each tool of the compiler, and is held at the last package as long as the test wants."""
+"""Wraps each tool of the compiler, and blocks at the last package until the test releases it."""
 MODULE = {
     "go.mod": "module example/program\n\ngo 1.24\n",
     "go.sum": "",

@@ -1,4 +1,4 @@
-"""A cluster whose API server is a function of the test: what it was asked, and what it is to answer."""
+"""A cluster whose API server is a function of the test, with its requests and its answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answer = httpx2.Response | Exception
 
 
 def kubeconfig_text(token: str = "hunter2hunter2", server: str = "https://192.0.2.1:6443", **user: Any) -> str:
-    """A kubeconfig with a token, or with other credentials."""
+    """Return a kubeconfig with a token or other credentials."""
     return yaml.safe_dump(
         {
             "current-context": "one",
@@ -27,19 +27,19 @@ def kubeconfig_text(token: str = "hunter2hunter2", server: str = "https://192.0.
 
 
 def answer(code: int, **fields: Any) -> httpx2.Response:
-    """What an API server says, its refusals as Status."""
+    """Return an answer of the API server. Refusals are Status objects."""
     return httpx2.Response(code, json=fields)
 
 
-def cluster(handler: Callable[[httpx2.Request], Any], text: str = "", told: list[str] | None = None) -> Cluster:
-    """One that answers by `handler`, which may be a coroutine function. `told` gets what it says."""
-    say = (told if told is not None else []).append
+def cluster(handler: Callable[[httpx2.Request], Any], text: str = "", lines: list[str] | None = None) -> Cluster:
+    """Return a cluster that answers by `handler`, which may be a coroutine function. `lines` receives its messages."""
+    say = (lines if lines is not None else []).append
     access = kubeconfig.access({"kubeconfig": text or kubeconfig_text()})
     return Cluster(access, say, transport=httpx2.MockTransport(handler))
 
 
 class Script:
-    """Answers in turn; the last one again and again. `asked` are the requests."""
+    """Gives the answers in turn and repeats the last one. `asked` are the requests."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers, self.asked = list(answers), list[httpx2.Request]()

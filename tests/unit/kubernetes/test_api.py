@@ -1,4 +1,4 @@
-"""What becomes of the API server's answers: which are tried again, and what is said of the others."""
+"""Handling of the API server's answers: which requests are retried, and the messages for other failures."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from stacks.providers.kubernetes.api import ApiError, Unreachable
 from tests.unit.kubernetes.clusters import Script, answer, cluster, kubeconfig_text
 
 
-def test_what_the_http_library_says_of_a_header_is_not_passed_on() -> None:
-    """It quotes the token; and a second try would be no better."""
+def test_the_http_librarys_text_about_a_header_is_not_shown() -> None:
+    """It quotes the token, and a second attempt would fail too."""
     server = Script(httpx2.LocalProtocolError("Illegal header value b'Bearer hunter2hunter2 '"))
     with pytest.raises(Unreachable, match="characters that are not allowed") as told:
         asyncio.run(cluster(server).get("/api/v1/pods"))
@@ -33,7 +33,7 @@ BUSY = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries without pauses."""
+    """Retry without pauses."""
     monkeypatch.setattr(api, "TRIES_S", (0.0, 0.0))
 
 
@@ -44,7 +44,7 @@ def applied(server: Script, warnings: list[str] | None = None) -> object:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("why", BUSY)
-def test_what_passes_by_itself_is_tried_again(why: str) -> None:
+def test_a_temporary_failure_is_retried(why: str) -> None:
     server = Script(BUSY[why], BUSY[why], answer(200, **POD))
     assert applied(server) == POD
     assert len(server.asked) == 3
@@ -52,7 +52,7 @@ def test_what_passes_by_itself_is_tried_again(why: str) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("why", BUSY)
-def test_what_does_not_pass_in_time_is_told_in_the_servers_words(why: str) -> None:
+def test_a_lasting_failure_is_reported_with_the_servers_text(why: str) -> None:
     server = Script(BUSY[why])
     with pytest.raises(ApiError) as told:
         applied(server)
@@ -70,15 +70,15 @@ def test_what_does_not_pass_in_time_is_told_in_the_servers_words(why: str) -> No
         answer(500, message="failed to create typed patch object (x): .spec.colour: field not declared in schema"),
     ],
 )
-def test_what_does_not_pass_by_itself_is_asked_once(final: httpx2.Response) -> None:
+def test_a_permanent_failure_is_not_retried(final: httpx2.Response) -> None:
     server = Script(final)
     with pytest.raises(ApiError):
         applied(server)
     assert len(server.asked) == 1
 
 
-def test_a_patch_of_one_version_is_not_tried_again_against_the_next() -> None:
-    """The same steps could only lose again: they name the version that they are for."""
+def test_a_patch_for_one_version_is_not_retried_for_the_next() -> None:
+    """The same steps would fail again, because they name one resource version."""
     server = Script(BUSY["a lost race"])
     with pytest.raises(ApiError) as told:
         asyncio.run(cluster(server).patch("/api/v1/pods/web", []))
@@ -87,23 +87,23 @@ def test_a_patch_of_one_version_is_not_tried_again_against_the_next() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_patch_waits_for_a_busy_server_all_the_same() -> None:
+def test_a_patch_waits_for_a_busy_server() -> None:
     server = Script(BUSY["too many requests"], answer(200, **POD))
     assert asyncio.run(cluster(server).patch("/api/v1/pods/web", [])) == POD
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_refuses_connections_is_tried_again() -> None:
+def test_a_server_that_refuses_connections_is_retried() -> None:
     server = Script(httpx2.ConnectError("refused"), answer(200, **POD))
     assert applied(server) == POD
 
 
 @pytest.mark.usefixtures("impatient")
-def test_that_a_call_is_tried_again_is_told_once_until_there_is_an_answer() -> None:
-    """To try all times may take more than half a minute, and a run makes many calls."""
-    told: list[str] = []
+def test_retries_are_reported_once_until_the_next_answer() -> None:
+    """All attempts together may take more than half a minute, and a run makes many calls."""
+    lines: list[str] = []
     refused, busy, good = httpx2.ConnectError("refused"), BUSY["too many requests"], answer(200, **POD)
-    reached = cluster(Script(refused, refused, good, busy, good), told=told)
+    reached = cluster(Script(refused, refused, good, busy, good), lines=lines)
 
     async def calls() -> None:
         for _ in range(2):
@@ -111,24 +111,24 @@ def test_that_a_call_is_tried_again_is_told_once_until_there_is_an_answer() -> N
 
     asyncio.run(calls())
     server = "the API server at https://192.0.2.1:6443"
-    assert told == [f"{server} does not answer; retrying", f"{server} is busy; retrying"]
+    assert lines == [f"{server} does not answer; retrying", f"{server} is busy; retrying"]
 
 
-def test_who_comes_again_anyway_is_told_at_once() -> None:
+def test_a_poll_is_not_retried() -> None:
     server = Script(BUSY["too many requests"])
     with pytest.raises(ApiError):
         asyncio.run(cluster(server).get_once("/api/v1/pods/web"))
     assert len(server.asked) == 1
 
 
-def test_a_connection_is_waited_for_less_long_than_an_answer() -> None:
+def test_the_timeout_of_a_connection_is_shorter_than_that_of_an_answer() -> None:
     server = Script(answer(200, **POD))
     asyncio.run(cluster(server).get("/api/v1/pods/web"))
     patience = server.asked[0].extensions["timeout"]
     assert (patience["connect"], patience["read"]) == (api.CONNECT_TIMEOUT_S, api.ANSWER_TIMEOUT_S)
 
 
-def test_a_watch_that_stays_quiet_ends_and_is_no_failure() -> None:
+def test_a_quiet_watch_ends_without_a_failure() -> None:
     async def watched() -> list[object]:
         async def stream() -> AsyncIterator[bytes]:
             yield b'{"type": "ADDED", "object": {}}\n'
@@ -161,8 +161,8 @@ EXEC = {"apiVersion": "client.authentication.k8s.io/v1beta1"}
         ({"tokenFile": "/"}, "from its file / (IsADirectoryError"),
     ],
 )
-def test_a_token_that_cannot_be_had_is_told_with_its_source(user: dict[str, object], words: str) -> None:
-    """At once: to ask again would run the program again."""
+def test_an_unreadable_token_is_reported_with_its_source(user: dict[str, object], words: str) -> None:
+    """There is no retry, because it would run the program again."""
     server = Script(answer(200, **POD))
 
     async def watched() -> None:
@@ -186,7 +186,7 @@ def test_a_token_that_cannot_be_had_is_told_with_its_source(user: dict[str, obje
         ("self-signed certificate in certificate chain", "is for another cluster or out of date; get a new one"),
     ],
 )
-def test_a_certificate_is_refused_with_what_is_wrong_with_it(text: str, words: str) -> None:
+def test_a_refused_certificate_is_reported_with_its_problem(text: str, words: str) -> None:
     failed = f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {text} (_ssl.c:992)"
     server = Script(httpx2.ConnectError(failed))
     with pytest.raises(Unreachable) as told:
@@ -195,8 +195,8 @@ def test_a_certificate_is_refused_with_what_is_wrong_with_it(text: str, words: s
     assert len(server.asked) == 1
 
 
-def test_warnings_of_the_server_are_heard() -> None:
-    """Several in one header or in several, quotes and all."""
+def test_warnings_of_the_server_are_received() -> None:
+    """They may be in one header or in several, with quotes."""
     headers = [("Warning", '299 - "unknown field \\"spec.colour\\"", 299 - "second"'), ("Warning", '299 - "third"')]
     heard: list[str] = []
     applied(Script(httpx2.Response(200, json=POD, headers=headers)), heard)

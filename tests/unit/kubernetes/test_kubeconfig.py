@@ -1,4 +1,4 @@
-"""What is wrong with a kubeconfig is told before any call, and never with its credentials."""
+"""Problems of a kubeconfig are reported before any call, and never with its credentials."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tests.unit.kubernetes.clusters import kubeconfig_text
 
 
 @pytest.mark.parametrize("around", ["{}\n", "{} ", "\t{}\r\n"])
-def test_what_an_editor_leaves_around_a_token_is_taken_off(around: str) -> None:
+def test_white_space_around_a_token_is_removed(around: str) -> None:
     user = kubeconfig.access({"kubeconfig": kubeconfig_text(token=around.format("hunter2"))}).config.user
     assert user
     assert user.token == "hunter2"
 
 
 @pytest.mark.parametrize("token", ["hunter2 hunter2", "hunter2\nhunter2", "hunter2\x00", "hunter2é", "市hunter2"])
-def test_a_token_that_no_header_can_carry_is_refused_unseen(token: str) -> None:
+def test_a_token_that_is_invalid_in_a_header_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(kubeconfig.BadKubeconfig, match="its token contains a space, a line break or") as told:
         kubeconfig.access({"kubeconfig": kubeconfig_text(token=token)})
     assert "hunter2" not in str(told.value)
@@ -32,7 +32,7 @@ def test_a_token_that_no_header_can_carry_is_refused_unseen(token: str) -> None:
         ("unix:///run/api.sock", "is not an address"),
     ],
 )
-def test_a_server_that_is_no_address_is_told_with_how_to_write_it(server: str, words: str) -> None:
+def test_an_invalid_server_address_is_reported_with_the_correct_form(server: str, words: str) -> None:
     with pytest.raises(kubeconfig.BadKubeconfig) as told:
         kubeconfig.access({"kubeconfig": kubeconfig_text(server=server)})
     assert words in str(told.value)
@@ -41,5 +41,5 @@ def test_a_server_that_is_no_address_is_told_with_how_to_write_it(server: str, w
 
 
 @pytest.mark.parametrize("server", ["https://10.0.0.1:6443", "https://[2001:db8::1]:6443", "https://api.site/cluster"])
-def test_an_address_is_taken_as_it_is(server: str) -> None:
+def test_a_valid_address_is_used_unchanged(server: str) -> None:
     assert kubeconfig.access({"kubeconfig": kubeconfig_text(server=server)}).server == server

@@ -1,4 +1,4 @@
-"""What counts as a change, and what a change does to the object."""
+"""Changes of objects: which differences count, and which replace the object."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def kinds(found: dict[str, Any], wanted: dict[str, Any], **more: Any) -> dict[st
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(("spec", "data", "kind")), JSON))
-def test_the_same_is_no_change(value: dict[str, Any]) -> None:
+def test_equal_values_are_no_change(value: dict[str, Any]) -> None:
     assert kinds(value, value) == {}
     assert objects.prune(value, value) == value
 
 
-def test_changes_are_told_by_path() -> None:
+def test_changes_are_reported_by_path() -> None:
     found = {"spec": {"ports": [{"port": 80}], "type": "A"}, "data": {"a.b": "1"}}
     wanted = {"spec": {"ports": [{"port": 81}, {"port": 82}]}, "data": {"a.b": "2"}}
     assert kinds(found, wanted) == {
@@ -47,7 +47,7 @@ def test_ignored_paths_are_left_out_with_all_below() -> None:
 
 
 def test_an_empty_field_that_the_server_drops_is_a_change_only_when_it_is_new() -> None:
-    """A selector of nothing selects all: declaring one is a change."""
+    """An empty selector selects everything, so its declaration is a change."""
     assert kinds({}, {"selector": {}}) == {"selector": ADD}
     assert kinds({}, {"selector": {}}, former={"selector": {}}) == {}
 
@@ -65,8 +65,8 @@ def test_an_empty_field_that_the_server_drops_is_a_change_only_when_it_is_new() 
         (("data", "size"), "1024Mi", "1Gi", False),
     ],
 )
-def test_quantities_are_compared_by_value_where_they_stand(path: Any, one: Any, other: Any, same: bool) -> None:
-    """A ConfigMap's text is no quantity."""
+def test_quantities_are_compared_by_value_at_their_paths(path: Any, one: Any, other: Any, same: bool) -> None:
+    """A ConfigMap's text is not a quantity."""
     assert quantities.same(path, one, other) is same
 
 
@@ -107,7 +107,7 @@ def test_servers_defaults_are_pruned_and_elements_compared_in_their_order() -> N
 
 
 def test_a_secrets_text_becomes_its_data() -> None:
-    """As the server keeps it, so that a second run sees no change."""
+    """The server stores it so, and a second run must see no change."""
     declared = {"apiVersion": "v1", "kind": "Secret", "stringData": {"a": "x"}, "data": {"b": "eQ==\n"}}
     assert objects.normalized(declared) == {"apiVersion": "v1", "kind": "Secret", "data": {"a": "eA==", "b": "eQ=="}}
 
@@ -139,7 +139,7 @@ def live(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": {"managedFields": list(entries)}}
 
 
-def test_what_a_hand_has_touched_becomes_ours_and_no_other_programs_fields() -> None:
+def test_manually_changed_fields_become_ours_but_not_other_programs_fields() -> None:
     found = live(
         entry("ours", "Apply", {"f:data": {"f:a": {}}}),
         entry("kubectl-edit", "Update", {"f:data": {"f:b": {}}}),
@@ -151,8 +151,8 @@ def test_what_a_hand_has_touched_becomes_ours_and_no_other_programs_fields() -> 
     assert taken[0]["fieldsV1"] == {"f:data": {"f:a": {}, "f:b": {}}}
 
 
-def test_where_no_hand_was_nothing_is_taken() -> None:
-    """The status that controllers write through kubectl's name is none of ours either."""
+def test_without_a_manual_change_no_field_is_taken() -> None:
+    """The status that controllers write under kubectl's name is not ours either."""
     status = entry("kubectl", "Update", {"f:status": {}}, subresource="status")
     assert field_ownership.taken_over(live(entry("ours", "Apply", {}), status), "ours") is None
 
@@ -164,20 +164,20 @@ def test_an_object_is_ours_only_when_we_applied_it() -> None:
 
 
 def test_the_manager_follows_from_the_resource_and_differs_between_resources() -> None:
-    """A killed run's creation is known again only so."""
+    """Only so does the next run recognise an object of a killed run."""
     assert objects.field_manager("urn:a") == objects.field_manager("urn:a") != objects.field_manager("urn:b")
 
 
 def test_a_quantity_that_means_the_same_is_read_as_it_was_declared() -> None:
-    """Else every read of a quota would look like a hand edit; another amount is told."""
+    """Otherwise every read of a quota would look like a manual edit. Another amount is reported."""
     declared = {"spec": {"hard": {"limits.memory": "1024Mi", "pods": "4"}}}
     assert objects.prune({"spec": {"hard": {"limits.memory": "1Gi", "pods": "4"}}}, declared) == declared
     grown = {"spec": {"hard": {"limits.memory": "2Gi", "pods": "4"}}}
     assert objects.prune(grown, declared) == grown
 
 
-def test_a_hand_that_has_scaled_is_a_hand() -> None:
-    """`kubectl scale` writes through a subresource, and what it sets is declared all the same."""
+def test_kubectl_scale_counts_as_a_manual_change() -> None:
+    """`kubectl scale` writes through a subresource, but it sets a declared field."""
     scaled = entry("kubectl", "Update", {"f:spec": {"f:replicas": {}}}, subresource="scale")
     taken = field_ownership.taken_over(live(entry("ours", "Apply", {}), scaled), "ours")
     assert taken is not None

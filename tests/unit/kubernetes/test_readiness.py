@@ -1,4 +1,4 @@
-"""When an object counts as ready, and what is said while it does not."""
+"""Readiness of objects, and the reasons while they are not ready."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pod(**status: Any) -> dict[str, Any]:
 
 
 def stuck(reason: str, message: str = "", last: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A pod whose container waits for a reason."""
+    """Return a pod whose container waits with a reason."""
     container = {"name": "web", "image": "registry/web:9", "state": {"waiting": {"reason": reason, "message": message}}}
     return pod(
         phase="Pending",
@@ -47,7 +47,7 @@ def test_a_kind_without_a_rule_is_ready_when_it_exists() -> None:
     assert not waits(obj("ConfigMap"))
 
 
-def test_who_asks_not_to_wait_does_not_wait() -> None:
+def test_the_annotation_skip_await_disables_waiting() -> None:
     assert judge({**deployment(), "metadata": SKIP}) == READY
     assert not waits({**deployment(), "metadata": SKIP})
 
@@ -72,7 +72,7 @@ def test_a_finished_rollout_is_ready() -> None:
 
 
 def test_an_older_generations_numbers_do_not_count() -> None:
-    """They are those of the version before."""
+    """They belong to the version before."""
     done = deployment(updatedReplicas=3, replicas=3, availableReplicas=3, observedGeneration=1)
     assert isinstance(judge(done), Waiting)
 
@@ -86,7 +86,7 @@ def test_an_exceeded_progress_deadline_fails_with_the_pods_reason() -> None:
     assert "the image registry/web:9 cannot be fetched" in verdict.reason
 
 
-def test_a_quota_that_keeps_pods_away_is_told() -> None:
+def test_a_quota_that_prevents_pods_is_reported() -> None:
     refused = condition("ReplicaFailure", message='pods "x-1" is forbidden: exceeded quota: few')
     assert "exceeded quota: few" in reason(judge(deployment(conditions=[refused])))
 
@@ -108,7 +108,7 @@ def test_a_quota_that_keeps_pods_away_is_told() -> None:
         (pod(), "no scheduler has handled it yet"),
     ],
 )
-def test_a_pods_trouble_is_told(found: dict[str, Any], words: str) -> None:
+def test_a_pods_problem_is_reported(found: dict[str, Any], words: str) -> None:
     verdict = judge(found)
     assert isinstance(verdict, Waiting)
     assert words in verdict.reason
@@ -120,7 +120,7 @@ def test_a_pod_that_has_failed_will_not_be_ready() -> None:
     assert verdict == Failed("its container job ended with exit code 2 and the message: bad input")
 
 
-def test_a_job_is_done_or_fails_and_tells_how_far_it_is() -> None:
+def test_a_job_completes_or_fails_and_reports_its_progress() -> None:
     job = obj("Job", "batch/v1", spec={"completions": 4}, status={"succeeded": 1})
     assert "1 of 4 runs are done" in reason(judge(job))
     failed = condition("Failed", message="Job has reached the specified backoff limit")
@@ -140,12 +140,12 @@ def test_a_job_is_done_or_fails_and_tells_how_far_it_is() -> None:
         ({"selector": {"a": "b"}, "type": "LoadBalancer"}, [{"endpoints": [{"conditions": {"ready": True}}]}], False),
     ],
 )
-def test_a_service_needs_someone_who_answers(spec: dict[str, Any], slices: list[Any], ready: bool) -> None:
+def test_a_service_needs_a_ready_endpoint(spec: dict[str, Any], slices: list[Any], ready: bool) -> None:
     assert isinstance(judge(obj("Service", spec=spec), Related(slices=slices)), Ready) is ready
 
 
 def test_a_claim_that_binds_with_its_first_pod_is_not_waited_for() -> None:
-    """The pod may depend on it: waiting would be for ever."""
+    """The pod may depend on the claim, so the wait would never end."""
     claim = obj("PersistentVolumeClaim", status={"phase": "Pending"})
     assert isinstance(judge(claim), Waiting)
     assert judge(claim, Related(binding_mode="WaitForFirstConsumer")) == READY
@@ -200,7 +200,7 @@ def test_an_author_may_say_what_is_waited_for(wish: str, ready: bool) -> None:
     assert isinstance(judge(found), Ready) is ready
 
 
-def test_a_wish_that_is_not_understood_fails_at_once() -> None:
+def test_an_invalid_wait_condition_fails_at_once() -> None:
     found = {**obj("Permit", "example.gov.cn/v1"), "metadata": {"annotations": {"pulumi.com/waitFor": "ready please"}}}
     assert "is invalid" in reason(judge(found))
 
@@ -218,6 +218,6 @@ def test_a_wish_that_is_not_understood_fails_at_once() -> None:
 def test_a_warning_is_about_one_object_and_not_about_all_whose_names_begin_so(
     involved: dict[str, str], about: bool
 ) -> None:
-    """Nor about the one that had this name before."""
+    """It is not about an earlier object of this name either."""
     found = {"kind": "Pod", "metadata": {"name": "web", "uid": "1"}}
     assert concerns({"involvedObject": involved}, found) is about

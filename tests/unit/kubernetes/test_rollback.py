@@ -1,4 +1,4 @@
-"""When a new version is given up, and whether there is a version to go back to."""
+"""Decisions about rollbacks: when a new version is given up, and whether there is a version to restore."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def inputs(image: str, annotations: dict[str, str] | None = None, kind: str = "D
 
 
 def live(reason: str, generation: int = 2, **status: Any) -> dict[str, Any]:
-    """A Deployment of three pods whose controller has told of generation 2."""
+    """Return a Deployment of three pods whose controller has observed generation 2."""
     progress = {"type": "Progressing", "status": "True", "reason": reason, "lastUpdateTime": "10:00"}
     found = inputs("web:1")
     found["metadata"] = {**found["metadata"], "uid": "u1", "generation": generation}
@@ -42,7 +42,7 @@ def related(found: dict[str, Any], absent: int = 0) -> Related:
     return Related(pods=[found], newest=NEW, absent={f"web-{NEW}": absent})
 
 
-def test_what_was_ready_as_a_whole_before_is_gone_back_to() -> None:
+def test_a_completely_ready_version_is_restored() -> None:
     assert version_before(inputs("web:2"), inputs("web:1"), COMPLETE) == inputs("web:1")
 
 
@@ -59,7 +59,7 @@ def test_what_was_ready_as_a_whole_before_is_gone_back_to() -> None:
         pytest.param(inputs("web:2"), inputs("web:1"), live("NewReplicaSetAvailable", 3), id="changed just now"),
     ],
 )
-def test_nothing_is_put_back_where_nothing_better_was(new: Any, former: Any, before: Any) -> None:
+def test_there_is_no_rollback_without_a_better_version(new: Any, former: Any, before: Any) -> None:
     assert version_before(new, former, before) is None
 
 
@@ -79,26 +79,26 @@ def test_nothing_is_put_back_where_nothing_better_was(new: Any, former: Any, bef
     ],
 )
 def test_a_new_version_is_given_up_when_waiting_cannot_help(found: dict[str, Any], absent: int, given_up: bool) -> None:
-    """Pods of the version before count for nothing: their trouble may be what the new one mends."""
+    """Pods of the version before do not count: the new version may be their repair."""
     verdict = judge(ROLLING, related(found, absent))
     assert isinstance(verdict, Failed if given_up else Waiting)
     if given_up:
         assert verdict.reason.startswith(f"its new version is given up: pod web-{NEW}: ")
 
 
-def test_only_who_asks_for_the_way_back_gives_up_early() -> None:
-    """All others may come right by themselves: their authors rely on being waited for."""
+def test_only_deployments_with_rollback_give_up_early() -> None:
+    """All others may recover by themselves, and their authors rely on the wait."""
     unasked = {**ROLLING, "metadata": {**ROLLING["metadata"], "annotations": {}}}
     assert isinstance(judge(unasked, related(pod(NEW, "CrashLoopBackOff", 9))), Waiting)
 
 
 def test_a_version_that_was_ready_once_is_waited_for_however_often_it_crashed() -> None:
-    """A node that was off has restarted its containers too."""
+    """A node that was powered off has restarted its containers too."""
     unwell = live("NewReplicaSetAvailable", updatedReplicas=3, replicas=3, availableReplicas=1)
     assert isinstance(judge(unwell, related(pod(NEW, "CrashLoopBackOff", 9))), Waiting)
 
 
-def test_a_deadline_that_the_version_before_missed_is_not_held_against_the_next() -> None:
+def test_a_deadline_missed_by_the_version_before_does_not_count_for_the_next() -> None:
     late = live("ProgressDeadlineExceeded", 3)
     missed = readiness.missed_deadline(late)
     seen = {**late, "status": {**late["status"], "observedGeneration": 3, "updatedReplicas": 1, "replicas": 4}}
@@ -120,7 +120,7 @@ def test_the_newest_pods_are_those_of_the_deployments_latest_revision() -> None:
     assert readiness.newest_version([]) == ""
 
 
-def test_only_a_registrys_no_counts_as_an_image_that_is_not_there() -> None:
+def test_only_the_registrys_own_refusal_counts_as_a_missing_image() -> None:
     def event(message: str, **more: Any) -> dict[str, Any]:
         return {"involvedObject": {"name": "web-1"}, "message": message, **more}
 

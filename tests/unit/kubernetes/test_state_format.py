@@ -1,4 +1,4 @@
-"""What the state keeps, and that no secret stands in it unmarked."""
+"""The format of objects in the state, without unmarked secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECRET: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "data": {"passwo
 CONFIG: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "open", "b": "hunter2"}}
 
 
-def test_the_state_gives_back_inputs_and_object() -> None:
+def test_the_state_returns_inputs_and_object() -> None:
     live = {**CONFIG, "metadata": {"name": "x", "uid": "1"}}
     state = state_format.outputs(CONFIG, live, to_properties(CONFIG), "v1", "manager")
     assert state_format.of_state(state) == (CONFIG, live)
@@ -48,14 +48,14 @@ def test_a_list_with_a_secret_element_is_secret_as_a_whole() -> None:
 
 
 def test_the_copy_that_kubectl_leaves_is_secret_too() -> None:
-    """It holds the whole object in plain text."""
+    """It contains the whole object in plain text."""
     live = {**SECRET, "metadata": {"annotations": {LAST_APPLIED: '{"data": …}', "open": "1"}}}
     marked = redaction.mark_secrets(live, to_properties(SECRET))
     assert isinstance(marked["metadata"]["annotations"][LAST_APPLIED], Hidden)
     assert marked["metadata"]["annotations"]["open"] == "1"
 
 
-def test_a_message_holds_no_secret() -> None:
+def test_a_message_contains_no_secret() -> None:
     declared = to_properties({"kind": "Secret", "data": {"password": "aHVudGVyMg=="}, "type": Hidden("marked-text")})
     told = redaction.redact('data: Invalid value: "aHVudGVyMg==", type marked-text', redaction.secret_texts(declared))
     assert told == 'data: Invalid value: "[secret]", type [secret]'
@@ -74,7 +74,7 @@ def test_settings_come_from_the_engine_before_the_environment() -> None:
     assert (found.config_maps_change, found.secrets_change, found.access) == (False, True, {"context": "c"})
 
 
-def test_what_this_provider_does_not_do_is_refused_and_not_passed_over() -> None:
+def test_unsupported_settings_are_refused_and_not_ignored() -> None:
     assert "install the official plugin" in refusals({"renderYamlToDirectory": "x"})["renderYamlToDirectory"]
     assert refusals({"enableServerSideApply": "false"})
     assert refusals({"enableServerSideApply": True, "kubeconfig": "x"}) == {}
@@ -112,12 +112,12 @@ def test_a_kubeconfig_leads_to_one_cluster(more: dict[str, str], server: str, na
         ({"kubeconfig": "a: [\n"}, "is not YAML (line 2)"),
     ],
 )
-def test_a_kubeconfig_that_leads_nowhere_is_told_with_the_way_out(more: dict[str, str], words: str) -> None:
+def test_an_unusable_kubeconfig_is_reported_with_the_next_step(more: dict[str, str], words: str) -> None:
     with pytest.raises(kubeconfig.BadKubeconfig, match=words.replace("(", r"\(").replace(")", r"\)")):
         kubeconfig.access({"kubeconfig": KUBECONFIG, **more})
 
 
-def test_a_file_that_cannot_be_a_kubeconfig_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_a_kubeconfig_is_reported(tmp_path: Path) -> None:
     huge, binary = tmp_path / "huge", tmp_path / "binary"
     huge.write_bytes(b"#" * (kubeconfig.LARGEST + 1))
     binary.write_bytes(b"\xff\xfe\x00")
@@ -127,8 +127,8 @@ def test_a_file_that_cannot_be_a_kubeconfig_is_told(tmp_path: Path) -> None:
         kubeconfig.access({"kubeconfig": str(binary)})
 
 
-def test_ours_gives_way_to_the_official_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine would prefer what is on its PATH."""
+def test_the_official_plugin_has_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine prefers a plugin on its PATH."""
     monkeypatch.setenv("GOVCLOUD_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     workspace.prepare()

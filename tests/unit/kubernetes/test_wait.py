@@ -1,4 +1,4 @@
-"""Waiting goes on while the API server is away for a while, and ends in time whatever the API server does."""
+"""A wait survives a short outage of the API server, and always ends in time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVENTS = "/api/v1/namespaces/bureau/events"
 
 
 def deployment(ready: int) -> Object:
-    """One pod is wanted."""
+    """Return a Deployment of one pod."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -38,7 +38,7 @@ def deployment(ready: int) -> Object:
 
 
 class Server:
-    """Answers by path: a value, or a function of how often the path was asked before. A watch shows nothing new."""
+    """Answers by path with a value, or with a function of the number of earlier requests. A watch has no events."""
 
     def __init__(self, **paths: Any) -> None:
         self.paths: dict[str, Any] = {ONE: deployment(0), ALL: None}
@@ -70,13 +70,13 @@ async def quiet() -> AsyncIterator[bytes]:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds become hundredths."""
+    """Scale seconds down to hundredths."""
     for name, value in {"POLL_S": 0.02, "REWATCH_S": 0.01, "MAX_OUTAGE_S": 0.3, "POLL_TIMEOUT_S": 0.1}.items():
         monkeypatch.setattr(wait, name, value)
 
 
 def waited(server: Server, within_s: float = 5.0) -> tuple[Object, list[str]]:
-    """What became of a Deployment, and what was told meanwhile."""
+    """Return the result of waiting for a Deployment, and the reported lines."""
     told: list[str] = []
 
     async def wait() -> Object:
@@ -100,7 +100,7 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("what", TROUBLE)
-def test_a_watch_is_begun_again_when_the_server_is_back(what: str) -> None:
+def test_a_watch_starts_again_when_the_server_answers(what: str) -> None:
     server = Server(ONE=first(4, deployment(0), deployment(1)), ALL=first(3, TROUBLE[what], None))
     ready, told = waited(server)
     assert ready == deployment(1)
@@ -108,45 +108,45 @@ def test_a_watch_is_begun_again_when_the_server_is_back(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", [what for what in TROUBLE if what != "refuses connections"])
-def test_a_watch_that_never_stands_is_given_up_in_time(what: str) -> None:
+def test_a_watch_that_never_opens_ends_in_time(what: str) -> None:
     with pytest.raises(ApiError):
         waited(Server(ALL=TROUBLE[what]))
 
 
-def test_a_server_that_does_not_come_back_is_named() -> None:
+def test_a_server_that_stays_unreachable_is_named() -> None:
     with pytest.raises(Unreachable, match="does not answer"):
         waited(Server(ONE=TROUBLE["refuses connections"], ALL=TROUBLE["refuses connections"]))
 
 
 @pytest.mark.parametrize("what", TROUBLE)
-def test_what_belongs_to_an_object_decides_nothing_when_it_cannot_be_asked_for(what: str) -> None:
-    """The watch stands, and sees the object become ready."""
+def test_unreadable_related_objects_do_not_decide(what: str) -> None:
+    """The watch is open and sees that the object becomes ready."""
     server = Server(PODS=TROUBLE[what], ONE=first(20, deployment(0), deployment(1)))
     assert waited(server)[0] == deployment(1)
 
 
 @pytest.mark.parametrize("path", ["PODS", "ONE"])
-def test_a_server_that_hangs_does_not_stretch_the_time_of_a_resource(path: str) -> None:
+def test_a_hanging_server_does_not_extend_the_timeout_of_a_resource(path: str) -> None:
     began = time.monotonic()
     with pytest.raises(NotReady, match="not ready after 0 s: 0 of 1 pods are ready"):
         waited(Server(**{path: "hangs"}), within_s=0.4)
     assert time.monotonic() - began < 3
 
 
-def test_a_reason_that_may_be_out_of_date_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reason_that_may_be_out_of_date_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait, "MAX_OUTAGE_S", 30)
     with pytest.raises(NotReady, match=r"0 of 1 pods are ready \(the API server has been unreachable for \d+ s\)"):
         waited(Server(ONE=TROUBLE["refuses connections"]), within_s=0.2)
 
 
-def test_a_watch_that_dies_of_something_unforeseen_ends_the_wait() -> None:
-    """And not in silence."""
+def test_an_unexpected_error_of_a_watch_ends_the_wait() -> None:
+    """The error is reported."""
     broken = {**deployment(0), "metadata": {"name": "web", "namespace": "bureau"}}
     with pytest.raises(ResourceFailed, match="it cannot be watched: KeyError"):
         waited(Server(ONE=broken))
 
 
-def test_the_warnings_that_are_told_are_those_of_the_object_and_what_it_owns() -> None:
+def test_only_warnings_about_the_object_and_its_dependents_are_reported() -> None:
     def warning(kind: str, name: str) -> Object:
         return {"involvedObject": {"kind": kind, "name": name}, "message": f"{name} is not well"}
 
