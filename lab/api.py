@@ -128,6 +128,7 @@ class Lab:
             self._await_ssh([self.topology.machine(name) for name in off])
 
     def _build(self, image: Path, digest: str, on_event: Progress) -> None:
+        """Create the lab on a host without remains of another. Record the host's state before the first change."""
         state = lab_state.LabState(
             instance=secrets.token_hex(6),
             checkout=str(paths.repo()),
@@ -143,19 +144,19 @@ class Lab:
         )
         lab_state.write(state)
         mounts.share(self.directories.mounts)
-        if not mounts.is_mounted(names.NETNS_DIR):  # otherwise `ip netns add` mounts it under a name that is not ours
+        if not mounts.is_mounted(names.NETNS_DIR):  # otherwise `ip netns add` mounts it, but not under our name
             mounts.share(names.NETNS_DIR, names.NETNS_SOURCE)
         sysctls.raise_to_minimums()
         if self.estate.clusters:
             sysctls.set_for_nodes()
         machines = self._machines(image)
-        on_event("machines' disks and keys")
+        on_event("preparing the machines' disks and keys")
         self._prepare(machines, image)
-        on_event("networks and wires")
+        on_event("building the networks and wires")
         network.build_core(self.topology)
         start_wires(self.directories, cgroups.create(cgroups.without_processors(cgroups.detect()), names.WIRES_GROUP))
         self.wires.add_all()
-        on_event(f"power for {len(self.topology.machines)} machines")
+        on_event(f"powering on {len(self.topology.machines)} machines")
         self._power_on(machines, self.topology.machines)
         self._await_ssh(self.topology.machines)
         lab_state.write(replace(state, complete=True))

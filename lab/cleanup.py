@@ -20,15 +20,15 @@ Progress = Callable[[str], None]
 def remove_all(directories: Directories, on_event: Progress) -> None:
     """Remove processes, mounts, loop devices, namespaces, control groups and files, and restore the sysctls.
 
-    Safe to repeat and to interrupt: what is gone is skipped. Raises `LabError` naming what would not go.
+    It can be repeated and interrupted at any point. Raise `LabError` with the objects that cannot be removed.
     """
     state = lab_state.read()
     homes = {directories.lab, *([Directories(home=Path(state.home)).lab] if state else [])}
     layout = cgroups.detect()
     kill_processes(layout)
     _unmount_all()
-    if held := _detach_loops():
-        on_event(_holders(held))
+    if in_use := _detach_loops():
+        on_event(_holders(in_use))
     if state:
         _remove_loop_nodes(state.loops)
     _remove_namespaces()
@@ -139,12 +139,12 @@ def _remove_namespaces() -> None:
         return
     spaces = [path.name for path in names.NETNS_DIR.glob(f"{names.PREFIX}*")]
     network.remove_netns(spaces)
-    for name in spaces:  # a handle whose mount is gone is an empty file
+    for name in spaces:  # without its mount, a handle is an empty file
         (names.NETNS_DIR / name).unlink(missing_ok=True)
     if not mounts.is_mounted(names.NETNS_DIR, names.NETNS_SOURCE) or any(names.NETNS_DIR.iterdir()):
         return
     if mounts.unmount(names.NETNS_DIR):
-        with suppress(OSError):  # not empty below the mount: those files are not ours
+        with suppress(OSError):  # the directory below the mount may have files of other programs
             names.NETNS_DIR.rmdir()
 
 

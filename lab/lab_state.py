@@ -25,7 +25,7 @@ STATE_FILE = names.RUN / "lab.json"
 
 @dataclass(frozen=True, kw_only=True)
 class LabState:
-    """A lab as its `up` has noted it. `complete` once every machine had answered."""
+    """The record that `up` writes of its lab. `complete` is true after every machine has answered."""
 
     instance: str
     checkout: str
@@ -37,10 +37,10 @@ class LabState:
     complete: bool = False
     sysctls: Mapping[str, str] = field(default_factory=dict)
     loops: tuple[str, ...] = ()
-    """Loop devices that were there before; the kernel keeps the nodes of others until they are removed."""
+    """Loop devices from before the lab. The kernel keeps the nodes of newer loop devices until they are removed."""
     available_before_mib: int = 0
     processors_shared: bool = True
-    """Whether the host's control groups had shared the processors before."""
+    """Whether the host's control groups shared the processors before the lab."""
 
 
 def boot() -> str:
@@ -62,7 +62,10 @@ def write(state: LabState) -> None:
 
 
 def read() -> LabState | None:
-    """The record of this boot's lab; None without a readable one. Fields of another version are passed over."""
+    """Return the record of the lab, or None if it is missing, unreadable or of an earlier boot.
+
+    Unknown fields, written by another version, are ignored.
+    """
     known = {field.name for field in fields(LabState)}
     try:
         value = {name: part for name, part in json.loads(STATE_FILE.read_text()).items() if name in known}

@@ -69,7 +69,7 @@ def lab_mounts() -> list[Mount]:
 
 
 def is_mounted(where: Path, source: str | None = None) -> bool:
-    """Whether a file system is mounted exactly there; with `source`, whether one of that source is."""
+    """Return whether a file system is mounted exactly there. With `source`, only mounts of that source count."""
     return any(mount.where == where and source in (None, mount.source) for mount in table())
 
 
@@ -79,10 +79,10 @@ def unmount(where: Path, *, lazily: bool = False) -> bool:
 
 
 def share(where: Path, source: str = names.MOUNT_SOURCE) -> None:
-    """A place for mount points whose unmounting reaches every machine.
+    """Mount a small file system for mount points, shared so that an unmount takes effect in every machine too.
 
-    Each machine's start copies all of the host's mounts into its own, hidden; unless they are shared, every other
-    machine would keep a dead one's disk in use.
+    When a machine starts, its mount namespace gets a hidden copy of all mounts of the host. Without sharing, every
+    other machine would keep the disk of a dead machine in use.
     """
     where.mkdir(parents=True, exist_ok=True)
     _mount(source, where, "tmpfs", 0, "size=4m,mode=755")

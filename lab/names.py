@@ -10,20 +10,20 @@ from workstation import namespace
 PREFIX = "gc-"
 OPERATOR = namespace.NAME
 WIRES = f"{PREFIX}wires"
-"""Namespace of the segments' bridges and of the outer ends of all circuits."""
+"""Namespace with the segments' bridges and the outer ends of all circuits."""
 
 NETNS_DIR = Path("/run/netns")
 RUN = Path("/run/govcloud")
-"""Lock and record of the host's one lab; gone after a reboot, like the lab itself."""
+"""Directory with the lock and the record of the host's lab. A reboot removes both, like the lab itself."""
 
 MOUNT_SOURCE = "govcloud-lab"
-"""Shown as the source of the lab's mounts in the mount table."""
+"""Source of the lab's mounts in the mount table."""
 NETNS_SOURCE = "govcloud-netns"
 """Source of the file system on `NETNS_DIR` if the lab mounted it. `down` finds it by this name, without a record."""
 DISK_PREFIX, DISK_SUFFIX = "govcloud-", ".disk"
 CGROUP = "govcloud"
 WIRES_GROUP = "wires"
-"""The wires' own group, beside the machines': no session's end takes them along."""
+"""The wires' own control group, next to the machines' groups. The end of a login session does not kill the wires."""
 WIRES_PROGRAM = "govcloud-wires"
 NSPAWN_STATE = Path("/run/systemd/nspawn")
 
