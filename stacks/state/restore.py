@@ -40,16 +40,16 @@ def refusal(
     """
     if backup.instance != current:
         return Refused(
-            f"{host}'s copy belongs to instance {backup.instance}, this estate is {current}",
-            "restore only a copy of this estate; `./govcloud state list` shows the copy of each host",
+            f"{host}'s backup belongs to instance {backup.instance}, this estate is {current}",
+            "restore only a backup of this estate; `./govcloud state list` shows the backup of each host",
         )
     if mine is None or mine.instance != current or replace_newer:
         return None
     kind = relation(backup, mine)
     if kind is Relation.OLDER:
-        how = f"is newer than {host}'s copy ({backup.as_text()})"
+        how = f"is newer than {host}'s backup ({backup.as_text()})"
     elif kind is Relation.FORKED:
-        how = f"and {host}'s copy ({backup.as_text()}) have diverged"
+        how = f"and {host}'s backup ({backup.as_text()}) have diverged"
     else:
         return None
     return Refused(
@@ -71,7 +71,7 @@ def matching_passphrase(backup: bytes) -> str | None:
 
 
 def opens(backup: bytes, text: str) -> bool:
-    """Whether the passphrase decrypts every stack's state in the backup. Takes half a second per stack."""
+    """Return whether the passphrase decrypts every stack's state in the backup. This takes half a second per stack."""
     found = [json.loads(content) for name, content in _members(backup) if name.endswith(".json") and "/" in name]
     latest = [one.get("checkpoint", {}).get("latest") or {} for one in found]
     salts = {salt for one in latest if (salt := (one.get("secrets_providers") or {}).get("state", {}).get("salt"))}
@@ -85,8 +85,8 @@ def restore(estate: Estate, host: str, metadata: StateMetadata, backup: bytes, t
     """
     if not opens(backup, text):
         raise Refused(
-            f"the passphrase does not decrypt {host}'s copy of the state",
-            "give the passphrase that was in use when the copy was made",
+            f"the passphrase does not decrypt {host}'s backup of the state",
+            "give the passphrase that was in use when the backup was made",
         )
     draft = state_files.state_home() / ".incoming"
     shutil.rmtree(draft, ignore_errors=True)
@@ -132,7 +132,7 @@ def _write(backup: bytes, folder: Path, known: tuple[str, ...]) -> list[str]:
         state_files.write_atomically(target, content)
         stacks += [stack] if file == f"{stack}.json" else []
     if not stacks:
-        raise GovcloudError("the copy holds no stack of this estate", "name another operations host")
+        raise GovcloudError("the backup contains no stack of this estate", "name another operations host")
     return stacks
 
 
