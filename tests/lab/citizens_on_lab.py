@@ -1,4 +1,4 @@
-"""Citizens who apply while something is done to the estate, and are all answered."""
+"""A load of citizens' applications while a test acts on the estate. Every request must be answered."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tests.lab.pods_on_lab import SERVICE
 from tests.polling import until
 
 STEADY = 100
-"""Requests before something is done, and after it."""
+"""Requests before the test's action, and again after it."""
 
 
 @dataclass
 class Load:
-    """A load on the estate. Its ledger is complete when the load has ended."""
+    """A load on the estate. `ledger` is None until the load has ended."""
 
     ledger: Ledger | None = None
 
 
 @contextmanager
 def applying(hosts: Hosts) -> Iterator[Load]:
-    """Twenty writes and twenty reads a second from the internet; at the end each was answered when first sent."""
+    """Send 20 writes and 20 reads per second from the internet. Assert that each was answered at the first attempt."""
     load = Load()
     estate = hosts.lab.estate
     machines, clock, service = adapters.machines(estate), SystemClock(), estate.service(SERVICE)
@@ -53,7 +53,7 @@ def applying(hosts: Hosts) -> Iterator[Load]:
 
 
 def answered(load_generator: RemoteLoadGenerator, more: int) -> Ledger:
-    """Wait for so many more requests; the ledger so far."""
+    """Wait for `more` further requests. Return the ledger so far."""
     before = len(parse(load_generator.ledger()).entries)
     until(f"{more} more requests", lambda: len(parse(load_generator.ledger()).entries) >= before + more, more)
     return parse(load_generator.ledger())

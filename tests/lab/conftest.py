@@ -1,5 +1,7 @@
-"""One lab for the whole run. Each fixture brings the lab into the state that its tests need, so that any test can run
-alone; in a complete run the order of the files makes that cheap."""
+"""One lab for the whole run. Each fixture puts the lab into the state that its tests need, so any test can run alone.
+
+In a complete run, the order of the files keeps these changes few.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from tests.lab import traces
 from tests.lab.estate_on_lab import Hosts, govcloud, is_deployed, until_well
 
 ORDER = (
-    "test_down.py",  # takes the lab down several times, so it comes before the deployment
+    "test_down.py",  # removes the lab several times, so it comes before the deployment
     "test_wires.py",
     "test_power.py",
     "test_network.py",
@@ -27,9 +29,9 @@ ORDER = (
     "test_protections.py",
     "test_pods.py",
     "test_drills.py",
-    "test_gateways.py",  # nightly: deploys the estate with a gateway, and without it again
+    "test_gateways.py",  # nightly: deploys the estate with a gateway, then without it
     "test_destroy.py",  # nightly
-    "test_end.py",  # kills everything
+    "test_end.py",  # kills all processes of the lab
     "test_tree.py",
 )
 """Bare machines first, then the deployed estate, then the loss of its sites."""
@@ -38,14 +40,14 @@ NOISE_S = 7200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort this folder's tests by `ORDER`; tests of other folders stay where they are, before them."""
+    """Sort this folder's tests by `ORDER`. Tests of other folders keep their order and come first."""
     here = Path(__file__).parent
     items.sort(key=lambda item: ORDER.index(item.path.name) if item.path.parent == here else -1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _noise() -> Iterator[None]:
-    """Another program creates and removes mounts, namespaces and control groups while these tests run."""
+    """Run a program that creates and removes mounts, namespaces and control groups during these tests."""
     program = subprocess.Popen([sys.executable, noise.__file__, str(NOISE_S)])
     yield
     ended = program.poll()
@@ -56,14 +58,16 @@ def _noise() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def bare_host() -> traces.Before | None:
-    """The host before the run's lab; None if a lab was up already."""
+    """The host's state before the run's lab, or None if a lab was up already."""
     return None if instance_id() else traces.before()
 
 
 @pytest.fixture(scope="session")
 def session_lab(bare_host: object) -> Iterator[Lab]:
-    """The lab of the project's estate. It is up after the first test that asks for `lab`, and down at the end if no lab
-    was up before."""
+    """The lab of the project's estate. The fixture `lab` starts it.
+
+    At the end it is removed if no lab was up before.
+    """
     found = Lab(loader.load())
     was_up = instance_id() is not None
     yield found
@@ -78,7 +82,7 @@ def _instance() -> dict[str, str | None]:
 
 @pytest.fixture
 def lab(session_lab: Lab, _instance: dict[str, str | None]) -> Lab:
-    """The running lab. It is started if a test before has taken it down, or has started another one."""
+    """The running lab. Started again if an earlier test removed it or started another lab."""
     if instance_id() is None or instance_id() != _instance.get("last"):
         session_lab.up()
         _instance["last"] = instance_id()
@@ -87,7 +91,7 @@ def lab(session_lab: Lab, _instance: dict[str, str | None]) -> Lab:
 
 @pytest.fixture
 def bare_lab(lab: Lab) -> Lab:
-    """The running lab, to which the estate has not been deployed completely."""
+    """The running lab, without a completely deployed estate."""
     if is_deployed(lab):
         lab.down()
         lab.up()
@@ -96,7 +100,7 @@ def bare_lab(lab: Lab) -> Lab:
 
 @pytest.fixture
 def deployed(lab: Lab) -> Hosts:
-    """The machines of the deployed estate; it is deployed now if no test has done that before."""
+    """The machines of the deployed estate. Deployed now if no earlier test did it."""
     if not is_deployed(lab):
         done = govcloud("up")
         assert done.code == 0, done.stderr
@@ -105,6 +109,6 @@ def deployed(lab: Lab) -> Hosts:
 
 @pytest.fixture
 def hosts(deployed: Hosts) -> Hosts:
-    """The machines of the deployed estate, which has no problem."""
+    """The machines of the deployed estate, after its last problem has ended."""
     until_well(WELL_S)
     return deployed

@@ -1,7 +1,7 @@
-"""The deployed estate as the lab tests see it: the command line, hosts by SSH, and conditions that are waited for.
+"""Access to the deployed estate for lab tests: the command line, hosts by SSH, and conditions to wait for.
 
-The running estate is observed in this process, because a `status` in a process of its own takes two seconds of
-processor from the machine that carries the lab.
+This process observes the running estate itself. A separate `status` process takes two seconds of processor time from
+the machine that runs the lab.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from workstation import paths
 from workstation.ssh import Access
 
 OBSERVE_S = 8
-"""Time for one observation of all hosts, as `status` allows itself."""
+"""Time limit for one observation of all hosts, the same as in `status`."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How a command ended. `report` is its JSON object."""
+    """The result of a command."""
 
     code: int
     stdout: str
@@ -37,12 +37,12 @@ class Answer:
 
     @property
     def report(self) -> dict[str, Any]:
-        """The one object of a `--json` command."""
+        """The JSON object that a `--json` command printed."""
         return dict(json.loads(self.stdout))
 
 
 def govcloud(*argv: str, timeout_s: float = 900, env: dict[str, str] | None = None) -> Answer:
-    """The entry itself, as an operator calls it."""
+    """Run the `govcloud` script, like an operator, and return its result."""
     done = subprocess.run(
         [str(paths.repo() / "govcloud"), *argv],
         capture_output=True,
@@ -61,7 +61,7 @@ class Hosts:
     lab: Lab
 
     def run(self, host: str, *argv: str, check: bool = True, timeout_s: float = 60) -> str:
-        """Standard output of a command on a host."""
+        """Return the standard output of a command on a host."""
         done = subprocess.run(
             self.lab.shell_argv(host, argv), capture_output=True, text=True, timeout=timeout_s, check=False
         )
@@ -69,7 +69,7 @@ class Hosts:
         return done.stdout
 
     def status_of(self, path: str, *, family: int = 4, host: str = "citizen1") -> str:
-        """HTTP status of the service at its anycast address, asked from a vantage; 000 without an answer."""
+        """Return the HTTP status of the service at its anycast address, seen from a vantage. 000 means no answer."""
         return self.run(
             host, "curl", "-sk", f"-{family}", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}",
             *resolve(self.lab), f"https://approval.govcloud{path}", check=False,
@@ -77,7 +77,7 @@ class Hosts:
 
 
 def resolve(lab: Lab) -> list[str]:
-    """curl's options that name the anycast addresses."""
+    """Return the options that give curl the anycast addresses."""
     from estate.addressing import plan
 
     address = plan(lab.estate).anycast["approval"]
@@ -85,24 +85,24 @@ def resolve(lab: Lab) -> list[str]:
 
 
 def is_deployed(lab: Lab) -> bool:
-    """Whether every stack has been deployed to the lab that is up."""
+    """Return whether every stack has been deployed to the running lab."""
     ours = store.owner() == instance_id()
     return ours and all(store.resources(stack) for stack in stack_names(lab.estate))
 
 
 def observed() -> observe.Observation:
-    """A new observation of the estate, made after the call."""
+    """Return a new observation of the estate. All queries are sent after the call."""
     with network_of(names.NETNS_DIR / names.OPERATOR):
         return observe.snapshot(loader.load(), Access.default(), timeout_s=OBSERVE_S)
 
 
 def problems() -> list[str]:
-    """Every problem that `status` would report now."""
+    """Return every problem that `status` would report now."""
     return [problem.text() for problem in health.problems(loader.load(), observed())]
 
 
 def until_well(within_s: float) -> None:
-    """Wait until the estate has no problem. Observe it seldom: an estate that is settling needs the machine."""
+    """Wait until the estate has no problem. Observe it only once a second: a settling estate needs the processors."""
     last: list[str] = []
 
     def well() -> bool:
@@ -116,7 +116,7 @@ def until_well(within_s: float) -> None:
 
 
 def primary(field: str = "host") -> str:
-    """Host (or site) of the primary. On a busy machine one observation may miss it, so it is repeated."""
+    """Return the host (or site) of the primary. Repeat the observation: on a busy machine it may miss the primary."""
     found: list[str] = []
 
     def seen() -> bool:

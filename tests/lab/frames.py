@@ -1,4 +1,4 @@
-"""Sending and seeing single Ethernet frames in machines' namespaces: no address, route or firewall is in the way."""
+"""Sends and captures single Ethernet frames in machines' namespaces, below addresses, routes and firewalls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALL = 0x0003
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A frame and when it came, in seconds of the monotonic clock."""
+    """A frame and its time of arrival, in seconds of the monotonic clock."""
 
     at: float
     data: bytes
@@ -40,14 +40,14 @@ class Tap:
         self.socket.close()
 
     def send(self, number: int, size: int = 100) -> float:
-        """Send one frame; returns when."""
+        """Send one frame. Return the time of sending, in seconds of the monotonic clock."""
         head = b"\xff" * 6 + b"\x02\0\0\0\0\x01" + struct.pack("!HI", EXPERIMENT, number)
         at = time.monotonic()
         self.socket.send(head.ljust(size, b"\0"))
         return at
 
     def frames(self, *, within_s: float, count: int = 1 << 30) -> list[Seen]:
-        """Frames that come until the time is over or `count` have come."""
+        """Return the frames that arrive within the time, at most `count`."""
         end = time.monotonic() + within_s
         found: list[Seen] = []
         while len(found) < count and (left := end - time.monotonic()) > 0:
@@ -57,5 +57,5 @@ class Tap:
         return found
 
     def numbers(self, *, within_s: float, count: int = 1 << 30) -> list[int]:
-        """Numbers of our own frames that come."""
+        """Return the numbers of our own frames that arrive."""
         return [struct.unpack_from("!I", seen.data, 14)[0] for seen in self.frames(within_s=within_s, count=count)]

@@ -1,4 +1,4 @@
-"""The service's pods on the lab's nodes, as a person on the node finds them, and what can be done to them."""
+"""The service's pods on the lab's nodes: finds, signals, replaces and kills them from the node itself."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ for group in /proc/[0-9]*/cgroup; do
     case " $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")" in *" -m $1 ") echo "$pid" ;; esac
 done
 """
-"""Processes `python -m SERVICE` whose control group is a pod's: others on the host are none of them."""
+"""Lists processes `python -m SERVICE` in a pod's control group. Other such processes on the host do not count."""
 
 
 def processes(hosts: Hosts, host: str) -> list[str]:
-    """Of the service's pods on a node, as the node numbers them."""
+    """Return the process IDs of the service's pods on a node, in the node's numbering."""
     return hosts.run(host, "sh", "-c", FIND, "sh", SERVICE).split()
 
 
 def signal(hosts: Hosts, host: str, name: str, *pids: str) -> None:
-    """One that may have ended meanwhile is no error."""
+    """Send a signal to processes. A process that has already ended is no error."""
     hosts.run(host, "sh", "-c", 'signal=$1; shift; for pid; do kill -s "$signal" "$pid" || :; done', "sh", name, *pids)
 
 
 def kubectl(hosts: Hosts, host: str, *argv: str, timeout_s: float = 120) -> str:
-    """As the site's administrator, on the node with the control plane."""
+    """Run kubectl as the site's administrator, on the node with the control plane. Return its output."""
     return hosts.run(host, "kubectl", f"--kubeconfig={ADMIN_CONFIG}", *argv, timeout_s=timeout_s)
 
 
 def names(hosts: Hosts, host: str) -> list[str]:
-    """Of the service's pods at the site that are not about to end."""
+    """Return the names of the service's pods at the site, without pods that are being deleted."""
     namespace = hosts.lab.estate.service(SERVICE).bureau
     text = kubectl(
         hosts, host, "get", "pods", f"--namespace={namespace}", f"--selector=app.kubernetes.io/name={SERVICE}",
@@ -48,7 +48,7 @@ def names(hosts: Hosts, host: str) -> list[str]:
 
 
 def all_run(hosts: Hosts, host: str) -> bool:
-    """Whether the site has all pods that the estate wants, and each is ready."""
+    """Return whether the site has all declared pods of the service, and all are ready."""
     service = hosts.lab.estate.service(SERVICE)
     text = kubectl(
         hosts, host, "get", "deployment", SERVICE, f"--namespace={service.bureau}",
@@ -64,19 +64,19 @@ FORGET = (
 
 
 def forget_image(hosts: Hosts, host: str) -> None:
-    """The node has the service's image no longer; what runs from it goes on."""
+    """Remove the service's image from the node. Running pods continue."""
     hosts.run(host, "sh", "-c", FORGET, "sh", SERVICE)
 
 
 def roll_out(hosts: Hosts, host: str) -> None:
-    """Every pod of the service at the site is replaced, and the command waits for it."""
+    """Replace every pod of the service at the site, and wait for the new pods."""
     namespace = hosts.lab.estate.service(SERVICE).bureau
     for act in (("restart",), ("status", "--timeout=90s")):
         kubectl(hosts, host, "rollout", act[0], f"deployment/{SERVICE}", f"--namespace={namespace}", *act[1:])
 
 
 def pulled(hosts: Hosts, host: str) -> set[str]:
-    """Pods of the service at the site for which the node has brought the image from a registry."""
+    """Return the pods of the service for which the node pulled the image from a registry."""
     namespace = hosts.lab.estate.service(SERVICE).bureau
     text = kubectl(
         hosts, host, "get", "events", f"--namespace={namespace}", "--field-selector=reason=Pulled", "--output=json"
@@ -87,7 +87,7 @@ def pulled(hosts: Hosts, host: str) -> set[str]:
 
 @contextmanager
 def none(hosts: Hosts, host: str) -> Iterator[None]:
-    """All pods of the node's service are dead, and nobody starts them again before the end."""
+    """Kill all pods of the service on the node. No pod starts again before the end of the block: kubelet is stopped."""
     hosts.run(host, "systemctl", "stop", "kubelet")
     try:
         signal(hosts, host, "KILL", *processes(hosts, host))

@@ -1,6 +1,6 @@
-"""A lab of a few machines, for stories about the lab itself: one disk, one peer, several links.
+"""A lab of five machines for tests of the lab itself: one data disk, one peer, several links.
 
-`python -m tests.lab.small_lab up|down` is such a lab from another process, as another operator has it.
+`python -m tests.lab.small_lab up|down` starts or removes it from another process, like another operator.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 
 
 def small_estate() -> Estate:
-    """The project's estate with these machines, and the links between them."""
+    """Return the project's estate with only these machines and the links between them."""
     estate = loader.load()
     hosts = tuple(host for host in estate.hosts if host.name in MACHINES)
     links = tuple(link for link in estate.links if {*link.ends} <= {*MACHINES})
@@ -27,7 +27,7 @@ def small_estate() -> Estate:
 
 
 def main(command: str) -> int:
-    """Exit code of `up` or `down`; progress and errors go to standard error."""
+    """Run `up` or `down` and return the exit code. Progress and errors go to standard error."""
     lab = Lab(small_estate())
     try:
         {"up": lab.up, "down": lab.down}[command](on_event=say)

@@ -1,4 +1,4 @@
-"""The estate is deployed, compared and repaired through the command line and the real engine."""
+"""Deploys, compares and repairs the estate with the command line and the real engine."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from workstation import paths
 pytestmark = pytest.mark.lab
 
 
-def test_an_interrupted_up_tells_what_it_changed_and_the_next_goes_on(bare_lab: Lab) -> None:
-    """Ctrl-C while hosts are being built: those that have begun finish, the answer is 130, no traceback, no lock."""
+def test_an_interrupted_up_reports_its_changes_and_the_next_step(bare_lab: Lab) -> None:
+    """Ctrl-C during the creation of hosts: started hosts are finished, then exit 130 without a traceback."""
     process = subprocess.Popen([str(paths.repo() / "govcloud"), "up", "network"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    said = []
+    printed = []
     for line in process.stderr:
-        said.append(line)
+        printed.append(line)
         if "create" in line:
             process.send_signal(signal.SIGINT)
             break
-    said.append(process.communicate(timeout=300)[1])
-    text = "".join(said)
+    printed.append(process.communicate(timeout=300)[1])
+    text = "".join(printed)
     assert process.returncode == 130, text
     assert "Traceback" not in text
     assert "`./govcloud up` continues" in text
     assert "changed so far: " in text
 
 
-def test_a_second_operator_is_told_who_is_at_it(bare_lab: Lab) -> None:
-    """While one `up` works, another is refused with 8, naming the process and since when; the first goes on."""
+def test_a_second_up_is_refused_and_names_the_process_that_holds_the_lock(bare_lab: Lab) -> None:
+    """A second `up` is refused (8) with the process and its start time. The first `up` continues."""
     first = subprocess.Popen([str(paths.repo() / "govcloud"), "up", "network"], stderr=subprocess.PIPE, text=True)
     assert first.stderr is not None
     next(line for line in first.stderr if "network" in line)
@@ -45,20 +45,20 @@ def test_a_second_operator_is_told_who_is_at_it(bare_lab: Lab) -> None:
     assert second.code == 8, second.stderr
     assert "process" in second.stderr
     assert "since" in second.stderr
-    _, said = first.communicate(timeout=300)
-    assert first.returncode == 0, said
+    _, errors = first.communicate(timeout=300)
+    assert first.returncode == 0, errors
 
 
 def test_the_estate_deploys_and_becomes_healthy(lab: Lab) -> None:
-    """One command; afterwards `status` reports no problem."""
+    """`up` deploys everything. Then `status` reports no problem."""
     done = govcloud("up", "--json")
     assert done.code == 0, done.stderr
     until_well(120)
     assert govcloud("status", "--json").code == 0
 
 
-def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> None:
-    """`drift` exits 10 and names both; `up` repairs both. That nothing is left is what the next test finds."""
+def test_manual_changes_and_a_stopped_unit_are_reported_and_repaired(hosts: Hosts) -> None:
+    """`drift` exits 10 and names each difference; `up` repairs all. The next test checks that no difference is left."""
     hosts.run("nanshan-edge1", "sh", "-c", "echo '! by hand' >> /etc/frr/frr.conf")
     hosts.run("shaoguan-ops1", "systemctl", "stop", "prometheus")
     namespace = hosts.lab.estate.service(SERVICE).bureau
@@ -75,7 +75,7 @@ def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> 
     hosts.run(primary(), PATRONICTL[0], *edit)
     found = govcloud("drift")
     assert found.code == 10, found.stderr
-    for told in (
+    for text in (
         "nanshan-edge1",
         "/etc/frr/frr.conf",
         "shaoguan-ops1",
@@ -84,7 +84,7 @@ def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> 
         f"{namespace}/{SERVICE}",
         "spec.replicas: 2 -> 1",
     ):
-        assert told in found.stdout
+        assert text in found.stdout
     repaired = govcloud("up", "--json")
     assert repaired.code == 0, repaired.stderr
     assert {"nanshan-edge1", "shaoguan-ops1"} <= set(repaired.report["hosts_changed"])
@@ -94,15 +94,15 @@ def test_a_hand_edit_and_a_stopped_unit_are_named_and_repaired(hosts: Hosts) -> 
 
 
 def test_an_unchanged_estate_changes_nothing(hosts: Hosts) -> None:
-    """Another `up` compares every host and changes none, repaired ones too; `plan` has nothing to show."""
+    """Another `up` compares every host, also repaired hosts, and changes nothing. `plan` shows no change."""
     again = govcloud("up", "--json")
     assert again.code == 0, again.stderr
     assert again.report["changes"] == 0, again.stderr
     assert govcloud("plan", "--json").code == 0
 
 
-def test_the_state_holds_no_key_in_plain_text_and_has_a_copy_on_an_operations_host(hosts: Hosts) -> None:
-    """Encrypted where it lies; a copy is on every reachable ops host."""
+def test_the_state_has_no_key_in_plain_text_and_a_backup_on_each_operations_host(hosts: Hosts) -> None:
+    """Keys in the local state are encrypted. Every operations host has a backup of the state."""
     for file in (paths.home() / "state").rglob("*"):
         if file.is_file():
             assert b"PRIVATE KEY" not in file.read_bytes(), file
@@ -111,7 +111,7 @@ def test_the_state_holds_no_key_in_plain_text_and_has_a_copy_on_an_operations_ho
 
 
 def test_unknown_names_are_wrong_use(lab: Lab) -> None:
-    """Exit 2, and the known names."""
+    """Exit 2 with the known names."""
     for argv in (["up", "luohu"], ["lab", "power", "off", "luohu-edge1"], ["lab", "cut", "nowhere"],
                  ["drill", "run", "earthquake", "--yes"],
                  ["drill", "run", "site-loss", "--site", "luohu", "--yes"]):  # fmt: skip
@@ -122,7 +122,7 @@ def test_unknown_names_are_wrong_use(lab: Lab) -> None:
 
 
 def test_a_drill_asks_before_it_begins(hosts: Hosts) -> None:
-    """Without an answer and without --yes nothing happens: exit 2 after the blast radius."""
+    """Without an answer and without --yes, the command shows the blast radius, changes nothing and exits 2."""
     done = govcloud("drill", "run", "site-loss", "--site", "nanshan")
     assert done.code == 2
     assert "nanshan" in done.stderr

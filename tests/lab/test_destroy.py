@@ -1,4 +1,4 @@
-"""What `destroy` takes away: the stacks' memory of the estate, and nothing of the estate."""
+"""`destroy` deletes the stacks' state of the estate and removes nothing from the hosts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.lab.estate_on_lab import Hosts, govcloud, problems
 pytestmark = [pytest.mark.lab, pytest.mark.nightly]
 
 
-def test_destroy_forgets_the_estate_and_takes_nothing_from_it(hosts: Hosts) -> None:
-    """It asks first. Afterwards no stack has a resource; every row and every daemon is still there."""
+def test_destroy_forgets_the_estate_and_removes_nothing_from_its_hosts(hosts: Hosts) -> None:
+    """It needs --yes. Afterwards no stack has a resource, all rows are still there, and no problem is reported."""
     rows = (
         "runuser",
         "-u",
@@ -26,7 +26,7 @@ def test_destroy_forgets_the_estate_and_takes_nothing_from_it(hosts: Hosts) -> N
         "select (select count(*) from public_security.resident), (select count(*) from approval.application)",
     )
     before = hosts.run("shaoguan-data1", *rows)
-    assert int(before.split("|")[0]) > 0, "registers are filled by a deployment, so there are rows to lose"
+    assert int(before.split("|")[0]) > 0, "a deployment fills the registers, so there must be rows that could be lost"
     asked = govcloud("destroy")
     assert asked.code == 2
     assert "--yes" in asked.stderr

@@ -1,4 +1,4 @@
-"""`down` leaves nothing, whatever it finds; the next `up` always works; one lab per host."""
+"""`down` removes the lab completely from any state, and the next `up` works. A host has one lab."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOCKED = 8
 
 
 def command(argument: str, checkout: Path | None = None) -> subprocess.Popen[str]:
-    """The small lab's `up` or `down` in another process."""
+    """Start the small lab's `up` or `down` in another process."""
     root = checkout or paths.repo()
     return subprocess.Popen(
         [sys.executable, "-m", "tests.lab.small_lab", argument],
@@ -33,14 +33,14 @@ def command(argument: str, checkout: Path | None = None) -> subprocess.Popen[str
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit code and its standard error."""
-    _, said = process.communicate(timeout=120)
-    return process.returncode, said
+    """Wait for the process. Return its exit code and its standard error."""
+    _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
 
 
 @pytest.fixture
 def estate_lab() -> Iterator[Lab]:
-    """A lab of a few machines, down before and after."""
+    """A lab of five machines. No lab is up before and after."""
     found = Lab(small_lab.small_estate())
     found.down()
     yield found
@@ -48,35 +48,35 @@ def estate_lab() -> Iterator[Lab]:
 
 
 def nothing(_: Lab) -> None:
-    """The lab as `up` left it."""
+    """Leave the lab as `up` created it."""
 
 
 def use_it(lab: Lab) -> None:
-    """A shell was open, a machine is off, a link is cut."""
+    """Open and close a shell, power off a site, cut a link."""
     subprocess.run(lab.shell_argv(DATA_HOST, ["true"]), check=True, timeout=20)
     lab.power_off([SITE])
     lab.cut(LINK)
 
 
 def kill_it(lab: Lab) -> None:
-    """All of its processes are killed, and nobody cleaned up."""
+    """Kill all processes of the lab, without any cleanup."""
     subprocess.run(lab.shell_argv(DATA_HOST, ["true"]), check=True, timeout=20)
     traces.kill_everything()
 
 
 def damage_its_record(_: Lab) -> None:
-    """The record cannot be read. The test restores the sysctls and loop devices itself: only the record knew them."""
+    """Make the record unreadable. The test restores sysctls and loop devices: only the record has their values."""
     from lab import sysctls
 
-    noted = lab_state.read()
-    assert noted
+    recorded = lab_state.read()
+    assert recorded
     lab_state.STATE_FILE.write_text('{"instance":')
-    sysctls.restore(noted.sysctls)
+    sysctls.restore(recorded.sysctls)
 
 
 @pytest.mark.parametrize("harm", [nothing, use_it, kill_it, damage_its_record], ids=lambda harm: harm.__name__)
 def test_down_leaves_nothing(estate_lab: Lab, harm: Callable[[Lab], None]) -> None:
-    """No process, mount, namespace, control group, loop device, interface or changed setting of the lab."""
+    """After `down`, no process, mount, namespace, control group, loop device, interface or changed setting is left."""
     before = traces.before()
     estate_lab.up()
     made = traces.census(estate_lab.directories.lab)
@@ -91,7 +91,7 @@ def test_down_leaves_nothing(estate_lab: Lab, harm: Callable[[Lab], None]) -> No
 
 
 def test_a_trace_that_is_left_is_reported(estate_lab: Lab) -> None:
-    """The check above can fail: while the lab is still up, each kind of thing that it made is named."""
+    """The check above can fail: while the lab is still up, it reports each kind of object that the lab created."""
     before = traces.before()
     estate_lab.up()
     left = "\n".join(traces.remains(before, traces.census(estate_lab.directories.lab), estate_lab.directories.lab))
@@ -110,9 +110,11 @@ while mountpoint -q {netns}; do umount --lazy --recursive {netns}; done
 
 @pytest.mark.parametrize("harm", ["true", "echo '{{' >{record}"], ids=["as_up_left_it", "record_damaged"])
 def test_down_unmounts_the_folder_of_namespaces_on_a_fresh_host(estate_lab: Lab, harm: str) -> None:
-    """A host that never had a named namespace has no mount at /run/netns. `up` makes it; `down` removes it, and needs
-    no record for that. The host of this test may have the mount for other programs, so everything happens in a private
-    mount namespace without it."""
+    """On a fresh host nothing is mounted at /run/netns. `up` mounts it; `down` unmounts it, even without a record.
+
+    On the host of this test, other programs may have mounted it. So the test runs in a private mount namespace without
+    that mount.
+    """
     script = FRESH_HOST.format(netns=names.NETNS_DIR, harm=harm.format(record=lab_state.STATE_FILE))
     script += f"cat /proc/self/mountinfo; test -e {names.NETNS_DIR} && echo directory is left || true"
     lab_command = [sys.executable, "-m", "tests.lab.small_lab"]
@@ -127,7 +129,7 @@ def test_down_unmounts_the_folder_of_namespaces_on_a_fresh_host(estate_lab: Lab,
 
 
 def test_namespaces_of_other_programs_outlive_the_lab(estate_lab: Lab) -> None:
-    """Another program may make a named namespace while the lab is up. `down` leaves it and its mount alone."""
+    """Another program may create a named namespace while the lab is up. `down` keeps it and its mount."""
     other = f"other-{os.getpid()}"
     estate_lab.up()
     subprocess.run(["ip", "netns", "add", other], check=True)
@@ -142,29 +144,29 @@ def test_namespaces_of_other_programs_outlive_the_lab(estate_lab: Lab) -> None:
 
 
 def test_down_without_a_lab_is_no_error(estate_lab: Lab) -> None:
-    """Twice, even."""
+    """`down` can be repeated."""
     estate_lab.down()
     estate_lab.down()
 
 
-def test_another_clone_brings_the_lab_up_after_everything_was_killed(estate_lab: Lab, tmp_path: Path) -> None:
-    """`up` from a second checkout finds the remains, removes them, and starts again."""
+def test_another_clone_starts_the_lab_after_all_its_processes_were_killed(estate_lab: Lab, tmp_path: Path) -> None:
+    """`up` of a second checkout removes the remains and builds a new lab."""
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(paths.repo()), str(clone)], check=True)
     estate_lab.up()
     first = instance_id()
     traces.kill_everything()
-    code, said = finish(command("up", checkout=clone))
-    assert code == 0, said
-    noted = lab_state.read()
-    assert noted
-    assert noted.checkout == str(clone)
-    assert noted.instance != first
+    code, errors = finish(command("up", checkout=clone))
+    assert code == 0, errors
+    recorded = lab_state.read()
+    assert recorded
+    assert recorded.checkout == str(clone)
+    assert recorded.instance != first
     assert all(machine.power for machine in estate_lab.status().machines)
 
 
-def test_a_second_up_uses_what_is_there(estate_lab: Lab) -> None:
-    """The same instance; machines that are off are powered on."""
+def test_a_second_up_keeps_the_running_lab(estate_lab: Lab) -> None:
+    """The instance stays the same, and `up` powers on machines that are off."""
     estate_lab.up()
     first = instance_id()
     estate_lab.power_off([EDGE_HOST])
@@ -174,34 +176,36 @@ def test_a_second_up_uses_what_is_there(estate_lab: Lab) -> None:
 
 
 def test_only_one_process_changes_the_lab(estate_lab: Lab) -> None:
-    """A second `up` is refused with the holder's checkout, process and start; a killed holder's lock is free."""
+    """A second `up` is refused with the holder's checkout, process and start. Killing the holder frees the lock."""
     first = command("up")
     until(
-        "the first holds the lock", lambda: lab_state.LOCK_FILE.exists() and lab_state.LOCK_FILE.read_text() != "", 30
+        "the first process holds the lock",
+        lambda: lab_state.LOCK_FILE.exists() and lab_state.LOCK_FILE.read_text() != "",
+        30,
     )
-    code, said = finish(command("up"))
+    code, errors = finish(command("up"))
     assert code == LOCKED
-    assert str(paths.repo()) in said
-    assert str(first.pid) in said
-    assert "since" in said
+    assert str(paths.repo()) in errors
+    assert str(first.pid) in errors
+    assert "since" in errors
     first.kill()
     finish(first)
-    code, said = finish(command("up"))
-    assert code == 0, said
+    code, errors = finish(command("up"))
+    assert code == 0, errors
 
 
-def test_an_interrupted_up_can_be_repeated_or_taken_down(estate_lab: Lab) -> None:
-    """Ctrl-C while machines start."""
+def test_an_interrupted_up_can_be_repeated_or_removed(estate_lab: Lab) -> None:
+    """After Ctrl-C during the start of machines, `up` completes the lab and `down` removes it."""
     before = traces.before()
     first = command("up")
-    until("machines have begun to start", lambda: len(processes.running_machines()) >= len(MACHINES) // 2, 30)
+    until("half of the machines have started", lambda: len(processes.running_machines()) >= len(MACHINES) // 2, 30)
     first.send_signal(signal.SIGINT)
     code, _ = finish(first)
     assert code == INTERRUPTED
     assert instance_id() is not None
-    noted = lab_state.read()
-    assert noted
-    assert not noted.complete
+    recorded = lab_state.read()
+    assert recorded
+    assert not recorded.complete
     made = traces.census(estate_lab.directories.lab)
     estate_lab.up()
     assert all(machine.power for machine in estate_lab.status().machines)
@@ -210,8 +214,8 @@ def test_an_interrupted_up_can_be_repeated_or_taken_down(estate_lab: Lab) -> Non
     traces.assert_gone(before, made, estate_lab.directories.lab)
 
 
-def test_the_prefix_is_the_labs_alone() -> None:
-    """Everything is found by this prefix: nothing else may have it."""
+def test_all_namespaces_of_the_lab_have_its_prefix() -> None:
+    """`down` finds everything by this prefix, so only the lab's objects may have it."""
     assert names.netns("futian-edge1") == "gc-futian-edge1"
     assert names.OPERATOR.startswith(names.PREFIX)
     assert names.WIRES.startswith(names.PREFIX)

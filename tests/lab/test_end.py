@@ -1,4 +1,4 @@
-"""The end of a deployed estate: every process is killed, the lab is taken down, and another clone deploys it again."""
+"""Kills every process of a deployed estate. Another clone removes the lab and deploys the estate again."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Another clone of the project, as another operator has it."""
+    """Another clone of the project, like another operator's."""
     folder = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(paths.repo()), str(folder)], check=True)
     return folder
 
 
 @pytest.mark.parametrize("stacks", [pytest.param((), id="all", marks=pytest.mark.nightly), (NETWORK,)])
-def test_killed_taken_down_and_deployed_again_by_another_clone(
+def test_another_clone_removes_a_killed_lab_and_deploys_the_estate_again(
     hosts: Hosts, bare_host: traces.Before | None, clone: Path, stacks: tuple[str, ...]
 ) -> None:
-    """Every process of the lab is killed under the running estate. Another clone's `lab down` leaves nothing of the
-    lab. Its `lab up` and `up` deploy the stacks: the state of the former instance is not in the way."""
+    """Kill every process of the running lab. Another clone's `lab down` must leave no remains.
+
+    Its `lab up` and `up` then deploy the stacks, although the state of the former instance still exists.
+    """
     lab = hosts.lab
     assert all(store.resources(stack) for stack in stack_names(lab.estate))
     made = traces.census(lab.directories.lab)
@@ -49,7 +51,7 @@ def test_killed_taken_down_and_deployed_again_by_another_clone(
 
 
 def entry(clone: Path, *argv: str) -> dict[str, Any]:
-    """A command of the clone; its object where it answers with one."""
+    """Run a command of the clone. Return its JSON object, or an empty one if it prints nothing."""
     done = subprocess.run([str(clone / "govcloud"), *argv], capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return dict(json.loads(done.stdout)) if done.stdout else {}

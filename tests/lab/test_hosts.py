@@ -1,4 +1,4 @@
-"""Every kind of host, looked at from within by testinfra over SSH."""
+"""Inspects every kind of host with testinfra over SSH."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def host_of(deployed: Hosts, tmp_path: Path) -> Iterator[object]:
-    """A testinfra host by name; the test's thread is in the operator's namespace meanwhile."""
+    """A function that returns a testinfra host by name. The test's thread is in the operator's namespace meanwhile."""
     config, access = tmp_path / "config", deployed.lab.access
     config.write_text(
         f"Host *\n  User {access.user}\n  IdentityFile {access.key}\n  UserKnownHostsFile {access.known_hosts}\n"
@@ -59,7 +59,7 @@ UNITS = {
 
 @pytest.mark.parametrize(("name", "unit"), [(name, unit) for name, units in UNITS.items() for unit in units])
 def test_unit_runs_and_starts_at_boot(host_of: object, name: str, unit: str) -> None:
-    """A machine that gets power again needs nobody."""
+    """After power-on, a machine starts its units without an operator."""
     service = host_of(name).service(unit)  # type: ignore[operator]
     assert service.is_enabled
     assert service.is_running
@@ -69,15 +69,15 @@ def test_unit_runs_and_starts_at_boot(host_of: object, name: str, unit: str) -> 
     ("name", "forwards"), [("internet-edge1", 1), ("province-cloud1", 0), ("citizen1", 0), ("bureau1", 0)]
 )
 def test_only_a_peers_router_forwards(host_of: object, name: str, forwards: int) -> None:
-    """The others imitate a single machine: a second way out would hide what the border does."""
+    """The other hosts imitate a single machine. A second way out would hide the effect of the border's filter."""
     host: Host = host_of(name)  # type: ignore[operator]
     assert host.sysctl("net.ipv4.ip_forward") == forwards
     assert host.sysctl("net.ipv6.conf.all.forwarding") == forwards
 
 
 @pytest.mark.parametrize("name", ["citizen1", "bureau1"])
-def test_a_vantage_can_measure_and_has_one_way_to_the_service(host_of: object, deployed: Hosts, name: str) -> None:
-    """The applicant's library is there, and its network's router leads to the service in both families."""
+def test_a_vantage_can_measure_and_has_one_route_to_the_service(host_of: object, deployed: Hosts, name: str) -> None:
+    """The load generator's library is installed. The network's router is the way to the service in both families."""
     host: Host = host_of(name)  # type: ignore[operator]
     assert host.run("/usr/bin/python3 -c 'import aiohttp'").rc == 0
     gateway, service = plan(deployed.lab.estate).hosts[name].lan.gateway, plan(deployed.lab.estate).anycast["approval"]
@@ -106,13 +106,13 @@ LISTENING = {
 
 @pytest.mark.parametrize(("name", "socket"), [(name, one) for name, sockets in LISTENING.items() for one in sockets])
 def test_socket_listens(host_of: object, name: str, socket: str) -> None:
-    """Where the estate's plan says it does."""
+    """Each daemon listens at its planned address and port."""
     assert host_of(name).socket(socket).is_listening  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
-def test_prometheus_reaches_all_it_watches_and_has_every_rule(deployed: Hosts, site: str) -> None:
-    """Each site's own: no target is down, every alert of the project is loaded, and the prober gets answers."""
+def test_prometheus_reaches_every_target_and_has_every_rule(deployed: Hosts, site: str) -> None:
+    """On each site's monitoring host, every target is up, every alert is loaded, and the prober gets answers."""
     hosts, host = deployed, f"{site}-ops1"
     base = f"http://{plan(deployed.lab.estate).lan(host).ipv4}:{scrape_configs.PROMETHEUS_PORT}/api/v1"
 
@@ -140,32 +140,32 @@ def test_prometheus_reaches_all_it_watches_and_has_every_rule(deployed: Hosts, s
     )
 
 
-def test_prometheus_knows_the_room_of_every_data_disk(deployed: Hosts) -> None:
-    """Of that disk and no other mount, with about the size that is declared, and it can be written."""
+def test_prometheus_has_the_capacity_of_every_data_disk(deployed: Hosts) -> None:
+    """The metrics cover only data disks. Each disk has about the declared size and is writable."""
     hosts, host = deployed, "shaoguan-ops1"
     base = f"http://{plan(deployed.lab.estate).lan(host).ipv4}:{scrape_configs.PROMETHEUS_PORT}/api/v1"
     query = '{__name__=~"node_filesystem_.*"}'
 
-    def told() -> dict[tuple[str, str], dict[str, float]]:
-        said = json.loads(hosts.run(host, "curl", "-sg", "-m", "5", f"{base}/query?query={quote(query)}"))
+    def reported() -> dict[tuple[str, str], dict[str, float]]:
+        answer = json.loads(hosts.run(host, "curl", "-sg", "-m", "5", f"{base}/query?query={quote(query)}"))
         found: dict[tuple[str, str], dict[str, float]] = {}
-        for one in said["data"]["result"]:
+        for one in answer["data"]["result"]:
             labels = one["metric"]
             name = labels["__name__"].removeprefix("node_filesystem_")
             found.setdefault((labels["host"], labels["mountpoint"]), {})[name] = float(one["value"][1])
         return found
 
     disks = {(one.name, one.disk.mount): one.disk for one in deployed.lab.estate.managed_hosts if one.disk}
-    until("every data disk is told", lambda: told().keys() == disks.keys(), 60)
-    for place, figures in told().items():
+    until("every data disk is reported", lambda: reported().keys() == disks.keys(), 60)
+    for place, figures in reported().items():
         declared = disks[place].size_mib * 1024 * 1024
         assert declared * 0.85 < figures["size_bytes"] <= declared, place
         assert declared * 0.15 < figures["avail_bytes"] <= figures["size_bytes"], place
         assert (figures["readonly"], figures["device_error"]) == (0, 0), place
 
 
-def test_a_disks_figures_are_for_the_monitoring_hosts_alone(deployed: Hosts) -> None:
-    """The site's router is in the same segment, so nothing but the host's own filter stands between."""
+def test_only_monitoring_hosts_can_read_the_disk_exporter(deployed: Hosts) -> None:
+    """The site's router is in the same segment, so only the host's own filter can refuse it."""
     hosts, addresses = deployed, plan(deployed.lab.estate)
     for host in deployed.lab.estate.managed_hosts:
         if host.disk:
@@ -185,8 +185,8 @@ except OSError as error:
 
 
 @pytest.mark.parametrize("name", ["futian-data1", "futian-ops1"])
-def test_the_disks_exporter_is_nobody_who_may_read_keys(host_of: object, name: str) -> None:
-    """Debian's account for it is the watcher's too."""
+def test_the_account_of_the_disk_exporter_cannot_read_keys(host_of: object, name: str) -> None:
+    """It has its own dynamic account. Debian's account for it is also Prometheus's, which reads keys."""
     host: Host = host_of(name)  # type: ignore[operator]
     process = host.run(f"systemctl show --value --property=MainPID {node_exporter.UNIT}").stdout.strip()
     lines = host.file(f"/proc/{process}/status").content_string.splitlines()
@@ -196,19 +196,19 @@ def test_the_disks_exporter_is_nobody_who_may_read_keys(host_of: object, name: s
     assert set(status["Groups"]) <= {user}
 
 
-def test_the_registers_hold_the_people_that_the_estate_declares(deployed: Hosts) -> None:
-    """All of them but the few who are in no register of residents: an edge case of its own."""
+def test_the_registers_have_the_declared_number_of_people(deployed: Hosts) -> None:
+    """A few people are in no register of residents. They are a test case of the service."""
     query = "SELECT people, (SELECT count(*) FROM public_security.resident) FROM approval.register_load"
     argv = ("runuser", "-u", "postgres", "--", "psql", "-X", "-A", "-t", "-d", "approval", "-c", query)
-    said = deployed.run("shaoguan-data1", "env", "-C", "/", *argv)
-    people, residents = map(int, said.strip().split("|"))
+    row = deployed.run("shaoguan-data1", "env", "-C", "/", *argv)
+    people, residents = map(int, row.strip().split("|"))
     assert people == deployed.lab.estate.registers.people
     assert people * 0.99 < residents <= people
 
 
 @pytest.mark.parametrize("host", ["nanshan-kube1", "futian-ops1"])
-def test_the_database_behind_a_node_is_for_its_own_pods(deployed: Hosts, host: str) -> None:
-    """Another node's host and an operations host get no connection to the ways that a node keeps for its pods."""
+def test_only_a_nodes_own_pods_reach_the_database_through_it(deployed: Hosts, host: str) -> None:
+    """Another node and an operations host cannot connect to the database ports that a node offers to its pods."""
     hosts, address = deployed, str(plan(deployed.lab.estate).lan("futian-kube1").ipv4)
     for port in ("5432", "5433"):
         argv = ["python3", "-c", CONNECT, address, port]
@@ -221,7 +221,7 @@ CONNECT = "import socket, sys; socket.create_connection(sys.argv[1:3], 3); print
 
 @pytest.mark.parametrize("name", ["futian-edge1", "futian-kube1", "futian-data1", "futian-ops1"])
 def test_host_is_hardened(host_of: object, name: str) -> None:
-    """No password opens it, keys are the operator's alone, and the private key is not for everybody."""
+    """SSH accepts no password and only the operator's key. Other accounts cannot read the host's private key."""
     host: Host = host_of(name)  # type: ignore[operator]
     settings = host.run("sshd -T").stdout
     assert "passwordauthentication no" in settings
@@ -230,8 +230,8 @@ def test_host_is_hardened(host_of: object, name: str) -> None:
         assert host.file("/etc/govcloud/pki/host.key").mode & 0o007 == 0
 
 
-def test_votes_span_the_sites_and_the_witness_leads(host_of: object) -> None:
-    """Five members; the leader stands outside the cities when all is well."""
+def test_etcd_has_five_members_and_the_leader_is_at_the_third_site(host_of: object) -> None:
+    """While the estate has no problem, the leader is outside the cities."""
     host: Host = host_of("shaoguan-data1")  # type: ignore[operator]
     found = host.run("sh -c 'set -a; . /etc/govcloud/etcd/ctl.env; etcdctl endpoint status --cluster -w fields'").stdout
     assert found.count('"MemberID"') == 5
@@ -240,12 +240,12 @@ def test_votes_span_the_sites_and_the_witness_leads(host_of: object) -> None:
 
 
 def test_the_primary_waits_for_another_site(host_of: object) -> None:
-    """The list that can acknowledge a commit names no member of the primary's own site."""
+    """The list of members that can acknowledge a commit contains no member of the primary's own site."""
     for name in ("futian-data1", "nanshan-data1"):
         host: Host = host_of(name)  # type: ignore[operator]
         query = "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names'), current_setting('fsync')"
-        said = host.run("runuser -u postgres -- psql -XAtc %s", query).stdout.strip()
-        recovering, standbys, fsync = said.split("|")
+        row = host.run("runuser -u postgres -- psql -XAtc %s", query).stdout.strip()
+        recovering, standbys, fsync = row.split("|")
         assert fsync == "on"
         if recovering == "f":
             assert standbys.startswith("ANY 1 (")

@@ -1,4 +1,4 @@
-"""The unified network on the running lab: put there by the roles, used, cut, edited by hand and repaired."""
+"""Applies the network roles to the running lab, then uses, cuts, manually changes and repairs the network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SETTLE_S = 60.0
 
 
 class Network:
-    """The lab with the stack network applied."""
+    """The lab with the stack `network` applied."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab, self.estate, self.plan = lab, lab.estate, plan(lab.estate)
@@ -46,7 +46,7 @@ class Network:
             return compare.compare(wanted, self.lab.access, timeout_s=60)
 
     def run(self, host: str, command: str) -> str:
-        """Output of a shell command on the host."""
+        """Return the output of a shell command on the host."""
         argv = self.lab.shell_argv(host, ["sh", "-c", command])
         return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120).stdout
 
@@ -59,7 +59,7 @@ class Network:
         return "1 received" in self.run(host, f"ping -{family} -q -c1 -W1 {target}")
 
     def states(self, host: str) -> list[str]:
-        """State of each BGP session of both families, `Established` when it works."""
+        """Return the state of each BGP session in both families. A working session is `Established`."""
         found = []
         for family in ("ipv4", "ipv6"):
             peers = self.vtysh(host, f"show bgp {family} unicast summary").get("peers", {})
@@ -70,7 +70,7 @@ class Network:
 
 @pytest.fixture(scope="module")
 def network(session_lab: Lab) -> Iterator[Network]:
-    """All own hosts as the stack network wants them, with all BGP sessions established."""
+    """All managed hosts with the stack `network` applied and all BGP sessions established."""
     lab = session_lab
     lab.up()
     found = Network(lab)
@@ -78,7 +78,7 @@ def network(session_lab: Lab) -> Iterator[Network]:
     ssh.on_each(hosts, found.apply, at_once=4)
     for host in edges(found):
         wanted = ["Established"] * 2 * len(lab.estate.links_of(host.name))
-        until(f"the sessions of {host.name}", lambda: found.states(host.name) == wanted, SETTLE_S)  # noqa: B023
+        until(f"the sessions of {host.name} are established", lambda: found.states(host.name) == wanted, SETTLE_S)  # noqa: B023
     yield found
     for link in lab.estate.links:
         lab.heal(link.name)
@@ -89,15 +89,15 @@ def edges(network: Network) -> list[Host]:
 
 
 def test_a_second_apply_changes_nothing_on_any_host(network: Network) -> None:
-    """And the comparison agrees, host by host."""
+    """The comparison finds no difference on any host."""
     for host in hosts_of(network.estate, Stack.NETWORK):
         assert network.compare(network.wanted(host.name)) == (), host.name
     for host in ("futian-edge1", "nanshan-kube1", "shaoguan-data1", "shaoguan-ops1"):
         assert network.apply(network.wanted(host)).changes == ()
 
 
-def test_every_session_is_watched_by_bfd(network: Network) -> None:
-    """Without it a silent cut is noticed only after the hold time."""
+def test_every_session_is_monitored_by_bfd(network: Network) -> None:
+    """Without BFD, routers notice a silent cut only after the hold time."""
     for host in edges(network):
         peers = json.loads(network.run(host.name, "vtysh -c 'show bfd peers json'"))
         assert len(peers) == 2 * len(network.estate.links_of(host.name))
@@ -105,7 +105,7 @@ def test_every_session_is_watched_by_bfd(network: Network) -> None:
 
 
 def test_every_host_reaches_every_other_in_both_families(network: Network) -> None:
-    """One network: what may be connected to is decided by the hosts."""
+    """All hosts share one network. Each host's own filter decides which connections it accepts."""
     own = [host.name for host in network.estate.managed_hosts]
     for host in own:
         for family in (4, 6):
@@ -115,8 +115,8 @@ def test_every_host_reaches_every_other_in_both_families(network: Network) -> No
             assert network.run(host, script) == "", f"{host} over IPv{family}"
 
 
-def test_the_world_does_not_reach_our_hosts(network: Network) -> None:
-    """Neither by route nor through the border's filter, and no router forwards to the management network."""
+def test_outside_machines_do_not_reach_our_hosts(network: Network) -> None:
+    """They have no route, and the border's filter drops them. No router forwards to the management network."""
     for host in ("citizen1", "bureau1", "province-cloud1"):
         assert not network.reaches(host, "futian-data1")
     assert "203.0.113" not in network.run("internet-edge1", "ip route show 10.64.0.0/16 root 10.64.1.0/24")
@@ -124,25 +124,25 @@ def test_the_world_does_not_reach_our_hosts(network: Network) -> None:
     assert 'oifname "mgmt0" counter' in edge
 
 
-def test_cutting_every_direct_link_between_the_cities_leads_through_the_third_site(network: Network) -> None:
-    """BFD notices within a second; both families follow."""
+def test_cutting_every_direct_link_between_the_cities_reroutes_through_the_third_site(network: Network) -> None:
+    """BFD notices a cut within a second. Both families are rerouted."""
     try:
         network.lab.cut("city-a")
-        until("the way round one link", lambda: network.reaches("futian-data1", "nanshan-data1"), REROUTE_S)
+        until("the route around one link works", lambda: network.reaches("futian-data1", "nanshan-data1"), REROUTE_S)
         network.lab.cut("city-b")
         for family in (4, 6):
             reaches = partial(network.reaches, "futian-data1", "nanshan-data1", family=family)
-            until(f"the way through the third site, IPv{family}", reaches, REROUTE_S)
+            until(f"the route through the third site works over IPv{family}", reaches, REROUTE_S)
         assert "via 10.64.128.7 dev ft-sg" in network.run("futian-edge1", "ip route get 10.64.2.21")
     finally:
         network.lab.heal("city-a")
         network.lab.heal("city-b")
     direct = partial(network.run, "futian-edge1", "ip route get 10.64.2.21")
-    until("the direct way again", lambda: "dev city-" in direct(), SETTLE_S)
+    until("the direct route is back", lambda: "dev city-" in direct(), SETTLE_S)
 
 
-def test_hand_edits_are_named_and_repaired(network: Network) -> None:
-    """A line in frr.conf, a stopped unit, a kernel setting, a filter rule's file."""
+def test_manual_changes_are_reported_and_repaired(network: Network) -> None:
+    """The changes are a line in frr.conf, a stopped unit and a kernel setting."""
     wanted = network.wanted("shaoguan-edge1")
     network.run("shaoguan-edge1", "sed -i '$a ! by hand' /etc/frr/frr.conf; systemctl stop govcloud-announcer")
     network.run("shaoguan-edge1", "sysctl -qw net.ipv4.conf.all.send_redirects=1")
@@ -156,19 +156,21 @@ def test_hand_edits_are_named_and_repaired(network: Network) -> None:
     assert network.compare(wanted) == ()
 
 
-def test_a_router_change_that_loses_a_neighbour_undoes_itself(network: Network) -> None:
-    """The apply fails and the router runs as before."""
+def test_a_router_change_that_loses_a_neighbour_is_undone(network: Network) -> None:
+    """The apply fails, and the router runs its previous configuration."""
     wanted = network.wanted("shaoguan-edge1")
     broken = with_frr(wanted, lambda text: text.replace("remote-as 4200000102", "remote-as 4200000199"))
     with pytest.raises(runner.PlaybookFailed, match="did not come back"):
         network.apply(broken)
     assert "4200000199" not in network.run("shaoguan-edge1", "cat /etc/frr/frr.conf")
-    until("all sessions again", lambda: set(network.states("shaoguan-edge1")) == {"Established"}, SETTLE_S)
+    until(
+        "all sessions are established again", lambda: set(network.states("shaoguan-edge1")) == {"Established"}, SETTLE_S
+    )
     assert network.compare(wanted) == ()
 
 
 def test_a_configuration_that_frr_refuses_never_reaches_the_router(network: Network) -> None:
-    """Its own check stops it before the file is exchanged."""
+    """FRR's own check fails before the file is replaced."""
     wanted = network.wanted("shaoguan-edge1")
     with pytest.raises(runner.PlaybookFailed, match="refused by its check"):
         network.apply(with_frr(wanted, lambda text: text.replace("router bgp", "rooter bgp")))
@@ -176,7 +178,7 @@ def test_a_configuration_that_frr_refuses_never_reaches_the_router(network: Netw
 
 
 def with_frr(wanted: HostSpec, change: Callable[[str], str]) -> HostSpec:
-    """The host's input with another frr.conf."""
+    """Return the host's specification with a changed frr.conf."""
 
     def changed(path: str, text: str) -> str:
         return change(text) if Path(path).name == "frr.conf" else text

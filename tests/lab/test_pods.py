@@ -1,4 +1,4 @@
-"""Pods of the service end in several ways while citizens apply, and no request fails."""
+"""Ends pods of the service in several ways while citizens apply. No request may fail."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ pytestmark = pytest.mark.lab
 NODES = ("futian-kube1", "nanshan-kube1")
 BACK_S = 60
 ALONE = "futian"
-"""The site that is left when both others have no power."""
+"""The site that keeps its power while both others are off."""
 
 
 @pytest.fixture
 def hosts(hosts: Hosts) -> Iterator[Hosts]:
-    """The machines of an estate that is well before and after, with all of its pods."""
+    """The machines. The estate has all pods before the test, and no problem before and after it."""
     for node in NODES:
         until(f"the pods of {node} run", lambda at=node: pods.all_run(hosts, at), BACK_S)
     yield hosts
     until_well(180)
 
 
-def test_a_pod_that_is_killed_in_each_city_costs_no_request(hosts: Hosts) -> None:
-    """Whichever the requests come to: the ingress asks the other pod, and a new one takes its place."""
+def test_killing_a_pod_in_each_city_loses_no_request(hosts: Hosts) -> None:
+    """The ingress sends the requests to the other pod, and a new process replaces the killed one."""
     with applying(hosts):
         for node in NODES:
             before = pods.processes(hosts, node)
             pods.signal(hosts, node, "KILL", before[0])
             until(
-                f"{node} has started it again",
+                f"{node} has restarted the pod",
                 lambda at=node, old=before: pods.all_run(hosts, at) and set(pods.processes(hosts, at)) != set(old),
                 BACK_S,
             )
 
 
-def test_pods_that_are_replaced_one_by_one_cost_no_request(hosts: Hosts) -> None:
-    """Each is told to end, as in a change of the version: it answers until nobody sends it anything new."""
+def test_replacing_pods_one_by_one_loses_no_request(hosts: Hosts) -> None:
+    """Delete each pod, as a new version does. It answers until no client sends it new requests."""
     with applying(hosts):
         for node in NODES:
             first = pods.names(hosts, node)
             for name in first:
                 namespace = hosts.lab.estate.service(pods.SERVICE).bureau
                 pods.kubectl(hosts, node, "delete", "pod", name, f"--namespace={namespace}", "--wait=true")
-                until(f"another runs for {name}", lambda at=node: pods.all_run(hosts, at), BACK_S)
+                until(f"a new pod replaces {name}", lambda at=node: pods.all_run(hosts, at), BACK_S)
             assert not set(first) & set(pods.names(hosts, node))
 
 
 @pytest.mark.nightly
-def test_a_deployment_that_is_rolled_out_in_each_city_costs_no_request(hosts: Hosts) -> None:
-    """As a new version is: the Deployment's own controller replaces all pods, by the estate's bounds and no test's."""
+def test_rolling_out_the_deployment_in_each_city_loses_no_request(hosts: Hosts) -> None:
+    """The Deployment's controller replaces all pods as for a new version, with the estate's own limits."""
     with applying(hosts):
         for node in NODES:
             first = pods.names(hosts, node)
@@ -66,7 +66,7 @@ def test_a_deployment_that_is_rolled_out_in_each_city_costs_no_request(hosts: Ho
 
 @pytest.fixture
 def alone(hosts: Hosts) -> Iterator[str]:
-    """The node of a site without the two others; they have power afterwards."""
+    """The node of the only site with power. The two others are powered on afterwards."""
     others = [site.name for site in hosts.lab.estate.sites if site.name != ALONE]
     hosts.lab.power_off(others)
     yield f"{ALONE}-kube1"
@@ -74,8 +74,8 @@ def alone(hosts: Hosts) -> Iterator[str]:
 
 
 @pytest.mark.nightly
-def test_a_site_on_its_own_starts_its_pods_from_its_own_registry(hosts: Hosts, alone: str) -> None:
-    """The node has not even the image any more: all that a pod needs to start is at its site."""
+def test_an_isolated_site_starts_pods_from_its_own_registry(hosts: Hosts, alone: str) -> None:
+    """The image is removed from the node too. A pod needs only its own site to start."""
     old = pods.names(hosts, alone)
     pods.forget_image(hosts, alone)
     namespace = hosts.lab.estate.service(pods.SERVICE).bureau

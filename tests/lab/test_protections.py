@@ -1,4 +1,4 @@
-"""What protects citizens and their data, with the protection put to the test on the running estate."""
+"""Tests the protections of citizens and their data on the running estate."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ for thread in threads:
     thread.join()
 print(json.dumps(collections.Counter(answers)))
 """
-"""Many connections at once; the first lines of the answers, or what went wrong, and how often."""
+"""Opens many connections at once. Prints how often each first line of an answer, or each error, occurred."""
 
 
 @pytest.fixture
 def asked(deployed: Hosts) -> Hosts:
-    """The machines, for tests that only ask them. The estate is well before the first of these tests."""
+    """The machines, for tests that only read. The estate has no problem before the first of these tests."""
     if not WELL:
         until_well(120)
         WELL.append(True)
@@ -63,14 +63,15 @@ WELL: list[bool] = []
 
 @pytest.fixture
 def hosts(hosts: Hosts) -> Iterator[Hosts]:
-    """The machines, for tests that disturb the estate, which is well before and after."""
+    """The machines, for tests that disturb the estate. The estate has no problem before and after each."""
     yield hosts
     until_well(180)
 
 
 def announced(hosts: Hosts) -> set[str]:
-    """Sites through which the internet's router reaches the service's own addresses, both of them; one that is known in
-    a single family is told with it.
+    """Return the sites through which the internet's router reaches the service's addresses in both families.
+
+    For a site with a route in only one family, the entry names that family.
     """
     found = {
         family: _sites_in(hosts.run("internet-edge1", "ip", f"-{family}", "route", "show", prefix))
@@ -86,7 +87,7 @@ def _sites_in(routes: str) -> set[str]:
 
 
 def learned(hosts: Hosts) -> set[str]:
-    """Prefixes that the other sites' edges have from BGP, in both families, with the edge that has it."""
+    """Return the prefixes that the other sites' edges learned by BGP, in both families, each with its edge."""
     return {
         f"{edge} {line.split()[0]}"
         for edge in ("nanshan-edge1", "shaoguan-edge1")
@@ -98,7 +99,7 @@ def learned(hosts: Hosts) -> set[str]:
 
 @contextmanager
 def frozen_patronis(hosts: Hosts) -> Iterator[None]:
-    """Every Patroni is stopped in its tracks; PostgreSQL lives on."""
+    """Freeze every Patroni with SIGSTOP. PostgreSQL continues to run."""
     for host in DATA:
         hosts.run(host, "systemctl", "kill", "--kill-whom=main", "-s", "STOP", "patroni")
     try:
@@ -112,28 +113,30 @@ PEOPLE = scripts.load(paths.repo() / "services/approval/src/approval/people.py")
 
 
 def apply(hosts: Hosts, n: int) -> tuple[str, str]:
-    """HTTP status and headers of a citizen's application; its key is made of `n`."""
+    """Send a citizen's application with a key made of `n`. Return the HTTP status and headers."""
     body = json.dumps({**PEOPLE.applicant(hosts.lab.estate.registers.seed, n), "synthetic": True})
-    said = hosts.run(
+    answer = hosts.run(
         "citizen1", "curl", "-sk", "-m", "8", "-o", "/dev/null", "-D", "-", "-w", "%{http_code}",
         "-H", f"Idempotency-Key: {key_of(n)}", "-H", "Content-Type: application/json", "-d", body,
         *resolve(hosts.lab), "https://approval.govcloud/v1/applications", check=False,
     )  # fmt: skip
-    headers, _, status = said.rpartition("\n")
+    headers, _, status = answer.rpartition("\n")
     return status, headers.lower()
 
 
 def key_of(n: int) -> str:
-    """A key of this run's own."""
+    """Return an idempotency key that is unique to this run."""
     return str(uuid.uuid5(RUN, str(n)))
 
 
 RUN = uuid.uuid4()
 
 
-def test_without_any_patroni_both_cities_stay_announced_reads_answer_and_writes_are_refused(hosts: Hosts) -> None:
-    """Announcement follows the ability to answer, never a writable primary. A citizen's decision is still there to be
-    read; a new application is refused at once, with when to come back."""
+def test_without_patroni_both_cities_stay_announced_and_answer_reads_but_refuse_writes(hosts: Hosts) -> None:
+    """A site is announced while it can answer, even without a writable primary.
+
+    A citizen can still read a decision. A new application is refused at once, with the time to retry.
+    """
     status, _ = apply(hosts, 1)
     assert status == "201"
     decision = f"/v1/applications/{key_of(1)}"
@@ -150,8 +153,8 @@ def test_without_any_patroni_both_cities_stay_announced_reads_answer_and_writes_
         assert "retry-after:" in headers
 
 
-def test_a_service_without_pods_withdraws_its_city_and_nothing_else(hosts: Hosts) -> None:
-    """The other city answers; the city's other routes stay."""
+def test_a_city_without_pods_withdraws_only_the_services_addresses(hosts: Hosts) -> None:
+    """The other city answers. All other routes of the city stay."""
     before = learned(hosts)
     assert len(before) > 8
     with pods_on_lab.none(hosts, "futian-kube1"):
@@ -166,9 +169,9 @@ ANYCAST = ("203.0.113.", "2001:db8:113:")
 
 
 def test_without_pods_in_either_city_the_third_site_answers(hosts: Hosts) -> None:
-    """It stands ready: citizens read, and even write, through it until a city is back."""
+    """Citizens read and write through the third site until a city answers again."""
     with pods_on_lab.none(hosts, "futian-kube1"), pods_on_lab.none(hosts, "nanshan-kube1"):
-        until("the third site is announced alone", lambda: announced(hosts) == {"shaoguan"}, 30)
+        until("only the third site is announced", lambda: announced(hosts) == {"shaoguan"}, 30)
         for family in (4, 6):
             until(
                 f"citizens are answered over IPv{family}",
@@ -191,7 +194,7 @@ TLS_PORTS = (
 
 @pytest.mark.parametrize(("what", "kind", "port"), TLS_PORTS, ids=[what for what, _, _ in TLS_PORTS])
 def test_plain_text_and_a_foreign_authority_are_refused(asked: Hosts, what: str, kind: HostRole, port: int) -> None:
-    """On every TLS port: HTTP without TLS gets no answer, and the estate's CA is needed to trust the certificate."""
+    """On every TLS port, HTTP without TLS gets no answer. Only the estate's CA verifies the certificate."""
     estate = asked.lab.estate
     target = estate.hosts_at("nanshan", kind)[0]
     address = plan(estate).lan(target.name).ipv4
@@ -215,15 +218,17 @@ def test_plain_text_and_a_foreign_authority_are_refused(asked: Hosts, what: str,
         ("registry", REGISTRY_PORT, "v2/"),
     ],
 )
-def test_a_cluster_refuses_plain_text_and_whoever_is_nobody(asked: Hosts, what: str, port: int, path: str) -> None:
-    """From the node itself, which no firewall stands before: without a certificate of the right authority, nothing."""
+def test_a_cluster_refuses_plain_text_and_clients_without_a_certificate(
+    asked: Hosts, what: str, port: int, path: str
+) -> None:
+    """The client is on the node, where no firewall refuses it. Only a certificate of the right CA gives access."""
     node = "nanshan-kube1"
     address = plan(asked.lab.estate).lan(node).ipv4
     curl = ["curl", "-s", "-k", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}"]
     plain = asked.run(node, *curl, f"http://{address}:{port}/{path}", check=False)
     assert plain in ("000", "400"), plain
-    nobody = asked.run(node, *curl, f"https://{address}:{port}/{path}", check=False)
-    assert nobody in ("000", "401"), nobody
+    anonymous = asked.run(node, *curl, f"https://{address}:{port}/{path}", check=False)
+    assert anonymous in ("000", "401"), anonymous
     untrusted = asked.run(node, "sh", "-c", 'curl -s -m 3 "$1"; echo "exit $?"', "sh", f"https://{address}:{port}/")
     assert untrusted.strip().endswith("exit 60"), untrusted
 
@@ -243,8 +248,8 @@ ask() { curl -sk --http1.1 -m 3 -o /dev/null -w '%{http_code}\n' --cert "$1" --k
 ask "$folder/forged.crt" "$folder/forged.key"
 ask "$cert" "$key"
 """
-"""Asks with a certificate of the same names that an authority of the same name has signed with another key, and with
-the right one: tells both HTTP statuses."""
+"""Prints the HTTP statuses for a forged and for the right client certificate. The forged one has the same names, and an
+authority of the same name with another key signed it."""
 OWN = ("/etc/govcloud/pki/ca.crt", "/etc/govcloud/pki/host.crt", "/etc/govcloud/pki/host.key")
 CLUSTER = "/etc/kubernetes/pki"
 
@@ -270,7 +275,7 @@ CLUSTER = "/etc/kubernetes/pki"
 def test_a_client_with_a_forged_certificate_is_refused(
     asked: Hosts, asker: str, target: str, port: int, path: str, files: tuple[str, ...]
 ) -> None:
-    """All names in it are right, those of its authority too; only the signature is not the estate's."""
+    """All names in the certificate and in its authority are right. Only the signature is not the estate's."""
     url = f"https://{plan(asked.lab.estate).lan(target).ipv4}:{port}/{path}"
     forged, right = asked.run(asker, "sh", "-c", FORGE, "sh", *files, url).split()
     assert forged in ("000", "401")
@@ -278,35 +283,38 @@ def test_a_client_with_a_forged_certificate_is_refused(
 
 
 def test_the_database_takes_no_connection_without_tls(asked: Hosts) -> None:
-    """Also not with a right password: the server has no rule that admits it."""
-    said = asked.run(
+    """The server has no rule for such a connection, so it refuses before it checks the password."""
+    output = asked.run(
         "nanshan-data1", "sh", "-c",
         'PGPASSWORD=x PGCONNECT_TIMEOUT=3 psql "host=$1 dbname=approval user=approval_app sslmode=disable"'
         ' -c "select 1" 2>&1',
         "sh", str(plan(asked.lab.estate).lan("futian-data1").ipv4), check=False,
     )  # fmt: skip
-    assert "no pg_hba.conf entry" in said or "no encryption" in said, said
+    assert "no pg_hba.conf entry" in output or "no encryption" in output, output
 
 
 ELSEWHERE = {socket.AF_INET: "198.18.77.1", socket.AF_INET6: "2001:2::77"}
-"""Of the ranges for benchmarks: nobody's, so that every router would send it on by its default route."""
+"""Addresses of the ranges for benchmarks. They belong to no network, so a router would use its default route."""
 
 
-def test_connections_that_begin_while_a_neighbour_is_looked_for_stay_at_one_site(asked: Hosts) -> None:
-    """Routes go by the address that BFD asks all the time. By any other the first packets of a burst would take the
-    next path, to another site, and the rest of them the right one, where nobody knows of the connection."""
+def test_connections_that_start_during_neighbour_discovery_stay_at_one_site(asked: Hosts) -> None:
+    """Routes use the neighbour address that BFD probes all the time, so the router always knows it.
+
+    With another address, the first packets of a burst would take the next path, to another site. The remaining packets
+    would take the right path, to a site that does not know the connection.
+    """
     service = plan(asked.lab.estate).anycast["approval"]
     for family, address in ((4, service.ipv4), (6, service.ipv6)):
         for _ in range(3):
             for link in ("ft-bureau", "ns-bureau"):
                 asked.run("bureau-edge1", "ip", f"-{family}", "neighbour", "flush", "dev", link)
-            until("BFD has asked for its neighbours again", lambda f=family: _reachable(asked, "bureau-edge1", f), 10)
-            told = asked.run("bureau1", "python3", "-c", BURST, str(address), "40")
-            assert json.loads(told) == {"HTTP/1.1 200 OK": 40}, (family, told)
+            until("BFD has resolved its neighbours again", lambda f=family: _reachable(asked, "bureau-edge1", f), 10)
+            answers = asked.run("bureau1", "python3", "-c", BURST, str(address), "40")
+            assert json.loads(answers) == {"HTTP/1.1 200 OK": 40}, (family, answers)
 
 
 def _reachable(hosts: Hosts, router: str, family: int) -> bool:
-    """Whether the router knows at least one address of each neighbour to the cities, link-local ones not counted."""
+    """Return whether the router knows an address of each neighbour in the cities. Link-local addresses do not count."""
     near = [
         hosts.run(router, "ip", f"-{family}", "neighbour", "show", "dev", link, "nud", "reachable").splitlines()
         for link in ("ft-bureau", "ns-bureau")
@@ -315,15 +323,16 @@ def _reachable(hosts: Hosts, router: str, family: int) -> bool:
 
 
 @pytest.mark.parametrize("host", ["futian-edge1", "nanshan-edge1", "shaoguan-edge1", "internet-edge1"])
-def test_no_route_goes_by_an_address_that_only_data_keeps_alive(asked: Hosts, host: str) -> None:
+def test_no_route_uses_a_link_local_address(asked: Hosts, host: str) -> None:
+    """BFD does not probe link-local addresses. Only data traffic would keep their neighbour entries alive."""
     routes = asked.run(host, "ip", "-6", "route", "show", "proto", "bgp")
     assert " via " in routes
     assert "via fe80:" not in routes
 
 
 @pytest.mark.parametrize("family", ELSEWHERE, ids=lambda family: family.name)
-def test_no_packet_for_elsewhere_is_seen_on_the_hosts_own_interfaces(lab: Lab, family: socket.AddressFamily) -> None:
-    """Every machine, and the operator's namespace, tries to reach what is outside."""
+def test_no_packet_to_the_outside_appears_on_the_hosts_own_interfaces(lab: Lab, family: socket.AddressFamily) -> None:
+    """Every machine and the operator's namespace try to reach an outside address."""
     address = socket.inet_pton(family, ELSEWHERE[family])
     everywhere = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
     with everywhere, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
@@ -332,18 +341,18 @@ def test_no_packet_for_elsewhere_is_seen_on_the_hosts_own_interfaces(lab: Lab, f
         tries.append([*namespace.enter_argv(), *ping])
         pings = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for argv in tries]
         assert all(process.wait(timeout=60) for process in pings)
-        control.sendto(b"the end " + address, ("127.0.0.1", 9))  # loopback of the host: the capture does see
+        control.sendto(b"the end " + address, ("127.0.0.1", 9))  # on the host's loopback: proves that the capture works
         seen: list[bytes] = []
         while not (seen and seen[-1].endswith(b"the end " + address)):
-            assert select.select([everywhere], [], [], 10)[0], "the capture sees nothing"
+            assert select.select([everywhere], [], [], 10)[0], "the capture sees no packet"
             frame = everywhere.recv(65536)
             if address in frame:
                 seen.append(frame)
     assert len(seen) == 1
 
 
-def test_nothing_can_leave_the_machine(lab: Lab) -> None:
-    """The operator's namespace has no default route in either family."""
+def test_the_operators_namespace_has_no_default_route(lab: Lab) -> None:
+    """So no packet of the lab can leave the machine, in either family."""
     for family in ("-4", "-6"):
         argv = [*namespace.enter_argv(), "ip", family, "route", "show", "default"]
         assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == ""

@@ -1,4 +1,4 @@
-"""What becomes of the stacks' state: a workstation that is lost, a site that is dead while the others change."""
+"""The stacks' state after the loss of a workstation, with a dead site, and after a killed update."""
 
 from __future__ import annotations
 
@@ -18,36 +18,39 @@ from workstation import paths
 pytestmark = pytest.mark.lab
 
 DEAD = "shaoguan"
-TOLD_WITHIN_S = 60
-"""How soon a dead site must be told: ssh gives up after 5 to 15 s, and looks twice."""
+REPORTED_WITHIN_S = 60
+"""Time within which a dead site must be reported. ssh gives up after 5 to 15 s, and there are two attempts."""
 
 
 @pytest.fixture
 def lost(tmp_path: Path) -> Iterator[Path]:
-    """The state and the engine's folder are gone; answers the safe with the passphrase. Brought back if it fails."""
-    kept, safe = tmp_path / "kept", tmp_path / "safe"
+    """Remove the state and the engine's folder, and return the file with the passphrase, like a safe.
+
+    If the test fails, both are restored.
+    """
+    aside, safe = tmp_path / "aside", tmp_path / "safe"
     shutil.copy(paths.home() / "engine" / "passphrase", safe)
-    kept.mkdir()
+    aside.mkdir()
     for folder in ("state", "engine"):
-        shutil.move(paths.home() / folder, kept / folder)
+        shutil.move(paths.home() / folder, aside / folder)
     yield safe
     if not (paths.home() / "state" / ".pulumi").exists():
         for folder in ("state", "engine"):
             shutil.rmtree(paths.home() / folder, ignore_errors=True)
-            shutil.move(kept / folder, paths.home() / folder)
+            shutil.move(aside / folder, paths.home() / folder)
 
 
 @pytest.fixture
-def dark(hosts: Hosts) -> Iterator[Hosts]:
-    """One site has no power; all have afterwards."""
+def site_off(hosts: Hosts) -> Iterator[Hosts]:
+    """Power off one site. Afterwards all sites have power and the estate has no problem."""
     hosts.lab.power_off([DEAD])
     yield hosts
     hosts.lab.power_on([DEAD], wait=True)
     until_well(300)
 
 
-def test_a_lost_workstation_gets_its_state_back_from_a_remote_operations_host(hosts: Hosts, lost: Path) -> None:
-    """`up` is refused (6) and names the way; with the passphrase from the safe it goes on and changes nothing."""
+def test_a_lost_state_is_restored_from_a_remote_operations_host(hosts: Hosts, lost: Path) -> None:
+    """`up` is refused (6) and names the restore command. After a restore with the passphrase, `up` changes nothing."""
     refused = govcloud("up")
     assert refused.code == 6, refused.stderr
     assert "state restore --from" in refused.stderr
@@ -68,19 +71,24 @@ def test_a_lost_workstation_gets_its_state_back_from_a_remote_operations_host(ho
 
 
 @pytest.mark.nightly
-def test_a_dead_site_is_left_out_and_catches_up_at_its_return(hosts: Hosts, request: pytest.FixtureRequest) -> None:
-    """Without the flag a sentence names it, soon; with it the others are changed; after the return the rest follows."""
+def test_a_dead_site_can_be_left_out_and_gets_the_missed_changes_later(
+    hosts: Hosts, request: pytest.FixtureRequest
+) -> None:
+    """Without `--without`, the error names the dead site within a minute. With it, `up` changes the other sites.
+
+    After the site's return, `up` deploys the missed changes.
+    """
     hosts.run("shaoguan-ops1", "sh", "-c", "systemctl stop prometheus; systemctl disable prometheus; sync")
-    request.getfixturevalue("dark")
+    request.getfixturevalue("site_off")
     hosts.run("nanshan-ops1", "systemctl", "stop", "prometheus")
     begun = time.monotonic()
     for command in ("up", "drift"):
-        told = govcloud(command)
-        assert told.code == 1, told.stderr
-        assert "shaoguan does not answer" in told.stderr
-        assert "--without shaoguan" in told.stderr
-        assert "Traceback" not in told.stderr
-    assert time.monotonic() - begun < 2 * TOLD_WITHIN_S
+        failed = govcloud(command)
+        assert failed.code == 1, failed.stderr
+        assert "shaoguan does not answer" in failed.stderr
+        assert "--without shaoguan" in failed.stderr
+        assert "Traceback" not in failed.stderr
+    assert time.monotonic() - begun < 2 * REPORTED_WITHIN_S
     left_out = {host.name for host in hosts.lab.estate.hosts_at(DEAD)}
     found = govcloud("drift", "--without", DEAD, "--json")
     assert found.code == 10, found.stderr
@@ -98,8 +106,8 @@ def test_a_dead_site_is_left_out_and_catches_up_at_its_return(hosts: Hosts, requ
     assert {row["copy"] for row in govcloud("state", "list", "--json").report["copies"]} == {"same"}
 
 
-def test_a_killed_up_is_told_to_the_next_which_waits_its_turn_and_goes_on(hosts: Hosts) -> None:
-    """kill -9 in the middle of a repair: the host that had begun is finished, then all is as declared."""
+def test_after_a_killed_up_the_next_is_locked_out_and_then_repairs_the_rest(hosts: Hosts) -> None:
+    """After SIGKILL during a repair, the workers finish the started host. Then `up` leaves all as declared."""
     hosts.run("futian-ops1", "systemctl", "stop", "prometheus")
     argv = [str(paths.repo() / "govcloud"), "up", "futian"]
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as first:
@@ -108,11 +116,11 @@ def test_a_killed_up_is_told_to_the_next_which_waits_its_turn_and_goes_on(hosts:
         first.send_signal(signal.SIGKILL)
     codes = []
 
-    def goes_on() -> bool:
+    def unlocked() -> bool:
         codes.append(govcloud("up", "futian").code)
         return codes[-1] != 8
 
-    until("the killed run has ended", goes_on, 120)
+    until("the workers of the killed run have ended", unlocked, 120)
     assert set(codes) <= {0, 8}
     assert hosts.run("futian-ops1", "systemctl", "is-active", "prometheus").strip() == "active"
     assert govcloud("drift", "futian").code == 0

@@ -1,4 +1,4 @@
-"""After everything else: the checkout is as it was."""
+"""Checks the checkout after all other tests."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from tests.tree import TREE
 
 
 def test_nothing_was_written_into_the_checkout(pytestconfig: pytest.Config) -> None:
-    """Setup, engine, Ansible, drills and tests write below the cache and the home directory only."""
+    """Setup, engine, Ansible, drills and tests write only below the cache and the home directory."""
     assert tree() == pytestconfig.stash[TREE]

@@ -1,4 +1,4 @@
-"""Circuits behave as declared, change while frames flow, and fall silent without a sign."""
+"""Circuits have their declared properties, can change while frames pass, and can be cut without loss of carrier."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def restored(lab: Lab) -> Iterator[Lab]:
-    """The lab; every link is as declared afterwards."""
+    """The lab. Every link is as declared afterwards."""
     yield lab
     for wire in lab.topology.wires:
         lab.restore_link(wire.name)
 
 
 def one_way_ms(lab: Lab, link: str, count: int = 60) -> float:
-    """One-way delay that three of four frames exceed, of frames sent one after the other.
+    """Return the lower quartile of the one-way delay of frames that are sent one after the other.
 
-    None may come before its time, so that the lower quartile is the circuit's own delay; what the upper ones add is
-    the wait of this process for a processor.
+    No frame may arrive too early, so the lower quartile is the circuit's own delay. Higher values also contain the time
+    that this process waited for a processor.
     """
     a, b = lab.estate.link(link).ends
     delays = []
@@ -44,12 +44,12 @@ def one_way_ms(lab: Lab, link: str, count: int = 60) -> float:
 
 
 def interface(host: str, name: str) -> dict[str, object]:
-    """What the kernel says of a machine's interface."""
+    """Return the kernel's description of a machine's interface."""
     return dict(json.loads(run(["ip", "-n", names.netns(host), "-j", "link", "show", name]))[0])
 
 
 def carrier_changes(lab: Lab, host: str, name: str) -> int:
-    """How often the interface has lost or found its carrier."""
+    """Return how often the interface has lost or regained its carrier."""
     import subprocess
 
     argv = lab.shell_argv(host, ["cat", f"/sys/class/net/{name}/carrier_changes"])
@@ -58,21 +58,21 @@ def carrier_changes(lab: Lab, host: str, name: str) -> int:
 
 @pytest.mark.parametrize("link", ["city-a", "ft-inet", "ft-sg"])
 def test_a_circuit_has_the_declared_delay(restored: Lab, link: str) -> None:
-    """Within 0.3 ms, at 0.5 ms as at 12 ms."""
+    """The measured delay is at most 0.3 ms longer, for 0.5 ms as for 12 ms."""
     declared = restored.estate.link(link).delay_ms
     assert declared <= one_way_ms(restored, link) < declared + 0.3
 
 
-def test_delay_changes_while_the_circuit_carries(restored: Lab) -> None:
-    """A new delay holds for the next frame, and the old one after restoring."""
+def test_the_delay_can_change_while_the_circuit_carries_packets(restored: Lab) -> None:
+    """A new delay applies to the next frame. After `restore_link`, the old delay applies again."""
     restored.set_link("city-a", delay_ms=40)
     assert 40 <= one_way_ms(restored, "city-a", 10) < 41
     restored.restore_link("city-a")
     assert one_way_ms(restored, "city-a", 10) < 1
 
 
-def test_loss_is_the_share_that_was_asked_for(restored: Lab) -> None:
-    """A third of 3000 frames, within four standard deviations."""
+def test_the_loss_is_the_requested_share(restored: Lab) -> None:
+    """A third of 3000 frames is lost, within four standard deviations."""
     restored.set_link("city-b", loss=1 / 3)
     a, b = restored.estate.link("city-b").ends
     with Tap(a, "city-b") as here, Tap(b, "city-b") as there:
@@ -82,8 +82,8 @@ def test_loss_is_the_share_that_was_asked_for(restored: Lab) -> None:
     assert 1900 < arrived < 2100
 
 
-def test_bandwidth_spreads_a_burst(restored: Lab) -> None:
-    """A hundred frames of 1250 bytes take 100 ms at 10 Mbit/s, in order."""
+def test_the_bandwidth_spreads_a_burst(restored: Lab) -> None:
+    """A hundred frames of 1250 bytes take 100 ms at 10 Mbit/s."""
     restored.set_link("city-b", bandwidth_mbit=10)
     a, b = restored.estate.link("city-b").ends
     with Tap(a, "city-b") as here, Tap(b, "city-b") as there:
@@ -95,8 +95,8 @@ def test_bandwidth_spreads_a_burst(restored: Lab) -> None:
     assert 0.095 < seen[-1].at - start < 0.13
 
 
-def test_a_cut_is_silent_and_heals(restored: Lab) -> None:
-    """Nothing passes either way, and neither end sees its carrier go."""
+def test_a_cut_link_keeps_its_carrier_and_can_be_healed(restored: Lab) -> None:
+    """No frame passes in either direction, and neither end loses its carrier."""
     a, b = restored.estate.link("city-a").ends
     before = [carrier_changes(restored, host, "city-a") for host in (a, b)]
     restored.cut("city-a")
@@ -116,7 +116,7 @@ def test_a_cut_is_silent_and_heals(restored: Lab) -> None:
 
 
 def test_a_cut_may_be_one_way(restored: Lab) -> None:
-    """The other direction goes on."""
+    """The other direction still carries frames."""
     a, b = restored.estate.link("city-a").ends
     restored.cut("city-a", LinkDirection.A_TO_B)
     with Tap(a, "city-a") as here, Tap(b, "city-a") as there:
@@ -126,13 +126,13 @@ def test_a_cut_may_be_one_way(restored: Lab) -> None:
         assert there.numbers(within_s=0.2) == []
 
 
-def test_unknown_links_are_named(lab: Lab) -> None:
-    """With the known ones beside."""
+def test_an_unknown_link_is_wrong_use(lab: Lab) -> None:
+    """The error lists the known links."""
     with pytest.raises(WrongUse, match="city-a"):
         lab.cut("city-z")
 
 
-def test_nothing_leads_out_of_the_machine(lab: Lab) -> None:
+def test_no_route_or_interface_leads_out_of_the_machine(lab: Lab) -> None:
     """The operator's namespace has no default route, and no interface of the lab is in the host's own namespace."""
     for family in ("-4", "-6"):
         assert run(["ip", family, "-n", names.OPERATOR, "route", "show", "default"]) == ""

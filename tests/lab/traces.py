@@ -1,8 +1,8 @@
-"""The traces of a lab on its host: a census while it runs, and the part of it that is left afterwards.
+"""Traces of a lab on its host: a census while the lab runs, and the remains afterwards.
 
-Other programs on the host start and stop processes, mounts, namespaces and control groups all the time. So nothing here
-compares the whole host. `census` notes the things that belong to the running lab; `remains` reports those that are
-still there later, and settings that the lab changes and that differ from before.
+Other programs on the host create and remove processes, mounts, namespaces and control groups all the time. So this
+module never compares the whole host. `census` records the objects of the running lab. `remains` reports which of them
+still exist later, and which settings of the host differ from before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GONE_WITHIN_S = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """The host without a lab, in everything that a lab changes."""
+    """The state of the host without a lab, limited to objects and settings that a lab changes."""
 
     sysctls: dict[str, str]
     processors_shared: bool
@@ -37,7 +37,7 @@ class Before:
 
 @dataclass(frozen=True, kw_only=True)
 class Census:
-    """Everything that a running lab has made. Processes are pairs of ID and start time, in clock ticks after boot."""
+    """All objects of a running lab. Processes are pairs of ID and start time, in clock ticks after boot."""
 
     processes: frozenset[tuple[int, int]]
     mounts: frozenset[str]
@@ -56,7 +56,7 @@ class Census:
 
 
 def before() -> Before:
-    """The host now. No lab may be up."""
+    """Return the present state of the host. No lab may be up."""
     return Before(
         sysctls=sysctls.read(),
         processors_shared=cgroups.shares_processors(cgroups.detect()),
@@ -69,7 +69,7 @@ def before() -> Before:
 
 
 def census(home: Path) -> Census:
-    """The processes, mounts, control groups, loop devices and namespaces of the lab below `home` that is up."""
+    """Return the processes, mounts, control groups, loop devices and namespaces of the running lab below `home`."""
     pids = _processes()
     return Census(
         processes=frozenset((pid, start) for pid in pids if (start := processes.start_time(pid)) is not None),
@@ -81,7 +81,7 @@ def census(home: Path) -> Census:
 
 
 def remains(was: Before, made: Census, home: Path) -> list[str]:
-    """One line for each thing of the lab that is still there, and for each setting that it left changed."""
+    """Return one line for each remaining object of the lab, and for each setting that is still changed."""
     now = before()
     loops = {device.name: file for device, file in mounts.loops()}
     found = [f"process {pid}: {_command(pid)}" for pid, start in made.processes if processes.start_time(pid) == start]
@@ -105,7 +105,7 @@ def remains(was: Before, made: Census, home: Path) -> list[str]:
 
 
 def assert_gone(was: Before, made: Census, home: Path) -> None:
-    """Wait until nothing of the lab remains; AssertionError with every trace that is left."""
+    """Wait until the lab has left no remains. Raise AssertionError with every remaining trace."""
     assert made.processes, "the census was taken while no lab was up"
 
     def gone() -> bool:
@@ -114,18 +114,21 @@ def assert_gone(was: Before, made: Census, home: Path) -> None:
 
     left: list[str] = []
     try:
-        until("nothing of the lab remains", gone, GONE_WITHIN_S)
+        until("the lab has left no remains", gone, GONE_WITHIN_S)
     except AssertionError:
-        raise AssertionError("left of the lab:\n" + "\n".join(left)) from None
+        raise AssertionError("remains of the lab:\n" + "\n".join(left)) from None
 
 
 def kill_everything() -> None:
-    """SIGKILL to every process of the lab: machines, wires and programs in its namespaces and control groups."""
+    """Send SIGKILL to every process of the lab: machines, wires, programs in its namespaces and control groups."""
     processes.kill(_processes())
 
 
 def _processes() -> set[int]:
-    """Found in three ways, and with all descendants, so that the census does not depend on `down`'s own search."""
+    """Return the lab's processes, found in three ways, and all their descendants.
+
+    So the census does not depend on the search of `down`.
+    """
     found = processes.by_command_line() | processes.in_lab_namespaces() | cgroups.members(cgroups.detect())
     parents = {pid: _parent(pid) for pid in processes.pids()}
     grew = True
@@ -147,7 +150,7 @@ def _command(pid: int) -> str:
 
 
 def _mounts(home: Path) -> Iterator[str]:
-    """Mount points below the lab's home, of file systems from there, and of its namespaces."""
+    """Yield mount points below the lab's home, of file systems from its disks, and of its namespaces."""
     disks = {str(device) for device, file in mounts.loops() if home in file.parents}
     for mount in mounts.table():
         is_namespace = mount.where.parent == names.NETNS_DIR and mount.where.name.startswith(names.PREFIX)
@@ -157,7 +160,7 @@ def _mounts(home: Path) -> Iterator[str]:
 
 
 def _cgroups_of(pid: int) -> Iterator[str]:
-    """The process's control groups in every hierarchy, with the groups above them, as paths."""
+    """Yield the paths of the process's control groups in every hierarchy, with all parent groups."""
     with suppress(OSError):
         for line in (PROC / str(pid) / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -175,7 +178,7 @@ def _interfaces() -> frozenset[str]:
 
 
 def _interfaces_of_a_lab() -> set[str]:
-    """Outer ends of machines' interfaces, by the names that the topology gives them; none belongs to the host."""
+    """Return all names that the topology gives to the lab's interfaces. No interface of the host has such a name."""
     from estate.addressing import plan
     from estate.loader import load
     from lab.topology import MANAGEMENT_BRIDGE, topology
@@ -186,6 +189,6 @@ def _interfaces_of_a_lab() -> set[str]:
 
 
 def _files() -> frozenset[str]:
-    """Files of the lab's own run-time folder, and systemd-nspawn's notes about the lab's machines."""
+    """Return the files of the lab's runtime folder, and systemd-nspawn's files about the lab's machines."""
     own = {str(path) for path in names.RUN.rglob("*")}
     return frozenset(own | {str(path) for path in names.NSPAWN_STATE.rglob(f"{names.PREFIX}*")})
