@@ -23,7 +23,7 @@ from workstation.progress import say
 
 
 class Scope(StrEnum):
-    """Which tests."""
+    """Which tests to run."""
 
     UNIT = "unit"
     RULES = "rules"
@@ -41,29 +41,29 @@ ALONE = (
     "tests/integration/failover",
     "tests/integration/observe",
 )
-"""Folders and files that measure times or hold elections with deadlines. They have the machine to themselves, after all
-tests that share it."""
+"""Folders and files that measure times or have elections with deadlines. They run alone on the machine, after all tests
+that share it."""
 LAB = "tests/lab"
 AT_ONCE = 3
-"""Processes for the tests that share the machine. Tests that start daemons wait for most of their time, so this is one
-more than the smallest machine has processors."""
+"""Processes for the tests that share the machine: one more than the smallest machine has processors. Tests that start
+daemons mostly wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of pytest: its paths, and whether its tests share the machine with each other."""
+    """One run of pytest. With `parallel`, its tests share the machine with each other."""
 
     paths: tuple[str, ...]
     ignored: tuple[str, ...] = ()
-    beside: bool = False
+    parallel: bool = False
 
     def arguments(self) -> list[str]:
-        """pytest's arguments."""
-        shared = ["-n", str(AT_ONCE), "--dist", "loadscope", "--no-loadscope-reorder"] if self.beside else []
+        """Return pytest's arguments."""
+        shared = ["-n", str(AT_ONCE), "--dist", "loadscope", "--no-loadscope-reorder"] if self.parallel else []
         return [*shared, *(f"--ignore={path}" for path in self.ignored), *self.paths]
 
     def includes(self, file: str) -> bool:
-        """Whether this run collects a test file, given relative to the checkout."""
+        """Return whether this run collects a test file. Its path is relative to the checkout."""
 
         def below(tops: tuple[str, ...]) -> bool:
             return any(f"{file}/".startswith(f"{top}/") for top in tops)
@@ -71,22 +71,22 @@ class Run:
         return below(self.paths) and not below(self.ignored)
 
 
-BESIDE = Run(paths=("tests/integration", "tests/unit", "tests/rules"), ignored=ALONE, beside=True)
-SHORT = (BESIDE, Run(paths=(*ALONE, LAB)))
+SHARED = Run(paths=("tests/integration", "tests/unit", "tests/rules"), ignored=ALONE, parallel=True)
+SHORT = (SHARED, Run(paths=(*ALONE, LAB)))
 RUNS: dict[Scope, tuple[Run, ...]] = {
-    Scope.UNIT: (Run(paths=("tests/unit",), beside=True),),
-    Scope.RULES: (Run(paths=("tests/rules",), beside=True),),
-    Scope.LAB: (Run(paths=("tests/integration",), ignored=ALONE, beside=True), SHORT[1]),
+    Scope.UNIT: (Run(paths=("tests/unit",), parallel=True),),
+    Scope.RULES: (Run(paths=("tests/rules",), parallel=True),),
+    Scope.LAB: (Run(paths=("tests/integration",), ignored=ALONE, parallel=True), SHORT[1]),
     Scope.SHORT: SHORT,
 }
 PARTS: tuple[tuple[Run, ...], ...] = (
-    (BESIDE,),
+    (SHARED,),
     (Run(paths=ALONE),),
     (Run(paths=tuple(f"{LAB}/test_{name}.py" for name in (
         "down", "wires", "power", "network", "deploy", "state", "hosts", "protections", "pods"))),),
     (Run(paths=tuple(f"{LAB}/test_{name}.py" for name in ("drills", "gateways", "destroy", "end", "tree"))),),
 )  # fmt: skip
-"""The nightly tests, complete, in parts of at most 25 minutes. Each part needs no other one."""
+"""All nightly tests in parts of at most 25 minutes. No part needs another part."""
 TAKES = {
     Scope.UNIT: "3 minutes",
     Scope.RULES: "1 minute",
@@ -98,11 +98,11 @@ TAKES = {
 BEFORE = "GOVCLOUD_TESTS_TREE"
 """Environment variable with the checkout's state before the first test."""
 FAILED = "GOVCLOUD_TESTS_FAILED"
-"""Environment variable with the file that takes the names of tests that failed, one a line."""
+"""Environment variable with the file for the names of failed tests, one per line."""
 DURATIONS = "GOVCLOUD_TESTS_DURATIONS"
-"""Environment variable with the file that takes the seconds of each test: of all runs of one command, one a line."""
+"""Environment variable with the file for the seconds of each test in all runs of one command, one test per line."""
 A_FEW = 3
-"""At most this many failed tests get a second attempt. More failures have another cause than a short processor."""
+"""At most this many failed tests get a second attempt. More failures have another cause than a busy processor."""
 SOME_FAILED, NONE_COLLECTED = 1, 5
 """pytest's exit codes."""
 NO_MATCH = "choose another -k: it matches the names of files and functions"
@@ -110,7 +110,7 @@ INCOMPLETE = "the checkout is incomplete: compare it with `git status`"
 
 
 def runs(scope: Scope, part: int | None = None) -> tuple[Run, ...]:
-    """The runs of pytest for a scope, in order. Raises `WrongUse` for a part that does not exist."""
+    """Return the runs of pytest for a scope, in order. Raise `WrongUse` for a part that does not exist."""
     if scope is not Scope.NIGHTLY:
         if part is not None:
             raise WrongUse("only the nightly tests have parts", "./govcloud test nightly --part 1")
@@ -127,8 +127,8 @@ def run_tests(
         Scope,
         typer.Argument(
             metavar="unit|rules|lab|nightly",
-            help="Without it: the short tier. unit and rules need no root and install nothing on the system; the "
-            "others need root and remove a lab that is up.",
+            help="Default: the short tier. unit and rules need no root and install nothing on the system. The "
+            "others need root and remove a running lab.",
         ),
     ] = Scope.SHORT,
     only: Annotated[str, typer.Option("-k", help="Only tests whose names match, of all tiers, as pytest's -k.")] = "",
@@ -141,15 +141,15 @@ def run_tests(
     The short tier takes 25 minutes with warm caches, unit 3, rules 1, lab 20. `nightly` runs every test, in parts of at
     most 25 minutes. Each run ends with its total time and its ten slowest tests.
     """
-    with error_boundary(interrupted="the tests were told to end and took down what they had started"):
+    with error_boundary(interrupted="the tests were stopped and removed everything that they had started"):
         wanted, prepared = runs(scope, part), {}
         if scope not in (Scope.UNIT, Scope.RULES):
             need_root(f"test {scope}")
             from tools import golang
 
             prepare(frozenset(golang.Group))
-            prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from here on a skipped test is a failed one
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began this in the background
+            prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from now on, a skipped test fails
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for background jobs
         say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
         chosen = ["-k", only] if only else [] if scope is Scope.NIGHTLY else ["-m", f"not {NIGHTLY}"]
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as durations:
@@ -168,8 +168,10 @@ def run_tests(
 
 
 def run_part(arguments: Sequence[str], env: dict[str, str]) -> int:
-    """pytest's exit code. A few tests that failed beside others are named, and get a second attempt alone, which
-    counts: see decision 0023."""
+    """Run pytest and return its exit code.
+
+    After a parallel run, a few failed tests get a second attempt alone. That attempt counts (decision 0023).
+    """
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as file:
         code, _ = subprocesses.run_to_completion(
             subprocesses.python_module("pytest", *arguments), cwd=paths.repo(), env={**env, FAILED: file.name}
@@ -177,22 +179,24 @@ def run_part(arguments: Sequence[str], env: dict[str, str]) -> int:
         names = file.read().splitlines()
     if code != SOME_FAILED or "-n" not in arguments or not 0 < len(names) <= A_FEW:
         return code
-    say(f"▸ a second attempt, with nothing beside: {', '.join(names)}")
+    say(f"▸ second attempt, one test at a time: {', '.join(names)}")
     code, _ = subprocesses.run_to_completion(subprocesses.python_module("pytest", *names), cwd=paths.repo(), env=env)
     for name in names if code == 0 else ():
-        say(f"! unsteady: {name} failed beside others and passed alone; look for the cause before it does so again")
+        say(f"! unsteady: {name} failed next to other tests and passed alone; find the cause before it fails again")
     return code
 
 
 def slowest(file: Path, count: int = 10) -> tuple[float, list[tuple[float, str]]]:
-    """Seconds since the command began, and the slowest tests of all its runs so far, each with its seconds."""
+    """Return the seconds since the command began, and the slowest tests of its runs so far with their seconds."""
     began, *lines = file.read_text(encoding="utf-8").splitlines()
     seconds = [(float(line.split(" ", 1)[0]), line.split(" ", 1)[1]) for line in lines]
     return time.time() - float(began), sorted(seconds, reverse=True)[:count]
 
 
 def tree() -> str:
-    """Every file of the checkout that is changed or new, as `git status` has it, those included that git is told to
-    ignore; empty outside of a repository."""
+    """Return the changed, new and ignored files of the checkout, in the format of `git status`.
+
+    Empty outside of a repository.
+    """
     argv = ["git", "status", "--porcelain", "--untracked-files=all", "--ignored"]
     return subprocess.run(argv, cwd=paths.repo(), capture_output=True, text=True, check=False).stdout

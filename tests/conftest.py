@@ -1,4 +1,4 @@
-"""On a machine that was prepared for the tests, none may be skipped; what shares a machine stays in one process."""
+"""On a prepared machine no test may be skipped. Tests that share machines or addresses run in one process."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from cli.testing import BEFORE, DURATIONS, FAILED, slowest, tree
 from tests.tree import TREE
 from tests.worker_interrupt import WorkerInterrupt
 
-# Tests enter network namespaces and start programs there. At a `fork` (`Popen` with `user=` does one) gRPC, loaded
-# by Pulumi's SDK, starts its threads anew, in the namespace of the thread that forked: every later test of the process
-# would look for its engine there. Nothing of ours goes on in a forked child, so gRPC need not care.
+# Tests enter network namespaces and start programs there. Pulumi's SDK loads gRPC. At a `fork` (`Popen` with `user=`
+# does one), gRPC restarts its threads in the namespace of the forking thread. Every later test of the process would
+# then look for its engine in that namespace. Our forked children never use gRPC, so its fork support can be off.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 PREPARED = "GOVCLOUD_TESTS_PREPARED"
-"""Set by `./govcloud test lab` and `all`, which install what is missing before they begin."""
+"""Set by the tiers of `./govcloud test` that first install everything that is missing."""
 ONE_AT_A_TIME = ("tests/integration/clusters", "tests/integration/platform")
-"""Folders whose files all want the same machines or addresses."""
+"""Folders whose files all use the same machines or addresses."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Ctrl-C reaches all processes of a run."""
+    """Register the plugin that sends Ctrl-C to all processes of a run."""
     config.pluginmanager.register(WorkerInterrupt(), "worker-interrupt")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """The checkout's state, as it was before the first of several runs."""
+    """Store the checkout's state from before the first run of the command."""
     before = os.environ.get(BEFORE)
     session.config.stash[TREE] = tree() if before is None else before
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Names what failed, for a second attempt; in a run of several processes, the one that hands tests out does."""
+    """Write the names of failed tests to a file, for a second attempt.
+
+    In a run of several processes, only the process that distributes the tests does this.
+    """
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if (file := os.environ.get(FAILED)) and reporter and not hasattr(session.config, "workerinput"):
         reports = [*reporter.stats.get("failed", ()), *reporter.stats.get("error", ())]
@@ -65,28 +68,28 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture
 def hangup() -> Iterator[None]:
-    """SIGHUP means what it means to an operator, also where the tests were begun by `nohup`, which has it ignored."""
+    """Restore the default action of SIGHUP, also if `nohup` started the tests with SIGHUP ignored."""
     former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, former)
 
 
 class ByFile(LoadScopeScheduling):
-    """Hands each of several processes whole files, or whole folders: their tests share what they start."""
+    """Gives each process whole files or whole folders, because their tests share fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         return share_of(nodeid)
 
 
 def share_of(nodeid: str) -> str:
-    """What goes to one process: the test's file, or its folder where that is to have one file at a time."""
+    """Return the unit that runs in one process: the test's file, or its folder if that is in `ONE_AT_A_TIME`."""
     file = nodeid.partition("::")[0]
     return next((folder for folder in ONE_AT_A_TIME if file.startswith(f"{folder}/")), file)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """For a run of several processes."""
+    """Return the scheduler for a run of several processes."""
     return ByFile(config, log)
 
 
@@ -94,7 +97,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A skipped test fails there, with the reason why it was to be skipped."""
+    """On a prepared machine, let a skipped test fail with the reason for the skip."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(PREPARED):
         report.outcome = "failed"

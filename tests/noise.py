@@ -1,8 +1,8 @@
-"""Noise on the host: a program that keeps creating and removing things of its own while the lab's tests run.
+"""Noise on the host: creates and removes mounts, namespaces and control groups while the lab's tests run.
 
 Tests of the lab must not mistake other programs' processes, mounts, namespaces and control groups for the lab's.
-Started as `python noise.py SECONDS`; it ends after that time, or with the process that started it, and leaves nothing.
-One round lasts three seconds, so the noise costs little of the processors.
+Usage: `python noise.py SECONDS`. The program ends after that time or together with its parent process, and removes
+everything. One round lasts three seconds, so the noise needs little processor time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def hierarchies() -> list[Path]:
-    """Up to two hierarchies in which a group can be made: version 1 has many, version 2 has one."""
+    """Return at most two hierarchies in which a control group can be created. Version 1 has many, version 2 has one."""
     found = [CGROUPS] if (CGROUPS / "cgroup.procs").exists() else sorted(CGROUPS.glob("*/cgroup.procs"))
     return [path if path.is_dir() else path.parent for path in found][:2]
 
@@ -45,7 +45,7 @@ def one_round(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove everything that a round may have left."""
+    """Remove all remains of a round."""
     with suppress(OSError):
         if (folder / "mount").is_mount():
             subprocess.run(["umount", folder / "mount"], check=True)
@@ -57,7 +57,7 @@ def remove(folder: Path) -> None:
 
 
 def main(seconds: float) -> None:
-    """Make noise for so long. What a killed run left is removed first."""
+    """Make noise for so many seconds. Remove the remains of a killed run first."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     for left in (

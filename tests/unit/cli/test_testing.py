@@ -1,4 +1,4 @@
-"""Which tests share the machine, and which have it to themselves."""
+"""Tests of `govcloud test`: its runs, the sharing of the machine, the second attempt and the slowest tests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from workstation.errors import WrongUse
 
 
 @pytest.mark.parametrize("scope", [Scope.LAB, Scope.SHORT])
-def test_what_measures_times_comes_after_all_others_and_runs_alone(scope: Scope) -> None:
-    """Its run names those folders and the lab only, and has one process; the run before it leaves them out."""
+def test_tests_that_measure_times_run_alone_after_all_others(scope: Scope) -> None:
+    """The last run has only their folders and the lab, in one process. The run before it ignores their folders."""
     shared, alone = (run.arguments() for run in runs(scope))
     assert alone == [*ALONE, "tests/lab"]
     assert [word for word in shared if word.startswith("--ignore=")] == [f"--ignore={folder}" for folder in ALONE]
@@ -28,12 +28,12 @@ def test_what_measures_times_comes_after_all_others_and_runs_alone(scope: Scope)
 
 @pytest.mark.parametrize("scope", [Scope.UNIT, Scope.RULES])
 def test_quick_tests_have_one_run(scope: Scope) -> None:
-    """Nothing comes after them."""
+    """The unit tests and the rules need no run that follows."""
     assert len(runs(scope)) == 1
 
 
 def test_the_nightly_tests_run_in_parts_or_all_together() -> None:
-    """Without a part: all parts, in order."""
+    """Without --part, all parts run in order."""
     parts = [runs(Scope.NIGHTLY, number) for number in range(1, len(PARTS) + 1)]
     assert tuple(run for part in parts for run in part) == runs(Scope.NIGHTLY)
 
@@ -47,14 +47,14 @@ def test_a_part_that_does_not_exist_is_wrong_use(scope: Scope, part: int) -> Non
 
 
 @pytest.mark.parametrize("path", [*ALONE, *ONE_AT_A_TIME])
-def test_each_folder_or_file_that_is_named_is_there(path: str) -> None:
-    """A name that leads nowhere would protect nothing."""
+def test_each_named_folder_or_file_exists(path: str) -> None:
+    """A wrong name would protect no test."""
     found = paths.repo() / path
     assert found.is_file() or sorted(found.glob("test_*.py"))
 
 
-def test_tests_that_share_what_they_start_go_to_one_process() -> None:
-    """Those of a file always; those of a folder where all its files want the same machines."""
+def test_tests_that_share_fixtures_run_in_one_process() -> None:
+    """The tests of a file always share them. The tests of a folder do if all its files use the same machines."""
     one, other = (
         "tests/integration/clusters/test_cluster.py::test_a",
         "tests/integration/clusters/test_upgrade.py::test_b",
@@ -64,32 +64,34 @@ def test_tests_that_share_what_they_start_go_to_one_process() -> None:
 
 
 def test_a_file_is_never_divided_among_processes(tmp_path: Path) -> None:
-    """By the scheduler of our own, in a run of two processes: each file's tests all say the same process."""
+    """In a run of two processes with our own scheduler, all tests of a file record the same process."""
     (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_xdist_make_scheduler\n")
     for name in ("a", "b", "c", "d"):
-        (tmp_path / f"test_{name}.py").write_text(SAYING)
-    beside = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
-    argv = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", *beside, "."]
+        (tmp_path / f"test_{name}.py").write_text(RECORDING)
+    parallel = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
+    argv = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", *parallel, "."]
     own = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     subprocess.run(argv, cwd=tmp_path, env={**own, "PYTHONPATH": str(paths.repo())}, check=True)
-    said = [path.name.split(".") for path in (tmp_path / "said").iterdir()]
-    assert len(said) == 4 * 5
-    assert all(len({worker for file, worker, _ in said if file == name}) == 1 for name in {file for file, _, _ in said})
+    recorded = [path.name.split(".") for path in (tmp_path / "recorded").iterdir()]
+    assert len(recorded) == 4 * 5
+    assert all(
+        len({worker for file, worker, _ in recorded if file == name}) == 1 for name in {file for file, _, _ in recorded}
+    )
 
 
-SAYING = """
+RECORDING = """
 import pathlib, pytest
 
 @pytest.mark.parametrize("n", range(5))
-def test_that_tells_its_process(n, worker_id):
-    said = pathlib.Path(__file__).parent / "said"
-    said.mkdir(exist_ok=True)
-    (said / f"{pathlib.Path(__file__).stem}.{worker_id}.{n}").touch()
+def test_that_records_its_process(n, worker_id):
+    folder = pathlib.Path(__file__).parent / "recorded"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{pathlib.Path(__file__).stem}.{worker_id}.{n}").touch()
 """
 
 
-def test_a_file_that_git_ignores_is_seen_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytecode and caches that a test leaves behind are what is ignored most."""
+def test_ignored_files_count_as_changes_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most files that a test leaves behind are bytecode and caches, and git ignores these."""
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     (tmp_path / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
     monkeypatch.setattr("cli.testing.paths.repo", lambda: tmp_path)
@@ -101,7 +103,7 @@ def test_a_file_that_git_ignores_is_seen_in_the_checkout(tmp_path: Path, monkeyp
 
 @pytest.fixture
 def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
-    """Runs one file of tests as `test unit` does: beside others, then what failed alone."""
+    """Run one file of tests like `test unit`: in parallel, then failed tests alone."""
     (tmp_path / "conftest.py").write_text(
         "from tests.conftest import pytest_sessionfinish, pytest_xdist_make_scheduler\n", encoding="utf-8"
     )
@@ -119,11 +121,11 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], in
     return run
 
 
-BESIDE_OTHERS_ONLY = """
+FAILS_NEXT_TO_OTHERS = """
 import os, pytest
 
 @pytest.mark.parametrize("n", range({failing}))
-def test_that_wants_the_machine(n):
+def test_that_needs_the_machine(n):
     assert "PYTEST_XDIST_WORKER" not in os.environ
 
 def test_that_passes():
@@ -131,27 +133,27 @@ def test_that_passes():
 """
 
 
-def test_what_failed_beside_others_and_passes_alone_is_told(
+def test_a_test_that_fails_next_to_others_and_passes_alone_is_reported(
     suite: Callable[[str], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By name, as unsteady: the run is green, but nobody shall believe that nothing was amiss."""
-    assert suite(BESIDE_OTHERS_ONLY.format(failing=2)) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if "unsteady" in line]
-    assert [f"test_that_wants_the_machine[{n}] failed" in line for n, line in enumerate(told)] == [True, True]
+    """It is reported by name as unsteady. The run succeeds, but the report shows that there was a problem."""
+    assert suite(FAILS_NEXT_TO_OTHERS.format(failing=2)) == 0
+    reported = [line for line in capsys.readouterr().err.splitlines() if "unsteady" in line]
+    assert [f"test_that_needs_the_machine[{n}] failed" in line for n, line in enumerate(reported)] == [True, True]
 
 
-def test_what_fails_alone_too_fails_the_run(suite: Callable[[str], int]) -> None:
-    """A second attempt hides no fault."""
+def test_a_test_that_also_fails_alone_fails_the_run(suite: Callable[[str], int]) -> None:
+    """A second attempt hides no defect."""
     assert suite("def test_fault():\n    assert False\n") == 1
 
 
 def test_many_failures_get_no_second_attempt(suite: Callable[[str], int]) -> None:
-    """They are no starved processor."""
-    assert suite(BESIDE_OTHERS_ONLY.format(failing=A_FEW + 1)) == 1
+    """A lack of processor time does not cause so many failures."""
+    assert suite(FAILS_NEXT_TO_OTHERS.format(failing=A_FEW + 1)) == 1
 
 
 def test_the_slowest_tests_of_all_runs_are_named_with_the_total_time(tmp_path: Path) -> None:
-    """The total counts from the command's begin, so a later run's total includes the earlier runs."""
+    """The total time starts with the command, so a later run's total includes the earlier runs."""
     file = tmp_path / "durations"
     file.write_text(f"{time.time() - 60}\n" + "".join(f"{n}.5 tests/test_a.py::test_{n}[x y]\n" for n in range(12)))
     total, tests = slowest(file)
@@ -159,8 +161,8 @@ def test_the_slowest_tests_of_all_runs_are_named_with_the_total_time(tmp_path: P
     assert [name for _, name in tests] == [f"tests/test_a.py::test_{n}[x y]" for n in range(11, 1, -1)]
 
 
-def test_a_run_ends_with_its_slowest_tests_and_pytests_own_line(tmp_path: Path) -> None:
-    """The time of a fixture counts for the test that had to wait for it."""
+def test_a_run_ends_with_its_slowest_tests_and_pytests_summary_line(tmp_path: Path) -> None:
+    """The time of a fixture counts for the first test that uses it."""
     (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_terminal_summary\n")
     (tmp_path / "test_a.py").write_text("def test_one():\n    pass\n")
     file = tmp_path / "durations"

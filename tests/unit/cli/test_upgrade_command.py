@@ -1,6 +1,6 @@
-"""`upgrade`: what it shows, what it does with --apply, and every way in which it ends, on an estate of paper.
+"""`upgrade`: its plan, its actions with --apply, and all its exit codes.
 
-Estate, edit, plan, gates, runner and locks are the real ones; what is not there is what they reach: hosts and engine.
+Estate, edit, plan, gates, runner and locks are real. Hosts and the engine are replaced by `World`.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ COMMAND = ("upgrade", "kubernetes", "--to", NEW)
 
 @dataclass
 class World:
-    """Clusters that become what is declared when `up` comes to their site. `acts` are told in their order."""
+    """Clusters that get the declared version when `up` deploys their site. `acts` has all actions in order."""
 
     home: Path
     now: dict[str, str] = field(default_factory=lambda: dict.fromkeys(ORDER, OLD))
     acts: list[str] = field(default_factory=list)
     sick: str = ""
-    """A site whose pods are not ready once it has been upgraded."""
+    """A site whose pods are not ready after its upgrade."""
     broken: str = ""
     """A site whose `up` fails."""
     others: tuple[TenantDeployment, ...] = ()
 
     @property
     def declared(self) -> dict[str, str]:
-        """As the estate's file has it."""
+        """The versions in the estate's file, by site."""
         return declared_versions(loader.load())
 
     def snapshot(self) -> Observation:
-        """The clusters run `now`."""
+        """Return an observation of clusters that run the versions in `now`."""
         ill = {self.sick: cluster(self.sick, NEW, pods_ready=0)} if self.now.get(self.sick) == NEW else {}
         odd = (
             {"nanshan": cluster("nanshan", self.now["nanshan"], incomplete_tenants=self.others)} if self.others else {}
@@ -58,7 +58,7 @@ class World:
         return seen_at(estate_at(**self.now), **ill, **odd)
 
     def up(self, estate: Estate, stacks: Sequence[str], **options: Any) -> None:
-        """As `stacks.runs.engine.up`, which takes a lock of its own."""
+        """Replace `stacks.runs.engine.up`, which acquires its own lock."""
         (stack,) = stacks
         self.acts.append(f"up {stack}")
         (self.home / "state").mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ class World:
 
 @pytest.fixture
 def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """All sites are at the old version, declared and running."""
+    """All sites declare and run the old version."""
     found = World(home)
     data = tmp_path / "data"
     shutil.copytree(loader.DATA, data)
@@ -87,8 +87,8 @@ def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return found
 
 
-def test_without_apply_the_plan_is_shown_and_nothing_is_touched(call: Call, world: World) -> None:
-    """Exit 0. Site by site, in words and as an object."""
+def test_without_apply_the_plan_is_shown_and_nothing_is_changed(call: Call, world: World) -> None:
+    """Exit 0. The plan lists site by site, as text and as JSON."""
     done = call(*COMMAND)
     assert done.code == 0
     at = [done.stderr.index(f"`./govcloud up {site}`") for site in ORDER]
@@ -101,8 +101,8 @@ def test_without_apply_the_plan_is_shown_and_nothing_is_touched(call: Call, worl
     assert set(world.declared.values()) == {OLD}
 
 
-def test_with_apply_each_site_is_declared_and_brought_up_and_the_bureaus_last(call: Call, world: World) -> None:
-    """Exit 0. The version is built before anything is changed; the estate's file is left to be committed."""
+def test_with_apply_each_site_is_declared_and_upgraded_and_the_platform_comes_last(call: Call, world: World) -> None:
+    """Exit 0. The version is built before the first change. The operator commits the estate's file."""
     done = call(*COMMAND, "--apply", "--json")
     assert done.code == 0
     assert world.acts == ["build", *(f"up {site}" for site in ORDER), "up platform"]
@@ -112,7 +112,7 @@ def test_with_apply_each_site_is_declared_and_brought_up_and_the_bureaus_last(ca
     assert "commit estate/data/kubernetes.yaml" in done.stderr
 
 
-def test_at_the_target_there_is_nothing_to_do_but_what_an_interrupted_run_has_left(call: Call, world: World) -> None:
+def test_at_the_target_only_the_rest_of_an_interrupted_run_is_done(call: Call, world: World) -> None:
     """Exit 0, with and without --apply."""
     for site in ORDER:
         set_cluster_version(site, NEW)
@@ -126,7 +126,7 @@ def test_at_the_target_there_is_nothing_to_do_but_what_an_interrupted_run_has_le
     assert "commit" not in done.stderr
 
 
-def test_a_bureaus_own_trouble_is_told_and_not_waited_for(call: Call, world: World) -> None:
+def test_a_bureaus_own_problem_is_reported_without_a_wait(call: Call, world: World) -> None:
     world.others = (TenantDeployment(namespace="tax", name="web", ready=0, wanted=2),)
     done = call(*COMMAND, "--apply")
     assert done.code == 0
@@ -134,7 +134,7 @@ def test_a_bureaus_own_trouble_is_told_and_not_waited_for(call: Call, world: Wor
 
 
 def test_an_unknown_version_is_wrong_use(call: Call, world: World) -> None:
-    """Exit 2, before anything is built."""
+    """Exit 2 before anything is built."""
     done = call("upgrade", "kubernetes", "--to", "1.38.0", "--apply", "--json")
     assert done.code == done.document["exit_code"] == 2
     assert OLD in done.stderr
@@ -166,7 +166,7 @@ def make_newer(world: World) -> None:
     ],
     ids=["ill", "older"],
 )
-def test_a_refusal_says_why_and_what_to_do(
+def test_a_refusal_gives_the_rule_and_the_next_step(
     call: Call,
     world: World,
     apply: tuple[str, ...],
@@ -175,7 +175,7 @@ def test_a_refusal_says_why_and_what_to_do(
     rule: str,
     remedy: str,
 ) -> None:
-    """Exit 6 in both forms, one object on standard output, and nothing is changed."""
+    """Exit 6 with and without --apply. Standard output has one object, and nothing is changed."""
     make(world)
     before = world.declared
     done = call("upgrade", "kubernetes", "--to", to, *apply, "--json")
@@ -186,8 +186,8 @@ def test_a_refusal_says_why_and_what_to_do(
     assert world.declared == before
 
 
-def test_a_gate_that_does_not_hold_ends_it_there(call: Call, world: World) -> None:
-    """Exit 1: the site is told with what is not well; those after it are not touched, and nothing is taken back."""
+def test_a_failed_gate_ends_the_upgrade(call: Call, world: World) -> None:
+    """Exit 1. The error has the site and its problem. Later sites are not changed, and nothing is rolled back."""
     world.sick = "futian"
     done = call(*COMMAND, "--apply", "--json")
     assert done.code == done.document["exit_code"] == 1
@@ -197,8 +197,8 @@ def test_a_gate_that_does_not_hold_ends_it_there(call: Call, world: World) -> No
     assert world.declared == {"shaoguan": NEW, "futian": NEW, "nanshan": OLD}
 
 
-def test_an_up_that_fails_ends_it_and_the_same_command_goes_on_once_it_is_mended(call: Call, world: World) -> None:
-    """Exit 1 with what `up` said. The declaration is ahead then: `up` of that site finishes it, as it is told to."""
+def test_a_failed_up_ends_the_upgrade_and_the_same_command_continues_after_the_repair(call: Call, world: World) -> None:
+    """Exit 1 with the error of `up`. The declaration is ahead of the cluster until `up` of that site succeeds."""
     world.broken = "futian"
     done = call(*COMMAND, "--apply", "--json")
     assert done.code == done.document["exit_code"] == 1
@@ -213,8 +213,8 @@ def test_an_up_that_fails_ends_it_and_the_same_command_goes_on_once_it_is_mended
 
 
 @pytest.mark.parametrize("holder", ["drill site-loss at futian", "upgrade of Kubernetes to 1.37.2"])
-def test_while_something_else_moves_the_estate_nothing_is_begun(call: Call, world: World, holder: str) -> None:
-    """Exit 8 with the holder's name."""
+def test_no_upgrade_starts_while_a_drill_or_another_upgrade_runs(call: Call, world: World, holder: str) -> None:
+    """Exit 8 with the name of the lock's holder."""
     with moves.held(world.home, holder):
         done = call(*COMMAND, "--apply", "--json")
     assert done.code == done.document["exit_code"] == 8
@@ -223,8 +223,8 @@ def test_while_something_else_moves_the_estate_nothing_is_begun(call: Call, worl
     assert set(world.declared.values()) == {OLD}
 
 
-def test_a_deployment_that_is_at_it_stops_it_before_the_first_site(call: Call, world: World) -> None:
-    """Exit 8; the declaration of the site that was its turn is ahead, and `up` of it is what is told."""
+def test_a_running_deployment_stops_the_upgrade_before_the_first_site(call: Call, world: World) -> None:
+    """Exit 8. No cluster changes. The first site's declaration is ahead; the next step is `up` of that site."""
     (world.home / "state").mkdir(parents=True)
     with deployments.acquire("govcloud up"):
         done = call(*COMMAND, "--apply", "--json")
@@ -232,7 +232,7 @@ def test_a_deployment_that_is_at_it_stops_it_before_the_first_site(call: Call, w
     assert set(world.now.values()) == {OLD}
 
 
-def test_who_is_not_root_is_told_before_anything_is_built(call: Call) -> None:
+def test_without_root_the_upgrade_is_refused_before_anything_is_built(call: Call) -> None:
     done = call(*COMMAND, "--apply", "--json")
     assert done.code == 1
     assert "upgrade needs root; nothing was changed" in done.stderr
