@@ -110,6 +110,12 @@ CLEAN = (
     "tests/unit/cli/test_progress.py",
     "tests/unit/cli/test_wrong_use.py",
     "tests/unit/failover/",
+    "tests/lab/",
+    "tests/conftest.py",
+    "tests/noise.py",
+    "cli/testing.py",
+    "tests/unit/cli/test_testing.py",
+    "tests/unit/cli/test_upgrade_command.py",
 )
 """Files and folders that are free of these words. This tuple only grows."""
 
