@@ -16,7 +16,8 @@ from cli.output import print_json
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed, invalid estate, or lost or duplicated rows · 2 wrong use · 5 an objective was "
-    "missed · 6 refused by a safety rule · 7 rolled back · 8 locked · 10 changes pending or drift · 130 interrupted\n\n"
+    "missed · 6 refused by a safety rule · 7 drill stopped and undone · 8 locked · 10 changes "
+    "pending or drift · 130 interrupted\n\n"
     "Languages: `--lang zh` (or GOVCLOUD_LANG=zh) selects Chinese for `status`, `demo`, `estate`, `drill` and the "
     "reports. All other commands, all `--help` pages and all error messages are in English only."
 )

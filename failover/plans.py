@@ -1,11 +1,11 @@
-"""Planned and forced moves of the primary as decisions: `(Estate, Observation, Intent) -> Plan`. Pure.
+"""Planned and unplanned moves of the primary as decisions: `(Estate, Observation, Intent) -> Plan`. Pure.
 
 `switchover` executes them. If a safety rule forbids a plan, the plan has refusals in place of steps, so that a dry run
 reports all of them at once.
 
-Why a forced move compares positions itself: Patroni's failover key makes the named candidate skip every position and
-quorum check. With one confirmation out of n standbys, any single standby may have acknowledged a record. So the plan
-needs the positions of all n before it may name the furthest.
+Why an unplanned move compares positions itself: Patroni's failover key makes the named candidate skip every position
+and quorum check. With one confirmation out of n standbys, any single standby may have acknowledged a record. So the
+plan needs the positions of all n before it may name the furthest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Operation(StrEnum):
     FAILOVER = "failover"
     """An unplanned move; there is no primary."""
     FAILBACK = "failback"
-    """The return to where the primary belongs; otherwise like a switchover."""
+    """The return to the home site; otherwise like a switchover."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,13 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The steps of a move. A plan without steps and refusals has nothing to do. `leader` is None for a failover."""
+    """The steps of a move. A plan without steps and refusals has nothing to do.
+
+    `primary` is the member that hands over, or None for a failover.
+    """
 
     intent: Intent
-    leader: DatabaseMember | None
+    primary: DatabaseMember | None
     candidate: DatabaseMember | None
     steps: tuple[str, ...]
     refusals: tuple[Refusal, ...]
@@ -79,7 +82,7 @@ class Plan:
         return {
             "verb": self.intent.operation.value,
             "to": self.intent.to,
-            "leader": self.leader.host if self.leader else None,
+            "leader": self.primary.host if self.primary else None,
             "candidate": self.candidate.host if self.candidate else None,
             "steps": list(self.steps),
             "refusals": [{"rule": r.rule, "reason": r.reason, "way_out": r.remedy} for r in self.refusals],
@@ -87,7 +90,7 @@ class Plan:
 
 
 def home(estate: Estate) -> str:
-    """Return the default site of a failback: the first site in which the estate allows a promotion."""
+    """Return the primary's home site, the default of a failback: the first site of `database.promotable`."""
     return estate.database.promotable[0]
 
 
@@ -96,17 +99,17 @@ def plan(estate: Estate, seen: Observation, intent: Intent) -> Plan:
     names = [site.name for site in estate.sites]
     if intent.to not in names:
         raise WrongUse(f"unknown site {intent.to!r}", f"known sites: {', '.join(names)}")
-    candidate, leader = seen.member_at(intent.to), seen.primary
-    if leader and leader.site == intent.to:
-        return Plan(intent=intent, leader=leader, candidate=leader, steps=(), refusals=())
+    candidate, primary = seen.member_at(intent.to), seen.primary
+    if primary and primary.site == intent.to:
+        return Plan(intent=intent, primary=primary, candidate=primary, steps=(), refusals=())
     rules = _failover_rules if intent.operation is Operation.FAILOVER else _switchover_rules
     refusals = (*_common_rules(estate, seen, intent, candidate), *rules(estate, seen, candidate))
-    steps = () if refusals or candidate is None else _steps(intent, leader, candidate)
-    return Plan(intent=intent, leader=leader, candidate=candidate, steps=steps, refusals=refusals)
+    steps = () if refusals or candidate is None else _steps(intent, primary, candidate)
+    return Plan(intent=intent, primary=primary, candidate=candidate, steps=steps, refusals=refusals)
 
 
-def _steps(intent: Intent, leader: DatabaseMember | None, candidate: DatabaseMember) -> tuple[str, ...]:
-    by = f"{leader.host} hands over to {candidate.host}" if leader else f"{candidate.host} is promoted"
+def _steps(intent: Intent, primary: DatabaseMember | None, candidate: DatabaseMember) -> tuple[str, ...]:
+    by = f"{primary.host} hands over to {candidate.host}" if primary else f"{candidate.host} is promoted"
     return (
         f"check again: {candidate.host} runs and is not behind",
         f"{by}, through Patroni's own interface",
@@ -182,7 +185,7 @@ def _failover_rules(estate: Estate, seen: Observation, candidate: DatabaseMember
         yield Refusal(
             rule="every standby that may have confirmed must be read",
             reason=f"no position from {', '.join(h.name for h in unread)}: acknowledged records may be there",
-            remedy="start it again, or let a person decide by the runbook for losing two sites",
+            remedy="start it again, or let a person decide: see docs/runbooks/DatabaseNoPrimary.md",
         )
     elif candidate and positions.get(candidate.host, -1) < max(positions.values()):
         ahead = max(positions, key=lambda host: positions[host])

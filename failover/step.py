@@ -36,7 +36,7 @@ class Step:
 
     - `after` is repeated until it passes or `deadline_s` is over.
     - `undo` is in the journal before the act.
-    - `discharges` names the undo that this step itself carries out.
+    - `completes_undo` names an open undo that this step itself carries out.
     - `required=False` lets the drill continue after the deadline; the caller records the miss.
     """
 
@@ -46,7 +46,7 @@ class Step:
     act: Callable[[], None] = no_act
     after: Callable[[], str] = nothing
     undo: Undo | None = None
-    discharges: Undo | None = None
+    completes_undo: Undo | None = None
     required: bool = True
 
 
@@ -69,7 +69,7 @@ def run_step(step: Step, journal: Journal, clock: Clock) -> str:
                 raise CheckFailed(f"{step.name}: after {step.deadline_s:g} s still {missing}")
             return missing
         clock.wait(POLL_S)
-    if step.discharges:
-        journal.note("undone", step.name, undo=step.discharges)
+    if step.completes_undo:
+        journal.note("undone", step.name, undo=step.completes_undo)
     journal.note("done", step.name)
     return ""

@@ -64,7 +64,7 @@ def execute(
         on_event("checking the plan again")
         fresh = plans.plan(estate, observer.snapshot(), plan.intent)
         fresh.require()
-        before = fresh.leader.host if fresh.leader else None
+        before = fresh.primary.host if fresh.primary else None
         if not fresh.needed or fresh.candidate is None:
             return SwitchoverResult(
                 operation=plan.intent.operation, before=before, after=before or "", changed=False, seconds=0.0
@@ -90,11 +90,11 @@ def execute(
 
 
 def _request_switchover(plan: Plan, candidate: str, machines: Machines) -> None:
-    """Request the move from Patroni, on the leader's host, or on the candidate's if there is no leader."""
-    if plan.leader:
+    """Request the move from Patroni, on the primary's host, or on the candidate's if there is no primary."""
+    if plan.primary:
         host, words = (
-            plan.leader.host,
-            ["switchover", "--leader", plan.leader.host, "--candidate", candidate, "--force"],
+            plan.primary.host,
+            ["switchover", "--leader", plan.primary.host, "--candidate", candidate, "--force"],
         )
     else:
         host, words = candidate, ["failover", "--candidate", candidate, "--force"]

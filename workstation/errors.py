@@ -35,7 +35,7 @@ class Refused(GovcloudError):
 
 
 class RolledBack(GovcloudError):
-    """The operation failed half-way, and its changes were undone."""
+    """A drill stopped early, and all its changes were undone."""
 
     exit_code = 7
 

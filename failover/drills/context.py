@@ -98,7 +98,7 @@ class DrillContext:
     # Checks
 
     def all_healthy(self) -> str:
-        """Check that no health check that concerns a drill finds a problem."""
+        """Check that the estate has no problem in the scope of drills."""
         self.remaining = problems(self.estate, self.take_observation(), Scope.DRILL)
         if not self.remaining and self.restored_wall is not None and self.healthy_wall is None:
             self.healthy_wall = self.clock.wall()

@@ -20,7 +20,7 @@ from failover import lock
 from failover.drills import registry, retention
 from failover.drills.blast_radius import of_site
 from failover.drills.context import DrillContext
-from failover.drills.undo import UndoContext, roll_back
+from failover.drills.undo import UndoContext, undo_all
 from failover.journal import Journal, Undo, interrupted
 from failover.ledger import Unreadable
 from failover.pod_readiness import PodReadinessTimer, pod_probe
@@ -134,7 +134,7 @@ def _clean_up(home: Path, undo_context: UndoContext, clock: Clock, on_event: Rep
         def report(undo: Undo, run_id: str = run_id) -> None:
             on_event(Event(wall=clock.wall(), code="undo", source="drill", subject=str(undo), detail=run_id))
 
-        roll_back(journal, undo_context, report)
+        undo_all(journal, undo_context, report)
 
 
 def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
@@ -148,7 +148,7 @@ def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
                     context.say("not_in_time", subject=step.name, detail=missing)
         except BaseException as error:
             with _undisturbed():
-                undone = roll_back(
+                undone = undo_all(
                     context.journal,
                     undo_context,
                     lambda undo: context.say("undo", subject=str(undo), detail=context.load_generator.run_id),

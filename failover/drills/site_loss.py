@@ -14,7 +14,7 @@ from failover.journal import Undo
 from failover.step import Step
 
 STEADY_WITHIN_S = 120.0
-"""A drill right after a deployment waits so long for the steady state. Some daemons settle later than `up` ends."""
+"""A drill waits up to this long for the steady state, because some daemons settle later than `up` ends."""
 PATIENCE = 4
 """The drill waits for the service up to this many times its objective. So it also measures by how much an objective
 was missed."""
@@ -48,9 +48,11 @@ def steps(context: DrillContext) -> tuple[Step, ...]:
             required=False,
         ),
         Step(name="stay-dark", deadline_s=context.powered_off_s + 30, after=context.off_long_enough),
-        Step(name="power-on", deadline_s=60, act=context.power_on, after=context.site_is_on, discharges=restore_power),
+        Step(
+            name="power-on", deadline_s=60, act=context.power_on, after=context.site_is_on, completes_undo=restore_power
+        ),
         Step(name="all-healthy", deadline_s=600, after=context.all_healthy, required=False),
         Step(name="served-to-the-end", deadline_s=60, after=partial(context.citizens_served, 5.0), required=False),
-        Step(name="applicants-stop", deadline_s=5, act=context.stop_load, discharges=stop_load),
+        Step(name="applicants-stop", deadline_s=5, act=context.stop_load, completes_undo=stop_load),
         Step(name="ledger", deadline_s=5, act=context.collect),
     )

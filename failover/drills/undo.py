@@ -26,7 +26,7 @@ def stop_load_generator(load_generator: RemoteLoadGenerator) -> Undo:
     return Undo(kind="stop_applicant", target=f"{load_generator.host}/{load_generator.run_id}")
 
 
-def roll_back(journal: Journal, undo_context: UndoContext, report: Callable[[Undo], None]) -> tuple[Undo, ...]:
+def undo_all(journal: Journal, undo_context: UndoContext, report: Callable[[Undo], None]) -> tuple[Undo, ...]:
     """Carry out the journal's open undos, the latest first, and return the finished ones.
 
     Each undo is reported before it begins. If one fails, the others are still tried. Then the first error is raised,

@@ -16,7 +16,7 @@ from failover.ledger import Metrics
 from failover.ledger.metrics import Gap, percentile
 from failover.report import svg, tiles
 from failover.report.messages import LANGUAGES, Titles, event_text, page_messages, site_titles, source_name
-from failover.report.verdict import findings, number, sentence
+from failover.report.verdict import number, problems, sentence
 from failover.result import DrillResult, Event
 
 QUIET = frozenset({"step"})
@@ -44,7 +44,7 @@ def render(result: DrillResult, estate: Estate, lang: str) -> str:
     return environment.get_template("report.html.j2").render(
         w=messages, lang=lang, result=result, number=number, f=result.evidence.metrics, c=result.evidence.comparison,
         estate_title=getattr(estate.title, lang), site=site, sentence=sentence(result, estate, lang),
-        verdict=messages[result.verdict.value], findings=findings(result, estate, lang),
+        verdict=messages[result.verdict.value], findings=problems(result, estate, lang),
         groups=[(code, messages[code], tiles_of(result, messages))
                 for code, tiles_of in (("counted", tiles.verdict_tiles), ("beside", tiles.other_tiles))],
         timeline=Markup(_timeline(result, events, messages, lang, titles)),

@@ -18,7 +18,7 @@ NOTICEABLE_LATE_MS = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Problem:
     """An improvement to make. A `grave` one is a reason of a failed drill; the others are next improvements."""
 
     grave: bool
@@ -59,10 +59,10 @@ def missed_latency(result: DrillResult) -> dict[str, object] | None:
     return {"p99": number(round(p99, 1)), "promised": number(promised)} if p99 is not None and p99 > promised else None
 
 
-def findings(result: DrillResult, estate: Estate, lang: str) -> tuple[Finding, ...]:
+def problems(result: DrillResult, estate: Estate, lang: str) -> tuple[Problem, ...]:
     """Return the improvements, the most serious first. It is never empty: a perfect drill gets a suggestion too."""
     grave = tuple(
-        Finding(
+        Problem(
             grave=True,
             text=message(
                 "findings",
@@ -75,8 +75,8 @@ def findings(result: DrillResult, estate: Estate, lang: str) -> tuple[Finding, .
         )
         for r in result.reasons
     )
-    minor = tuple(Finding(grave=False, text=message("findings", code, lang, **v)) for code, v in _minor(result))
-    return grave + minor or (Finding(grave=False, text=message("findings", "nothing", lang)),)
+    minor = tuple(Problem(grave=False, text=message("findings", code, lang, **v)) for code, v in _minor(result))
+    return grave + minor or (Problem(grave=False, text=message("findings", "nothing", lang)),)
 
 
 def _detail(code: str, result: DrillResult, estate: Estate, lang: str) -> str:

@@ -86,10 +86,10 @@ def test_a_check_after_the_act_is_repeated_until_the_deadline(tmp_path: Path) ->
     )
 
 
-def test_a_step_that_discharges_an_undo_closes_it(tmp_path: Path) -> None:
+def test_a_step_that_completes_an_undo_closes_it(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     run_step(Step(name="off", deadline_s=1, undo=RESTORE_POWER), journal, Clock())
-    run_step(Step(name="on", deadline_s=1, discharges=RESTORE_POWER), journal, Clock())
+    run_step(Step(name="on", deadline_s=1, completes_undo=RESTORE_POWER), journal, Clock())
     assert not journal.open_undos()
     assert [json.loads(line)["phase"] for line in journal.path.read_text().splitlines()].count("done") == 2
 

@@ -37,8 +37,8 @@ def rules(made: Plan) -> set[str]:
 def test_a_switchover_in_health_is_planned() -> None:
     made = planned(HEALTHY)
     assert made.needed
-    assert made.leader is not None
-    assert (made.leader.host, made.candidate and made.candidate.host) == ("futian-data1", "nanshan-data1")
+    assert made.primary is not None
+    assert (made.primary.host, made.candidate and made.candidate.host) == ("futian-data1", "nanshan-data1")
     made.require()
 
 

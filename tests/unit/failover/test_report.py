@@ -16,7 +16,7 @@ import pytest
 
 from failover.report import messages, render, write
 from failover.report.svg import merged, spread
-from failover.report.verdict import findings, sentence
+from failover.report.verdict import problems, sentence
 from failover.result import Verdict
 from monitors.health import Problem
 from tests.unit.failover import sample_drill
@@ -178,7 +178,7 @@ def test_the_sentence_contains_outage_promise_and_data() -> None:
 
 
 def test_lost_rows_are_the_first_improvement() -> None:
-    found = findings(DRILLS["data-violated"], sample_drill.ESTATE, "en")
+    found = problems(DRILLS["data-violated"], sample_drill.ESTATE, "en")
     assert found[0].grave
     assert found[0].text.startswith("3 acknowledged applications are missing")
     assert [f.grave for f in found] == sorted((f.grave for f in found), reverse=True)
@@ -187,7 +187,7 @@ def test_lost_rows_are_the_first_improvement() -> None:
 
 @pytest.mark.parametrize("verdict", DRILLS)
 def test_every_drill_has_an_improvement(verdict: str) -> None:
-    assert findings(DRILLS[verdict], sample_drill.ESTATE, "zh")
+    assert problems(DRILLS[verdict], sample_drill.ESTATE, "zh")
 
 
 def test_texts_from_the_estate_are_escaped() -> None:
@@ -247,8 +247,8 @@ def test_a_measurement_that_cannot_be_trusted_says_why(lang: str) -> None:
     evidence = DRILLS["pass"].evidence
     late = sample_drill.result(evidence=replace(evidence, metrics=replace(evidence.metrics, lateness_p99_ms=2500.0)))
     cut = sample_drill.result(evidence=replace(evidence, ledger=replace(evidence.ledger, complete=False)))
-    assert "2500" in findings(late, sample_drill.ESTATE, lang)[0].text
-    text = findings(cut, sample_drill.ESTATE, lang)[0].text
+    assert "2500" in problems(late, sample_drill.ESTATE, lang)[0].text
+    text = problems(cut, sample_drill.ESTATE, lang)[0].text
     assert ("没有正常结束" if lang == "zh" else "did not end normally") in text
 
 

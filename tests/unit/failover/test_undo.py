@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from failover.drills.undo import UndoContext, roll_back
+from failover.drills.undo import UndoContext, undo_all
 from failover.journal import Journal, Undo
 from failover.protocols import SystemClock
 
@@ -53,7 +53,7 @@ def test_a_closed_terminal_does_not_prevent_the_power_on(journal: Journal) -> No
         raise BrokenPipeError(32, "Broken pipe")
 
     mains = Mains({})
-    assert len(roll_back(journal, undo_context(mains), report)) == 2
+    assert len(undo_all(journal, undo_context(mains), report)) == 2
     assert mains.powered_on == ["nanshan", "futian"]
     assert not journal.open_undos()
 
@@ -63,6 +63,6 @@ def test_a_failed_undo_does_not_prevent_the_others(journal: Journal, error: Exce
     """The failed undo stays open for the next run."""
     mains = Mains({"nanshan": error})
     with pytest.raises(type(error)):
-        roll_back(journal, undo_context(mains), lambda undo: None)
+        undo_all(journal, undo_context(mains), lambda undo: None)
     assert mains.powered_on == ["futian"]
     assert [undo.target for undo in journal.open_undos()] == ["nanshan"]

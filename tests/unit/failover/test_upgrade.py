@@ -90,7 +90,7 @@ def test_never_back_and_never_two_minors_at_once() -> None:
 
 
 def unfinished(site: str) -> Cluster:
-    """All pods are ready, and one of them is still of the version before."""
+    """All pods are ready, and one of them is still of the previous version."""
     healthy = cluster(site, OLD)
     return replace(healthy, workloads=tuple(replace(each, updated=1) for each in healthy.workloads))
 
