@@ -1,1 +1,1 @@
-"""The estate on one Linux machine: machines, disks, wires, power, link faults. Only machines and wires are imitated."""
+"""The estate on one Linux machine: machines, disks, links, power, link faults. Only machines and links are imitated."""

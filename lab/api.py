@@ -112,7 +112,7 @@ class Lab:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _is_reusable(self, state: lab_state.LabState, digest: str) -> bool:
-        """Return whether the running lab is the wanted one, with namespaces and wires. Its machines may be off."""
+        """Return whether the running lab is the wanted one, with namespaces and links. Its machines may be off."""
         if not state.complete or state.digest != digest or state.home != str(self.directories.home):
             return False
         try:
@@ -152,7 +152,7 @@ class Lab:
         machines = self._machines(image)
         on_event("preparing the machines' disks and keys")
         self._prepare(machines, image)
-        on_event("building the networks and wires")
+        on_event("building the networks and links")
         network.build_core(self.topology)
         start_wires(self.directories, cgroups.create(cgroups.without_processors(cgroups.detect()), names.WIRES_GROUP))
         self.wires.add_all()
@@ -248,7 +248,7 @@ class Lab:
         return all(machine.name in running for machine in self._targets([target]))
 
     def _clean_up_after(self, machines: Machines, wanted: Sequence[Machine]) -> None:
-        """Remove the circuit ends, mounts and namespaces of machines that died without `power_off`."""
+        """Remove the link ends, mounts and namespaces of machines that died without `power_off`."""
         self.wires.detach(wanted)
         for machine in wanted:
             machines.release(machine)

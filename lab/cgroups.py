@@ -17,9 +17,9 @@ CONTROLLERS_FILE, SUBTREE_CONTROL = "cgroup.controllers", "cgroup.subtree_contro
 """Version 2: files with the controllers that a group has from its parent, and those that it passes to its children."""
 CPU_CONTROLLER = "cpu"
 """Divides the processors by each machine's `cpus` in the estate when all machines want them. A booting machine starts
-dozens of processes at once. It must not take processors from machines that serve: in a real city each machine has its
-own. The wires get no group in this hierarchy, because they need a real-time budget and a child group has none. The
-figures below are shares of version 1."""
+dozens of processes at once. It must not take processors from machines that serve: at a real site each machine has its
+own. The link emulator gets no group in this hierarchy, because it needs a real-time budget and a child group has none.
+The figures below are shares of version 1."""
 ALL_MACHINES = 2048
 """Shares of all machines together. Each session of the host and each kernel thread has 1024. Far more for the machines
 starves the kernel threads that write their disks and carry their packets."""
@@ -122,8 +122,8 @@ def _delegate(root: Path) -> None:
 def _share_processors(root: Path) -> bool:
     """Version 2: let the machines' groups share the processors. Return False if the kernel refuses.
 
-    A kernel with real-time groups refuses while a real-time process, for example the wires, is outside the root's
-    group. Then all processes of the lab count alike.
+    A kernel with real-time groups refuses while a real-time process, for example the link emulator, is outside the
+    root's group. Then all processes of the lab count alike.
     """
     try:
         for group in (root, root / names.CGROUP):

@@ -62,7 +62,10 @@ def _lab_processes(layout: cgroups.Layout) -> set[int]:
 
 
 def kill_processes(layout: cgroups.Layout) -> None:
-    """Kill machines, wires, and all processes in the lab's namespaces and control groups, until no process is left."""
+    """Kill machines, the link emulator, and all processes in the lab's namespaces and control groups.
+
+    Repeat until no process is left.
+    """
 
     def nothing_left() -> bool:
         left = processes.alive(_lab_processes(layout))

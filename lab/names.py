@@ -10,7 +10,7 @@ from workstation import namespace
 PREFIX = "gc-"
 OPERATOR = namespace.NAME
 WIRES = f"{PREFIX}wires"
-"""Namespace with the segments' bridges and the outer ends of all circuits."""
+"""Namespace with the segments' bridges and the outer ends of all links."""
 
 NETNS_DIR = Path("/run/netns")
 RUN = Path("/run/govcloud")
@@ -23,7 +23,7 @@ NETNS_SOURCE = "govcloud-netns"
 DISK_PREFIX, DISK_SUFFIX = "govcloud-", ".disk"
 CGROUP = "govcloud"
 WIRES_GROUP = "wires"
-"""The wires' own control group, next to the machines' groups. The end of a login session does not kill the wires."""
+"""The control group of the link emulator, next to the machines' groups. The end of a login session does not kill it."""
 WIRES_PROGRAM = "govcloud-wires"
 NSPAWN_STATE = Path("/run/systemd/nspawn")
 
@@ -75,10 +75,10 @@ class Directories:
 
     @property
     def wires_socket(self) -> Path:
-        """Control socket of the wires."""
+        """Control socket of the link emulator."""
         return RUN / "wires.sock"
 
     @property
     def wires_log(self) -> Path:
-        """Log of the wires' daemon."""
+        """Log of the link emulator."""
         return self.lab / "wires.log"

@@ -22,7 +22,7 @@ def exists(netns: str) -> bool:
 
 
 def build_core(topology: Topology) -> None:
-    """Create the namespaces of the operator and of the wires, with their bridges.
+    """Create the namespaces of the operator and of the links, with their bridges.
 
     The operator's namespace has no default route.
     """
@@ -84,7 +84,7 @@ def _set_up(machine: Machine) -> None:
 def _complete_frames_in_kernel(name: str) -> None:
     """Let the sender's kernel complete checksums and segments.
 
-    Otherwise they are left to a card, and the frames on a wire would not be those that a cable carries.
+    Otherwise they are left to a card, and the frames on a link would not be those that a cable carries.
     """
     value = ctypes.create_string_buffer(struct.pack("II", ETHTOOL_STXCSUM, 0))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -94,7 +94,7 @@ def _complete_frames_in_kernel(name: str) -> None:
 def drop_traffic(machines: Iterable[Machine]) -> None:
     """Drop all packets between the machines and their bridges at once. Every interface keeps its carrier.
 
-    A bridge port in the state "disabled" drops packets in both directions. The wires' daemon stops the circuits.
+    A bridge port in the state "disabled" drops packets in both directions. The link emulator stops the links.
     """
     for netns in (names.WIRES, names.OPERATOR):
         ports = [p.outside for m in machines for p in m.ports if p.bridge and p.outer_netns == netns]

@@ -103,7 +103,7 @@ def in_lab_namespaces() -> set[int]:
 
 
 def by_command_line() -> set[int]:
-    """Return the wires' daemon and the systemd-nspawn processes of the machines, in any namespace."""
+    """Return the link emulator and the systemd-nspawn processes of the machines, in any namespace."""
     found = set()
     for pid in pids():
         argv = command_line(pid)

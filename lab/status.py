@@ -1,4 +1,4 @@
-"""The present state of the lab, read from the kernel and the wires."""
+"""The present state of the lab, read from the kernel and the link emulator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MachineStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkStatus:
-    """A circuit. Each pair has the value of the direction from the first end, then that of the direction back.
+    """A link. Each pair has the value of the direction from the first end, then that of the direction back.
 
     `cut` marks directions that drop all packets. `dark` names ends whose machine has no power.
     """

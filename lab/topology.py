@@ -1,4 +1,4 @@
-"""The estate and its address plan as machines, segments and wires. Nothing here reads or changes the system."""
+"""The estate and its address plan as machines, segments and links. Nothing here reads or changes the system."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Wire:
-    """A circuit. `delay_ms` is one-way; `ends` are machines, in the estate's order."""
+    """A link. `delay_ms` is one-way; `ends` are machines, in the estate's order."""
 
     name: str
     ends: tuple[str, str]
@@ -91,7 +91,7 @@ class Topology:
         return next((m for m in self.machines if m.name == name), None) or _missing(name)
 
     def wires_of(self, host: str) -> tuple[Wire, ...]:
-        """Return the circuits that end at the machine."""
+        """Return the links that end at the machine."""
         return tuple(wire for wire in self.wires if host in wire.ends)
 
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""The wires' daemon: built from source once, started in its own namespace, controlled over a socket."""
+"""The link emulator: built from source once, started in its own namespace, controlled over a socket."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BUILD_S, BUILD_AT_MOST_S = 10.0, 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class WireSettings:
-    """One direction of a circuit: `delay_ms` one way, `loss` from 0 to 1, `bandwidth_mbit` 0 for unlimited."""
+    """One direction of a link: `delay_ms` one way, `loss` from 0 to 1, `bandwidth_mbit` 0 for unlimited."""
 
     delay_ms: float
     loss: float
@@ -76,7 +76,7 @@ def _build(target: Path) -> None:
 
 
 def start(directories: Directories, groups: Sequence[Path]) -> None:
-    """Start the daemon in the wires' namespace. It outlives this process."""
+    """Start the daemon in the links' namespace. It outlives this process."""
     names.RUN.mkdir(parents=True, exist_ok=True)
     argv = [
         "nsenter",
@@ -96,7 +96,7 @@ class Wires:
         self.directories, self.topology = directories, topology
 
     def add_all(self) -> None:
-        """Add all circuits with the estate's figures. No frames flow until both ends are attached."""
+        """Add all links with the estate's figures. No frames flow until both ends are attached."""
         self._send(
             [
                 {"op": "add", "wire": w.name, "settings": _settings(w.delay_ms, 0.0, w.bandwidth_mbit, False)}
@@ -105,15 +105,15 @@ class Wires:
         )
 
     def attach(self, machines: Sequence[Machine]) -> None:
-        """Attach the machines' ends of their circuits, so that they carry frames."""
+        """Attach the machines' ends of their links, so that they carry frames."""
         self._send([_end("attach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
 
     def detach(self, machines: Sequence[Machine]) -> None:
-        """Detach the machines' ends. Their circuits stop in both directions, all at the same moment."""
+        """Detach the machines' ends. Their links stop in both directions, all at the same moment."""
         self._send([_end("detach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
 
     def cut(self, wire: str, direction: int, cut: bool) -> None:
-        """Cut or heal a circuit. Direction 0 is from the first end to the second, 1 is back, -1 is both."""
+        """Cut or heal a link. Direction 0 is from the first end to the second, 1 is back, -1 is both."""
         self._send([{"op": "set", "wire": wire, "direction": direction, "cut": cut}])
 
     def change(self, wire: str, direction: int, settings: WireSettings) -> None:
@@ -122,7 +122,7 @@ class Wires:
         self._send([{"op": "set", "wire": wire, "direction": direction, "settings": values}])
 
     def state(self) -> dict[str, tuple[DirectionState, DirectionState]]:
-        """Return the present state of both directions of every circuit."""
+        """Return the present state of both directions of every link."""
         found = {}
         for name, wire in self._send([])["wires"].items():
             first, second = (_direction(value) for value in wire["directions"])

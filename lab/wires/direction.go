@@ -9,7 +9,7 @@ const (
 	frameSize = 2048              // an Ethernet frame with an MTU of 1500, and a reserve
 	maxQueued = 65536             // frames in flight: 780 ms of full frames at 1 Gbit/s
 	backlogNs = 200 * 1000 * 1000 // a bandwidth limit queues this much time, then it drops frames
-	batch     = 16                // frames that are read before the turn of the next circuit
+	batch     = 16                // frames that are read before the turn of the next link
 )
 
 // Settings of one direction.
@@ -33,7 +33,7 @@ type frame struct {
 	data *[frameSize]byte
 }
 
-// Direction carries frames from one end of a wire to the other. Only the loop's thread touches it.
+// Direction carries frames from one end of a link to the other. Only the loop's thread touches it.
 type Direction struct {
 	Settings
 	Counters
@@ -102,7 +102,7 @@ func (d *Direction) receive(p *pool) bool {
 	return true
 }
 
-// enqueue puts the frame on the wire. It returns false if the frame is lost. Frames keep their order when the delay shrinks.
+// enqueue puts the frame on the link. It returns false if the frame is lost. Frames keep their order when the delay shrinks.
 func (d *Direction) enqueue(data *[frameSize]byte, size int) bool {
 	if d.Cut || size == frameSize || len(d.queue)-d.head >= maxQueued || (d.Loss > 0 && rand.Float64() < d.Loss) {
 		return false
@@ -123,7 +123,7 @@ func (d *Direction) enqueue(data *[frameSize]byte, size int) bool {
 	return true
 }
 
-// close stops the direction. Frames on the wire are lost, so that a new start begins with an empty wire.
+// close stops the direction. Frames on the link are lost, so that a new start begins with an empty link.
 func (d *Direction) close(p *pool) {
 	for _, f := range d.queue[d.head:] {
 		p.put(f.data)

@@ -1,9 +1,9 @@
-// Command wires imitates the estate's circuits. It carries frames between pairs of interfaces of its network namespace,
-// with delay, loss and limited bandwidth. All settings can change while frames flow. A circuit can be cut without any loss
-// of carrier.
+// Command wires imitates the estate's links. It carries frames between pairs of interfaces of its network namespace,
+// with delay, loss and limited bandwidth. All settings can change while frames flow. A link can be cut without any loss of
+// carrier.
 //
 // It reads JSON lines from a Unix socket, one request per line: {"ops": [...]}. The answer is one line with the state of
-// every wire, and with "error" if an operation failed. No frame moves while a request is applied, so all circuits of a
+// every link, and with "error" if an operation failed. No frame moves while a request is applied, so all links of a
 // site stop at the same moment.
 package main
 

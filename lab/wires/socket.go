@@ -106,7 +106,7 @@ const loopPriority, otherPriority = 10, 9
 
 // prioritizeProcess gives every thread of the process real-time priority, if the host allows it. The loop's own priority is
 // not enough: Go's runtime stops all threads for its housekeeping. A thread that waits for a processor then blocks every
-// circuit until BFD declares the circuits down. New threads inherit the priority.
+// link until BFD declares the links down. New threads inherit the priority.
 func prioritizeProcess() {
 	for range 3 { // a thread may have started another one before it got the priority
 		threads, _ := os.ReadDir("/proc/self/task")

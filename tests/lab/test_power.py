@@ -108,7 +108,7 @@ def lan_address(lab: Lab, host: str) -> object:
 
 
 def test_routers_at_the_other_ends_keep_their_carrier(powered: Lab) -> None:
-    """A powered-off site stops sending on all circuits at once. The interfaces at the far ends stay up."""
+    """A powered-off site stops sending on all links at once. The interfaces at the far ends stay up."""
     far = [(w.name, end) for w in powered.topology.wires for end in w.ends
            if any(e.startswith("shaoguan") for e in w.ends) and not end.startswith("shaoguan")]  # fmt: skip
     before = {(link, end): on(powered, end, "cat", f"/sys/class/net/{link}/carrier_changes") for link, end in far}

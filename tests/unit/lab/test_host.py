@@ -95,7 +95,7 @@ def test_v2_hosts_that_share_the_processors_already_are_left_unchanged(tmp_path:
 
 
 def test_v2_wires_change_no_controllers_and_a_refusing_root_is_no_failure(tmp_path: Path) -> None:
-    """The wires start first. A kernel with real-time groups then refuses to share the processors."""
+    """The link emulator starts first. A kernel with real-time groups then refuses to share the processors."""
     layout = unified(tmp_path, root_controllers="memory")
     cgroups.create(cgroups.without_processors(layout), "wires")
     assert (tmp_path / "cgroup.subtree_control").read_text() == "memory"

@@ -1,4 +1,4 @@
-"""The estate as machines, segments and wires."""
+"""The estate as machines, segments and links."""
 
 from __future__ import annotations
 
