@@ -85,7 +85,7 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "other_timeline": _warning("与主库时间线不同", "is on another timeline than the primary"),
     "lagging": _warning("落后于主库", "is behind the primary"),
     # While one standby is not counted, the loss of the other one stops all writes.
-    "not_counted": _warning("主库未将其计入同步确认", "its acknowledgements are not counted by the primary"),
+    "not_counted": _warning("主库未将其计入同步确认", "is not a synchronous standby of the primary"),
     # A drill would wait in vain for the promotion.
     "paused": _warning("自动故障转移已暂停", "automatic failover is paused"),
     # etcd. Without a leader or a majority Patroni promotes no member.
@@ -93,14 +93,15 @@ CODES: Mapping[str, Code] = MappingProxyType({
     "no_leader": _critical("etcd 没有领导者", "etcd has no leader"),
     "vote_down": _warning("仲裁票无应答", "etcd vote does not answer"),
     # Not in drills: the witness takes leadership back at most 3 times in 15 minutes (`etcd_prefer.py`). After
-    # several drills the leader therefore stays in a city for longer than a drill waits. It costs an election, no data.
+    # several drills the leader therefore stays at a city site for longer than a drill waits. It costs an election, no
+    # data.
     "leader_in_city": _warning(
-        "etcd 领导者在同城中心，该中心失效时将多一次选举", "etcd's leader is in a city",
+        "etcd 领导者在同城中心，该中心失效时将多一次选举", "etcd's leader is at a city site",
         scopes=frozenset({Scope.STATUS, Scope.UPGRADE}),
     ),
     # Services, as users see them and as each site reports itself.
     "service_unreachable": _critical("对用户无应答", "does not answer its users"),
-    "writes_refused": _critical("用户无法提交", "takes no applications"),
+    "writes_refused": _critical("用户无法提交", "refuses applications"),
     "announced_nowhere": _critical("没有中心宣告其地址", "no site announces its address"),
     "site_not_ready": _warning("未就绪", "is not ready"),
     "not_announced": _warning("未宣告服务地址", "does not announce the service's address"),

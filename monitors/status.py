@@ -16,7 +16,7 @@ TITLES = {
     "links": {"zh": "线路", "en": "Links"},
     "database": {"zh": "数据库", "en": "Database"},
     "service": {"zh": "服务（从各观测点访问）", "en": "Services, from each vantage"},
-    "findings": {"zh": "问题", "en": "Findings"},
+    "findings": {"zh": "问题", "en": "Problems"},
 }
 UP, DOWN, PARTLY, UNSEEN = "●", "✗", "◐", "·"
 
@@ -55,7 +55,7 @@ def _headline(estate: Estate, observed: Observation, problems: Sequence[Problem]
     if lang == "zh":
         state = "一切正常" if not problems else f"{len(problems)} 个问题，其中 {critical} 个严重"
         return f"{estate.title.zh} · {state} · 观测用时 {observed.took_s:.1f} 秒"
-    state = "all is well" if not problems else f"{len(problems)} findings, {critical} critical"
+    state = "all is well" if not problems else f"{len(problems)} problems, {critical} critical"
     return f"{estate.title.en} · {state} · observed in {observed.took_s:.1f} s"
 
 
@@ -122,7 +122,7 @@ def _link(observed: Observation, link: Link) -> list[str]:
 def _database(estate: Estate, observed: Observation, lang: Language) -> list[list[str]]:
     heads = {
         "zh": ["", "成员", "角色", "状态", "时间线", "落后量", "同步确认"],
-        "en": ["", "member", "role", "state", "timeline", "lag", "counted"],
+        "en": ["", "member", "role", "state", "timeline", "lag", "synchronous"],
     }
     rows = [heads[lang], *(_member(member, lang) for member in observed.members)]
     names = observed.synchronous_standby_names
