@@ -29,7 +29,7 @@ from playbooks.render.announcer import LAST_RESORT_METRIC
 from playbooks.render.bgp import Entry, Neighbour
 from playbooks.render.text import header_comment, join_lines
 
-READY_PREPENDS = 3
+STANDBY_PREPENDS = 3
 LAST_RESORT_PREPENDS = 6
 SITE_PREFIXES, PEER_PREFIXES = 200, 20
 """Maximum number of prefixes from a neighbour. If it sends more, its session is closed: it leaks routes."""
@@ -61,7 +61,7 @@ def edge_config(estate: Estate, plan: AddressPlan, host: Host, passwords: Mappin
     near = bgp.neighbours(estate, plan, host)
     sites = {site.name for site in estate.sites}
     peers = {n.place: n for n in near if n.place not in sites}
-    asn, ready = estate.asn_of(host.name), stands_ready(estate, host.at)
+    asn, standby = estate.asn_of(host.name), is_standby_site(estate, host.at)
     return [
         *bgp.head("Border router", host),
         *bgp.prefix_lists(_lists(estate, plan, host, list(peers))),
@@ -70,14 +70,14 @@ def edge_config(estate: Estate, plan: AddressPlan, host: Host, passwords: Mappin
         "bgp community-list standard LAST-RESORT seq 5 permit graceful-shutdown",
         "!",
         *_announced(),
-        *_between_sites(asn, ready),
-        *(line for peer in peers.values() for line in _with_peer(estate, asn, peer, ready)),
+        *_between_sites(asn, standby),
+        *(line for peer in peers.values() for line in _with_peer(estate, asn, peer, standby)),
         *_router(plan, host, asn, near, sites, passwords),
     ]
 
 
-def stands_ready(estate: Estate, site: str) -> bool:
-    """Return whether the site is only a standby and announces its services last: it is active for no service."""
+def is_standby_site(estate: Estate, site: str) -> bool:
+    """Return whether this is a standby site: active for no service, and it announces its services last."""
     return not any(site in service.placement.active for service in estate.services)
 
 
@@ -134,22 +134,22 @@ def _announced() -> list[str]:
     ]
 
 
-def _between_sites(asn: int, ready: bool) -> list[str]:
-    late = [_prepend(asn, READY_PREPENDS)]
+def _between_sites(asn: int, standby: bool) -> list[str]:
+    late = [_prepend(asn, STANDBY_PREPENDS)]
     return [
         "! FROM-SITES, TO-SITES: between our own sites",
         *bgp.clause("FROM-SITES", "deny", 10, "OWN"),
         *bgp.accept("FROM-SITES", 20, "UNIFIED", ["local-preference 0"], ["community LAST-RESORT"]),
         *bgp.accept("FROM-SITES", 30, "UNIFIED"),
-        *(bgp.clause("TO-SITES", "permit", 10, "SERVICE-HOSTS", late, ["as-path OWN"]) if ready else []),
+        *(bgp.clause("TO-SITES", "permit", 10, "SERVICE-HOSTS", late, ["as-path OWN"]) if standby else []),
         *bgp.clause("TO-SITES", "permit", 20, "UNIFIED"),
     ]
 
 
-def _with_peer(estate: Estate, asn: int, peer: Neighbour, ready: bool) -> list[str]:
+def _with_peer(estate: Estate, asn: int, peer: Neighbour, standby: bool) -> list[str]:
     inward, outward = f"FROM-{peer.place}", f"TO-{peer.place}"
     worst = [_prepend(asn, LAST_RESORT_PREPENDS)]
-    late = [_prepend(asn, READY_PREPENDS)] if ready else []
+    late = [_prepend(asn, STANDBY_PREPENDS)] if standby else []
     segments = bgp.clause(outward, "permit", 30, "LANS") if called_by_us(estate, peer.place) else []
     return [
         f"! {inward}, {outward}: with {estate.peer(peer.place).title.en}",
