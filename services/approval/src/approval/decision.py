@@ -174,7 +174,7 @@ def _about_credit(application: Application, facts: Facts) -> Decision | None:
 
 
 class IllegalTransition(ValueError):
-    """A transition that LEGAL does not allow."""
+    """A transition that LEGAL_TRANSITIONS does not allow."""
 
 
 def transition(current: State | None, to: State) -> State:
