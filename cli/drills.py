@@ -43,7 +43,7 @@ Home = Annotated[
         "--to",
         metavar="SITE",
         help="The new site of the primary.",
-        show_default="the first site that the estate allows to be promoted",
+        show_default="the home site: the first of database.promotable",
     ),
 ]
 Apply = Annotated[bool, typer.Option("--apply", help="Carry out the plan. Without it the plan is only shown.")]
@@ -106,7 +106,8 @@ def run(
 ) -> None:
     """Show the blast radius, ask for confirmation, run the drill and write its report.
 
-    Exit 0: passed. 5: an objective was missed. 7: the drill stopped early and all its changes were undone. 1: failed.
+    Exit 0: passed. 1: failed. 5: an objective was missed. 6: refused, for example because the estate has a problem.
+    7: the drill stopped early and all its changes were undone. 8: locked by a deployment or another drill.
     """
     with error_boundary(as_json, interrupted=GO_ON):
         from failover.drills import blast_radius, registry
@@ -221,7 +222,7 @@ def failover(to: Target, apply: Apply = False, as_json: Json = False) -> None:
 
 
 def failback(to: Home = None, apply: Apply = False, as_json: Json = False) -> None:
-    """Move the primary back to its preferred site. Otherwise like `switchover`.
+    """Move the primary back to its home site. Otherwise like `switchover`.
 
     Shows the plan. With --apply it carries out the plan.
     """

@@ -67,7 +67,7 @@ def down(as_json: Json = False) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show which machines are powered on, which links carry packets, and how much memory they use."""
+    """Show which machines are powered on, how much memory they use, and which links carry packets."""
     with error_boundary(as_json):
         found = open_lab().status()
         print_json(found.as_json()) if as_json else print(found.as_text())

@@ -38,7 +38,9 @@ def group() -> None:
 
 @app.command()
 def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: Json = False) -> None:
-    """Upgrade the sites' clusters: a gate, the edit of the estate and `up` of one site, a gate, the next site.
+    """Upgrade the sites' clusters, one site at a time.
+
+    For each site in turn: check the health gate, change the version in the estate, run `up`, check the gate again.
 
     Exit 1: a gate failed, or `up` failed; the sites before keep the new version. 6: refused, nothing was changed.
     """
@@ -68,7 +70,7 @@ def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: 
 
 
 def _build(version: str) -> None:
-    """Build the version before anything is changed, and outside of the namespace, which cannot download modules."""
+    """Build the version before any change, outside the namespace: programs in it cannot download modules."""
     if namespace.in_operator_namespace():
         return
     from tools import golang, setup
