@@ -29,7 +29,7 @@ Without = Annotated[
     typer.Option(
         "--without",
         metavar="SITE",
-        help="Skip a dead site. The next `up` without this option deploys it.",
+        help="Exclude an unreachable site. The next `up` without this option deploys it.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Confirm. Without it nothing is done.")]
@@ -138,4 +138,4 @@ def destroy(stacks: Stacks = None, yes: Yes = False, as_json: Json = False) -> N
 
 def _report_deferred(hosts: tuple[str, ...], note: str) -> None:
     if hosts:
-        say(f"skipped: {', '.join(hosts)} ({note})")
+        say(f"excluded: {', '.join(hosts)} ({note})")

@@ -2,8 +2,8 @@
 
 Hosts that are not managed yet are built in parallel, also after a first build that failed half-way: an etcd member
 cannot become ready before the others have started. Each managed host waits for the one before it, so that a bad change
-stops at the first host. Sites that only acknowledge come before the cities, and a site's router before the hosts behind
-it.
+stops at the first host. Sites that only acknowledge come before the city sites, and a site's router before the hosts
+behind it.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ class Hosts(pulumi.ComponentResource):
 
 
 def in_order(estate: Estate, hosts: Iterable[Host]) -> tuple[Host, ...]:
-    """Return the hosts in the order of a change to a live estate: remote sites first, then city by city, routers
+    """Return the hosts in the order of a change to a live estate: remote sites first, then the city sites, routers
     first.
     """
-    cities = set(estate.database.promotable)
-    sites = sorted(estate.sites, key=lambda site: (site.name in cities, site.number))
+    city_sites = set(estate.database.promotable)
+    sites = sorted(estate.sites, key=lambda site: (site.name in city_sites, site.number))
     place = {site.name: index for index, site in enumerate(sites)}
     return tuple(sorted(hosts, key=lambda host: (place[host.at], host.kind is not HostRole.EDGE, host.number)))
 

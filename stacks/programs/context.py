@@ -22,7 +22,7 @@ CONTROL_PLANE = "kubernetes_control_plane"
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The inputs of a program. `instance` distinguishes one lab from the next. `without` names dead sites."""
+    """The inputs of a program. `instance` distinguishes one lab from the next. `without` names the excluded sites."""
 
     estate: Estate
     plan: AddressPlan
@@ -89,7 +89,7 @@ def operator_keys() -> tuple[str, ...]:
 
 
 def excluded_urns(context: Context, stack: str) -> list[str]:
-    """Return URN patterns of the resources at dead sites. The engine neither refreshes nor changes them."""
+    """Return URN patterns of the resources at excluded sites. The engine neither refreshes nor changes them."""
     dead = [host for host in context.estate.managed_hosts if host.at in context.without]
     hosts = [f"urn:pulumi:{stack}::**::{stack}-{host.name}" for host in dead]
     return hosts + [below_site(stack, site) for site in sorted(context.without)]
@@ -104,7 +104,7 @@ urllib.request.urlopen(sys.argv[1], timeout=3, context=trust)
 
 
 def last_site_guards(context: Context) -> dict[str, dict[str, Any]]:
-    """Return, by serving site, the sites to probe before one of its hosts is changed. Dead sites are not probed."""
+    """Return, by serving site, the sites to probe before one of its hosts is changed. Excluded sites are not probed."""
     found: dict[str, dict[str, Any]] = {}
     for service in context.estate.services:
         sites = [site for site in service.placement.active if site not in context.without]

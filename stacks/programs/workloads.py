@@ -3,8 +3,8 @@
 First, all images are pushed to all sites. Only then do pods start. Sites that already run pods follow one another in
 the order of a change to a live estate, so a bad version stops at the first site. A health gate separates two sites,
 because pods are ready as soon as they answer at all. The gate checks that the service can read and write. A site is not
-changed if it is the last city that still answers. Dead sites stay declared, so that their state is kept, and no
-resource waits for them.
+changed if it is the last city site that still answers. Excluded sites stay declared, so that their state is kept, and
+no resource waits for them.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Readiness alone is not enough. Pods are ready as soon as they answer, so that a site without a database keeps its page.
 A version that starts but cannot decide applications would therefore reach every site. Create and update send requests
 to the site's own ingress from its kube host until the service answers several times in a row. The gate changes
-nothing, so it cannot drift, and delete only removes it from the state. A failed gate stays unfinished in the state:
-the next run checks again.
+nothing, so it cannot drift, and delete only removes it from the state. A failed gate is not recorded. The state
+keeps the previous one, so the next run checks again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ ATTEMPTS, PATIENCE_S = 12, 10
 after a first build. Ctrl-C takes effect between attempts."""
 IN_A_ROW = 20
 """Number of successful answers in a row. Each answer may come from another pod, so this finds a pod that cannot write
-even if the second pod can. All answers come from the good pod by chance in one of a million sequences; two minutes
-have room for a thousand sequences. One sequence takes about two seconds."""
+even if the second pod can. All answers come from the good pod by chance in one of a million sequences; a thousand
+sequences fit into two minutes. One sequence takes about two seconds."""
 SSH_S = PATIENCE_S + 10.0
 
 PROBE = """

@@ -75,12 +75,12 @@ class Playbook(Resource):
         return host, self._outputs(news)
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Wait for the host's turn, then apply the new inputs."""
+        """Wait for the rollout lock, then apply the new inputs."""
         if not call.preview:
-            with serial_rollout.turn(plain(news["host"])) as turn:
-                await asyncio.to_thread(turn.wait)
+            with serial_rollout.rollout_lock(plain(news["host"])) as lock:
+                await asyncio.to_thread(lock.wait)
                 await asyncio.to_thread(self._check_last_site_guard, olds, news)
-                turn.begun = True
+                lock.begun = True
                 await self._apply(news, call)
         return self._outputs(news)
 

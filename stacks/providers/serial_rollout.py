@@ -1,7 +1,7 @@
 """Change a live estate one host at a time, across all stacks and commands.
 
-A turn is an advisory lock: the operating system releases it whenever its process ends. If a host fails, the remaining
-hosts of the same run are not changed. A bad change then reaches one host and not all hosts.
+The rollout lock is an advisory lock: the operating system releases it whenever its process ends. If a host fails, the
+remaining hosts of the same run are not changed. A bad change then reaches one host and not all hosts.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ RUN = "GOVCLOUD_RUN"
 """Environment variable with the ID of the run; all stacks of one `govcloud up` share it."""
 
 
-class SerialTurn:
-    """A host's turn to be changed."""
+class RolloutLock:
+    """The lock under which one host is changed. `wait` takes it."""
 
     def __init__(self, host: str, stream: IO[str]) -> None:
         self._host, self._stream = host, stream
@@ -51,12 +51,12 @@ class SerialTurn:
 
 
 @contextmanager
-def turn(host: str) -> Iterator[SerialTurn]:
-    """Yield the host's turn. After `SerialTurn.wait` it lasts until the end of the block."""
+def rollout_lock(host: str) -> Iterator[RolloutLock]:
+    """Yield the lock for this host. After `RolloutLock.wait` it is held until the end of the block."""
     folder = lock_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "wave.lock").open("a+", encoding="utf-8") as stream:
-        current = SerialTurn(host, stream)
+        current = RolloutLock(host, stream)
         try:
             yield current
         except ResourceFailed:

@@ -46,9 +46,9 @@ def up(
 ) -> UpResult:
     """Deploy the estate as declared.
 
-    `stacks` limits the run to some stacks, `without` leaves out dead sites, and `images` are the images of the pods.
-    Raise `Locked` while another change runs, `Refused` if protected resources would be deleted, and `StacksFailed`.
-    Changes made before a failure are reported.
+    `stacks` limits the run to some stacks, `without` excludes unreachable sites, and `images` are the images of the
+    pods. Raise `Locked` while another change runs, `Refused` if protected resources would be deleted, and
+    `StacksFailed`. Changes made before a failure are reported.
     """
     begun = time.monotonic()
     workspace.prepare()
@@ -141,7 +141,7 @@ def restore(estate: Estate, host: str, metadata: StateMetadata, backup: bytes, p
 
 
 def back_up(estate: Estate, on_event: OnEvent, *, replace_newer: bool = False) -> tuple[str, ...]:
-    """Copy the state to the operations hosts now. Return the hosts that hold it."""
+    """Back up the state to the operations hosts now. Return the hosts that hold the backup."""
     workspace.prepare()
     with lock.acquire(lock.own_command()):
         _repair_checkpoints(estate, on_event)
@@ -149,7 +149,7 @@ def back_up(estate: Estate, on_event: OnEvent, *, replace_newer: bool = False) -
 
 
 def deferred(estate: Estate, stacks: Sequence[str], without: Sequence[str]) -> tuple[str, ...]:
-    """Return the hosts of the selected stacks that are left out with their sites."""
+    """Return the hosts of the selected stacks that are excluded with their sites."""
     names = [stack for stack in stack_names(estate) if not stacks or stack in stacks]
     hosts = {host.name for stack in names for host in stack_hosts(estate, stack) if host.at in set(without)}
     return tuple(sorted(hosts))
@@ -196,7 +196,7 @@ def _back_up_state(estate: Estate, without: Sequence[str], on_event: OnEvent) ->
         _repair_checkpoints(estate, on_event)
         state_backup.back_up(estate, Access.default(), on_event, without)
     except (GovcloudError, OSError) as error:
-        on_event(f"the state was not copied to the operations hosts: {error}")
+        on_event(f"the state was not backed up to the operations hosts: {error}")
 
 
 def _repair_checkpoints(estate: Estate, on_event: OnEvent) -> None:
@@ -287,9 +287,9 @@ def _selected(estate: Estate, stacks: Sequence[str], without: Sequence[str], in_
     if unknown := [site for site in without if site not in sites]:
         raise WrongUse(f"unknown site {', '.join(unknown)}", f"known: {', '.join(sorted(sites))}")
     if both := [stack for stack in stacks if stack in without]:
-        raise WrongUse(f"{', '.join(both)} is both selected and left out", "name the stack or the site, not both")
+        raise WrongUse(f"{', '.join(both)} is both selected and excluded", "name the stack or the site, not both")
     if sites <= set(without):
-        raise WrongUse("every site is left out, so there is nothing to do", "leave out only the dead sites")
+        raise WrongUse("every site is excluded, so there is nothing to do", "exclude only the unreachable sites")
     wanted = [stack for stack in names if (not stacks or stack in stacks) and stack not in without]
     if not in_phases:
         return [wanted] if wanted else []
@@ -315,11 +315,11 @@ def _up_result(results: Sequence[StackResult], seconds: float, deferred_hosts: t
 
 
 def _failure(results: Sequence[StackResult], stopped: str = "") -> GovcloudError:
-    faults = [f"{result.stack}: {fault}" for result in results if not result.done for fault in result.faults]
-    if any(PROTECTED in fault for fault in faults):
-        return Refused("\n".join(faults), "it holds data: declare it in the estate again, or move the data first")
+    errors = [f"{result.stack}: {error}" for result in results if not result.done for error in result.errors]
+    if any(PROTECTED in error for error in errors):
+        return Refused("\n".join(errors), "it holds data: declare it in the estate again, or move the data first")
     if stopped:
-        return StacksFailed("\n".join([stopped, *faults]), disk_reserve.FREE_SPACE, results)
+        return StacksFailed("\n".join([stopped, *errors]), disk_reserve.FREE_SPACE, results)
     return StacksFailed(
-        "\n".join(faults), "repair the cause and run the same command again: it continues where it stopped", results
+        "\n".join(errors), "repair the cause and run the same command again: it continues where it stopped", results
     )

@@ -1,4 +1,4 @@
-"""Converts the engine's events to changes, drift, progress and faults. Pure: events in, records out."""
+"""Converts the engine's events to changes, drift, progress and errors. Pure: events in, records out."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _leaves(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
         yield path, old, new
 
 
-def faults_of(event: DiagnosticEvent) -> tuple[str, ...]:
+def errors_of(event: DiagnosticEvent) -> tuple[str, ...]:
     """Return the errors in an event, in the operator's words. Messages that name no cause are left out."""
     if event.severity != "error":
         return ()
@@ -166,11 +166,11 @@ def faults_of(event: DiagnosticEvent) -> tuple[str, ...]:
         output = text.partition(_PLUGIN_OUTPUT)[2].strip().splitlines()
         return (": ".join(["the provider process ended before it had answered", *output[-1:]]),)
     parts = _LIST_OF_ERRORS.split(text)
-    faults = (_TRANSPORT.sub("", part.strip()) for part in parts)
+    errors = (_TRANSPORT.sub("", part.strip()) for part in parts)
     causes = (
-        fault for fault in faults if fault and not fault.startswith(_NO_CAUSE) and _PROGRAM_CANCELLED not in fault
+        error for error in errors if error and not error.startswith(_NO_CAUSE) and _PROGRAM_CANCELLED not in error
     )
-    return tuple(_with_object(event, fault) for fault in causes)
+    return tuple(_with_object(event, error) for error in causes)
 
 
 def progress_of(event: EngineEvent) -> str | None:

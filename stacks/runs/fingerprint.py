@@ -27,7 +27,7 @@ CODE = ("estate", "facts", "playbooks", "services", "stacks", "tools", "workstat
 def is_current(context: Context, stack: str) -> bool:
     """Whether nothing has changed since `save`.
 
-    False if sites are left out: a part of the stack was then not deployed.
+    False if sites are excluded: a part of the stack was then not deployed.
     """
     if context.without or store.pending(stack) or _certificate_is_due(stack):
         return False

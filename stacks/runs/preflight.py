@@ -1,6 +1,6 @@
 """Checks before a run that the hosts and clusters answer.
 
-It reports a dead site in seconds, with the flag to leave it out.
+It reports an unreachable site in seconds, with the option that excludes it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def check_hosts(estate: Estate, hosts: Iterable[Host], access: ssh.Access) -> No
 
 
 def unreachable(wanted: Iterable[Host], missing: Mapping[str, str]) -> SiteUnreachable:
-    """Return the error for unreachable hosts. It names dead sites as a whole, and other hosts one by one.
+    """Return the error for unreachable hosts. It names unreachable sites as a whole, and other hosts
+    one by one.
 
     `missing` is the reason by host name.
     """
@@ -70,7 +71,7 @@ def unreachable(wanted: Iterable[Host], missing: Mapping[str, str]) -> SiteUnrea
         next_step = "repair the hosts or the management network; `./govcloud status` shows which hosts can be reached"
     else:
         next_step = (
-            f"repair the host, or leave the site out: add {flags} to the command; "
+            f"repair the host, or exclude the site: add {flags} to the command; "
             "when it answers again, `./govcloud up` deploys the missed changes"
         )
     return SiteUnreachable("\n".join(parts), f"nothing was changed; {next_step}")
@@ -79,7 +80,7 @@ def unreachable(wanted: Iterable[Host], missing: Mapping[str, str]) -> SiteUnrea
 def check_clusters(context: Context, only: Container[str] | None = None, patience_s: float = PATIENCE_S) -> None:
     """Raise `SiteUnreachable` if a cluster's API server or a site's image registry does not answer in time.
 
-    Clusters at dead sites are not checked. `only` limits the check to some sites.
+    Clusters at excluded sites are not checked. `only` limits the check to some sites.
     """
     silent = unreachable_clusters(context, only, patience_s)
     if not silent:
@@ -92,7 +93,7 @@ def check_clusters(context: Context, only: Container[str] | None = None, patienc
     else:
         flags = " ".join(f"--without {site}" for site in silent)
         next_step = (
-            "repair it (`./govcloud up` without naming stacks repairs its host first), or leave the site out: "
+            "repair it (`./govcloud up` without naming stacks repairs its host first), or exclude the site: "
             f"add {flags} to the command; when it answers again, `./govcloud up` deploys the missed changes"
         )
     raise SiteUnreachable("\n".join(f"{site}: {reason}" for site, reason in silent.items()), next_step)

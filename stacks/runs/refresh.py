@@ -1,6 +1,7 @@
-"""Compares the real resources with the state, without running a program: for `drift`, and if nothing new is declared.
+"""Compare the real resources with the state without running a program.
 
-It writes nothing. So the engines are children of the command itself, run in any order, and may be killed at any time.
+`drift` uses it, and `up` and `plan` use it for unchanged stacks. It writes nothing. So its engines are children of the
+command, need no order and may be killed at any time.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ OnEvent = Callable[[str], None]
 
 
 def refresh_all(contexts: Mapping[str, Context], on_event: OnEvent) -> list[StackResult]:
-    """Return each stack's result, in the order of `contexts`. The result of a failed refresh contains its faults."""
+    """Return each stack's result, in the order of `contexts`. The result of a failed refresh contains its errors."""
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return list(pool.map(lambda stack: refresh_stack(contexts[stack], stack, on_event), contexts))
 
 
 def refresh_stack(context: Context, stack: str, on_event: OnEvent) -> StackResult:
-    """Compare all resources in the stack's state with reality, except at dead sites."""
+    """Compare all resources in the stack's state with reality, except at excluded sites."""
     result, begun = StackResult(stack=stack), time.monotonic()
     if not context.first_build:
         try:
             _refresh(context, result, on_event)
         except CommandError as error:
-            result.faults += [] if result.faults else [events.startup_error(str(error))]
+            result.errors += [] if result.errors else [events.startup_error(str(error))]
         except GovcloudError as error:
-            result.faults.append(str(error))
-    result.done, result.seconds = not result.faults, time.monotonic() - begun
+            result.errors.append(str(error))
+    result.done, result.seconds = not result.errors, time.monotonic() - begun
     return result
 
 
@@ -56,7 +57,7 @@ def _refresh(context: Context, result: StackResult, on_event: OnEvent) -> None:
         if event.res_outputs_event and (found := events.drift_of(event.res_outputs_event.metadata)):
             result.drift.update([found])
         if event.diagnostic_event:
-            result.faults += [one for one in events.faults_of(event.diagnostic_event) if one not in result.faults]
+            result.errors += [one for one in events.errors_of(event.diagnostic_event) if one not in result.errors]
         if line := events.progress_of(event):
             on_event(line)
 

@@ -48,7 +48,7 @@ class PlanResult:
     changes: tuple[Change, ...]
     seconds: float
     deferred: tuple[str, ...] = ()
-    """Hosts left out by `--without`. They were not compared."""
+    """Hosts excluded by `--without`. They were not compared."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the document for `--json`."""
@@ -84,7 +84,7 @@ class UpResult:
     host_seconds: Mapping[str, Mapping[str, float]]
     """Seconds of each changed host, by stack. A Kubernetes node's time includes the wait until it is Ready."""
     deferred: tuple[str, ...] = ()
-    """Hosts left out by `--without`. The next update without this option deploys them."""
+    """Hosts excluded by `--without`. The next update without this option deploys them."""
     objects_changed: tuple[str, ...] = ()
     """Images and Kubernetes objects that the platform changed, with their sites."""
 
@@ -113,7 +113,7 @@ class DriftResult:
     differences: Mapping[str, tuple[str, ...]]
     seconds: float
     deferred: tuple[str, ...] = ()
-    """Hosts left out by `--without`. They were not compared."""
+    """Hosts excluded by `--without`. They were not compared."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the document for `--json`."""

@@ -1,10 +1,11 @@
-"""Runs one operation on one stack in one process. Pulumi keeps a program's settings per process, so programs share
-none.
+"""Run one operation on one stack in one process.
+
+Pulumi keeps a program's settings per process, so each program needs its own process.
 
     python -m stacks.runs.worker OPERATION STACK
 
 The request is one line of JSON on standard input: {"estate": {…}, "without": […], "images": […]}. Reports go to
-standard output, one JSON object per line: {"say": …}, {"change": …}, {"fault": …} and at the end {"ended":
+standard output, one JSON object per line: {"say": …}, {"change": …}, {"error": …} and at the end {"ended":
 "done"|"failed"}.
 """
 
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
         context = current_context(Estate.model_validate(request["estate"]), stack, request["without"], images)
         _OPERATIONS[operation](context, stack, report)
     except CommandError as error:
-        return _failed(report, "" if report.faults else events.startup_error(str(error)))
+        return _failed(report, "" if report.errors else events.startup_error(str(error)))
     except GovcloudError as error:
         return _failed(report, str(error))
     except OSError as error:
@@ -58,9 +59,9 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _failed(report: Report, fault: str) -> int:
-    if fault:
-        report("fault", fault)
+def _failed(report: Report, error: str) -> int:
+    if error:
+        report("error", error)
     report("ended", "failed")
     return 1
 
@@ -81,12 +82,12 @@ class Reporter:
         self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
         os.dup2(2, 1)
         self._lock = threading.Lock()
-        self.faults = 0
-        """Number of reported faults. If it is not 0, the engine's final error only repeats them."""
+        self.errors = 0
+        """Number of reported errors. If it is not 0, the engine's final error only repeats them."""
 
     def __call__(self, key: str, value: Any) -> None:
         with self._lock:
-            self.faults += key == "fault"
+            self.errors += key == "error"
             self._stream.write(json.dumps({key: value}) + "\n")
 
 
@@ -178,8 +179,8 @@ class Listener:
 
 def _diagnostic(event: EngineEvent, report: Report) -> None:
     assert event.diagnostic_event
-    for fault in events.faults_of(event.diagnostic_event):
-        report("fault", fault)
+    for error in events.errors_of(event.diagnostic_event):
+        report("error", error)
     if line := events.progress_of(event):
         report("say", line)
 

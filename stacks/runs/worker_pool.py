@@ -42,7 +42,7 @@ class StackResult:
     stack: str
     changes: list[Change] = field(default_factory=list)
     drift: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     done: bool = False
     seconds: float | None = None
     """From the start of the worker to its end. None if it was not started or still runs."""
@@ -54,8 +54,8 @@ class StackResult:
                 on_event(value)
             elif key == "change":
                 self.changes.append(Change.from_dict(value))
-            elif key == "fault" and value and value not in self.faults:
-                self.faults.append(value)
+            elif key == "error" and value and value not in self.errors:
+                self.errors.append(value)
             elif key == "ended":
                 self.done = value == "done"
 
@@ -181,9 +181,9 @@ class WorkerPool:
             errors = pool.submit(stderr.read)
             for line in stdout:
                 result.take(line, self._on_event)
-        if process.wait() and not result.faults and not self.stopped:
+        if process.wait() and not result.errors and not self.stopped:
             last = errors.result().strip().splitlines()[-LAST_LINES:]
-            result.faults.append("\n".join(last) or f"ended with {process.returncode}")
+            result.errors.append("\n".join(last) or f"ended with {process.returncode}")
 
 
 def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str], IO[str]]:

@@ -124,7 +124,7 @@ def repair(stack: str, say: Say) -> None:
     if found and not intact:
         raise TruncatedCheckpoint(
             f"the state of {stack} is truncated, and so is every backup of it here; the hosts use its secrets",
-            "`./govcloud state list` shows which operations host holds a copy; restore it with "
+            "`./govcloud state list` shows which operations host holds a backup; restore it with "
             "`./govcloud state restore --from HOST --replace-newer`",
         )
     backup_path(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -77,7 +77,7 @@ def refusal_if_behind(host: str, backup: StateMetadata, mine: StateMetadata | No
     restore = f"restore it here with `./govcloud state restore --from {host}`"
     if mine is None:
         return Refused(
-            f"this workstation has no state of the estate, and {host} holds a copy of it ({backup.as_text()}): a "
+            f"this workstation has no state of the estate, and {host} holds a backup of it ({backup.as_text()}): a "
             "change from here would make new keys and passwords for an estate that is in use",
             restore,
         )
@@ -85,7 +85,8 @@ def refusal_if_behind(host: str, backup: StateMetadata, mine: StateMetadata | No
         return None
     if lost := [stack for stack, number in backup.resources.items() if number and stack not in mine.resources]:
         return Refused(
-            f"this workstation has lost the state of {', '.join(lost)}; {host} holds a copy of it ({backup.as_text()})",
+            f"this workstation has lost the state of {', '.join(lost)}; "
+            f"{host} holds a backup of it ({backup.as_text()})",
             f"{restore} and --replace-newer",
         )
     kind = relation(backup, mine)
@@ -95,9 +96,9 @@ def refusal_if_behind(host: str, backup: StateMetadata, mine: StateMetadata | No
         )
     if kind is Relation.FORKED:
         return Refused(
-            f"{host}'s copy ({backup.as_text()}) and the state here ({mine.as_text()}) have diverged: "
+            f"{host}'s backup ({backup.as_text()}) and the state here ({mine.as_text()}) have diverged: "
             "two workstations have changed the estate independently",
-            f"decide which one is right: {restore} and --replace-newer, or overwrite the copies with "
+            f"decide which one is right: {restore} and --replace-newer, or overwrite the backups with "
             "`./govcloud state copy --replace-newer`; the next `up` compares every host in either case",
         )
     return None

@@ -90,7 +90,7 @@ def refuse_if_behind(estate: Estate, access: ssh.Access, without: Iterable[str] 
 def back_up(
     estate: Estate, access: ssh.Access, say: Say, without: Iterable[str] = (), *, replace_newer: bool = False
 ) -> tuple[str, ...]:
-    """Copy the state to every reachable operations host that lacks it. Return the hosts that now hold it.
+    """Back up the state to every reachable operations host that lacks it. Return the hosts that now hold the backup.
 
     A newer backup is reported and left unchanged, unless `replace_newer`. Raise `TruncatedCheckpoint` before an
     incomplete file could replace a backup.
@@ -109,17 +109,17 @@ def back_up(
         mine, newer = replace(mine, serial=max(newer.values()) + 1), {}
     for found in hosts:
         if not found.reached:
-            say(f"{found.host}: not reached, so it does not get a copy of the newest state")
+            say(f"{found.host}: not reached, so it does not get a backup of the newest state")
         elif found.host in newer:
-            say(f"{found.host}: holds a state that this workstation lacks; that copy is not replaced")
-    save_metadata(mine)  # before sending: after a kill in between, this workstation still recognises its own copies
+            say(f"{found.host}: holds a state that this workstation lacks; that backup is not replaced")
+    save_metadata(mine)  # before sending: after a kill in between, this workstation still recognises its own backups
     able = [found for found in hosts if found.reached and found.host not in newer]
     lacking = [
         found.host for found in able if not found.metadata or relation(found.metadata, mine) is not Relation.SAME
     ]
     failed = _send_to_all(estate, access, lacking, replace(mine, copied=True))
     for host, reason in failed.items():
-        say(f"{host}: the copy of the state was not written: {reason}")
+        say(f"{host}: the backup of the state was not written: {reason}")
     holders = tuple(found.host for found in able if found.host not in failed)
     if holders:
         save_metadata(replace(mine, copied=True))
@@ -136,8 +136,8 @@ def fetch(estate: Estate, access: ssh.Access, host_name: str) -> tuple[StateMeta
     metadata = metadata_of(done.stdout) if done.returncode == 0 else None
     if metadata is None:
         raise GovcloudError(
-            f"{host_name} holds no copy of the state that can be read",
-            "`./govcloud state list` shows which hosts hold a copy",
+            f"{host_name} holds no backup of the state that can be read",
+            "`./govcloud state list` shows which hosts hold a backup",
         )
     return metadata, done.stdout
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from stacks.providers.kubernetes.objects import MANAGER_PREFIX
 
-HANDS = ("kubectl", "before-first-apply")
+MANUAL_MANAGERS = ("kubectl", "before-first-apply")
 """Prefixes of the managers that mean a person at a terminal, as in the official provider."""
 FORMER = ("pulumi-kubernetes", "pulumi-kubernetes.exe", "pulumi-resource-kubernetes")
 """Managers of the updates that Pulumi providers wrote before they used server-side apply."""
@@ -63,7 +63,7 @@ def _is_manual(entry: Mapping[str, Any]) -> bool:
     if entry.get("subresource", "") not in ("", "scale"):
         return False  # only `kubectl scale` sets fields that authors declare
     name = str(entry.get("manager"))
-    return name.startswith(HANDS) or (entry.get("operation") == "Update" and name in FORMER)
+    return name.startswith(MANUAL_MANAGERS) or (entry.get("operation") == "Update" and name in FORMER)
 
 
 def _entries(live: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -42,14 +42,14 @@ class Run:
 
     changed: dict[str, int] = field(default_factory=dict)
     diffs: dict[str, dict[str, str]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     printed: str = ""
 
     @property
     def failed(self) -> bool:
         """Whether it ended with an error."""
-        return bool(self.faults)
+        return bool(self.errors)
 
 
 class EngineSession:
@@ -143,7 +143,7 @@ class EngineSession:
             with closing_loops():
                 getattr(stack, operation)(on_event=on_event, on_output=lines.append, **options)
         except CommandError as error:
-            run.faults = run.faults or [str(error)]
+            run.errors = run.errors or [str(error)]
         run.printed = "\n".join(lines)
         return run
 
@@ -156,7 +156,7 @@ class EngineSession:
             kinds = {path: str(diff.diff_kind.value) for path, diff in step.metadata.detailed_diff.items()}
             run.diffs[step.metadata.urn.rsplit("::", 1)[-1]] = kinds
         if event.diagnostic_event:
-            run.faults += events.faults_of(event.diagnostic_event)
+            run.errors += events.errors_of(event.diagnostic_event)
             run.said += [line] if (line := events.progress_of(event)) else []
 
 

@@ -35,7 +35,7 @@ def city(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with open_session(cluster, tmp_path_factory.mktemp("city") / "home", BUREAU.name) as session:
         yield session
         gone = session.destroy()
-        assert not gone.failed, gone.faults
+        assert not gone.failed, gone.errors
 
 
 def unawaited(made: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
@@ -86,7 +86,7 @@ def test_a_gateway_keeps_its_bureaus_rules_and_a_new_certificate_rolls_it(city: 
     files = ".spec.template.spec.volumes[0].configMap.name"
     key = ".spec.template.spec.volumes[1].secret.secretName"
     made = city.up(declared("first"))
-    assert not made.failed, made.faults
+    assert not made.failed, made.errors
     until("two pods were let in", lambda: len(pods_of(city)) == 2, 60)
     assert KEY not in city.checkpoint()
     assert value_at(city, "service", NAME, ".spec.clusterIP") == ADDRESS
@@ -100,10 +100,10 @@ def test_a_gateway_keeps_its_bureaus_rules_and_a_new_certificate_rolls_it(city: 
         assert f"server {name} {value_at(city, 'service', name, '.spec.clusterIP')}:{port}\n" in config
     before = value_at(city, "deployment", NAME, key)
     again = city.up(declared("first"))
-    assert set(again.changed) == {"same"}, (again.diffs, again.faults)
+    assert set(again.changed) == {"same"}, (again.diffs, again.errors)
     assert value_at(city, "deployment", NAME, key) == before
     renewed = city.up(declared("second"))
-    assert (renewed.changed.get("update"), renewed.changed.get("replace")) == (1, 1), (renewed.diffs, renewed.faults)
+    assert (renewed.changed.get("update"), renewed.changed.get("replace")) == (1, 1), (renewed.diffs, renewed.errors)
     assert value_at(city, "deployment", NAME, key) != before
     assert city.drift() == {}
 
@@ -112,9 +112,9 @@ def test_a_route_to_a_missing_service_or_port_is_reported(city: EngineSession) -
     """The rest of the run is not affected, and the next run continues."""
     assert not city.up(declared("second")).failed
     missing = city.up(leading_to("tea", 80))
-    assert any("leads to a Service that does not exist" in fault for fault in missing.faults), missing.faults
+    assert any("leads to a Service that does not exist" in error for error in missing.errors), missing.errors
     offered = city.up(leading_to("gateway-to-maps-9000", 80))
-    assert any("has no port 80 but 9000; correct the route" in fault for fault in offered.faults), offered.faults
-    assert not any("Traceback" in fault for fault in offered.faults)
+    assert any("has no port 80 but 9000; correct the route" in error for error in offered.errors), offered.errors
+    assert not any("Traceback" in error for error in offered.errors)
     assert not city.up(declared("second")).failed
     assert gateway.CONFIG_FILE in value_at(city, "deployment", NAME, ".spec.template.spec.containers[0].command")

@@ -90,7 +90,7 @@ def test_an_immutable_field_replaces(session: EngineSession) -> None:
     shown = session.preview(deployment(session, app="other"))
     assert shown.diffs["web"]["spec.selector.matchLabels.app"] == "update-replace"
     made = session.up(deployment(session, app="other"))
-    assert made.changed.get("replace") == 1, made.faults
+    assert made.changed.get("replace") == 1, made.errors
     assert session.uid("deployment", "web") != before
 
 
@@ -126,12 +126,12 @@ def test_a_replacement_is_previewed_for_every_refusal_text_of_the_server(session
         return lambda opts: made("web", metadata=place, spec=spec, opts=opts)
 
     first = session.up(declare(before))
-    assert not first.failed, first.faults
+    assert not first.failed, first.errors
     uid = session.uid(kind, "web")
     shown = session.preview(declare(after))
-    assert (shown.faults, shown.changed.get("replace")) == ([], 1)
+    assert (shown.errors, shown.changed.get("replace")) == ([], 1)
     replaced = session.up(declare(after))
-    assert (replaced.faults, replaced.changed.get("replace")) == ([], 1)
+    assert (replaced.errors, replaced.changed.get("replace")) == ([], 1)
     assert session.uid(kind, "web") != uid
 
 
@@ -141,7 +141,7 @@ def test_another_managers_object_is_refused_even_if_it_would_be_replaced(session
     session.kubectl("create", "service", "clusterip", "web", "--clusterip=10.96.3.5", "--tcp=80")
     place = {"name": "web", "namespace": session.namespace}
     refused = session.preview(lambda opts: made("web", metadata=place, spec=spec, opts=opts))
-    assert f"{session.namespace}/web: it exists already, managed by kubectl" in refused.faults[0]
+    assert f"{session.namespace}/web: it exists already, managed by kubectl" in refused.errors[0]
 
 
 def test_an_object_without_a_name_gets_one_and_its_replacement_another(session: EngineSession) -> None:
@@ -168,7 +168,7 @@ def test_a_manual_edit_is_found_and_repaired(session: EngineSession) -> None:
     assert session.drift() == {f"ConfigMap {session.namespace}/settings": ("data.a: 1 -> by hand",)}
     assert session.preview(config(session, {"a": "1", "b": "1"})).diffs["settings"] == {"data.a": "update"}
     repaired = session.up(config(session, {"a": "1", "b": "1"}))
-    assert repaired.changed.get("update") == 1, repaired.faults
+    assert repaired.changed.get("update") == 1, repaired.errors
     assert json.loads(session.kubectl("get", "configmap", "settings", "-o", "json"))["data"] == {"a": "1", "b": "1"}
     session.up(config(session, {"b": "1"}))
     assert json.loads(session.kubectl("get", "configmap", "settings", "-o", "json"))["data"] == {"b": "1"}
@@ -188,15 +188,15 @@ def test_an_existing_object_is_refused_then_imported(session: EngineSession) -> 
     session.kubectl("create", "configmap", "settings", "--from-literal=a=1")
     before = session.uid("configmap", "settings")
     for refused in (session.preview(config(session, {"a": "2"})), session.up(config(session, {"a": "2"}))):
-        assert f"{session.namespace}/settings: it exists already, managed by kubectl" in refused.faults[0]
-        assert "import_" in refused.faults[0]
+        assert f"{session.namespace}/settings: it exists already, managed by kubectl" in refused.errors[0]
+        assert "import_" in refused.errors[0]
 
     def adopt(opts: pulumi.ResourceOptions) -> None:
         known = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(import_=f"{session.namespace}/settings"))
         config(session, {"a": "1"})(known)
 
     imported = session.up(adopt)
-    assert imported.changed.get("import") == 1, imported.faults
+    assert imported.changed.get("import") == 1, imported.errors
     session.settings = {"enable_config_map_mutable": True}
     assert session.up(config(session, {"a": "2"})).changed.get("update", 0) >= 1
     assert session.uid("configmap", "settings") == before
@@ -218,10 +218,10 @@ def test_an_object_without_a_namespace_is_imported_by_its_name(session: EngineSe
         return declare
 
     imported = session.up(role("get", import_=name))
-    assert imported.changed.get("import") == 1, imported.faults
+    assert imported.changed.get("import") == 1, imported.errors
     assert session.resources()["reader"]["id"] == name
     changed = session.up(role("get", "list"))
-    assert changed.changed.get("update") == 1, changed.faults
+    assert changed.changed.get("update") == 1, changed.errors
     assert session.kubectl("get", "clusterrole", name, "-o", "jsonpath={.rules[0].verbs}") == '["get","list"]'
     assert session.uid("clusterrole", name) == before
     assert not session.destroy().failed
@@ -245,7 +245,7 @@ def test_ignored_changes_stay(session: EngineSession) -> None:
     session.kubectl("scale", "deployment", "web", "--replicas=5")
     assert set(session.preview(declare(replicas=3)).changed) == {"same"}
     changed = session.up(declare(replicas=3, image="registry.invalid/web:2"))
-    assert changed.changed.get("update") == 1, changed.faults
+    assert changed.changed.get("update") == 1, changed.errors
     assert found() == "5 registry.invalid/web:2"
 
 
@@ -297,7 +297,7 @@ def test_a_definition_and_its_custom_resource_are_created_in_one_run(session: En
 
     assert session.preview(declare(1)).changed["create"] == 4
     made = session.up(declare(1))
-    assert made.changed.get("create") == 4, made.faults
+    assert made.changed.get("create") == 4, made.errors
     assert set(session.up(declare(1)).changed) == {"same"}
     assert session.up(declare(2)).changed.get("update") == 1
     assert session.kubectl("get", f"permits.{group}", "one", "-o", "jsonpath={.spec.size}") == "2"
@@ -313,7 +313,7 @@ def test_warnings_of_the_server_are_reported_at_the_resource(session: EngineSess
         k8s.core.v1.Endpoints("old", metadata={"name": "old", "namespace": session.namespace}, opts=opts)
 
     for run in (session.preview(old), session.up(old)):
-        assert not run.failed, run.faults
+        assert not run.failed, run.errors
         for words in (
             f"{session.namespace}/web: the API server warns: would violate PodSecurity",
             f"{session.namespace}/old: the API server warns: v1 Endpoints is deprecated",
@@ -329,7 +329,7 @@ def test_a_field_that_its_kind_does_not_have_is_refused_at_once(session: EngineS
         k8s.core.v1.ConfigMap("settings", metadata=place, opts=opts)
 
     refused = session.preview(declare)
-    assert ".metadata.colour: field not declared in schema: correct it and run" in refused.faults[0]
+    assert ".metadata.colour: field not declared in schema: correct it and run" in refused.errors[0]
 
 
 def test_a_cluster_wide_custom_resource_needs_no_namespace(session: EngineSession) -> None:
@@ -361,7 +361,7 @@ def test_a_cluster_wide_custom_resource_needs_no_namespace(session: EngineSessio
         )
 
     made = session.up(declare)
-    assert not made.failed, made.faults
+    assert not made.failed, made.errors
     assert session.resources()["zone"]["id"] == "one"
     assert set(session.up(declare).changed) == {"same"}
     assert not session.destroy().failed
@@ -376,7 +376,7 @@ def test_a_patch_manages_its_fields_only(session: EngineSession) -> None:
         k8s.core.v1.ConfigMapPatch("addition", metadata=place, data={"b": "2"}, opts=opts)
 
     patched = session.up(declare)
-    assert not patched.failed, patched.faults
+    assert not patched.failed, patched.errors
     assert json.loads(session.kubectl("get", "configmap", "theirs", "-o", "json"))["data"] == {"a": "1", "b": "2"}
     assert not session.destroy().failed
     assert json.loads(session.kubectl("get", "configmap", "theirs", "-o", "json"))["data"] == {"a": "1"}
@@ -386,7 +386,7 @@ def test_destroyed_objects_no_longer_exist(session: EngineSession) -> None:
     """The run ends when the objects and all their dependents are deleted."""
     session.up(deployment(session))
     gone = session.destroy()
-    assert not gone.failed, gone.faults
+    assert not gone.failed, gone.errors
     assert session.kubectl("get", "deployments,replicasets", "-o", "name") == ""
 
 

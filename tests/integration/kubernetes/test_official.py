@@ -257,11 +257,11 @@ def test_a_state_of_the_official_plugin_works_unchanged(taken_over: EngineSessio
     """Preview, refresh and update find no change, and nothing is written to the cluster."""
     before = versions(taken_over)
     shown = taken_over.preview(declared(taken_over))
-    assert (shown.faults, set(shown.changed), shown.diffs) == ([], {"same"}, {})
+    assert (shown.errors, set(shown.changed), shown.diffs) == ([], {"same"}, {})
     assert shown.changed["same"] == len(official_inputs(taken_over)) + 2
     assert taken_over.drift() == {}
     run = taken_over.up(declared(taken_over))
-    assert (run.faults, set(run.changed), run.diffs) == ([], {"same"}, {})
+    assert (run.errors, set(run.changed), run.diffs) == ([], {"same"}, {})
     assert versions(taken_over) == before
     assert "hunter2" not in taken_over.checkpoint()
     assert "aHVudGVyMg==" not in taken_over.checkpoint()
@@ -274,7 +274,7 @@ def test_undeclared_fields_are_removed_although_another_manager_set_them(taken_o
         "web": {"metadata.labels": "add"},
     }
     run = taken_over.up(declared(taken_over, tier="back"))
-    assert (run.faults, run.changed["update"]) == ([], 2)
+    assert (run.errors, run.changed["update"]) == ([], 2)
     found = live(taken_over, "service", "front")
     assert found["spec"]["selector"] == {"tier": "back"}
     assert [one["manager"] for one in found["metadata"]["managedFields"]] == [MANAGER]
@@ -285,7 +285,7 @@ def test_undeclared_fields_are_removed_although_another_manager_set_them(taken_o
 
 def test_a_state_of_ours_has_the_official_plugins_form(session: EngineSession) -> None:
     """Types, IDs, inputs, outputs and secret fields are the same."""
-    assert not session.up(declared(session)).faults
+    assert not session.up(declared(session)).errors
     found = session.resources()
     for name, (token, wanted) in official_inputs(session).items():
         ours = found[name]

@@ -59,7 +59,7 @@ def test_an_object_is_deleted_by_its_annotated_policy(
     name = replica_set(session)["metadata"]["name"]
     session.kubectl("patch", "replicaset", name, "--type=merge", "-p", json.dumps(HELD))
     run = session.up(lambda opts: None)
-    assert [fault for fault in run.faults if "still there after 4 s" in fault] == run.faults[: int(waits)]
+    assert [error for error in run.errors if "still there after 4 s" in error] == run.errors[: int(waits)]
     assert (session.kubectl("get", "deployments", "-o", "name") != "") == waits
     until("the ReplicaSet ends, or not", lambda: ("deletionTimestamp" in replica_set(session)["metadata"]) == ends, 60)
     assert ("ownerReferences" in replica_set(session)["metadata"]) == owned
@@ -72,7 +72,7 @@ def test_an_object_is_deleted_by_its_annotated_policy(
 def test_an_unknown_deletion_policy_is_refused(session: EngineSession) -> None:
     """With a typing error, dependents that should stay would be deleted."""
     refused = session.preview(ending(session, "orphaned"))
-    assert "must be one of background, foreground, orphan" in refused.faults[0]
+    assert "must be one of background, foreground, orphan" in refused.errors[0]
 
 
 def job(session: EngineSession, **notes: str) -> Declare:

@@ -56,27 +56,27 @@ def test_a_bad_version_is_rolled_back_and_the_next_runs_continue_from_the_one_be
     """The operator sees the reason and that the version before is back. Nothing remains to be repaired."""
     session.up(version(session, 1, good=True))
     failed = session.up(version(session, 2, good=False))
-    assert "web: not ready after 3 s: 0 of 1 pods are ready: pod web-" in failed.faults[0]
-    assert "the version before is back, and all its pods are ready" in failed.faults[0]
+    assert "web: not ready after 3 s: 0 of 1 pods are ready: pod web-" in failed.errors[0]
+    assert "the version before is back, and all its pods are ready" in failed.errors[0]
     told = [line for line in failed.said if "rolling back to the version before" in line]
     assert told, failed.said
     assert (deployed(session), recorded(session)) == ("1 x0", "1 x0")
     assert "initErrors" not in session.resources()["web"]
     assert session.drift() == {}
     again = session.up(version(session, 1, good=True))
-    assert (set(again.changed), again.faults) == ({"same"}, [])
+    assert (set(again.changed), again.errors) == ({"same"}, [])
     mended = session.up(version(session, 3, good=True))
-    assert (mended.changed["update"], mended.faults) == (1, [])
+    assert (mended.changed["update"], mended.errors) == (1, [])
     assert (deployed(session), recorded(session)) == ("3 x0", "3 x0")
 
 
 def test_without_a_version_that_was_ready_nothing_is_rolled_back(session: EngineSession) -> None:
     """A first version stays so that its author can inspect it. A second attempt stays too: the first was no better."""
     first = session.up(version(session, 1, good=False))
-    assert "not ready after 3 s" in first.faults[0]
+    assert "not ready after 3 s" in first.errors[0]
     second = session.up(version(session, 2, good=False))
-    assert "not ready after 3 s" in second.faults[0]
-    assert "version before" not in first.faults[0] + second.faults[0]
+    assert "not ready after 3 s" in second.errors[0]
+    assert "version before" not in first.errors[0] + second.errors[0]
     assert (deployed(session), recorded(session)) == ("2 x1", "2 x1")
 
 
@@ -86,7 +86,7 @@ def test_a_cancelled_change_of_version_is_rolled_back(session: EngineSession, in
     run = in_flight(version(session, 2, good=False, within_s=600), "0 of 1")
     session.kill(signal.SIGINT)
     ended = run.result(60)
-    assert any("the run was cancelled" in fault and "was started, but not waited" in fault for fault in ended.faults)
+    assert any("the run was cancelled" in error and "was started, but not waited" in error for error in ended.errors)
     assert (deployed(session), recorded(session)) == ("1 x0", "1 x0")
     assert session.up(version(session, 1, good=True)).changed.keys() == {"same"}
 
@@ -99,10 +99,10 @@ def test_a_failed_rollback_is_reported_with_the_declared_version(session: Engine
     words = ("apply", "--server-side", "--force-conflicts", "--field-manager=scaler", "-f", "-")
     session.kubectl(*words, stdin=json.dumps(theirs))
     failed = run.result(120)
-    assert "not ready after 8 s" in failed.faults[0]
-    assert "the rollback to the version before failed: another manager owns fields" in failed.faults[0]
-    assert 'conflict with "scaler"' in failed.faults[0]
-    assert "run the same command with the version before" in failed.faults[0]
+    assert "not ready after 8 s" in failed.errors[0]
+    assert "the rollback to the version before failed: another manager owns fields" in failed.errors[0]
+    assert 'conflict with "scaler"' in failed.errors[0]
+    assert "run the same command with the version before" in failed.errors[0]
     assert (deployed(session), recorded(session)) == ("2 x5", "2 x1")
 
 
@@ -141,11 +141,11 @@ def kept(session: EngineSession, kind: str) -> int:
 def test_a_version_that_is_rolled_back_finds_the_settings_it_had(session: EngineSession) -> None:
     """Also if the next run returns to them: the state would delete the objects that the version before reads."""
     assert not session.up(workload(session, "first")).failed
-    assert "the version before is back" in session.up(workload(session, "second", good=False)).faults[0]
+    assert "the version before is back" in session.up(workload(session, "second", good=False)).errors[0]
     assert read_by_pods(session) == "first"
     assert session.drift() == {}
     back = session.up(workload(session, "first"))
-    assert back.faults == []
+    assert back.errors == []
     assert back.changed.get("update", 0) == 0, back.diffs
     assert read_by_pods(session) == "first"
     assert (kept(session, "configmap"), kept(session, "secret")) == (2, 2)

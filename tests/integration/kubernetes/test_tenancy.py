@@ -72,7 +72,7 @@ def city(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Yield a session in which the engine has onboarded two bureaus."""
     with open_session(cluster, tmp_path_factory.mktemp("city") / "home", OWNER) as session:
         done = session.up(declared(with_bureau(GUEST)))
-        assert not done.failed, done.faults
+        assert not done.failed, done.errors
         yield session
 
 
@@ -209,12 +209,12 @@ def test_an_entry_onboards_a_bureau_and_its_removal_ends_its_rights(city: Engine
     newcomer = Person(city.cluster, "housing")
     assert "forbidden" in newcomer.refused("get", "pods")
     made = city.up(declared(with_bureau("housing", before)))
-    assert set(made.changed) == {"create", "same"}, made.faults
+    assert set(made.changed) == {"create", "same"}, made.errors
     newcomer.kubectl("create", "configmap", "kept", "--from-literal=a=1")
     again = city.up(declared(with_bureau("housing", before)))
-    assert set(again.changed) == {"same"}, (again.diffs, again.faults)
+    assert set(again.changed) == {"same"}, (again.diffs, again.errors)
     gone = city.up(declared(before))
-    assert not gone.failed, gone.faults
+    assert not gone.failed, gone.errors
     assert "forbidden" in newcomer.refused("get", "configmaps")
     assert "configmap/kept" in city.cluster.kubectl("-n", "housing", "get", "configmaps", "-o", "name")
 
@@ -254,7 +254,7 @@ def desk_workload(certificate: str) -> Declare:
 def test_a_workload_keeps_to_the_rules_of_its_namespace(city: EngineSession, owner: Person) -> None:
     """The API server accepts its pods. A changed file rolls them, while earlier pods keep the old file."""
     made = city.up(desk_workload("first"))
-    assert not made.failed, made.faults
+    assert not made.failed, made.errors
     label = "app.kubernetes.io/name=session"
     pods = ("get", "pods", "-l", label, "-o", "name")
     until("two pods exist", lambda: len(owner.kubectl(*pods).split()) == 2, 60)
@@ -264,7 +264,7 @@ def test_a_workload_keeps_to_the_rules_of_its_namespace(city: EngineSession, own
     assert set(city.up(desk_workload("first")).changed) == {"same"}
     assert read_by(owner) == before
     changed = city.up(desk_workload("second"))
-    assert (changed.changed.get("update"), changed.changed.get("replace")) == (1, 1), (changed.diffs, changed.faults)
+    assert (changed.changed.get("update"), changed.changed.get("replace")) == (1, 1), (changed.diffs, changed.errors)
     assert read_by(owner) != before
     assert city.uid("configmap", before) == uid
     assert owner.kubectl("get", "service", "session", "-o", "jsonpath={.spec.clusterIP}") == "10.96.0.77"

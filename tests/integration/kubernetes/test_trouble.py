@@ -47,13 +47,13 @@ def waiting(session: EngineSession, seconds: int, quota: bool = False) -> Declar
 def test_an_object_that_does_not_become_ready_fails_in_time_with_its_reason(session: EngineSession) -> None:
     """It is recorded as created. The next run waits for it again and does not create a second one."""
     failed = session.up(waiting(session, 3))
-    assert "web: not ready after 3 s: 0 of 1 pods are ready: pod web-" in failed.faults[0]
-    assert "no scheduler has handled it yet" in failed.faults[0]
+    assert "web: not ready after 3 s: 0 of 1 pods are ready: pod web-" in failed.errors[0]
+    assert "no scheduler has handled it yet" in failed.errors[0]
     assert any("0 of 1" in line for line in failed.said)
     before = session.uid("deployment", "web")
     assert session.up(waiting(session, 3)).failed
     mended = session.up(deployment(session))
-    assert not mended.failed, mended.faults
+    assert not mended.failed, mended.errors
     assert session.uid("deployment", "web") == before
 
 
@@ -64,15 +64,15 @@ def test_the_resource_options_timeout_overrides_the_annotation(session: EngineSe
         timed = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(**times))
         return lambda opts: waiting(session, 600)(pulumi.ResourceOptions.merge(opts, timed))
 
-    assert "not ready after 2 s: " in session.up(within(create="2s", update="600s")).faults[0]
-    assert "not ready after 3 s: " in session.up(within(create="600s", update="3s")).faults[0]
+    assert "not ready after 2 s: " in session.up(within(create="2s", update="600s")).errors[0]
+    assert "not ready after 3 s: " in session.up(within(create="600s", update="3s")).errors[0]
 
 
 def test_a_quota_that_keeps_pods_away_is_the_reason(session: EngineSession) -> None:
     """The message contains the controller's own text."""
     session.kubectl("create", "quota", "none", "--hard=pods=0")
     failed = session.up(waiting(session, 6))
-    assert "exceeded quota: none" in failed.faults[0]
+    assert "exceeded quota: none" in failed.errors[0]
 
 
 def test_a_full_quota_refuses_and_the_next_run_continues(session: EngineSession) -> None:
@@ -89,9 +89,9 @@ def test_a_full_quota_refuses_and_the_next_run_continues(session: EngineSession)
     assert not shown.failed
     assert any("exceeded quota: few" in line for line in shown.said)
     failed = session.up(declare)
-    assert f"{session.namespace}/login: " in failed.faults[0]
-    assert "exceeded quota: few" in failed.faults[0]
-    assert "raise the quota" in failed.faults[0]
+    assert f"{session.namespace}/login: " in failed.errors[0]
+    assert "exceeded quota: few" in failed.errors[0]
+    assert "raise the quota" in failed.errors[0]
     session.kubectl("delete", "quota", "few")
     assert session.up(declare).changed["create"] == 1
 
@@ -103,9 +103,9 @@ def test_another_managers_field_is_a_conflict_until_it_is_taken(session: EngineS
     words = ("apply", "--server-side", "--force-conflicts", "--field-manager=scaler", "-f", "-")
     session.kubectl(*words, stdin=json.dumps(theirs))
     failed = session.up(deployment(session, replicas=2))
-    assert 'conflict with "scaler"' in failed.faults[0]
-    assert ".spec.replicas" in failed.faults[0]
-    assert "pulumi.com/patchForce" in failed.faults[0]
+    assert 'conflict with "scaler"' in failed.errors[0]
+    assert ".spec.replicas" in failed.errors[0]
+    assert "pulumi.com/patchForce" in failed.errors[0]
     session.settings = {"enable_patch_force": True}
     assert not session.up(deployment(session, replicas=2)).failed
     assert session.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "2"
@@ -114,8 +114,8 @@ def test_another_managers_field_is_a_conflict_until_it_is_taken(session: EngineS
 def test_a_refused_name_is_reported_before_any_change(session: EngineSession) -> None:
     """The dry run reports it."""
     failed = session.preview(config(session, {"a": "1"}, name="Bad_Name"))
-    assert f'{session.namespace}/Bad_Name: ConfigMap "Bad_Name" is invalid' in failed.faults[0]
-    assert "correct it" in failed.faults[0]
+    assert f'{session.namespace}/Bad_Name: ConfigMap "Bad_Name" is invalid' in failed.errors[0]
+    assert "correct it" in failed.errors[0]
 
 
 def test_a_missing_namespace_is_shown_as_a_creation_and_fails_with_the_next_step(session: EngineSession) -> None:
@@ -124,7 +124,7 @@ def test_a_missing_namespace_is_shown_as_a_creation_and_fails_with_the_next_step
     try:
         assert session.preview(config(session, {"a": "1"})).changed["create"] == 3
         failed = session.up(config(session, {"a": "1"}))
-        assert f"the namespace {session.namespace} does not exist" in failed.faults[0]
+        assert f"the namespace {session.namespace} does not exist" in failed.errors[0]
     finally:
         session.namespace = own
 
@@ -181,11 +181,11 @@ def test_a_bad_kubeconfig_is_reported_and_the_next_run_continues(session: Engine
     session.up(config(session, {"a": "1"}))
     session.kubeconfig = make(session.cluster)
     failed = session.up(config(session, {"a": "1"}))
-    assert any(words in fault for fault in failed.faults), failed.faults
-    assert SECRET not in failed.printed + "".join(failed.faults + failed.said)
+    assert any(words in error for error in failed.errors), failed.errors
+    assert SECRET not in failed.printed + "".join(failed.errors + failed.said)
     session.kubeconfig = good
     after = session.up(config(session, {"a": "1"}))
-    assert not after.failed, after.faults
+    assert not after.failed, after.errors
     assert "create" not in after.changed
 
 
@@ -196,7 +196,7 @@ def test_an_api_server_that_restarts_is_waited_for(session: EngineSession, in_fl
     session.cluster.start_api()
     session.kubectl("scale", "deployment", "web", "--replicas=0")  # the pod can never start, because there are no nodes
     ended = run.result(240)
-    assert not ended.failed, ended.faults
+    assert not ended.failed, ended.errors
     assert any("the API server is unreachable; waiting for it" in line for line in ended.said)
 
 
@@ -209,7 +209,7 @@ def test_a_longer_outage_of_the_api_server_is_waited_for(session: EngineSession,
     session.cluster.start_api()
     session.kubectl("scale", "deployment", "web", "--replicas=0")
     ended = run.result(240)
-    assert not ended.failed, ended.faults
+    assert not ended.failed, ended.errors
 
 
 def test_a_frozen_api_server_does_not_extend_a_runs_timeout(session: EngineSession, in_flight: Start) -> None:
@@ -218,10 +218,10 @@ def test_a_frozen_api_server_does_not_extend_a_runs_timeout(session: EngineSessi
     before = session.uid("deployment", "web")
     session.cluster.freeze_api()
     failed = run.result(40)
-    assert "web: not ready after 8 s: 0 of 1 pods are ready: pod web-" in failed.faults[0]
+    assert "web: not ready after 8 s: 0 of 1 pods are ready: pod web-" in failed.errors[0]
     session.cluster.thaw_api()
     again = session.up(deployment(session))
-    assert not again.failed, again.faults
+    assert not again.failed, again.errors
     assert session.uid("deployment", "web") == before
 
 
@@ -233,7 +233,7 @@ def test_a_run_with_a_frozen_api_server_reports_it_and_ends(session: EngineSessi
     assert time.monotonic() - began < 90
     again = f"the API server at {session.cluster.server} does not answer; retrying"
     assert any(again in line for line in failed.said), failed.said
-    assert f"{session.namespace}/web: the API server at {session.cluster.server} does not answer" in failed.faults[0]
+    assert f"{session.namespace}/web: the API server at {session.cluster.server} does not answer" in failed.errors[0]
 
 
 def test_the_next_run_continues_after_a_killed_run(session: EngineSession, in_flight: Start) -> None:
@@ -245,7 +245,7 @@ def test_the_next_run_continues_after_a_killed_run(session: EngineSession, in_fl
     before = session.uid("deployment", "web")
     assert "web" not in session.resources()
     again = session.up(deployment(session))
-    assert not again.failed, again.faults
+    assert not again.failed, again.errors
     assert session.uid("deployment", "web") == before
 
 
@@ -260,12 +260,12 @@ def test_an_object_that_is_still_being_deleted_is_reported(session: EngineSessio
     before = session.uid("configmap", "settings")
     session.kubectl("delete", "configmap", "settings", "--wait=false")
     with open_session(session.cluster, tmp_path / "another", session.namespace) as other:
-        assert other.preview(declare).faults == []
+        assert other.preview(declare).errors == []
         failed = other.up(declare)
-        assert "settings: still there after 3 s: it waits for gov.cn/held; run the same command" in failed.faults[0]
+        assert "settings: still there after 3 s: it waits for gov.cn/held; run the same command" in failed.errors[0]
         session.kubectl("patch", "configmap", "settings", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
         again = other.up(declare)
-        assert not again.failed, again.faults
+        assert not again.failed, again.errors
         assert session.uid("configmap", "settings") != before
     session.kubectl("patch", "configmap", "settings", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
 
@@ -289,14 +289,14 @@ def test_progress_contains_no_secret(session: EngineSession) -> None:
 
     failed = session.up(declare)
     assert any("serviceaccount" in line and "[secret]" in line for line in failed.said), failed.said
-    assert "hunter2" not in "".join(failed.said + failed.faults) + failed.printed
+    assert "hunter2" not in "".join(failed.said + failed.errors) + failed.printed
 
 
 def test_a_cancelled_run_ends_soon_and_records_the_created_object(session: EngineSession, in_flight: Start) -> None:
     """It does not wait for the ten minutes of a Deployment's timeout."""
     run = in_flight(waiting(session, 600), "0 of 1")
     session.kill(signal.SIGINT)
-    assert any("cancelled" in fault for fault in run.result(60).faults)
+    assert any("cancelled" in error for error in run.result(60).errors)
     assert "web" in session.resources()
 
 
@@ -309,7 +309,7 @@ def test_a_frozen_api_server_is_detected_and_named(session: EngineSession, in_fl
     session.cluster.freeze_api()
     failed = run.result(120)
     assert any("the API server is unreachable; waiting for it" in line for line in failed.said)
-    assert f"{session.namespace}/web: the API server at {session.cluster.server} does not answer" in failed.faults[0]
+    assert f"{session.namespace}/web: the API server at {session.cluster.server} does not answer" in failed.errors[0]
 
 
 def test_a_crashed_api_server_is_named_and_the_next_run_continues(session: EngineSession, in_flight: Start) -> None:
@@ -318,11 +318,11 @@ def test_a_crashed_api_server_is_named_and_the_next_run_continues(session: Engin
     before = session.uid("deployment", "web")
     session.cluster.stop_api()
     failed = run.result(240)
-    assert f"{session.namespace}/web: the API server at {session.cluster.server} does not answer" in failed.faults[0]
-    assert "run the same command again" in failed.faults[0]
+    assert f"{session.namespace}/web: the API server at {session.cluster.server} does not answer" in failed.errors[0]
+    assert "run the same command again" in failed.errors[0]
     session.cluster.start_api()
     again = session.up(deployment(session))
-    assert not again.failed, again.faults
+    assert not again.failed, again.errors
     assert session.uid("deployment", "web") == before
 
 
@@ -338,13 +338,13 @@ def test_an_unreachable_cluster_may_be_skipped(session: EngineSession) -> None:
 
     session.cluster.stop_api()
     skipped = session.up(config(session, {"a": "2"}))
-    assert (skipped.faults, set(skipped.changed)) == ([], {"same"})
+    assert (skipped.errors, set(skipped.changed)) == ([], {"same"})
     assert any("settings: not read: " in line for line in skipped.said)
     assert any("it is not changed: " in line for line in skipped.said)
     assert session.resources()["settings"]["outputs"] == before
     assert (
         f"{session.namespace}/new: the API server at {session.cluster.server} does not answer"
-        in session.up(both).faults[0]
+        in session.up(both).errors[0]
     )
     session.cluster.start_api()
     assert session.up(both).changed["create"] == 1
@@ -358,7 +358,7 @@ def test_objects_of_a_lost_cluster_are_removed_from_the_state(session: EngineSes
     session.cluster.stop_api()
     assert session.drift() == {f"ConfigMap {session.namespace}/settings": ("it is gone",)}
     destroyed = session.destroy()
-    assert destroyed.faults == []
+    assert destroyed.errors == []
     assert any("settings: it is removed from the state: " in line for line in destroyed.said)
     assert session.resources() == {}
     session.cluster.start_api()

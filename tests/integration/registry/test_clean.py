@@ -74,7 +74,7 @@ def is_complete(site: Site, image: OciImage) -> bool:
 def deployed(site: Site, image: OciImage) -> None:
     """Deploy the image and wait for its ReplicaSet.
 
-    There are no pods, so only the history names the version before.
+    There are no pods, so only the history names the previous version.
     """
     reference = image_reference(image.name, image.digest)
     labels = {"app": "records"}

@@ -226,7 +226,7 @@ def test_a_damaged_backup_counts_as_missing(here: Workstation, machines: Machine
     machines.backup_of(HOST).write_bytes(damage)
     done = call("state", "restore", "--from", HOST, "--yes")
     assert done.code == 1
-    assert "holds no copy" in done.stderr
+    assert "holds no backup" in done.stderr
     assert engine.back_up(ESTATE, lambda line: None) == HOLDERS
     assert machines.backup_of(HOST).read_bytes() != damage
 

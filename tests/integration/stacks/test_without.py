@@ -1,4 +1,4 @@
-"""`--without SITE` with the real engine: a dead site's hosts are neither refreshed nor changed, and are deployed
+"""`--without SITE` with the real engine: an excluded site's hosts are neither refreshed nor changed, and are deployed
 later.
 """
 
@@ -35,9 +35,9 @@ def compared(tmp_path: Path) -> set[str]:
 
 
 def test_a_site_that_is_dead_from_the_first_build_on_is_deployed_later(machines: Machines, tmp_path: Path) -> None:
-    """A site that was never built is left out, then built.
+    """A site that was never built is excluded, then built.
 
-    A built site is left out of comparisons too, and its state is kept.
+    A built site is excluded of comparisons too, and its state is kept.
     """
     machines.power_off(DEAD)
     first = engine.up(REAL, STACK, [DEAD])
@@ -85,7 +85,7 @@ def test_a_site_of_several_hosts_is_deferred_after_a_serial_change(
 @pytest.mark.parametrize(
     ("stacks", "without", "words"),
     [
-        (["shaoguan"], ["shaoguan"], "both selected and left out"),
+        (["shaoguan"], ["shaoguan"], "both selected and excluded"),
         ([], ["futian", "nanshan", "shaoguan"], "every site"),
         ([], ["luohu"], "unknown site luohu"),
     ],

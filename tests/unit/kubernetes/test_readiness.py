@@ -72,7 +72,7 @@ def test_a_finished_rollout_is_ready() -> None:
 
 
 def test_an_older_generations_numbers_do_not_count() -> None:
-    """They belong to the version before."""
+    """They belong to the previous version."""
     done = deployment(updatedReplicas=3, replicas=3, availableReplicas=3, observedGeneration=1)
     assert isinstance(judge(done), Waiting)
 

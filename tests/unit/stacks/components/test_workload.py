@@ -71,7 +71,7 @@ def test_all_objects_depend_on_the_dependencies_of_the_workload() -> None:
     [({"files": {"/etc/desk/ca.crt": "another"}}, "files"), ({"secrets": {"PASSWORD": "another"}}, "secrets")],
 )
 def test_each_content_of_files_and_secrets_is_a_separate_object(changed: dict[str, Any], kind: str) -> None:
-    """So only a new content rolls the pods, and pods of the version before still find their object."""
+    """So only a new content rolls the pods, and pods of the previous version still find their object."""
     first, again, other = (declared(args) for args in (ARGS, ARGS, replace(ARGS, **changed)))
     names = [one.inputs(f"desk-{kind}")["metadata"]["name"] for one in (first, again, other)]
     assert names[0] == names[1] != names[2]

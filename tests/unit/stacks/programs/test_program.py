@@ -71,7 +71,7 @@ def test_after_a_first_build_that_failed_half_way_the_missing_hosts_are_built_in
 
 
 def test_no_host_waits_for_a_host_at_a_dead_site() -> None:
-    """The host at the dead site stays declared, so that its state is kept."""
+    """The host at the excluded site stays declared, so that its state is kept."""
     context = replace(built("futian", "nanshan", "shaoguan"), without=frozenset({"shaoguan"}))
     recorded = declare(program(context, "network"), "network")
     names = recorded.names("Playbook")

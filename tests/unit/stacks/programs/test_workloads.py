@@ -110,7 +110,7 @@ def test_no_site_starts_before_the_service_works_at_the_site_before() -> None:
 def test_a_citys_pods_wait_for_the_guard_that_probes_the_other_city() -> None:
     """The guard runs after the gate of the site before. A site that serves no citizens has no guard.
 
-    A dead site is not probed.
+    An excluded site is not probed.
     """
     recorded = declared(built=frozenset(SITES))
     guards = by_site(recorded, LAST_SITE_GUARD)

@@ -16,9 +16,9 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _break(host: str) -> None:
-    with serial_rollout.turn(host) as turn:
-        turn.wait()
-        turn.begun = True
+    with serial_rollout.rollout_lock(host) as lock:
+        lock.wait()
+        lock.begun = True
         raise ResourceFailed("broken")
 
 
@@ -28,13 +28,13 @@ def test_a_failed_host_stops_the_other_hosts_of_its_run_only(monkeypatch: pytest
     with pytest.raises(ResourceFailed, match="broken"):
         _break("futian-edge1")
     with pytest.raises(ResourceFailed, match="nanshan-edge1: not changed, because futian-edge1 failed"):
-        with serial_rollout.turn("nanshan-edge1") as turn:
-            turn.wait()
+        with serial_rollout.rollout_lock("nanshan-edge1") as lock:
+            lock.wait()
     with (
         pytest.raises(ResourceFailed, match="because futian-edge1 failed"),
-        serial_rollout.turn("shaoguan-edge1") as turn,
+        serial_rollout.rollout_lock("shaoguan-edge1") as lock,
     ):
-        turn.wait()
+        lock.wait()
     monkeypatch.setenv(serial_rollout.RUN, "run-2")
-    with serial_rollout.turn("nanshan-edge1") as turn:
-        turn.wait()
+    with serial_rollout.rollout_lock("nanshan-edge1") as lock:
+        lock.wait()

@@ -90,16 +90,16 @@ def test_drift_is_reported_by_host() -> None:
 def test_faults_read_as_sentences() -> None:
     """No transport codes, no colour marks, and no message that names no cause."""
 
-    def faults(message: str) -> tuple[str, ...]:
-        return events.faults_of(cast(DiagnosticEvent, SimpleNamespace(severity="error", message=message, urn=None)))
+    def errors(message: str) -> tuple[str, ...]:
+        return events.errors_of(cast(DiagnosticEvent, SimpleNamespace(severity="error", message=message, urn=None)))
 
-    assert faults("<{%reset%}>rpc error: code = Unknown desc = futian-edge1: role frr failed<{%reset%}>\n") == (
+    assert errors("<{%reset%}>rpc error: code = Unknown desc = futian-edge1: role frr failed<{%reset%}>\n") == (
         "futian-edge1: role frr failed",
     )
-    assert faults("update failed") == ()
-    assert faults("an unhandled error occurred: Resource monitor has terminated, shutting down") == ()
+    assert errors("update failed") == ()
+    assert errors("an unhandled error occurred: Resource monitor has terminated, shutting down") == ()
     many = "2 errors occurred:\n\t* Refresh failed: a: refused\n\t* update failed\n\t* b: refused\n"
-    assert faults(many) == ("a: refused", "b: refused")
+    assert errors(many) == ("a: refused", "b: refused")
 
 
 AT_FUTIAN = "urn:pulumi:platform::govcloud::govcloud:sites:futian$"
@@ -190,10 +190,10 @@ def test_a_gate_is_named_by_site_and_service_and_never_drifts(kind: str) -> None
 
 
 def test_messages_about_an_object_begin_with_site_and_kind() -> None:
-    """Progress and faults. Messages about other resources name the place themselves."""
+    """Progress and errors. Messages about other resources name the place themselves."""
     urn = f"{AT_FUTIAN}govcloud:stacks:Workload$kubernetes:apps/v1:Deployment::web"
     said = SimpleNamespace(severity="info", ephemeral=True, message="bureau/web: 1 of 2 pods are ready", urn=urn)
     line = events.progress_of(cast(EngineEvent, SimpleNamespace(diagnostic_event=said)))
     assert line == "futian: Deployment bureau/web: 1 of 2 pods are ready"
     failed = SimpleNamespace(severity="error", message="bureau/web: not ready after 3 s", urn=urn)
-    assert events.faults_of(cast(DiagnosticEvent, failed)) == ("futian: Deployment bureau/web: not ready after 3 s",)
+    assert events.errors_of(cast(DiagnosticEvent, failed)) == ("futian: Deployment bureau/web: not ready after 3 s",)

@@ -30,7 +30,7 @@ OTHERS: dict[str, Context] = {
     "key": replace(CONTEXT, operator_keys=("ssh-ed25519 B",)),
     "image": replace(CONTEXT, images={"approval": IMAGE}),
     "built": replace(CONTEXT, built=frozenset({"futian-kube1"})),
-    "a site that is left out": replace(CONTEXT, without=frozenset({"nanshan"})),
+    "a site that is excluded": replace(CONTEXT, without=frozenset({"nanshan"})),
 }
 
 
@@ -129,5 +129,5 @@ def test_a_stack_with_pending_operations_is_not_current() -> None:
 def test_a_stack_that_was_deployed_without_a_site_is_not_current() -> None:
     """The next `up` deploys that site."""
     fingerprint.invalidate(STACK)
-    fingerprint.save(OTHERS["a site that is left out"], STACK)
+    fingerprint.save(OTHERS["a site that is excluded"], STACK)
     assert not fingerprint.is_current(CONTEXT, STACK)

@@ -1,4 +1,4 @@
-"""The error for unreachable hosts: it names dead sites and the flag that leaves them out."""
+"""The error for unreachable hosts: it names unreachable sites and the option that excludes them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from workstation.errors import GovcloudError, Refused
 
 
 def test_a_result_collects_its_workers_reports() -> None:
-    """Progress is passed on at once. A fault that is reported twice is kept once."""
+    """Progress is passed on at once. An error that is reported twice is kept once."""
     said: list[str] = []
     result = StackResult(stack="network")
     change = {
@@ -29,11 +29,11 @@ def test_a_result_collects_its_workers_reports() -> None:
         "host": "futian-edge1",
         "details": ["x"],
     }
-    for report in ({"say": "futian-edge1: frr"}, {"change": change}, {"fault": "a"}, {"fault": "a"}, {"fault": ""}):
+    for report in ({"say": "futian-edge1: frr"}, {"change": change}, {"error": "a"}, {"error": "a"}, {"error": ""}):
         result.take(json.dumps(report), said.append)
     assert said == ["futian-edge1: frr"]
     assert result.changes[0].details == ("x",)
-    assert (result.faults, result.done) == (["a"], False)
+    assert (result.errors, result.done) == (["a"], False)
     result.take(json.dumps({"ended": "done"}), said.append)
     assert result.done
 
@@ -102,17 +102,17 @@ def test_an_update_reports_changes_and_seconds_by_stack() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "code"),
+    ("error", "kind", "code"),
     [
         ("futian-edge1: role frr, task 'x': broken", engine.StacksFailed, 1),
         ('resource "urn:…" cannot be deleted\nas it is currently marked for protection.', Refused, 6),
     ],
 )
 def test_a_failure_names_the_stack_and_protection_is_a_refusal(
-    fault: str, kind: type[GovcloudError], code: int
+    error: str, kind: type[GovcloudError], code: int
 ) -> None:
     """Finished stacks are not named."""
-    failure = engine._failure([StackResult(stack="network", done=True), StackResult(stack="data", faults=[fault])])
+    failure = engine._failure([StackResult(stack="network", done=True), StackResult(stack="data", errors=[error])])
     assert type(failure) is kind
     assert failure.exit_code == code
     assert failure.message.startswith("data: ")

@@ -93,7 +93,7 @@ def test_an_intact_state_is_not_replaced() -> None:
 
 
 def test_repair_refuses_if_all_backups_are_truncated() -> None:
-    """New passwords would lock the operator out of hosts in use. The error names the copies on the operations hosts."""
+    """New passwords would lock the operator out of hosts in use. The error names the operations hosts' backups."""
     write(state_files.checkpoint(STACK), b"{")
     write(files()["kept"], b"")
     with pytest.raises(TruncatedCheckpoint, match="state restore --from"):

@@ -21,8 +21,8 @@ OTHER = replace(HERE, digest="other", workstation="desk-2")
 CHANGED = replace(HERE, serial=6, digest="six", copied=False)
 CASES = {
     "the same resources, whatever the serial": (replace(HERE, serial=9), HERE, Relation.SAME),
-    "an earlier copy": (replace(OTHER, serial=4), HERE, Relation.OLDER),
-    "the copy before a change that was not copied yet": (HERE, CHANGED, Relation.OLDER),
+    "an earlier backup": (replace(OTHER, serial=4), HERE, Relation.OLDER),
+    "the backup before a change that was not backed up yet": (HERE, CHANGED, Relation.OLDER),
     "another workstation made a later change": (replace(OTHER, serial=6), HERE, Relation.NEWER),
     "both made the same serial": (OTHER, HERE, Relation.FORKED),
     "both made later changes": (replace(OTHER, serial=7), CHANGED, Relation.FORKED),
@@ -33,14 +33,14 @@ CASES = {
 
 @pytest.mark.parametrize("what", CASES)
 def test_relation_of_a_backup_to_the_local_state(what: str) -> None:
-    copy, mine, expected = CASES[what]
-    assert relation(copy, mine) is expected
+    backup, mine, expected = CASES[what]
+    assert relation(backup, mine) is expected
 
 
 @pytest.mark.parametrize("what", CASES)
 def test_a_workstation_that_lacks_changes_must_not_change_the_estate(what: str) -> None:
-    copy, mine, kind = CASES[what]
-    refused = refusal_if_behind("futian-ops1", copy, mine)
+    backup, mine, kind = CASES[what]
+    refused = refusal_if_behind("futian-ops1", backup, mine)
     assert bool(refused) == (kind in (Relation.NEWER, Relation.FORKED))
     if refused:
         assert refused.exit_code == 6
@@ -55,10 +55,10 @@ def test_the_lost_state_of_one_stack_is_noticed() -> None:
 
 @pytest.mark.parametrize("what", CASES)
 def test_restore_replaces_a_newer_state_only_with_replace_newer(what: str) -> None:
-    copy, mine, kind = CASES[what]
-    refused = restore.refusal("futian-ops1", copy, mine, "lab-1")
+    backup, mine, kind = CASES[what]
+    refused = restore.refusal("futian-ops1", backup, mine, "lab-1")
     assert bool(refused) == (kind in (Relation.OLDER, Relation.FORKED, Relation.FOREIGN))
-    named = restore.refusal("futian-ops1", copy, mine, "lab-1", replace_newer=True)
+    named = restore.refusal("futian-ops1", backup, mine, "lab-1", replace_newer=True)
     assert bool(named) == (kind is Relation.FOREIGN), "the state of a removed lab is never restored"
 
 
