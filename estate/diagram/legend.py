@@ -123,10 +123,10 @@ def _services(estate: Estate, computed: AddressPlan, layout: Layout, frame: Fram
         ("每笔提交由两个中心确认。", "Every commit is acknowledged in two sites."),
         ("任一中心失效，仲裁票仍有多数：", "Whichever site is lost, a majority of votes remains:"),
     )
-    told = [each for note in notes for each in layout.translator.pair(*note) if each] + [votes]
+    lines = [each for note in notes for each in layout.translator.pair(*note) if each] + [votes]
     first = y + TOP + 104 * len(estate.services[:2])
     return "".join(parts) + "".join(
-        text(x, first + index * 21, note, size=13, fill=SOFT, max_width=w) for index, note in enumerate(told)
+        text(x, first + index * 21, note, size=13, fill=SOFT, max_width=w) for index, note in enumerate(lines)
     )
 
 

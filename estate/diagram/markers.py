@@ -48,7 +48,7 @@ def marker_panel(estate: Estate, computed: AddressPlan, layout: Layout, frame: t
         (
             {"stroke": GOLD, "dash": LAST_DASH},
             layout.translator.pair(*ANNOUNCED_LAST)[0],
-            ("无其他中心宣告时才用到", "used where nobody else announces"),
+            ("无其他中心宣告时才用到", "used if no other site announces"),
         ),
         ({"fill": CLUSTER, "stroke": TEAL}, "Kubernetes", ("本中心的集群", "the site's cluster")),
         (

@@ -204,7 +204,7 @@ def test_an_image_that_is_not_in_the_registry_is_named_and_given_up(
     cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([namespace, deployment]))
     started = time.monotonic()
     reason, said = waited_for(cluster, "absent", MISSING_S)
-    print(f"given up after {time.monotonic() - started:.1f} s: {reason}; told: {said}")
+    print(f"given up after {time.monotonic() - started:.1f} s: {reason}; reported: {said}")
     assert reason.startswith("its new version is given up: pod absent-")
     assert f"the image {absent} cannot be fetched" in reason
     assert any(f"the image {absent} cannot be fetched" in line for line in said)

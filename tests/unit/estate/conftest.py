@@ -1,4 +1,4 @@
-"""A sound estate that a test may spoil, and a way to read it back."""
+"""A valid estate that a test may change, and a function that loads it again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.unit.estate.documents import SOUND, Document, Refused
 
 @pytest.fixture
 def document() -> Document:
-    """A sound estate in one document, a fresh copy for each test."""
+    """Return a valid estate as one document, a new copy for each test."""
     return copy.deepcopy(SOUND)
 
 
 @pytest.fixture
 def refused(tmp_path: Path) -> Refused:
-    """Write the document to a file, load it, and give the problems; an estate that loads fails the test."""
+    """Write the document to a file, load it and return the problems. If it loads without problems, the test fails."""
 
     def read(document: Document) -> tuple[Problem, ...]:
         file = tmp_path / "estate.yaml"

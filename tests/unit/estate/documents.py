@@ -1,4 +1,4 @@
-"""The project's own estate as a document that a test may spoil."""
+"""The project's own estate as a document that a test may change."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SOUND: Document = yaml.safe_load(to_yaml(parse()[0]))
 
 
 def named(entries: list[Document], name: str) -> Document:
-    """The entry of that name."""
+    """Return the entry of that name."""
     return next(entry for entry in entries if entry["name"] == name)
 
 
 def only(problems: tuple[Problem, ...], key: str) -> Problem:
-    """The one problem at that key path."""
+    """Return the only problem at that key path."""
     found = [problem for problem in problems if problem.key == key]
     assert len(found) == 1, "\n".join(map(str, problems))
     return found[0]

@@ -1,4 +1,4 @@
-"""The address plan: unique, deterministic, and where the declaration says."""
+"""The address plan is unique and deterministic, and follows the declaration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCE = Source(files={}, fallback="generated")
 
 
 def test_documented_addresses_are_the_computed_ones() -> None:
-    """The figures that people know by heart."""
+    """These are the addresses that operators know by heart."""
     computed = plan(ESTATE)
     assert str(computed.lan("futian-data1").ipv4) == "10.64.1.21"
     assert str(computed.lan("futian-data1").ipv6) == "fd64:c10d:0:1::21"
@@ -32,7 +32,7 @@ def test_documented_addresses_are_the_computed_ones() -> None:
 
 
 def test_a_clusters_prefixes_follow_from_the_numbers_of_site_and_host(document: dict[str, object]) -> None:
-    """In both families, and the first address of the Services is the API's."""
+    """This holds for both families. The first address of the Services is the API's."""
     document["kubernetes"]["clusters"] = [{"site": "nanshan", "version": "1.37.2"}]  # type: ignore[index]
     computed = plan(Estate.model_validate(document)).clusters
     assert list(computed) == ["nanshan"]
@@ -44,8 +44,8 @@ def test_a_clusters_prefixes_follow_from_the_numbers_of_site_and_host(document: 
     assert (str(own.cluster_ips.ipv6), str(own.api.ipv6)) == ("fd64:c10d:4::2:0/112", "fd64:c10d:4::2:1")
 
 
-def test_a_services_address_in_a_cluster_is_fixed_and_kubernetes_gives_it_to_nobody_else() -> None:
-    """It takes the first 256 of a range only where they are asked for; the first of all is the API's."""
+def test_a_services_address_in_a_cluster_is_fixed_and_not_assigned_by_kubernetes() -> None:
+    """Kubernetes uses the first 256 addresses of a range only on request. The first address is the API's."""
     document = copy.deepcopy(SOUND)
     document["kubernetes"]["clusters"] = [{"site": "nanshan", "version": "1.37.2"}]
     for number in (10, 1, 199):
@@ -59,14 +59,14 @@ def test_a_services_address_in_a_cluster_is_fixed_and_kubernetes_gives_it_to_nob
 
 
 def test_a_declared_management_address_is_used(document: dict[str, object]) -> None:
-    """A real host is reached where its machine room says."""
+    """A real host has the address that its machine room assigns."""
     document["hosts"][0]["platform"] = {"address": "172.20.1.9"}  # type: ignore[index]
     assert plan(Estate.model_validate(document)).management("futian-edge1") == IPv4Address("172.20.1.9")
 
 
 @st.composite
 def estates(draw: st.DrawFn) -> Estate:
-    """Variations of the estate: other numbers, other orders, more hosts. Not all of them keep the rules."""
+    """Generate variations of the estate: other numbers, other orders, more hosts. Some break the rules."""
     document = copy.deepcopy(SOUND)
     numbers = draw(st.lists(st.integers(1, 63), min_size=3, max_size=3, unique=True))
     for site, number in zip(document["sites"], numbers, strict=True):
@@ -84,8 +84,8 @@ def estates(draw: st.DrawFn) -> Estate:
 
 @given(estates())
 @settings(max_examples=150, deadline=None)
-def test_no_address_belongs_to_two(estate: Estate) -> None:
-    """Whatever keeps the rules has unique addresses, and what is told as too small is never computed wrongly."""
+def test_no_address_has_two_owners(estate: Estate) -> None:
+    """A valid estate has unique addresses. A prefix that is too small is reported and gives no wrong address."""
     if check(estate, SOURCE)[0]:
         return
     assert shortfalls(estate) == []
@@ -99,7 +99,7 @@ def test_no_address_belongs_to_two(estate: Estate) -> None:
 @given(estates())
 @settings(max_examples=50, deadline=None)
 def test_the_plan_depends_on_numbers_only(estate: Estate) -> None:
-    """Twice the same estate gives twice the same plan; the order of declaration moves management addresses only."""
+    """The same estate gives the same plan. The declared order changes only management addresses."""
     if shortfalls(estate):
         return
     one, again = plan(estate), plan(estate.model_copy())
@@ -115,7 +115,7 @@ def test_the_plan_depends_on_numbers_only(estate: Estate) -> None:
 @given(estates())
 @settings(max_examples=50, deadline=None)
 def test_both_ends_of_a_link_share_its_prefix(estate: Estate) -> None:
-    """/31 and /127, the two ends and nothing else."""
+    """The prefixes /31 and /127 have exactly two addresses."""
     if shortfalls(estate):
         return
     computed = plan(estate)
@@ -127,8 +127,8 @@ def test_both_ends_of_a_link_share_its_prefix(estate: Estate) -> None:
         assert one.ipv6.network.prefixlen == 127
 
 
-def test_every_address_lies_in_a_declared_prefix() -> None:
-    """Nothing is computed out of thin air."""
+def test_every_address_is_in_a_declared_prefix() -> None:
+    """No address comes from another prefix."""
     nets = ESTATE.networks
     pools = [nets.sites, nets.links, nets.loopbacks, nets.management]
     declared = [n for pool in pools for n in (pool.ipv4, pool.ipv6)]
@@ -139,5 +139,5 @@ def test_every_address_lies_in_a_declared_prefix() -> None:
 
 
 def test_the_printed_plan_is_current() -> None:
-    """`python -m estate.address_report` writes it anew."""
+    """`python -m estate.address_report` writes it again."""
     assert (FOLDER / "addresses.md").read_text(encoding="utf-8") == markdown(load())

@@ -1,4 +1,4 @@
-"""A field that is unknown, missing or of the wrong type is refused with file, key path, value and the way out."""
+"""An unknown or missing field, or a wrong type, is refused with file, key path, value and next step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRONG = "[a list where none belongs]"
 
 
 def leaves(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Key paths of every field in the document, of the first entry of each list only."""
+    """Return the key paths of all fields in the document, only for the first entry of each list."""
     if isinstance(node, dict):
         return [p for key, value in node.items() for p in [(*path, key), *leaves(value, (*path, key))]]
     if isinstance(node, list) and node and isinstance(node[0], dict):
@@ -23,12 +23,12 @@ def leaves(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int,
 
 
 def fields() -> list[tuple[str | int, ...]]:
-    """Every kind of field that an estate has."""
+    """Return all fields of an estate."""
     return leaves(SOUND)
 
 
 def parent(document: Document, path: tuple[str | int, ...]) -> Any:
-    """What holds the last part of the path."""
+    """Return the container of the last part of the path."""
     node: Any = document
     for part in path[:-1]:
         node = node[part]
@@ -36,7 +36,7 @@ def parent(document: Document, path: tuple[str | int, ...]) -> Any:
 
 
 def required() -> list[tuple[str | int, ...]]:
-    """Those that have no default."""
+    """Return the fields without a default."""
     optional = {
         "cpus",
         "memory_mib",
@@ -61,12 +61,12 @@ def required() -> list[tuple[str | int, ...]]:
 
 @pytest.mark.parametrize("path", required(), ids=lambda path: ".".join(map(str, path)))
 def test_a_missing_field_is_named(document: Document, refused: Refused, path: tuple[str | int, ...]) -> None:
-    """Every field that has no default must be there."""
+    """Every field without a default is required."""
     del parent(document, path)[path[-1]]
-    told = [p for p in refused(document) if p.key.endswith(str(path[-1]))]
-    assert told
-    assert told[0].key.startswith(str(path[0]))
-    assert told[0].message == "is missing; add it"
+    found = [p for p in refused(document) if p.key.endswith(str(path[-1]))]
+    assert found
+    assert found[0].key.startswith(str(path[0]))
+    assert found[0].message == "is missing; add it"
 
 
 @pytest.mark.parametrize("path", fields(), ids=lambda path: ".".join(map(str, path)))
@@ -75,9 +75,9 @@ def test_a_field_of_the_wrong_type_is_named_with_its_value(
 ) -> None:
     """No field takes a mapping of something else, and none is silently turned into what was meant."""
     parent(document, path)[path[-1]] = {"nonsense": WRONG}
-    told = [p for p in refused(document) if p.key.startswith(str(path[0]))]
-    assert any("nonsense" in p.value or WRONG in p.value for p in told)
-    assert all(p.message for p in told)
+    found = [p for p in refused(document) if p.key.startswith(str(path[0]))]
+    assert any("nonsense" in p.value or WRONG in p.value for p in found)
+    assert all(p.message for p in found)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_field_of_the_wrong_type_is_named_with_its_value(
 def test_an_unknown_field_is_named_with_the_nearest_known_one(
     document: Document, refused: Refused, section: str, misspelt: str, meant: str
 ) -> None:
-    """A typing error is told together with what was probably meant."""
+    """A misspelt field is reported with the name that was probably intended."""
     name = document[section][0]["name"]
     document[section][0][misspelt] = 1
     problem = only(refused(document), f"{section}[0]({name}).{misspelt}")
@@ -109,13 +109,13 @@ def test_an_unknown_field_is_refused_in_every_mapping(
 ) -> None:
     """Nothing that somebody wrote is passed over in silence."""
     parent(document, (*path, "colour"))["colour"] = "red"
-    told = [problem for problem in refused(document) if problem.key.endswith("colour")]
-    assert len(told) == 1
-    assert "unknown field" in told[0].message
+    found = [problem for problem in refused(document) if problem.key.endswith("colour")]
+    assert len(found) == 1
+    assert "unknown field" in found[0].message
 
 
 def test_an_unknown_section_is_refused(document: Document, refused: Refused) -> None:
-    """Nothing at the top level is ignored."""
+    """No top-level key is ignored."""
     document["colours"] = ["red"]
     problem = only(refused(document), "colours")
     assert problem.value == "['red']"
@@ -137,7 +137,7 @@ def test_an_unknown_section_is_refused(document: Document, refused: Refused) -> 
     ],
 )
 def test_nothing_is_coerced(document: Document, refused: Refused, section: str, field: str, value: object) -> None:
-    """Text is no number, a number is no address, and `yes` is not true."""
+    """Text is not a number, a number is not an address, and `yes` is not true."""
     document[section][0][field] = value
     problem = only(refused(document), f"{section}[0]({document[section][0]['name']}).{field}")
     assert repr(value) in problem.value
@@ -152,8 +152,8 @@ def test_a_name_is_plain(document: Document, refused: Refused, name: str) -> Non
     assert any(p.key.endswith(".name") and p.key.startswith("sites[0]") for p in refused(document))
 
 
-def test_several_problems_are_told_at_once(document: Document, refused: Refused) -> None:
-    """Nobody has to mend one to be told of the next."""
+def test_several_problems_are_reported_together(document: Document, refused: Refused) -> None:
+    """The author sees the next problem without correcting the first one."""
     document["sites"][0]["asn"] = 0
     document["links"][0]["delay_ms"] = -1
     named(document["hosts"], "citizen1")["kind"] = "visitor"
@@ -162,7 +162,7 @@ def test_several_problems_are_told_at_once(document: Document, refused: Refused)
 
 
 def patterns(node: Any) -> set[str]:
-    """All patterns of a JSON schema, those of keys too."""
+    """Return all patterns of a JSON schema, also those of keys."""
     if isinstance(node, list):
         return set().union(*map(patterns, node))
     if not isinstance(node, dict):
@@ -172,8 +172,8 @@ def patterns(node: Any) -> set[str]:
     return own | keys | set().union(*map(patterns, node.values()))
 
 
-def test_every_pattern_says_what_fits_it() -> None:
-    """Whoever has written something else reads no regular expression."""
+def test_every_pattern_has_a_message() -> None:
+    """The author of a wrong value must not have to read a regular expression."""
     assert patterns(Estate.model_json_schema()) == set(PATTERN_MESSAGES)
 
 
@@ -206,10 +206,10 @@ def test_every_pattern_says_what_fits_it() -> None:
         (lambda d: d["networks"]["sites"].update(ipv6=1), "must be text such as"),
     ],
 )
-def test_every_reason_is_in_the_readers_words(document: Document, refused: Refused, spoil: Any, reason: str) -> None:
-    """No word of the library that found it, and a way out."""
+def test_every_reason_is_in_plain_words(document: Document, refused: Refused, spoil: Any, reason: str) -> None:
+    """The message has the next step and no term of the validation library."""
     spoil(document)
-    (told,) = refused(document)
-    assert told.message.startswith(reason), told.message
-    assert told.message.endswith(("correct it", "remove it", "add it")) or ";" in told.message
-    assert not any(word in told.message for word in ("Input", "Value error", "valid", "min_length", "None"))
+    (problem,) = refused(document)
+    assert problem.message.startswith(reason), problem.message
+    assert problem.message.endswith(("correct it", "remove it", "add it")) or ";" in problem.message
+    assert not any(word in problem.message for word in ("Input", "Value error", "valid", "min_length", "None"))

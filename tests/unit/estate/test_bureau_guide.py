@@ -1,4 +1,4 @@
-"""The guide's new bureau has room in the shipped estate, and a larger one has none."""
+"""The guide's new bureau fits in the shipped estate, and a larger one does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workstation import paths
 
 
 def estate_with(folder: Path, entry: str) -> Path:
-    """The shipped estate with one bureau more."""
+    """Write the shipped estate with one more bureau."""
     for file in DATA.glob("*.yaml"):
         (folder / file.name).write_bytes(file.read_bytes())
     bureaus = folder / "bureaus.yaml"
@@ -21,7 +21,7 @@ def estate_with(folder: Path, entry: str) -> Path:
 
 
 def guides_entry() -> str:
-    """As it stands there."""
+    """Return the entry from the guide."""
     text = (paths.repo() / "docs" / "bureaus.md").read_text(encoding="utf-8")
     (entry,) = re.findall(r"```yaml\n(  - name: planning\n.*?)```", text, re.DOTALL)
     return str(entry)
@@ -32,7 +32,7 @@ def test_the_guides_entry_is_all_that_a_new_bureau_needs(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("fits", "larger"), [("memory_mib: 256", "memory_mib: 257"), ("cpus: 0.5", "cpus: 0.51")])
-def test_no_larger_one_has_room(tmp_path: Path, fits: str, larger: str) -> None:
+def test_a_larger_bureau_does_not_fit(tmp_path: Path, fits: str, larger: str) -> None:
     assert fits in guides_entry()
     with pytest.raises(EstateError, match="lower it or enlarge them"):
         load(estate_with(tmp_path, guides_entry().replace(fits, larger)))

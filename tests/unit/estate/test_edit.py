@@ -47,18 +47,18 @@ def test_only_the_value_changes(index: int, value: str, old: str, new: str, befo
         ("kubernetes", "clusters"),
     ],
 )
-def test_where_no_value_stands_nothing_is_made_up(keys: tuple[str | int, ...]) -> None:
+def test_a_missing_value_is_not_added(keys: tuple[str | int, ...]) -> None:
     with pytest.raises(KeyError):
         edit.with_value(TEXT, keys, "x")
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The project's own estate, to be changed."""
+    """Return a copy of the project's own estate, to be changed."""
     return Path(shutil.copytree(DATA, tmp_path / "data"))
 
 
-def test_a_cluster_s_version_is_declared_and_given_back(data: Path) -> None:
+def test_a_declared_cluster_version_is_loaded_again(data: Path) -> None:
     before = (data / "kubernetes.yaml").read_bytes()
     (data / "kubernetes.yaml").chmod(0o640)
     assert edit.set_cluster_version("futian", "1.36.4", data) == data / "kubernetes.yaml"

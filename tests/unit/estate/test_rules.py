@@ -1,4 +1,4 @@
-"""Every rule refuses what it is there for, naming the key path, the value and the way out."""
+"""Every rule refuses its mistake with the key path, the value and the next step."""
 
 # ruff: noqa: E501 - one case a line reads as a table
 from __future__ import annotations
@@ -24,7 +24,7 @@ def put(section: str, entry: str, /, **fields: Any) -> Spoil:
 
 
 def both_city_links_on_one_path(d: Document) -> None:
-    """The second link into the first one's duct."""
+    """Put the second link into the first one's duct."""
     named(d["links"], "city-b")["path"] = "metro-north"
 
 
@@ -39,22 +39,22 @@ def network(name: str, /, **fields: str) -> Spoil:
 
 
 def database(**fields: Any) -> Spoil:
-    """Change the database's part."""
+    """Change the database section."""
     return lambda d: d["database"].update(fields)
 
 
 def cluster(*sites: str) -> Spoil:
-    """Kubernetes at these sites, and at no other."""
+    """Declare Kubernetes at these sites only."""
     return lambda d: d["kubernetes"].update(clusters=[{"site": site, "version": "1.37.2"} for site in sites])
 
 
 def pods(**fields: Any) -> Spoil:
-    """Change what approval's pods are given."""
+    """Change the pods of approval."""
     return lambda d: d["services"][0]["pods"].update(fields)
 
 
 def another_bureau(name: str, **quota: Any) -> Spoil:
-    """Beside the one that there is."""
+    """Add one to the existing one."""
     entry = {
         "name": name,
         "title": {"zh": "某局", "en": "A bureau"},
@@ -67,7 +67,7 @@ HOSTS = {"records.planning.govcloud": {"pods": "records", "port": 8080}}
 
 
 def gateway(hosts: dict[str, Any] = HOSTS, number: int = 1, pods: int = 4) -> Spoil:
-    """A bureau beside the one that there is, with a gateway that is in order."""
+    """Add a bureau with a valid gateway."""
 
     def spoil(d: Document) -> None:
         another_bureau("planning", cpus=0.4, memory_mib=256, pods=pods)(d)
@@ -77,14 +77,14 @@ def gateway(hosts: dict[str, Any] = HOSTS, number: int = 1, pods: int = 4) -> Sp
 
 
 def another_gateway(d: Document) -> None:
-    """At the same number and with the same host as the one that there is."""
+    """Add a gateway with the same number and the same host as the existing one."""
     gateway()(d)
     another_bureau("housing", cpus=0.4, memory_mib=256, pods=4)(d)
     d["bureaus"][-1]["gateway"] = {"number": 1, "hosts": HOSTS}
 
 
 def second_member_in_futian(d: Document) -> None:
-    """A standby beside the primary."""
+    """Add a standby at the primary's site."""
     host = {**named(d["hosts"], "futian-data1"), "name": "futian-data2", "number": 22, "etcd_votes": 0}
     d["hosts"].append(host)
 
@@ -114,7 +114,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a vantage on no host", put("vantages", "citizen", host="moon"), "vantages[0](citizen).host", "moon", "known: citizen1"),
     ("a vantage on a server", put("vantages", "citizen", host="futian-kube1"), "vantages[0](citizen).host", "futian-kube1", "kind vantage"),
     ("a vantage of no service", put("vantages", "citizen", reaches=["tea"]), "vantages[0](citizen).reaches[0]", "tea", "known: approval"),
-    ("a service that nobody looks at", lambda d: d.update(vantages=[]), "services[0](approval).name", "approval", "from no vantage"),
+    ("a service without a vantage", lambda d: d.update(vantages=[]), "services[0](approval).name", "approval", "from no vantage"),
     ("a title with something hidden", put("sites", "futian", title={"zh": "福\u200b田", "en": "Futian"}), "sites[0](futian).title.zh", "'福\\u200b田'", "U+200B"),
     ("a title of nothing", put("sites", "futian", title={"zh": "  ", "en": "Futian"}), "sites[0](futian).title.zh", "'  '", "only spaces"),
     ("a mount point that is no path", put("hosts", "futian-ops1", disk={"size_mib": 512, "mount": "srv"}), "hosts[3](futian-ops1).disk.mount", "'srv'", "such as /srv/data"),
@@ -135,7 +135,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a management address of the operator", put("hosts", "futian-ops1", platform={"address": "10.127.0.1"}), "hosts[3](futian-ops1).platform.address", "10.127.0.1", "the operator"),
     ("a management address on a site's segment", put("hosts", "futian-ops1", platform={"address": "10.64.1.11"}), "hosts[3](futian-ops1).platform.address", "10.64.1.11", "is an address of futian-kube1"),
     ("a management address of no machine", put("hosts", "futian-ops1", platform={"address": "0.0.0.0"}), "hosts[3](futian-ops1).platform.address", "0.0.0.0", "where its SSH answers"),
-    ("a service that nobody ships", put("services", "approval", name="tea"), "services[0](tea).name", "tea", "known: approval"),
+    ("a service that the platform does not ship", put("services", "approval", name="tea"), "services[0](tea).name", "tea", "known: approval"),
     ("a reserved range", network("management", ipv4="240.0.0.0/20"), "networks.management.ipv4", "240.0.0.0/20", "cannot be routed"),
     ("both city links on one path", both_city_links_on_one_path, "links[1](city-b).path", "metro-north", "another path"),
     ("cities without a direct link", without("links", "city-a", "city-b"), "sites[0](futian)", "futian", "add two"),
@@ -199,7 +199,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a bureau's name twice", another_bureau("human-resources"), "bureaus[1](human-resources).name", "human-resources", "change one"),
     ("a bureau named as a namespace of Kubernetes", another_bureau("kube-system"), "bureaus[1](kube-system).name", "kube-system", "another name"),
     ("a bureau named as the common namespace", another_bureau("default"), "bureaus[1](default).name", "default", "another name"),
-    ("a service of nobody", put("services", "approval", bureau="tea"), "services[0](approval).bureau", "tea", "known: human-resources"),
+    ("a service without a bureau", put("services", "approval", bureau="tea"), "services[0](approval).bureau", "tea", "known: human-resources"),
     ("a quota below what the service needs", put("bureaus", "human-resources", quota={"cpus": 1.0, "memory_mib": 1024, "pods": 8}), "bureaus[0](human-resources).quota.cpus", "1", "approval needs alone, 1.5 processors"),
     ("a quota without memory for the service", put("bureaus", "human-resources", quota={"cpus": 1.5, "memory_mib": 512, "pods": 8}), "bureaus[0](human-resources).quota.memory_mib", "512", "1024 MiB"),
     ("quotas beyond a site's processors", lambda d: [another_bureau("planning", cpus=0.75)(d), cluster("shaoguan")(d)], "bureaus[1](planning).quota.cpus", "0.75", "shaoguan have left, 0.5 processors"),
@@ -224,7 +224,7 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
 def test_is_refused_with_key_value_and_remedy(
     document: Document, refused: Refused, spoil: Spoil, key: str, value: str, remedy: str
 ) -> None:
-    """One spoilt thing is found at its place (others may follow from it)."""
+    """The mistake is reported at its key. Other problems may follow from it."""
     spoil(document)
     problems = refused(document)
     found = [p for p in problems if p.key == key and remedy in p.message]
@@ -232,13 +232,13 @@ def test_is_refused_with_key_value_and_remedy(
     assert found[0].value == value
 
 
-def test_what_the_platform_ships_lies_in_its_folder() -> None:
-    """A workload that is added there is entered in the rule too."""
+def test_every_shipped_workload_has_a_folder() -> None:
+    """A new workload must be added to the rule too."""
     assert sorted(SHIPPED) == sorted(path.parent.name for path in (paths.repo() / "services").glob("*/pyproject.toml"))
 
 
 def test_the_projects_own_estate_keeps_every_rule() -> None:
-    """And the rules are not run over nothing."""
+    """The rules are run on a non-empty estate."""
     estate, source = parse()
     assert check(estate, source) == ([], 0)
     assert len(RULES) == len(set(RULES)) > 25
@@ -247,7 +247,7 @@ def test_the_projects_own_estate_keeps_every_rule() -> None:
 def test_sites_two_minors_apart_are_refused(
     document: Document, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever may be built: an upgrade goes from one minor to the next, at all sites."""
+    """Also if both can be built: all sites are upgraded from one minor to the next."""
     monkeypatch.setattr(versions, "KUBERNETES", ("1.35.9", *versions.KUBERNETES))
     for version, wrong in (("1.36.4", False), ("1.35.9", True)):
         document["kubernetes"]["clusters"][1].update(version=version)
@@ -257,7 +257,7 @@ def test_sites_two_minors_apart_are_refused(
 
 
 def test_two_routers_with_one_loopback_are_refused(document: Document, refused: Refused) -> None:
-    """Loopbacks are numbered by site and host, and the tenth edge of one site would meet the next site's first."""
+    """Loopbacks are numbered by site and host: the tenth edge of a site would equal the next site's first."""
     document["hosts"].append({**named(document["hosts"], "futian-edge1"), "name": "futian-edge2", "number": 11})
     named(document["hosts"], "futian-kube1")["number"] = 12
     found = [p for p in refused(document) if "10.64.192.21" in p.value]
@@ -266,7 +266,7 @@ def test_two_routers_with_one_loopback_are_refused(document: Document, refused: 
 
 
 def test_example_numbers_are_advised_against_on_a_real_estate(document: Document) -> None:
-    """They are right in a lab only; advice does not refuse."""
+    """They are correct only in a lab. Advice does not refuse the estate."""
     from estate.checks import advise
     from estate.model import Estate
     from estate.problems import Source
@@ -276,6 +276,6 @@ def test_example_numbers_are_advised_against_on_a_real_estate(document: Document
     real = Estate.model_validate(
         {**document, "lab": False, "sites": [{**document["sites"][0], "asn": 64500}, *document["sites"][1:]]}
     )
-    told = {problem.key: problem.message for problem in advise(real, source)}
-    assert "reserved for examples" in told["sites[0](futian).asn"]
-    assert "reserved for examples" in told["networks.services.ipv4"]
+    found = {problem.key: problem.message for problem in advise(real, source)}
+    assert "reserved for examples" in found["sites[0](futian).asn"]
+    assert "reserved for examples" in found["networks.services.ipv4"]

@@ -1,4 +1,4 @@
-"""What people look at: tables, the one document, the drawing."""
+"""Outputs for people: the tables, the document and the drawing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "real-estate"
 
 @pytest.fixture(params=[DATA, EXAMPLE], ids=["own", "example"])
 def estate(request: pytest.FixtureRequest) -> Estate:
-    """Both estates that the project ships."""
+    """Return both estates that the project ships."""
     return load(request.param)
 
 
@@ -37,7 +37,7 @@ def test_one_document_loads_to_the_same_estate(estate: Estate, tmp_path: Path) -
 
 
 def test_every_host_is_drawn_with_its_address(estate: Estate) -> None:
-    """The picture is well-formed, leaves out no machine and no link."""
+    """The picture is well-formed and contains every machine and every link."""
     picture = draw(estate)
     root = ElementTree.fromstring(picture)
     texts = "".join(root.itertext())
@@ -53,7 +53,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(root: ElementTree.Element) -> set[tuple[str, ...]]:
-    """Every kind of mark below the element: glyphs, lines by colour and dash, dashed frames, pills and grounds."""
+    """Return all marks below the element: icons, lines by colour and dash, dashed frames, pills and backgrounds."""
     found: set[tuple[str, ...]] = set()
     glyphs = [g for g in root.iter(f"{SVG}g") if "transform" in g.attrib]
     strokes = {id(part) for glyph in glyphs for part in glyph}
@@ -72,7 +72,7 @@ def drawn(root: ElementTree.Element) -> set[tuple[str, ...]]:
 
 
 def test_the_legend_explains_everything_that_is_drawn(estate: Estate) -> None:
-    """Glyphs, line colours, frames and pills: what is on the sheet and not in its legend, a reader has to guess."""
+    """A reader would have to guess icons, line colours, frames and pills that the legend lacks."""
     root = ElementTree.fromstring(draw(estate))
     legend = next(g for g in root.iter(f"{SVG}g") if g.get("id") == "legend")
     grounds = {("ground", box.get("fill", "")) for box in legend.iter(f"{SVG}rect") if box.get("rx") == "5.0"}
@@ -82,8 +82,8 @@ def test_the_legend_explains_everything_that_is_drawn(estate: Estate) -> None:
     assert drawn(root) - explained == set()
 
 
-def test_the_clusters_are_drawn_with_what_they_are_reached_by(estate: Estate) -> None:
-    """Each site's version, nodes, prefixes, and the machine with the control plane and the registry."""
+def test_the_clusters_are_drawn_with_their_addresses(estate: Estate) -> None:
+    """The picture shows each site's version, nodes, prefixes, and the machine with the control plane and registry."""
     root = ElementTree.fromstring(draw(estate))
     groups = {g.get("id"): "".join(g.itertext()) for g in root.iter(f"{SVG}g")}
     computed = plan(estate)
@@ -100,7 +100,7 @@ def test_the_clusters_are_drawn_with_what_they_are_reached_by(estate: Estate) ->
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_a_drawing_in_one_language_has_no_word_of_the_other(estate: Estate, lang: Language) -> None:
-    """What stays in Latin letters in Chinese are names, units, products and commands, as in the tables."""
+    """Names, units, products and commands stay in Latin letters in Chinese, as in the tables."""
     root = ElementTree.fromstring(draw(estate, lang))
     texts = [text.text or "" for text in root.iter(f"{SVG}text")]
     if lang == "en":
@@ -111,18 +111,18 @@ def test_a_drawing_in_one_language_has_no_word_of_the_other(estate: Estate, lang
 
 
 def test_the_drawing_is_the_same_every_time(estate: Estate) -> None:
-    """So that a change of the picture is a change of the estate."""
+    """A changed picture therefore means a changed estate."""
     assert draw(estate) == draw(estate)
 
 
 def test_the_generated_drawing_is_current() -> None:
-    """`python -m estate.address_report` writes it anew."""
+    """`python -m estate.address_report` writes it again."""
     assert (FOLDER / "estate.svg").read_text(encoding="utf-8") == draw(load())
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_tables_are_aligned_in_both_languages(estate: Estate, lang: Language) -> None:
-    """Chinese characters are counted twice, as a terminal shows them."""
+    """A Chinese character counts as two cells, as in a terminal."""
     text = to_text(estate, lang)
     assert "futian" in text
     rules = [line for line in text.splitlines() if "─" in line]
@@ -131,7 +131,7 @@ def test_tables_are_aligned_in_both_languages(estate: Estate, lang: Language) ->
 
 
 def test_each_language_keeps_to_itself(estate: Estate) -> None:
-    """What stays in Latin letters in Chinese is what commands and configurations are given: names, units, addresses."""
+    """Names, units and addresses stay in Latin letters in Chinese, because commands and configurations use them."""
     assert not re.search(r"[一-鿿]", to_text(estate, "en"))
     named = (estate.places, estate.hosts, estate.links, estate.bureaus, estate.services, estate.vantages)
     names = {place.name for places in named for place in places}
@@ -142,7 +142,7 @@ def test_each_language_keeps_to_itself(estate: Estate) -> None:
 
 
 def test_json_has_every_host_with_values_of_their_own_types(estate: Estate) -> None:
-    """Numbers are numbers, lists are lists, and no key needs quoting in jq."""
+    """Numbers are numbers, lists are lists, and no key needs quotes in jq."""
     document: Any = json.loads(json.dumps(to_json(estate)))
     assert [host["name"] for host in document["hosts"]] == [host.name for host in estate.hosts]
     assert document["places"][0]["asn"] == estate.sites[0].asn
@@ -153,8 +153,8 @@ def test_json_has_every_host_with_values_of_their_own_types(estate: Estate) -> N
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_a_bureau_is_shown_with_what_it_costs(lang: Language) -> None:
-    """What it may use at each site and at all of them, and the larger of its shares of processors and memory."""
+def test_a_bureau_is_shown_with_its_use_of_capacity(lang: Language) -> None:
+    """The table has its quota at each site and in total, and the larger share of processors or memory."""
     estate = switched_on(load())
     shown = next(table for table in tables(estate, lang) if any(row[0] == "human-resources" for row in table.rows))
     assert shown.rows[0][2:] == ("approval", "1.5", "1024", "8", "4.5", "3072", "80%", "", "")
@@ -164,7 +164,7 @@ def test_a_bureau_is_shown_with_what_it_costs(lang: Language) -> None:
 
 
 def keys(value: Any) -> Iterator[str]:
-    """Keys of all objects, at any depth."""
+    """Return the keys of all objects at any depth."""
     if isinstance(value, dict):
         yield from value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

@@ -16,9 +16,9 @@ from tests.unit.kubernetes.clusters import Script, answer, cluster, kubeconfig_t
 def test_the_http_librarys_text_about_a_header_is_not_shown() -> None:
     """It quotes the token, and a second attempt would fail too."""
     server = Script(httpx2.LocalProtocolError("Illegal header value b'Bearer hunter2hunter2 '"))
-    with pytest.raises(Unreachable, match="characters that are not allowed") as told:
+    with pytest.raises(Unreachable, match="characters that are not allowed") as caught:
         asyncio.run(cluster(server).get("/api/v1/pods"))
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(caught.value)
     assert len(server.asked) == 1
 
 
@@ -54,9 +54,9 @@ def test_a_temporary_failure_is_retried(why: str) -> None:
 @pytest.mark.parametrize("why", BUSY)
 def test_a_lasting_failure_is_reported_with_the_servers_text(why: str) -> None:
     server = Script(BUSY[why])
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as caught:
         applied(server)
-    assert told.value.message == BUSY[why].json()["message"]
+    assert caught.value.message == BUSY[why].json()["message"]
     assert len(server.asked) == 3
 
 
@@ -80,9 +80,9 @@ def test_a_permanent_failure_is_not_retried(final: httpx2.Response) -> None:
 def test_a_patch_for_one_version_is_not_retried_for_the_next() -> None:
     """The same steps would fail again, because they name one resource version."""
     server = Script(BUSY["a lost race"])
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as caught:
         asyncio.run(cluster(server).patch("/api/v1/pods/web", []))
-    assert told.value.lost_race
+    assert caught.value.lost_race
     assert len(server.asked) == 1
 
 
@@ -170,10 +170,10 @@ def test_an_unreadable_token_is_reported_with_its_source(user: dict[str, object]
             pass
 
     for act in (cluster(server, kubeconfig_text(**user)).get("/api/v1/pods/web"), watched()):
-        with pytest.raises(Unreachable) as told:
+        with pytest.raises(Unreachable) as caught:
             asyncio.run(act)
-        assert words in str(told.value)
-        assert not told.value.passing
+        assert words in str(caught.value)
+        assert not caught.value.passing
     assert not server.asked
 
 
@@ -189,9 +189,9 @@ def test_an_unreadable_token_is_reported_with_its_source(user: dict[str, object]
 def test_a_refused_certificate_is_reported_with_its_problem(text: str, words: str) -> None:
     failed = f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {text} (_ssl.c:992)"
     server = Script(httpx2.ConnectError(failed))
-    with pytest.raises(Unreachable) as told:
+    with pytest.raises(Unreachable) as caught:
         asyncio.run(cluster(server).get("/api/v1/pods"))
-    assert words in str(told.value)
+    assert words in str(caught.value)
     assert len(server.asked) == 1
 
 

@@ -17,9 +17,9 @@ def test_white_space_around_a_token_is_removed(around: str) -> None:
 
 @pytest.mark.parametrize("token", ["hunter2 hunter2", "hunter2\nhunter2", "hunter2\x00", "hunter2é", "市hunter2"])
 def test_a_token_that_is_invalid_in_a_header_is_refused_and_not_shown(token: str) -> None:
-    with pytest.raises(kubeconfig.BadKubeconfig, match="its token contains a space, a line break or") as told:
+    with pytest.raises(kubeconfig.BadKubeconfig, match="its token contains a space, a line break or") as caught:
         kubeconfig.access({"kubeconfig": kubeconfig_text(token=token)})
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ def test_a_token_that_is_invalid_in_a_header_is_refused_and_not_shown(token: str
     ],
 )
 def test_an_invalid_server_address_is_reported_with_the_correct_form(server: str, words: str) -> None:
-    with pytest.raises(kubeconfig.BadKubeconfig) as told:
+    with pytest.raises(kubeconfig.BadKubeconfig) as caught:
         kubeconfig.access({"kubeconfig": kubeconfig_text(server=server)})
-    assert words in str(told.value)
-    assert "write https://" in str(told.value)
-    assert server in str(told.value)
+    assert words in str(caught.value)
+    assert "write https://" in str(caught.value)
+    assert server in str(caught.value)
 
 
 @pytest.mark.parametrize("server", ["https://10.0.0.1:6443", "https://[2001:db8::1]:6443", "https://api.site/cluster"])

@@ -57,8 +57,8 @@ def test_the_copy_that_kubectl_leaves_is_secret_too() -> None:
 
 def test_a_message_contains_no_secret() -> None:
     declared = to_properties({"kind": "Secret", "data": {"password": "aHVudGVyMg=="}, "type": Hidden("marked-text")})
-    told = redaction.redact('data: Invalid value: "aHVudGVyMg==", type marked-text', redaction.secret_texts(declared))
-    assert told == 'data: Invalid value: "[secret]", type [secret]'
+    text = redaction.redact('data: Invalid value: "aHVudGVyMg==", type marked-text', redaction.secret_texts(declared))
+    assert text == 'data: Invalid value: "[secret]", type [secret]'
 
 
 def test_a_definitions_fields_are_kept_as_the_sdks_name_them() -> None:

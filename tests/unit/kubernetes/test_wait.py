@@ -77,14 +77,14 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def waited(server: Server, within_s: float = 5.0) -> tuple[Object, list[str]]:
     """Return the result of waiting for a Deployment, and the reported lines."""
-    told: list[str] = []
+    lines: list[str] = []
 
     async def wait() -> Object:
         reached = cluster(server)
-        waiter = Waiter(cluster=reached, kinds=Kinds(reached), place=PLACE, say=told.append, stop=asyncio.Event())
+        waiter = Waiter(cluster=reached, kinds=Kinds(reached), place=PLACE, say=lines.append, stop=asyncio.Event())
         return await waiter.ready(deployment(0), within_s)
 
-    return asyncio.run(wait()), told
+    return asyncio.run(wait()), lines
 
 
 def first(times: int, trouble: Any, then: Any) -> Callable[[int], Any]:
@@ -102,9 +102,9 @@ TROUBLE = {
 @pytest.mark.parametrize("what", TROUBLE)
 def test_a_watch_starts_again_when_the_server_answers(what: str) -> None:
     server = Server(ONE=first(4, deployment(0), deployment(1)), ALL=first(3, TROUBLE[what], None))
-    ready, told = waited(server)
+    ready, lines = waited(server)
     assert ready == deployment(1)
-    assert sum("waiting for it" in line for line in told) == 1, told
+    assert sum("waiting for it" in line for line in lines) == 1, lines
 
 
 @pytest.mark.parametrize("what", [what for what in TROUBLE if what != "refuses connections"])
@@ -153,6 +153,6 @@ def test_only_warnings_about_the_object_and_its_dependents_are_reported() -> Non
     owned = {"metadata": {"name": "web-5f", "ownerReferences": [{"uid": "1"}]}}
     theirs = {"metadata": {"name": "web-6a", "ownerReferences": [{"uid": "2"}]}}
     events = [warning("ReplicaSet", "web-5f"), warning("ReplicaSet", "web-6a"), warning("Deployment", "web-admin")]
-    with pytest.raises(NotReady) as told:
+    with pytest.raises(NotReady) as caught:
         waited(Server(VERSIONS={"items": [owned, theirs]}, EVENTS={"items": events}), within_s=0.3)
-    assert "web-5f is not well" in told.value.reason
+    assert "web-5f is not well" in caught.value.reason

@@ -19,7 +19,7 @@ from tools import python_environment
 from workstation import paths
 
 ENTRY = paths.repo() / "govcloud"
-TOLD = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", "PATH", "LC_ALL", "GOVCLOUD_CACHE", "GOVCLOUD_HOME")
+PASSED_ON = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", "PATH", "LC_ALL", "GOVCLOUD_CACHE", "GOVCLOUD_HOME")
 
 
 def call(*arguments: str, cache: Path, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
@@ -75,10 +75,10 @@ def finished_environment(cache: Path) -> Path:
     bin_folder = cache / "python" / key.strip() / "bin"
     bin_folder.mkdir(parents=True)
     (bin_folder.parent / python_environment.MARKER).touch()
-    python = bin_folder / "python"
-    said = "\n".join(f'echo "${name}"' for name in TOLD)
-    python.write_text(f'#!/bin/sh\necho "$*"\n{said}\n')
-    python.chmod(0o755)
+    program = bin_folder / "python"
+    said = "\n".join(f'echo "${name}"' for name in PASSED_ON)
+    program.write_text(f'#!/bin/sh\necho "$*"\n{said}\n')
+    program.chmod(0o755)
     return bin_folder
 
 
