@@ -51,7 +51,7 @@ class Badge(Enum):
     )
     ACKNOWLEDGING = BadgeStyle(
         words=("仅确认", "acknowledges"),
-        meaning=("须经人工确认才可升为主库", "primary only by a person's word"),
+        meaning=("须经人工确认才可升为主库", "primary only after approval"),
         fill="#eef1f4",
         ink="#22384f",
     )
