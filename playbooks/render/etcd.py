@@ -56,7 +56,7 @@ def client_url(plan: AddressPlan, host: Host) -> str:
 
 
 def is_witness(estate: Estate, host: Host) -> bool:
-    """Return whether leadership is preferred on this host: its vote is outside the cities that may have the primary."""
+    """Return whether leadership is preferred on this host: its vote is at a site that never has the primary."""
     return host.etcd_votes > 0 and host.at not in estate.database.promotable
 
 

@@ -1,8 +1,9 @@
 """Role nftables: default deny towards every host; on routers also the rules of forwarding between places.
 
-Forwarding is stateless and untracked: an anycast flow may come in through one city and go out through the other, so no
-router sees all of it. Towards hosts the filter is stateful. Other roles add rules by fragments in /etc/nftables.d,
-which fill the chains `input_extra` and `forward_extra`. This role never changes other tables, for example a fence.
+Forwarding is stateless and untracked: an anycast flow may come in through one city site and go out through the other,
+so no router sees all of it. Towards hosts the filter is stateful. Other roles add rules by fragments in
+/etc/nftables.d, which fill the chains `input_extra` and `forward_extra`. This role never changes other tables, for
+example a fence.
 """
 
 from __future__ import annotations

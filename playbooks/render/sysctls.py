@@ -23,10 +23,10 @@ _COMMON = {
 _ROUTER = {
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
-    # Flows are distributed by their ports, so that one citizen's connections use both cities.
+    # Flows are distributed by their ports, so that one citizen's connections use both city sites.
     "net.ipv4.fib_multipath_hash_policy": "1",
     "net.ipv6.fib_multipath_hash_policy": "1",
-    # An answer may leave through another city than its request came in. So refuse only sources without any route.
+    # An answer may leave through another site than its request came in. So refuse only sources without any route.
     "net.ipv4.conf.all.rp_filter": "2",
 }
 _HOST = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0", "net.ipv4.conf.all.rp_filter": "1"}

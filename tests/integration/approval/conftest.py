@@ -125,17 +125,17 @@ def primary(home: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def standby(primary: Server) -> Iterator[Server]:
-    """A streaming standby named `other_city`. Commits on the primary wait for it."""
+    """A streaming standby named `other_city_site`. Commits on the primary wait for it."""
     server = Server(home=primary.home, name="standby", port=54322)
     as_postgres(
         BINARIES / "pg_basebackup", "-D", server.data, "-h", primary.home, "-p", str(primary.port), "-U", "postgres",
         "-R", "-X", "stream", "-c", "fast",
     )  # fmt: skip
     with (server.data / "postgresql.auto.conf").open("a") as conf:
-        conf.write(f"port = {server.port}\ncluster_name = 'other_city'\n")
+        conf.write(f"port = {server.port}\ncluster_name = 'other_city_site'\n")
     server.start()
     until("the standby streams", lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == [(1,)], 20)
-    primary.configure(synchronous_standby_names="ANY 1 (other_city)")
+    primary.configure(synchronous_standby_names="ANY 1 (other_city_site)")
     yield server
     primary.configure(synchronous_standby_names="")
     server.stop()

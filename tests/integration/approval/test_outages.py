@@ -18,7 +18,7 @@ def unreachable_copy(primary, standby, service):
     """Commits wait for a standby that does not exist. After the test they wait for the real one again."""
     primary.configure(synchronous_standby_names="ANY 1 (nowhere)")
     yield
-    primary.configure(synchronous_standby_names="ANY 1 (other_city)")
+    primary.configure(synchronous_standby_names="ANY 1 (other_city_site)")
     until("writes", lambda: service.client.get("/writez").status_code == 200, 20)
 
 
@@ -48,7 +48,7 @@ def test_a_commit_without_a_copy_is_never_acknowledged(primary, service, next_pe
     assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (key,)) == [(0,)]
     retry = service.apply(body, key)
     assert retry.status_code == 503
-    primary.configure(synchronous_standby_names="ANY 1 (other_city)")
+    primary.configure(synchronous_standby_names="ANY 1 (other_city_site)")
     until("the replay", lambda: service.apply(body, key).status_code == 200, 20)
     assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (key,)) == [(1,)]
 
@@ -108,7 +108,7 @@ def test_without_any_synchronous_copy_configured_nothing_is_accepted(primary, se
         answer = service.apply(next_person())
         assert (answer.status_code, answer.json()["code"]) == (503, "unprotected")
     finally:
-        primary.configure(synchronous_standby_names="ANY 1 (other_city)")
+        primary.configure(synchronous_standby_names="ANY 1 (other_city_site)")
     assert primary.sql("SELECT count(*) FROM approval.application WHERE key = %s", (service.keys[-1],)) == [(0,)]
 
 
@@ -194,4 +194,4 @@ def test_the_service_waits_for_standbys_even_if_the_role_disables_it(primary, se
         assert service.apply(next_person()).json()["code"] == "commit_unknown"
     finally:
         primary.sql("ALTER ROLE approval_app RESET ALL")
-        primary.configure(synchronous_standby_names="ANY 1 (other_city)")
+        primary.configure(synchronous_standby_names="ANY 1 (other_city_site)")

@@ -24,7 +24,7 @@ TAKEOVER_S = 60
 HEALTHY_WITHIN_S = 100
 
 
-def other_city(cluster: DatabaseCluster, host: str) -> str:
+def other_city_site(cluster: DatabaseCluster, host: str) -> str:
     """Return the promotable member that is not `host`."""
     return next(member for member in cluster.members if member not in (host, REMOTE))
 
@@ -171,7 +171,7 @@ def test_patronis_unsafe_calls_need_a_certificate(cluster: DatabaseCluster) -> N
 @pytest.mark.nightly
 def test_the_other_city_takes_over_and_the_lost_site_rejoins_by_itself(cluster: DatabaseCluster) -> None:
     old = cluster.wait_until_healthy()
-    new, site = other_city(cluster, old), cluster.estate.host(old).at
+    new, site = other_city_site(cluster, old), cluster.estate.host(old).at
     with writing(cluster, old) as path:
         cluster.kill_site(site)
         took = wait_for_takeover(cluster, path, new)
@@ -184,9 +184,9 @@ def test_the_other_city_takes_over_and_the_lost_site_rejoins_by_itself(cluster: 
 
 @pytest.mark.nightly
 def test_rows_that_only_the_remote_member_has_are_not_lost(cluster: DatabaseCluster) -> None:
-    """The other city is behind: the remote takes the leader key, lets the city catch up, and releases the key."""
+    """The other city site is behind: the remote takes the leader key, lets that site catch up, and releases the key."""
     old = cluster.wait_until_healthy()
-    new, site = other_city(cluster, old), cluster.estate.host(old).at
+    new, site = other_city_site(cluster, old), cluster.estate.host(old).at
     with writing(cluster, old) as path:
         with cluster.dropping(new, sender=old):
             behind = len(rows(path))
@@ -201,7 +201,7 @@ def test_rows_that_only_the_remote_member_has_are_not_lost(cluster: DatabaseClus
 
 def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(cluster: DatabaseCluster) -> None:
     old = cluster.wait_until_healthy()
-    new, site = other_city(cluster, old), cluster.estate.host(old).at
+    new, site = other_city_site(cluster, old), cluster.estate.host(old).at
     with writing(cluster, old) as path:
         with cluster.isolated(old):
             for number in range(1, 4):
@@ -222,11 +222,11 @@ def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(cluster: Data
 
 
 @pytest.mark.nightly
-def test_with_both_cities_gone_the_remote_stays_a_standby(cluster: DatabaseCluster) -> None:
+def test_with_both_city_sites_gone_the_remote_stays_a_standby(cluster: DatabaseCluster) -> None:
     old = cluster.wait_until_healthy()
-    cities = cluster.estate.database.promotable
+    city_sites = cluster.estate.database.promotable
     with writing(cluster, old) as path:
-        for site in cities:
+        for site in city_sites:
             cluster.kill_site(site)
         seen = time.monotonic() + 35
         until(
@@ -235,7 +235,7 @@ def test_with_both_cities_gone_the_remote_stays_a_standby(cluster: DatabaseClust
             60,
         )
         assert cluster.sql(REMOTE, "SELECT pg_is_in_recovery()") == "t"
-        for site in cities:
+        for site in city_sites:
             cluster.start_site(site)
         new = cluster.wait_until_healthy(HEALTHY_WITHIN_S)
         assert new != REMOTE

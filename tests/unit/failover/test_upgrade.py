@@ -53,7 +53,7 @@ def rules(made: upgrade.Plan) -> list[str]:
     return [refusal.rule for refusal in made.refusals]
 
 
-def test_the_site_where_nothing_is_active_goes_first_and_the_cities_one_after_the_other() -> None:
+def test_the_site_where_nothing_is_active_goes_first_and_the_city_sites_one_after_the_other() -> None:
     estate = estate_at()
     made = upgrade.plan(estate, seen_at(estate), NEW)
     assert made.needed

@@ -168,7 +168,9 @@ def test_the_guard_gives_up_once_the_other_city_has_everything() -> None:
 
 
 @pytest.mark.parametrize("others", [{"a": None, "b": None}, {"a": None, "b": standby(99, state="starting")}])
-def test_the_guard_never_promotes_the_remote_member_because_the_cities_are_silent(others: dict[str, object]) -> None:
+def test_the_guard_never_promotes_the_remote_member_because_the_city_sites_are_silent(
+    others: dict[str, object],
+) -> None:
     assert verdict(others, waited_s=4.9) == (None, "")
     assert verdict(others, waited_s=5.0)[0] == 1
 
@@ -182,7 +184,7 @@ def test_a_member_that_calls_itself_primary_is_no_standby_that_caught_up() -> No
 
 
 def test_only_an_operators_token_for_this_timeline_allows_promotion() -> None:
-    token = {"timeline": 3, "by": "zhang wei", "reason": "both cities are flooded"}
+    token = {"timeline": 3, "by": "zhang wei", "reason": "both city sites are flooded"}
     assert verdict({"a": None, "b": None}, token=token)[0] == 0
     for wrong in ({**token, "timeline": 2}, {**token, "by": ""}, {"timeline": 3}, ["timeline", 3], None):
         assert verdict({"a": None, "b": None}, waited_s=9, token=wrong)[0] == 1

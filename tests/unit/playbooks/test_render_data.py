@@ -144,7 +144,7 @@ def test_over_the_network_only_tls_with_a_password_and_only_from_named_hosts(est
     assert not any(rule[2] == "postgres" for rule in rules if rule[0] != "local")
 
 
-def test_leadership_is_preferred_only_outside_the_cities(estate: Estate) -> None:
+def test_leadership_is_preferred_only_outside_the_city_sites(estate: Estate) -> None:
     witnesses = {host.name for host in estate.etcd_members if etcd.is_witness(estate, host)}
     assert witnesses == {"shaoguan-data1"}
     for host in estate.etcd_members:

@@ -104,7 +104,7 @@ def test_each_session_has_policies_both_ways_a_limit_and_an_unbroken_ttl(estate:
 
 
 def test_only_a_standby_site_prepends_healthy_routes(estate: Estate) -> None:
-    """The cities are preferred as long as one of them serves."""
+    """The city sites are preferred as long as one of them serves."""
     assert not frr.is_standby_site(estate, "futian")
     assert frr.is_standby_site(estate, "shaoguan")
     assert "route-map TO-SITES permit 10" in frr_text(estate, "shaoguan-edge1")
