@@ -49,6 +49,7 @@ def site_off(hosts: Hosts) -> Iterator[Hosts]:
     until_well(300)
 
 
+@pytest.mark.nightly
 def test_a_lost_state_is_restored_from_a_remote_operations_host(hosts: Hosts, lost: Path) -> None:
     """`up` is refused (6) and names the restore command. After a restore with the passphrase, `up` changes nothing."""
     refused = govcloud("up")
@@ -106,6 +107,7 @@ def test_a_dead_site_can_be_left_out_and_gets_the_missed_changes_later(
     assert {row["copy"] for row in govcloud("state", "list", "--json").report["copies"]} == {"same"}
 
 
+@pytest.mark.nightly
 def test_after_a_killed_up_the_next_is_locked_out_and_then_repairs_the_rest(hosts: Hosts) -> None:
     """After SIGKILL during a repair, the workers finish the started host. Then `up` leaves all as declared."""
     hosts.run("futian-ops1", "systemctl", "stop", "prometheus")

@@ -26,6 +26,8 @@ from tests.polling import until
 from tests.unit.stacks.declared import declare
 from tools.oci import build
 
+pytestmark = pytest.mark.nightly
+
 HOST, NAMESPACE, NAME = "records.planning.govcloud", "bureau", "bureau-gateway"
 CITIZENS = """
 while ! test -e /tmp/enough; do

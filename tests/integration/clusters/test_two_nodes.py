@@ -10,6 +10,8 @@ from kubernetes_nodes import KubernetesNodes
 
 from playbooks.render.kubernetes.cluster import image_reference
 
+pytestmark = pytest.mark.nightly
+
 NODES = 2
 ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).status)"
 

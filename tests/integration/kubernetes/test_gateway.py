@@ -114,7 +114,9 @@ def test_a_route_to_a_missing_service_or_port_is_reported(city: EngineSession) -
     missing = city.up(leading_to("tea", 80))
     assert any("leads to a Service that does not exist" in error for error in missing.errors), missing.errors
     offered = city.up(leading_to("gateway-to-maps-9000", 80))
-    assert any("has no port 80 but 9000; correct the route" in error for error in offered.errors), offered.errors
+    assert any("has no port 80 (its ports: 9000); correct the route" in error for error in offered.errors), (
+        offered.errors
+    )
     assert not any("Traceback" in error for error in offered.errors)
     assert not city.up(declared("second")).failed
     assert gateway.CONFIG_FILE in value_at(city, "deployment", NAME, ".spec.template.spec.containers[0].command")

@@ -116,7 +116,9 @@ REPLACED: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", REPLACED)
+@pytest.mark.parametrize(
+    "kind", ["pod", *(pytest.param(kind, marks=pytest.mark.nightly) for kind in REPLACED if kind != "pod")]
+)
 def test_a_replacement_is_previewed_for_every_refusal_text_of_the_server(session: EngineSession, kind: str) -> None:
     """The old object still exists in a preview, and each kind has its own text for the refusal of the change."""
     made, before, after = REPLACED[kind]
@@ -262,6 +264,7 @@ def test_get_reads_what_others_own(session: EngineSession) -> None:
     assert session.kubectl("get", "configmap", "ours", "-o", "jsonpath={.data.copy}") == "Shenzhen"
 
 
+@pytest.mark.nightly
 def test_a_definition_and_its_custom_resource_are_created_in_one_run(session: EngineSession) -> None:
     """The preview does not know the kind yet and shows the inputs. The run waits until the kind is served."""
     group = f"{session.namespace}.example.gov.cn"
@@ -390,7 +393,7 @@ def test_destroyed_objects_no_longer_exist(session: EngineSession) -> None:
     assert session.kubectl("get", "deployments,replicasets", "-o", "name") == ""
 
 
-@pytest.mark.parametrize("field", ["data", "string_data"])
+@pytest.mark.parametrize("field", ["data", pytest.param("string_data", marks=pytest.mark.nightly)])
 def test_a_secret_is_nowhere_in_plain_text(session: EngineSession, field: str) -> None:
     """It is not in the state, a preview or a message, even if the author did not mark it."""
     import base64

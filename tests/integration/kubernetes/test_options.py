@@ -45,9 +45,9 @@ def replica_set(session: EngineSession) -> dict[str, Any]:
     ("policy", "waits", "ends", "owned"),
     [
         ("", True, True, True),
-        ("Foreground", True, True, True),
+        pytest.param("Foreground", True, True, True, marks=pytest.mark.nightly),
         ("background", False, True, True),
-        ("orphan", False, False, False),
+        pytest.param("orphan", False, False, False, marks=pytest.mark.nightly),
     ],
 )
 def test_an_object_is_deleted_by_its_annotated_policy(
@@ -89,6 +89,7 @@ def job(session: EngineSession, **notes: str) -> Declare:
     return declare
 
 
+@pytest.mark.nightly
 def test_an_unfinished_job_is_replaced_if_its_annotation_requests_it(session: EngineSession) -> None:
     """A completed Job is not replaced. The provider reads the live Job and does not rely on the state."""
     replace = {"pulumi.com/replaceUnready": "true"}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pulumi
 import pulumi_kubernetes as k8s
+import pytest
 
 from stacks.components.workload import Probe, Resources, Workload, WorkloadArgs
 from stacks.providers.kubernetes.objects import ROLL_BACK, VERSION_OF
@@ -138,6 +139,7 @@ def kept(session: EngineSession, kind: str) -> int:
     return len(session.kubectl("get", kind, "-l", f"{VERSION_OF}=session", "-o", "name").split())
 
 
+@pytest.mark.nightly
 def test_a_version_that_is_rolled_back_finds_the_settings_it_had(session: EngineSession) -> None:
     """Also if the next run returns to them: the state would delete the objects that the version before reads."""
     assert not session.up(workload(session, "first")).failed
@@ -153,6 +155,7 @@ def test_a_version_that_is_rolled_back_finds_the_settings_it_had(session: Engine
     assert session.drift() == {}
 
 
+@pytest.mark.nightly
 def test_settings_are_deleted_with_the_last_version_that_reads_them(session: EngineSession) -> None:
     """All of them are deleted with the workload."""
     for number in range(7):

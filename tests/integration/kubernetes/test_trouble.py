@@ -200,6 +200,7 @@ def test_an_api_server_that_restarts_is_waited_for(session: EngineSession, in_fl
     assert any("the API server is unreachable; waiting for it" in line for line in ended.said)
 
 
+@pytest.mark.nightly
 def test_a_longer_outage_of_the_api_server_is_waited_for(session: EngineSession, in_flight: Start) -> None:
     """An outage of fifteen seconds is within the limit, independent of the request during which it began."""
     run = in_flight(waiting(session, 600), "0 of 1")
@@ -212,6 +213,7 @@ def test_a_longer_outage_of_the_api_server_is_waited_for(session: EngineSession,
     assert not ended.failed, ended.errors
 
 
+@pytest.mark.nightly
 def test_a_frozen_api_server_does_not_extend_a_runs_timeout(session: EngineSession, in_flight: Start) -> None:
     """It accepts connections and does not answer. The resource's timeout is kept, and the object is recorded."""
     run = in_flight(waiting(session, 8), "0 of 1 pods are ready: pod web-")
@@ -303,6 +305,7 @@ def test_a_cancelled_run_ends_soon_and_records_the_created_object(session: Engin
 # The controllers need a minute or two to come back after these: they stand last, so that no other test waits for that.
 
 
+@pytest.mark.nightly
 def test_a_frozen_api_server_is_detected_and_named(session: EngineSession, in_flight: Start) -> None:
     """Its connections stay open. It is detected after 30 s without data and 30 s of outage."""
     run = in_flight(waiting(session, 600), "0 of 1")
@@ -326,6 +329,7 @@ def test_a_crashed_api_server_is_named_and_the_next_run_continues(session: Engin
     assert session.uid("deployment", "web") == before
 
 
+@pytest.mark.nightly
 def test_an_unreachable_cluster_may_be_skipped(session: EngineSession) -> None:
     """Its objects and their state do not change, and new objects fail. Later runs continue."""
     session.settings = {"skip_update_unreachable": True}
@@ -351,6 +355,7 @@ def test_an_unreachable_cluster_may_be_skipped(session: EngineSession) -> None:
     assert session.kubectl("get", "configmaps", "-l", "!x", "-o", "jsonpath={.items[*].data.a}").split() == ["2"]
 
 
+@pytest.mark.nightly
 def test_objects_of_a_lost_cluster_are_removed_from_the_state(session: EngineSession) -> None:
     """If the provider's settings allow it, by a refresh and by `destroy`. The cluster's objects are not changed."""
     session.settings = {"delete_unreachable": True}

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Estate
@@ -31,6 +33,8 @@ from tests.integration.platform.two_sites import (
 )
 from tests.onboarding import with_the_entry
 from workstation.oci import OciImage
+
+pytestmark = pytest.mark.nightly
 
 
 def test_a_plan_works_before_secrets_and_clusters_exist(built: Built, estate: Estate, first: OciImage) -> None:

@@ -119,6 +119,7 @@ def test_a_version_that_starts_but_cannot_decide_stops_at_the_first_site(running
     assert city.deployed() == reference(new)
 
 
+@pytest.mark.nightly
 def test_a_site_with_a_dead_cluster_is_reported_left_out_and_deployed_later(running: Running, estate: Estate) -> None:
     """Its host answers, its cluster does not. No resource waits for it, and its state is kept."""
     remote, city = running.sites

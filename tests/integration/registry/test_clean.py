@@ -65,7 +65,7 @@ def is_complete(site: Site, image: OciImage) -> bool:
     with registry._Repository(site.registry.there, image.name) as there:
         for digest in parts(image):
             place = "manifests" if digest == image.digest else "blobs"
-            answer = there.ask("GET", f"{there.path}/{place}/{digest}", headers={"Accept": MANIFEST})
+            answer = there.request("GET", f"{there.path}/{place}/{digest}", headers={"Accept": MANIFEST})
             if answer.status_code != 200 or f"sha256:{hashlib.sha256(answer.content).hexdigest()}" != digest:
                 return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from edge_router import Router, configuration
 
 from tests.polling import until
@@ -34,6 +35,7 @@ def test_a_change_that_keeps_the_session_up_is_confirmed(router: Router) -> None
     assert router.describes("as wanted")
 
 
+@pytest.mark.nightly
 def test_a_change_is_rolled_back_even_if_a_daemon_hangs(router: Router) -> None:
     """A reload needs an answer of every daemon. A daemon that does not answer is restarted.
 

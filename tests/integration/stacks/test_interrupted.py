@@ -204,7 +204,9 @@ def test_a_killed_child_process_is_reported_and_the_next_run_continues(
         assert_nothing_twice_at_once(log(tmp_path))
 
 
-@pytest.mark.parametrize("reserve", [True, False], ids=["reserve", "no-reserve"])
+@pytest.mark.parametrize(
+    "reserve", [pytest.param(True, id="reserve"), pytest.param(False, id="no-reserve", marks=pytest.mark.nightly)]
+)
 def test_a_full_disk_under_the_state_is_reported_and_the_next_run_continues(
     machines: Machines, tmp_path: Path, reserve: bool
 ) -> None:

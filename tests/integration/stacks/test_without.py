@@ -34,6 +34,7 @@ def compared(tmp_path: Path) -> set[str]:
     return found
 
 
+@pytest.mark.nightly
 def test_a_site_that_is_dead_from_the_first_build_on_is_deployed_later(machines: Machines, tmp_path: Path) -> None:
     """A site that was never built is excluded, then built.
 
