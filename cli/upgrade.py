@@ -70,7 +70,10 @@ def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: 
 
 
 def _build(version: str) -> None:
-    """Build the version before any change, outside the namespace: programs in it cannot download modules."""
+    """Build this version first, before any change.
+
+    It is built outside the namespace, because programs in the namespace cannot download modules.
+    """
     if namespace.in_operator_namespace():
         return
     from tools import golang, setup

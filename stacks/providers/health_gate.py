@@ -94,7 +94,7 @@ class HealthGate(Resource):
                 return
         raise ResourceFailed(
             f"{subject}: its new pods are ready, but it does not work: {reason}. No later site is changed. "
-            "Repair the cause and run the same command again, or roll back to the version before"
+            "Repair the cause and run the same command again, or roll back to the previous version"
         )
 
     def _refusal(self, values: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ PATCH_FIELD_MANAGER = "pulumi.com/patchFieldManager"
 DELETION_PROPAGATION = "pulumi.com/deletionPropagationPolicy"
 REPLACE_UNREADY = "pulumi.com/replaceUnready"
 ROLL_BACK = "govcloud/roll-back"
-"""Annotation on a Deployment: roll back to the version before if the new version does not become ready."""
+"""Annotation on a Deployment: roll back to the previous version if the new version does not become ready."""
 VERSION_OF = "govcloud/version-of"
 """Label of a ConfigMap or Secret that never changes. Its value is the workload whose versions use the object."""
 

@@ -289,7 +289,7 @@ class Kubernetes(Served):
             except RollbackFailed as error:
                 next_step = str(error)
             else:
-                # Not `Unfinished`: the state keeps the version before, which is the live version.
+                # Not `Unfinished`: the state keeps the previous version, which is the live version.
                 raise ResourceFailed(context.redacted(f"{name}: {reason}; {outcome}"))
         text = f"{name}: {reason}; {next_step}" if next_step else f"{name}: {reason}"
         raise Unfinished(context.redacted(text), name, context.state(live))
@@ -301,7 +301,7 @@ class Kubernetes(Served):
         if state_format.manager_of(request.olds) != context.manager:
             return None
         former, live = state_format.of_state(request.olds)[0], await self._life(context).find(context.obj)
-        before = rollback.version_before(context.obj, former, live)
+        before = rollback.previous_version(context.obj, former, live)
         if before is None:
             return None
         timeout_s = lifecycle.timeout_of(context.obj, request.timeout)

@@ -244,7 +244,7 @@ def _hopeless_reason(related: Related) -> str:
     """Return the reason why the newest pods can never become ready; empty if they still may."""
     for pod in related.pods:
         if not related.newest or label(pod, TEMPLATE_HASH) != related.newest:
-            continue  # pods of the version before may fail: the new version may be their repair
+            continue  # pods of the previous version may fail: the new version may be their repair
         status = pod.get("status") or {}
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             if _is_hopeless(container, related.absent.get(name_of(pod), 0)):

@@ -14,7 +14,7 @@ from stacks.providers.kubernetes.objects import ROLL_BACK, Object, flagged, kind
 from stacks.providers.kubernetes.wait import Cancelled, NotReady
 from stacks.providers.resource import ResourceFailed
 
-BACK = "the version before is back, and all its pods are ready: repair the new one and run the same command again"
+BACK = "the previous version is back, and all its pods are ready: repair the new one and run the same command again"
 
 
 def is_requested(obj: Object) -> bool:
@@ -23,7 +23,7 @@ def is_requested(obj: Object) -> bool:
     return (kind.group, kind.kind) == ("apps", "Deployment") and flagged(obj, ROLL_BACK)
 
 
-def version_before(new: Object, former: Object, live: Object | None) -> Object | None:
+def previous_version(new: Object, former: Object, live: Object | None) -> Object | None:
     """Return the inputs for a rollback; None if the previous inputs are not better than the new ones.
 
     `live` is the object before the update. There is no rollback to a version that was never completely ready. In that
@@ -51,7 +51,7 @@ class Rollback:
 
         After a cancelled run the old inputs are applied, but not waited for: the cluster continues by itself.
         """
-        self.life.say("rolling back to the version before")
+        self.life.say("rolling back to the previous version")
         try:
             if await self.life.find(self.former) is None:
                 raise RollbackFailed("the rollback is not possible: the object has been deleted")
@@ -59,21 +59,21 @@ class Rollback:
         except (ApiError, ResourceFailed) as error:
             why = explained(error, self.life.manager) if isinstance(error, ApiError) else str(error)
             raise RollbackFailed(
-                f"the rollback to the version before failed: {why}; the new version is still declared, and the "
-                "remaining pods of the version before continue to run: run the same command with the version before"
+                f"the rollback to the previous version failed: {why}; the new version is still declared, and the "
+                "remaining pods of the previous version continue to run: run the same command with the previous version"
             ) from error
         try:
             await self.life.ready(live, self.timeout_s)
         except Cancelled:
-            return "the rollback to the version before was started, but not waited for; the next run checks it"
+            return "the rollback to the previous version was started, but not waited for; the next run checks it"
         except NotReady as error:
             why = error.reason
         except (ApiError, ResourceFailed) as error:
             why = str(error)
         else:
-            self.life.say("the version before is back")
+            self.life.say("the previous version is back")
             return BACK
         return (
-            f"the version before was restored, but is not ready either: {why}; inspect the pods (`kubectl describe`), "
-            "repair the cause, then run the same command again"
+            f"the previous version was restored, but is not ready either: {why}; inspect the pods "
+            "(`kubectl describe`), repair the cause, then run the same command again"
         )

@@ -53,13 +53,15 @@ def recorded(session: EngineSession) -> str:
     return f"{spec['template']['spec']['containers'][0]['image'].rpartition(':')[2]} x{int(spec['replicas'])}"
 
 
-def test_a_bad_version_is_rolled_back_and_the_next_runs_continue_from_the_one_before(session: EngineSession) -> None:
-    """The operator sees the reason and that the version before is back. Nothing remains to be repaired."""
+def test_a_bad_version_is_rolled_back_and_the_next_runs_continue_from_the_previous_version(
+    session: EngineSession,
+) -> None:
+    """The operator sees the reason and that the previous version is back. Nothing remains to be repaired."""
     session.up(version(session, 1, good=True))
     failed = session.up(version(session, 2, good=False))
     assert "web: not ready after 3 s: 0 of 1 pods are ready: pod web-" in failed.errors[0]
-    assert "the version before is back, and all its pods are ready" in failed.errors[0]
-    told = [line for line in failed.said if "rolling back to the version before" in line]
+    assert "the previous version is back, and all its pods are ready" in failed.errors[0]
+    told = [line for line in failed.said if "rolling back to the previous version" in line]
     assert told, failed.said
     assert (deployed(session), recorded(session)) == ("1 x0", "1 x0")
     assert "initErrors" not in session.resources()["web"]
@@ -71,13 +73,13 @@ def test_a_bad_version_is_rolled_back_and_the_next_runs_continue_from_the_one_be
     assert (deployed(session), recorded(session)) == ("3 x0", "3 x0")
 
 
-def test_without_a_version_that_was_ready_nothing_is_rolled_back(session: EngineSession) -> None:
+def test_without_a_version_that_was_ready_there_is_no_rollback(session: EngineSession) -> None:
     """A first version stays so that its author can inspect it. A second attempt stays too: the first was no better."""
     first = session.up(version(session, 1, good=False))
     assert "not ready after 3 s" in first.errors[0]
     second = session.up(version(session, 2, good=False))
     assert "not ready after 3 s" in second.errors[0]
-    assert "version before" not in first.errors[0] + second.errors[0]
+    assert "previous version" not in first.errors[0] + second.errors[0]
     assert (deployed(session), recorded(session)) == ("2 x1", "2 x1")
 
 
@@ -101,9 +103,9 @@ def test_a_failed_rollback_is_reported_with_the_declared_version(session: Engine
     session.kubectl(*words, stdin=json.dumps(theirs))
     failed = run.result(120)
     assert "not ready after 8 s" in failed.errors[0]
-    assert "the rollback to the version before failed: another manager owns fields" in failed.errors[0]
+    assert "the rollback to the previous version failed: another manager owns fields" in failed.errors[0]
     assert 'conflict with "scaler"' in failed.errors[0]
-    assert "run the same command with the version before" in failed.errors[0]
+    assert "run the same command with the previous version" in failed.errors[0]
     assert (deployed(session), recorded(session)) == ("2 x5", "2 x1")
 
 
@@ -140,10 +142,10 @@ def kept(session: EngineSession, kind: str) -> int:
 
 
 @pytest.mark.nightly
-def test_a_version_that_is_rolled_back_finds_the_settings_it_had(session: EngineSession) -> None:
-    """Also if the next run returns to them: the state would delete the objects that the version before reads."""
+def test_a_restored_version_finds_its_old_settings(session: EngineSession) -> None:
+    """Also if the next run returns to them: the state would delete the objects that the previous version reads."""
     assert not session.up(workload(session, "first")).failed
-    assert "the version before is back" in session.up(workload(session, "second", good=False)).errors[0]
+    assert "the previous version is back" in session.up(workload(session, "second", good=False)).errors[0]
     assert read_by_pods(session) == "first"
     assert session.drift() == {}
     back = session.up(workload(session, "first"))

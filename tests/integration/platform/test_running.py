@@ -79,8 +79,8 @@ def test_a_bad_version_stops_at_the_first_site_and_is_rolled_back(running: Runni
             engine.up(estate, STACK, (), said.append, [new])
         assert f"{REMOTE}: {DEPLOYMENT}: its new version is given up: pod {SERVICE}-" in str(failed.value)
         assert "last with exit code 1 and the message: no such setting" in str(failed.value)
-        assert "the version before is back, and all its pods are ready" in str(failed.value)
-        assert f"{REMOTE}: {DEPLOYMENT}: the version before is back" in said
+        assert "the previous version is back, and all its pods are ready" in str(failed.value)
+        assert f"{REMOTE}: {DEPLOYMENT}: the previous version is back" in said
         assert not any(change.resource.startswith(f"{CITY}: Dep") for a in failed.value.results for change in a.changes)
         assert [site.deployed() for site in running.sites] == [reference(present)] * 2
         assert city.holds(new)
@@ -120,7 +120,7 @@ def test_a_version_that_starts_but_cannot_decide_stops_at_the_first_site(running
 
 
 @pytest.mark.nightly
-def test_a_site_with_a_dead_cluster_is_reported_left_out_and_deployed_later(running: Running, estate: Estate) -> None:
+def test_a_site_with_a_dead_cluster_is_reported_skipped_and_deployed_later(running: Running, estate: Estate) -> None:
     """Its host answers, its cluster does not. No resource waits for it, and its state is kept."""
     remote, city = running.sites
     present, new = running.image, running.another()

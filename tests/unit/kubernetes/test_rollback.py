@@ -8,7 +8,7 @@ import pytest
 
 from stacks.providers.kubernetes import readiness
 from stacks.providers.kubernetes.readiness import Failed, Ready, Related, Waiting, judge
-from stacks.providers.kubernetes.rollback import version_before
+from stacks.providers.kubernetes.rollback import previous_version
 
 ASKED = {"govcloud/roll-back": "true"}
 OLD, NEW = "5d9", "77c"
@@ -43,7 +43,7 @@ def related(found: dict[str, Any], absent: int = 0) -> Related:
 
 
 def test_a_completely_ready_version_is_restored() -> None:
-    assert version_before(inputs("web:2"), inputs("web:1"), COMPLETE) == inputs("web:1")
+    assert previous_version(inputs("web:2"), inputs("web:1"), COMPLETE) == inputs("web:1")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_completely_ready_version_is_restored() -> None:
     ],
 )
 def test_there_is_no_rollback_without_a_better_version(new: Any, former: Any, before: Any) -> None:
-    assert version_before(new, former, before) is None
+    assert previous_version(new, former, before) is None
 
 
 @pytest.mark.parametrize(
@@ -78,27 +78,29 @@ def test_there_is_no_rollback_without_a_better_version(new: Any, former: Any, be
         (pod(OLD, "CrashLoopBackOff", 9), 0, False),
     ],
 )
-def test_a_new_version_is_given_up_when_waiting_cannot_help(found: dict[str, Any], absent: int, given_up: bool) -> None:
-    """Pods of the version before do not count: the new version may be their repair."""
+def test_a_new_version_fails_early_if_it_can_never_become_ready(
+    found: dict[str, Any], absent: int, given_up: bool
+) -> None:
+    """Pods of the previous version do not count: the new version may be their repair."""
     verdict = judge(ROLLING, related(found, absent))
     assert isinstance(verdict, Failed if given_up else Waiting)
     if given_up:
         assert verdict.reason.startswith(f"its new version is given up: pod web-{NEW}: ")
 
 
-def test_only_deployments_with_rollback_give_up_early() -> None:
+def test_only_deployments_with_rollback_fail_early() -> None:
     """All others may recover by themselves, and their authors rely on the wait."""
     unasked = {**ROLLING, "metadata": {**ROLLING["metadata"], "annotations": {}}}
     assert isinstance(judge(unasked, related(pod(NEW, "CrashLoopBackOff", 9))), Waiting)
 
 
-def test_a_version_that_was_ready_once_is_waited_for_however_often_it_crashed() -> None:
+def test_a_version_that_was_ready_once_may_crash_any_number_of_times() -> None:
     """A node that was powered off has restarted its containers too."""
     unwell = live("NewReplicaSetAvailable", updatedReplicas=3, replicas=3, availableReplicas=1)
     assert isinstance(judge(unwell, related(pod(NEW, "CrashLoopBackOff", 9))), Waiting)
 
 
-def test_a_deadline_missed_by_the_version_before_does_not_count_for_the_next() -> None:
+def test_a_deadline_missed_by_the_previous_version_does_not_count_for_the_next() -> None:
     late = live("ProgressDeadlineExceeded", 3)
     missed = readiness.missed_deadline(late)
     seen = {**late, "status": {**late["status"], "observedGeneration": 3, "updatedReplicas": 1, "replicas": 4}}
