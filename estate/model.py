@@ -272,7 +272,7 @@ class Database(Value):
 
     scope: Name
     promotable: tuple[Name, ...] = Field(min_length=2)
-    """Sites for automatic promotion. In normal operation the primary is at the first one; `failback` moves it there."""
+    """Sites for automatic promotion. The first one is the home site of the primary; `failback` moves it there."""
     acknowledging: tuple[Name, ...] = Field(min_length=1)
     """Sites whose member acknowledges commits but is promoted only by an operator."""
     ttl_s: Annotated[int, Field(ge=20, le=600, strict=True)]
