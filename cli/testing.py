@@ -87,7 +87,7 @@ PARTS: tuple[tuple[Run, ...], ...] = (
     (Run(paths=tuple(f"{LAB}/test_{name}.py" for name in ("drills", "gateways", "destroy", "end", "tree"))),),
 )  # fmt: skip
 """All nightly tests in parts of at most 25 minutes. No part needs another part."""
-TAKES = {
+GOALS = {
     Scope.UNIT: "3 minutes",
     Scope.RULES: "1 minute",
     Scope.LAB: "20 minutes",
@@ -131,15 +131,20 @@ def run_tests(
             "others need root and remove a running lab.",
         ),
     ] = Scope.SHORT,
-    only: Annotated[str, typer.Option("-k", help="Only tests whose names match, of all tiers, as pytest's -k.")] = "",
+    only: Annotated[
+        str,
+        typer.Option(
+            "-k", help="Only tests whose names match, as pytest's -k. It searches all tiers, also nightly tests."
+        ),
+    ] = "",
     part: Annotated[
         int | None, typer.Option(metavar="N", help=f"One part of the nightly tests, 1 to {len(PARTS)}.")
     ] = None,
 ) -> None:
     """Run the tests, from unit tests to the loss of each city site in the lab. The last line is pytest's own.
 
-    The short tier takes 25 minutes with warm caches, unit 3, rules 1, lab 20. `nightly` runs every test, in parts of at
-    most 25 minutes. Each run ends with its total time and its ten slowest tests.
+    Goals with warm caches, in minutes: short tier 25, unit 3, rules 1, lab 20; each part of `nightly` 25. `nightly`
+    runs every test. Each run ends with its total time and its ten slowest tests.
     """
     with error_boundary(interrupted="the tests were stopped and removed everything that they had started"):
         wanted, prepared = runs(scope, part), {}
@@ -150,7 +155,7 @@ def run_tests(
             prepare(frozenset(golang.Group))
             prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from now on, a skipped test fails
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for background jobs
-        say(f"▸ tests: {scope} (about {TAKES[scope]} with warm caches)")
+        say(f"▸ tests: {scope} (goal with warm caches: {GOALS[scope]})")
         chosen = ["-k", only] if only else [] if scope is Scope.NIGHTLY else ["-m", f"not {NIGHTLY}"]
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as durations:
             durations.write(f"{time.time()}\n")
