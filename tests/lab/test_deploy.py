@@ -36,7 +36,7 @@ def test_an_interrupted_up_reports_its_changes_and_the_next_step(bare_lab: Lab) 
     assert "changed so far: " in text
 
 
-def test_a_second_up_is_refused_and_names_the_process_that_holds_the_lock(bare_lab: Lab) -> None:
+def test_a_second_up_is_refused_with_the_process_that_has_the_lock(bare_lab: Lab) -> None:
     """A second `up` is refused (8) with the process and its start time. The first `up` continues."""
     first = subprocess.Popen([str(paths.repo() / "govcloud"), "up", "network"], stderr=subprocess.PIPE, text=True)
     assert first.stderr is not None

@@ -11,7 +11,7 @@ from tests.lab.estate_on_lab import Hosts, govcloud, problems
 pytestmark = [pytest.mark.lab, pytest.mark.nightly]
 
 
-def test_destroy_forgets_the_estate_and_removes_nothing_from_its_hosts(hosts: Hosts) -> None:
+def test_destroy_empties_the_state_and_does_not_change_the_hosts(hosts: Hosts) -> None:
     """It needs --yes. Afterwards no stack has a resource, all rows are still there, and no problem is reported."""
     rows = (
         "runuser",

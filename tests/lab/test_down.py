@@ -75,7 +75,7 @@ def damage_its_record(_: Lab) -> None:
 
 
 @pytest.mark.parametrize("harm", [nothing, use_it, kill_it, damage_its_record], ids=lambda harm: harm.__name__)
-def test_down_leaves_nothing(estate_lab: Lab, harm: Callable[[Lab], None]) -> None:
+def test_down_removes_every_trace_of_the_lab(estate_lab: Lab, harm: Callable[[Lab], None]) -> None:
     """After `down`, no process, mount, namespace, control group, loop device, interface or changed setting is left."""
     before = traces.before()
     estate_lab.up()
@@ -90,7 +90,7 @@ def test_down_leaves_nothing(estate_lab: Lab, harm: Callable[[Lab], None]) -> No
     assert instance_id() is None
 
 
-def test_a_trace_that_is_left_is_reported(estate_lab: Lab) -> None:
+def test_a_remaining_trace_is_reported(estate_lab: Lab) -> None:
     """The check above can fail: while the lab is still up, it reports each kind of object that the lab created."""
     before = traces.before()
     estate_lab.up()

@@ -282,7 +282,7 @@ def test_a_client_with_a_forged_certificate_is_refused(
     assert right == "200"
 
 
-def test_the_database_takes_no_connection_without_tls(asked: Hosts) -> None:
+def test_the_database_refuses_connections_without_tls(asked: Hosts) -> None:
     """The server has no rule for such a connection, so it refuses before it checks the password."""
     output = asked.run(
         "nanshan-data1", "sh", "-c",

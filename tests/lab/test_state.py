@@ -72,7 +72,7 @@ def test_a_lost_state_is_restored_from_a_remote_operations_host(hosts: Hosts, lo
 
 
 @pytest.mark.nightly
-def test_a_dead_site_can_be_left_out_and_gets_the_missed_changes_later(
+def test_a_dead_site_can_be_skipped_and_gets_the_missed_changes_later(
     hosts: Hosts, request: pytest.FixtureRequest
 ) -> None:
     """Without `--without`, the error names the dead site within a minute. With it, `up` changes the other sites.

@@ -84,6 +84,6 @@ def test_an_alert_is_tested(alert: str) -> None:
 
 
 @pytest.mark.parametrize("tests", sorted((RULES / "tests").glob("*.yml")), ids=lambda path: path.stem)
-def test_the_rules_fire_as_their_tests_say(tests: Path) -> None:
+def test_the_rules_fire_as_their_tests_expect(tests: Path) -> None:
     """Prometheus itself evaluates the rules on invented series."""
     image_programs.accepts("promtool", "test", "rules", tests.name, cwd=tests.parent)

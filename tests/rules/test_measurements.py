@@ -28,7 +28,7 @@ def load(folder: Path, text: str) -> measurements.Topic:
     return measurements.load(folder)["lab.yaml"]
 
 
-def test_the_page_is_what_the_data_files_say() -> None:
+def test_the_page_matches_the_data_files() -> None:
     """Run `python -m tools.measurements` after a change of `docs/measurements/`."""
     assert measurements.PAGE.read_text(encoding="utf-8") == measurements.page(measurements.load())
 
@@ -81,7 +81,7 @@ def test_bad_data_is_refused_with_file_and_key(tmp_path: Path, before: str, afte
     assert key in str(caught.value)
 
 
-def test_the_command_reports_bad_data_and_leaves_the_page(
+def test_the_command_reports_bad_data_and_does_not_change_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`python -m tools.measurements` ends with 1."""

@@ -176,7 +176,7 @@ def test_health_and_metrics(service):
     assert "approval_decision_seconds_bucket" in text
 
 
-def test_the_log_is_json_and_holds_no_person(service, next_person):
+def test_the_log_is_json_without_personal_data(service, next_person):
     """The log has one object per request with key and decision, but no name and no identity number."""
     body = next_person()
     key = service.apply(body).json()["key"]

@@ -30,7 +30,7 @@ def owner(primary):
 
 
 @pytest.mark.parametrize("to", ["rejected", "manual_review"])
-def test_an_approval_cannot_be_taken_back(primary, stored, to):
+def test_an_approval_cannot_be_revoked(primary, stored, to):
     """The trigger refuses it for every login."""
     with owner(primary) as connection, pytest.raises(psycopg.errors.CheckViolation, match="illegal transition"):
         connection.execute("UPDATE approval.application SET state = %s WHERE key = %s", (to, stored))
@@ -79,7 +79,7 @@ def test_an_application_without_audit_row_cannot_be_stored(primary):
             )
 
 
-def test_code_and_database_hold_the_same_transitions(primary):
+def test_code_and_database_have_the_same_transitions(primary):
     """Both have the same rule and must agree."""
     rows = primary.sql("SELECT from_state, to_state FROM approval.legal_transition")
     assert {(State(a) if a else None, State(b)) for a, b in rows} == {

@@ -232,7 +232,7 @@ def test_plaintext_is_refused_on_the_citizens_port(proxy):
         httpx.get(f"http://127.0.0.1:{proxy['citizens']}/")
 
 
-def test_the_metrics_port_serves_nothing_else(proxy):
+def test_the_metrics_port_refuses_applications(proxy):
     """It refuses applications."""
     assert httpx.post(f"http://127.0.0.1:{proxy['metrics']}/v1/applications").status_code == 404
 

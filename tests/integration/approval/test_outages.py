@@ -87,7 +87,7 @@ def test_an_officers_command_with_a_cancelled_wait_reports_no_success(primary, s
 
 
 @pytest.mark.usefixtures("unreachable_copy")
-def test_a_hanging_primary_takes_no_more_than_the_pool(primary, service, next_person):
+def test_a_hanging_primary_occupies_at_most_the_connection_pool(primary, service, next_person):
     """Forty writes to a stalled primary are all answered in time, and at most twelve backends wait."""
     bodies = [next_person() for _ in range(40)]
     started = time.monotonic()
@@ -101,7 +101,7 @@ def test_a_hanging_primary_takes_no_more_than_the_pool(primary, service, next_pe
     assert service.client.get("/readyz").status_code == 200
 
 
-def test_without_any_synchronous_copy_configured_nothing_is_accepted(primary, service, next_person):
+def test_without_any_synchronous_copy_configured_no_write_is_accepted(primary, service, next_person):
     """With an empty list one site alone would acknowledge, so a write is refused before anything is stored."""
     primary.configure(synchronous_standby_names="")
     try:

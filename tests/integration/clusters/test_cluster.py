@@ -125,7 +125,7 @@ def test_access_needs_a_certificate_of_this_cluster(cluster: KubernetesNodes) ->
     assert refused.returncode != 0
 
 
-def test_the_operator_enters_over_the_management_network(cluster: KubernetesNodes, tmp_path: Path) -> None:
+def test_the_operator_connects_over_the_management_network(cluster: KubernetesNodes, tmp_path: Path) -> None:
     import subprocess
 
     from tools import envtest
@@ -148,7 +148,7 @@ def test_the_operator_enters_over_the_management_network(cluster: KubernetesNode
          "disallowed by cluster policy"),
     ],
 )  # fmt: skip
-def test_a_pod_that_reaches_for_the_host_is_refused(
+def test_a_pod_that_requests_access_to_the_host_is_refused(
     cluster: KubernetesNodes, namespace: str, change: dict[str, object], words: str
 ) -> None:
     spec = {"containers": [{"name": "a", "image": "a"}], **change}
@@ -161,9 +161,7 @@ def test_a_pod_that_reaches_for_the_host_is_refused(
     assert words in done.stderr.decode()
 
 
-def test_what_was_changed_is_on_record_and_secrets_contents_are_not(
-    cluster: KubernetesNodes, running: list[str]
-) -> None:
+def test_the_audit_log_contains_changes_but_no_content_of_secrets(cluster: KubernetesNodes, running: list[str]) -> None:
     log = cluster.text(cluster.first, "cat", "/var/log/kubernetes/audit.log")
     entries = [json.loads(line) for line in log.splitlines()]
     changed = {entry["objectRef"]["resource"] for entry in entries if "requestObject" in entry}
@@ -194,9 +192,7 @@ def waited_for(nodes: KubernetesNodes, name: str, seconds: float) -> tuple[str, 
         return asyncio.run(wait()), said
 
 
-def test_an_image_that_is_not_in_the_registry_is_named_and_given_up(
-    cluster: KubernetesNodes, running: list[str]
-) -> None:
+def test_a_missing_image_is_named_and_ends_the_wait_early(cluster: KubernetesNodes, running: list[str]) -> None:
     """The texts come from the real kubelet, containerd and registry, long before the timeout."""
     absent = image_reference("approval", f"sha256:{'0' * 64}")
     namespace, deployment, _ = yaml.safe_load_all(pods.workload(absent, "absent", replicas=1))
@@ -236,7 +232,7 @@ def small_image(folder: Path, version: str) -> OciImage:
     return OciImage(name="records", folder=made, digest=digest)
 
 
-def test_the_clean_up_at_night_leaves_the_image_of_pods_and_takes_one_that_nothing_names(
+def test_the_nightly_clean_up_keeps_images_of_pods_and_deletes_an_unreferenced_image(
     cluster: KubernetesNodes, image: OciImage, running: list[str], tmp_path: Path
 ) -> None:
     """It runs in its confined unit. The registry restarts and collects."""
@@ -276,7 +272,7 @@ def pulled_anew(nodes: KubernetesNodes, reference: str) -> None:
     nodes.kubectl("rollout", "status", "-n", "bureau", "deployment/approval", "--timeout=50s")
 
 
-def test_after_a_loss_of_power_right_after_a_pull_the_pods_are_back_by_themselves(
+def test_after_a_power_loss_right_after_a_pull_the_pods_start_again(
     cluster: KubernetesNodes, image: OciImage, running: list[str]
 ) -> None:
     """An image's files are on the disk before it counts as pulled, so no download is needed."""

@@ -118,7 +118,7 @@ def gate(nodes: KubernetesNodes, references: dict[str, str]) -> Iterator[Gate]:
     print(nodes.kubectl("logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=" + NAME, "--tail=20"))
 
 
-def test_a_citizen_comes_in_by_its_name_and_by_no_other(gate: Gate) -> None:
+def test_a_citizen_reaches_the_gateway_only_by_its_name(gate: Gate) -> None:
     until("the workload answers through it", lambda: gate.ask(HOST).endswith("200"), 20)
     assert "host_unknown" in gate.ask("tea.planning.govcloud")
     used = gate.nodes.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json", "-l", f"app.kubernetes.io/name={NAME}")
@@ -126,7 +126,7 @@ def test_a_citizen_comes_in_by_its_name_and_by_no_other(gate: Gate) -> None:
     assert gate.nodes.run(gate.nodes.first, "curl", "-s", f"http://{gate.address}:443/").returncode != 0
 
 
-def test_another_certificate_and_a_pod_that_is_killed_cost_no_request(gate: Gate) -> None:
+def test_a_new_certificate_and_a_killed_pod_fail_no_request(gate: Gate) -> None:
     """The gateway's pods roll one by one, and one of the workload's pods is killed."""
     nodes = gate.nodes
     asking = CITIZENS.format(host=HOST, address=gate.address)

@@ -24,7 +24,7 @@ def both(nodes: KubernetesNodes) -> KubernetesNodes:
     return nodes
 
 
-def test_both_nodes_take_pods_and_each_reaches_the_others_through_the_service(both: KubernetesNodes) -> None:
+def test_both_nodes_run_pods_that_reach_each_other_through_the_service(both: KubernetesNodes) -> None:
     """In both families, and pod by pod: what goes through the service may stay on the node by chance."""
     both.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=60s")
     nodes = json.loads(both.kubectl("get", "nodes", "-o", "json"))["items"]

@@ -91,7 +91,7 @@ def test_commits_wait_for_any_one_member_outside_the_primarys_site(cluster: Data
     assert cluster.synchronous_names(primary) == f"ANY 1 ({others})"
 
 
-def test_without_any_standby_nothing_is_acknowledged(cluster: DatabaseCluster) -> None:
+def test_without_any_standby_no_commit_is_acknowledged(cluster: DatabaseCluster) -> None:
     """The stalled client gets the server's warning that the commit is not replicated, or no answer."""
     primary = cluster.wait_until_healthy()
     with writing(cluster, primary) as path:
@@ -169,7 +169,7 @@ def test_patronis_unsafe_calls_need_a_certificate(cluster: DatabaseCluster) -> N
 
 
 @pytest.mark.nightly
-def test_the_other_city_takes_over_and_the_lost_site_rejoins_by_itself(cluster: DatabaseCluster) -> None:
+def test_the_other_city_site_takes_over_and_the_lost_site_rejoins_by_itself(cluster: DatabaseCluster) -> None:
     old = cluster.wait_until_healthy()
     new, site = other_city_site(cluster, old), cluster.estate.host(old).at
     with writing(cluster, old) as path:
@@ -222,7 +222,7 @@ def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(cluster: Data
 
 
 @pytest.mark.nightly
-def test_with_both_city_sites_gone_the_remote_stays_a_standby(cluster: DatabaseCluster) -> None:
+def test_with_both_city_sites_powered_off_the_remote_stays_a_standby(cluster: DatabaseCluster) -> None:
     old = cluster.wait_until_healthy()
     city_sites = cluster.estate.database.promotable
     with writing(cluster, old) as path:

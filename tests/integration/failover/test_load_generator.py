@@ -105,7 +105,7 @@ def test_a_planted_lost_write_is_found(fake_service: StartFakeService, apply: St
     assert len(result.lost) == pytest.approx(6, abs=1)
 
 
-def test_kill_nine_leaves_a_readable_ledger_that_still_proves_what_was_acknowledged(
+def test_after_kill_nine_the_ledger_is_readable_and_has_every_acknowledged_write(
     fake_service: StartFakeService, apply: Start, folder: Path
 ) -> None:
     running = fake_service()

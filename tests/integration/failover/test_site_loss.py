@@ -41,7 +41,7 @@ def run(fake_estate: FakeEstate, home: Path, site: str = "futian", **options: An
     )  # fmt: skip
 
 
-def test_a_site_is_lost_and_regained_and_nothing_is_lost(fake_estate: FakeEstate, tmp_path: Path) -> None:
+def test_a_site_is_lost_and_restored_without_loss_of_data(fake_estate: FakeEstate, tmp_path: Path) -> None:
     reported: list[Event] = []
     result = run(fake_estate, tmp_path / "home", lang="zh", on_event=reported.append)
     assert result.verdict is Verdict.PASS, result.reasons
@@ -76,9 +76,7 @@ def test_a_deleted_row_makes_the_drill_fail(fake_estate: FakeEstate, tmp_path: P
     assert result.as_json()["measured"]["lost"] == 1
 
 
-def test_an_estate_that_is_not_steady_is_refused_and_nothing_is_touched(
-    fake_estate: FakeEstate, tmp_path: Path
-) -> None:
+def test_a_drill_on_an_unsteady_estate_is_refused_before_any_change(fake_estate: FakeEstate, tmp_path: Path) -> None:
     fake_estate.off("nanshan")
     fake_estate.estate = fake_estate.estate.model_copy()
     with pytest.raises(Refused, match="nanshan-edge1: is not reached over the management network"):

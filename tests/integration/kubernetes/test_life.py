@@ -251,7 +251,7 @@ def test_ignored_changes_stay(session: EngineSession) -> None:
     assert found() == "5 registry.invalid/web:2"
 
 
-def test_get_reads_what_others_own(session: EngineSession) -> None:
+def test_get_reads_objects_of_other_managers(session: EngineSession) -> None:
     """A program may use the values."""
     session.kubectl("create", "configmap", "theirs", "--from-literal=city=Shenzhen")
 

@@ -124,7 +124,7 @@ def test_a_privileged_pod_is_refused(guest: Person, city: EngineSession, securit
     assert "pod/root" not in guest.kubectl("get", "pods", "-o", "name")
 
 
-def test_people_work_in_their_own_namespace(guest: Person) -> None:
+def test_bureau_users_work_in_their_own_namespace(guest: Person) -> None:
     """They create, read, change and delete their objects."""
     guest.kubectl("create", "configmap", "settings", "--from-literal=a=1")
     guest.kubectl("patch", "configmap", "settings", "-p", '{"data": {"a": "2"}}')
@@ -138,7 +138,7 @@ def test_people_work_in_their_own_namespace(guest: Person) -> None:
 
 
 @pytest.mark.parametrize("what", ["secrets", "pods", "configmaps", "deployments"])
-def test_people_see_nothing_of_another_bureau(guest: Person, owner: Person, what: str) -> None:
+def test_bureau_users_see_no_object_of_another_bureau(guest: Person, owner: Person, what: str) -> None:
     """They see neither its objects nor cluster-wide objects."""
     assert "forbidden" in guest.refused("get", what, namespace=OWNER)
     assert "forbidden" in guest.refused("get", what, "--all-namespaces")
@@ -158,7 +158,7 @@ def test_people_see_nothing_of_another_bureau(guest: Person, owner: Person, what
     ],
     ids=" ".join,
 )
-def test_people_cannot_widen_their_rights(guest: Person, words: tuple[str, ...]) -> None:
+def test_bureau_users_cannot_extend_their_rights(guest: Person, words: tuple[str, ...]) -> None:
     """They cannot change the objects that limit them to their namespace."""
     assert "forbidden" in guest.refused(*words)
 
@@ -187,12 +187,12 @@ def test_memory_is_not_promised_twice(guest: Person) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nodeport", "loadbalancer"])
-def test_nothing_is_opened_to_the_outside(guest: Person, kind: str) -> None:
+def test_bureau_users_cannot_open_a_service_to_the_outside(guest: Person, kind: str) -> None:
     """The site's gateway is the only way in."""
     assert "exceeded quota" in guest.refused("create", "service", kind, "door", "--tcp=80:8080")
 
 
-def test_people_cannot_use_the_systems_priority(guest: Person, owner: Person) -> None:
+def test_bureau_users_cannot_use_the_systems_priority(guest: Person, owner: Person) -> None:
     """Only the bureau with a promised service may use that service's priority."""
     for person in (guest, owner):
         words = person.refused("create", "-f", "-", give=pod("vip", priorityClassName="system-cluster-critical"))

@@ -68,7 +68,7 @@ def test_the_resource_options_timeout_overrides_the_annotation(session: EngineSe
     assert "not ready after 3 s: " in session.up(within(create="600s", update="3s")).errors[0]
 
 
-def test_a_quota_that_keeps_pods_away_is_the_reason(session: EngineSession) -> None:
+def test_a_quota_that_prevents_pods_is_the_reason(session: EngineSession) -> None:
     """The message contains the controller's own text."""
     session.kubectl("create", "quota", "none", "--hard=pods=0")
     failed = session.up(waiting(session, 6))
@@ -96,7 +96,7 @@ def test_a_full_quota_refuses_and_the_next_run_continues(session: EngineSession)
     assert session.up(declare).changed["create"] == 1
 
 
-def test_another_managers_field_is_a_conflict_until_it_is_taken(session: EngineSession) -> None:
+def test_another_managers_field_is_a_conflict_until_it_is_forced(session: EngineSession) -> None:
     """Another program's value is not overwritten by accident."""
     session.up(deployment(session))
     theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 5}}

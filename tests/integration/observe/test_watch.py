@@ -160,7 +160,7 @@ def test_a_killed_agent_is_replaced_while_its_host_stays_reachable(emulated_esta
     nothing_left(emulated_estate)
 
 
-def test_an_ssh_that_is_killed_here_leaves_nothing_on_the_host(emulated_estate: EmulatedEstate) -> None:
+def test_after_the_local_ssh_is_killed_no_process_remains_on_the_host(emulated_estate: EmulatedEstate) -> None:
     """The watch starts ssh again."""
     with watching(emulated_estate, (EDGE,)) as watch:
         before = emulated_estate.agents(EDGE)
@@ -192,7 +192,7 @@ def fail_with_an_unreachable_host(emulated_estate: EmulatedEstate, error: type[B
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_a_body_that_fails_leaves_nothing_even_with_an_unreachable_host(
+def test_after_a_failed_body_no_process_remains_even_with_an_unreachable_host(
     emulated_estate: EmulatedEstate, error: type[BaseException]
 ) -> None:
     """The end of the watch does not wait for the host."""
@@ -207,7 +207,7 @@ def test_a_body_that_fails_leaves_nothing_even_with_an_unreachable_host(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
-def test_an_observer_that_is_interrupted_or_killed_leaves_nothing(
+def test_after_an_observer_is_interrupted_or_killed_no_process_remains(
     emulated_estate: EmulatedEstate, number: signal.Signals
 ) -> None:
     """Ctrl-C goes to all processes of the terminal. SIGKILL allows no cleanup."""

@@ -114,7 +114,7 @@ def test_an_old_image_that_is_declared_again_is_fresh(site: Site, tmp_path: Path
     assert is_complete(site, last)
 
 
-def test_nothing_is_removed_while_the_api_server_does_not_answer(site: Site, tmp_path: Path) -> None:
+def test_no_image_is_removed_while_the_api_server_does_not_answer(site: Site, tmp_path: Path) -> None:
     stale, now = pushed(site, tmp_path, "1"), pushed(site, tmp_path, "2")
     deployed(site, now)
     site.cluster.stop_api()

@@ -82,7 +82,7 @@ class Setup:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
-def test_a_build_that_was_ended_in_the_middle_is_gone_on_with(tmp_path: Path, how: signal.Signals) -> None:
+def test_an_interrupted_build_is_continued(tmp_path: Path, how: signal.Signals) -> None:
     """What was compiled is not compiled again, and the lock is free at once."""
     go = golang.installed()
     if go is None:

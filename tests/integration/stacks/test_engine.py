@@ -63,7 +63,7 @@ def run(program: Callable[[], None], operation: str = "up") -> dict[str, int]:
     return counts
 
 
-def test_secrets_are_made_once_and_never_stored_in_plain_text(home: Path) -> None:
+def test_secrets_are_created_once_and_never_stored_in_plain_text(home: Path) -> None:
     """A second run changes nothing, no file in the home contains a key, and the source tree stays clean."""
     before = _tree()
     assert run(declare)["create"] >= len(LEAVES) + 5

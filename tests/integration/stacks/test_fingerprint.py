@@ -26,7 +26,7 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
     return Machines(tmp_path / "machines", monkeypatch)
 
 
-def test_an_unchanged_estate_is_refreshed_and_a_hand_edit_is_repaired(machines: Machines, tmp_path: Path) -> None:
+def test_an_unchanged_estate_is_refreshed_and_a_manual_edit_is_repaired(machines: Machines, tmp_path: Path) -> None:
     """The engine writes a checkpoint at every update. An unchanged checkpoint proves that there was only a refresh."""
     assert engine.up(REAL, STACK).changes == len(ROUTERS)
     before = state_files.checkpoint("province").read_bytes()

@@ -134,7 +134,7 @@ def test_a_lost_workstation_is_restored_from_an_operations_host(here: Workstatio
 
 
 @pytest.mark.parametrize(("text", "code"), [("not this one", 6), (None, 2)])
-def test_without_the_right_passphrase_nothing_is_changed(
+def test_a_restore_without_the_right_passphrase_changes_no_file(
     here: Workstation, call: Call, tmp_path: Path, text: str | None, code: int
 ) -> None:
     """A wrong passphrase is refused. A missing one, without a terminal to ask, is wrong use and names the option."""
@@ -239,7 +239,7 @@ def test_the_lost_state_of_one_stack_is_noticed(here: Workstation) -> None:
         engine.up(ESTATE)
 
 
-def test_a_dead_site_is_reported_with_the_flag_that_leaves_it_out(here: Workstation, machines: Machines) -> None:
+def test_a_dead_site_is_reported_with_the_flag_that_skips_it(here: Workstation, machines: Machines) -> None:
     """It is reported before any host is changed."""
     machines.power_off("shaoguan")
     for command in (engine.up, engine.plan, engine.drift):

@@ -122,7 +122,7 @@ def test_all_ten_districts_are_accepted():
         assert parse(form(district=district), TODAY).district == district
 
 
-def test_every_refusal_is_explained_in_both_languages_and_none_is_500():
+def test_every_refusal_is_explained_in_both_languages_and_is_never_500():
     """This includes the refusals that only the web layer sends."""
     for code, explanation in EXPLANATIONS.items():
         assert explanation.status != 500, code

@@ -57,7 +57,7 @@ def test_streets_belong_to_the_citys_districts():
     assert set(people._STREETS) == set(DISTRICTS)
 
 
-def test_the_registers_hold_each_person_once():
+def test_the_registers_contain_each_person_once():
     """Primary keys and certificate numbers are unique."""
     everyone = [person(1, n) for n in range(5000)]
     residents, degrees = list(resident_rows(everyone)), list(degree_rows(1, everyone))

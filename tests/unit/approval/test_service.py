@@ -126,7 +126,7 @@ def test_migrations_are_numbered_without_gaps():
     assert [migration.number for migration in shipped] == list(range(1, len(shipped) + 1))
 
 
-def test_only_what_is_new_is_applied_and_an_edited_file_is_refused():
+def test_only_new_migrations_are_applied_and_an_edited_file_is_refused():
     """A database that is newer than the release is also refused."""
     one, two = (Migration(number=n, name=f"000{n}_x.sql", text=f"-- {n}") for n in (1, 2))
     assert pending((one, two), {1: one.sha256}) == (two,)

@@ -27,7 +27,7 @@ def test_figures_are_over_all_runs_and_the_conditions_are_the_newest() -> None:
     assert (found["peers"], found["ratio"]) == ({}, None)
 
 
-def test_conditions_name_what_figures_depend_on() -> None:
+def test_conditions_describe_the_machine() -> None:
     found = conditions()
     assert found["cores"] >= 1
     assert found["memory_mib"] > 100

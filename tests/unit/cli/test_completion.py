@@ -44,7 +44,7 @@ def test_show_completion_prints_a_script_for_the_commands_plain_name() -> None:
     assert done.stdout.strip().endswith("complete -o default -F _govcloud_completion govcloud")
 
 
-def test_completion_without_an_environment_offers_nothing_and_installs_nothing(tmp_path: Path) -> None:
+def test_completion_without_an_environment_is_empty_and_installs_no_environment(tmp_path: Path) -> None:
     done = bash(
         "./govcloud",
         GOVCLOUD_CACHE=str(tmp_path),

@@ -141,7 +141,7 @@ def test_a_drill_does_not_begin_without_a_primary_for_a_minute(observations: lis
         demo._site_of_the_primary()
 
 
-def test_ctrl_c_in_a_step_is_130_and_says_how_to_continue(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_in_a_step_is_130_with_the_next_step(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """The step prints its own next step. The demo prints both ways to continue."""
 
     def run(argv: list[str], *, keep: bool) -> tuple[int, bytes]:

@@ -40,7 +40,7 @@ def left_by(home: Path, name: str, **files: str) -> Path:
     return folder
 
 
-def test_past_runs_are_listed_with_their_verdict_and_where_the_report_is(call: Call, home: Path) -> None:
+def test_past_runs_are_listed_with_their_verdict_and_the_path_of_the_report(call: Call, home: Path) -> None:
     """The newest run is first. A killed run has only a journal, and a damaged report has no verdict."""
     missed = {"scenario": "site-loss", "site": "futian", "verdict": "objective-missed",
               "measured": {"write_outage_s": 41.5}}  # fmt: skip

@@ -73,7 +73,7 @@ def test_drills_and_moves_are_refused_during_a_deployment(
     assert not acts
 
 
-def test_a_refused_drill_never_holds_the_lock_that_an_upgrade_needs_next(home: Path) -> None:
+def test_a_refused_drill_never_has_the_lock_that_an_upgrade_needs_next(home: Path) -> None:
     """Between two sites an upgrade holds the failover lock, but not the engine lock."""
     with moves.held(home, "upgrade of Kubernetes"):
         with pytest.raises(Locked, match="upgrade of Kubernetes"), block_deployment():

@@ -40,14 +40,14 @@ def note(available_before_mib: int) -> None:
 
 
 @pytest.mark.usefixtures("short_of_memory")
-def test_what_the_lab_takes_does_not_count_against_the_machine() -> None:
+def test_memory_of_the_lab_does_not_count_against_the_machine() -> None:
     note(available_before_mib=9 * 1024)
     prepare()
 
 
 @pytest.mark.usefixtures("short_of_memory")
 @pytest.mark.parametrize("before_mib", [None, 0, 7 * 1024])
-def test_memory_that_something_else_takes_does_count(before_mib: int | None) -> None:
+def test_memory_of_other_programs_counts_against_the_machine(before_mib: int | None) -> None:
     """No lab is up, it did not record the figure, or there was too little memory before it."""
     if before_mib is not None:
         note(before_mib)

@@ -17,7 +17,7 @@ def test_durations_have_readable_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_a_step_says_what_it_does_and_how_long_it_should_take(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_reports_its_name_and_expected_duration(capsys: pytest.CaptureFixture[str]) -> None:
     with step("bake the image", 120):
         begun = capsys.readouterr().err
     assert begun == "▸ bake the image (about 2 min 0 s)\n"
@@ -25,7 +25,7 @@ def test_a_step_says_what_it_does_and_how_long_it_should_take(capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(("error", "word"), [(KeyboardInterrupt, "interrupted"), (ValueError, "failed")])
-def test_a_step_that_ends_early_says_so(
+def test_a_step_that_ends_early_is_reported(
     capsys: pytest.CaptureFixture[str], error: type[BaseException], word: str
 ) -> None:
     with pytest.raises(error), step("bake the image"):

@@ -87,7 +87,7 @@ def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return found
 
 
-def test_without_apply_the_plan_is_shown_and_nothing_is_changed(call: Call, world: World) -> None:
+def test_without_apply_the_plan_is_shown_but_not_executed(call: Call, world: World) -> None:
     """Exit 0. The plan lists site by site, as text and as JSON."""
     done = call(*COMMAND)
     assert done.code == 0

@@ -60,7 +60,7 @@ NEED_ROOT = {
 
 
 @pytest.mark.parametrize("what", UNKNOWN)
-def test_what_is_unknown_is_wrong_use(call: Call, home: Path, what: str) -> None:
+def test_an_unknown_argument_is_wrong_use(call: Call, home: Path, what: str) -> None:
     done = call(*UNKNOWN[what])
     assert done.code == 2
     assert done.stdout == ""

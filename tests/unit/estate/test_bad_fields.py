@@ -136,7 +136,7 @@ def test_an_unknown_section_is_refused(document: Document, refused: Refused) -> 
         ("peers", "prefix4", 3221225985),
     ],
 )
-def test_nothing_is_coerced(document: Document, refused: Refused, section: str, field: str, value: object) -> None:
+def test_no_value_is_coerced(document: Document, refused: Refused, section: str, field: str, value: object) -> None:
     """Text is not a number, a number is not an address, and `yes` is not true."""
     document[section][0][field] = value
     problem = only(refused(document), f"{section}[0]({document[section][0]['name']}).{field}")

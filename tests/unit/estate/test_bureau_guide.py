@@ -27,7 +27,7 @@ def guides_entry() -> str:
     return str(entry)
 
 
-def test_the_guides_entry_is_all_that_a_new_bureau_needs(tmp_path: Path) -> None:
+def test_the_guides_entry_is_sufficient_for_a_new_bureau(tmp_path: Path) -> None:
     assert "planning" in [bureau.name for bureau in load(estate_with(tmp_path, guides_entry())).bureaus]
 
 

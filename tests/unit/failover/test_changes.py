@@ -16,7 +16,7 @@ def test_a_lost_site_and_a_promotion_are_events() -> None:
     assert not changes(ESTATE, HEALTHY, HEALTHY)
 
 
-def test_a_service_that_takes_no_writes_and_a_standby_that_stops_are_events() -> None:
+def test_a_service_that_refuses_writes_and_a_standby_that_stops_are_events() -> None:
     stopped = with_member(with_check(HEALTHY, "nanshan", "writez", 503), "shaoguan", running=False)
     found = [(c.code, c.subject) for c in changes(ESTATE, HEALTHY, stopped)]
     assert found == [("not_writable", "nanshan"), ("not_streaming", "shaoguan-data1")]

@@ -52,7 +52,7 @@ def test_a_journal_truncated_at_any_byte_still_has_every_act(tmp_path: Path) -> 
         assert (RESTORE_POWER in found) == (cut >= len(whole) - 1)
 
 
-def test_a_step_that_fails_its_check_before_does_nothing(tmp_path: Path) -> None:
+def test_a_step_whose_check_fails_does_not_act(tmp_path: Path) -> None:
     acted: list[int] = []
     step = Step(name="x", deadline_s=1, before=lambda: "no power", act=lambda: acted.append(1), undo=RESTORE_POWER)
     journal = Journal(tmp_path)

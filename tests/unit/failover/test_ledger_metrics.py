@@ -46,7 +46,7 @@ def test_an_outage_that_never_ends_is_counted_to_the_end_of_the_run() -> None:
     assert not seen.write_gap.ended
 
 
-def test_a_run_in_which_nothing_was_acknowledged_is_one_outage() -> None:
+def test_a_run_without_an_acknowledged_write_is_one_outage() -> None:
     seen = compute_metrics(parse(make.text(*make.writes(100, lambda n, at: [make.silence(at)]))))
     assert seen.write_outage_s == pytest.approx(5.0)
     assert (seen.availability, seen.unknown, seen.acknowledged) == (0.0, 100, 0)
@@ -108,7 +108,7 @@ def test_each_family_has_its_own_outage() -> None:
         ([{"sent_s": 0.0, "error": "not sent: too many in flight"}], Outcome.REFUSED),
     ],
 )
-def test_what_became_of_a_write(attempts: make.Attempts, outcome: Outcome) -> None:
+def test_the_attempts_of_a_write_decide_its_outcome(attempts: make.Attempts, outcome: Outcome) -> None:
     assert parse(make.text(make.write(0, attempts))).entries[0].outcome is outcome
 
 
@@ -119,7 +119,7 @@ def test_percentiles_are_nearest_rank() -> None:
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_outage_equals_the_longest_run_of_failures_whatever_the_pattern(seed: int) -> None:
+def test_outage_equals_the_longest_run_of_failures_for_any_pattern(seed: int) -> None:
     """Property: with sends every interval, an outage is exactly as long as its failed sends."""
     chance = random.Random(seed)
     good = [chance.random() < chance.choice((0.2, 0.7, 0.95)) for _ in range(chance.randint(1, 300))]

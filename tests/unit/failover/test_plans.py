@@ -42,7 +42,7 @@ def test_a_switchover_in_health_is_planned() -> None:
     made.require()
 
 
-def test_a_move_to_the_primarys_own_site_does_nothing() -> None:
+def test_a_move_to_the_primarys_own_site_has_no_steps() -> None:
     made = planned(HEALTHY, to="futian")
     assert not made.needed
     assert not made.refusals

@@ -92,7 +92,7 @@ def test_an_unreachable_node_and_silent_pods_are_tried_again_until_the_first_ans
     assert node.asked == [PROBE.host] * 5
 
 
-def test_the_requests_stop_when_the_caller_gives_up() -> None:
+def test_the_requests_stop_when_the_caller_stops() -> None:
     clock = WallClock()
     assert wait_for_first_answer(PROBE, Node(clock, [NO_ANSWER]), clock, lambda: clock.now > 10) is None
     assert clock.now < 13
@@ -131,7 +131,7 @@ def asking() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("pods ")]
 
 
-def test_the_timer_leaves_no_thread_behind() -> None:
+def test_after_the_timer_no_thread_remains() -> None:
     pods = Silent()
     with PodReadinessTimer(PROBE, pods, WallClock()) as pod_timer:
         pod_timer.begin()

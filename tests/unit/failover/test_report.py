@@ -31,7 +31,7 @@ DRILLS = {
 
 
 @pytest.mark.parametrize("verdict", DRILLS)
-def test_the_verdict_follows_from_what_was_measured(verdict: str) -> None:
+def test_the_verdict_follows_from_the_measurements(verdict: str) -> None:
     result = DRILLS[verdict]
     assert result.verdict.value == verdict
     assert result.exit_code == {"pass": 0, "objective-missed": 5}.get(verdict, 1)
@@ -197,7 +197,7 @@ def test_texts_from_the_estate_are_escaped() -> None:
     assert "<script>" not in render(nasty, sample_drill.ESTATE, "en")
 
 
-def test_writing_leaves_both_languages_and_the_json(tmp_path: Path) -> None:
+def test_a_report_is_written_in_both_languages_and_as_json(tmp_path: Path) -> None:
     write(DRILLS["pass"], sample_drill.ESTATE, tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"report.zh.html", "report.en.html", "report.json"}
     assert (tmp_path / "report.zh.html").stat().st_size < 400_000
@@ -242,7 +242,7 @@ def test_sites_have_their_own_names_in_each_language() -> None:
 
 
 @pytest.mark.parametrize("lang", messages.LANGUAGES)
-def test_a_measurement_that_cannot_be_trusted_says_why(lang: str) -> None:
+def test_an_invalid_measurement_has_its_reason(lang: str) -> None:
     """In the reader's language, with the figures from the ledger."""
     evidence = DRILLS["pass"].evidence
     late = sample_drill.result(evidence=replace(evidence, metrics=replace(evidence.metrics, lateness_p99_ms=2500.0)))

@@ -32,7 +32,7 @@ def test_only_the_raw_data_of_old_finished_runs_is_deleted(tmp_path: Path) -> No
     assert prune(tmp_path) == ()
 
 
-def test_few_runs_lose_nothing(tmp_path: Path) -> None:
+def test_few_runs_keep_all_their_files(tmp_path: Path) -> None:
     folder = run(tmp_path, 1)
     assert prune(tmp_path) == ()
     assert names(folder) == WHOLE

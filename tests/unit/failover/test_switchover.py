@@ -63,14 +63,14 @@ def test_a_switchover_names_leader_and_candidate_to_patroni(tmp_path: Path) -> N
     assert '"phase": "done"' in (tmp_path / "moves" / "journal.jsonl").read_text()
 
 
-def test_an_estate_that_changed_since_the_plan_is_refused_and_nothing_is_ordered(tmp_path: Path) -> None:
+def test_an_estate_that_changed_since_the_plan_is_refused_before_any_order(tmp_path: Path) -> None:
     cluster = Cluster(seen=with_member(HEALTHY, "nanshan", lag_bytes=5_000_000))
     with pytest.raises(Refused, match="lag"):
         move(cluster, tmp_path)
     assert not cluster.ordered
 
 
-def test_a_primary_that_is_already_there_is_left_alone(tmp_path: Path) -> None:
+def test_a_primary_that_is_already_at_the_target_is_not_moved(tmp_path: Path) -> None:
     cluster = Cluster()
     move(cluster, tmp_path)
     assert not move(cluster, tmp_path).changed

@@ -53,7 +53,7 @@ def rules(made: upgrade.Plan) -> list[str]:
     return [refusal.rule for refusal in made.refusals]
 
 
-def test_the_site_where_nothing_is_active_goes_first_and_the_city_sites_one_after_the_other() -> None:
+def test_the_site_without_an_active_role_is_first_and_the_city_sites_follow_one_by_one() -> None:
     estate = estate_at()
     made = upgrade.plan(estate, seen_at(estate), NEW)
     assert made.needed
@@ -62,7 +62,7 @@ def test_the_site_where_nothing_is_active_goes_first_and_the_city_sites_one_afte
     assert "`./govcloud up shaoguan`" in made.site_upgrades[0].step_texts[1]
 
 
-def test_at_the_target_there_is_nothing_to_do() -> None:
+def test_at_the_target_the_plan_is_empty() -> None:
     estate = estate_at(default=NEW)
     made = upgrade.plan(estate, seen_at(estate), NEW)
     assert (made.site_upgrades, made.refusals, made.needed) == ((), (), False)
@@ -79,7 +79,7 @@ def test_a_version_that_the_project_does_not_build_is_wrong_use() -> None:
     assert OLD in caught.value.next_step
 
 
-def test_never_back_and_never_two_minors_at_once() -> None:
+def test_a_downgrade_and_two_minors_at_once_are_refused() -> None:
     newer = estate_at(futian=NEW)
     assert rules(upgrade.plan(newer, seen_at(newer), OLD)) == ["never to an older version"]
     older = estate_at(default="1.35.9")
@@ -180,7 +180,7 @@ def test_the_runner_of_drills_executes_it(tmp_path: Path) -> None:
     assert Journal(tmp_path).open_undos() == ()
 
 
-def test_a_site_that_does_not_get_well_stops_the_upgrade_there(tmp_path: Path) -> None:
+def test_a_site_that_stays_unhealthy_stops_the_upgrade(tmp_path: Path) -> None:
     fake_estate = FakeEstate(breaks="futian")
     with pytest.raises(CheckFailed, match="fewer ready pods than it wants"):
         execute_steps(fake_estate, tmp_path)
@@ -196,7 +196,7 @@ def executed(fake_estate: FakeEstate, home: Path, said: list[str]) -> upgrade.Up
     )
 
 
-def test_every_site_is_reported_when_it_begins_and_when_all_is_well(tmp_path: Path) -> None:
+def test_every_site_is_reported_when_it_begins_and_when_it_is_healthy(tmp_path: Path) -> None:
     said: list[str] = []
     done = executed(FakeEstate(), tmp_path, said)
     assert tuple(done.seconds) == ORDER
@@ -220,7 +220,7 @@ def test_no_drill_begins_in_an_upgrade_and_no_upgrade_in_a_drill(tmp_path: Path)
     assert fake_estate.brought == []
 
 
-def test_at_the_target_nothing_is_changed(tmp_path: Path) -> None:
+def test_at_the_target_no_site_is_changed(tmp_path: Path) -> None:
     fake_estate = FakeEstate(now=dict.fromkeys(ORDER, NEW))
     made = upgrade.plan(estate_at(default=NEW), fake_estate.observe(), NEW)
     done = upgrade.execute(
@@ -229,7 +229,7 @@ def test_at_the_target_nothing_is_changed(tmp_path: Path) -> None:
     assert done.as_json() == {"target": NEW, "changed": False, "seconds": {}}
 
 
-def test_a_gate_before_a_site_is_asked_when_its_turn_comes(tmp_path: Path) -> None:
+def test_the_gate_of_a_site_is_checked_right_before_the_site(tmp_path: Path) -> None:
     """A site that was healthy at the time of the plan may have a problem by then."""
     fake_estate, estate = FakeEstate(), estate_at()
     first, second, _ = upgrade.steps(

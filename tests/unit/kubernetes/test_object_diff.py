@@ -41,7 +41,7 @@ def test_changes_are_reported_by_path() -> None:
     }
 
 
-def test_ignored_paths_are_left_out_with_all_below() -> None:
+def test_ignored_paths_are_not_compared() -> None:
     found, wanted = {"spec": {"a": {"b": 1}, "ab": 1}}, {"spec": {"a": {"b": 2}, "ab": 2}}
     assert kinds(found, wanted, ignored=("spec.a",)) == {"spec.ab": UPDATE}
 
@@ -151,7 +151,7 @@ def test_manually_changed_fields_become_ours_but_not_other_programs_fields() -> 
     assert taken[0]["fieldsV1"] == {"f:data": {"f:a": {}, "f:b": {}}}
 
 
-def test_without_a_manual_change_no_field_is_taken() -> None:
+def test_without_a_manual_change_no_field_is_taken_over() -> None:
     """The status that controllers write under kubectl's name is not ours either."""
     status = entry("kubectl", "Update", {"f:status": {}}, subresource="status")
     assert field_ownership.taken_over(live(entry("ours", "Apply", {}), status), "ours") is None

@@ -144,7 +144,7 @@ def test_a_service_needs_a_ready_endpoint(spec: dict[str, Any], slices: list[Any
     assert isinstance(judge(obj("Service", spec=spec), Related(slices=slices)), Ready) is ready
 
 
-def test_a_claim_that_binds_with_its_first_pod_is_not_waited_for() -> None:
+def test_a_claim_that_binds_with_its_first_pod_causes_no_wait() -> None:
     """The pod may depend on the claim, so the wait would never end."""
     claim = obj("PersistentVolumeClaim", status={"phase": "Pending"})
     assert isinstance(judge(claim), Waiting)
@@ -193,7 +193,7 @@ def test_a_quota_is_ready_when_it_is_counted() -> None:
         ('["condition=Ready", "jsonpath={.status.count}=3"]', True),
     ],
 )
-def test_an_author_may_say_what_is_waited_for(wish: str, ready: bool) -> None:
+def test_an_author_may_declare_the_wait_condition(wish: str, ready: bool) -> None:
     conditions = [condition("Ready"), condition("Synced", "False")]
     found = obj("Permit", "example.gov.cn/v1", status={"phase": "Active", "count": 3, "conditions": conditions})
     found["metadata"] = {"annotations": {"pulumi.com/waitFor": wish}}
@@ -215,9 +215,7 @@ def test_an_invalid_wait_condition_fails_at_once() -> None:
         ({"kind": "Pod", "name": "web", "uid": "0"}, False),
     ],
 )
-def test_a_warning_is_about_one_object_and_not_about_all_whose_names_begin_so(
-    involved: dict[str, str], about: bool
-) -> None:
+def test_a_warning_does_not_concern_objects_with_the_same_name_prefix(involved: dict[str, str], about: bool) -> None:
     """It is not about an earlier object of this name either."""
     found = {"kind": "Pod", "metadata": {"name": "web", "uid": "1"}}
     assert concerns({"involvedObject": involved}, found) is about

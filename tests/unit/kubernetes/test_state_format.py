@@ -26,14 +26,14 @@ def test_the_state_returns_inputs_and_object() -> None:
     assert state_format.first_version_of(state, {}) == "v1"
 
 
-def test_a_secrets_content_is_secret_whatever_its_author_marked() -> None:
+def test_the_content_of_a_secret_is_secret_without_a_mark() -> None:
     state = state_format.outputs(SECRET, SECRET, to_properties(SECRET), "v1", "m")
     assert state["data"].is_secret
     assert state["__inputs"].value["data"].is_secret  # type: ignore[call-overload,index]
     assert state_format.checked(SECRET, to_properties(SECRET))["data"].is_secret
 
 
-def test_what_an_author_marked_stays_marked_and_the_rest_can_be_read() -> None:
+def test_marked_fields_stay_secret_and_other_fields_stay_readable() -> None:
     declared = to_properties({**CONFIG, "data": {"a": "open", "b": Hidden("hunter2")}})
     data = state_format.outputs(CONFIG, CONFIG, declared, "v1", "m")["data"].value
     assert isinstance(data, Mapping)
@@ -47,7 +47,7 @@ def test_a_list_with_a_secret_element_is_secret_as_a_whole() -> None:
     assert state_format.checked(obj, declared)["items"].is_secret
 
 
-def test_the_copy_that_kubectl_leaves_is_secret_too() -> None:
+def test_the_last_applied_annotation_of_kubectl_is_secret_too() -> None:
     """It contains the whole object in plain text."""
     live = {**SECRET, "metadata": {"annotations": {LAST_APPLIED: '{"data": …}', "open": "1"}}}
     marked = redaction.mark_secrets(live, to_properties(SECRET))

@@ -65,7 +65,7 @@ def test_only_peers_machines_are_fixtures(lab: Topology) -> None:
     assert {machine.place for machine in lab.machines if machine.fixture} == {"province", "internet", "bureaus"}
 
 
-def test_the_digest_changes_with_what_a_running_lab_was_built_from(lab: Topology) -> None:
+def test_the_digest_changes_with_the_inputs_of_a_running_lab(lab: Topology) -> None:
     """The same estate gives the same digest."""
     estate = loader.load()
     assert topology(estate, plan(estate)).digest() == lab.digest()

@@ -247,7 +247,7 @@ def test_status_drills_and_the_alert_have_one_lag_limit() -> None:
     assert LAG_LIMIT_BYTES == 16 * 1024 * 1024
 
 
-def test_sites_have_their_titles_in_a_text_for_people() -> None:
+def test_sites_have_their_titles_in_a_text_for_readers() -> None:
     """Hosts keep their names."""
     titles = {"futian": "福田中心"}
     assert (

@@ -225,7 +225,7 @@ def test_services_and_gateways_are_the_estates_own_workloads() -> None:
     assert observed_cluster(**{"pods bureau-gateway": body(unread)}).workloads[1].updated == 0
 
 
-def test_a_deployment_that_is_absent_and_one_that_could_not_be_read_are_told_apart() -> None:
+def test_absent_and_unreadable_deployments_are_distinguished() -> None:
     """Only the first one is repaired by `up`."""
     absent = body({"kind": "Status", "code": 404}, status=404)
     service, entry = observed_cluster(

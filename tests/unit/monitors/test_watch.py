@@ -38,7 +38,7 @@ def test_a_reply_counts_while_it_is_fresh_even_if_a_later_query_failed() -> None
     )
 
 
-def test_a_host_without_a_fresh_reply_is_not_reachable_and_says_why() -> None:
+def test_a_host_without_a_fresh_reply_is_unreachable_with_a_reason() -> None:
     """The results of the old reply are dropped, because they may no longer be true."""
     assert not now(LastReply(), 5.0).reachable
     assert now(LastReply(), 5.0).reason == "no answer yet"
@@ -64,7 +64,7 @@ def test_databases_are_polled_together_and_other_hosts_are_spread() -> None:
 
 
 @pytest.mark.parametrize(("elapsed", "wait"), [(0.0, 0.4), (0.3, 0.1), (0.5, 1.4), (1.8, 0.1), (7.9, 1.5), (8.0, 1.4)])
-def test_polls_stay_in_step_however_long_an_answer_took(elapsed: float, wait: float) -> None:
+def test_polls_stay_on_schedule_after_a_slow_answer(elapsed: float, wait: float) -> None:
     """A host that comes back keeps its offset within the poll interval."""
     assert until_next_poll(elapsed, interval_s=1.5, offset_s=0.4) == pytest.approx(wait)
 

@@ -114,7 +114,7 @@ def test_one_good_answer_before_the_withdrawal_stops_it(announcer: ModuleType) -
     )
 
 
-def test_nothing_changes_before_enough_answers_agree(announcer: ModuleType) -> None:
+def test_no_route_changes_before_enough_answers_agree(announcer: ModuleType) -> None:
     """A restart of the announcer on a live site does not change its routes."""
     for state in announcer.State:
         assert announcer.next_state(state, None, lambda: True) is state

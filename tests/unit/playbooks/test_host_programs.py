@@ -299,7 +299,7 @@ PRIMARY = {"role": "primary", "state": "running"}
 DYNAMIC = {"dynamic": {"ttl": 20, "postgresql": {"use_slots": True, "parameters": {"wal_level": "replica"}}}}
 
 
-def test_settings_changed_by_hand_are_reported_with_both_values() -> None:
+def test_manually_changed_settings_are_reported_with_both_values() -> None:
     """Settings that an engineer has added are ignored. Declared settings must have their declared values."""
     config = {"ttl": 60, "pause": True, "postgresql": {"use_slots": True, "parameters": None}}
     assert database_bootstrap.compared(DYNAMIC, Patroni(patroni=PRIMARY, config=config)) == [

@@ -44,7 +44,7 @@ def ask(managed: ModuleType, root: Path, mode: str, *roles: dict[str, Any]) -> A
     return managed.answer({"mode": mode, "root": str(root), "roles": list(roles)})
 
 
-def test_apply_writes_files_and_the_second_time_nothing(managed: ModuleType, tmp_path: Path) -> None:
+def test_apply_writes_files_only_once(managed: ModuleType, tmp_path: Path) -> None:
     """Apply is idempotent, with mode and text."""
     wanted = role(file("/etc/a/b.conf", "one\n", mode="0640"))
     assert ask(managed, tmp_path, "apply", wanted)["changes"] == ["file /etc/a/b.conf"]
@@ -54,7 +54,7 @@ def test_apply_writes_files_and_the_second_time_nothing(managed: ModuleType, tmp
     assert ask(managed, tmp_path, "compare", wanted)["differences"] == []
 
 
-def test_compare_reports_a_hand_edit_with_its_text_and_changes_nothing(managed: ModuleType, tmp_path: Path) -> None:
+def test_compare_reports_a_manual_edit_with_its_text_and_changes_no_file(managed: ModuleType, tmp_path: Path) -> None:
     """A preview shows the actual text."""
     wanted = role(file("/etc/b.conf", "one\n"))
     ask(managed, tmp_path, "apply", wanted)

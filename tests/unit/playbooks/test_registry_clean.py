@@ -54,7 +54,7 @@ def test_a_kept_index_keeps_its_manifests_and_a_removed_one_keeps_none() -> None
     assert gone(named, manifest(2), manifest(3), other, manifest(5), named=(1,)) == [4, 5]
 
 
-def test_nothing_is_removed_if_the_cluster_names_no_digest() -> None:
+def test_no_image_is_removed_if_the_cluster_names_no_digest() -> None:
     assert gone(manifest(1), manifest(2), named=()) == []
 
 

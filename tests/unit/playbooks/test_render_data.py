@@ -126,7 +126,7 @@ def test_durability_settings_are_on(estate: Estate) -> None:
         assert [wanted[key] for key in ("fsync", "full_page_writes", "synchronous_commit", "ssl")] == ["on"] * 4
 
 
-def test_wal_fits_the_disk_with_room_for_data(estate: Estate) -> None:
+def test_wal_fits_the_disk_with_space_for_data(estate: Estate) -> None:
     for host in estate.database_members:
         assert host.disk
         wanted = postgresql.parameters(host)

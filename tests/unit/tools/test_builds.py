@@ -44,7 +44,7 @@ def test_bytecode_does_not_change_a_key(tmp_path: Path) -> None:
     assert hashing.hash_of(tmp_path) == before
 
 
-def test_nothing_is_ready_in_an_empty_cache(cache: Path) -> None:
+def test_no_build_is_ready_in_an_empty_cache(cache: Path) -> None:
     assert golang.missing(golang.Group) == golang.BUILDS
     assert not wheels.ready()
 
@@ -68,7 +68,7 @@ def test_setup_builds_the_versions_of_the_estate_and_no_others() -> None:
     assert setup.declared() == golang.ALWAYS | {golang.Group.KUBERNETES} | {golang.Group(one) for one in declared}
 
 
-def test_a_program_that_an_older_checkout_built_is_taken_over(cache: Path) -> None:
+def test_a_program_that_an_older_checkout_built_is_reused(cache: Path) -> None:
     """It is linked, because that checkout's lab may be running from it."""
     build = next(build for build in golang.BUILDS if build.name == f"kubernetes/v{versions.KUBERNETES[-1]}/kubelet")
     old = cache / "artifacts" / "kubelet"
@@ -80,7 +80,7 @@ def test_a_program_that_an_older_checkout_built_is_taken_over(cache: Path) -> No
     assert build.target.samefile(old)
 
 
-def test_a_program_of_another_version_is_not_taken_over(cache: Path) -> None:
+def test_a_program_of_another_version_is_not_reused(cache: Path) -> None:
     newest, other = (
         next(build for build in golang.BUILDS if build.name == f"kubernetes/v{version}/kubelet")
         for version in reversed(versions.KUBERNETES)

@@ -132,9 +132,7 @@ def test_with_json_all_missing_prerequisites_are_one_object(bare: Bare) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("estate", "check"), ("test", "unit"), ("test", "rules", "-k", "x")])
-def test_commands_without_a_lab_need_no_prerequisites_and_install_nothing(
-    bare: Bare, arguments: tuple[str, ...]
-) -> None:
+def test_commands_without_a_lab_need_and_install_no_prerequisites(bare: Bare, arguments: tuple[str, ...]) -> None:
     bare.needs(MEMORY_GIB=MUCH, DISK_GIB=MUCH)
     done = bare.call(*arguments)
     assert done.returncode == 1

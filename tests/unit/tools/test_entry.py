@@ -28,7 +28,7 @@ def call(*arguments: str, cache: Path, path: str = "/usr/bin:/bin") -> subproces
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
-def test_help_needs_no_environment_and_makes_none(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_help_neither_needs_nor_creates_an_environment(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = call(*arguments, cache=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: ./govcloud")
@@ -151,7 +151,7 @@ def test_debian_12_is_tested_and_other_systems_give_a_warning() -> None:
     assert "untested" in python_environment.distribution_warning("")
 
 
-def test_a_finished_environment_is_not_made_again(tmp_path: Path) -> None:
+def test_a_finished_environment_is_not_created_again(tmp_path: Path) -> None:
     target = tmp_path / "python" / "key"
     target.mkdir(parents=True)
     (target / python_environment.MARKER).touch()
@@ -174,7 +174,7 @@ def test_an_interrupted_environment_is_created_again(tmp_path: Path, monkeypatch
     assert not (target / "lib" / "left").exists()
 
 
-def test_without_a_package_index_the_reason_is_reported_and_nothing_remains(
+def test_without_a_package_index_the_reason_is_reported_and_no_file_remains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Uses this environment's real pip with a closed port as its index."""

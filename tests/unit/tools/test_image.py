@@ -62,7 +62,7 @@ def test_the_image_contains_every_package_of_every_role() -> None:
     assert list(wanted) == sorted(set(wanted))
 
 
-def test_a_first_boot_enables_nothing_by_itself() -> None:
+def test_a_first_boot_enables_no_unit_by_itself() -> None:
     preset = first_stage.SETTINGS["etc/systemd/system-preset/00-govcloud.preset"].splitlines()
     assert preset[-1] == "disable *"
     assert "enable ssh.service" in preset

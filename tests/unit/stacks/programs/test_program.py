@@ -80,7 +80,7 @@ def test_no_host_waits_for_a_host_at_a_dead_site() -> None:
     assert not any("shaoguan" in name for name in waited_for)
 
 
-def test_resources_that_hold_data_are_protected_and_kept() -> None:
+def test_resources_with_data_are_protected_and_kept() -> None:
     """Authority, passwords, and hosts with etcd or a database. Certificates can be issued again."""
     recorded = declare(program(CONTEXT, "data"), "data")
     for kind in ("Playbook", "Authority", "Password"):

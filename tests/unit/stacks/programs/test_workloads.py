@@ -91,7 +91,7 @@ def test_running_sites_change_one_by_one_and_new_sites_in_parallel() -> None:
     assert waited == {"shaoguan": set(), "futian": set(), "nanshan": {"shaoguan"}}
 
 
-def test_no_site_starts_before_the_service_works_at_the_site_before() -> None:
+def test_no_site_starts_before_the_service_works_at_the_previous_site() -> None:
     """Each gate waits for its own site's pods, and checks them at the address of the site's own ingress."""
     recorded = declared(built=frozenset(SITES))
     gates, objects = by_site(recorded, HEALTH_GATE), by_site(recorded, KUBERNETES)

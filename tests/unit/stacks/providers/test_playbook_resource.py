@@ -44,7 +44,7 @@ def test_a_host_as_declared_has_no_difference() -> None:
     assert differing(actual_state(inputs(), ()), inputs()) == {}
 
 
-def test_an_edited_file_shows_what_is_on_the_host() -> None:
+def test_the_state_of_an_edited_file_has_the_text_on_the_host() -> None:
     """The state contains the host's text, so that the preview can show the changed lines."""
     state = actual_state(inputs(), (found("file", "/etc/frr/frr.conf", "text", "router bgp 1\n", "router bgp 2\n"),))
     assert plain_map(state)["files"]["/etc/frr/frr.conf"]["text"] == "router bgp 2\n"

@@ -33,7 +33,7 @@ def starting(outputs: set[asyncio.Task[Any]], *works: Callable[[], Awaitable[Non
     return program
 
 
-def test_all_outputs_are_waited_for_also_those_that_come_late(outputs: set[asyncio.Task[Any]]) -> None:
+def test_all_outputs_are_waited_for_also_late_outputs(outputs: set[asyncio.Task[Any]]) -> None:
     known: list[int] = []
 
     async def later(number: int) -> None:

@@ -84,7 +84,7 @@ def test_engines_have_lower_priority_than_services_for_citizens(pool: WorkerPool
     assert [int(niceness) for niceness in said] == [min(os.nice(0) + 10, 19)]
 
 
-def test_a_stack_whose_worker_was_not_started_took_no_time(pool: WorkerPool) -> None:
+def test_a_stack_whose_worker_was_not_started_has_no_seconds(pool: WorkerPool) -> None:
     pool.stop("the disk is full")
     assert not pool.run(["futian"])
     assert [result.seconds for result in pool.results] == [None]

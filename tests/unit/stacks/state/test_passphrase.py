@@ -19,11 +19,11 @@ def test_the_right_passphrase_opens_with_and_without_a_newline(text: str) -> Non
 
 
 @pytest.mark.parametrize("salt", [SALT, "", "v1", "v1:a:b:c:d", "v1:!:v1:!:!", SALT[:-4]])
-def test_a_wrong_passphrase_or_a_damaged_salt_opens_nothing(salt: str) -> None:
+def test_a_wrong_passphrase_or_a_damaged_salt_is_refused(salt: str) -> None:
     assert not passphrase.opens("wrong", salt)
 
 
-def test_concurrent_calls_make_one_passphrase(tmp_path: Path) -> None:
+def test_concurrent_calls_create_one_passphrase(tmp_path: Path) -> None:
     path = tmp_path / "passphrase"
     threads = [threading.Thread(target=passphrase.make, args=(path,)) for _ in range(8)]
     for thread in threads:

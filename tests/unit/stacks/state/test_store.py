@@ -55,7 +55,7 @@ def test_interrupted_operations_are_named() -> None:
     assert store.pending("network") == ["network-futian-edge1"]
 
 
-def test_the_passphrase_is_made_once_and_readable_by_its_owner_only() -> None:
+def test_the_passphrase_is_created_once_and_readable_by_its_owner_only() -> None:
     """A second run keeps it."""
     path = state_files.passphrase_file()
     assert workspace.environment()["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(path)
@@ -82,7 +82,7 @@ def test_a_plan_that_deletes_a_data_host_is_refused() -> None:
     engine.guard([Change(stack="data", op="update", resource="data-futian-data1", guarded=True)])
 
 
-def test_a_data_host_taken_out_of_the_estate_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_removal_of_a_data_host_is_refused_before_any_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """The state still contains the host as protected."""
     urn = "urn:pulumi:data::govcloud::govcloud:stacks:Hosts$govcloud:index:Playbook::data-longgang-data1"
     _checkpoint("data", resources=[{"urn": urn, "protect": True}])
