@@ -69,21 +69,27 @@ def _hidden(match: re.Match[str]) -> str:
 
 
 def _python(text: str, *, strings: bool) -> str:
-    """Comments, docstrings, and with `strings` all strings that contain a space: others are keys and names."""
+    """Comments, docstrings, the words of test names, and with `strings` all strings that contain a space.
+
+    Other names, and strings without a space, are no prose.
+    """
     lines = text.splitlines(keepends=True)
     kept = [[character if character in " \n" else CODE for character in line] for line in lines]
     statement = True  # whether a string that comes next begins a statement: then it is a docstring
+    before = ""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         kind = tokenize.tok_name[token.type]
         docstring = kind == "STRING" and statement
         if kind not in ("NL", "COMMENT"):
             statement = kind in ("NEWLINE", "INDENT", "DEDENT")
-        if kind == "COMMENT" or docstring or (strings and _sentence(kind, token.string)):
+        test = before == "def" and token.string.startswith("test_")
+        before = token.string
+        if kind == "COMMENT" or docstring or test or (strings and _sentence(kind, token.string)):
             (first, begin), (last, end) = token.start, token.end
             for row in range(first - 1, last):
                 line = lines[row]
                 columns = slice(begin if row == first - 1 else 0, end if row == last - 1 else len(line))
-                kept[row][columns] = line[columns]
+                kept[row][columns] = line[columns].replace("_", " ") if test else line[columns]
     return "".join(character for line in kept for character in line)
 
 
@@ -123,6 +129,8 @@ def test_the_search_covers_real_files() -> None:
         ("a.py", "x = 1  # the operator is\n# told of it", 1),
         ("a.py", 'raise ValueError("no such host: " + name, "mend the estate")', 1),
         ("a.py", 'print(\n    f"the reserve is given "\n    f"back to {name}"\n)', 2),
+        ("a.py", "\ndef test_the_host_is_told() -> None:\n    pass\n", 2),
+        ("a.py", "async def test_mend(host: str) -> None: ...\n", 1),
         ("playbooks/render/a.py", '"""Render it for whoever asks."""\nTEXT = "# Whoever is primary."', 1),
         ("a.yaml", "summary: the host is told", 1),
         ("govcloud", "# build it anew", 1),
@@ -143,6 +151,7 @@ def test_a_planted_phrase_is_found_on_its_line(name: str, text: str, line: int) 
         ("a.md", "Look at the log. The dark theme looks fine. Secrets are encrypted at rest."),
         ("a.md", "`./govcloud state keep` is\n\ntolerant"),
         ("a.py", 'user = "nobody"\nkeys = ["is", "told"]\nnobody = mend(whoever)'),
+        ("a.py", "def is_told() -> bool:\n    return test_is_told() or test.anew\n"),
         ("a.py", "run(is_a, told)  # of a host, which answers"),
         ("playbooks/render/a.py", 'TEXT = (\n    # of HAProxy\n    "# Whoever is primary.\\n"\n)'),
         (STYLE, "| whoever | the operator |"),
