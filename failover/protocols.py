@@ -30,19 +30,6 @@ class Power(Protocol):
         """Return whether every host of the target has power."""
 
 
-class Links(Protocol):
-    """Circuits between routers, by their name in the estate."""
-
-    def cut(self, link: str) -> None:
-        """Drop all packets in both directions, without a signal to either end. Already cut is no error."""
-
-    def heal(self, link: str) -> None:
-        """End the cut. Not cut is no error."""
-
-    def is_cut(self, link: str) -> bool:
-        """Return whether it is cut."""
-
-
 class CommandResult(Protocol):
     """The result of a command on a host; `workstation.ssh.Result` is one."""
 

@@ -90,10 +90,6 @@ class Topology:
         """Return the machine of this name. Raise KeyError if it does not exist."""
         return next((m for m in self.machines if m.name == name), None) or _missing(name)
 
-    def wires_of(self, host: str) -> tuple[Wire, ...]:
-        """Return the links that end at the machine."""
-        return tuple(wire for wire in self.wires if host in wire.ends)
-
     def digest(self) -> str:
         """Return a hash of all properties that a running lab was built from."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]

@@ -99,16 +99,6 @@ def due(cert_pem: str, now: datetime | None = None) -> bool:
     return valid_for(cert_pem, now) < life / RENEWAL_SHARE
 
 
-def names_of(cert_pem: str) -> tuple[str, ...]:
-    """Return the certificate's alternative names as text, in their order."""
-    cert = x509.load_pem_x509_certificate(cert_pem.encode())
-    try:
-        sans = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(str(name.value) for name in sans)
-
-
 def new_password() -> str:
     """Return 32 letters and digits, about 190 bits. No character needs quoting anywhere."""
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(PASSWORD_LENGTH))

@@ -20,11 +20,6 @@ PACKAGES_S, TOOLCHAIN_S, WHEELS_S = 40, 15, 15
 """Expected seconds of these steps on two cores with an ordinary mirror."""
 
 
-def artifacts_dir() -> Path:
-    """Return the folder of programs and wheels that roles install on machines."""
-    return paths.cache() / "artifacts"
-
-
 def image_root() -> Path:
     """Return the base image's root directory, to be used read-only. Raises GovcloudError if there is no image."""
     return bake.current()

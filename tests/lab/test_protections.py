@@ -14,8 +14,9 @@ import pytest
 
 from estate.addressing import plan
 from estate.model import HostRole
+from facts import ports
 from lab.api import Lab
-from playbooks.render.kubernetes.cluster import API_PORT, KUBELET_PORT, REGISTRY_PORT
+from playbooks.render.kubernetes.cluster import API_PORT, REGISTRY_PORT
 from tests import scripts
 from tests.lab import pods_on_lab
 from tests.lab.estate_on_lab import Hosts, resolve, until_well
@@ -214,7 +215,7 @@ def test_plain_text_and_a_foreign_authority_are_refused(asked: Hosts, what: str,
     ("what", "port", "path"),
     [
         ("API server", API_PORT, "api"),
-        ("kubelet", KUBELET_PORT, "pods"),
+        ("kubelet", ports.KUBELET, "pods"),
         ("registry", REGISTRY_PORT, "v2/"),
     ],
 )
@@ -266,7 +267,7 @@ CLUSTER = "/etc/kubernetes/pki"
             (f"{CLUSTER}/ca.crt", f"{CLUSTER}/admin.crt", f"{CLUSTER}/admin.key"),
         ),
         (
-            "nanshan-kube1", "nanshan-kube1", KUBELET_PORT, "pods",
+            "nanshan-kube1", "nanshan-kube1", ports.KUBELET, "pods",
             (f"{CLUSTER}/ca.crt", f"{CLUSTER}/apiserver-kubelet.crt", f"{CLUSTER}/apiserver-kubelet.key"),
         ),
     ],

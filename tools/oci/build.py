@@ -17,7 +17,6 @@ from workstation import paths
 from workstation.errors import GovcloudError
 from workstation.oci import OciImage, manifest_of
 
-EXPECTED_S = 20
 USER = 65532
 ENVIRONMENTS = "opt/govcloud"
 PASSWD = f"root:x:0:0:root:/:/usr/sbin/nologin\nservice:x:{USER}:{USER}:service:/:/usr/sbin/nologin\n"

@@ -20,7 +20,6 @@ PKI = host_paths.KUBERNETES_PKI
 CLUSTER_CA_FILE = f"{PKI}/ca.crt"
 
 API_PORT = ports.KUBERNETES_API
-KUBELET_PORT = ports.KUBELET
 REGISTRY_PORT = ports.IMAGE_REGISTRY
 REGISTRY = "registry.govcloud"
 """The host name in image references. It is the same at every site: containerd connects to the site's own registry."""
