@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, HostRole
+from estate.model import Estate, Host
 from facts.host_paths import data_folder
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki, scrape_configs
@@ -151,11 +151,6 @@ def drop_in(host: Host) -> str:
         "RestartSec=2\n"
         "OOMScoreAdjust=500\n"
     )
-
-
-def monitoring_hosts(estate: Estate) -> tuple[Host, ...]:
-    """Return the hosts that run Prometheus."""
-    return tuple(host for host in estate.managed_hosts if host.kind is HostRole.OPS)
 
 
 def _constant(name: str, value: float, **labels: str) -> dict[str, Any]:

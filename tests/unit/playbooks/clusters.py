@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estate import versions
 from estate.addressing import plan
-from estate.model import Backend, Bureau, Cluster, Estate, Gateway, Quota, Title
+from estate.model import Backend, Bureau, Cluster, Estate, Gateway, Host, HostRole, Quota, Title
 from playbooks.host_spec import File, RoleSpec
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import gateway_certificate
@@ -12,6 +12,11 @@ from playbooks.role_assignment import host_spec
 from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets, Passwords, Secrets
 
 OLD, VERSION = versions.KUBERNETES
+
+
+def monitoring_hosts(estate: Estate) -> tuple[Host, ...]:
+    """Return the hosts that run Prometheus."""
+    return tuple(host for host in estate.managed_hosts if host.kind is HostRole.OPS)
 
 
 def switched_on(estate: Estate, *sites: str, version: str = VERSION) -> Estate:

@@ -15,9 +15,10 @@ from estate.addressing import AddressPlan, plan
 from estate.field_types import MOUNT
 from estate.model import Disk, Estate
 from playbooks.host_spec import HostSpec
-from playbooks.render import nftables, node_exporter, prometheus, scrape_configs
+from playbooks.render import nftables, node_exporter, scrape_configs
 from playbooks.role_assignment import Stack, host_spec
 from tests import golden
+from tests.unit.playbooks.clusters import monitoring_hosts
 
 MOUNTS = st.from_regex(r"/(srv|mnt)(/{1,2}[a-z0-9_-]+){1,3}/?", fullmatch=True)
 """Mount points that an estate may have."""
@@ -53,7 +54,7 @@ def test_every_monitoring_host_scrapes_each_exporter_at_its_listen_address(
         if host.disk:
             text = node_exporter.defaults_text(addresses, host, host.disk)
             listening |= set(re.findall(r"--web\.listen-address=(\S+)", text))
-    for monitoring_host in prometheus.monitoring_hosts(estate):
+    for monitoring_host in monitoring_hosts(estate):
         (job,) = (
             one for one in scrape_configs.scrape_jobs(estate, addresses, monitoring_host) if one["job_name"] == "disks"
         )
@@ -72,13 +73,13 @@ def test_a_router_too_admits_only_the_monitoring_hosts(estate: Estate, name: str
     """No other host may read the metrics."""
     estate = with_disk(estate, name)
     host, addresses = estate.host(name), plan(estate)
-    monitoring_hosts = tuple(monitoring_host.name for monitoring_host in prometheus.monitoring_hosts(estate))
+    names = tuple(monitoring_host.name for monitoring_host in monitoring_hosts(estate))
     (opening,) = (one for one in nftables.openings(estate, host) if node_exporter.PORT in one.ports)
-    assert (opening.ports, opening.sources) == ((9100,), monitoring_hosts)
+    assert (opening.ports, opening.sources) == ((9100,), names)
     (filter_,) = (
         file.text for file in nftables.role_spec(estate, addresses, host).files if file.path == "/etc/nftables.conf"
     )
-    of_four = ", ".join(str(addresses.lan(monitoring_host).ipv4) for monitoring_host in monitoring_hosts)
+    of_four = ", ".join(str(addresses.lan(monitoring_host).ipv4) for monitoring_host in names)
     assert f"        ip saddr {{ {of_four} }} tcp dport {{ 9100 }} accept\n" in filter_
 
 

@@ -14,7 +14,7 @@ from estate.model import Estate, HostRole
 from playbooks.host_spec import HostSpec
 from playbooks.render import blackbox, pki, prometheus, scrape_configs
 from tests import golden, image_programs
-from tests.unit.playbooks.clusters import secrets_of
+from tests.unit.playbooks.clusters import monitoring_hosts, secrets_of
 
 
 def test_prometheus_matches_its_golden_files(estate: Estate, addresses: AddressPlan) -> None:
@@ -36,7 +36,7 @@ def test_the_objectives_match_their_golden_file(estate: Estate) -> None:
 
 def test_every_monitoring_host_scrapes_every_site(estate: Estate, addresses: AddressPlan) -> None:
     """Two sites still see a site that the third cannot reach."""
-    for host in prometheus.monitoring_hosts(estate):
+    for host in monitoring_hosts(estate):
         scrapes = {s["job_name"]: s for s in scrape_configs.scrape_jobs(estate, addresses, host)}
         for job in ("site-approval", "approval", "ingress", "prometheus", "blackbox", "patroni", "etcd"):
             assert {static["labels"]["site"] for static in scrapes[job]["static_configs"]} == {
@@ -56,7 +56,7 @@ def test_both_families_and_all_health_paths_are_probed(estate: Estate, addresses
 
 def test_it_listens_on_the_segment_only(estate: Estate, addresses: AddressPlan) -> None:
     """Clients on the management network and peers cannot connect."""
-    for host in prometheus.monitoring_hosts(estate):
+    for host in monitoring_hosts(estate):
         own = str(addresses.lan(host.name).ipv4)
         assert f"--web.listen-address={own}:9090 " in prometheus.defaults_text(addresses, host)
         assert f"--web.listen-address={own}:9115 " in blackbox.defaults_text(addresses, host)
@@ -68,7 +68,7 @@ def test_each_monitoring_host_shows_each_cluster_a_certificate_that_only_its_pro
     """Every cluster has its own authorities, so there is one certificate for each."""
     assert estate.clusters
     secrets = secrets_of(estate)
-    for host in prometheus.monitoring_hosts(estate):
+    for host in monitoring_hosts(estate):
         files = {file.path: file for file in blackbox.role_spec(estate, addresses, host, secrets).files}
         modules = yaml.safe_load(files[blackbox.CONFIG_FILE].text)["modules"]
         for cluster in estate.clusters:
@@ -81,7 +81,7 @@ def test_each_monitoring_host_shows_each_cluster_a_certificate_that_only_its_pro
 
 def test_its_storage_limit_leaves_space_for_etcd(estate: Estate) -> None:
     """Both use one disk of fixed size."""
-    for host in prometheus.monitoring_hosts(estate):
+    for host in monitoring_hosts(estate):
         assert host.disk is not None
         text = prometheus.defaults_text(plan(estate), host)
         assert f"--storage.tsdb.path={host.disk.mount}/prometheus " in text
