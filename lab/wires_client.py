@@ -106,11 +106,11 @@ class Wires:
 
     def attach(self, machines: Sequence[Machine]) -> None:
         """Attach the machines' ends of their links, so that they carry frames."""
-        self._send([_end("attach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
+        self._send([_end("attach", p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
 
     def detach(self, machines: Sequence[Machine]) -> None:
         """Detach the machines' ends. Their links stop in both directions, all at the same moment."""
-        self._send([_end("detach", m, p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
+        self._send([_end("detach", p) for m in machines for p in m.ports if p.kind is PortKind.WIRE])
 
     def cut(self, wire: str, direction: int, cut: bool) -> None:
         """Cut or heal a link. Direction 0 is from the first end to the second, 1 is back, -1 is both."""
@@ -148,7 +148,7 @@ def _settings(delay_ms: float, loss: float, bandwidth_mbit: float, cut: bool) ->
     return {"delay_ms": delay_ms, "loss": loss, "bandwidth_mbit": bandwidth_mbit, "cut": cut}
 
 
-def _end(op: str, machine: Machine, port: Any) -> dict[str, Any]:
+def _end(op: str, port: Any) -> dict[str, Any]:
     return {"op": op, "wire": port.wire, "end": port.end, "interface": port.outside if op == "attach" else ""}
 
 

@@ -42,11 +42,11 @@ def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets
         secret_file(f"{DIRECTORY}/encryption.yaml", encryption(cluster), owner=API_ACCOUNT, notify=restart),
         File(path=f"{DIRECTORY}/audit.yaml", text=audit_policy(), notify=restart),
         File(path=f"{DIRECTORY}/admission.yaml", text=admission(), notify=restart),
-        File(path=f"/etc/systemd/system/{API_UNIT}", text=api_unit(estate, plan, host), notify=restart),
+        File(path=f"/etc/systemd/system/{API_UNIT}", text=api_unit(plan, host), notify=restart),
     )
 
 
-def api_flags(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
+def api_flags(plan: AddressPlan, host: Host) -> tuple[str, ...]:
     """Return flags: no anonymous access, nodes limited to their objects, encrypted Secrets, every change audited."""
     own = plan.clusters[host.at]
     return (
@@ -87,13 +87,13 @@ def api_flags(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
     )
 
 
-def api_unit(estate: Estate, plan: AddressPlan, host: Host) -> str:
+def api_unit(plan: AddressPlan, host: Host) -> str:
     """Return the API server's unit. It is the only daemon of the control plane that other hosts can reach."""
     return unit(
         host,
         "Kubernetes API server",
         "/usr/local/bin/kube-apiserver",
-        api_flags(estate, plan, host),
+        api_flags(plan, host),
         API_ACCOUNT,
         kind="notify",
         section=f"Wants={ETCD_UNIT}\nAfter={ETCD_UNIT}\n",
