@@ -95,7 +95,6 @@ class Metrics:
     write_latency: Latency
     read_latency: Latency
     lateness_p99_ms: float
-    lateness_max_ms: float
 
     @property
     def write_outage_s(self) -> float:
@@ -149,7 +148,7 @@ def compute_metrics(ledger: Ledger) -> Metrics:
         retried=sum(len(e.attempts) > 1 for e in writes),
         not_sent=sum(bool(e.attempts) and e.attempts[0].never_sent for e in ledger.entries),
         write_latency=latency(writes), read_latency=latency(reads),
-        lateness_p99_ms=_ms(percentile(late, 99)) or 0.0, lateness_max_ms=_ms(late[-1] if late else None) or 0.0,
+        lateness_p99_ms=_ms(percentile(late, 99)) or 0.0,
     )  # fmt: skip
 
 

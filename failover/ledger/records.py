@@ -2,8 +2,8 @@
 
 A line is a header, a footer or an entry. If two entries have the same kind and number, the later one is valid: a write
 is recorded when it is first sent and again when its last attempt has ended. A killed load generator can only truncate
-the last line; the parser drops it and sets `cut_line`. Damage anywhere else makes the whole ledger unreadable, because
-figures from half a ledger would look too good.
+the last line; the parser drops it and marks the ledger as incomplete. Damage anywhere else makes the whole ledger
+unreadable, because figures from half a ledger would look too good.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Entry:
 class Ledger:
     """The ledger of one run. `entries` are sorted by scheduled time.
 
-    `complete` is False if the load generator did not end normally. `cut_line` is True if its last line is truncated.
+    `complete` is False if the load generator did not end normally or the last line is truncated.
     """
 
     rate_per_s: float
@@ -110,7 +110,6 @@ class Ledger:
     header: dict[str, Any]
     entries: tuple[Entry, ...]
     complete: bool
-    cut_line: bool
 
     @property
     def interval_s(self) -> float:
@@ -144,7 +143,7 @@ def parse(text: str) -> Ledger:
     return Ledger(
         rate_per_s=_positive(header, "rate_per_s"), started_wall_s=_positive(header, "started_wall_s"), header=header,
         entries=tuple(sorted(entries.values(), key=lambda e: (e.scheduled_s, e.kind, e.n))),
-        complete=complete and not cut, cut_line=cut,
+        complete=complete and not cut,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Damaged ledgers: a truncated last line is dropped and flagged, any other damage is refused."""
+"""Damaged ledgers: a truncated last line is dropped and the ledger is incomplete, any other damage is refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from tests.unit.failover import ledger_builder as make
 LINES = make.writes(5, lambda n, at: [make.ok(at)])
 
 
-def test_a_truncated_last_line_is_dropped_and_flagged() -> None:
+def test_a_ledger_with_a_truncated_last_line_is_incomplete() -> None:
     whole = make.text(*LINES, footer=False)
     ledger = parse(whole[:-30])
-    assert ledger.cut_line
     assert not ledger.complete
     assert len(ledger.entries) == 4
 
