@@ -84,7 +84,7 @@ def plan(
     _refuse_removals(estate, stacks)
     _ready(estate, stacks, without)
     pod_images.remember(images)
-    results = _run(worker.PLAN, estate, stacks, without, on_event, in_phases=False, images=images)
+    results = _run(worker.PLAN, estate, stacks, without, on_event, images=images)
     changes = tuple(change for result in results for change in result.changes)
     guard(changes)
     return PlanResult(changes=changes, seconds=time.monotonic() - begun, deferred=deferred(estate, stacks, without))
@@ -125,7 +125,7 @@ def destroy(estate: Estate, stacks: Sequence[str] = (), on_event: OnEvent = lamb
     with lock.acquire(lock.own_command()) as lock_fd:
         store.claim(store.instance(estate), on_event)
         _repair_checkpoints(estate, on_event)
-        results = _run(worker.DESTROY, estate, stacks, (), on_event, backwards=True, lock_fd=lock_fd)
+        results = _run(worker.DESTROY, estate, stacks, (), on_event, lock_fd=lock_fd)
         _back_up_state(estate, (), on_event)
     return DestroyResult(stacks=tuple(result.stack for result in results), seconds=time.monotonic() - begun)
 
@@ -234,16 +234,15 @@ def _run(
     without: Sequence[str],
     on_event: OnEvent,
     *,
-    in_phases: bool = True,
-    backwards: bool = False,
     lock_fd: int | None = None,
     images: Sequence[OciImage] = (),
 ) -> list[StackResult]:
-    """Run all stacks, phase by phase, and stop after a failed phase.
+    """Run all stacks, phase by phase, and stop after a failed phase. `DESTROY` runs the phases in reverse order.
 
     Raise `StacksFailed`, or `Refused` by protection.
     """
-    order = _selected(estate, stacks, without, in_phases)
+    order = _selected(estate, stacks, without, in_phases=operation != worker.PLAN)
+    backwards = operation == worker.DESTROY
     pool = WorkerPool(operation, estate, without, on_event, lock_fd, images)
     writes = lock_fd is not None
 
