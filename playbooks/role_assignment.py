@@ -112,9 +112,9 @@ def _data(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) 
 
     roles: list[RoleSpec] = []
     if host.etcd_votes or host.database:
-        roles.append(pki.role_spec(estate, addresses, host, secrets))
+        roles.append(pki.role_spec(host, secrets))
     if host.etcd_votes:
-        roles.append(etcd.role_spec(estate, addresses, host, secrets))
+        roles.append(etcd.role_spec(estate, addresses, host))
     if host.database:
         roles.append(postgresql.role_spec(estate, addresses, host, secrets))
     return tuple(roles)
@@ -123,7 +123,7 @@ def _data(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) 
 def _site(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) -> tuple[RoleSpec, ...]:
     from playbooks.render import approval, blackbox, ingress, pki, prometheus
 
-    certificates = pki.role_spec(estate, addresses, host, secrets)
+    certificates = pki.role_spec(host, secrets)
     if host.kind is HostRole.KUBE:
         return (
             certificates,
@@ -134,7 +134,7 @@ def _site(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) 
     if host.kind is HostRole.OPS:
         return (
             certificates,
-            prometheus.role_spec(estate, addresses, host, secrets),
+            prometheus.role_spec(estate, addresses, host),
             blackbox.role_spec(estate, addresses, host, secrets),
         )
     return ()

@@ -19,7 +19,6 @@ from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki
 from playbooks.render.systemd_hardening import HARDENING
 from playbooks.render.text import header_comment
-from playbooks.secrets import Secrets
 
 CLIENT_PORT = ports.ETCD_CLIENT
 PEER_PORT = ports.ETCD_PEER
@@ -60,7 +59,7 @@ def is_witness(estate: Estate, host: Host) -> bool:
     return host.etcd_votes > 0 and host.at not in estate.database.promotable
 
 
-def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
     """Return the member on `host`.
 
     The role pki installs its certificates. Raise ValueError for a host without a vote.

@@ -7,7 +7,6 @@ voters have `etcd.govcloud`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, Dual
@@ -68,14 +67,14 @@ def gateway_certificate(bureau: str) -> str:
     return f"gateway-of-{bureau}"
 
 
-def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets, notify: Sequence[str] = ()) -> RoleSpec:
+def role_spec(host: Host, secrets: Secrets) -> RoleSpec:
     """Return the role: the authority, the host's certificate and its key, readable by `GROUP`.
 
-    `notify` are more units to reload after a renewal. Patroni is always reloaded, and it reloads PostgreSQL. etcd reads
-    the files at each handshake. Raise KeyError for a host without a certificate.
+    A renewal reloads Patroni, and Patroni reloads PostgreSQL. etcd reads the files at each handshake. Raise KeyError
+    for a host without a certificate.
     """
     own = secrets.certificates[host.name]
-    units = (*notify, *(("reload:patroni.service",) if host.database else ()))
+    units = ("reload:patroni.service",) if host.database else ()
     return RoleSpec(
         role="pki",
         files=(

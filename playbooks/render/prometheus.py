@@ -17,7 +17,6 @@ from facts.host_paths import data_folder
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki, scrape_configs
 from playbooks.render.text import header_comment
-from playbooks.secrets import Secrets
 
 PORT = scrape_configs.PROMETHEUS_PORT
 UNIT = "prometheus.service"
@@ -34,7 +33,7 @@ SHARE_OF_DISK = 0.25
 SMALLEST_STORE_MIB = 64
 
 
-def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
+def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
     """Return Prometheus on `host`. It reads the host's key, and uses it as a client of etcd."""
     restart, reload = (f"restart:{UNIT}",), (f"reload:{UNIT}",)
     check = "promtool check rules %s"

@@ -129,8 +129,8 @@ class DatabaseCluster:
 
     def install(self, host: Host) -> None:
         """Write the files that the roles of the stack write on this host."""
-        roles: list[RoleSpec] = [render_pki.role_spec(self.estate, self.plan, host, self.secrets)]
-        roles += [etcd.role_spec(self.estate, self.plan, host, self.secrets)] if host.etcd_votes else []
+        roles: list[RoleSpec] = [render_pki.role_spec(host, self.secrets)]
+        roles += [etcd.role_spec(self.estate, self.plan, host)] if host.etcd_votes else []
         roles += [postgresql.role_spec(self.estate, self.plan, host, self.secrets)] if host.database else []
         for path in MOVED[:-1]:
             (self.folder(host.name) / path.lstrip("/")).mkdir(parents=True, exist_ok=True)

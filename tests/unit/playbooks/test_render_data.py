@@ -33,8 +33,8 @@ def secrets_of(estate: Estate) -> Secrets:
 def roles_of(estate: Estate, host: Host) -> list[RoleSpec]:
     """Return the stack's roles on one host."""
     addresses, secrets = plan(estate), secrets_of(estate)
-    roles = [pki.role_spec(estate, addresses, host, secrets)]
-    roles += [etcd.role_spec(estate, addresses, host, secrets)] if host.etcd_votes else []
+    roles = [pki.role_spec(host, secrets)]
+    roles += [etcd.role_spec(estate, addresses, host)] if host.etcd_votes else []
     roles += [postgresql.role_spec(estate, addresses, host, secrets)] if host.database else []
     return roles
 
@@ -164,9 +164,10 @@ def test_etcd_listens_in_both_families_with_tls_and_requires_certificates(estate
 
 def test_hosts_without_a_vote_or_a_database_are_refused(estate: Estate) -> None:
     host = estate.host("shaoguan-ops1")
-    for role in (etcd, postgresql):
-        with pytest.raises(ValueError, match="shaoguan-ops1"):
-            role.role_spec(estate, plan(estate), host, secrets_of(estate))
+    with pytest.raises(ValueError, match="shaoguan-ops1"):
+        etcd.role_spec(estate, plan(estate), host)
+    with pytest.raises(ValueError, match="shaoguan-ops1"):
+        postgresql.role_spec(estate, plan(estate), host, secrets_of(estate))
 
 
 def test_a_verifier_proves_the_password_and_does_not_contain_it() -> None:

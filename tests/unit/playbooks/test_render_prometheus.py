@@ -107,7 +107,7 @@ def test_the_specs_survive_a_round_trip_through_json(estate: Estate, addresses: 
     host = estate.host("futian-ops1")
     assert host.kind is HostRole.OPS
     roles = (
-        prometheus.role_spec(estate, addresses, host, secrets_of(estate)),
+        prometheus.role_spec(estate, addresses, host),
         blackbox.role_spec(estate, addresses, host, secrets_of(estate)),
     )
     value = HostSpec(host=host.name, address="10.127.0.14", roles=roles)
