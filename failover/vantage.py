@@ -52,9 +52,9 @@ class LoadGeneratorFailed(GovcloudError):
     """The load generator did not start or ended too early, so there is no measurement."""
 
 
-def source_files(repo: Path | None = None) -> dict[str, bytes]:
+def source_files() -> dict[str, bytes]:
     """Return the load generator's files by their path in its folder."""
-    root = repo or paths.repo()
+    root = paths.repo()
     files = {f"load_generator/{f.name}": f.read_bytes() for f in sorted((root / LOAD_GENERATOR).glob("*.py"))}
     return {**files, "approval/__init__.py": b"", "approval/people.py": (root / PEOPLE).read_bytes()}
 

@@ -65,11 +65,11 @@ def instance_id() -> str | None:
 class Lab:
     """The estate as a lab on this host. Creating this object changes nothing on the host."""
 
-    def __init__(self, estate: Estate, home: Path | None = None, *, access: Access | None = None) -> None:
+    def __init__(self, estate: Estate, home: Path | None = None) -> None:
         self.estate = estate
         self.directories = names.Directories(home=home or paths.home())
         keys = self.directories.home / "ssh"
-        self.access = access or Access(key=keys / "id_ed25519", known_hosts=keys / "known_hosts")
+        self.access = Access(key=keys / "id_ed25519", known_hosts=keys / "known_hosts")
         self.topology: Topology = topology(estate, plan(estate))
         self.wires = Wires(self.directories, self.topology)
 
@@ -283,9 +283,8 @@ class Lab:
         delay_ms: float | None = None,
         loss: float | None = None,
         bandwidth_mbit: float | None = None,
-        direction: str = LinkDirection.BOTH,
     ) -> None:
-        """Change a link while it carries packets. A value of None keeps the present one.
+        """Change both directions of a link while it carries packets. A value of None keeps the present one.
 
         `delay_ms` is one-way, `loss` is a share from 0 to 1, and a `bandwidth_mbit` of 0 is unlimited.
         """
@@ -294,15 +293,14 @@ class Lab:
             raise WrongUse("a link's delay and bandwidth cannot be negative, and its loss is a share from 0 to 1")
         now = self.wires.state()[link]
         for index in (0, 1):
-            if _direction_index(direction) in (-1, index):
-                before = now[index].settings
-                after = WireSettings(
-                    delay_ms=before.delay_ms if delay_ms is None else delay_ms,
-                    loss=before.loss if loss is None else loss,
-                    bandwidth_mbit=before.bandwidth_mbit if bandwidth_mbit is None else bandwidth_mbit,
-                    cut=before.cut,
-                )
-                self.wires.change(link, index, after)
+            before = now[index].settings
+            after = WireSettings(
+                delay_ms=before.delay_ms if delay_ms is None else delay_ms,
+                loss=before.loss if loss is None else loss,
+                bandwidth_mbit=before.bandwidth_mbit if bandwidth_mbit is None else bandwidth_mbit,
+                cut=before.cut,
+            )
+            self.wires.change(link, index, after)
 
     def restore_link(self, link: str) -> None:
         """Restore the estate's delay and bandwidth, without loss and without a cut."""

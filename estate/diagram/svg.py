@@ -72,9 +72,9 @@ def line(points: str, *, stroke: str, wide: float = 2.5, dash: str = "") -> str:
     return f'<path d="{points}" fill="none" stroke="{stroke}" stroke-width="{wide:g}" stroke-linecap="round"{dashed}/>'
 
 
-def dot(x: float, y: float, radius: float, fill: str, stroke: str = CARD) -> str:
+def dot(x: float, y: float, radius: float, fill: str) -> str:
     """Return a small filled circle for a port."""
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{fill}" stroke="{stroke}" stroke-width="1.5"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{fill}" stroke="{CARD}" stroke-width="1.5"/>'
 
 
 def pill(

@@ -179,17 +179,17 @@ def longest_silence(entries: Sequence[Entry]) -> float:
     return round(max((two - one for one, two in pairwise(arrived)), default=0.0), 6)
 
 
-def windows_of(entries: Iterable[Entry], width_s: float = WINDOW_S) -> tuple[Window, ...]:
+def windows_of(entries: Iterable[Entry]) -> tuple[Window, ...]:
     """Return the windows with due requests, in order. Whole microseconds assign a request to its window."""
     counts: dict[int, list[int]] = {}
-    width_us = round(width_s * 1_000_000)
+    width_us = round(WINDOW_S * 1_000_000)
     for entry in entries:
         slot = counts.setdefault(round(entry.scheduled_s * 1_000_000) // width_us, [0, 0, 0, 0])
         place = 0 if entry.kind == "write" else 2
         slot[place] += 1
         slot[place + 1] += entry.first_acknowledged
     return tuple(
-        Window(start_s=round(n * width_s, 6), writes_due=c[0], writes_ok=c[1], reads_due=c[2], reads_ok=c[3])
+        Window(start_s=round(n * WINDOW_S, 6), writes_due=c[0], writes_ok=c[1], reads_due=c[2], reads_ok=c[3])
         for n, c in sorted(counts.items())
     )
 
