@@ -50,7 +50,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the ten slowest tests of all runs so far and the time since the command began."""
-    if not (file := os.environ.get(DURATIONS)) or hasattr(terminalreporter.config, "workerinput"):
+    config = terminalreporter.config
+    if not (file := os.environ.get(DURATIONS)) or hasattr(config, "workerinput") or config.option.collectonly:
         return
     seconds: dict[str, float] = {}
     for reports in terminalreporter.stats.values():

@@ -137,6 +137,7 @@ def test_a_replacement_is_previewed_for_every_refusal_text_of_the_server(session
     assert session.uid(kind, "web") != uid
 
 
+@pytest.mark.nightly
 def test_another_managers_object_is_refused_even_if_it_would_be_replaced(session: EngineSession) -> None:
     """The provider never replaces an object that no stack declared. The preview reports it."""
     made, spec, _ = REPLACED["service"]
@@ -146,6 +147,7 @@ def test_another_managers_object_is_refused_even_if_it_would_be_replaced(session
     assert f"{session.namespace}/web: it exists already, managed by kubectl" in refused.errors[0]
 
 
+@pytest.mark.nightly
 def test_an_object_without_a_name_gets_one_and_its_replacement_another(session: EngineSession) -> None:
     """A ConfigMap with new content is replaced: the new one is created before the old one is deleted."""
     session.up(config(session, {"a": "1"}, name=None))
@@ -185,6 +187,7 @@ def test_a_manually_deleted_object_is_created_again(session: EngineSession) -> N
     assert session.uid("configmap", "settings")
 
 
+@pytest.mark.nightly
 def test_an_existing_object_is_refused_then_imported(session: EngineSession) -> None:
     """It is never taken over silently. After an import it belongs to the stack."""
     session.kubectl("create", "configmap", "settings", "--from-literal=a=1")
@@ -204,6 +207,7 @@ def test_an_existing_object_is_refused_then_imported(session: EngineSession) -> 
     assert session.uid("configmap", "settings") == before
 
 
+@pytest.mark.nightly
 def test_an_object_without_a_namespace_is_imported_by_its_name(session: EngineSession) -> None:
     """Then it is changed in place and deleted."""
     name = f"{session.namespace}-reader"
@@ -230,6 +234,7 @@ def test_an_object_without_a_namespace_is_imported_by_its_name(session: EngineSe
     assert name not in session.kubectl("get", "clusterroles", "-o", "name")
 
 
+@pytest.mark.nightly
 def test_ignored_changes_stay(session: EngineSession) -> None:
     """This holds for changes by the program and manual changes. All other changes are still corrected."""
     ignored = pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
@@ -307,6 +312,7 @@ def test_a_definition_and_its_custom_resource_are_created_in_one_run(session: En
     assert not session.destroy().failed
 
 
+@pytest.mark.nightly
 def test_warnings_of_the_server_are_reported_at_the_resource(session: EngineSession) -> None:
     """Warnings: pods that the namespace's level will forbid, and a removed version. The preview shows them already."""
     session.kubectl("label", "namespace", session.namespace, "pod-security.kubernetes.io/warn=restricted")
@@ -335,6 +341,7 @@ def test_a_field_that_its_kind_does_not_have_is_refused_at_once(session: EngineS
     assert ".metadata.colour: field not declared in schema: correct it and run" in refused.errors[0]
 
 
+@pytest.mark.nightly
 def test_a_cluster_wide_custom_resource_needs_no_namespace(session: EngineSession) -> None:
     """Not even if its kind is defined in the same run, so that the preview did not know it."""
     group = f"{session.namespace}.wide.gov.cn"
@@ -370,6 +377,7 @@ def test_a_cluster_wide_custom_resource_needs_no_namespace(session: EngineSessio
     assert not session.destroy().failed
 
 
+@pytest.mark.nightly
 def test_a_patch_manages_its_fields_only(session: EngineSession) -> None:
     """After the deletion of the patch, the object stays and the patch's fields are removed."""
     session.kubectl("create", "configmap", "theirs", "--from-literal=a=1")

@@ -26,6 +26,8 @@ from stacks.runs import workspace
 from tests.integration.kubernetes.conftest import STACK, Declare, EngineSession
 from tests.unit.stacks.declared import closing_loops
 
+pytestmark = pytest.mark.nightly
+
 SKIP = {"pulumi.com/skipAwait": "true"}
 SECRET_MARK = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 """How the engine marks a secret in a state."""

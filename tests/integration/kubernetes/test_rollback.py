@@ -73,6 +73,7 @@ def test_a_bad_version_is_rolled_back_and_the_next_runs_continue_from_the_previo
     assert (deployed(session), recorded(session)) == ("3 x0", "3 x0")
 
 
+@pytest.mark.nightly
 def test_without_a_version_that_was_ready_there_is_no_rollback(session: EngineSession) -> None:
     """A first version stays so that its author can inspect it. A second attempt stays too: the first was no better."""
     first = session.up(version(session, 1, good=False))
@@ -94,6 +95,7 @@ def test_a_cancelled_change_of_version_is_rolled_back(session: EngineSession, in
     assert session.up(version(session, 1, good=True)).changed.keys() == {"same"}
 
 
+@pytest.mark.nightly
 def test_a_failed_rollback_is_reported_with_the_declared_version(session: EngineSession, in_flight: Start) -> None:
     """The state then has the same version as the cluster: the new one."""
     session.up(version(session, 1, good=True))

@@ -57,6 +57,7 @@ def test_an_object_that_does_not_become_ready_fails_in_time_with_its_reason(sess
     assert session.uid("deployment", "web") == before
 
 
+@pytest.mark.nightly
 def test_the_resource_options_timeout_overrides_the_annotation(session: EngineSession) -> None:
     """This holds for the creation, and for the update by the next run."""
 
@@ -75,6 +76,7 @@ def test_a_quota_that_prevents_pods_is_the_reason(session: EngineSession) -> Non
     assert "exceeded quota: none" in failed.errors[0]
 
 
+@pytest.mark.nightly
 def test_a_full_quota_refuses_and_the_next_run_continues(session: EngineSession) -> None:
     """The preview warns. The run names the object, the quota and the next step."""
     session.kubectl("create", "quota", "few", "--hard=count/secrets=0")
@@ -173,7 +175,12 @@ BAD: dict[str, tuple[Callable[[ControlPlane], str], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD)
+SHORT_TIER = ("expired", "with a torn token", "that does not exist")
+
+
+@pytest.mark.parametrize(
+    "what", [what if what in SHORT_TIER else pytest.param(what, marks=pytest.mark.nightly) for what in BAD]
+)
 def test_a_bad_kubeconfig_is_reported_and_the_next_run_continues(session: EngineSession, what: str) -> None:
     """The message has the reason and no credentials. No object is taken for deleted."""
     make, words = BAD[what]
@@ -227,6 +234,7 @@ def test_a_frozen_api_server_does_not_extend_a_runs_timeout(session: EngineSessi
     assert session.uid("deployment", "web") == before
 
 
+@pytest.mark.nightly
 def test_a_run_with_a_frozen_api_server_reports_it_and_ends(session: EngineSession) -> None:
     """The server accepts connections, so that a run without a timeout would wait forever."""
     session.cluster.freeze_api()
@@ -251,6 +259,7 @@ def test_the_next_run_continues_after_a_killed_run(session: EngineSession, in_fl
     assert session.uid("deployment", "web") == before
 
 
+@pytest.mark.nightly
 def test_an_object_that_is_still_being_deleted_is_reported(session: EngineSession, tmp_path: Path) -> None:
     """The state does not contain it, as after a killed run. It is created after the old one is deleted."""
 
@@ -294,6 +303,7 @@ def test_progress_contains_no_secret(session: EngineSession) -> None:
     assert "hunter2" not in "".join(failed.said + failed.errors) + failed.printed
 
 
+@pytest.mark.nightly
 def test_a_cancelled_run_ends_soon_and_records_the_created_object(session: EngineSession, in_flight: Start) -> None:
     """It does not wait for the ten minutes of a Deployment's timeout."""
     run = in_flight(waiting(session, 600), "0 of 1")

@@ -48,6 +48,7 @@ def test_drift_is_reported_by_site_and_repaired(running: Running, estate: Estate
     assert remote.holds(running.image)
 
 
+@pytest.mark.nightly
 def test_pods_that_do_not_restart_are_reported_although_all_objects_are_as_declared(
     running: Running, estate: Estate
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_bad_version_stops_at_the_first_site_and_is_rolled_back(running: Runni
     assert [site.deployed() for site in running.sites] == [reference(new)] * 2
 
 
+@pytest.mark.nightly
 def test_a_version_that_starts_but_cannot_decide_stops_at_the_first_site(running: Running, estate: Estate) -> None:
     """Its pods are ready. The operator sees its answer. The next run checks again, and continues once it works."""
     remote, city = running.sites

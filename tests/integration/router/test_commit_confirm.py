@@ -50,6 +50,7 @@ def test_a_change_is_rolled_back_even_if_a_daemon_hangs(router: Router) -> None:
     until("the daemons have read it", lambda: router.describes("as before"), WITHIN_S)
 
 
+@pytest.mark.nightly
 def test_arm_is_refused_if_the_daemon_does_not_report_its_sessions(router: Router) -> None:
     """A stopped process neither answers nor refuses."""
     router.must("pkill", "-STOP", "-F", "/run/frr/bgpd.pid")

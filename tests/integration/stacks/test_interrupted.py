@@ -175,7 +175,9 @@ def test_after_a_killed_command_its_hosts_are_finished_and_the_next_run_continue
     assert_nothing_twice_at_once(log(tmp_path))
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize(
+    "victim", ["engine", *(pytest.param(name, marks=pytest.mark.nightly) for name in VICTIMS if name != "engine")]
+)
 def test_a_killed_child_process_is_reported_and_the_next_run_continues(
     machines: Machines, tmp_path: Path, victim: str
 ) -> None:

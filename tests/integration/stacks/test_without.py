@@ -13,6 +13,8 @@ from tests.integration.stacks.machines import ESTATE, Machines
 from tests.integration.stacks.test_interrupted import log, prepared
 from workstation.errors import WrongUse
 
+pytestmark = pytest.mark.nightly
+
 REAL = ESTATE.model_copy(update={"lab": False})
 DEAD = "shaoguan"
 STACK = ["province"]
