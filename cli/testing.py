@@ -34,32 +34,33 @@ class Scope(StrEnum):
 
 NIGHTLY = "nightly"
 """Marker of tests that are too long for the short tier."""
-ALONE = (
+TIMED = (
     "tests/integration/approval/test_replacement.py",
     "tests/integration/clusters/test_upgrade.py",
     "tests/integration/data",
     "tests/integration/failover",
     "tests/integration/observe",
 )
-"""Folders and files that measure times or have elections with deadlines. They run alone on the machine, after all tests
-that share it."""
+"""Folders and files that measure times or have elections with deadlines. They run after all tests that share the
+machine, in the short tier two at a time: they mostly wait, and each needs less than one processor."""
 LAB = "tests/lab"
-AT_ONCE = 3
-"""Processes for the tests that share the machine: one more than the smallest machine has processors. Tests that start
-daemons mostly wait."""
+AT_ONCE, TIMED_AT_ONCE = 3, 2
+"""Processes for the tests that share the machine, and for the timed tests. The first is one more than the smallest
+machine has processors, because tests that start daemons mostly wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of pytest. With `parallel`, its tests share the machine with each other."""
+    """One run of pytest. With several `processes`, its tests share the machine with each other."""
 
     paths: tuple[str, ...]
     ignored: tuple[str, ...] = ()
-    parallel: bool = False
+    processes: int = 1
 
     def arguments(self) -> list[str]:
         """Return pytest's arguments."""
-        shared = ["-n", str(AT_ONCE), "--dist", "loadscope", "--no-loadscope-reorder"] if self.parallel else []
+        several = ["-n", str(self.processes), "--dist", "loadscope", "--no-loadscope-reorder"]
+        shared = several if self.processes > 1 else []
         return [*shared, *(f"--ignore={path}" for path in self.ignored), *self.paths]
 
     def includes(self, file: str) -> bool:
@@ -71,17 +72,17 @@ class Run:
         return below(self.paths) and not below(self.ignored)
 
 
-SHARED = Run(paths=("tests/integration", "tests/unit", "tests/rules"), ignored=ALONE, parallel=True)
-SHORT = (SHARED, Run(paths=(*ALONE, LAB)))
+SHARED = Run(paths=("tests/integration", "tests/unit", "tests/rules"), ignored=TIMED, processes=AT_ONCE)
+SHORT = (SHARED, Run(paths=TIMED, processes=TIMED_AT_ONCE), Run(paths=(LAB,)))
 RUNS: dict[Scope, tuple[Run, ...]] = {
-    Scope.UNIT: (Run(paths=("tests/unit",), parallel=True),),
-    Scope.RULES: (Run(paths=("tests/rules",), parallel=True),),
-    Scope.LAB: (Run(paths=("tests/integration",), ignored=ALONE, parallel=True), SHORT[1]),
+    Scope.UNIT: (Run(paths=("tests/unit",), processes=AT_ONCE),),
+    Scope.RULES: (Run(paths=("tests/rules",), processes=AT_ONCE),),
+    Scope.LAB: (Run(paths=("tests/integration",), ignored=TIMED, processes=AT_ONCE), *SHORT[1:]),
     Scope.SHORT: SHORT,
 }
 PARTS: tuple[tuple[Run, ...], ...] = (
     (SHARED,),
-    (Run(paths=ALONE),),
+    (Run(paths=TIMED),),
     (Run(paths=tuple(f"{LAB}/test_{name}.py" for name in (
         "down", "wires", "power", "network", "deploy", "state", "hosts", "protections", "pods"))),),
     (Run(paths=tuple(f"{LAB}/test_{name}.py" for name in ("drills", "gateways", "destroy", "end", "tree"))),),

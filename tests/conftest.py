@@ -22,7 +22,13 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 PREPARED = "GOVCLOUD_TESTS_PREPARED"
 """Set by the tiers of `./govcloud test` that first install everything that is missing."""
-ONE_AT_A_TIME = ("tests/integration/clusters", "tests/integration/platform")
+ONE_AT_A_TIME = (
+    "tests/integration/clusters",
+    "tests/integration/data",
+    "tests/integration/failover",
+    "tests/integration/observe",
+    "tests/integration/platform",
+)
 """Folders whose files all use the same machines or addresses."""
 
 

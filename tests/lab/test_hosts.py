@@ -164,6 +164,7 @@ def test_prometheus_has_the_capacity_of_every_data_disk(deployed: Hosts) -> None
         assert (figures["readonly"], figures["device_error"]) == (0, 0), place
 
 
+@pytest.mark.nightly
 def test_only_monitoring_hosts_can_read_the_disk_exporter(deployed: Hosts) -> None:
     """The site's router is in the same segment, so only the host's own filter can refuse it."""
     hosts, addresses = deployed, plan(deployed.lab.estate)

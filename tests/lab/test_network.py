@@ -156,6 +156,7 @@ def test_manual_changes_are_reported_and_repaired(network: Network) -> None:
     assert network.compare(wanted) == ()
 
 
+@pytest.mark.nightly
 def test_a_router_change_that_loses_a_neighbour_is_undone(network: Network) -> None:
     """The apply fails, and the router runs its previous configuration."""
     wanted = network.wanted("shaoguan-edge1")

@@ -41,6 +41,7 @@ def test_killing_a_pod_in_each_city_loses_no_request(hosts: Hosts) -> None:
             )
 
 
+@pytest.mark.nightly
 def test_replacing_pods_one_by_one_loses_no_request(hosts: Hosts) -> None:
     """Delete each pod, as a new version does. It answers until no client sends it new requests."""
     with applying(hosts):

@@ -11,19 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from cli.testing import A_FEW, ALONE, DURATIONS, PARTS, Scope, run_part, runs, slowest, tree
+from cli.testing import A_FEW, DURATIONS, PARTS, TIMED, Scope, run_part, runs, slowest, tree
 from tests.conftest import ONE_AT_A_TIME, share_of
 from workstation import paths
 from workstation.errors import WrongUse
 
 
 @pytest.mark.parametrize("scope", [Scope.LAB, Scope.SHORT])
-def test_tests_that_measure_times_run_alone_after_all_others(scope: Scope) -> None:
-    """The last run has only their folders and the lab, in one process. The run before it ignores their folders."""
-    shared, alone = (run.arguments() for run in runs(scope))
-    assert alone == [*ALONE, "tests/lab"]
-    assert [word for word in shared if word.startswith("--ignore=")] == [f"--ignore={folder}" for folder in ALONE]
-    assert not set(ALONE) & set(shared)
+def test_timed_tests_run_after_all_others_and_the_lab_runs_alone(scope: Scope) -> None:
+    """The first run ignores their folders. The last run has only the lab, in one process."""
+    shared, timed, lab = (run.arguments() for run in runs(scope))
+    assert lab == ["tests/lab"]
+    assert timed[-len(TIMED) :] == [*TIMED]
+    assert timed[:2] == ["-n", "2"]
+    assert [word for word in shared if word.startswith("--ignore=")] == [f"--ignore={folder}" for folder in TIMED]
+    assert not set(TIMED) & set(shared)
 
 
 @pytest.mark.parametrize("scope", [Scope.UNIT, Scope.RULES])
@@ -46,7 +48,7 @@ def test_a_part_that_does_not_exist_is_wrong_use(scope: Scope, part: int) -> Non
     assert "part" in str(refused.value)
 
 
-@pytest.mark.parametrize("path", [*ALONE, *ONE_AT_A_TIME])
+@pytest.mark.parametrize("path", [*TIMED, *ONE_AT_A_TIME])
 def test_each_named_folder_or_file_exists(path: str) -> None:
     """A wrong name would protect no test."""
     found = paths.repo() / path
