@@ -11,7 +11,7 @@ from tests.lab.citizens_on_lab import applying
 from tests.lab.estate_on_lab import Hosts, until_well
 from tests.polling import until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.nightly]
 
 NODES = ("futian-kube1", "nanshan-kube1")
 BACK_S = 60
@@ -41,7 +41,6 @@ def test_killing_a_pod_in_each_city_loses_no_request(hosts: Hosts) -> None:
             )
 
 
-@pytest.mark.nightly
 def test_replacing_pods_one_by_one_loses_no_request(hosts: Hosts) -> None:
     """Delete each pod, as a new version does. It answers until no client sends it new requests."""
     with applying(hosts):
@@ -54,7 +53,6 @@ def test_replacing_pods_one_by_one_loses_no_request(hosts: Hosts) -> None:
             assert not set(first) & set(pods.names(hosts, node))
 
 
-@pytest.mark.nightly
 def test_rolling_out_the_deployment_in_each_city_loses_no_request(hosts: Hosts) -> None:
     """The Deployment's controller replaces all pods as for a new version, with the estate's own limits."""
     with applying(hosts):
@@ -74,7 +72,6 @@ def alone(hosts: Hosts) -> Iterator[str]:
     hosts.lab.power_on(others, wait=True)
 
 
-@pytest.mark.nightly
 def test_an_isolated_site_starts_pods_from_its_own_registry(hosts: Hosts, alone: str) -> None:
     """The image is removed from the node too. A pod needs only its own site to start."""
     old = pods.names(hosts, alone)
