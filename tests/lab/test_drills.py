@@ -20,8 +20,6 @@ LONGEST_OUTAGE_S = 40
 LONGEST_READ_OUTAGE_S = 10
 """Reads need no primary, only a route to a running city. The drill itself reports if their objective of 2 s is missed.
 Above this limit, they did not move to another city without help."""
-LONGEST_START_S = 60
-"""From power-on until the city's own pods answer."""
 
 
 @pytest.mark.parametrize("site", ["futian", "nanshan", pytest.param("shaoguan", marks=pytest.mark.nightly)])
@@ -39,8 +37,7 @@ def test_losing_and_restoring_a_site_loses_no_acknowledged_row(hosts: Hosts, sit
     assert ("read_outage" in missed) == (measured["read_outage_s"] > report["objectives"]["read_outage_s"])
     assert measured["recovery_s"] is not None, report["remaining"]
     reported = any(line["event"] == f"the pods of {site} serve again" for line in report["timeline"])
-    assert reported == (measured["pods_serving_s"] is not None)
-    assert (measured["pods_serving_s"] or 0) <= LONGEST_START_S
+    assert reported == (measured["pods_serving_s"] is not None)  # how soon they serve is measured, not promised
     assert report["verdict"] in ("pass", "objective-missed"), report["reasons"]
     page = Path(report["report"])
     assert page.is_file()
