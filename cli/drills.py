@@ -111,6 +111,7 @@ def run(
     """
     with error_boundary(as_json, interrupted=GO_ON):
         from failover.drills import blast_radius, registry
+        from failover.report import json_report
 
         estate = load_estate()
         registry.get(name)
@@ -121,7 +122,7 @@ def run(
             _confirm(lang)
         result = _run(name, estate, site, rate, lang)
         if as_json:
-            print_json(result.as_json())
+            print_json(json_report.as_json(result))
         say(_verdict(result, estate, lang))
         raise typer.Exit(result.exit_code)
 

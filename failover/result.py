@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from estate.model import Objectives
 from failover.ledger import Comparison, Ledger, Metrics
-from failover.ledger.metrics import Interval, Latency, interval_from
+from failover.ledger.metrics import Interval, interval_from
 from monitors.health import Problem
 
 
@@ -145,51 +144,6 @@ class DrillResult:
     def at_s(self, wall: float) -> float:
         """Seconds after the injection."""
         return round(wall - self.injected_wall, 3)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the object of `--json`: the documented fields and more."""
-        from failover.report.messages import event_text
-
-        f, c = self.evidence.metrics, self.evidence.comparison
-        measured = {
-            "rate_per_s": self.rate_per_s, "acknowledged": f.acknowledged, "refused": f.refused, "unknown": f.unknown,
-            "lost": len(c.lost), "duplicated": len(c.duplicated), "appeared": len(c.appeared),
-            "unknown_present": c.unknown_present, "unknown_absent": c.unknown_absent,
-            "write_outage_s": f.write_outage_s, "read_outage_s": f.read_outage_s, "recovery_s": self.recovery_s,
-            "pods_serving_s": self.pods_serving_s,
-            "availability": round(f.availability, 6), "availability_writes": round(f.availability_writes, 6),
-            "availability_reads": round(f.availability_reads, 6), "write_silence_s": f.write_silence_s,
-            "write_outage_by_family_s": {f"ipv{k}": v for k, v in f.write_outage_by_family.items()},
-            "read_outage_by_family_s": {f"ipv{k}": v for k, v in f.read_outage_by_family.items()},
-            "reads": f.reads, "reads_failed": f.reads_failed, "reads_stale": f.reads_stale, "retried": f.retried,
-            "not_sent": f.not_sent, "duration_s": f.duration_s, "write_latency_ms": _latency(f.write_latency),
-            "read_latency_ms": _latency(f.read_latency), "lateness_p99_ms": f.lateness_p99_ms,
-            "return_of_power": _interval(self.return_of_power),
-        }  # fmt: skip
-        promised = self.objectives
-        return {
-            "id": self.id, "scenario": self.scenario, "site": self.site, "verdict": self.verdict.value,
-            "objectives": {
-                "rto_s": promised.rto_s, "rpo_records": promised.rpo_records, "read_outage_s": promised.read_outage_s,
-            },
-            "measured": measured,
-            "reasons": [{"code": r.code, "measured": r.measured, "promised": r.promised, "detail": r.detail}
-                        for r in self.reasons],
-            "timeline": [{"at_s": self.at_s(e.wall), "event": event_text(e, "en"), "source": e.source}
-                         for e in sorted(self.events, key=lambda e: e.wall)],
-            "violations": [{"key": v.key, "what": v.what} for v in (*c.lost, *c.duplicated, *c.appeared)][:100],
-            "remaining": [str(problem) for problem in self.remaining], "report": self.report,
-        }  # fmt: skip
-
-
-def _latency(latency: Latency) -> dict[str, float | None]:
-    return {"p50": latency.p50_ms, "p95": latency.p95_ms, "p99": latency.p99_ms, "max": latency.max_ms}
-
-
-def _interval(writes: Interval | None) -> dict[str, float] | None:
-    if writes is None:
-        return None
-    return {"writes": writes.due, "writes_failed_at_first": writes.failed, "write_outage_s": writes.outage_s}
 
 
 LATE_MS = 1000.0

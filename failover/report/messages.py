@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import yaml
 
-if TYPE_CHECKING:
-    from estate.model import Estate
-    from failover.result import Event
+from estate.model import Estate
+from failover.result import Event
 
 LANGUAGES = ("zh", "en")
 BETWEEN_CHINESE = re.compile(r"(?<=[一-鿿]) (?=[一-鿿])")

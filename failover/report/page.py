@@ -15,6 +15,7 @@ from estate.model import Estate
 from failover.ledger import Metrics
 from failover.ledger.metrics import Gap, percentile
 from failover.report import svg, tiles
+from failover.report.json_report import as_json
 from failover.report.messages import LANGUAGES, Titles, event_text, page_messages, site_titles, source_name
 from failover.report.verdict import number, problems, sentence
 from failover.result import DrillResult, Event
@@ -28,7 +29,7 @@ def write(result: DrillResult, estate: Estate, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for lang in LANGUAGES:
         (folder / f"report.{lang}.html").write_text(render(result, estate, lang), encoding="utf-8")
-    text = json.dumps(result.as_json(), ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(as_json(result), ensure_ascii=False, indent=2) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
 
 

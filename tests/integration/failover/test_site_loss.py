@@ -17,6 +17,7 @@ from estate.loader import load
 from failover import drills, lock
 from failover.drills import DrillResult, Event, Verdict
 from failover.journal import Journal, Undo, interrupted
+from failover.report.json_report import as_json
 from tests.integration.failover.conftest import RunningFakeService
 from tests.integration.failover.fake_estate import START_S, FakeEstate
 from workstation.errors import Locked, Refused, RolledBack, WrongUse
@@ -46,7 +47,7 @@ def test_a_site_is_lost_and_restored_without_loss_of_data(fake_estate: FakeEstat
     result = run(fake_estate, tmp_path / "home", lang="zh", on_event=reported.append)
     assert result.verdict is Verdict.PASS, result.reasons
     assert result.exit_code == 0
-    value = result.as_json()
+    value = as_json(result)
     measured = value["measured"]
     assert measured["write_outage_s"] == pytest.approx(2.0, abs=0.3)
     assert measured["read_outage_s"] == 0.0
@@ -73,7 +74,7 @@ def test_a_deleted_row_makes_the_drill_fail(fake_estate: FakeEstate, tmp_path: P
     result = run(fake_estate, tmp_path / "home")
     assert result.verdict is Verdict.VIOLATED
     assert result.exit_code == 1
-    assert result.as_json()["measured"]["lost"] == 1
+    assert as_json(result)["measured"]["lost"] == 1
 
 
 def test_a_drill_on_an_unsteady_estate_is_refused_before_any_change(fake_estate: FakeEstate, tmp_path: Path) -> None:

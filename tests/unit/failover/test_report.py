@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from failover.report import messages, render, write
+from failover.report.json_report import as_json
 from failover.report.svg import merged, spread
 from failover.report.verdict import problems, sentence
 from failover.result import Verdict
@@ -38,7 +39,7 @@ def test_the_verdict_follows_from_the_measurements(verdict: str) -> None:
 
 
 def test_the_json_has_the_promised_shape() -> None:
-    value = json.loads(json.dumps(DRILLS["pass"].as_json()))
+    value = json.loads(json.dumps(as_json(DRILLS["pass"])))
     assert value["objectives"]["rto_s"] == 40
     assert value["objectives"]["rpo_records"] == 0
     measured = value["measured"]
@@ -79,7 +80,7 @@ def test_the_time_until_the_pods_serve_is_reported_and_has_no_promise(lang: str)
 @pytest.mark.parametrize("changes", [{"pods_wall": None}, {"restored_wall": None}])
 def test_a_site_without_pods_or_a_drill_without_power_on_has_no_pod_time(changes: dict[str, None]) -> None:
     result = sample_drill.result(**changes)
-    assert result.as_json()["measured"]["pods_serving_s"] is None
+    assert as_json(result)["measured"]["pods_serving_s"] is None
     assert "<h3>Pods serve again</h3>" not in render(result, sample_drill.ESTATE, "en")
 
 
@@ -92,7 +93,7 @@ def test_the_effect_of_a_returning_site_is_measured(since_s: float, failed: int,
     result = sample_drill.result(restored_wall=sample_drill.START + since_s)
     due = round((sample_drill.END - since_s) * 20)
     expected = {"writes": due, "writes_failed_at_first": failed, "write_outage_s": pytest.approx(outage_s)}
-    assert result.as_json()["measured"]["return_of_power"] == expected
+    assert as_json(result)["measured"]["return_of_power"] == expected
     page = render(result, sample_drill.ESTATE, "en")
     assert f"of {due:,} after the power on" in page
     assert (f"{failed:,} of {due:,} writes" in page) == bool(failed), "it must be an improvement only if writes failed"
@@ -101,7 +102,7 @@ def test_the_effect_of_a_returning_site_is_measured(since_s: float, failed: int,
 
 def test_without_power_on_no_effect_is_reported() -> None:
     result = sample_drill.result(restored_wall=None)
-    assert result.as_json()["measured"]["return_of_power"] is None
+    assert as_json(result)["measured"]["return_of_power"] is None
     assert "failed after the power on" not in render(result, sample_drill.ESTATE, "en")
 
 
@@ -236,7 +237,7 @@ def test_sites_have_their_own_names_in_each_language() -> None:
     assert "福田中心: Kubernetes API 无应答；futian-data1: 流复制已中断" in page
     assert not re.search(r"futian(?!-)", re.sub(r'class="id">[^<]*', "", page))
     assert "Futian loses power" in render(unhealthy, sample_drill.ESTATE, "en")
-    assert unhealthy.as_json()["remaining"] == [
+    assert as_json(unhealthy)["remaining"] == [
         "futian: its Kubernetes API does not answer", "futian-data1: does not stream from the primary",
     ]  # fmt: skip
 
