@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.output import Json, error_boundary, need_root, validated_choice
-from cli.setup import prepare
+from operations.machine import prepare
 
 NAMES = ("approvals", "provider", "rollout", "unchanged")
 

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.bench_rollout import rollout
-from cli.histogram import Buckets, bound, buckets
 from cli.output import into_namespace, load_estate, print_json
+from operations.benchmarks.histogram import Buckets, bound, buckets
+from operations.benchmarks.rollout import rollout
 from workstation import paths
 from workstation.progress import say
 
@@ -73,9 +73,9 @@ def on_estate(name: str, *, rate: float, seconds: float, reads: bool) -> dict[st
 
 def provider() -> dict[str, Any]:
     """Deploy many objects with our Kubernetes provider and with kubectl."""
-    from cli import bench_provider
+    from operations.benchmarks import provider
 
-    return bench_provider.provider()
+    return provider.provider()
 
 
 def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
@@ -92,8 +92,9 @@ def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
 
 def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, Any]:
     """Send applications at a fixed rate from the citizens' vantage, without an injected fault."""
-    from cli import adapters, load_test
     from failover.vantage import LoadProfile
+    from operations import adapters
+    from operations.benchmarks import load_test
 
     machines, load = adapters.machines(estate), LoadProfile(rate_per_s=rate, reads=reads, limit_s=seconds)
     before = _decisions(estate, machines)
@@ -131,7 +132,7 @@ def _decisions(estate: Estate, machines: Machines) -> Buckets:
 
 def unchanged(estate: Estate) -> dict[str, float]:
     """Run `up` on an estate that is as declared. Every host is compared."""
-    from cli.stacks import images
+    from operations.deploy import images
     from stacks.runs import engine
 
     done = engine.up(estate, images=images(estate, None))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import drill_messages
-from cli.locks import block_deployment
 from cli.output import (
     Json,
     Lang,
@@ -24,6 +23,7 @@ from cli.output import (
     print_json,
     validated_choice,
 )
+from operations.locks import block_deployment
 from workstation import paths
 from workstation.errors import GovcloudError, WrongUse
 from workstation.progress import say
@@ -128,9 +128,9 @@ def run(
 
 
 def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> DrillResult:
-    from cli import adapters
     from failover import drills
     from failover.report.messages import event_text, site_titles
+    from operations import adapters
 
     titles = site_titles(estate, lang.value)
 
@@ -233,9 +233,9 @@ def failback(to: Home = None, apply: Apply = False, as_json: Json = False) -> No
 def _run_operation(name: str, to: str | None, apply: bool, as_json: bool) -> None:
     interrupted = "`./govcloud status` shows the primary's site; run the same command again to continue"
     with error_boundary(as_json, interrupted):
-        from cli import adapters
         from failover import plans
         from failover.switchover import execute
+        from operations import adapters
 
         estate = load_estate()
         to = validated_choice(plans.home(estate) if to is None else to, [s.name for s in estate.sites], "site")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import Json, error_boundary, load_estate, need_root, print_json, validated_choice
-from cli.setup import prepare
+from operations.machine import prepare
 from workstation.progress import say
 
 if TYPE_CHECKING:

@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from cli.output import Json, error_boundary, print_json
-
-if TYPE_CHECKING:
-    from tools.golang import Group
-
-
-def prepare(groups: Collection[Group] | None = None) -> None:
-    """Set this machine up, for commands that need it. A running lab's memory counts as available."""
-    from lab import lab_state
-    from tools import setup as installer
-
-    noted = lab_state.read()
-    installer.run(groups=groups, before_lab=noted.available_before_mib << 20 if noted else 0)
+from operations.machine import prepare
 
 
 def setup(as_json: Json = False) -> None:

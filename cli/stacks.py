@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.locks import block_failover
 from cli.output import Json, error_boundary, into_namespace, load_estate, need_root, print_json, validated_choice
-from cli.setup import prepare as prepare_machine
+from operations.deploy import images, wants_pods
+from operations.locks import block_failover
+from operations.machine import prepare as prepare_machine
 from workstation.errors import ChangesPending, WrongUse
 from workstation.progress import duration, say
 
 if TYPE_CHECKING:
     from estate.model import Estate
-    from workstation.oci import OciImage
 
 Stacks = Annotated[
     list[str] | None,
@@ -52,29 +52,13 @@ def prepare(names: list[str] | None, without: list[str] | None = None, *, deploy
         validated_choice(name, list(stack_names(estate)), "stack")
     for site in without or ():
         validated_choice(site, [s.name for s in estate.sites], "site")
-    if deploys and _wants_pods(estate, names):
+    if deploys and wants_pods(estate, names):
         from tools.image import bake
 
         if not bake.ready():
             prepare_machine()
     into_namespace(estate)
     return estate
-
-
-def _wants_pods(estate: Estate, stacks: list[str] | None) -> bool:
-    from stacks.phases import PLATFORM, stack_names
-
-    return PLATFORM in [name for name in stack_names(estate) if not stacks or name in stacks]
-
-
-def images(estate: Estate, stacks: list[str] | None) -> tuple[OciImage, ...]:
-    """Return the images of the platform's pods and build missing ones. Empty if `stacks` excludes the platform."""
-    if not _wants_pods(estate, stacks):
-        return ()
-    from stacks.programs.pod_images import needed
-    from tools.oci import build
-
-    return tuple(build.build(name, say) for name in needed(estate))
 
 
 def plan(stacks: Stacks = None, without: Without = None, as_json: Json = False) -> None:

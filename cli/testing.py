@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from cli.output import error_boundary, need_root
-from cli.setup import prepare
+from operations.machine import prepare
 from workstation import paths, subprocesses
 from workstation.errors import GovcloudError, WrongUse
 from workstation.progress import say

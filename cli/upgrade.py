@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import Json, error_boundary, into_namespace, load_estate, need_root, print_json, validated_choice
-from cli.setup import prepare
-from cli.stacks import images
 from estate import versions
+from operations.deploy import images
+from operations.machine import prepare
 from workstation import namespace, paths
 from workstation.progress import say
 
@@ -82,7 +82,7 @@ def _build(version: str) -> None:
 
 
 def _observer(estate: Estate) -> Callable[[], Observation]:
-    from cli import adapters
+    from operations import adapters
 
     return adapters.observer(estate, tenants=True).snapshot
 

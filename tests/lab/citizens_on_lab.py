@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from cli import adapters
 from failover.drills.runner import endpoint_of
 from failover.ledger import Ledger, parse
 from failover.protocols import SystemClock
 from failover.vantage import LoadProfile, RemoteLoadGenerator
+from operations import adapters
 from tests.lab.estate_on_lab import Hosts
 from tests.lab.pods_on_lab import SERVICE
 from tests.polling import until

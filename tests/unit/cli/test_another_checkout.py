@@ -21,7 +21,7 @@ def test_no_code_is_imported_from_the_current_directory(tmp_path: Path) -> None:
 
 
 def test_every_start_of_a_command_uses_the_safe_form() -> None:
-    folders = ("cli", "stacks", "lab", "failover", "playbooks", "monitors")
+    folders = ("cli", "operations", "stacks", "lab", "failover", "playbooks", "monitors")
     bare = [
         str(file)
         for folder in folders

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import bench_provider, benchmarks
+from cli import benchmarks
+from operations.benchmarks import provider
 
 OURS = {"objects": {"median": 1050}, "create_s": {"median": 10.0}, "unchanged_s": {"median": 5.0}}
 
@@ -22,7 +23,7 @@ def test_the_ratio_is_the_best_peers_time_over_ours() -> None:
 
 def test_both_sides_declare_the_same_objects() -> None:
     """They differ only in the namespace. Their number is the number in the goal."""
-    ours, theirs = list(bench_provider.objects("ours")), list(bench_provider.objects("theirs"))
+    ours, theirs = list(provider.objects("ours")), list(provider.objects("theirs"))
     assert len(ours) == len(theirs) == 1050
     for one, other in zip(ours, theirs, strict=True):
         other["metadata"]["namespace"] = "ours"
@@ -32,6 +33,6 @@ def test_both_sides_declare_the_same_objects() -> None:
 def test_the_former_home_is_restored_after_a_bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A bench must not leave its own home behind for the next command of the process."""
     monkeypatch.setenv("GOVCLOUD_HOME", "/former")
-    with bench_provider._home(tmp_path):
+    with provider._home(tmp_path):
         assert os.environ["GOVCLOUD_HOME"] == str(tmp_path)
     assert os.environ["GOVCLOUD_HOME"] == "/former"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cli import bench_rollout as bench
 from estate.loader import load
 from failover import lock as moves
 from failover.vantage import LoadProfile
+from operations.benchmarks import rollout as bench
 from tests.unit.failover.test_journal import Clock
 from tools.oci import layout
 from workstation.errors import GovcloudError, Locked
@@ -55,8 +55,8 @@ def deployed(home: Path, declared: list[OciImage], monkeypatch: pytest.MonkeyPat
         return {"failed": 0, "rate_per_s": load.rate_per_s}
 
     monkeypatch.setattr("stacks.runs.engine.up", up)
-    monkeypatch.setattr("cli.stacks.images", lambda estate, stacks: tuple(declared))
-    monkeypatch.setattr("cli.load_test.run_load_test", measured)
+    monkeypatch.setattr("operations.deploy.images", lambda estate, stacks: tuple(declared))
+    monkeypatch.setattr("operations.benchmarks.load_test.run_load_test", measured)
     return found
 
 
@@ -87,7 +87,7 @@ def test_a_failed_rollout_reports_how_to_restore_the_declared_version(
     def measured(*given: object) -> None:
         raise GovcloudError("the load generator did not start")
 
-    monkeypatch.setattr("cli.load_test.run_load_test", measured)
+    monkeypatch.setattr("operations.benchmarks.load_test.run_load_test", measured)
     with pytest.raises(GovcloudError, match="did not start"):
         bench.rollout(ESTATE, 50.0, reads=False)
     assert bench.LEFT in capsys.readouterr().err

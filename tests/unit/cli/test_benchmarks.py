@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cli.benchmarks import conditions, document
-from cli.load_test import failure
 from failover.ledger import Attempt, Entry
+from operations.benchmarks.load_test import failure
 
 
 def test_figures_are_over_all_runs_and_the_conditions_are_the_newest() -> None:

@@ -152,7 +152,7 @@ def test_a_move_that_is_refused_is_one_object_too(call: Call, monkeypatch: pytes
     ill = with_member(HEALTHY, "nanshan", running=False)
     monkeypatch.setattr("cli.drills.need_root", lambda what: None)
     monkeypatch.setattr("cli.drills.into_namespace", lambda estate: None)
-    monkeypatch.setattr("cli.adapters.observer", lambda estate: SimpleNamespace(snapshot=lambda: ill))
+    monkeypatch.setattr("operations.adapters.observer", lambda estate: SimpleNamespace(snapshot=lambda: ill))
     done = call("switchover", "--to", "nanshan", "--json")
     assert done.code == done.document["exit_code"] == 6
     assert "nanshan" in done.document["error"]

@@ -6,7 +6,7 @@ import math
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from cli.histogram import bound, buckets
+from operations.benchmarks.histogram import bound, buckets
 
 BOUNDS = (0.01, 0.05, 0.1)
 

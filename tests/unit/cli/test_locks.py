@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cli.locks import block_deployment, block_failover
 from failover import lock as moves
+from operations.locks import block_deployment, block_failover
 from stacks.state import lock as deployments
 from tests.unit.cli.command_result import Call
 from workstation.errors import Locked
@@ -34,8 +34,8 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("failover.drills.run", act("drill"))
     monkeypatch.setattr("failover.switchover.execute", act("move"))
     for part in ("machines", "power"):
-        monkeypatch.setattr(f"cli.adapters.{part}", lambda estate: None)
-    monkeypatch.setattr("cli.adapters.observer", lambda estate: SimpleNamespace(snapshot=lambda: None))
+        monkeypatch.setattr(f"operations.adapters.{part}", lambda estate: None)
+    monkeypatch.setattr("operations.adapters.observer", lambda estate: SimpleNamespace(snapshot=lambda: None))
     plan = SimpleNamespace(require=lambda: None)
     monkeypatch.setattr("failover.plans.plan", lambda estate, seen, intent: plan)
     return begun

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cli import stacks
-from cli.setup import prepare
 from estate.model import Estate
 from lab import lab_state
+from operations.machine import prepare
 from tools import prerequisites, setup
 from tools.image import bake
 from tools.prerequisites import GIB, Facts

@@ -32,10 +32,10 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
 
     Raises GovcloudError if `up` fails, and if `up` did not replace the pods of every site.
     """
-    from cli import load_test
-    from cli.locks import block_failover
-    from cli.stacks import images
     from failover.vantage import LoadProfile
+    from operations.benchmarks import load_test
+    from operations.deploy import images
+    from operations.locks import block_failover
     from playbooks.render.approval import SERVICE
     from stacks.phases import PLATFORM
     from tools.oci.relabel import relabelled

@@ -26,12 +26,12 @@ def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]
     Latency is in ms as citizens see it. `failed` counts the requests whose first attempt was not acknowledged, also if
     a retry succeeded. `failures` describes the first `FAILURES_REPORTED` of them.
     """
-    from cli import adapters
     from failover.drills.context import ROWS, ROWS_ARGV
     from failover.drills.runner import endpoint_of
     from failover.ledger import compare, compute_metrics, parse, parse_rows
     from failover.protocols import SystemClock
     from failover.vantage import RemoteLoadGenerator
+    from operations import adapters
 
     machines, clock, service = adapters.machines(estate), SystemClock(), estate.services[0]
     host = next(vantage.host for vantage in estate.vantages if service.name in vantage.reaches)

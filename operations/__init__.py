@@ -1,0 +1,1 @@
+"""The application layer: whole operations on the estate, for the command line, a console or a scheduler."""

@@ -1,0 +1,1 @@
+"""Repeatable measurements of the estate and of the Kubernetes provider."""
