@@ -49,6 +49,30 @@ def test_decision_audit_and_message_are_one_transaction(service, primary, next_p
     assert rows == [(True, "decided", True)]
 
 
+MESSAGE = """
+SELECT a.mobile, o.mobile, o.suppressed FROM approval.application a JOIN approval.outbox o ON o.application_id = a.id
+WHERE a.key = %s ORDER BY o.id
+"""
+
+
+def test_a_message_has_a_number_only_if_it_may_be_sent(primary, standby, start_service, next_person):
+    """Other synthetic people keep their number in the application, and the outbox never gets it."""
+    instance = start_service(
+        primary.dsn("approval_app"), standby.dsn("approval_app"), APPROVAL_DELIVER_SYNTHETIC="15400"
+    )
+    for number, row in (
+        ("+86 154 0000 0001", ("15400000001", "15400000001", False)),
+        ("15410000001", ("15410000001", None, True)),
+        (None, (None, None, True)),
+    ):
+        answer = instance.apply({**next_person(), **({"mobile": number} if number else {})})
+        assert answer.status_code == 201, answer.text
+        assert primary.sql(MESSAGE, (answer.json()["key"],)) == [row]
+    text = instance.log.read_text() + instance.client.get("/metrics").text
+    assert "1540000" not in text
+    assert "154 0000" not in text
+
+
 def test_a_replay_returns_the_first_answer_after_its_own_write(service, primary, next_person):
     """The second answer is the first one, and the audit shows the replay's own synchronous write."""
     body = next_person()

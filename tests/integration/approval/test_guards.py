@@ -1,11 +1,20 @@
 """Changes that the database itself refuses, and the commands for officers and operators."""
 
+import itertools
 import json
+import threading
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import psycopg
 import pytest
+from approval import schema
 from approval.decision import LEGAL_TRANSITIONS, State
+from approval.schema import migrations
+
+from tests.polling import until
 
 
 @pytest.fixture
@@ -67,6 +76,66 @@ def test_the_service_can_neither_change_nor_delete(primary, stored):
                 connection.execute(act)
 
 
+@pytest.mark.parametrize("mobile", ["13800138000", "1540000000", "154"])
+def test_the_database_refuses_a_number_that_is_not_of_a_synthetic_person(primary, mobile):
+    """The service checks it first. This check also covers every other program."""
+    with owner(primary) as connection, pytest.raises(psycopg.errors.CheckViolation, match="application_mobile"):
+        connection.execute(
+            "INSERT INTO approval.application (key, digest, id_number, name, decision, reason_code, decided_at, state,"
+            " site, synthetic, body, mobile) VALUES (%s, repeat('a', 64), '990001199201010000', '某人', 'rejected',"
+            " 'no_degree', now(), 'rejected', 'futian', true, '{}', %s)",
+            (str(uuid.uuid4()), mobile),
+        )
+
+
+PREVIOUS_RELEASE = """
+WITH stored AS (
+    INSERT INTO approval.application
+        (key, digest, id_number, name, decision, reason_code, decided_at, state, site, synthetic, body)
+    VALUES (gen_random_uuid(), repeat('a', 64), '99000119920101' || lpad(%s::text, 4, '0'), '某人', 'rejected',
+            'no_degree', now(), 'rejected', 'futian', true, '{}')
+    RETURNING id, key
+), audited AS (
+    INSERT INTO approval.audit (application_id, key, event, to_state, reason_code, actor, site)
+    SELECT id, key, 'decided', 'rejected', 'no_degree', 'approval', 'futian' FROM stored
+)
+INSERT INTO approval.outbox (application_id, channel, template, suppressed)
+SELECT id, 'sms', 'rejected', true FROM stored
+"""
+
+
+def test_the_schema_is_updated_under_load_and_the_previous_release_keeps_writing(primary):
+    """A long read holds a table's lock. The migration waits only briefly at a time, so no write waits for a second."""
+    primary.sql("CREATE DATABASE rolling OWNER approval_owner", database="postgres")
+    dsn, stop, waits = primary.dsn("approval_owner", "rolling"), threading.Event(), []
+    with patch("approval.schema.migrations", lambda: migrations()[:2]):
+        schema.apply(dsn)
+
+    def write() -> None:
+        with psycopg.connect(primary.dsn("approval_app", "rolling"), autocommit=True) as connection:
+            for n in itertools.count():
+                started = time.monotonic()
+                connection.execute(PREVIOUS_RELEASE, (n,))
+                waits.append(time.monotonic() - started)
+                if stop.is_set():
+                    return
+
+    with ThreadPoolExecutor(2) as threads, psycopg.connect(dsn) as reader:
+        reader.execute("SELECT count(*) FROM approval.application")
+        writing, migrating = threads.submit(write), threads.submit(schema.apply, dsn)
+        try:
+            until("writes beside the waiting migration", lambda: len(waits) > 20 and max(waits) > 0.1, 20)
+            assert not migrating.done()
+            reader.rollback()
+            assert migrating.result(20) == [migration.name for migration in migrations()[2:]]
+            count = len(waits)
+            until("writes of the previous release on the new schema", lambda: len(waits) > count + 20, 20)
+        finally:
+            stop.set()
+        writing.result(20)
+    assert max(waits) < 0.9, "the service refuses a write after its lock_timeout of 0.9 s"
+
+
 def test_an_application_without_audit_row_cannot_be_stored(primary):
     """The service's own login cannot do it either."""
     with psycopg.connect(primary.dsn("approval_app"), autocommit=True) as connection:
@@ -99,6 +168,27 @@ def test_an_officer_settles_a_review_and_the_first_answer_stays(primary, service
     assert row == [("manual_review", "approved")]
     events = primary.sql("SELECT event, to_state FROM approval.audit WHERE key = %s ORDER BY id", (waiting,))
     assert events == [("decided", "manual_review"), ("reviewed", "approved")]
+
+
+@pytest.mark.parametrize(("deliver_synthetic", "quiet"), [("", True), ("1540", False)])
+def test_an_officers_decision_reaches_the_same_number(
+    primary, standby, start_service, next_person, run_tool, deliver_synthetic, quiet
+):
+    """The message about a review is suppressed exactly if the message about the first decision was."""
+    write, read = primary.dsn("approval_app"), standby.dsn("approval_app")
+    body = next_person() | {"mobile": "15400000007"}
+    body["degree"]["graduated_year"] -= 1
+    key = start_service(write, read, APPROVAL_DELIVER_SYNTHETIC=deliver_synthetic).apply(body).json()["key"]
+    review = ("review", "--dsn", primary.dsn("approval_owner"), "--key", key, "--officer", "1042")
+    done = run_tool("admin", *review, "--to", "approved", "--reason", "学历已核实")
+    assert done.returncode == 0, done.stderr
+    rows = primary.sql(
+        "SELECT o.template, o.suppressed, o.mobile FROM approval.outbox o JOIN approval.application a"
+        " ON a.id = o.application_id WHERE a.key = %s ORDER BY o.id",
+        (key,),
+    )
+    number = None if quiet else "15400000007"
+    assert rows == [("manual_review", quiet, number), ("approved", quiet, number)]
 
 
 def test_schema_and_registers_applied_again_change_nothing(primary, run_tool, loaded):

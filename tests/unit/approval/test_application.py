@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 from approval.application import DISTRICTS, Level, parse
-from approval.people import applicant
+from approval.people import TEST_NUMBERS, applicant, with_mobile
 from approval.problems import EXPLANATIONS, Problem
 
 TODAY = date(2026, 6, 1)
@@ -75,6 +75,9 @@ def test_a_body_that_is_no_application_is_refused(raw, code):
         ({"synthetic": 1}, "field_type", "synthetic"),
         ({"synthetic": False}, "synthetic_mismatch", "synthetic"),
         ({"id_number": "11010519491231002X"}, "synthetic_mismatch", "synthetic"),
+        ({"mobile": 15400000001}, "field_type", "mobile"),
+        ({"mobile": ""}, "mobile_malformed", "mobile"),
+        ({"mobile": "13800138000"}, "mobile_synthetic", "mobile"),
         ({"employer": ""}, "text_length", "employer"),
         ({"employer": 5}, "field_type", "employer"),
         ({"degree": "bachelor"}, "field_type", "degree"),
@@ -104,6 +107,29 @@ def test_a_missing_member_is_named():
     for member in applicant(1, 1):
         body = {name: value for name, value in applicant(1, 1).items() if name != member}
         assert code_of(json.dumps(body).encode()) == ("field_missing", member)
+
+
+def test_a_mobile_number_is_optional_and_stored_without_separators():
+    """Clients that send none, or null, get the same answers as before. The digest covers the number as it was sent."""
+    assert parse(form(), TODAY).mobile is None
+    assert parse(form(mobile=None), TODAY).mobile is None
+    spelt = parse(form(mobile="+86 154 0000 0001"), TODAY)
+    assert spelt.mobile == "15400000001"
+    assert spelt.digest != parse(form(mobile="15400000001"), TODAY).digest
+
+
+def test_a_real_applicant_has_no_number_of_a_synthetic_person():
+    """Otherwise the message to that applicant would be suppressed without notice."""
+    real = {"id_number": "11010519491231002X", "synthetic": False}
+    assert parse(form(**real, mobile="13800138000"), TODAY).mobile == "13800138000"
+    assert code_of(form(**real, mobile="15400000001")) == ("mobile_synthetic", "mobile")
+
+
+def test_the_numbers_of_the_test_population_are_accepted():
+    """Each person has a number of their own in the synthetic segment."""
+    numbers = {parse(json.dumps(with_mobile(applicant(1, n), n)).encode(), TODAY).mobile for n in range(50)}
+    assert len(numbers) == 50
+    assert all(number is not None and number.startswith(TEST_NUMBERS) for number in numbers)
 
 
 def test_a_missing_degree_may_be_stated_in_two_ways():

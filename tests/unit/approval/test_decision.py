@@ -28,6 +28,7 @@ GRADUATE = Application(
     employer=None,
     district="南山区",
     synthetic=True,
+    mobile=None,
     digest="0" * 64,
     body="{}",
 )

@@ -3,7 +3,7 @@
 from datetime import date
 
 import pytest
-from approval.identity import check_digit, id_number_problem, name_problem, text_problem
+from approval.identity import check_digit, id_number_problem, name_problem, normal_mobile, text_problem
 
 TODAY = date(2026, 6, 1)
 GOOD = "99001119990228001"
@@ -92,6 +92,40 @@ def test_names_as_printed_on_the_card_are_accepted(name):
 def test_other_names_are_refused_with_their_reason(name, code):
     """Look-alikes, full-width forms, hidden characters and foreign letters each have their own code."""
     assert name_problem(name) == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["13800138000", "+8613800138000", "+86 13800138000", "+86-138-0013-8000", "138 0013 8000", "138-0013-8000"],
+)
+def test_every_usual_form_of_a_mobile_number_is_normalised(text):
+    """With and without the country code, and with the usual groups."""
+    assert normal_mobile(text) == "13800138000"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1380013800",
+        "138001380000",
+        "12800138000",
+        "23800138000",
+        "8613800138000",
+        "+85213800138000",
+        "+86  13800138000",
+        "1 3800138000",
+        " 13800138000",
+        "13800138000\n",
+        "１３８００１３８０００",
+        "1380013800٠",
+        "138.0013.8000",
+        "13800138000;15400000000",
+    ],
+)
+def test_anything_else_is_no_mobile_number(text):
+    """Landlines, other countries, other digits and other separators are refused."""
+    assert normal_mobile(text) is None
 
 
 def test_free_text_may_have_full_width_brackets_but_no_other_full_width_character():

@@ -1,20 +1,26 @@
 """Settings, freshness, schema files, the page, and the classification of database errors before the commit."""
 
+import json
 import re
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
+from approval.application import parse
 from approval.decision import LEGAL_TRANSITIONS
 from approval.freshness import CATCHING_UP_S, CAUGHT_UP_S, WRITABLE_FOR_S, age_s, caught_up, observe, writable
+from approval.identity import MOBILE
 from approval.observability import LabelledRegistry, Metrics
+from approval.people import applicant
 from approval.problems import EXPLANATIONS, Problem
 from approval.schema import Migration, SchemaError, migrations, pending
 from approval.settings import SettingsError, from_environment
-from approval.store import Answer, Position, classify
+from approval.store import Answer, Position, classify, is_suppressed
 from approval.web import answer_json, canonical_key, load_page
 from prometheus_client import generate_latest
 
 ENVIRONMENT = {"GOVCLOUD_SITE": "futian", "APPROVAL_WRITE_DSN": "host=a", "APPROVAL_READ_DSN": "host=b"}
+FORM = parse(json.dumps(applicant(1, 1)).encode(), date(2026, 6, 1))
 
 
 def test_settings_come_from_the_environment_and_are_safe_by_default():
@@ -47,6 +53,9 @@ def test_metrics_have_the_name_of_the_instance_if_it_has_one():
         ("APPROVAL_LISTEN", "127.0.0.1:0"),
         ("APPROVAL_SYNTHETIC", "yes"),
         ("APPROVAL_WRITE_CONNECTIONS", "0"),
+        ("APPROVAL_DELIVER_SYNTHETIC", "138"),
+        ("APPROVAL_DELIVER_SYNTHETIC", "15"),
+        ("APPROVAL_DELIVER_SYNTHETIC", "154x"),
     ],
 )
 def test_a_wrong_setting_is_named(name, value):
@@ -119,6 +128,35 @@ def test_a_site_that_has_missed_three_heartbeats_cannot_write():
 def test_an_error_before_the_commit_is_retried_only_if_the_server_went_away(sqlstate, lost, meaning):
     """All other errors are reported at once."""
     assert classify(sqlstate, lost) == meaning
+
+
+@pytest.mark.parametrize(
+    ("mobile", "synthetic", "deliver_synthetic", "suppressed"),
+    [
+        (None, False, "", True),
+        (None, True, "1540", True),
+        ("13800138000", False, "", False),
+        ("15400000001", True, "", True),
+        ("15400000001", True, "1541", True),
+        ("15400000001", True, "1540", False),
+    ],
+)
+def test_only_real_people_and_the_named_test_population_get_a_message(mobile, synthetic, deliver_synthetic, suppressed):
+    """Nothing is sent to other synthetic people, and nothing without a number."""
+    form = replace(FORM, mobile=mobile, synthetic=synthetic)
+    assert is_suppressed(form, deliver_synthetic) is suppressed
+
+
+def test_the_page_asks_for_a_mobile_number_in_both_languages():
+    """It sends the member only if the citizen filled in the field, and its own check is the service's."""
+    page, _ = load_page()
+    assert '手机号码 <span lang="en">Mobile number</span>' in page
+    assert "...(mobile && { mobile })" in page
+    explanation = EXPLANATIONS["mobile_malformed"]
+    assert explanation.zh in page
+    assert explanation.en in page
+    check = re.search(r"it\.mobile && !/\^(.*?)\$/", page)[1]
+    assert re.sub(r"\\d", "[0-9]", check) == MOBILE.pattern.replace("(?:", "(")
 
 
 def test_migrations_are_numbered_without_gaps():

@@ -20,6 +20,17 @@ import psycopg
 from approval.decision import IllegalTransition, State, transition
 from approval.schema import add_connection, connect
 
+QUEUE_MESSAGE = """
+INSERT INTO approval.outbox (application_id, channel, template, suppressed, mobile)
+SELECT id, 'sms', %s, quiet, CASE WHEN NOT quiet THEN mobile END
+FROM approval.application AS a CROSS JOIN LATERAL (
+    SELECT a.mobile IS NULL OR (a.synthetic AND coalesce(
+        (SELECT o.suppressed FROM approval.outbox AS o WHERE o.application_id = a.id ORDER BY o.id LIMIT 1), true
+    )) AS quiet
+) AS rule WHERE a.id = %s
+"""
+"""A synthetic person gets this message only if the message about the decision was not suppressed either."""
+
 
 class AdminError(Exception):
     """The command cannot be completed. The message has the reason."""
@@ -53,7 +64,7 @@ def review(dsn: str, key: str, to: State, officer: str, reason: str, wait_s: flo
     """Move one application to another state. Return the states before and after."""
     with _committed(dsn, wait_s) as connection:
         row = connection.execute(
-            "SELECT id, state, synthetic FROM approval.application WHERE key = %s FOR UPDATE", (key,)
+            "SELECT id, state FROM approval.application WHERE key = %s FOR UPDATE", (key,)
         ).fetchone()
         if row is None:
             raise AdminError(f"there is no application with the key {key}")
@@ -68,10 +79,7 @@ def review(dsn: str, key: str, to: State, officer: str, reason: str, wait_s: flo
             " VALUES (%s, %s, 'reviewed', %s, %s, %s, %s, 'casework')",
             (row[0], key, before.value, to.value, reason, officer),
         )
-        connection.execute(
-            "INSERT INTO approval.outbox (application_id, channel, template, suppressed) VALUES (%s, 'sms', %s, %s)",
-            (row[0], to.value, row[2]),
-        )
+        connection.execute(QUEUE_MESSAGE, (to.value, row[0]))
     return before, to
 
 

@@ -2,12 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from approval.identity import id_number_problem, is_synthetic, name_problem, text_problem
+from approval.identity import (
+    id_number_problem,
+    is_synthetic,
+    is_synthetic_mobile,
+    name_problem,
+    normal_mobile,
+    text_problem,
+)
 from approval.problems import Problem
 
 MAX_BODY_BYTES = 16 * 1024
@@ -50,7 +58,10 @@ class Degree:
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """A valid application. `digest` is the SHA-256 of its canonical JSON `body` and identifies the request's body."""
+    """A valid application. `digest` is the SHA-256 of its canonical JSON `body` and identifies the request's body.
+
+    `mobile` is the normalised number for the message about the decision, or None if the applicant gave none.
+    """
 
     name: str
     id_number: str
@@ -58,6 +69,7 @@ class Application:
     employer: str | None
     district: str
     synthetic: bool
+    mobile: str | None
     digest: str
     body: str
 
@@ -65,7 +77,7 @@ class Application:
 def parse(raw: bytes, today: date) -> Application:
     """Parse the application in a request body. Raise Problem with the first error."""
     body = _object(raw)
-    _members(body, {"name", "id_number", "degree", "employer", "district", "synthetic"}, "")
+    _members(body, {"name", "id_number", "degree", "employer", "district", "synthetic"}, "", optional={"mobile"})
     canonical = canonical_json(body)
     name = _text(body, "name", "name")
     _refuse(name_problem(name), "name")
@@ -86,6 +98,7 @@ def parse(raw: bytes, today: date) -> Application:
         employer=employer,
         district=district,
         synthetic=body["synthetic"],
+        mobile=_mobile(body),
         digest=hashlib.sha256(canonical.encode()).hexdigest(),
         body=canonical,
     )
@@ -123,11 +136,22 @@ def _no_constant(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is not JSON")
 
 
-def _members(body: dict[str, Any], expected: set[str], prefix: str) -> None:
-    for name in sorted(set(body) - expected):
+def _members(body: dict[str, Any], expected: set[str], prefix: str, optional: Collection[str] = frozenset()) -> None:
+    for name in sorted(set(body) - expected - set(optional)):
         raise Problem("field_unknown", prefix + _printable(name))
     for name in sorted(expected - set(body)):
         raise Problem("field_missing", prefix + name)
+
+
+def _mobile(body: dict[str, Any]) -> str | None:
+    """Parse the optional number. The member may be absent or null. A synthetic applicant has a synthetic number."""
+    if body.get("mobile") is None:
+        return None
+    number = normal_mobile(_text(body, "mobile", "mobile"))
+    if number is None:
+        raise Problem("mobile_malformed", "mobile")
+    _refuse(None if is_synthetic_mobile(number) == body["synthetic"] else "mobile_synthetic", "mobile")
+    return number
 
 
 def _printable(name: str) -> str:

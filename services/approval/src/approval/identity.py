@@ -1,4 +1,4 @@
-"""Checks of residents' identity numbers and names.
+"""Checks of residents' identity numbers, names and mobile numbers.
 
 Only holders of an 18-digit resident identity number (GB 11643) can settle their household registration. A name is the
 one on that identity card: Han characters, and the middle dot U+00B7 between the parts of a transliterated name. Latin
@@ -6,6 +6,7 @@ letters, full-width forms, compatibility ideographs and look-alike dots are refu
 looks right but is a different string would silently not be found in the register.
 """
 
+import re
 import unicodedata
 from datetime import date
 
@@ -13,6 +14,9 @@ WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 CHECK_CHARACTERS = "10X98765432"
 SYNTHETIC_REGION = "99"
 """Province part of synthetic people's numbers. No real region has it."""
+SYNTHETIC_SEGMENT = "154"
+"""First digits of synthetic people's mobile numbers. No operator has this segment."""
+MOBILE = re.compile(r"(?:\+86[ -]?)?1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}")
 
 PROVINCES = frozenset(
     f"{region}{number}"
@@ -59,6 +63,19 @@ def id_number_problem(number: str, today: date) -> str | None:
 def is_synthetic(number: str) -> bool:
     """Return whether the number belongs to a synthetic person."""
     return number.startswith(SYNTHETIC_REGION)
+
+
+def normal_mobile(text: str) -> str | None:
+    """Return the 11 digits of a mainland mobile number, or None if the text is not one.
+
+    The country code +86 is optional. Single spaces or hyphens may separate the usual groups: 138 0013 8000.
+    """
+    return re.sub("[^0-9]", "", text)[-11:] if MOBILE.fullmatch(text) else None
+
+
+def is_synthetic_mobile(mobile: str) -> bool:
+    """Return whether a normalised number belongs to a synthetic person."""
+    return mobile.startswith(SYNTHETIC_SEGMENT)
 
 
 def name_problem(name: str) -> str | None:

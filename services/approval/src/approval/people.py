@@ -27,6 +27,11 @@ outdated."""
 GRADUATED_FROM, GRADUATED_TO = 2024, 2026
 """First and last year of graduation in the generated admission plans."""
 
+TEST_NUMBERS = "1540"
+"""First digits of the mobile numbers of a lab's test population, in a segment that no operator has. A message to such a
+number is sent only if the settings of both services allow it (`APPROVAL_DELIVER_SYNTHETIC`,
+`MESSAGES_DELIVER_SYNTHETIC`)."""
+
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _SURNAMES = (
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许邓冯韩曹曾彭萧蔡潘田董袁于余叶蒋杜苏魏程吕丁"
@@ -270,6 +275,11 @@ def _body(who: Person, name: str, choose: _Choices, degree: dict[str, object] | 
 
 def _another_name(name: str) -> str:
     return ("李" if name[0] != "李" else "王") + name[1:]
+
+
+def with_mobile(body: dict[str, object], n: int) -> dict[str, object]:
+    """Return the request body with a mobile number of the test population. It is unique for n < 10 000 000."""
+    return {**body, "mobile": f"{TEST_NUMBERS}{n:07d}"}
 
 
 def applicants(seed: int, count: int, first: int = 0) -> Iterator[dict[str, object]]:

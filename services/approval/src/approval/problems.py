@@ -81,6 +81,16 @@ EXPLANATIONS: dict[str, Explanation] = {
     "id_number_check_digit": _e(
         422, "身份证号码校验位不正确，请核对。", "The check digit of the identity number is wrong."
     ),
+    "mobile_malformed": _e(
+        422,
+        "手机号码应为 11 位中国大陆手机号码，前面可加 +86。",
+        "A mobile number has the 11 digits of a mainland number, with or without +86.",
+    ),
+    "mobile_synthetic": _e(
+        422,
+        "154 开头的手机号码仅用于演练，演练申请只能填写此类号码。",
+        "Mobile numbers that start with 154 are synthetic; synthetic applicants, and only these, have one.",
+    ),
     "synthetic_mismatch": _e(
         422,
         "演练标记与身份证号码不一致：99 开头的号码仅用于演练。",

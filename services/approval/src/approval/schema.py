@@ -26,6 +26,11 @@ AGENCIES = ("human_resources", "development_reform", "public_security")
 APP_ROLE = "approval_app"
 OWNER_DSN = "APPROVAL_OWNER_DSN"
 RETRY_S = 0.5
+TABLE_LOCK_MS = 300
+"""Longest wait of a migration for a table's lock. All later statements on the table wait behind it, so it must be
+short. Then the migration is rolled back, and tried again later."""
+TABLE_LOCK_PATIENCE_S, TABLE_LOCK_PAUSE_S = 60.0, 0.5
+"""For how long a migration is tried, and the pause between two attempts, in which the statements behind it proceed."""
 CONNECT_OPTIONS = "-c synchronous_commit=on -c client_min_messages=warning -c lock_timeout=60s"
 
 
@@ -77,14 +82,28 @@ def apply(dsn: str, wait_s: float = 0.0) -> list[str]:
             _create_migration_table(connection)
         rows = connection.execute("SELECT number, sha256 FROM approval.migration").fetchall()
         for migration in pending(migrations(), dict(rows)):
+            _apply_one(connection, migration)
+            done.append(migration.name)
+    return done
+
+
+def _apply_one(connection: psycopg.Connection[tuple[Any, ...]], migration: Migration) -> None:
+    """Apply and record one migration. Raise psycopg.errors.LockNotAvailable if a table stays locked."""
+    deadline = time.monotonic() + TABLE_LOCK_PATIENCE_S
+    while True:
+        try:
             with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = {TABLE_LOCK_MS}")
                 connection.execute(migration.text.encode())
                 connection.execute(
                     "INSERT INTO approval.migration (number, name, sha256) VALUES (%s, %s, %s)",
                     (migration.number, migration.name, migration.sha256),
                 )
-            done.append(migration.name)
-    return done
+            return
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(TABLE_LOCK_PAUSE_S)
 
 
 def connect(dsn: str, wait_s: float = 0.0) -> psycopg.Connection[tuple[Any, ...]]:

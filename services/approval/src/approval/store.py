@@ -57,16 +57,16 @@ FROM (SELECT) AS nothing LEFT JOIN approval.application AS e ON e.key = %(key)s
 STORE = """
 WITH stored AS (
     INSERT INTO approval.application
-        (key, digest, id_number, name, decision, reason_code, decided_at, state, site, synthetic, body)
+        (key, digest, id_number, name, decision, reason_code, decided_at, state, site, synthetic, mobile, body)
     VALUES (%(key)s, %(digest)s, %(id_number)s, %(name)s, %(decision)s, %(reason)s, now(), %(decision)s, %(site)s,
-            %(synthetic)s, %(body)s::jsonb)
+            %(synthetic)s, %(mobile)s, %(body)s::jsonb)
     RETURNING id, decided_at
 ), audited AS (
     INSERT INTO approval.audit (application_id, key, event, to_state, reason_code, actor, site)
     SELECT id, %(key)s, 'decided', %(decision)s, %(reason)s, 'approval', %(site)s FROM stored
 ), queued AS (
-    INSERT INTO approval.outbox (application_id, channel, template, suppressed)
-    SELECT id, 'sms', %(decision)s, %(synthetic)s FROM stored
+    INSERT INTO approval.outbox (application_id, channel, template, suppressed, mobile)
+    SELECT id, 'sms', %(decision)s, %(suppressed)s, CASE WHEN NOT %(suppressed)s THEN %(mobile)s END FROM stored
 )
 SELECT id, decided_at FROM stored
 """
@@ -250,6 +250,8 @@ class Store:
             "reason": decision.reason.value,
             "site": self._settings.site,
             "synthetic": application.synthetic,
+            "suppressed": is_suppressed(application, self._settings.deliver_synthetic),
+            "mobile": application.mobile,
             "body": application.body,
         }
 
@@ -318,6 +320,17 @@ class Store:
                 await self.readers.discard_idle()
             finally:
                 await self.readers.release(connection)
+
+
+def is_suppressed(application: Application, deliver_synthetic: str) -> bool:
+    """Return whether the applicant gets no message: without a number, or a synthetic person.
+
+    `deliver_synthetic` are the first digits of a test population's numbers. These synthetic people get messages.
+    """
+    if application.mobile is None:
+        return True
+    in_test = deliver_synthetic != "" and application.mobile.startswith(deliver_synthetic)
+    return application.synthetic and not in_test
 
 
 def classify(sqlstate: str | None, lost: bool) -> str | None:
