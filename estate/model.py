@@ -11,6 +11,8 @@ from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.loader import ContractError, contract
+from contracts.model import Contract
 from estate.field_types import (
     MOUNT,
     USER,
@@ -256,6 +258,19 @@ class Service(Value):
     demand: Demand
     pods: Pods
 
+    @property
+    def contract(self) -> Contract:
+        """What the service's software needs. Raises ContractError; `estate.checks` reports it before."""
+        return contract(self.name)
+
+    @property
+    def public(self) -> bool:
+        """Whether citizens reach the service. True for a service without a valid contract, which a rule refuses."""
+        try:
+            return self.contract.public is not None
+        except ContractError:
+            return True
+
 
 class Vantage(Value):
     """A place from which the estate is used and measured."""
@@ -342,6 +357,11 @@ class Estate(Value):
     def service(self, name: str) -> Service:
         """Return the service of that name. Raises KeyError."""
         return _named(self.services, name, "service")
+
+    @property
+    def public_services(self) -> tuple[Service, ...]:
+        """Services that citizens reach, each at an anycast address."""
+        return tuple(service for service in self.services if service.public)
 
     def bureau(self, name: str) -> Bureau:
         """Return the bureau of that name. Raises KeyError."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
+from contracts.loader import ContractError, contradictions, names
 from estate import versions
 from estate.addressing import is_router
 from estate.checks.key_paths import key_at
 from estate.model import Estate, Host, HostRole
 from estate.problems import Problem, Problems
 
-SHIPPED = ("approval",)
-"""Workloads that the platform ships, each a folder of `services/`. It cannot deploy other workloads yet."""
 MANAGED_ROLES = (HostRole.EDGE, HostRole.KUBE, HostRole.DATA, HostRole.OPS)
 
 
@@ -67,9 +66,9 @@ def link_ends(estate: Estate) -> Problems:
 
 
 def vantages(estate: Estate) -> Problems:
-    """Require an existing vantage host for every vantage, and existing services, each listed once."""
+    """Require an existing vantage host for every vantage, and existing public services, each listed once."""
     hosts = {host.name: host for host in estate.hosts}
-    services = [service.name for service in estate.services]
+    services = [service.name for service in estate.services if service.public]
     fitting = [host.name for host in estate.hosts if host.kind is HostRole.VANTAGE]
     for index, vantage in enumerate(estate.vantages):
         key = key_at("vantages", index, vantage.name, "host")
@@ -87,10 +86,10 @@ def vantages(estate: Estate) -> Problems:
 
 
 def seen_services(estate: Estate) -> Problems:
-    """Require a vantage for every service. Drills, `status` and alerts learn only from vantages what citizens see."""
+    """Require a vantage for every public service. Drills, `status` and alerts learn only there what citizens see."""
     reached = {service for vantage in estate.vantages for service in vantage.reaches}
     for index, service in enumerate(estate.services):
-        if service.name not in reached:
+        if service.public and service.name not in reached:
             message = (
                 "is reached from no vantage, so no alert would report its failure; name it in a vantage's `reaches`"
             )
@@ -141,10 +140,20 @@ def owners(estate: Estate) -> Problems:
 
 
 def shipped(estate: Estate) -> Problems:
-    """Require that every service is a workload that the platform ships. Another one would be declared and never run."""
+    """Require a valid contract for every service: the platform can deploy only a folder of `services/` with one."""
+    contracts = []
     for index, service in enumerate(estate.services):
-        if service.name not in SHIPPED:
-            yield _unknown(key_at("services", index, service.name, "name"), service.name, "workload", list(SHIPPED))
+        key = key_at("services", index, service.name, "name")
+        if service.name not in names():
+            yield _unknown(key, service.name, "workload", names())
+            continue
+        try:
+            contracts.append(service.contract)
+        except ContractError as error:
+            yield Problem(key=key, value=service.name, message=f"has an invalid contract; correct it: {error}")
+    if len(contracts) == len(estate.services):
+        for problem in contradictions(contracts):
+            yield Problem(key="services", value="", message=f"have contracts that contradict each other: {problem}")
 
 
 def management_addresses(estate: Estate) -> Problems:

@@ -20,7 +20,7 @@ from stacks.programs.context import Context
 from stacks.state import state_files, store
 from workstation import paths
 
-CODE = ("estate", "facts", "playbooks", "services", "stacks", "tools", "workstation")
+CODE = ("contracts", "estate", "facts", "playbooks", "services", "stacks", "tools", "workstation")
 """Folders of the checkout that decide what is declared and how it is applied."""
 
 
