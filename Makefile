@@ -1,7 +1,7 @@
 # The usual targets, thin over ./govcloud and the tools in its environment. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test nightly lint format types docs hooks
+.PHONY: help setup test nightly lint format types deadcode coverage docs hooks
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -15,7 +15,7 @@ test: ## Run the short tier of the tests (root)
 nightly: ## Run all tests (root); one part with PART=1 to PART=4
 	./govcloud test nightly $(if $(PART),--part $(PART))
 
-lint: ## Run all checks: lint, format, types, imports, Go, shell, keys
+lint: ## Run all checks: lint, format, types, imports, dead code, Go, shell, keys
 	./govcloud python -m tools.lint
 
 format: ## Format the Python files and repair lint where ruff can
@@ -24,6 +24,12 @@ format: ## Format the Python files and repair lint where ruff can
 
 types: ## Check the types
 	./govcloud python -m tools.lint types
+
+deadcode: ## Report code that no other code uses
+	./govcloud python -m tools.lint dead-code
+
+coverage: ## Run the unit tests with branch coverage; list the folders below 80 %
+	./govcloud python -m tools.coverage_report
 
 docs: ## Write the generated documents
 	./govcloud python -m estate.address_report

@@ -63,14 +63,6 @@ class Run:
         shared = several if self.processes > 1 else []
         return [*shared, *(f"--ignore={path}" for path in self.ignored), *self.paths]
 
-    def includes(self, file: str) -> bool:
-        """Return whether this run collects a test file. Its path is relative to the checkout."""
-
-        def below(tops: tuple[str, ...]) -> bool:
-            return any(f"{file}/".startswith(f"{top}/") for top in tops)
-
-        return below(self.paths) and not below(self.ignored)
-
 
 SHARED = Run(paths=("tests/integration", "tests/unit", "tests/rules"), ignored=TIMED, processes=AT_ONCE)
 SHORT = (SHARED, Run(paths=TIMED), Run(paths=(LAB,)))

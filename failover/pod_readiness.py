@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 
 from estate.addressing import plan
 from estate.model import Estate, Service
@@ -88,7 +87,7 @@ class PodReadinessTimer:
     def __enter__(self) -> PodReadinessTimer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._given_up.set()
         if self._thread:
             self._thread.join()

@@ -1,4 +1,4 @@
-"""All checks that need no test run: lint, format, types, imports, Go format, shell scripts, private keys.
+"""All checks that need no test run: lint, format, types, imports, dead code, Go format, shell scripts, private keys.
 
 `python -m tools.lint` runs all of them, `python -m tools.lint ruff types` only the named ones. The Makefile, the git
 hooks in `tools/git-hooks` and `.pre-commit-config.yaml` call this module, so that each check is defined once. A check
@@ -84,6 +84,7 @@ CHECKS: dict[str, Check] = {
     "format": _runs(sys.executable, "-m", "ruff", "format", "--check", "."),
     "types": _runs(sys.executable, "-m", "mypy"),
     "imports": _runs(BIN / "lint-imports", "--no-cache"),
+    "dead-code": _runs(sys.executable, "-m", "vulture"),
     "gofmt": gofmt,
     "shellcheck": shellcheck,
 }

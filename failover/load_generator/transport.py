@@ -11,7 +11,6 @@ import json
 import socket
 import ssl
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import aiohttp  # type: ignore[import-not-found,unused-ignore]  # a Debian package of the vantage
@@ -78,9 +77,7 @@ class Transport:
             )
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for session in self._sessions.values():
             await session.close()
 

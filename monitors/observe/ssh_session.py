@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 AGENT = Path(__file__).with_name("agent.py")
@@ -57,7 +56,7 @@ class SshSession:
     def __enter__(self) -> SshSession:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Kill ssh at once. The agent on the host ends when its input ends."""
         self._process.kill()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):

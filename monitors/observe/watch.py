@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 
 from estate.addressing import plan
 from estate.model import Estate, Host, HostRole
@@ -110,7 +109,7 @@ class Watch:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def latest(self) -> Observation:
