@@ -19,7 +19,8 @@ def drill_list(drills: Sequence[dict[str, Any]], past: Sequence[PastRun], lang: 
     lines = []
     for drill in drills:
         takes = message("runs", "expected", lang, minutes=f"{drill['expected_s'] / 60:.2g}")
-        lines += [f"{drill['name']}  {drill['title']} ({takes})", f"    {drill['summary']}"]
+        option = "" if drill["target"] == "primary" else f", --target {drill['target'].upper()}"
+        lines += [f"{drill['name']}  {drill['title']} ({takes}{option})", f"    {drill['summary']}"]
     lines += ["", message("runs", "head" if past else "none", lang)]
     for run in past[:SHOWN]:
         lines += _run(run, lang)

@@ -30,11 +30,25 @@ from workstation.progress import say
 
 if TYPE_CHECKING:
     from estate.model import Estate
-    from failover.drills import DrillResult
+    from failover.drills import Drill, DrillResult
 
 app = typer.Typer(help="Disaster-recovery drills with a measured result and a report.", no_args_is_help=True)
 
-SiteName = Annotated[str, typer.Option("--site", metavar="SITE", help="The site that loses power.")]
+TargetName = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="NAME",
+        help="The object of the fault. `drill list` shows its kind: a site, a link.",
+        show_default="the first one in the estate",
+    ),
+]
+SiteName = Annotated[
+    str | None,
+    typer.Option(
+        "--site", metavar="SITE", help="The same as --target, for a drill that loses a site.", show_default=False
+    ),
+]
 DrillName = Annotated[str, typer.Argument(metavar="NAME", help="A name from `drill list`.", show_default=False)]
 Target = Annotated[str, typer.Option("--to", metavar="SITE", help="The new site of the primary.")]
 Home = Annotated[
@@ -47,7 +61,9 @@ Home = Annotated[
     ),
 ]
 Apply = Annotated[bool, typer.Option("--apply", help="Carry out the plan. Without it the plan is only shown.")]
-GO_ON = "the next `drill run` first undoes all open acts; `./govcloud lab status` shows which hosts are powered on"
+GO_ON = (
+    "the next `drill run` first undoes all open acts; `./govcloud lab status` shows the power of hosts and the links"
+)
 
 
 @app.command("list")
@@ -61,8 +77,9 @@ def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
             {
                 "name": drill.name,
                 "title": getattr(drill.title, lang.value),
-                "summary": drill.summary[lang.value],
+                "summary": drill.summary.of(lang.value),
                 "expected_s": drill.expected_s,
+                "target": drill.target,
             }
             for drill in DRILLS
         ]
@@ -76,7 +93,8 @@ def list_drills(as_json: Json = False, lang: Language = Lang.EN) -> None:
 @app.command()
 def show(
     name: DrillName,
-    site: SiteName = "futian",
+    target: TargetName = None,
+    site: SiteName = None,
     as_json: Json = False,
     lang: Language = Lang.EN,
 ) -> None:
@@ -86,19 +104,27 @@ def show(
 
         estate = load_estate()
         drill = registry.get(name)
-        validated_choice(site, [s.name for s in estate.sites], "site")
-        radius, summary = blast_radius.of_site(estate, site), drill.summary[lang.value]
+        fault, summary = drill.fault(estate, _target(drill, target, site)), drill.summary.of(lang.value)
+        title = getattr(drill.title, lang.value)
         if as_json:
-            named = {"drill": drill.name, "title": getattr(drill.title, lang.value), "summary": summary, "site": site}
-            print_json({**named, "expected_s": drill.expected_s, "blast_radius": blast_radius.as_json(radius)})
+            named = {
+                "drill": drill.name,
+                "title": title,
+                "summary": summary,
+                "site": fault.site,
+                "target": fault.target,
+            }
+            radius = blast_radius.as_json(fault.blast_radius(estate))
+            print_json({**named, "expected_s": drill.expected_s, "blast_radius": radius})
             return
-        print(f"{getattr(drill.title, lang.value)}\n{summary}\n\n{blast_radius.text(radius, lang.value)}")
+        print(f"{title}\n{summary}\n\n{blast_radius.text(fault, estate, lang.value)}")
 
 
 @app.command()
 def run(
     name: DrillName,
-    site: SiteName = "futian",
+    target: TargetName = None,
+    site: SiteName = None,
     rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="Writes per second, and as many reads.")] = 20.0,
     yes: Annotated[bool, typer.Option("--yes", help="Begin without asking; needed without a terminal.")] = False,
     as_json: Json = False,
@@ -114,20 +140,33 @@ def run(
         from failover.report import json_report
 
         estate = load_estate()
-        registry.get(name)
-        validated_choice(site, [s.name for s in estate.sites], "site")
+        drill = registry.get(name)
+        target = _target(drill, target, site)
+        fault = drill.fault(estate, target)
+        fault.guard(estate)
         into_namespace(estate)  # on a lab this restarts the command, so ask for confirmation only after it
         if not yes:
-            say(blast_radius.text(blast_radius.of_site(estate, site), lang.value))
+            say(blast_radius.text(fault, estate, lang.value))
             _confirm(lang)
-        result = _run(name, estate, site, rate, lang)
+        result = _run(name, estate, target, rate, lang)
         if as_json:
             print_json(json_report.as_json(result))
         say(_verdict(result, estate, lang))
         raise typer.Exit(result.exit_code)
 
 
-def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> DrillResult:
+def _target(drill: Drill, target: str | None, site: str | None) -> str | None:
+    """Return the target of one of the two options. Raise WrongUse if they contradict each other or the drill."""
+    if site is None:
+        return target
+    if drill.target != "site":
+        raise WrongUse(f"{drill.name} loses no site", f"`./govcloud drill show {drill.name}` shows what it does")
+    if target not in (None, site):
+        raise WrongUse("--site and --target name different sites", "use one of them")
+    return site
+
+
+def _run(name: str, estate: Estate, target: str | None, rate: float, lang: Lang) -> DrillResult:
     from failover import drills
     from failover.report.messages import event_text, site_titles
     from operations import adapters
@@ -136,8 +175,8 @@ def _run(name: str, estate: Estate, site: str, rate: float, lang: Lang) -> Drill
 
     with block_deployment():
         return drills.run(
-            name, estate, site=site, rate_per_s=rate, lang=lang.value, home=paths.home(),
-            machines=adapters.machines(estate), power=adapters.power(estate), observer=adapters.observer(estate),
+            name, estate, adapters.drill_interfaces(estate), paths.home(),
+            drills.DrillOptions(target=target, rate_per_s=rate, lang=lang.value),
             on_event=lambda event: say(f"  {event_text(event, lang.value, titles)}"),
         )  # fmt: skip
 

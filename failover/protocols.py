@@ -1,6 +1,6 @@
 """What failover needs from a lab or from real sites. Other packages implement these; nothing here names a tool.
 
-The list is short on purpose: a program that can run a command on a host, switch a site's power and observe the estate
+The list is short on purpose: a program that can run a command on a host, switch power and links and observe the estate
 can run every drill. An implementation raises `workstation.errors.GovcloudError` if it cannot do its task.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from monitors.observe.model import Observation
@@ -28,6 +29,22 @@ class Power(Protocol):
 
     def is_on(self, target: str) -> bool:
         """Return whether every host of the target has power."""
+
+
+class Links(Protocol):
+    """The links of the estate, by name.
+
+    A link that is cut drops all packets in both directions and keeps its carrier.
+    """
+
+    def cut(self, link: str) -> None:
+        """Cut the link. A link that is already cut is no error."""
+
+    def heal(self, link: str) -> None:
+        """Let the link carry packets again. A link that is not cut is no error."""
+
+    def is_cut(self, link: str) -> bool:
+        """Return whether the link drops packets in at least one direction."""
 
 
 class CommandResult(Protocol):
@@ -101,3 +118,14 @@ class Observer(Protocol):
 
     def watch(self) -> AbstractContextManager[Watch]:
         """Return a context manager that observes continuously. When it ends, no thread or process is left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillInterfaces:
+    """Everything that a drill and its undo do to the estate goes through these."""
+
+    machines: Machines
+    power: Power
+    links: Links
+    observer: Observer
+    clock: Clock = field(default_factory=SystemClock)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from estate.model import Objectives
+from estate.model import Objectives, Title
 from failover.ledger import Comparison, Ledger, Metrics
 from failover.ledger.metrics import Interval, interval_from
+from failover.words import FaultWords, Text
 from monitors.health import Problem
 
 
@@ -33,7 +34,7 @@ class Verdict(StrEnum):
 class Event:
     """An event of a drill. `wall` is in seconds since 1970; `messages.yaml` has the text of each `code`.
 
-    `source` is injector, applicant (the load generator), observer or drill.
+    `source` is injector, applicant (the load generator), observer or drill. `text` belongs to the fault.
     """
 
     wall: float
@@ -41,6 +42,7 @@ class Event:
     source: str
     subject: str = ""
     detail: str = ""
+    text: Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +68,24 @@ class Reason:
 class DrillResult:
     """One finished drill.
 
-    - `injected_wall`: the moment just before the power off.
-    - `restored_wall`: the power on.
+    - `target`: the fault's object. `site`: the site that was lost, None if no site was lost.
+    - `injected_wall`: the moment just before the injection.
+    - `restored_wall`: the fault was healed.
     - `served_wall`: citizens were served again.
     - `healthy_wall`: every health check was green again.
-    - `pods_wall`: the site's own pods answered after the power on.
+    - `pods_wall`: the lost site's own pods answered after the power on.
     - `remaining`: the problems at the end.
     - `report`: path of the page in the requested language.
 
-    A time is None if the event never came. `pods_wall` is also None if the site has no pods.
+    A time is None if the event never came. `pods_wall` is also None if no site was lost, or if it has no pods.
     """
 
     id: str
     scenario: str
-    site: str
+    title: Title
+    site: str | None
+    target: str
+    words: FaultWords
     estate: str
     objectives: Objectives
     rate_per_s: float
@@ -128,9 +134,9 @@ class DrillResult:
         return round(self.pods_wall - self.restored_wall, 2)
 
     @property
-    def return_of_power(self) -> Interval | None:
-        """Writes after the power on: they show whether citizens notice a returning site. None if the site was not
-        powered on. It has no objective of its own; the verdict counts the outages of the whole drill."""
+    def after_heal(self) -> Interval | None:
+        """Writes after the fault was healed: they show whether citizens notice the return. None if it was not healed.
+        It has no objective of its own; the verdict counts the outages of the whole drill."""
         if self.restored_wall is None:
             return None
         ledger = self.evidence.ledger

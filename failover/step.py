@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from failover.journal import Journal, Undo
 from failover.protocols import Clock
+from failover.words import Text
 from workstation.errors import GovcloudError
 
 POLL_S = 0.5
@@ -38,6 +39,7 @@ class Step:
     - `undo` is in the journal before the act.
     - `completes_undo` names an open undo that this step itself carries out.
     - `required=False` lets the drill continue after the deadline; the caller records the miss.
+    - `title` is for steps whose name has no title in `report/messages.yaml`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Step:
     undo: Undo | None = None
     completes_undo: Undo | None = None
     required: bool = True
+    title: Text | None = None
 
 
 def run_step(step: Step, journal: Journal, clock: Clock) -> str:

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 from estate.model import Estate, Service
 from failover.drills.changes import changes
+from failover.drills.fault import Fault
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, compute_metrics, parse, parse_rows
 from failover.pod_readiness import PodReadinessTimer
-from failover.protocols import Clock, Machines, Observer, Power, Watch
+from failover.protocols import Clock, DrillInterfaces, Watch
 from failover.result import Event, Evidence
 from failover.step import POLL_S
 from failover.vantage import Endpoint, LoadGeneratorFailed, LoadProfile, RemoteLoadGenerator
+from failover.words import Text
 from monitors.health import Problem, Scope, problems
 from monitors.observe.model import Observation
 from workstation.errors import GovcloudError
@@ -25,55 +27,76 @@ from workstation.errors import GovcloudError
 ROWS = "SELECT key, digest, decision FROM approval.application WHERE synthetic ORDER BY id"
 ROWS_ARGV = ("runuser", "-u", "postgres", "--", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--csv", "-d", "approval")
 GRACE_S = 0.5
-"""A request sent less than this after the power off may still have left before it."""
+"""A request sent less than this after the injection may still have left before it."""
 TAIL_EVERY_S = 1.0
 """Unlike an observation, reading the ledger's tail costs processor time on the vantage. The load generator needs it."""
+HEAL_CHECK_EVERY_S = 1.0
 ROWS_WITHIN_S = 60.0
 """The query for the rows is repeated for this long. One failed query must not discard minutes of measurement."""
 
 
 @dataclass(kw_only=True)
-class DrillContext:
-    """The interfaces and the data of one run. `powered_off_s` is the shortest time that the site stays powered off.
+class Facts:
+    """What a run has recorded so far. Times are in seconds since 1970, None until the event comes."""
 
-    It is longer than the lease of a dead primary, so that the drill also observes late effects.
-    """
-
-    estate: Estate
-    service: Service
-    site: str
-    machines: Machines
-    power: Power
-    observer: Observer
-    watch: Watch
-    pods: PodReadinessTimer
-    clock: Clock
-    journal: Journal
-    load_generator: RemoteLoadGenerator
-    endpoint: Endpoint
-    load: LoadProfile
-    seed: int
-    powered_off_s: float
-    on_event: Callable[[Event], None]
     events: list[Event] = field(default_factory=list)
-    seen: Observation | None = None
     injected_wall: float | None = None
     restored_wall: float | None = None
     served_wall: float | None = None
     healthy_wall: float | None = None
     pods_wall: float | None = None
     ledger_started_wall: float = 0.0
-    next_tail: float = 0.0
-    unserved: str = ""
     remaining: tuple[Problem, ...] = ()
     ledger_text: str = ""
     rows_text: str = ""
 
-    def say(self, code: str, source: str = "drill", subject: str = "", detail: str = "", wall: float = 0.0) -> None:
+    def evidence(self) -> Evidence:
+        """Return the metrics of the collected data. Raises `ledger.Unreadable` if the ledger is damaged."""
+        ledger = parse(self.ledger_text)
+        compared: Comparison = compare(ledger, parse_rows(self.rows_text))
+        return Evidence(ledger=ledger, metrics=compute_metrics(ledger), comparison=compared)
+
+
+@dataclass(kw_only=True)
+class DrillContext:
+    """The fault, the interfaces and the facts of one run.
+
+    `hold_s` is the shortest time that the fault stays. It is longer than the lease of a dead primary, so that the drill
+    also observes late effects.
+    """
+
+    estate: Estate
+    service: Service
+    fault: Fault
+    on: DrillInterfaces
+    watch: Watch
+    pods: PodReadinessTimer
+    journal: Journal
+    load_generator: RemoteLoadGenerator
+    endpoint: Endpoint
+    load: LoadProfile
+    seed: int
+    hold_s: float
+    on_event: Callable[[Event], None]
+    facts: Facts = field(default_factory=Facts)
+    seen: Observation | None = None
+    next_tail: float = 0.0
+    next_heal_check: float = 0.0
+    unserved: str = ""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of this run."""
+        return self.on.clock
+
+    def say(
+        self, code: str, source: str = "drill", subject: str = "", *, detail: str = "", wall: float = 0.0,
+        text: Text | None = None,
+    ) -> None:  # fmt: skip
         """Record an event and report it."""
         at = wall or self.clock.wall()
-        event = Event(wall=at, code=code, source=source, subject=subject, detail=detail)
-        self.events.append(event)
+        event = Event(wall=at, code=code, source=source, subject=subject, detail=detail, text=text)
+        self.facts.events.append(event)
         self.on_event(event)
 
     def take_observation(self) -> Observation:
@@ -84,35 +107,52 @@ class DrillContext:
         seen = self.watch.latest()
         if self.seen is not None:
             for change in changes(self.estate, self.seen, seen):
-                self.say(change.code, "observer", change.subject, change.detail)
+                self.say(change.code, "observer", change.subject, detail=change.detail)
         self.seen = seen
         self.note_pods()
+        self.note_self_healed()
         return seen
 
     def note_pods(self) -> None:
-        """Record once when the site's own pods answered after the power on."""
-        if self.pods_wall is None and self.pods.answered_wall is not None:
-            self.pods_wall = self.pods.answered_wall
-            self.say("pods_serve", "observer", self.site, wall=self.pods_wall)
+        """Record once when the lost site's own pods answered after the power on."""
+        if self.facts.pods_wall is None and self.pods.answered_wall is not None:
+            self.facts.pods_wall = self.pods.answered_wall
+            self.say("pods_serve", "observer", self.fault.target, wall=self.facts.pods_wall)
+
+    def note_self_healed(self) -> None:
+        """Record once when a fault that heals by itself has gone. Asks the host at most once a second."""
+        facts = self.facts
+        if self.fault.undo or facts.injected_wall is None or facts.restored_wall is not None:
+            return
+        if self.clock.monotonic() >= self.next_heal_check:
+            self.next_heal_check = self.clock.monotonic() + HEAL_CHECK_EVERY_S
+            if not self.fault.is_injected(self.on):
+                facts.restored_wall = self.clock.wall()
+                self.say("healed", "observer", self.fault.target, text=self.fault.words.healed)
 
     # Checks
 
     def all_healthy(self) -> str:
         """Check that the estate has no problem in the scope of drills."""
-        self.remaining = problems(self.estate, self.take_observation(), Scope.DRILL)
-        if not self.remaining and self.restored_wall is not None and self.healthy_wall is None:
-            self.healthy_wall = self.clock.wall()
+        self.facts.remaining = problems(self.estate, self.take_observation(), Scope.DRILL)
+        return "; ".join(map(str, self.facts.remaining))
+
+    def recovered(self) -> str:
+        """Check that the estate has no problem, and record when that is true after the fault."""
+        missing = self.all_healthy()
+        if not missing and self.facts.healthy_wall is None:
+            self.facts.healthy_wall = self.clock.wall()
             self.say("all_healthy")
-        return "; ".join(map(str, self.remaining))
+        return missing
 
     def citizens_served(self, for_s: float = 3.0) -> str:
         """Check that every request of the last seconds succeeded at its first attempt. Only requests after the
         injection count."""
         if self.clock.monotonic() < self.next_tail:
             return self.unserved or "the ledger was read a moment ago"
-        self.next_tail = self.clock.monotonic() + TAIL_EVERY_S
+        facts, self.next_tail = self.facts, self.clock.monotonic() + TAIL_EVERY_S
         tail = self.load_generator.tail(round(self.load.rate_per_s * 2 * (for_s + 8)))
-        since = -1.0 if self.injected_wall is None else self.injected_wall - self.ledger_started_wall + GRACE_S
+        since = -1.0 if facts.injected_wall is None else facts.injected_wall - facts.ledger_started_wall + GRACE_S
         missing = self.unserved = served(tail, since_s=since, for_s=for_s, rate_per_s=self.load.rate_per_s)
         if missing and not self.load_generator.running():
             raise LoadGeneratorFailed("the load generator has ended too early", "see its ledger in the drill's folder")
@@ -122,48 +162,61 @@ class DrillContext:
         """Check that citizens are served again. Neither the drill nor the operator has repaired anything before."""
         self.take_observation()
         missing = self.citizens_served()
-        if not missing and self.served_wall is None:
-            self.served_wall = self.clock.wall()
+        if not missing and self.facts.served_wall is None:
+            self.facts.served_wall = self.clock.wall()
             self.say("served_again", "applicant")
         return missing
 
-    def off_long_enough(self) -> str:
-        """Check that the site has been powered off for `powered_off_s`."""
+    def held_long_enough(self) -> str:
+        """Check that the fault has been there for `hold_s`."""
         self.take_observation()
-        left = self.powered_off_s - (self.clock.wall() - (self.injected_wall or 0.0))
+        left = self.hold_s - (self.clock.wall() - (self.facts.injected_wall or 0.0))
         return f"{left:.0f} s to go" if left > 0 else ""
 
-    def site_is_off(self) -> str:
-        """Check that the site is powered off."""
-        return f"{self.site} still has power" if self.power.is_on(self.site) else ""
+    def may_inject(self) -> str:
+        """Check that the fault is not there, and that the estate allows it now."""
+        if self.fault.is_injected(self.on):
+            return f"the fault is there already: {self._injected()}"
+        return self.fault.not_now(self.estate, self.on.observer.snapshot())
 
-    def site_is_on(self) -> str:
-        """Check that the site is powered on."""
-        return "" if self.power.is_on(self.site) else f"{self.site} has no power"
+    def fault_is_there(self) -> str:
+        """Check that the fault is there."""
+        return "" if self.fault.is_injected(self.on) else f"not injected: {self._injected()}"
+
+    def fault_has_gone(self) -> str:
+        """Check that the fault is not there any more."""
+        self.take_observation()
+        there = self.facts.restored_wall is None if self.fault.undo is None else self.fault.is_injected(self.on)
+        return f"not healed: {self._injected()}" if there else ""
+
+    def _injected(self) -> str:
+        return self.fault.words.injected.of("en", target=self.fault.target)
 
     # Actions
 
     def start_load(self) -> None:
         """Start the load generator and record the start time of its ledger."""
         self.load_generator.start(estate=self.estate, endpoint=self.endpoint, load=self.load, seed=self.seed)
-        self.ledger_started_wall = float(self.load_generator.header()["started_wall_s"])
+        self.facts.ledger_started_wall = float(self.load_generator.header()["started_wall_s"])
         self.say("applicants_start", subject=self.rate_text())
 
     def rate_text(self) -> str:
         """Return the rate as text, for example `20/s`."""
         return f"{self.load.rate_per_s:g}/s"
 
-    def power_off(self) -> None:
-        """Power the site off: this is the injection."""
-        self.injected_wall = self.clock.wall()
-        self.say("power_off", "injector", self.site, wall=self.injected_wall)
-        self.power.off(self.site)
+    def inject(self) -> None:
+        """Inject the fault."""
+        self.facts.injected_wall = self.clock.wall()
+        self.say(
+            "injected", "injector", self.fault.target, wall=self.facts.injected_wall, text=self.fault.words.injected
+        )
+        self.fault.inject(self.on)
 
-    def power_on(self) -> None:
-        """Power the site on and start measuring its pods."""
-        self.restored_wall = self.clock.wall()
-        self.say("power_on", "injector", self.site, wall=self.restored_wall)
-        self.power.on(self.site)
+    def heal(self) -> None:
+        """Heal the fault and start measuring the pods of a lost site."""
+        self.facts.restored_wall = self.clock.wall()
+        self.say("healed", "injector", self.fault.target, wall=self.facts.restored_wall, text=self.fault.words.healed)
+        self.fault.heal(self.on)
         self.pods.begin()
 
     def stop_load(self) -> None:
@@ -175,34 +228,28 @@ class DrillContext:
         """Fetch the ledger and the primary's rows. A failed query is repeated for `ROWS_WITHIN_S`."""
         self.note_pods()
         folder = self.journal.path.parent
-        self.ledger_text = self.load_generator.ledger()
-        (folder / "ledger.jsonl").write_text(self.ledger_text, encoding="utf-8")
+        self.facts.ledger_text = self.load_generator.ledger()
+        (folder / "ledger.jsonl").write_text(self.facts.ledger_text, encoding="utf-8")
         end = self.clock.monotonic() + ROWS_WITHIN_S
-        while not self.rows_text:
+        while not self.facts.rows_text:
             try:
-                host, self.rows_text = self._rows()
+                host, self.facts.rows_text = self._rows()
             except GovcloudError:
                 if self.clock.monotonic() > end:
                     raise
                 self.clock.wait(POLL_S)
-        (folder / "rows.csv").write_text(self.rows_text, encoding="utf-8")
+        (folder / "rows.csv").write_text(self.facts.rows_text, encoding="utf-8")
         self.say("compared", subject=host)
 
     def _rows(self) -> tuple[str, str]:
         """Return the primary's host and its rows."""
-        primary = self.observer.snapshot().primary  # a fresh snapshot decides which member is the primary
+        primary = self.on.observer.snapshot().primary  # a fresh snapshot decides which member is the primary
         if primary is None:
             raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`; the ledger is kept")
-        result = self.machines.run(primary.host, [*ROWS_ARGV, "-c", ROWS], timeout_s=120)
+        result = self.on.machines.run(primary.host, [*ROWS_ARGV, "-c", ROWS], timeout_s=120)
         if result.returncode != 0:
             raise GovcloudError(f"{primary.host}: psql: {result.stderr.decode(errors='replace').strip()}")
         return primary.host, result.stdout.decode()
-
-    def evidence(self) -> Evidence:
-        """Return the metrics of the collected data. Raises `ledger.Unreadable` if the ledger is damaged."""
-        ledger = parse(self.ledger_text)
-        compared: Comparison = compare(ledger, parse_rows(self.rows_text))
-        return Evidence(ledger=ledger, metrics=compute_metrics(ledger), comparison=compared)
 
 
 def served(tail: str, *, since_s: float, for_s: float, rate_per_s: float) -> str:

@@ -17,13 +17,15 @@ REPORT = "report.json"
 class PastRun:
     """One run. `report` is the path of its page, or None if the page is missing.
 
-    `verdict`, `scenario` and `site` are None if the run has no report, or if its report cannot be read (`damaged`).
+    `verdict`, `scenario`, `site` and `target` are None if the run has no report, or if its report cannot be read
+    (`damaged`). `site` is also None if the drill lost no site. The target of an old report is its site.
     """
 
     id: str
     folder: Path
     scenario: str | None
     site: str | None
+    target: str | None
     verdict: Verdict | None
     damaged: bool
     write_outage_s: float | None
@@ -45,6 +47,7 @@ def _run(folder: Path, lang: str) -> PastRun:
         folder=folder,
         scenario=_text(document.get("scenario")),
         site=_text(document.get("site")),
+        target=_text(document.get("target", document.get("site"))),
         verdict=Verdict(verdict) if verdict in set(Verdict) else None,
         damaged=(folder / REPORT).is_file() and verdict not in set(Verdict),
         write_outage_s=float(outage) if isinstance(outage, int | float) else None,

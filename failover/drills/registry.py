@@ -1,41 +1,22 @@
-"""The list of all drills."""
+"""The list of all drills: every module in `scenarios` is one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import pkgutil
+from importlib import import_module
 
-from estate.model import Title
-from failover.drills import site_loss
-from failover.drills.context import DrillContext
-from failover.report.messages import section
-from failover.step import Step
+from failover.drills import scenarios
+from failover.drills.drill import Drill
 from workstation.errors import WrongUse
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drill:
-    """A drill. `steps` creates its steps; `expected_s` is its expected duration in seconds."""
-
-    name: str
-    title: Title
-    expected_s: float
-    steps: Callable[[DrillContext], tuple[Step, ...]]
-
-    @property
-    def summary(self) -> dict[str, str]:
-        """Description in one sentence, by language."""
-        return section("drills")[self.name]
+def _found() -> tuple[Drill, ...]:
+    names = sorted(module.name for module in pkgutil.iter_modules(scenarios.__path__))
+    return tuple(import_module(f"{scenarios.__name__}.{name}").DRILL for name in names)
 
 
-DRILLS: tuple[Drill, ...] = (
-    Drill(
-        name="site-loss",
-        title=Title(zh="整个中心断电", en="Loss of a whole site"),
-        expected_s=150,
-        steps=site_loss.steps,
-    ),
-)
+DRILLS: tuple[Drill, ...] = _found()
+"""In the order of their names."""
 
 
 def get(name: str) -> Drill:

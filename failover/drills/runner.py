@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -18,13 +19,14 @@ from estate.addressing import plan as address_plan
 from estate.model import Estate, Service
 from failover import lock
 from failover.drills import registry, retention
-from failover.drills.blast_radius import of_site
 from failover.drills.context import DrillContext
-from failover.drills.undo import UndoContext, undo_all
+from failover.drills.drill import Drill
+from failover.drills.fault import Fault
+from failover.drills.undo import undo_all
 from failover.journal import Journal, Undo, interrupted
 from failover.ledger import Unreadable
 from failover.pod_readiness import PodReadinessTimer, pod_probe
-from failover.protocols import Clock, Machines, Observer, Power, SystemClock
+from failover.protocols import DrillInterfaces, Machines, Watch
 from failover.report import write as write_report
 from failover.result import DrillResult, Event
 from failover.step import CheckFailed, Step, run_step
@@ -34,70 +36,78 @@ from workstation.errors import GovcloudError, Refused, RolledBack, WrongUse
 
 ReportEvent = Callable[[Event], None]
 AFTER_LEASE_S = 15.0
-"""A site stays powered off this much longer than the lease of a dead primary."""
+"""A fault stays this much longer than the lease of a dead primary."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillOptions:
+    """What the operator chooses. `endpoint` and `hold_s` are computed from the estate unless given.
+
+    - `target`: the fault's object; None is the drill's default.
+    - `hold_s`: the shortest time that the fault stays.
+    """
+
+    target: str | None = None
+    rate_per_s: float = 20.0
+    lang: str = "en"
+    endpoint: Endpoint | None = None
+    hold_s: float | None = None
 
 
 def run(
     name: str,
     estate: Estate,
-    *,
-    site: str,
-    machines: Machines,
-    power: Power,
-    observer: Observer,
+    on: DrillInterfaces,
     home: Path,
-    rate_per_s: float = 20.0,
-    lang: str = "en",
+    options: DrillOptions | None = None,
+    *,
     on_event: ReportEvent = lambda event: None,
-    clock: Clock | None = None,
-    endpoint: Endpoint | None = None,
-    powered_off_s: float | None = None,
 ) -> DrillResult:
     """Run the drill and return its result, with any verdict.
 
     Raises WrongUse (2) for unknown names, Locked (8) while another run holds the lock, Refused (6) if the estate is
-    not in its steady state, and RolledBack (7) if the run was interrupted or failed and everything was restored.
-    `endpoint` and `powered_off_s` are computed from the estate unless given.
+    not in its steady state or a safety rule forbids the fault, and RolledBack (7) if the run was interrupted or failed
+    and everything was restored.
     """
-    drill = registry.get(name)
-    if site not in [s.name for s in estate.sites]:
-        raise WrongUse(f"unknown site {site!r}", f"known sites: {', '.join(s.name for s in estate.sites)}")
-    if not 1 <= rate_per_s <= 500:
-        raise WrongUse(f"{rate_per_s:g} writes per second", "choose 1 to 500")
-    _guard(estate, site)
-    clock = clock or SystemClock()
-    with lock.held(home, f"drill {name} at {site}"):
-        _clean_up(home, UndoContext(machines=machines, power=power, clock=clock), clock, on_event)
-        service, host = _service_and_vantage(estate)
-        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}-{site}"
-        folder = home / "drills" / run_id
-        endpoint = endpoint or endpoint_of(estate, service, machines)
-        started = clock.wall()
-        pod_timer = PodReadinessTimer(pod_probe(estate, service, site), machines, clock)
-        with observer.watch() as watch, pod_timer:
-            context = DrillContext(
-                estate=estate, service=service, site=site, machines=machines, power=power, observer=observer,
-                watch=watch, pods=pod_timer, clock=clock, journal=Journal(folder),
-                load_generator=RemoteLoadGenerator(machines, clock, host=host, run_id=run_id),
-                endpoint=endpoint, load=LoadProfile(rate_per_s=rate_per_s),
-                seed=time.time_ns() // 1_000_000, on_event=on_event,
-                powered_off_s=estate.database.ttl_s + AFTER_LEASE_S if powered_off_s is None else powered_off_s,
-            )  # fmt: skip
+    drill, options = registry.get(name), options or DrillOptions()
+    fault = drill.fault(estate, options.target)
+    if not 1 <= options.rate_per_s <= 500:
+        raise WrongUse(f"{options.rate_per_s:g} writes per second", "choose 1 to 500")
+    fault.guard(estate)
+    with lock.held(home, f"drill {name} at {fault.target}"):
+        _clean_up(home, on, on_event)
+        fault = fault.located(estate, on)
+        folder = home / "drills" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}-{fault.target}"
+        started = on.clock.wall()
+        service, _ = _service_and_vantage(estate)
+        pods = PodReadinessTimer(pod_probe(estate, service, fault.site) if fault.site else None, on.machines, on.clock)
+        with on.observer.watch() as watch, pods:
+            context = _context(estate, fault, on, watch, pods, Journal(folder), options, on_event)
             _run_steps(context, drill.steps(context))
-        result = _finish(context, drill.name, started, folder, lang)
+        result = _finish(context, drill, started, folder, options.lang)
         retention.prune(folder.parent)
         return result
 
 
-def _guard(estate: Estate, site: str) -> None:
-    """Check the safety rules that need only the declared estate. Raises Refused."""
-    radius = of_site(estate, site)
-    if not radius.majority_stays:
-        raise Refused(f"{site} has {radius.votes[0]} of {radius.votes[1]} votes: no majority would remain", "")
-    for service in estate.services:
-        others = [s for s in (*service.placement.active, *service.placement.ready) if s != site]
-        if not others:
-            raise Refused(f"{service.name} runs only at {site}: no other site could serve it", "")
+def _context(
+    estate: Estate,
+    fault: Fault,
+    on: DrillInterfaces,
+    watch: Watch,
+    pods: PodReadinessTimer,
+    journal: Journal,
+    options: DrillOptions,
+    on_event: ReportEvent,
+) -> DrillContext:
+    service, vantage = _service_and_vantage(estate)
+    run_id = journal.path.parent.name
+    return DrillContext(
+        estate=estate, service=service, fault=fault, on=on, watch=watch, pods=pods, journal=journal,
+        load_generator=RemoteLoadGenerator(on.machines, on.clock, host=vantage, run_id=run_id),
+        endpoint=options.endpoint or endpoint_of(estate, service, on.machines),
+        load=LoadProfile(rate_per_s=options.rate_per_s), seed=time.time_ns() // 1_000_000, on_event=on_event,
+        hold_s=estate.database.ttl_s + AFTER_LEASE_S if options.hold_s is None else options.hold_s,
+    )  # fmt: skip
 
 
 def _service_and_vantage(estate: Estate) -> tuple[Service, str]:
@@ -127,33 +137,32 @@ def endpoint_of(estate: Estate, service: Service, machines: Machines) -> Endpoin
     raise Refused(f"the estate's CA certificate was not found: {reason}", "deploy the estate first: ./govcloud up")
 
 
-def _clean_up(home: Path, undo_context: UndoContext, clock: Clock, on_event: ReportEvent) -> None:
+def _clean_up(home: Path, on: DrillInterfaces, on_event: ReportEvent) -> None:
     """Undo the open acts of interrupted runs."""
     for run_id, journal, _ in interrupted(home / "drills"):
 
         def report(undo: Undo, run_id: str = run_id) -> None:
-            on_event(Event(wall=clock.wall(), code="undo", source="drill", subject=str(undo), detail=run_id))
+            on_event(Event(wall=on.clock.wall(), code="undo", source="drill", subject=str(undo), detail=run_id))
 
-        undo_all(journal, undo_context, report)
+        undo_all(journal, on, report)
 
 
 def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
     """Run the steps in order. After any error or interrupt, undo all open acts before raising it."""
-    undo_context = UndoContext(machines=context.machines, power=context.power, clock=context.clock)
     with _termination_interrupts():
         try:
             for step in planned:
-                context.say("step", subject=step.name)
+                context.say("step", subject=step.name, text=step.title)
                 if missing := run_step(step, context.journal, context.clock):
-                    context.say("not_in_time", subject=step.name, detail=missing)
+                    context.say("not_in_time", subject=step.name, detail=missing, text=step.title)
         except BaseException as error:
             with _undisturbed():
                 undone = undo_all(
                     context.journal,
-                    undo_context,
+                    context.on,
                     lambda undo: context.say("undo", subject=str(undo), detail=context.load_generator.run_id),
                 )
-            if isinstance(error, CheckFailed) and context.injected_wall is None:
+            if isinstance(error, CheckFailed) and context.facts.injected_wall is None:
                 raise Refused(f"the drill did not begin: {error.message}", "see `./govcloud status`") from error
             if isinstance(error, KeyboardInterrupt | GovcloudError) and undone:
                 why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
@@ -162,22 +171,24 @@ def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
             raise
 
 
-def _finish(context: DrillContext, name: str, started: float, folder: Path, lang: str) -> DrillResult:
+def _finish(context: DrillContext, drill: Drill, started: float, folder: Path, lang: str) -> DrillResult:
+    fault, facts = context.fault, context.facts
     try:
-        evidence = context.evidence()
+        evidence = facts.evidence()
     except Unreadable as error:
         raise GovcloudError(f"the ledger cannot be used: {error}", f"see {folder / 'ledger.jsonl'}") from error
     result = DrillResult(
-        id=context.load_generator.run_id, scenario=name, site=context.site, estate=context.estate.name,
+        id=context.load_generator.run_id, scenario=drill.name, title=drill.title, site=fault.site,
+        target=fault.target, words=fault.words, estate=context.estate.name,
         objectives=context.service.objectives, rate_per_s=context.load.rate_per_s, started_wall=started,
-        injected_wall=context.injected_wall or started, restored_wall=context.restored_wall,
-        served_wall=context.served_wall, healthy_wall=context.healthy_wall, pods_wall=context.pods_wall,
-        remaining=context.remaining, events=tuple(context.events), evidence=evidence,
+        injected_wall=facts.injected_wall or started, restored_wall=facts.restored_wall,
+        served_wall=facts.served_wall, healthy_wall=facts.healthy_wall, pods_wall=facts.pods_wall,
+        remaining=facts.remaining, events=tuple(facts.events), evidence=evidence,
         report=str(folder / f"report.{lang}.html"),
     )  # fmt: skip
     write_report(result, context.estate, folder)
     context.load_generator.remove()
-    context.journal.note("end", name, detail=result.verdict.value)
+    context.journal.note("end", drill.name, detail=result.verdict.value)
     return result
 
 
@@ -197,7 +208,7 @@ def _termination_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ignore Ctrl-C, SIGTERM and SIGHUP, so that nothing interrupts the undo (a site is being powered on)."""
+    """Ignore Ctrl-C, SIGTERM and SIGHUP, so that nothing interrupts the undo (a site may be powered on)."""
     ignore = signal.SIG_IGN
     with _handler(signal.SIGTERM, ignore), _handler(signal.SIGHUP, ignore), _handler(signal.SIGINT, ignore):
         yield

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
+from failover.drills.faults import UNDOABLE
 from failover.journal import Journal, Undo
-from failover.protocols import Clock, Machines, Power
+from failover.protocols import DrillInterfaces
 from failover.vantage import RemoteLoadGenerator
 from workstation.errors import GovcloudError
 
-
-@dataclass(frozen=True, kw_only=True)
-class UndoContext:
-    """The interfaces that an undo needs."""
-
-    machines: Machines
-    power: Power
-    clock: Clock
+STOP_LOAD = "stop_applicant"
 
 
 def stop_load_generator(load_generator: RemoteLoadGenerator) -> Undo:
     """Return the undo for the start of this load generator."""
-    return Undo(kind="stop_applicant", target=f"{load_generator.host}/{load_generator.run_id}")
+    return Undo(kind=STOP_LOAD, target=f"{load_generator.host}/{load_generator.run_id}")
 
 
-def undo_all(journal: Journal, undo_context: UndoContext, report: Callable[[Undo], None]) -> tuple[Undo, ...]:
+def undo_all(journal: Journal, on: DrillInterfaces, report: Callable[[Undo], None]) -> tuple[Undo, ...]:
     """Carry out the journal's open undos, the latest first, and return the finished ones.
 
     Each undo is reported before it begins. If one fails, the others are still tried. Then the first error is raised,
@@ -39,7 +32,7 @@ def undo_all(journal: Journal, undo_context: UndoContext, report: Callable[[Undo
         with suppress(Exception):
             report(undo)
         try:
-            _undo(undo, undo_context)
+            _undo(undo, on)
             journal.note("undone", "restore", undo=undo)
         except Exception as error:
             failures.append(error)
@@ -50,11 +43,13 @@ def undo_all(journal: Journal, undo_context: UndoContext, report: Callable[[Undo
     return tuple(done)
 
 
-def _undo(undo: Undo, undo_context: UndoContext) -> None:
-    if undo.kind == "power_on":
-        undo_context.power.on(undo.target)
-    elif undo.kind == "stop_applicant":
+def _undo(undo: Undo, on: DrillInterfaces) -> None:
+    if undo.kind == STOP_LOAD:
         host, _, run_id = undo.target.partition("/")
-        RemoteLoadGenerator(undo_context.machines, undo_context.clock, host=host, run_id=run_id).end()
-    else:
-        raise GovcloudError(f"the journal has an unknown undo: {undo}", "another version of govcloud wrote it")
+        RemoteLoadGenerator(on.machines, on.clock, host=host, run_id=run_id).end()
+        return
+    for fault in UNDOABLE:
+        if fault.undo_kind == undo.kind:
+            fault(target=undo.target).heal(on)
+            return
+    raise GovcloudError(f"the journal has an unknown undo: {undo}", "another version of govcloud wrote it")

@@ -17,7 +17,6 @@ def as_json(result: DrillResult) -> dict[str, Any]:
         "lost": len(c.lost), "duplicated": len(c.duplicated), "appeared": len(c.appeared),
         "unknown_present": c.unknown_present, "unknown_absent": c.unknown_absent,
         "write_outage_s": f.write_outage_s, "read_outage_s": f.read_outage_s, "recovery_s": result.recovery_s,
-        "pods_serving_s": result.pods_serving_s,
         "availability": round(f.availability, 6), "availability_writes": round(f.availability_writes, 6),
         "availability_reads": round(f.availability_reads, 6), "write_silence_s": f.write_silence_s,
         "write_outage_by_family_s": {f"ipv{k}": v for k, v in f.write_outage_by_family.items()},
@@ -25,11 +24,14 @@ def as_json(result: DrillResult) -> dict[str, Any]:
         "reads": f.reads, "reads_failed": f.reads_failed, "reads_stale": f.reads_stale, "retried": f.retried,
         "not_sent": f.not_sent, "duration_s": f.duration_s, "write_latency_ms": _latency(f.write_latency),
         "read_latency_ms": _latency(f.read_latency), "lateness_p99_ms": f.lateness_p99_ms,
-        "return_of_power": _interval(result.return_of_power),
+        "writes_after_heal": _interval(result.after_heal),
     }  # fmt: skip
+    if result.site is not None:
+        measured |= {"pods_serving_s": result.pods_serving_s, "return_of_power": _interval(result.after_heal)}
     promised = result.objectives
     return {
-        "id": result.id, "scenario": result.scenario, "site": result.site, "verdict": result.verdict.value,
+        "id": result.id, "scenario": result.scenario, "site": result.site, "target": result.target,
+        "verdict": result.verdict.value,
         "objectives": {
             "rto_s": promised.rto_s, "rpo_records": promised.rpo_records, "read_outage_s": promised.read_outage_s,
         },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -12,11 +11,9 @@ import yaml
 
 from estate.model import Estate
 from failover.result import Event
+from failover.words import BETWEEN_CHINESE
 
 LANGUAGES = ("zh", "en")
-BETWEEN_CHINESE = re.compile(r"(?<=[一-鿿]) (?=[一-鿿])")
-"""A space between two Chinese characters. Spaces belong only next to Latin letters."""
-
 Messages = dict[str, dict[str, str]]
 """By code, then by language."""
 
@@ -39,9 +36,12 @@ def message(part: str, code: str, lang: str, **values: object) -> str:
     return section(part)[code][lang].format(**values)
 
 
-def page_messages(lang: str) -> dict[str, str]:
-    """Return all texts of the page in one language, without values filled in."""
-    return {code: both[lang] for code, both in section("page").items()}
+def page_messages(lang: str, moments: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Return all texts of the page in one language. Only the `moments` of the fault are filled in."""
+    texts = {code: both[lang] for code, both in section("page").items()}
+    for name, value in moments.items():
+        texts = {code: text.replace(f"{{{name}}}", value) for code, text in texts.items()}
+    return texts
 
 
 def step_name(step: str, lang: str) -> str:
@@ -56,9 +56,11 @@ def source_name(source: str, lang: str) -> str:
 
 def event_text(event: Event, lang: str, titles: Titles = MappingProxyType({})) -> str:
     """Return the text of an event. `titles` are the sites' titles by name; a site without a title has its name."""
-    step = step_name(event.subject, lang)
     subject = titles.get(event.subject, event.subject)
-    return BETWEEN_CHINESE.sub("", message("events", event.code, lang, subject=subject, detail=event.detail, step=step))
+    own = event.text.of(lang, target=subject) if event.text else ""
+    step = own or step_name(event.subject, lang)
+    text = message("events", event.code, lang, subject=subject, detail=event.detail, step=step, text=own)
+    return BETWEEN_CHINESE.sub("", text)
 
 
 def site_titles(estate: Estate, lang: str) -> Titles:

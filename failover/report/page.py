@@ -17,7 +17,7 @@ from failover.ledger.metrics import Gap, percentile
 from failover.report import svg, tiles
 from failover.report.json_report import as_json
 from failover.report.messages import LANGUAGES, Titles, event_text, page_messages, site_titles, source_name
-from failover.report.verdict import number, problems, sentence
+from failover.report.verdict import number, problems, sentence, target_title
 from failover.result import DrillResult, Event
 
 QUIET = frozenset({"step"})
@@ -35,16 +35,16 @@ def write(result: DrillResult, estate: Estate, folder: Path) -> None:
 
 def render(result: DrillResult, estate: Estate, lang: str) -> str:
     """Render the self-contained page in one language."""
-    messages = page_messages(lang)
+    messages = page_messages(lang, result.words.moments(lang))
     titles = site_titles(estate, lang)
-    site = titles[result.site]
     events = reported_events(result)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("failover.report", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     return environment.get_template("report.html.j2").render(
         w=messages, lang=lang, result=result, number=number, f=result.evidence.metrics, c=result.evidence.comparison,
-        estate_title=getattr(estate.title, lang), site=site, sentence=sentence(result, estate, lang),
+        estate_title=getattr(estate.title, lang), title=getattr(result.title, lang),
+        target=target_title(result, estate, lang), sentence=sentence(result, estate, lang),
         verdict=messages[result.verdict.value], findings=problems(result, estate, lang),
         groups=[(code, messages[code], tiles_of(result, messages))
                 for code, tiles_of in (("counted", tiles.verdict_tiles), ("beside", tiles.other_tiles))],
@@ -111,9 +111,8 @@ def _timeline(result: DrillResult, events: list[Event], messages: dict[str, str]
         for n, e in enumerate(events, start=1)
     ]
     end = result.restored_wall or result.evidence.ledger.started_wall_s + f.duration_s
-    return svg.timeline(
-        _scale(result), lanes, markers, (0.0, result.at_s(end), messages["dark"].format(site=titles[result.site]))
-    )
+    label = result.words.lasts.of(lang, target=titles.get(result.target, result.target))
+    return svg.timeline(_scale(result), lanes, markers, (0.0, result.at_s(end), label))
 
 
 def _latency(result: DrillResult, messages: dict[str, str]) -> str:

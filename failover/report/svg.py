@@ -89,22 +89,28 @@ class Lane:
 LANE_TOP, LANE_HEIGHT, LANE_STEP = 62, 56, 84
 
 
-def timeline(
-    scale: Scale, lanes: Sequence[Lane], markers: Sequence[Marker], powered_off: tuple[float, float, str]
-) -> str:
-    """Draw lanes of 0.1 s columns with the outage shaded, a bar for the powered-off time, and numbered markers above.
+def timeline(scale: Scale, lanes: Sequence[Lane], markers: Sequence[Marker], fault: tuple[float, float, str]) -> str:
+    """Draw lanes of 0.1 s columns with the outage shaded, a bar for the time of the fault, and numbered markers above.
 
-    `powered_off` is the begin, the end and the label of the bar.
+    `fault` is the begin, the end and the label of the bar.
     """
     bottom = LANE_TOP + len(lanes) * LANE_STEP
-    off_from, off_to, off_label = scale.x(powered_off[0]), scale.x(powered_off[1]), powered_off[2]
+    begin, end, label = scale.x(fault[0]), scale.x(fault[1]), fault[2]
     parts = axis(scale, bottom, LANE_TOP - 12)
     parts += _markers(scale, markers, bottom)
-    parts.append(rect(off_from, 32, off_to - off_from, 16, "dark", off_label))
-    parts.append(text((off_from + off_to) / 2, 44, off_label, "dark-label", "middle"))
+    parts.append(rect(begin, 32, end - begin, 16, "fault", label))
+    if end - begin > label_width(label):
+        parts.append(text((begin + end) / 2, 44, label, "fault-label", "middle"))
+    else:
+        parts.append(text(end + 6, 44, label, "tick"))
     for number, lane in enumerate(lanes):
         parts += _lane(scale, lane, LANE_TOP + number * LANE_STEP)
     return picture(bottom + 28, parts, " · ".join(lane.name for lane in lanes))
+
+
+def label_width(label: str) -> float:
+    """Return about the width of a label. A Chinese character is twice as wide as a Latin letter."""
+    return 12.0 + sum(12.5 if ord(each) > 0x2E80 else 6.5 for each in label)
 
 
 def _lane(scale: Scale, lane: Lane, top: float) -> list[str]:

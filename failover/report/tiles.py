@@ -49,7 +49,7 @@ def other_tiles(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
     """Return the figures outside the verdict: objectives for a whole year's use, and times without an objective."""
     f, o = result.evidence.metrics, result.objectives
     p99 = f.write_latency.p99_ms
-    off_s = number(round((result.restored_wall or result.injected_wall) - result.injected_wall))
+    held_s = number(round((result.restored_wall or result.injected_wall) - result.injected_wall))
     found = [
         Tile(name=messages["availability_tile"], measured=f"{100 * f.availability:.2f} %",
              note=messages["for_a_year"].format(value=f"≥ {100 * o.availability:g} %"))
@@ -57,14 +57,15 @@ def other_tiles(result: DrillResult, messages: Messages) -> tuple[Tile, ...]:
     if p99 is not None:
         note = messages["for_a_year"].format(value=messages["at_most"].format(value=f"{number(o.latency_p99_ms)} ms"))
         found.insert(0, Tile(name=messages["latency_tile"], measured=f"{number(round(p99, 1))} ms", note=note))
-    # None if the site has no pods, or if they did not answer during the drill. Then the estate is not healthy either.
+    # None if no site was lost, if it has no pods, or if they did not answer during the drill. In the last case the
+    # estate is not healthy either.
     if result.pods_serving_s is not None:
         found.append(_time("pods_serving", result.pods_serving_s, messages["pods_note"], messages))
-    if back := result.return_of_power:
-        note = messages["return_note"].format(due=number(back.due))
-        found.append(Tile(name=messages["return_tile"], measured=number(back.failed), note=note))
+    if back := result.after_heal:
+        note = messages["after_heal_note"].format(due=number(back.due))
+        found.append(Tile(name=messages["after_heal_tile"], measured=number(back.failed), note=note))
     if result.recovery_s is not None:
-        found.append(_time("recovery", result.recovery_s, messages["recovery_note"].format(dark=off_s), messages))
+        found.append(_time("recovery", result.recovery_s, messages["recovery_note"].format(held=held_s), messages))
     return tuple(found)
 
 

@@ -34,14 +34,20 @@ def sentence(result: DrillResult, estate: Estate, lang: str) -> str:
     """Return the verdict in one sentence: the facts that a manager wants to know first."""
     f, c, o = result.evidence.metrics, result.evidence.comparison, result.objectives
     outages = message(
-        "sentence", "felt", lang, site=getattr(estate.site(result.site).title, lang), write=number(f.write_outage_s),
-        read=number(f.read_outage_s), rto=number(o.rto_s), read_promise=number(o.read_outage_s),
+        "sentence", "felt", lang, happened=result.words.happened.of(lang, target=target_title(result, estate, lang)),
+        write=number(f.write_outage_s), read=number(f.read_outage_s), rto=number(o.rto_s),
+        read_promise=number(o.read_outage_s),
     )  # fmt: skip
     data = message(
         "sentence", "safe" if c.clean else "unsafe", lang, count=number(f.acknowledged), lost=len(c.lost),
         duplicated=len(c.duplicated), appeared=len(c.appeared),
     )  # fmt: skip
     return outages + data + message("sentence", result.verdict.value, lang) + _latency(result, lang)
+
+
+def target_title(result: DrillResult, estate: Estate, lang: str) -> str:
+    """Return the title of the fault's object: a site's title, otherwise its name."""
+    return site_titles(estate, lang).get(result.target, result.target)
 
 
 def _latency(result: DrillResult, lang: str) -> str:
@@ -61,6 +67,7 @@ def missed_latency(result: DrillResult) -> dict[str, object] | None:
 
 def problems(result: DrillResult, estate: Estate, lang: str) -> tuple[Problem, ...]:
     """Return the improvements, the most serious first. It is never empty: a perfect drill gets a suggestion too."""
+    moments = result.words.moments(lang)
     grave = tuple(
         Problem(
             grave=True,
@@ -71,11 +78,15 @@ def problems(result: DrillResult, estate: Estate, lang: str) -> tuple[Problem, .
                 measured=number(r.measured or 0),
                 promised=number(r.promised or 0),
                 detail=_detail(r.code, result, estate, lang),
+                advice=result.words.slow_writes.of(lang),
+                **moments,
             ),
         )
         for r in result.reasons
     )
-    minor = tuple(Problem(grave=False, text=message("findings", code, lang, **v)) for code, v in _minor(result))
+    minor = tuple(
+        Problem(grave=False, text=message("findings", code, lang, **v, **moments)) for code, v in _minor(result, lang)
+    )
     return grave + minor or (Problem(grave=False, text=message("findings", "nothing", lang)),)
 
 
@@ -92,7 +103,7 @@ def _detail(code: str, result: DrillResult, estate: Estate, lang: str) -> str:
     return message("measurement", "late", lang, not_sent=f.not_sent, late=f"{f.lateness_p99_ms:g}")
 
 
-def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
+def _minor(result: DrillResult, lang: str) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield code and figures of improvements that are no reason against a pass."""
     f, c, o = result.evidence.metrics, result.evidence.comparison, result.objectives
     for code, outages in (("writes", f.write_outage_by_family), ("reads", f.read_outage_by_family)):
@@ -113,11 +124,12 @@ def _minor(result: DrillResult) -> Iterator[tuple[str, dict[str, object]]]:
     if result.restored_wall and result.healthy_wall:
         took = result.healthy_wall - result.restored_wall
         if took > SLOW_REJOIN_S:
-            yield "rejoin", {"took": number(round(took, 1))}
-    back = result.return_of_power
+            yield "rejoin", {"took": number(round(took, 1)), "advice": result.words.meanwhile.of(lang)}
+    back = result.after_heal
     if back and back.failed:
         share = f"{back.failed / back.due:.1%}"
-        yield "return", {"failed": number(back.failed), "due": number(back.due), "share": share,
-                         "outage": number(round(back.outage_s, 2))}  # fmt: skip
+        yield "after_heal", {"failed": number(back.failed), "due": number(back.due), "share": share,
+                             "outage": number(round(back.outage_s, 2)),
+                             "advice": result.words.after_heal.of(lang)}  # fmt: skip
     if NOTICEABLE_S < f.write_outage_s <= o.rto_s:
         yield "margin", {"share": f"{f.write_outage_s / o.rto_s:.0%}"}

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from estate.loader import load
 from failover import vantage
 
 NAME = "approval.test"
@@ -149,3 +151,18 @@ def apply(folder: Path, load_generator_python: str) -> Iterator[Callable[..., su
             return process
 
         yield start
+
+
+@pytest.fixture
+def fake_estate(
+    fake_service: Callable[..., RunningFakeService], tmp_path: Path, load_generator_python: str
+) -> Iterator[Any]:
+    """A `FakeEstate` around a fake service without faults."""
+    from tests.integration.failover.fake_estate import FakeEstate  # which imports this module
+
+    made = FakeEstate(
+        estate=load(), fake_service=fake_service(), folder=tmp_path / "citizen1", python=load_generator_python
+    )
+    made.folder.mkdir()
+    yield made
+    made.close()

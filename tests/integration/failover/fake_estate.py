@@ -15,8 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from estate.model import Estate
+from failover import drills
+from failover.drills import DrillOptions, DrillResult
+from failover.protocols import Clock, DrillInterfaces, SystemClock
+from failover.result import Event
 from failover.vantage import ROOT, Endpoint
 from monitors.observe.model import Observation
 from tests.integration.failover.conftest import NAME, RunningFakeService
@@ -45,6 +50,7 @@ class FakeEstate:
     primary_site: str = "futian"
     off_since: dict[str, float] = field(default_factory=dict)
     on_since: dict[str, float] = field(default_factory=dict)
+    cut_links: set[str] = field(default_factory=set)
     units: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     watched: int = 0
     silent: int = 0
@@ -66,6 +72,17 @@ class FakeEstate:
 
     def is_on(self, target: str) -> bool:
         return target not in self.off_since
+
+    # Links
+
+    def cut(self, link: str) -> None:
+        self.cut_links.add(link)
+
+    def heal(self, link: str) -> None:
+        self.cut_links.discard(link)
+
+    def is_cut(self, link: str) -> bool:
+        return link in self.cut_links
 
     # Observer
 
@@ -140,6 +157,22 @@ class FakeEstate:
         for process in self.units.values():
             process.kill()
             process.wait(10)
+
+    # The drill
+
+    def drill(
+        self,
+        name: str,
+        home: Path,
+        *,
+        clock: Clock | None = None,
+        on_event: Callable[[Event], None] = lambda event: None,
+        **options: Any,
+    ) -> DrillResult:
+        """Run a drill on this estate. The fault stays for 6 s. `options` as for DrillOptions."""
+        on = DrillInterfaces(machines=self, power=self, links=self, observer=self, clock=clock or SystemClock())
+        chosen = DrillOptions(**{"endpoint": self.endpoint(), "hold_s": 6.0, **options})
+        return drills.run(name, self.estate, on, home, chosen, on_event=on_event)
 
     # The service
 

@@ -7,39 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from estate.loader import load
 from failover import drills, lock
 from failover.drills import DrillResult, Event, Verdict
 from failover.journal import Journal, Undo, interrupted
 from failover.report.json_report import as_json
-from tests.integration.failover.conftest import RunningFakeService
 from tests.integration.failover.fake_estate import START_S, FakeEstate
 from workstation.errors import Locked, Refused, RolledBack, WrongUse
 
-StartFakeService = Callable[..., RunningFakeService]
 
-
-@pytest.fixture
-def fake_estate(fake_service: StartFakeService, tmp_path: Path, load_generator_python: str) -> Iterator[FakeEstate]:
-    made = FakeEstate(
-        estate=load(), fake_service=fake_service(), folder=tmp_path / "citizen1", python=load_generator_python
-    )
-    made.folder.mkdir()
-    yield made
-    made.close()
-
-
-def run(fake_estate: FakeEstate, home: Path, site: str = "futian", **options: Any) -> DrillResult:
-    return drills.run(
-        "site-loss", fake_estate.estate, site=site, machines=fake_estate, power=fake_estate, observer=fake_estate,
-        home=home, endpoint=fake_estate.endpoint(), powered_off_s=6.0, **options,
-    )  # fmt: skip
+def run(fake_estate: FakeEstate, home: Path, **options: Any) -> DrillResult:
+    return fake_estate.drill("site-loss", home, **{"target": "futian", **options})
 
 
 def test_a_site_is_lost_and_restored_without_loss_of_data(fake_estate: FakeEstate, tmp_path: Path) -> None:
@@ -127,7 +109,7 @@ def test_the_lock_names_its_holder(fake_estate: FakeEstate, tmp_path: Path) -> N
             run(fake_estate, tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"site": "atlantis"}, {"rate_per_s": 0}, {"rate_per_s": 1e6}])
+@pytest.mark.parametrize("wrong", [{"target": "atlantis"}, {"rate_per_s": 0}, {"rate_per_s": 1e6}])
 def test_unknown_names_and_figures_are_wrong_use(
     fake_estate: FakeEstate, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from failover.drills import DRILLS
 from tests.unit.cli.command_result import Call
 from tests.unit.failover.observations import HEALTHY, with_member
 
@@ -25,8 +26,9 @@ def finished(home: Path) -> Path:
 
 def test_the_list_is_one_object(call: Call) -> None:
     document = call("drill", "list", "--json").document
-    (drill,) = document["drills"]
-    assert set(drill) == {"name", "title", "summary", "expected_s"}
+    assert [drill["name"] for drill in document["drills"]] == [drill.name for drill in DRILLS]
+    for drill in document["drills"]:
+        assert set(drill) == {"name", "title", "summary", "expected_s", "target"}
     assert document["runs"] == []
     assert "No drill was run here yet" in call("drill", "list").stdout
 
@@ -53,8 +55,8 @@ def test_past_runs_are_listed_with_their_verdict_and_the_path_of_the_report(call
     assert [run["verdict"] for run in runs] == [None, None, "objective-missed"]
     assert [run["damaged"] for run in runs] == [True, False, False]
     assert runs[2] == {
-        "id": old.name, "folder": str(old), "scenario": "site-loss", "site": "futian", "verdict": "objective-missed",
-        "damaged": False, "write_outage_s": 41.5, "report": str(old / "report.en.html"),
+        "id": old.name, "folder": str(old), "scenario": "site-loss", "site": "futian", "target": "futian",
+        "verdict": "objective-missed", "damaged": False, "write_outage_s": 41.5, "report": str(old / "report.en.html"),
     }  # fmt: skip
     listed = call("drill", "list", "--lang", "zh").stdout
     assert f"{old.name}  未达目标 · 申办中断 41.5 秒\n    {old / 'report.zh.html'}" in listed
@@ -74,7 +76,7 @@ def test_a_screen_of_runs_is_shown_and_the_rest_is_counted(call: Call, home: Pat
 
 def test_the_blast_radius_has_fields_in_json(call: Call) -> None:
     taken = call("drill", "show", "site-loss", "--site", "nanshan", "--json").document["blast_radius"]
-    assert (taken["site"], taken["title"]["zh"]) == ("nanshan", "南山中心")
+    assert (taken["site"], taken["target"], taken["title"]["zh"]) == ("nanshan", "nanshan", "南山中心")
     assert taken["database_members"] == ["nanshan-data1"]
     assert taken["votes"] == {"lost": 2, "total": 5, "majority_stays": True}
     assert taken["objectives"] == {"rto_s": 40, "read_outage_s": 2, "rpo_records": 0}

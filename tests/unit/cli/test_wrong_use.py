@@ -24,6 +24,8 @@ UNKNOWN = {
     "drill": ("drill", "run", "nosuch", "--yes"),
     "shown drill": ("drill", "show", "nosuch"),
     "site": ("drill", "run", "site-loss", "--yes", "--site", "nosuch"),
+    "target of a drill": ("drill", "run", "site-loss", "--yes", "--target", "city-a"),
+    "two sites of a drill": ("drill", "show", "site-loss", "--site", "futian", "--target", "nanshan"),
     "site of the demo": ("demo", "--site", "nosuch"),
     "rate": ("drill", "run", "site-loss", "--yes", "--rate", "0"),
     "target": ("switchover", "--to", "nosuch"),

@@ -14,7 +14,9 @@ import pytest
 
 from estate.addressing import plan
 from failover.drills.context import DrillContext
+from failover.drills.faults import SitePower
 from failover.pod_readiness import ANSWER_S, PAUSE_S, PodProbe, PodReadinessTimer, pod_probe, wait_for_first_answer
+from failover.protocols import DrillInterfaces
 from failover.result import Event
 from monitors.observe.model import Observation, Role
 from tests.polling import until
@@ -185,10 +187,11 @@ def drill_context(
 ) -> DrillContext:
     """Return a context with the parts that the power on needs."""
     fake_estate = fake_estate or FakeEstate()
+    on = DrillInterfaces(machines=fake_estate, power=fake_estate, links=fake_estate, observer=fake_estate, clock=clock)
     return DrillContext(
-        estate=ESTATE, service=SERVICE, site="futian", machines=fake_estate, power=fake_estate, observer=fake_estate,
-        watch=fake_estate, pods=pods, clock=clock, journal=fake_estate, load_generator=fake_estate,
-        endpoint=fake_estate, load=fake_estate, seed=1, powered_off_s=1.0, on_event=reported.append,
+        estate=ESTATE, service=SERVICE, fault=SitePower(target="futian"), on=on, watch=fake_estate, pods=pods,
+        journal=fake_estate, load_generator=fake_estate, endpoint=fake_estate, load=fake_estate, seed=1, hold_s=1.0,
+        on_event=reported.append,
     )  # fmt: skip
 
 
@@ -218,19 +221,19 @@ def test_the_first_answer_after_the_power_on_becomes_one_event_with_its_own_time
     with PodReadinessTimer(PROBE, silent, clock) as pod_timer:
         one = drill_context(pod_timer, reported, clock)
         one.take_observation()
-        one.power_on()
+        one.heal()
         assert silent.begun.wait(10)
         one.take_observation()
-        assert one.pods_wall is None
+        assert one.facts.pods_wall is None
         silent.may_answer.set()
         until("the pods have answered", lambda: pod_timer.answered_wall is not None, 10)
         clock.now += 100
         one.take_observation()
         one.take_observation()
-    assert [event.code for event in reported] == ["power_on", "pods_serve"]
+    assert [event.code for event in reported] == ["healed", "pods_serve"]
     found = reported[-1]
     assert (found.source, found.subject, found.wall) == ("observer", "futian", pod_timer.answered_wall)
-    assert one.pods_wall == pod_timer.answered_wall
+    assert one.facts.pods_wall == pod_timer.answered_wall
     assert found.wall < clock.now
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from failover.drills.undo import UndoContext, undo_all
+from failover.drills.undo import undo_all
 from failover.journal import Journal, Undo
-from failover.protocols import SystemClock
+from failover.protocols import DrillInterfaces
 
 
 class Mains:
@@ -44,8 +45,9 @@ def journal(tmp_path: Path) -> Journal:
     return made
 
 
-def undo_context(mains: Mains) -> UndoContext:
-    return UndoContext(machines=NoMachines(), power=mains, clock=SystemClock())  # type: ignore[arg-type]
+def interfaces(mains: Mains) -> DrillInterfaces:
+    unused: Any = NoMachines()
+    return DrillInterfaces(machines=unused, power=mains, links=unused, observer=unused)
 
 
 def test_a_closed_terminal_does_not_prevent_the_power_on(journal: Journal) -> None:
@@ -53,7 +55,7 @@ def test_a_closed_terminal_does_not_prevent_the_power_on(journal: Journal) -> No
         raise BrokenPipeError(32, "Broken pipe")
 
     mains = Mains({})
-    assert len(undo_all(journal, undo_context(mains), report)) == 2
+    assert len(undo_all(journal, interfaces(mains), report)) == 2
     assert mains.powered_on == ["nanshan", "futian"]
     assert not journal.open_undos()
 
@@ -63,6 +65,6 @@ def test_a_failed_undo_does_not_prevent_the_others(journal: Journal, error: Exce
     """The failed undo stays open for the next run."""
     mains = Mains({"nanshan": error})
     with pytest.raises(type(error)):
-        undo_all(journal, undo_context(mains), lambda undo: None)
+        undo_all(journal, interfaces(mains), lambda undo: None)
     assert mains.powered_on == ["futian"]
     assert [undo.target for undo in journal.open_undos()] == ["nanshan"]
