@@ -117,5 +117,5 @@ def last_site_guards(context: Context) -> dict[str, dict[str, Any]]:
 
 
 def address_of(context: Context, host: Host) -> str:
-    """Return the operator's address for the host: the address in the estate, or the computed management address."""
-    return str(host.platform.address or context.plan.management(host.name))
+    """Return the address with which the operator reaches the host."""
+    return str(context.plan.management(host.name))

@@ -142,7 +142,7 @@ def _is_at(name: str, dead: list[str], sites: Mapping[str, list[str]]) -> bool:
 
 def _reason(estate: Estate, access: ssh.Access, host: Host) -> str:
     """Return why the host is unreachable, or "" if it answers."""
-    address = str(host.platform.address or address_plan(estate).management(host.name))
+    address = str(address_plan(estate).management(host.name))
     try:
         ssh.run(access, address, ["true"], timeout_s=TIMEOUT_S)
     except ssh.HostUnreachable as error:

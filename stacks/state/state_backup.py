@@ -249,4 +249,4 @@ def save_metadata(metadata: StateMetadata) -> None:
 
 
 def _address(estate: Estate, host: Host) -> str:
-    return str(host.platform.address or address_plan(estate).management(host.name))
+    return str(address_plan(estate).management(host.name))
