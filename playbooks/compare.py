@@ -6,21 +6,22 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playbooks.host_spec import HostSpec, RoleSpec
+from playbooks.host_programs.managed import FileSpec, file_of
+from playbooks.host_spec import HostSpec
 from workstation import ssh
 from workstation.errors import GovcloudError
 
-SCRIPT = Path(__file__).resolve().parent / "library" / "managed.py"
+SCRIPT = Path(__file__).resolve().parent / "host_programs" / "managed.py"
 _LOADER = (
-    "import json,sys;"
+    "import json,sys,types;"
     "code,data=sys.stdin.buffer.read().split(b'\\0',1);"
-    "names={'__name__':'managed'};"
-    "exec(compile(code,'managed.py','exec'),names);"
-    "sys.stdout.write(json.dumps(names['answer'](json.loads(data))))"
+    "managed=sys.modules['managed']=types.ModuleType('managed');"
+    "exec(compile(code,'managed.py','exec'),managed.__dict__);"
+    "sys.stdout.write(json.dumps(managed.answer(json.loads(data))))"
 )
 """Runs on the host. The script and its request arrive in one stream, separated by a zero byte."""
 
@@ -70,21 +71,27 @@ def compare(
     argv = ["/usr/bin/python3", "-I", "-c", _LOADER]
     if access.user != "root":
         argv = ["sudo", "-n", *argv]
-    done = ssh.run(access, host_spec.address, argv, stdin=message, timeout_s=timeout_s)
+    done = ssh.run(access, host_spec["address"], argv, stdin=message, timeout_s=timeout_s)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
-        raise CompareFailed(f"{host_spec.host}: {reason[-1] if reason else f'ended with {done.returncode}'}")
+        raise CompareFailed(f"{host_spec['host']}: {reason[-1] if reason else f'ended with {done.returncode}'}")
     return differences(host_spec, json.loads(done.stdout))
 
 
 def request(host_spec: HostSpec, installs: Mapping[str, str]) -> dict[str, Any]:
-    """Return the request to the script. It contains the hashes of the files, not their texts."""
-    return {"mode": "compare", "root": "/", "roles": [_role(role, installs) for role in host_spec.roles]}
+    """Return the request to the script. It contains the hashes of the files, not their texts, and no secret."""
+    spec = {
+        **host_spec,
+        "roles": [{**role, "settings": {}, "installed": installs.get(role["role"], "")} for role in host_spec["roles"]],
+        "files": {path: _hashed(file_of(host_spec, path)) for path in host_spec["files"]},
+        "secrets": {},
+    }
+    return {"mode": "compare", "root": "/", "spec": spec}
 
 
 def differences(host_spec: HostSpec, answer: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Parse the script's answer. Replace the hashes of wanted texts by the texts, except for secret files."""
-    texts = {file.path: file.text for role in host_spec.roles for file in role.files if not file.secret}
+    texts = {path: file["text"] for path, file in host_spec["files"].items() if not file["secret"]}
     return tuple(_difference(found, texts) for found in answer["differences"])
 
 
@@ -95,8 +102,5 @@ def _difference(found: Mapping[str, Any], texts: Mapping[str, str]) -> Differenc
     return value
 
 
-def _role(role: RoleSpec, installs: Mapping[str, str]) -> dict[str, Any]:
-    files = [
-        asdict(file) | {"text": "", "sha256": hashlib.sha256(file.text.encode()).hexdigest()} for file in role.files
-    ]
-    return asdict(role) | {"files": files, "installed": installs.get(role.role, "")}
+def _hashed(file: FileSpec) -> FileSpec:
+    return {**file, "text": "", "sha256": hashlib.sha256(file["text"].encode()).hexdigest()}

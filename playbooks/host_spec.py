@@ -1,13 +1,32 @@
 """The wanted state of one host as plain data: the input of a `Playbook` resource, of the roles and of the comparison.
 
-Every text is complete and final here, so a preview can show the exact lines that would change on the host.
+Every text is complete and final here, so a preview can show the exact lines that would change on the host. Renderers
+return a `RoleSpec` for each role. `keyed` makes one `HostSpec` of them, and nothing converts it again:
+
+    host, address
+    roles:    [{role, settings, files: [path…], units: [name…], sysctls: [key…], accounts: [name…], live: [argument…]}…]
+    files:    {path: {text, owner, group, mode, secret, validate, notify}}
+    units:    {name: {enabled, active}}
+    sysctls:  {key: value}
+    accounts: {name: {groups, shell, home, keys}}
+    secrets:  {"file PATH": text, "settings ROLE": {…}}
+
+An item is stored by its path or name, so that an inserted file is one difference and does not shift all later files.
+Each role keeps the order of its own items. All secret values are in `secrets`, which is one secret for the engine and
+for Ansible. Every preview shows the rest in plain text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from playbooks.host_programs.managed import RoleKeys, Spec
+
+KINDS = ("files", "units", "sysctls", "accounts")
+"""Managed kinds, which every read compares."""
+SECRETS = "secrets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,34 +84,78 @@ class RoleSpec:
     correct the listed settings."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HostSpec:
+class HostSpec(Spec):
     """Everything that one stack wants of one host. The operator reaches the host at `address`."""
 
     host: str
     address: str
-    roles: tuple[RoleSpec, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, the form of the resource's input."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> HostSpec:
-        """Create the spec from JSON values."""
-        return cls(host=value["host"], address=value["address"], roles=tuple(_role(role) for role in value["roles"]))
 
 
-def _role(value: Mapping[str, Any]) -> RoleSpec:
-    return RoleSpec(
-        role=value["role"],
-        settings=dict(value.get("settings", {})),
-        files=tuple(File(**{**f, "notify": tuple(f.get("notify", ()))}) for f in value.get("files", ())),
-        units=tuple(Unit(**u) for u in value.get("units", ())),
-        sysctls=dict(value.get("sysctls", {})),
-        live=tuple(value.get("live", ())),
-        accounts=tuple(
-            Account(**{**a, "groups": tuple(a.get("groups", ())), "keys": tuple(a.get("keys", ()))})
-            for a in value.get("accounts", ())
-        ),
-    )
+class Contradiction(ValueError):
+    """Two roles of one host declare the same item with different values."""
+
+
+def keyed(host: str, address: str, roles: Iterable[RoleSpec], *, secret: frozenset[str] = frozenset()) -> HostSpec:
+    """Return the host's spec. `secret` are the known secret texts. Raise `Contradiction`.
+
+    A file moves to the secrets if it is marked as secret. A file or a role's settings also move there if they contain
+    a known secret.
+    """
+    items: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+    keys = []
+    for role in roles:
+        own = _items(role)
+        for kind in KINDS:
+            for name, item in own[kind].items():
+                if items[kind].setdefault(name, item) != item:
+                    where = f"{host}: {kind} of role {role.role}: {name}"
+                    raise Contradiction(f"{where} differs from an earlier role's; declare it in one role only")
+        live = {"live": list(role.live)} if role.live else {}
+        keys.append(
+            {"role": role.role, "settings": dict(role.settings), **{kind: list(own[kind]) for kind in KINDS}, **live}
+        )
+    secrets = _hide_files(items["files"], secret) | _hide_settings(keys, secret)
+    return cast(HostSpec, {"host": host, "address": address, "roles": keys, **items, SECRETS: secrets})
+
+
+def settings_of(spec: Spec, role: RoleKeys) -> Mapping[str, Any]:
+    """Return the role's settings, also if they are secret."""
+    found: Mapping[str, Any] = spec["secrets"].get(f"settings {role['role']}", role["settings"])
+    return found
+
+
+def _items(role: RoleSpec) -> dict[str, dict[str, Any]]:
+    return {
+        "files": {file.path: _plain(file, "path") for file in role.files},
+        "units": {unit.name: _plain(unit, "name") for unit in role.units},
+        "sysctls": dict(role.sysctls),
+        "accounts": {account.name: _plain(account, "name") for account in role.accounts},
+    }
+
+
+def _plain(item: File | Unit | Account, key: str) -> dict[str, Any]:
+    """Return the item without its key. Tuples become lists, so that values compare equal to those that gRPC returns."""
+    fields = asdict(item)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items() if name != key}
+
+
+def _hide_files(files: dict[str, Any], secret: frozenset[str]) -> dict[str, Any]:
+    hidden = {path: file for path, file in files.items() if file["secret"] or _contains(file["text"], secret)}
+    files.update({path: {**file, "text": "", "secret": True} for path, file in hidden.items()})
+    return {f"file {path}": file["text"] for path, file in hidden.items()}
+
+
+def _hide_settings(roles: list[dict[str, Any]], secret: frozenset[str]) -> dict[str, Any]:
+    hidden = {}
+    for role in roles:
+        if _contains(role["settings"], secret):
+            hidden[f"settings {role['role']}"], role["settings"] = role["settings"], {}
+    return hidden
+
+
+def _contains(value: Any, secret: frozenset[str]) -> bool:
+    if isinstance(value, str):
+        return any(text in value for text in secret)
+    if isinstance(value, Mapping):
+        return any(_contains(item, secret) for item in value.values())
+    return isinstance(value, (list, tuple)) and any(_contains(item, secret) for item in value)

@@ -21,7 +21,7 @@ class ArtifactMissing(GovcloudError):
 
 def role_names() -> tuple[str, ...]:
     """Return the names of all roles."""
-    return tuple(sorted(path.parent.parent.name for path in ROLES.glob("*/tasks/main.yml")))
+    return tuple(sorted(path.parent.parent.name for path in ROLES.glob("*/tasks/install.yml")))
 
 
 def defaults(role: str) -> dict[str, object]:

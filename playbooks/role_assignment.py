@@ -8,7 +8,8 @@ from typing import assert_never
 
 from estate.addressing import AddressPlan, plan
 from estate.model import Estate, Host, HostRole
-from playbooks.host_spec import HostSpec, RoleSpec
+from playbooks import role_settings
+from playbooks.host_spec import HostSpec, RoleSpec, keyed
 from playbooks.secrets import Secrets
 
 CLUSTER_ROLES = frozenset({"containerd", "registry", "kubernetes_control_plane", "kubernetes_node"})
@@ -41,12 +42,28 @@ def host_spec(
     The stacks data and site need `secrets` (ValueError without). `operator_keys` is the complete list of public SSH
     keys; `bgp_passwords` are TCP-MD5 secrets by link.
     """
+    address = str(plan(estate).management(host_name))
+    found = roles(estate, host_name, stack, secrets, operator_keys=operator_keys, bgp_passwords=bgp_passwords)
+    return keyed(host_name, address, found, secret=secrets.texts() if secrets else frozenset())
+
+
+def roles(
+    estate: Estate,
+    host_name: str,
+    stack: Stack | str,
+    secrets: Secrets | None = None,
+    *,
+    operator_keys: tuple[str, ...] = (),
+    bgp_passwords: Mapping[str, str] | None = None,
+) -> tuple[RoleSpec, ...]:
+    """Return the roles of one managed host in one stack, in their order. For the parameters see `host_spec`."""
     host = estate.host(host_name)
     if host not in estate.managed_hosts:
         raise ValueError(f"{host_name} is not a managed host: {host.at} runs it")
-    addresses = plan(estate)
-    roles = _roles(estate, addresses, host, Stack(stack), secrets, operator_keys, bgp_passwords or {})
-    return HostSpec(host=host_name, address=host.platform.address or str(addresses.management(host_name)), roles=roles)
+    found = _roles(estate, plan(estate), host, Stack(stack), secrets, operator_keys, bgp_passwords or {})
+    for role in found:
+        role_settings.check(role)
+    return found
 
 
 def hosts_of(estate: Estate, stack: Stack | str) -> tuple[Host, ...]:

@@ -1,9 +1,9 @@
 """The only caller of ansible-runner: one host, its roles in order, one Ansible process.
 
-The wanted state of a host arrives as a `HostSpec` and becomes the host's variables. Strings that contain template signs
-are marked as literal text, so that Ansible never evaluates braces in a configuration. Texts of secret files are passed
-separately from the files and are never logged. Ansible writes only into a temporary directory, which is removed
-afterwards.
+The wanted state of a host arrives as a `HostSpec`. It becomes the host's variables in parts: each part has consecutive
+roles with no step between them, and is applied in one task. Strings that contain template signs are marked as literal
+text, so that Ansible never evaluates braces in a configuration. Secrets stay separate and are never logged. Ansible
+writes only into a temporary directory, which is removed afterwards.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible_runner.interface import init_command_config
 
-from playbooks.host_spec import HostSpec, RoleSpec
-from playbooks.install_hash import artifact_names, install_hash, version_of
+from playbooks.host_programs.managed import RoleKeys
+from playbooks.host_spec import KINDS, SECRETS, HostSpec, RoleSpec, keyed, settings_of
+from playbooks.install_hash import ROLES, artifact_names, install_hash, version_of
 from playbooks.temp_workspace import temp_workspace
 from workstation.errors import GovcloudError
 from workstation.ssh import Access
@@ -84,14 +85,16 @@ class _Record:
             return False
         self.tasks += 1
         result = data.get("res") or {}
-        role, task = data.get("role") or "site", data.get("task") or ""
-        if state == "ok" and result.get("changed"):
-            state = "changed"
-            self.changes += [f"{role}: {change}" for change in result.get("changes") or [task]]
+        role, task = result.get("role") or data.get("role") or "site", data.get("task") or ""
         if state == "unreachable" or (state == "failed" and not data.get("ignore_errors")):
             self.failure = self.failure or PlaybookFailed(host=self.host, role=role, task=task, reason=_reason(result))
-        if self.on_event:
-            self.on_event(Event(host=self.host, role=role, task=task, state=state))
+        # Only the result of `managed` names roles. For a task of another module, the change is the task's name.
+        changes = result["changes"] if "roles" in result else {role: [task]} if result.get("changed") else {}
+        for name in result.get("roles", [role]):
+            changed = state == "ok" and name in changes
+            self.changes += [f"{name}: {change}" for change in changes[name]] if changed else []
+            if self.on_event:
+                self.on_event(Event(host=self.host, role=name, task=task, state="changed" if changed else state))
         return False
 
 
@@ -109,13 +112,13 @@ def apply(
     failure, or after `timeout_s`. Raise `ArtifactMissing` before any change.
     """
     connection = {
-        "ansible_host": host_spec.address,
+        "ansible_host": host_spec["address"],
         "ansible_user": access.user,
         "ansible_become": access.user != "root",
     }
     variables = connection | role_variables(host_spec, artifacts)
     return _play(
-        host_spec.host, "site.yml", variables, ssh_arguments=access.options(), on_event=on_event, timeout_s=timeout_s
+        host_spec["host"], "site.yml", variables, ssh_arguments=access.options(), on_event=on_event, timeout_s=timeout_s
     )
 
 
@@ -124,40 +127,70 @@ def bake(root: Path, roles: tuple[str, ...], *, artifacts: Path, timeout_s: floa
 
     The caller must be root. A host started from it then skips these parts. `version` is the version of Kubernetes.
     """
-    variables: dict[str, Any] = {
+    empty = (RoleSpec(role=role, settings={"version": version}) for role in roles)
+    host_spec = keyed(root.name, str(root), empty)
+    variables = role_variables(host_spec, artifacts)
+    variables |= {
         "ansible_connection": "chroot",
         "ansible_host": str(root),
-        "govcloud_artifacts": str(artifacts),
-        "govcloud_install": {role: install_hash(role, artifacts, version) for role in roles},
-        "govcloud_programs": {role: list(artifact_names(role, version)) for role in roles},
-        "govcloud_roles": list(roles),
+        "govcloud_spec": _part(host_spec, host_spec["roles"], variables["govcloud_install"])["spec"],
     }
     return _play(root.name, "bake.yml", variables, ssh_arguments=[], on_event=None, timeout_s=timeout_s)
 
 
 def role_variables(host_spec: HostSpec, artifacts: Path) -> dict[str, Any]:
-    """Return the variables of the playbook and of each role."""
-    versions = {role.role: version_of(role.settings) for role in host_spec.roles}
-    variables: dict[str, Any] = {
-        "govcloud_roles": [role.role for role in host_spec.roles],
-        "govcloud_artifacts": str(artifacts),
-        "govcloud_install": {name: install_hash(name, artifacts, of) for name, of in versions.items()},
-        "govcloud_programs": {name: list(artifact_names(name, of)) for name, of in versions.items()},
-    }
-    for role in host_spec.roles:
-        variables |= _one_role(role)
-    return variables
+    """Return the variables of the playbooks and of the roles' steps.
 
-
-def _one_role(role: RoleSpec) -> dict[str, Any]:
-    files = [asdict(file) | ({"text": ""} if file.secret else {}) for file in role.files]
+    `govcloud_parts` has the parts without their secrets, `govcloud_secrets` the secrets of each part.
+    """
+    settings = {role["role"]: settings_of(host_spec, role) for role in host_spec["roles"]}
+    versions = {role: version_of(values) for role, values in settings.items()}
+    installs = {role: install_hash(role, artifacts, version) for role, version in versions.items()}
+    found = [_part(host_spec, roles, installs) for roles in _parts(host_spec["roles"])]
     return {
-        f"{role.role}_settings": dict(role.settings),
-        f"{role.role}_files": files,
-        f"{role.role}_secrets": {file.path: file.text for file in role.files if file.secret},
-        f"{role.role}_units": [asdict(unit) for unit in role.units],
-        f"{role.role}_sysctls": dict(role.sysctls),
-        f"{role.role}_accounts": [asdict(account) for account in role.accounts],
+        "govcloud_artifacts": str(artifacts),
+        "govcloud_install": installs,
+        "govcloud_programs": {role: list(artifact_names(role, version)) for role, version in versions.items()},
+        "govcloud_secrets": [part.pop(SECRETS) for part in found],
+        "govcloud_parts": found,
+        **{f"{role}_settings": values for role, values in settings.items()},
+    }
+
+
+def _parts(roles: Iterable[RoleKeys]) -> list[list[RoleKeys]]:
+    """Split the roles where one has steps before its files, or the previous one has steps after its files."""
+    found: list[list[RoleKeys]] = []
+    for role in roles:
+        if not found or _has(role, "before_install", "before") or _has(found[-1][-1], "after"):
+            found.append([])
+        found[-1].append(role)
+    return found
+
+
+def _has(role: RoleKeys, *steps: str) -> bool:
+    return any((ROLES / role["role"] / "tasks" / f"{step}.yml").exists() for step in steps)
+
+
+def _guard(role: str) -> dict[str, Any]:
+    """Return the guard of the role's file, if the role has one: see `managed.Guard`."""
+    path = ROLES / role / "vars" / "main.yml"
+    return {"guard": yaml.safe_load(path.read_text(encoding="utf-8"))[f"{role}_guard"]} if path.exists() else {}
+
+
+def _part(host_spec: HostSpec, roles: list[RoleKeys], installs: Mapping[str, str]) -> dict[str, Any]:
+    """Return the items of these roles only, and the steps around them."""
+    whole: Any = host_spec
+    rows: Any = roles
+    items = {kind: {name: whole[kind][name] for role in rows for name in role[kind]} for kind in KINDS}
+    keys = [{**role, "installed": installs[role["role"]], **_guard(role["role"])} for role in roles]
+    texts = {f"file {path}" for path in items["files"]}
+    return {
+        "roles": [role["role"] for role in roles],
+        "before_install": _has(roles[0], "before_install"),
+        "before": _has(roles[0], "before"),
+        "after": _has(roles[-1], "after"),
+        "spec": {"roles": keys, **items},
+        SECRETS: {name: text for name, text in host_spec["secrets"].items() if name in texts},
     }
 
 
@@ -209,7 +242,7 @@ def _environment(folder: Path, ssh_arguments: list[str]) -> dict[str, str]:
         "ANSIBLE_HOME": str(folder / "ansible"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_INVENTORY_ENABLED": "yaml",
-        "ANSIBLE_LIBRARY": str(FOLDER / "library"),
+        "ANSIBLE_LIBRARY": str(FOLDER / "host_programs"),
         "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_PIPELINING": "True",

@@ -6,7 +6,7 @@ Roles never generate secrets. They receive them, so that a lost machine is rebui
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 
 OPERATOR = "operator"
 """Key of the operator's own client certificate in `Secrets.certificates`. The other keys are names of hosts and of
@@ -65,3 +65,10 @@ class Secrets:
     passwords: Passwords
     clusters: Mapping[str, ClusterSecrets] = field(default_factory=dict)
     """By site, for every Kubernetes cluster."""
+
+    def texts(self) -> frozenset[str]:
+        """Return every text that must not be shown: keys and passwords."""
+        keys = {pair.key for pair in self.certificates.values()}
+        for cluster in self.clusters.values():
+            keys |= {pair.key for pair in cluster.certificates.values()} | {cluster.encryption}
+        return frozenset(keys | set(asdict(self.passwords).values()))

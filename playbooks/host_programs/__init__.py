@@ -1,4 +1,7 @@
-"""Programs that roles install on hosts unchanged. They use only Python 3.9's standard library, and not each other."""
+"""Programs that run on hosts, unchanged. They use only the standard library of Python 3.11, and not each other.
+
+Roles install them, except `managed`, which Ansible and the comparison send.
+"""
 
 from __future__ import annotations
 

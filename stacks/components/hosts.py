@@ -17,8 +17,6 @@ from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets
 from stacks.components import resources
-from stacks.components.secrets import texts
-from stacks.providers.serialization import properties
 
 Render = Callable[[Host, Secrets | None], HostSpec]
 
@@ -59,7 +57,7 @@ class Hosts(pulumi.ComponentResource):
                 host=host.name,
                 address=addresses[host.name],
                 instance=instance,
-                wanted=_wanted(host, instance, render, secrets),
+                wanted=_wanted(host, render, secrets),
                 guard=guards.get(host.at, {}),
                 opts=pulumi.ResourceOptions(
                     parent=self,
@@ -86,10 +84,5 @@ def in_order(estate: Estate, hosts: Iterable[Host]) -> tuple[Host, ...]:
     return tuple(sorted(hosts, key=lambda host: (place[host.at], host.kind is not HostRole.EDGE, host.number)))
 
 
-def _wanted(
-    host: Host, instance: str, render: Render, secrets: pulumi.Output[Secrets | None]
-) -> pulumi.Output[Mapping[str, Any]]:
-    def shape(values: Secrets | None) -> Mapping[str, Any]:
-        return properties(render(host, values), instance=instance, secret=texts(values) if values else frozenset())
-
-    return pulumi.Output.unsecret(secrets.apply(shape))
+def _wanted(host: Host, render: Render, secrets: pulumi.Output[Secrets | None]) -> pulumi.Output[HostSpec]:
+    return pulumi.Output.unsecret(secrets.apply(lambda values: render(host, values)))

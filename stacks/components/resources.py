@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from stacks.providers.serialization import KINDS, SECRETS
+from playbooks.host_spec import KINDS, SECRETS, HostSpec
 from workstation.oci import OciImage
 
 PACKAGE = "govcloud"
@@ -40,8 +40,7 @@ def below_site(stack: str, site: str) -> str:
 class Playbook(pulumi.CustomResource):
     """The configuration of one host by one stack.
 
-    `wanted` is `providers.serialization.properties`, known when the secrets are known. For `guard` see
-    `providers.last_site_guard.check`.
+    `wanted` is known when the secrets are known. For `guard` see `providers.last_site_guard.check`.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Playbook(pulumi.CustomResource):
         host: str,
         address: str,
         instance: str,
-        wanted: pulumi.Output[Mapping[str, Any]],
+        wanted: pulumi.Output[HostSpec],
         guard: Mapping[str, Any],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:

@@ -6,7 +6,7 @@ The safety rules treat authorities and passwords as data: they are protected, an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -138,11 +138,3 @@ def placeholders(leaves: tuple[Leaf, ...], clusters: Mapping[str, ClusterLeaves]
             for site, wanted in clusters.items()
         },
     )
-
-
-def texts(values: SecretValues) -> frozenset[str]:
-    """Return every text that must not be shown: keys and passwords."""
-    keys = {pair.key for pair in values.certificates.values()}
-    for cluster in values.clusters.values():
-        keys |= {pair.key for pair in cluster.certificates.values()} | {cluster.encryption}
-    return frozenset(keys | set(asdict(values.passwords).values()))

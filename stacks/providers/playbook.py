@@ -11,12 +11,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
 
-from stacks.providers import host_locks, last_site_guard, serial_rollout, serialization
+from playbooks.host_spec import KINDS, SECRETS, HostSpec, settings_of
+from stacks.providers import host_locks, last_site_guard, serial_rollout
 from stacks.providers.resource import Call, Resource, ResourceFailed, differences
 from stacks.providers.values import Properties, is_unknown, plain, plain_map, to_property
 from stacks.state import checkpoints
@@ -41,11 +42,14 @@ OTHERWISE = "differs from what was applied: "
 
 
 class Playbook(Resource):
-    """Inputs as in `serialization`. Outputs are the same values, as found on the host, and `differences`."""
+    """Inputs as in `playbooks.host_spec`, and `instance`, the host's estate instance.
 
-    inputs = ("host", "address", "instance", "roles", *serialization.KINDS, serialization.SECRETS, GUARD)
-    compared = ("host", "address", "instance", "roles", *serialization.KINDS, serialization.SECRETS, FOUND)
-    declared = ("host", "instance", "roles", *serialization.KINDS, serialization.SECRETS)
+    Outputs are the same values, as found on the host, and `differences`.
+    """
+
+    inputs = ("host", "address", "instance", "roles", *KINDS, SECRETS, GUARD)
+    compared = ("host", "address", "instance", "roles", *KINDS, SECRETS, FOUND)
+    declared = ("host", "instance", "roles", *KINDS, SECRETS)
     replaced_by = ("host",)
 
     def __init__(self) -> None:
@@ -144,7 +148,7 @@ def _apply(values: dict[str, Any], call: Call) -> None:
     try:
         with host_locks.exclusive(host, call.say):
             apply(
-                serialization.host_spec(values),
+                cast(HostSpec, values),
                 Access.default(),
                 artifacts=paths.cache() / "artifacts",
                 on_event=on_event,
@@ -159,14 +163,13 @@ def _compare(values: dict[str, Any]) -> tuple[Difference, ...]:
     from workstation.ssh import Access
 
     try:
-        return compare(
-            serialization.host_spec(values), Access.default(), timeout_s=READ_TIMEOUT_S, installs=_installs(values)
-        )
+        wanted = cast(HostSpec, values)
+        return compare(wanted, Access.default(), timeout_s=READ_TIMEOUT_S, installs=_installs(wanted))
     except GovcloudError as error:
         raise ResourceFailed(f"{values['host']}: cannot be compared: {error.message}") from error
 
 
-def _installs(values: dict[str, Any]) -> dict[str, str]:
+def _installs(wanted: HostSpec) -> dict[str, str]:
     """Return the hashes of the install parts by role.
 
     A role whose version was never built on this machine has no hash. Its version is a setting of the role, so the
@@ -175,8 +178,8 @@ def _installs(values: dict[str, Any]) -> dict[str, str]:
     from playbooks.install_hash import ArtifactMissing, install_hash, version_of
 
     artifacts, found = paths.cache() / "artifacts", dict[str, str]()
-    for role in values["roles"]:
-        version = version_of(role.get("settings", {}))
+    for role in wanted["roles"]:
+        version = version_of(settings_of(wanted, role))
         try:
             found[role["role"]] = install_hash(role["role"], artifacts, version)
         except ArtifactMissing:
@@ -198,7 +201,7 @@ def _adopt(resource_id: str) -> Properties:
         ssh.run(ssh.Access.default(), address, ["true"], timeout_s=READ_TIMEOUT_S)
     except GovcloudError as error:
         raise ResourceFailed(f"{host}: cannot be imported: {error.message}") from error
-    nothing = {**{key: {} for key in (*serialization.KINDS, serialization.SECRETS, GUARD)}, "roles": [], "instance": ""}
+    nothing = {**{key: {} for key in (*KINDS, SECRETS, GUARD)}, "roles": [], "instance": ""}
     return {key: to_property(value) for key, value in {"host": host, "address": address, **nothing}.items()}
 
 
@@ -209,9 +212,9 @@ def declared_fingerprint(values: Mapping[str, Any], keys: tuple[str, ...]) -> st
 
 def actual_state(inputs: Properties, found: tuple[Difference, ...]) -> Properties:
     """Return the outputs after a read: the inputs with the actual values, and the differences as text."""
-    trees = (*serialization.KINDS, serialization.SECRETS)
+    trees = (*KINDS, SECRETS)
     state = {key: _Tree(inputs[key]) if key in trees else inputs[key] for key in inputs}
-    secrets = state.get(serialization.SECRETS)
+    secrets = state.get(SECRETS)
     words: dict[str, Any] = {}
     for item in found:
         words[f"{item.kind} {item.name}: {item.aspect}"] = str(item)

@@ -9,8 +9,8 @@ from typing import Any
 
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
+from playbooks.host_spec import KINDS, SECRETS
 from stacks.components.resources import HEALTH_GATE, IMAGE, KUBERNETES, LAST_SITE_GUARD, PACKAGE, PLAYBOOK, site_of
-from stacks.providers.serialization import KINDS, SECRETS
 from stacks.runs.reports import Change
 
 OPS = {

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -181,8 +179,6 @@ def test_a_configuration_that_frr_refuses_never_reaches_the_router(network: Netw
 def with_frr(wanted: HostSpec, change: Callable[[str], str]) -> HostSpec:
     """Return the host's specification with a changed frr.conf."""
 
-    def changed(path: str, text: str) -> str:
-        return change(text) if Path(path).name == "frr.conf" else text
-
-    roles = (replace(r, files=tuple(replace(f, text=changed(f.path, f.text)) for f in r.files)) for r in wanted.roles)
-    return replace(wanted, roles=tuple(roles))
+    path = "/etc/frr/frr.conf"
+    file = wanted["files"][path]
+    return {**wanted, "files": {**wanted["files"], path: {**file, "text": change(file["text"])}}}

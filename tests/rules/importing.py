@@ -15,7 +15,7 @@ ACTS = frozenset({
     "os.mkdir", "os.putenv", "os.remove", "os.rename", "os.rmdir", "os.system", "os.unsetenv", "shutil.rmtree",
     "socket.bind", "socket.connect", "socket.getaddrinfo", "subprocess.Popen",
 })  # fmt: skip
-FOREIGN = ("playbooks.connection.", "playbooks.library.")
+FOREIGN = ("playbooks.connection.",)
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 

@@ -26,11 +26,11 @@ from lab import cgroups, disks, lab_state, mounts, processes, sysctls
 from lab.command import network_of
 from lab.machines import DROPPED
 from playbooks import pki, runner
-from playbooks.host_spec import HostSpec
+from playbooks.host_spec import HostSpec, keyed
 from playbooks.render import pki as render_pki
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import Leaf
-from playbooks.role_assignment import host_spec
+from playbooks.role_assignment import roles
 from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets
 from tests.polling import until
 from tools import golang
@@ -298,10 +298,10 @@ class KubernetesNodes:
 
     def inputs(self, host: Host) -> HostSpec:
         """The network stack, and of the site's stack what the cluster consists of."""
-        network = host_spec(self.estate, host.name, "network", operator_keys=(self.key,))
-        site = host_spec(self.estate, host.name, "site", self.secrets)
-        kept = [role for role in site.roles if role.role not in ("approval", "ingress")]
-        return HostSpec(host=host.name, address=network.address, roles=(*network.roles, *kept))
+        network = roles(self.estate, host.name, "network", operator_keys=(self.key,))
+        site = roles(self.estate, host.name, "site", self.secrets)
+        kept = [role for role in site if role.role not in ("approval", "ingress")]
+        return keyed(host.name, str(self.plan.management(host.name)), (*network, *kept), secret=self.secrets.texts())
 
     def upgrade(self, version: str) -> None:
         """Declare another version; `apply` deploys it."""

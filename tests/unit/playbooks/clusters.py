@@ -8,7 +8,7 @@ from estate.model import Backend, Bureau, Cluster, Estate, Gateway, Host, HostRo
 from playbooks.host_spec import File, RoleSpec
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import gateway_certificate
-from playbooks.role_assignment import host_spec
+from playbooks.role_assignment import roles
 from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets, Passwords, Secrets
 
 OLD, VERSION = versions.KUBERNETES
@@ -77,8 +77,7 @@ def _cluster(estate: Estate, site: str) -> ClusterSecrets:
 def roles_of(estate: Estate, host: str) -> dict[str, RoleSpec]:
     """Return the roles of the stacks network and site on one host, by role name."""
     secrets = secrets_of(estate)
-    parts = [host_spec(estate, host, stack, secrets) for stack in ("network", "site")]
-    return {role.role: role for part in parts for role in part.roles}
+    return {role.role: role for stack in ("network", "site") for role in roles(estate, host, stack, secrets)}
 
 
 def files_of(estate: Estate, host: str) -> dict[str, File]:

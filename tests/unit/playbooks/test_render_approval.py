@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from estate.addressing import AddressPlan, plan
 from estate.model import Estate, HostRole
@@ -19,7 +18,6 @@ from playbooks.secrets import Certificate, Passwords, Secrets
 from tests import golden, image_programs
 from tests.unit.playbooks.clusters import files_of, switched_on, with_gateway, with_second_node
 
-ROLES = Path(__file__).parents[3] / "playbooks" / "roles"
 SECRETS = Secrets(
     authority="AUTHORITY",
     certificates={"futian-kube1": Certificate(cert="CERTIFICATE", key="KEY")},
@@ -160,17 +158,3 @@ def test_a_renewed_certificate_reloads_the_ingress(estate: Estate, addresses: Ad
     assert before.path == after.path == ingress.CONFIG_FILE
     assert before.text != after.text
     assert "KEY" not in after.text
-
-
-@pytest.mark.parametrize("role", ["approval", "ingress"])
-def test_settings_are_those_the_role_declares(estate: Estate, addresses: AddressPlan, role: str) -> None:
-    """The renderer and the role use the same names."""
-    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    declared = specs["argument_specs"]["main"]["options"][f"{role}_settings"].get("options", {})
-    host = estate.host("futian-kube1")
-    given = (
-        approval.role_spec(estate, addresses, host, SECRETS)
-        if role == "approval"
-        else ingress.role_spec(estate, addresses, host, SECRETS)
-    )
-    assert set(given.settings) == set(declared)

@@ -25,7 +25,6 @@ from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.kubernetes.kubeconfig import bureau_kubeconfig, operator_kubeconfig
 from playbooks.role_assignment import CLUSTER_ROLES, host_spec
 from playbooks.secrets import OPERATOR
-from stacks.providers.serialization import properties
 from tests import golden
 from tests.image_programs import accepts
 from tests.unit.playbooks.clusters import (
@@ -131,7 +130,7 @@ def test_all_roles_of_a_host_agree(two: Estate) -> None:
     """If two roles wanted one thing differently, every update would change it back and forth."""
     for host in ("futian-kube1", "futian-kube2", "shaoguan-kube1"):
         for stack in ("network", "site"):
-            properties(host_spec(two, host, stack, secrets_of(two)), instance="x")
+            host_spec(two, host, stack, secrets_of(two))
         paths = [file.path for role in roles_of(two, host).values() for file in role.files]
         assert len(paths) == len(set(paths))
 

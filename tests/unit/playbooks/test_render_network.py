@@ -12,17 +12,17 @@ import pytest
 
 from estate.addressing import plan
 from estate.model import Estate
-from playbooks.host_spec import File, HostSpec
+from playbooks.host_spec import File, RoleSpec
 from playbooks.render import fixture_files, fixture_units, frr, nftables, sysctls
-from playbooks.role_assignment import Stack, host_spec, hosts_of
+from playbooks.role_assignment import Stack, hosts_of, roles
 from tests import golden, image_programs
 
 NETWORKD = "/etc/systemd/network"
 
 
-def files_of(wanted: HostSpec) -> dict[str, File]:
-    """Return all files of a host by path."""
-    return {file.path: file for role in wanted.roles for file in role.files}
+def files_of(wanted: tuple[RoleSpec, ...]) -> dict[str, File]:
+    """Return all files of a host's roles by path."""
+    return {file.path: file for role in wanted for file in role.files}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def files_of(wanted: HostSpec) -> dict[str, File]:
 )
 def test_managed_host_matches_its_golden_file(estate: Estate, host: str, path: str) -> None:
     """Compare the exact text that is installed on our hosts."""
-    compare(files_of(host_spec(estate, host, Stack.NETWORK))[path].text, host, path)
+    compare(files_of(roles(estate, host, Stack.NETWORK))[path].text, host, path)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_fixture_matches_its_golden_file(estate: Estate, host: str, path: str) -
 def test_link_to_the_province_matches_its_golden_file(estate: Estate) -> None:
     """Compare the filter of the link."""
     path = "/etc/nftables.d/50-province.nft"
-    compare(files_of(host_spec(estate, "futian-edge1", Stack.PROVINCE))[path].text, "futian-edge1", path)
+    compare(files_of(roles(estate, "futian-edge1", Stack.PROVINCE))[path].text, "futian-edge1", path)
 
 
 def compare(text: str, host: str, path: str) -> None:
@@ -73,7 +73,7 @@ def compare(text: str, host: str, path: str) -> None:
 def test_no_file_names_the_management_interface_outside_the_filter(estate: Estate) -> None:
     """mgmt0 belongs to the machine room: a role that changes it could lock out every operator."""
     for host in estate.managed_hosts:
-        for path, file in files_of(host_spec(estate, host.name, Stack.NETWORK)).items():
+        for path, file in files_of(roles(estate, host.name, Stack.NETWORK)).items():
             if path != "/etc/nftables.conf":
                 assert "mgmt0" not in file.text.replace("room's mgmt0", ""), path
 
@@ -130,17 +130,17 @@ def test_a_bogon_range_with_a_peers_declared_prefix_is_accepted(estate: Estate) 
 
 def test_a_password_makes_the_whole_configuration_secret(estate: Estate) -> None:
     """A preview must never show it."""
-    wanted = files_of(host_spec(estate, "futian-edge1", Stack.NETWORK, bgp_passwords={"city-a": "hidden"}))
+    wanted = files_of(roles(estate, "futian-edge1", Stack.NETWORK, bgp_passwords={"city-a": "hidden"}))
     assert wanted["/etc/frr/frr.conf"].secret
     assert wanted["/etc/frr/frr.conf"].text.count("password hidden") == 2
-    assert not files_of(host_spec(estate, "futian-edge1", Stack.NETWORK))["/etc/frr/frr.conf"].secret
+    assert not files_of(roles(estate, "futian-edge1", Stack.NETWORK))["/etc/frr/frr.conf"].secret
 
 
 def test_without_operators_keys_roots_keys_are_not_managed(estate: Estate) -> None:
     """An empty list must not lock out every operator."""
 
     def names(keys: tuple[str, ...]) -> set[str]:
-        return {a.name for a in host_spec(estate, "futian-ops1", "network", operator_keys=keys).roles[0].accounts}
+        return {a.name for a in roles(estate, "futian-ops1", "network", operator_keys=keys)[0].accounts}
 
     assert names(()) == {"ops"}
     assert names(("ssh-ed25519 AAAA",)) == {"ops", "root"}
@@ -167,7 +167,7 @@ def test_only_peer_hosts_are_fixtures(estate: Estate) -> None:
     with pytest.raises(ValueError, match="our own"):
         fixture_files(estate, "futian-edge1")
     with pytest.raises(ValueError, match="not a managed host"):
-        host_spec(estate, "citizen1", Stack.NETWORK)
+        roles(estate, "citizen1", Stack.NETWORK)
     assert fixture_units(estate, "internet-edge1") == ("systemd-networkd.service", "frr.service")
     assert fixture_units(estate, "citizen1") == ("systemd-networkd.service",)
 
@@ -178,7 +178,7 @@ def test_every_host_of_a_stack_has_a_role(estate: Estate) -> None:
     assert {h.name for h in hosts_of(estate, Stack.PROVINCE)} == {"futian-edge1", "nanshan-edge1", "shaoguan-edge1"}
     assert "shaoguan-ops1" not in {h.name for h in hosts_of(estate, Stack.DATA)}
     for stack in (Stack.NETWORK, Stack.PROVINCE):
-        assert all(host_spec(estate, host.name, stack).roles for host in hosts_of(estate, stack))
+        assert all(roles(estate, host.name, stack) for host in hosts_of(estate, stack))
 
 
 def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_frr_itself_accepts_every_configuration(estate: Estate, tmp_path: Path) 
 
 def frr_text(estate: Estate, host: str) -> str:
     """Return the host's frr.conf."""
-    return files_of(host_spec(estate, host, Stack.NETWORK))["/etc/frr/frr.conf"].text
+    return files_of(roles(estate, host, Stack.NETWORK))["/etc/frr/frr.conf"].text
 
 
 def permitted(config: str, route_map: str) -> set[str]:

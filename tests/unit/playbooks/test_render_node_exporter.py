@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from estate.addressing import AddressPlan, plan
 from estate.field_types import MOUNT
 from estate.model import Disk, Estate
-from playbooks.host_spec import HostSpec
 from playbooks.render import nftables, node_exporter, scrape_configs
-from playbooks.role_assignment import Stack, host_spec
+from playbooks.role_assignment import Stack, roles
 from tests import golden
 from tests.unit.playbooks.clusters import monitoring_hosts
 
@@ -36,7 +35,7 @@ def test_it_runs_only_on_hosts_with_a_disk(estate: Estate, addresses: AddressPla
     exporters = {
         host.name
         for host in estate.managed_hosts
-        for role in host_spec(estate, host.name, Stack.NETWORK).roles
+        for role in roles(estate, host.name, Stack.NETWORK)
         if role.role == "node_exporter"
     }
     assert exporters == {host.name for host in estate.managed_hosts if host.disk}
@@ -91,10 +90,3 @@ def test_the_exporter_excludes_every_other_mount(mount: str, path: str) -> None:
     assert not others.search(kept)
     for other in {path, "/", f"{kept}/{path}", f"{kept}-old", f"/var{kept}", kept[:-1]} - {kept}:
         assert others.search(other), other
-
-
-def test_its_spec_survives_a_round_trip_through_json(estate: Estate, addresses: AddressPlan) -> None:
-    """The spec is a resource's input."""
-    roles = (node_exporter.role_spec(addresses, estate.host("futian-ops1")),)
-    value = HostSpec(host="futian-ops1", address="10.127.0.14", roles=roles)
-    assert HostSpec.from_dict(value.as_dict()) == value

@@ -10,8 +10,7 @@ from pathlib import Path
 import yaml
 
 from estate.addressing import AddressPlan, plan
-from estate.model import Estate, HostRole
-from playbooks.host_spec import HostSpec
+from estate.model import Estate
 from playbooks.render import blackbox, pki, prometheus, scrape_configs
 from tests import golden, image_programs
 from tests.unit.playbooks.clusters import monitoring_hosts, secrets_of
@@ -102,18 +101,11 @@ def test_every_alert_has_its_runbook_and_both_languages(estate: Estate) -> None:
                     assert rule["labels"]["severity"] in ("critical", "warning")
 
 
-def test_the_specs_survive_a_round_trip_through_json(estate: Estate, addresses: AddressPlan) -> None:
-    """The specs are a resource's inputs."""
-    host = estate.host("futian-ops1")
-    assert host.kind is HostRole.OPS
-    roles = (
-        prometheus.role_spec(estate, addresses, host),
-        blackbox.role_spec(estate, addresses, host, secrets_of(estate)),
-    )
-    value = HostSpec(host=host.name, address="10.127.0.14", roles=roles)
-    assert HostSpec.from_dict(value.as_dict()) == value
-    assert roles[0].accounts[0].groups == (pki.GROUP,)
-    order = [file.path for file in roles[0].files]
+def test_the_rules_are_written_before_the_configuration_that_names_them(estate: Estate, addresses: AddressPlan) -> None:
+    """The configuration's own check reads the rules."""
+    role = prometheus.role_spec(estate, addresses, estate.host("futian-ops1"))
+    assert role.accounts[0].groups == (pki.GROUP,)
+    order = [file.path for file in role.files]
     assert order.index("/etc/prometheus/rules/approval.yml") < order.index(prometheus.CONFIG_FILE)
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from playbooks.compare import Difference
-from playbooks.host_spec import File, HostSpec, RoleSpec, Unit
+from playbooks.host_spec import File, RoleSpec, Unit, keyed
 from stacks.providers.playbook import FOUND, Playbook, actual_state
 from stacks.providers.resource import Call, ResourceFailed
-from stacks.providers.serialization import properties
 from stacks.providers.values import Hidden, Properties, plain_map, to_properties, to_property
 
 
@@ -23,8 +22,8 @@ def inputs(**changed: Any) -> Properties:
         units=(Unit(name="frr.service"),),
         sysctls={"net.ipv4.ip_forward": "1"},
     )
-    values = properties(HostSpec(host="futian-edge1", address="10.127.0.11", roles=(role,)), instance="lab-1")
-    return to_properties({**values, "gate": {}, "secrets": Hidden(values["secrets"]), **changed})
+    spec = keyed("futian-edge1", "10.127.0.11", (role,))
+    return to_properties({**spec, "instance": "lab-1", "gate": {}, "secrets": Hidden(spec["secrets"]), **changed})
 
 
 def found(kind: str, name: str, aspect: str, wanted: Any, actual: Any) -> Difference:
