@@ -18,9 +18,14 @@ class Change:
     detail: str = ""
 
 
-def changes(estate: Estate, before: Observation, after: Observation) -> tuple[Change, ...]:
-    """Return the changes of the primary, of each site, and of each standby."""
-    return (*_primary(before, after), *_sites(estate, before, after), *_standbys(before, after))
+def changes(estate: Estate, before: Observation, after: Observation, link: str = "") -> tuple[Change, ...]:
+    """Return the changes of the primary, of each site, of each standby, and of one link's routing sessions."""
+    return (
+        *_primary(before, after),
+        *_sites(estate, before, after),
+        *_standbys(before, after),
+        *_link(before, after, link),
+    )
 
 
 def _primary(before: Observation, after: Observation) -> Iterator[Change]:
@@ -50,3 +55,15 @@ def _standbys(before: Observation, after: Observation) -> Iterator[Change]:
         last = old.get(member.host)
         if last and member.running != last.running and member.role is not Role.PRIMARY:
             yield Change(code="streaming" if member.running else "not_streaming", subject=member.host)
+
+
+def _link(before: Observation, after: Observation, link: str) -> Iterator[Change]:
+    old, new = _sessions_up(before, link), _sessions_up(after, link)
+    if old is not None and new is not None and old != new:
+        yield Change(code="link_used" if new else "link_unused", subject=link)
+
+
+def _sessions_up(seen: Observation, link: str) -> bool | None:
+    """Return whether all BGP sessions over the link are established and monitored by BFD. None without a session."""
+    sessions = [session for session in seen.sessions if session.link == link]
+    return all(each.established and each.bfd_up is not False for each in sessions) if sessions else None

@@ -106,7 +106,7 @@ class DrillContext:
         """
         seen = self.watch.latest()
         if self.seen is not None:
-            for change in changes(self.estate, self.seen, seen):
+            for change in changes(self.estate, self.seen, seen, link=self.fault.target):
                 self.say(change.code, "observer", change.subject, detail=change.detail)
         self.seen = seen
         self.note_pods()

@@ -20,14 +20,15 @@ from typing import Any
 from estate.model import Estate
 from failover import drills
 from failover.drills import DrillOptions, DrillResult
+from failover.drills.fault import Fault
 from failover.protocols import Clock, DrillInterfaces, SystemClock
 from failover.result import Event
 from failover.vantage import ROOT, Endpoint
 from monitors.observe.model import Observation
 from tests.integration.failover.conftest import NAME, RunningFakeService
-from tests.unit.failover.observations import HEALTHY, powered_off, with_primary
+from tests.unit.failover.observations import HEALTHY, powered_off, with_link, with_primary
 
-TAKEOVER_S, START_S = 2.0, 2.0
+TAKEOVER_S, START_S, REROUTE_S = 2.0, 2.0, 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class CommandResult:
 
 @dataclass(kw_only=True)
 class FakeEstate:
-    """Power, machines and observer in one object. `on_off` is called when a site is powered off."""
+    """All interfaces of a drill in one object. `on_off` and `on_cut` are called when the fault is injected."""
 
     estate: Estate
     fake_service: RunningFakeService
@@ -57,6 +58,7 @@ class FakeEstate:
     """Number of queries for the database's rows that get no answer."""
     spoil: Callable[[str], str] = str
     on_off: Callable[[], None] = lambda: None
+    on_cut: Callable[[], None] = lambda: None
 
     # Power
 
@@ -77,6 +79,8 @@ class FakeEstate:
 
     def cut(self, link: str) -> None:
         self.cut_links.add(link)
+        self.set_faults({"from_s": 0, "to_s": REROUTE_S, "do": "refuse"})
+        self.on_cut()
 
     def heal(self, link: str) -> None:
         self.cut_links.discard(link)
@@ -103,6 +107,8 @@ class FakeEstate:
         seen = with_primary(HEALTHY, self.primary_site)
         for site in self.estate.sites:
             seen = seen if self._up(site.name) else powered_off(seen, site.name)
+        for link in self.cut_links:
+            seen = with_link(seen, link, established=False, bfd_up=None, state="Connect")
         return seen
 
     def _take_over(self) -> None:
@@ -173,6 +179,10 @@ class FakeEstate:
         on = DrillInterfaces(machines=self, power=self, links=self, observer=self, clock=clock or SystemClock())
         chosen = DrillOptions(**{"endpoint": self.endpoint(), "hold_s": 6.0, **options})
         return drills.run(name, self.estate, on, home, chosen, on_event=on_event)
+
+    def fault(self, name: str, target: str) -> Fault:
+        """Return the fault of a drill on this estate."""
+        return drills.get(name).fault(self.estate, target)
 
     # The service
 

@@ -8,7 +8,17 @@ from typing import Any
 from monitors.observe.model import Announcement, Cluster, ClusterNode, Observation, Role
 from tests.unit.monitors.observations import ESTATE, healthy, observe
 
-__all__ = ["ESTATE", "HEALTHY", "cluster", "powered_off", "with_check", "with_cluster", "with_member", "with_primary"]
+__all__ = [
+    "ESTATE",
+    "HEALTHY",
+    "cluster",
+    "powered_off",
+    "with_check",
+    "with_cluster",
+    "with_link",
+    "with_member",
+    "with_primary",
+]
 
 
 def with_member(seen: Observation, at: str, **changes: Any) -> Observation:
@@ -28,6 +38,11 @@ def with_check(seen: Observation, at: str, path: str, status: int | None) -> Obs
     """Change the answer of a site's service on a health path."""
     checks = (replace(c, status=status) if (c.place, c.path) == (at, path) else c for c in seen.sites)
     return replace(seen, sites=tuple(checks))
+
+
+def with_link(seen: Observation, link: str, **changes: Any) -> Observation:
+    """Change the BGP sessions over a link."""
+    return replace(seen, sessions=tuple(replace(s, **changes) if s.link == link else s for s in seen.sessions))
 
 
 def with_cluster(seen: Observation, changed: Cluster) -> Observation:

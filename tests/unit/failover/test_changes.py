@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from failover.drills.changes import changes
-from tests.unit.failover.observations import ESTATE, HEALTHY, powered_off, with_check, with_member, with_primary
+from tests.unit.failover.observations import (
+    ESTATE,
+    HEALTHY,
+    powered_off,
+    with_check,
+    with_link,
+    with_member,
+    with_primary,
+)
 
 
 def test_a_lost_site_and_a_promotion_are_events() -> None:
@@ -22,3 +30,12 @@ def test_a_service_that_refuses_writes_and_a_standby_that_stops_are_events() -> 
     assert found == [("not_writable", "nanshan"), ("not_streaming", "shaoguan-data1")]
     back = [(c.code, c.subject) for c in changes(ESTATE, stopped, HEALTHY)]
     assert back == [("writable", "nanshan"), ("streaming", "shaoguan-data1")]
+
+
+def test_only_the_sessions_of_the_drills_own_link_are_events() -> None:
+    """BFD alone is enough: BGP keeps its session until the hold time ends."""
+    cut = with_link(with_link(HEALTHY, "city-a", bfd_up=False), "ft-sg", established=False)
+    found = [(c.code, c.subject) for c in changes(ESTATE, HEALTHY, cut, link="city-a")]
+    assert found == [("link_unused", "city-a")]
+    assert [c.code for c in changes(ESTATE, cut, HEALTHY, link="city-a")] == ["link_used"]
+    assert not changes(ESTATE, HEALTHY, cut, link="futian")

@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from failover.drills import DRILLS as DRILL_LIST
+from failover.drills import Drill
 from failover.report import messages, render, write
 from failover.report.json_report import as_json
 from failover.report.svg import merged, spread
@@ -290,3 +292,43 @@ class Balanced(HTMLParser):
     def check(self, page: str) -> None:
         self.feed(page)
         assert not self.open
+
+
+SPECIFIC = {
+    "en": ("power", "pods of", "site-loss", "Loss of a whole site"),
+    "zh": ("断电", "供电", "Pod ", "整个中心"),
+}
+"""Words that belong to the loss of a site only."""
+WITHOUT_A_SITE = [drill for drill in DRILL_LIST if drill.target != "site"]
+
+
+@pytest.mark.parametrize("lang", messages.LANGUAGES)
+@pytest.mark.parametrize("drill", WITHOUT_A_SITE, ids=lambda drill: drill.name)
+def test_a_drill_that_loses_no_site_has_the_words_of_its_own_fault(drill: Drill, lang: str) -> None:
+    """In the page, in its pictures and in every improvement, also of a drill that failed."""
+    fault = drill.fault(sample_drill.ESTATE, None)
+    promised = DRILLS["pass"].objectives.model_copy(update={"rto_s": 15.0})
+    at = sample_drill.START + sample_drill.LOST_AT
+    bad = sample_drill.of_fault(
+        drill.name, fault, id="x", objectives=promised, restored_wall=at + 1, remaining=(NOT_STREAMING,)
+    )
+    for result in (bad, replace(bad, healthy_wall=None), replace(bad, restored_wall=None)):
+        page = re.sub(r"<style>.*?</style>", "", render(result, sample_drill.ESTATE, lang), flags=re.S)
+        assert not [word for word in SPECIFIC[lang] if word in page]
+        assert not re.findall(r"\{[a-z_]+\}", page)
+        for text in ("injected", "happened", "lasts", "slow_writes"):
+            assert getattr(fault.words, text).of(lang, target=fault.target) in page
+    assert fault.words.meanwhile.of(lang) in render(bad, sample_drill.ESTATE, lang)
+    assert fault.words.after_heal.of(lang) in render(bad, sample_drill.ESTATE, lang)
+
+
+@pytest.mark.parametrize("drill", WITHOUT_A_SITE, ids=lambda drill: drill.name)
+def test_the_json_of_a_drill_that_loses_no_site_names_the_target(drill: Drill) -> None:
+    fault = drill.fault(sample_drill.ESTATE, None)
+    value = as_json(sample_drill.of_fault(drill.name, fault))
+    assert (value["scenario"], value["site"], value["target"]) == (drill.name, None, fault.target)
+    assert not value["measured"].keys() & {"pods_serving_s", "return_of_power"}
+    assert value["measured"]["writes_after_heal"]["writes"] == 780
+    site_loss = as_json(DRILLS["pass"])
+    assert (site_loss["site"], site_loss["target"]) == ("futian", "futian")
+    assert site_loss.keys() == value.keys()

@@ -1,0 +1,95 @@
+"""The faults of drills: which objects they may hit, and their blast radius. Refusals need only the declared estate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from estate.model import Estate
+from failover.drills import DRILLS, blast_radius, get
+from failover.drills.faults import LinkCut, SitePower
+from failover.drills.faults.link_cut import is_only_path
+from failover.report.messages import LANGUAGES
+from tests.unit.failover.observations import ESTATE
+from workstation.errors import Refused, WrongUse
+
+
+def without_links(*names: str) -> Estate:
+    return ESTATE.model_copy(update={"links": tuple(link for link in ESTATE.links if link.name not in names)})
+
+
+def hosts_with(estate: Estate, at: str, **changes: Any) -> Estate:
+    """Change the hosts of a site."""
+    hosts = tuple(host.model_copy(update=changes) if host.at == at else host for host in estate.hosts)
+    return estate.model_copy(update={"hosts": hosts})
+
+
+@pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
+def test_no_drill_runs_on_a_real_estate(drill: Any) -> None:
+    fault = drill.fault(ESTATE, None)
+    fault.guard(ESTATE)
+    with pytest.raises(Refused, match="this estate is real: a drill has no"):
+        fault.guard(ESTATE.model_copy(update={"lab": False}))
+
+
+def test_a_site_with_the_majority_of_the_votes_may_not_be_lost() -> None:
+    SitePower(target="futian").guard(ESTATE)
+    with pytest.raises(Refused, match=r"futian has 4 of 7 votes: no majority would remain"):
+        SitePower(target="futian").guard(hosts_with(ESTATE, "futian", etcd_votes=1))
+
+
+def test_the_only_site_of_a_service_may_not_be_lost() -> None:
+    service = ESTATE.services[0]
+    placement = service.placement.model_copy(update={"active": ("futian",), "ready": ()})
+    alone = ESTATE.model_copy(update={"services": (service.model_copy(update={"placement": placement}),)})
+    SitePower(target="nanshan").guard(alone)
+    with pytest.raises(Refused, match="approval runs only at futian"):
+        SitePower(target="futian").guard(alone)
+
+
+@pytest.mark.parametrize(
+    ("link", "missing", "refused"),
+    [
+        ("city-a", (), False),
+        ("city-a", ("city-b",), True),  # the way through shaoguan is no path between the city sites
+        ("ft-sg", (), False),
+        ("ft-sg", ("ns-sg",), True),  # internet and bureaus carry nothing between our sites
+        ("ft-sg", ("city-a", "city-b"), True),
+        ("ft-bureau", (), False),
+        ("ft-bureau", ("sg-bureau",), False),
+        ("ft-bureau", ("ns-bureau", "sg-bureau"), True),
+        ("ft-bureau", ("city-a", "city-b", "ft-sg", "sg-bureau"), True),  # the other way begins at a separate site
+    ],
+)
+def test_the_only_path_between_two_places_may_not_be_cut(link: str, missing: tuple[str, ...], refused: bool) -> None:
+    estate = without_links(*missing)
+    assert is_only_path(estate, link) == refused
+    if refused:
+        with pytest.raises(Refused, match=f"{link} is the only path between"):
+            LinkCut(target=link).guard(estate)
+    else:
+        LinkCut(target=link).guard(estate)
+
+
+@pytest.mark.parametrize("link", [link.name for link in ESTATE.links])
+def test_each_link_of_the_estate_may_be_cut_alone(link: str) -> None:
+    LinkCut(target=link).guard(ESTATE)
+
+
+@pytest.mark.parametrize(("name", "target"), [("site-loss", "city-a"), ("path-loss", "futian")])
+def test_an_unknown_target_is_wrong_use_and_lists_the_known_ones(name: str, target: str) -> None:
+    with pytest.raises(WrongUse, match=f"unknown .* '{target}'") as caught:
+        get(name).fault(ESTATE, target)
+    assert get(name).fault(ESTATE, None).target in caught.value.next_step
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_blast_radius_of_a_link_names_the_link_and_no_power(lang: str) -> None:
+    fault = LinkCut(target="city-a")
+    radius, text = fault.blast_radius(ESTATE), blast_radius.text(fault, ESTATE, lang)
+    assert (radius.site, radius.hosts, radius.links, radius.votes) == (None, (), ("city-a",), (0, 5))
+    assert "city-a" in text
+    assert "{" not in text
+    assert "断电" not in text
+    assert "power" not in text
