@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from workstation import atomic_write
+
 NAME = "journal.jsonl"
 
 
@@ -49,20 +51,13 @@ class Journal:
             os.fsync(handle)
         finally:
             os.close(handle)
-        self._sync_folder()
+        atomic_write.sync(self.path.parent)
 
     def open_undos(self) -> tuple[Undo, ...]:
         """Return the undos that are still to be done, the latest act first."""
         if not self.path.exists():
             return ()
         return still_open(read(self.path.read_text(encoding="utf-8", errors="replace")))
-
-    def _sync_folder(self) -> None:
-        handle = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def read(text: str) -> list[dict[str, Any]]:

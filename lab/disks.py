@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab import mounts
 from lab.command import LabError, run, wait_for
+from workstation import atomic_write
 
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
@@ -49,9 +50,8 @@ def _copy_away_from_holder(disk: Path) -> None:
     That process (a container runtime, a build in a chroot) copied the host's mounts while the machine ran. The old
     file system may still write its cached data later, but not to the disk that the machine uses from now on.
     """
-    aside = disk.with_suffix(".copy")
-    run(["cp", "--sparse=always", str(disk), str(aside)])
-    aside.replace(disk)
+    with atomic_write.replacing(disk, durable=False) as copy:
+        run(["cp", "--sparse=always", str(disk), str(copy)])
 
 
 def _check(disk: Path) -> None:

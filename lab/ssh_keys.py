@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from workstation import atomic_write
 from workstation.ssh import Access
 
 
@@ -36,15 +37,9 @@ def operator_key(access: Access) -> str:
     if not access.key.exists() or not public.exists():
         access.key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         pair = new_key("govcloud operator")
-        _write_private(access.key, pair.private)
-        public.write_text(pair.public + "\n")
+        atomic_write.write(access.key, pair.private)
+        atomic_write.write(public, pair.public + "\n", mode=0o644)
     return public.read_text().strip()
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_bytes(content)
 
 
 def trust_hosts(access: Access, hosts: Mapping[str, str]) -> None:
@@ -55,9 +50,7 @@ def trust_hosts(access: Access, hosts: Mapping[str, str]) -> None:
         kept = [line for line in lines if line.split(" ", 1)[0] not in hosts]
     lines = [*kept, *(f"{address} {' '.join(key.split()[:2])}" for address, key in hosts.items())]
     access.known_hosts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = access.known_hosts.with_suffix(".new")
-    aside.write_text("\n".join(lines) + "\n" if lines else "")
-    aside.replace(access.known_hosts)
+    _write_lines(access.known_hosts, lines)
 
 
 def close_connections(access: Access, addresses: Iterable[str]) -> None:
@@ -77,6 +70,10 @@ def forget_hosts(access: Access, addresses: set[str]) -> None:
     """Remove the machines' keys from known_hosts and the shared connections. The operator's own key stays."""
     if access.known_hosts.exists():
         lines = [line for line in access.known_hosts.read_text().splitlines() if line.split(" ", 1)[0] not in addresses]
-        access.known_hosts.write_text("\n".join(lines) + "\n" if lines else "")
+        _write_lines(access.known_hosts, lines)
     for socket in access.key.parent.glob("mux-*"):
         socket.unlink(missing_ok=True)
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    atomic_write.write(path, "".join(f"{line}\n" for line in lines), mode=0o644)

@@ -16,7 +16,7 @@ from lab import launch, names
 from lab.command import LabError, wait_for
 from lab.names import Directories
 from lab.topology import Machine, PortKind, Topology
-from workstation import paths
+from workstation import atomic_write, paths
 from workstation.progress import step
 
 SOURCE = Path(__file__).parent / "wires"
@@ -60,19 +60,19 @@ def _build(target: Path) -> None:
     if not paths.compiler().exists():  # the first on the PATH may be too old; setup checks the version
         raise LabError("no Go compiler, which is needed once to build the wires' daemon", "run ./govcloud setup")
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f"{target.name}.{os.getpid()}")
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local"}
     environment.setdefault("GOCACHE", str(paths.cache() / "go" / "build"))  # setup has compiled the library there
-    try:
-        done = subprocess.run(
-            [str(paths.compiler()), "build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", str(aside), "."],
-            cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=BUILD_AT_MOST_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise LabError(f"the build of the wires' daemon did not end within {BUILD_AT_MOST_S:g} s") from None
-    if done.returncode:
-        raise LabError(f"the wires' daemon cannot be built: {done.stderr.strip()[-600:]}")
-    aside.replace(target)
+    options = ["-mod=readonly", "-trimpath", "-ldflags", "-s -w"]
+    with atomic_write.replacing(target) as draft:
+        argv = [str(paths.compiler()), "build", *options, "-o", str(draft), "."]
+        try:
+            done = subprocess.run(
+                argv, cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=BUILD_AT_MOST_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise LabError(f"the build of the wires' daemon did not end within {BUILD_AT_MOST_S:g} s") from None
+        if done.returncode:
+            raise LabError(f"the wires' daemon cannot be built: {done.stderr.strip()[-600:]}")
 
 
 def start(directories: Directories, groups: Sequence[Path]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from estate import versions
 from tools import command, hashing
-from workstation import paths
+from workstation import atomic_write, paths
 from workstation.errors import GovcloudError
 
 PULUMI_VERSION = "v3.259.0"
@@ -275,10 +275,7 @@ def make_link(go: Path) -> None:
     """Link `paths.compiler()` to this compiler atomically, for programs that are built on demand."""
     link = paths.compiler()
     link.parent.mkdir(parents=True, exist_ok=True)
-    fresh = link.with_name(".go.new")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(go.resolve())
-    fresh.replace(link)
+    atomic_write.link(link, go.resolve())
 
 
 def fetch_toolchain() -> Path:

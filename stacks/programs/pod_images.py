@@ -13,6 +13,7 @@ from pathlib import Path
 from estate.model import Estate
 from playbooks.render import gateway
 from stacks.state import state_files
+from workstation import atomic_write
 from workstation.oci import OciImage
 
 Plain = dict[str, str]
@@ -37,7 +38,7 @@ def from_plain(values: Iterable[Plain]) -> tuple[OciImage, ...]:
 def remember(images: Sequence[OciImage]) -> None:
     """Save the images for plain `pulumi up`. Without images, the file stays unchanged."""
     if images:
-        state_files.write_atomically(_file(), json.dumps(as_plain(images)).encode())
+        atomic_write.write(_file(), json.dumps(as_plain(images)).encode())
 
 
 def remembered() -> tuple[OciImage, ...]:

@@ -18,7 +18,7 @@ from stacks.phases import DATA, PLATFORM, WITHOUT_SECRETS
 from stacks.programs import pod_images
 from stacks.programs.context import Context
 from stacks.state import state_files, store
-from workstation import paths
+from workstation import atomic_write, paths
 
 CODE = ("contracts", "estate", "facts", "playbooks", "services", "stacks", "tools", "workstation")
 """Folders of the checkout that decide what is declared and how it is applied."""
@@ -40,7 +40,7 @@ def is_current(context: Context, stack: str) -> bool:
 def save(context: Context, stack: str) -> None:
     """Record that the stack is completely deployed. `context` must be taken after the update."""
     if not context.without:
-        state_files.write_atomically(_file(stack), fingerprint(context, stack).encode())
+        atomic_write.write(_file(stack), fingerprint(context, stack).encode())
 
 
 def invalidate(stack: str) -> None:

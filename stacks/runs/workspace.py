@@ -21,8 +21,8 @@ from semver import VersionInfo
 
 from stacks.runs import inline
 from stacks.state import passphrase
-from stacks.state.state_files import PROJECT, checkpoint, engine_home, passphrase_file, state_home, write_atomically
-from workstation import paths
+from stacks.state.state_files import PROJECT, checkpoint, engine_home, passphrase_file, state_home
+from workstation import atomic_write, paths
 from workstation.errors import GovcloudError, Refused
 
 PLUGIN = "pulumi-resource-govcloud"
@@ -172,10 +172,7 @@ def _plugin(name: str, module: str) -> None:
     path = engine_home() / "bin" / name
     if path.exists() and path.read_text(encoding="utf-8") == script:
         return
-    draft = path.with_name(f".{name}.{os.getpid()}")
-    draft.write_text(script, encoding="utf-8")
-    draft.chmod(0o755)
-    draft.replace(path)
+    atomic_write.write(path, script, mode=0o755)
 
 
 def _shell_environment() -> None:
@@ -193,4 +190,4 @@ def _shell_environment() -> None:
     text = "\n".join([*lines, f"export PATH={first}:$PATH", ""])
     path = engine_home() / "pulumi.sh"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_atomically(path, text.encode())
+        atomic_write.write(path, text)

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stacks.state.state_files import PROJECT, checkpoint, state_home, write_atomically
+from stacks.state.state_files import PROJECT, checkpoint, state_home
+from workstation import atomic_write
 from workstation.errors import GovcloudError
 
 Say = Callable[[str], None]
@@ -107,7 +108,7 @@ def back_up(stack: str) -> None:
             raise TruncatedCheckpoint(message, "")
         if _read(backup_path(stack)) != content:
             backup_path(stack).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(backup_path(stack), content)
+            atomic_write.write(backup_path(stack), content)
 
 
 def repair(stack: str, say: Say) -> None:
@@ -133,8 +134,8 @@ def repair(stack: str, say: Say) -> None:
         say(f"{stack}: its state was truncated before its first resource was created; the stack starts again, empty")
         return
     newest = max(intact, key=lambda one: one.saved)
-    write_atomically(truncated_path(stack), checkpoint(stack).read_bytes())
-    write_atomically(checkpoint(stack), newest.content)
+    atomic_write.write(truncated_path(stack), checkpoint(stack).read_bytes())
+    atomic_write.write(checkpoint(stack), newest.content)
     say(
         f"{stack}: its state was truncated; restored from {newest.path}, saved {newest.saved:%Y-%m-%d %H:%M:%S} UTC; "
         "changes made after that time are compared and repeated"

@@ -11,13 +11,14 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+
+from workstation import atomic_write
 
 ROUNDS = 1_000_000
 KEY_BYTES = 32
@@ -28,14 +29,7 @@ def make(path: Path) -> None:
     """Write a new passphrase that only its owner can read, unless the file exists."""
     if path.exists():
         return
-    draft = path.with_suffix(f".{secrets.token_hex(4)}")
-    try:
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(32) + "\n", encoding="ascii")
-        with suppress(FileExistsError):
-            path.hardlink_to(draft)
-    finally:
-        draft.unlink(missing_ok=True)
+    atomic_write.create(path, secrets.token_urlsafe(32) + "\n")
 
 
 def opens(passphrase: str, salt: str) -> bool:

@@ -18,6 +18,7 @@ from estate.model import Estate
 from stacks.phases import stack_names
 from stacks.state import passphrase, state_backup, state_files, store
 from stacks.state.lineage import Relation, StateMetadata, relation
+from workstation import atomic_write
 from workstation.errors import GovcloudError, Refused
 
 
@@ -100,7 +101,7 @@ def restore(estate: Estate, host: str, metadata: StateMetadata, backup: bytes, t
                 (draft / f"Pulumi.{stack}.yaml").replace(state_files.settings(stack))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    state_files.write_atomically(state_files.passphrase_file(), text.strip().encode() + b"\n")
+    atomic_write.write(state_files.passphrase_file(), text.strip().encode() + b"\n")
     store.take(metadata.instance)
     state_backup.save_metadata(metadata)
     return Restored(host=host, metadata=metadata, former=former)
@@ -112,7 +113,7 @@ def _set_aside() -> Path | None:
         return None
     former = store.set_aside("before-restore")
     if state_files.passphrase_file().exists():
-        state_files.write_atomically(former / "passphrase", state_files.passphrase_file().read_bytes())
+        atomic_write.write(former / "passphrase", state_files.passphrase_file().read_bytes())
     return former
 
 
@@ -129,7 +130,7 @@ def _write(backup: bytes, folder: Path, known: tuple[str, ...]) -> list[str]:
             continue
         target = folder / root / file if file == f"{stack}.json" else folder / file
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        state_files.write_atomically(target, content)
+        atomic_write.write(target, content)
         stacks += [stack] if file == f"{stack}.json" else []
     if not stacks:
         raise GovcloudError("the backup contains no stack of this estate", "name another operations host")

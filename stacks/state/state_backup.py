@@ -20,7 +20,7 @@ from estate.model import Estate, Host, HostRole
 from stacks.phases import stack_names
 from stacks.state import checkpoints, state_files, store
 from stacks.state.lineage import Relation, StateMetadata, refusal_if_behind, relation
-from workstation import ssh
+from workstation import atomic_write, ssh
 from workstation.errors import GovcloudError
 
 FOLDER = "/var/lib/govcloud/state"
@@ -245,7 +245,7 @@ def _last_metadata() -> StateMetadata | None:
 
 def save_metadata(metadata: StateMetadata) -> None:
     """Record that the local state is this one. The next different state gets the next serial."""
-    state_files.write_atomically(state_files.state_home() / "copied.json", json.dumps(metadata.as_json()).encode())
+    atomic_write.write(state_files.state_home() / "copied.json", json.dumps(metadata.as_json()).encode())
 
 
 def _address(estate: Estate, host: Host) -> str:

@@ -1,4 +1,4 @@
-"""Paths of the state and of the engine's files on the operator's machine, and atomic writes.
+"""Paths of the state and of the engine's files on the operator's machine.
 
 $GOVCLOUD_HOME/state             the file backend, one checkpoint per stack, secrets encrypted
 $GOVCLOUD_HOME/engine/passphrase decrypts the secrets; mode 0600, made once, stays on the operator's side
@@ -7,8 +7,6 @@ $GOVCLOUD_HOME/engine/STACK      project and stack settings, which Pulumi would 
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 
 from workstation import paths
@@ -39,29 +37,3 @@ def settings(stack: str) -> Path:
 def passphrase_file() -> Path:
     """Path from which the engine reads the passphrase."""
     return engine_home() / "passphrase"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file with mode 0600, completely or not at all.
-
-    A full disk or a power loss never leaves a truncated file.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        draft.touch(mode=0o600)
-        with draft.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-        _sync(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

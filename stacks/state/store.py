@@ -15,6 +15,7 @@ from typing import Any
 from estate.model import Estate
 from stacks.phases import stack_names
 from stacks.state import checkpoints, state_files
+from workstation import atomic_write
 from workstation.errors import GovcloudError
 
 LAB_RECORD = Path("/run/govcloud/lab.json")
@@ -58,7 +59,7 @@ def owner() -> str:
 
 def take(instance: str) -> None:
     """Record that the state belongs to `instance`."""
-    state_files.write_atomically(state_files.state_home() / "instance", f"{instance}\n".encode())
+    atomic_write.write(state_files.state_home() / "instance", f"{instance}\n".encode())
 
 
 def changed_at(estate: Estate) -> datetime:

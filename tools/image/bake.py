@@ -11,7 +11,7 @@ from pathlib import Path
 from playbooks.install_hash import install_hash
 from tools import command, hashing
 from tools.image import first_stage, packages
-from workstation import paths, subprocesses
+from workstation import atomic_write, paths, subprocesses
 from workstation.errors import GovcloudError
 
 INSTALL_S = 60
@@ -70,10 +70,7 @@ def bake(on_progress: Callable[[str], None]) -> None:
         _second_stage(folder() / wanted, on_progress)
     if (replaced := folder() / "current").exists() and replaced.resolve().parent.name != wanted:
         os.utime(replaced.resolve().parent)  # KEPT_S counts from now
-    link = folder() / ".current.new"
-    link.unlink(missing_ok=True)
-    link.symlink_to(f"{wanted}/rootfs")
-    link.replace(folder() / "current")
+    atomic_write.link(folder() / "current", f"{wanted}/rootfs")
     prune(on_progress)
 
 
