@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import cgroups, lab_state, mounts, names, network, processes, sysctls
 from lab.command import LabError, run, wait_for
 from lab.names import Directories
+from workstation import file_lock
 
 LOOP_CTL_REMOVE = 0x4C81
 Progress = Callable[[str], None]
@@ -173,5 +174,5 @@ def _remove_nspawn_state() -> None:
                 path.rmdir()
     for path in (names.NSPAWN_STATE / "locks").glob("inode-*"):
         with suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while a machine uses it
-            path.unlink()
+            if file_lock.try_lock(file.fileno()):  # no machine uses it
+                path.unlink()

@@ -6,18 +6,17 @@ sysctl values, is known from the record alone.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab import names, processes
-from workstation import paths
+from lab import names
+from workstation import atomic_write, file_lock
 from workstation.errors import Locked
+from workstation.file_lock import Holder
 
 LOCK_FILE = names.RUN / "lab.lock"
 STATE_FILE = names.RUN / "lab.json"
@@ -56,9 +55,7 @@ def now() -> str:
 def write(state: LabState) -> None:
     """Write the record of the lab atomically."""
     names.RUN.mkdir(parents=True, exist_ok=True)
-    aside = STATE_FILE.with_suffix(".new")
-    aside.write_text(json.dumps(asdict(state), indent=1) + "\n")
-    aside.replace(STATE_FILE)
+    atomic_write.write(STATE_FILE, json.dumps(asdict(state), indent=1) + "\n", mode=0o644)
 
 
 def read() -> LabState | None:
@@ -81,49 +78,15 @@ def lock(command: str) -> Iterator[None]:
 
     Raise `Locked` with the holder's command and process. The kernel frees the lock of a dead holder.
     """
-    names.RUN.mkdir(parents=True, exist_ok=True)
-    while True:
-        with LOCK_FILE.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Locked(_holder(file.name), "wait until that process has ended, or end it") from None
-            if not _is_lock_file(file.fileno()):
-                continue  # the last holder removed the file after we had opened it
-            _write_holder(file.fileno(), command)
-            yield
-            return
+    with file_lock.acquire(LOCK_FILE, command, _refusal):
+        yield
 
 
-def _is_lock_file(descriptor: int) -> bool:
-    try:
-        return os.fstat(descriptor).st_ino == LOCK_FILE.stat().st_ino
-    except FileNotFoundError:
-        return False
-
-
-def _write_holder(descriptor: int, command: str) -> None:
-    pid = os.getpid()
-    holder = {
-        "checkout": str(paths.repo()),
-        "pid": pid,
-        "start": processes.start_time(pid),
-        "since": now(),
-        "command": command,
-    }
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-
-
-def _holder(path: str) -> str:
-    try:
-        holder = json.loads(Path(path).read_text())
-        return (
-            f"the lab of this host is locked by `{holder['command']}` of {holder['checkout']}, "
-            f"process {holder['pid']}, since {holder['since']}"
-        )
-    except (OSError, ValueError, KeyError):
-        return "the lab of this host is locked by another process"
+def _refusal(holder: Holder | None) -> Locked:
+    name = "another process"
+    if holder:
+        name = f"`{holder.command}` of {holder.checkout}, process {holder.pid}, since {holder.since}"
+    return Locked(f"the lab of this host is locked by {name}", "wait until that process has ended, or end it")
 
 
 def remove() -> None:

@@ -1,4 +1,4 @@
-"""Create the operator's Python environment. ./govcloud runs this with the distribution's Python and no libraries.
+"""Create the operator's Python environment. ./govcloud calls `main` with the distribution's Python and no libraries.
 
 A virtual environment contains its own absolute path, so it cannot be built elsewhere and renamed. It is built in place
 under a lock. The marker file is written last. Without it the next run starts again, from pip's cache.
@@ -6,7 +6,6 @@ under a lock. The marker file is written last. Without it the next run starts ag
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -14,9 +13,9 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from workstation import file_lock
 
 MARKER = ".complete"
 
@@ -35,17 +34,8 @@ def distribution_warning(os_release: str) -> str:
     return f"untested: govcloud is tested on Debian 12, this is {name}."
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`. The lock ends with its process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("  another run creates the same Python environment; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _report_waiting() -> None:
+    say("  another run creates the same Python environment; waiting for it")
 
 
 def install(environment: Path, requirements: Path) -> None:
@@ -75,7 +65,7 @@ def install(environment: Path, requirements: Path) -> None:
 def make(environment: Path, requirements: Path) -> None:
     """Create `environment` unless it is complete."""
     start = time.monotonic()
-    with locked(environment.with_name(environment.name + ".lock")):
+    with file_lock.wait_for(environment.with_name(environment.name + ".lock"), _report_waiting):
         if (environment / MARKER).exists():
             return
         if warning := distribution_warning(_os_release()):
@@ -100,7 +90,8 @@ def _os_release() -> str:
 
 
 def main() -> int:
-    """Run `python_environment.py DIRECTORY REQUIREMENTS`."""
+    """Make the environment of the arguments `DIRECTORY REQUIREMENTS`. Return the exit code."""
+    os.environ.pop("PYTHONPATH", None)
     try:
         make(Path(sys.argv[1]), Path(sys.argv[2]))
     except KeyboardInterrupt:
@@ -115,8 +106,3 @@ def main() -> int:
         say(f"  next: check that {sys.argv[1]} has 1 GB free and that the machine reaches its PyPI mirror")
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    os.environ.pop("PYTHONPATH", None)
-    sys.exit(main())

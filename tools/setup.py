@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from estate.loader import load
 from tools import debian, golang, prerequisites, python_environment, wheels
 from tools.image import bake, first_stage
-from workstation import paths
+from workstation import file_lock, paths
 from workstation.progress import duration, say, step
 
 Progress = Callable[[str], None]
@@ -94,7 +92,10 @@ def run(
         python=work.wheels or no_go,
         go=bool(work.builds),
     )
-    with _locked():
+    # One setup at a time per cache. A second setup waits.
+    with file_lock.wait_for(
+        paths.cache() / "setup.lock", lambda: say("  another setup is running on this machine; waiting for it")
+    ):
         work = missing_work(wanted)
         if not work.anything:
             return
@@ -126,20 +127,6 @@ def _carry_out(work: Work, on_progress: Progress) -> None:
 def _toolchain() -> Path:
     with step("Go toolchain: this machine has no new enough compiler", TOOLCHAIN_S):
         return golang.fetch_toolchain()
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
-    """Allow one setup at a time per cache; a second setup waits. The lock ends with its process."""
-    path = paths.cache() / "setup.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("  another setup is running on this machine; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _os_release() -> str:

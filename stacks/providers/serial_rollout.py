@@ -6,7 +6,6 @@ remaining hosts of the same run are not changed. A bad change then reaches one h
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import IO
 
 from stacks.providers.host_locks import lock_folder
 from stacks.providers.resource import ResourceFailed
+from workstation import file_lock
 
 RUN = "GOVCLOUD_RUN"
 """Environment variable with the ID of the run; all stacks of one `govcloud up` share it."""
@@ -30,7 +30,7 @@ class RolloutLock:
 
     def wait(self) -> None:
         """Block until no other host is being changed. Raises `ResourceFailed` if a host of this run has failed."""
-        fcntl.flock(self._stream, fcntl.LOCK_EX)
+        file_lock.lock(self._stream.fileno())
         failed, run = self._failed(), os.environ.get(RUN)
         if run and failed.get("run") == run:
             raise ResourceFailed(f"{self._host}: not changed, because {failed['host']} failed before it in this run")

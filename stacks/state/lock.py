@@ -1,24 +1,24 @@
 """One change at a time: locks the stacks, names the holder, and removes locks of dead engines.
 
-There are two kinds of locks. Ours is an advisory lock of the operating system (flock). The command and its workers
-share it, so it ends when the last of them ends. After a command was killed, the next one is refused until the hosts
-that the first had started are finished. The content of the lock file only names the holder. The backend's locks are
-files with a process ID. They outlive a killed engine, so `remove_stale` deletes the locks of dead processes.
+There are two kinds of locks. Ours is a lock of `workstation.file_lock`. The command and its workers share it, so it
+ends when the last of them ends. After a command was killed, the next one is refused until the hosts that the first had
+started are finished. The backend's locks are files with a process ID. They outlive a killed engine, so `remove_stale`
+deletes the locks of dead processes.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 
 from stacks.state import state_files
+from workstation import file_lock
 from workstation.errors import Locked
+from workstation.file_lock import Holder
 
 CLOCK_SLACK_S = 5.0
 """The kernel reports the boot time in whole seconds, and an engine creates its lock right after it has started."""
@@ -31,21 +31,9 @@ def acquire(command: str) -> Iterator[int]:
 
     Raise `Locked` with the holder and the time if another process has the lock.
     """
-    path = state_files.state_home() / "govcloud.lock"
-    with path.open("ab", buffering=0) as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked(f"the stacks are locked by {_holder(path)}", WAIT) from None
+    with file_lock.acquire(state_files.state_home() / "govcloud.lock", command, _refusal) as descriptor:
         remove_stale()
-        stream.truncate(0)
-        who = {"pid": os.getpid(), "command": command, "since": datetime.now(UTC).isoformat(timespec="seconds")}
-        with suppress(OSError):  # the lock works on a full disk too, without the holder's name
-            stream.write(json.dumps(who).encode())
-        try:
-            yield stream.fileno()
-        finally:
-            stream.truncate(0)
+        yield descriptor
 
 
 def remove_stale() -> tuple[str, ...]:
@@ -96,15 +84,13 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
 
 
-def _holder(path: Path) -> str:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        who = f"process {content['pid']} (`{content['command']}`) since {content['since']}"
-        if _is_alive(int(content["pid"])):
-            return who
-        return f"{who}, which was killed; its workers are still finishing the hosts that they had started"
-    except (ValueError, KeyError, OSError):
-        return "another process that has only just started"
+def _refusal(holder: Holder | None) -> Locked:
+    name = "another process that has only just started"
+    if holder:
+        name = f"process {holder.pid} (`{holder.command}`) since {holder.since}"
+        if not _is_alive(holder.pid):
+            name += ", which was killed; its workers are still finishing the hosts that they had started"
+    return Locked(f"the stacks are locked by {name}", WAIT)
 
 
 def _is_alive(pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -83,6 +84,13 @@ def test_any_module_may_be_imported_first() -> None:
     known = {".".join(file.relative_to(paths.repo()).with_suffix("").parts): file for file in files}
     graph = {name: imported_at_once(file, known) for name, file in known.items()}
     TopologicalSorter(graph).prepare()  # its CycleError names the cycle
+
+
+def test_one_module_locks_files() -> None:
+    """Only a program that a host gets alone, without our packages, has its own lock."""
+    files = [file.relative_to(paths.repo()) for package in PACKAGES for file in (paths.repo() / package).rglob("*.py")]
+    locking = {file for file in files if re.search(r"\b(flock|lockf)\(", (paths.repo() / file).read_text("utf-8"))}
+    assert {file for file in locking if "host_programs" not in file.parts} == {Path("workstation/file_lock.py")}
 
 
 def test_every_package_is_under_the_contracts() -> None:
