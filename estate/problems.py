@@ -48,4 +48,4 @@ class Source:
 
     def file_of(self, key: str) -> str:
         """Return the file with the first part of the key path."""
-        return self.files.get(key.split(".")[0].split("[")[0], self.fallback)
+        return self.files.get(key.partition(".")[0].partition("[")[0], self.fallback)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from estate.addressing import plan
 from estate.model import Estate, Service
@@ -84,7 +85,7 @@ class PodReadinessTimer:
             self._thread = threading.Thread(target=self._await, args=(self._probe,), name=f"pods {self._probe.host}")
             self._thread.start()
 
-    def __enter__(self) -> PodReadinessTimer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -274,6 +274,8 @@ def _ended(run: Any, timeout_s: float) -> str:
 class _Literal(str):
     """Text that Ansible must not evaluate."""
 
+    __slots__ = ()
+
 
 class _Dumper(yaml.CSafeDumper):
     """YAML with `!unsafe` on every literal text."""

@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -79,7 +79,7 @@ class ControlPlane:
         """URL of the API server."""
         return f"https://{self.address}:{self.port}"
 
-    def __enter__(self) -> ControlPlane:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:

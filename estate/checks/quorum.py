@@ -26,7 +26,7 @@ def no_site_with_a_majority(estate: Estate) -> Problems:
     """Require that a majority of the votes remains after the loss of any site."""
     total = len(estate.etcd_members)
     for site, votes in Counter(host.at for host in estate.etcd_members).items():
-        if votes * 2 >= total and total > 1:
+        if votes * 2 >= total > 1:
             last = [host for host in estate.etcd_members if host.at == site][-1].name
             message = f"{site} has {votes} of {total} votes: its loss would stop all others; move a vote elsewhere"
             yield Problem(key=key_of(estate, "hosts", last, "etcd_votes"), value=str(votes), message=message)

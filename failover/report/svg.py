@@ -128,7 +128,7 @@ def _lane(scale: Scale, lane: Lane, top: float) -> list[str]:
         if due > ok:
             parts.append(rect(x1, base - high, x2 - x1, high - good, "bad"))
     if lane.gap.length_s > 0:
-        anchor = scale.x(lane.gap.start_s) if scale.x(lane.gap.start_s) < WIDTH - 220 else WIDTH - 220
+        anchor = min(WIDTH - 220, scale.x(lane.gap.start_s))
         parts.append(text(anchor + 2, base + 18, lane.gap_label, "outage-label"))
     return parts
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 AGENT = Path(__file__).with_name("agent.py")
 AGENT_COMMAND = ("python3", "-Iuc", "import json, sys; exec(json.loads(sys.stdin.readline()))")
@@ -53,7 +53,7 @@ class SshSession:
         self._unsent = _line(AGENT.read_text(encoding="utf-8") + "\n\nserve()\n")
         self._stderr_tail = b""
 
-    def __enter__(self) -> SshSession:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from estate.addressing import plan
 from estate.model import Estate, Host, HostRole
@@ -94,7 +95,7 @@ class Watch:
         self._last_replies: dict[str, LastReply] = {}
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._begun = time.monotonic()
         self._stop, self._running = os.pipe()  # closing the writing end makes the other end readable for all threads
         try:

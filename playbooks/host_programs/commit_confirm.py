@@ -58,7 +58,7 @@ def before_the_change():
     """
     deadline = time.monotonic() + CONFIRM_S
     known = sessions()
-    while known is None and subprocess.run(["systemctl", "is-active", "--quiet", DAEMONS]).returncode == 0:
+    while known is None and subprocess.run(["systemctl", "is-active", "--quiet", DAEMONS], check=False).returncode == 0:
         if time.monotonic() > deadline:
             sys.exit(
                 f"not changed: {DAEMONS} runs but does not report its sessions, so no change could be confirmed"
@@ -133,7 +133,7 @@ def settled(*verb):
     A hanging daemon ignores a reload, and its stop would wait two minutes.
     """
     try:
-        return subprocess.run(["systemctl", *verb, DAEMONS], timeout=SETTLE_S).returncode == 0
+        return subprocess.run(["systemctl", *verb, DAEMONS], timeout=SETTLE_S, check=False).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 

@@ -146,7 +146,7 @@ def guarded(settings, deadline):
     A cluster that was just created knows no standby yet, and then no login may exist.
     """
     while True:
-        if psql(settings, "-c", "SHOW synchronous_standby_names") not in ((0, ""),):
+        if psql(settings, "-c", "SHOW synchronous_standby_names") != (0, ""):
             return True
         if time.monotonic() >= deadline:
             return False

@@ -25,7 +25,7 @@ SITE = f"{PACKAGE}:sites:"
 
 def site_of(urn: str) -> str:
     """Return the site of the resource, or "" if the resource is not below a site's component."""
-    first = urn.split("::")[2].split("$")[0] if urn.count("::") >= 3 else ""
+    first = urn.split("::")[2].partition("$")[0] if urn.count("::") >= 3 else ""
     return first.removeprefix(SITE) if first.startswith(SITE) else ""
 
 

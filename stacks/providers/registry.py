@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
 
@@ -65,7 +65,7 @@ class _Repository:
         self._client = httpx.Client(base_url=registry.url, verify=_trust(registry), timeout=TIMEOUT_S, trust_env=False)
         self.path, self._host = f"/v2/{name}", registry.host
 
-    def __enter__(self) -> _Repository:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

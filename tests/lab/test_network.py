@@ -178,7 +178,6 @@ def test_a_configuration_that_frr_refuses_never_reaches_the_router(network: Netw
 
 def with_frr(wanted: HostSpec, change: Callable[[str], str]) -> HostSpec:
     """Return the host's specification with a changed frr.conf."""
-
     path = "/etc/frr/frr.conf"
     file = wanted["files"][path]
     return {**wanted, "files": {**wanted["files"], path: {**file, "text": change(file["text"])}}}

@@ -39,7 +39,7 @@ def packages(status: str) -> dict[str, Package]:
     """Return the installed packages by name, from the text of dpkg's status file."""
     found = {}
     for block in status.split("\n\n"):
-        fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", block, re.M))
+        fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", block, re.MULTILINE))
         if fields.get("Status", "").endswith(" installed"):
             needs = [_names(group, "|") for key in ("Pre-Depends", "Depends") for group in _split(fields.get(key, ""))]
             provides = _names(fields.get("Provides", ""), ",")

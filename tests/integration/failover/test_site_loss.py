@@ -93,7 +93,9 @@ def test_a_killed_run_is_recognised_and_undone_by_the_next(fake_estate: FakeEsta
         "Journal(Path(sys.argv[1])).note('begin','power-off',undo=Undo(kind='power_on',target='nanshan'));"
         "os.kill(os.getpid(),9)"
     )
-    killed = subprocess.run([sys.executable, "-c", script, str(home / "drills" / "20260101T000000-site-loss-nanshan")])
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(home / "drills" / "20260101T000000-site-loss-nanshan")], check=False
+    )
     assert killed.returncode == -signal.SIGKILL
     fake_estate.off("nanshan")
     reported: list[Event] = []

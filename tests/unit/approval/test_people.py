@@ -6,7 +6,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-import approval.people as people
+from approval import people
 from approval.application import DISTRICTS
 from approval.identity import check_digit, id_number_problem, name_problem, text_problem
 from approval.people import SHARES, Case, applicant, applicants, person

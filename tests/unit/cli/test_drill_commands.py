@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -144,7 +145,7 @@ def test_the_question_is_asked_inside_the_namespace_so_that_it_is_asked_once(
     order: list[str] = []
     monkeypatch.setattr("cli.drills.into_namespace", lambda estate: order.append("enters"))
     monkeypatch.setattr("cli.drills._confirm", lambda lang: order.append("asks"))
-    monkeypatch.setattr("cli.drills._run", lambda *arguments: exit(0))
+    monkeypatch.setattr("cli.drills._run", lambda *arguments: sys.exit(0))
     call("drill", "run", "site-loss")
     assert order == ["enters", "asks"]
 

@@ -72,7 +72,7 @@ def test_the_time_until_the_pods_serve_is_reported_and_has_no_promise(lang: str)
     }[lang]
     page = render(DRILLS["pass"], sample_drill.ESTATE, lang)
     assert event in page
-    tile = re.search(rf"<h3>{name}</h3>.*?</div>", page, flags=re.S)
+    tile = re.search(rf"<h3>{name}</h3>.*?</div>", page, flags=re.DOTALL)
     assert tile
     assert "15.2" in tile[0]
     assert "bar" not in tile[0]
@@ -111,9 +111,9 @@ def test_without_power_on_no_effect_is_reported() -> None:
 
 def tiles_in(page: str, group: str) -> list[str]:
     """Return the tiles of one group of the page."""
-    part = re.search(rf'<div class="tiles {group}">(.*?)\n  </div>', page, flags=re.S)
+    part = re.search(rf'<div class="tiles {group}">(.*?)\n  </div>', page, flags=re.DOTALL)
     assert part
-    return re.findall(r'<div class="tile.*?</p>\s*</div>', part[1], flags=re.S)
+    return re.findall(r'<div class="tile.*?</p>\s*</div>', part[1], flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("lang", messages.LANGUAGES)
@@ -161,17 +161,17 @@ def test_a_read_outage_longer_than_promised_misses_an_objective() -> None:
 def test_a_page_is_complete_and_self_contained(verdict: str, lang: str) -> None:
     page = render(DRILLS[verdict], sample_drill.ESTATE, lang)
     assert not re.findall(r"(?:src|href)\s*=|@import|url\(", page)
-    assert not re.findall(r"\{[a-z_]+\}", re.sub(r"<style>.*?</style>", "", page, flags=re.S)), (
+    assert not re.findall(r"\{[a-z_]+\}", re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)), (
         "every value must be filled in"
     )
     assert sentence(DRILLS[verdict], sample_drill.ESTATE, lang) in page
-    pictures = re.findall(r"<svg.*?</svg>", page, flags=re.S)
+    pictures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
     assert len(pictures) == 3
     for picture in pictures:
         ElementTree.fromstring(picture)
     Balanced().check(page)
     if lang == "en":
-        assert not re.search(r"[\u4e00-\u9fff]", re.sub(r"<style>.*?</style>", "", page, flags=re.S))
+        assert not re.search(r"[\u4e00-\u9fff]", re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL))
 
 
 def test_the_sentence_contains_outage_promise_and_data() -> None:
@@ -280,7 +280,7 @@ class Balanced(HTMLParser):
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
-        if tag not in ("meta",):
+        if tag != "meta":
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: Any) -> None:
@@ -313,7 +313,7 @@ def test_a_drill_that_loses_no_site_has_the_words_of_its_own_fault(drill: Drill,
         drill.name, fault, id="x", objectives=promised, restored_wall=at + 1, remaining=(NOT_STREAMING,)
     )
     for result in (bad, replace(bad, healthy_wall=None), replace(bad, restored_wall=None)):
-        page = re.sub(r"<style>.*?</style>", "", render(result, sample_drill.ESTATE, lang), flags=re.S)
+        page = re.sub(r"<style>.*?</style>", "", render(result, sample_drill.ESTATE, lang), flags=re.DOTALL)
         assert not [word for word in SPECIFIC[lang] if word in page]
         assert not re.findall(r"\{[a-z_]+\}", page)
         for text in ("injected", "happened", "lasts", "slow_writes"):

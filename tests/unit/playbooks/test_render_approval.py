@@ -87,7 +87,7 @@ def test_the_settings_match_their_golden_files(estate: Estate, addresses: Addres
 
 
 def test_a_pods_settings_refer_to_its_own_fields_and_contain_no_password(estate: Estate) -> None:
-    """libpq reads the password from the environment, where a Secret puts it."""
+    """The library libpq reads the password from the environment, where a Secret puts it."""
     text = str(approval.pod_environment(estate, "futian"))
     assert f"hostaddr=$({approval.NODE})" in text
     assert approval.NODE in approval.FIELDS
