@@ -1,7 +1,7 @@
 """Agent on a host: for each line on standard input it runs the queries in the line concurrently and prints one line.
 
 `ssh_session.py` sends this source over ssh, so nothing has to be installed. It uses only Python's standard library and
-runs on 3.9 or later. It knows no service: a query is a command, an HTTPS request or a file, and the sender interprets
+runs on 3.11 or later. It knows no service: a query is a command, an HTTPS request or a file, and the sender interprets
 the results. The agent ends at the end of its input, or after `IDLE_S` without input.
 """
 

@@ -21,13 +21,18 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger("announcer")
 
 READ_AGAIN_TICKS = 10
 CALM_ANSWERS = 120
 RISE_LIMIT = 10
+
+Routes = dict[tuple[str, int], str | None]
+"""Gateway by prefix and metric. The gateway None is the blackhole of the aggregate."""
 
 
 class State(enum.Enum):
@@ -38,7 +43,7 @@ class State(enum.Enum):
     LAST_RESORT = "last-resort"
 
 
-def next_state(state, healthy, elsewhere):
+def next_state(state: State, healthy: bool | None, elsewhere: Callable[[], bool]) -> State:
     """Return the new state of the service.
 
     `healthy` is None until enough answers agree. `elsewhere()` returns whether another site announces the service as
@@ -73,12 +78,14 @@ class Health:
     fails once returns at once.
     """
 
-    def __init__(self, rise, fall, fall_slow):
+    def __init__(self, rise: int, fall: int, fall_slow: int) -> None:
         self.rise, self.fall, self.fall_slow = rise, fall, fall_slow
-        self.run, self.bad, self.last, self.healthy = 0, 0, None, None
+        self.run, self.bad = 0, 0
+        self.last: bool | None = None
+        self.healthy: bool | None = None
         self.needed, self.calm = rise, 0
 
-    def take(self, answer):
+    def take(self, answer: Answer) -> bool | None:
         """Count one answer and return the verdict: True or False.
 
         Return None if there is no verdict yet, or if the answer contradicts it.
@@ -100,12 +107,10 @@ class Health:
         return self.healthy if answered == self.healthy else None
 
 
-def wanted_routes(settings, states):
-    """Return {(prefix, metric): gateway} for the services' states.
-
-    The gateway None is the blackhole of the aggregate.
-    """
-    routes, best = {}, None
+def wanted_routes(settings: Mapping[str, Any], states: Mapping[str, State]) -> Routes:
+    """Return the routes for the services' states."""
+    routes: Routes = {}
+    best: int | None = None
     for service in settings["services"]:
         state = states[service["name"]]
         if state is State.DOWN:
@@ -119,7 +124,7 @@ def wanted_routes(settings, states):
     return routes
 
 
-def healthy_elsewhere(answer):
+def healthy_elsewhere(answer: Mapping[str, Any]) -> bool:
     """Return whether `show bgp … json` contains a valid path from another site that is not marked as last resort."""
     for path in answer.get("paths", []):
         marks = path.get("community", {}).get("list", [])
@@ -128,7 +133,7 @@ def healthy_elsewhere(answer):
     return False
 
 
-def unverified():
+def unverified() -> ssl.SSLContext:
     """Return a TLS context that does not verify the certificate, for the reason given above."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -136,7 +141,7 @@ def unverified():
     return context
 
 
-def ask(check, timeout_s, context):
+def ask(check: Mapping[str, Any], timeout_s: float, context: ssl.SSLContext) -> tuple[Answer, str]:
     """Check the ingress once and return (Answer, problem).
 
     A late answer is slow only if the connection was accepted.
@@ -158,7 +163,7 @@ def ask(check, timeout_s, context):
     return (Answer.GOOD, "") if response.status == 200 else (Answer.BAD, f"status {response.status}")
 
 
-def known_elsewhere(prefix):
+def known_elsewhere(prefix: str) -> bool:
     """Ask FRR. If FRR does not answer, return False: without a known other site the service is not withdrawn."""
     family = "ipv6" if ":" in prefix else "ipv4"
     try:
@@ -173,9 +178,9 @@ def known_elsewhere(prefix):
         return False
 
 
-def present_routes(protocol):
+def present_routes(protocol: int) -> Routes:
     """Return the routes of this program in the kernel, in the form of `wanted_routes`."""
-    routes = {}
+    routes: Routes = {}
     for family, bits in (("-4", "/32"), ("-6", "/128")):
         done = subprocess.run(
             ["ip", "-j", family, "route", "show", "proto", str(protocol)], stdout=subprocess.PIPE, check=True
@@ -186,7 +191,7 @@ def present_routes(protocol):
     return routes
 
 
-def route_commands(wanted, present, protocol):
+def route_commands(wanted: Routes, present: Routes, protocol: int) -> list[list[str]]:
     """Return the `ip` arguments that change `present` to `wanted`.
 
     Additions come first, so that no change leaves a gap.
@@ -204,7 +209,7 @@ def route_commands(wanted, present, protocol):
     return [["-6" if ":" in " ".join(command) else "-4", *command] for command in commands]
 
 
-def state_of(service, settings, present):
+def state_of(service: Mapping[str, Any], settings: Mapping[str, Any], present: Routes) -> State:
     """Return the state that the kernel's routes show, so that a restart changes nothing."""
     for state in (State.ANNOUNCED, State.LAST_RESORT):
         if any((route["prefix"], settings["metrics"][state.value]) in present for route in service["routes"]):
@@ -215,7 +220,7 @@ def state_of(service, settings, present):
 class Announcer:
     """The services' states and the routes at the last reading. Both are read from the kernel at the start."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings, self.context = settings, unverified()
         self.present, self.age = present_routes(settings["protocol"]), 0
         services = settings["services"]
@@ -223,7 +228,7 @@ class Announcer:
         counts = settings["rise"], settings["fall"], settings["fall_slow"]
         self.healths = {service["name"]: Health(*counts) for service in services}
 
-    def tick(self):
+    def tick(self) -> None:
         """Check, decide and act once.
 
         Read the kernel's routes again every `READ_AGAIN_TICKS`, because another program may have removed one.
@@ -241,7 +246,7 @@ class Announcer:
                 log.error("ip %s: %s", " ".join(command), done.stderr.decode(errors="replace").strip())
         self.present, self.age = present_routes(protocol), 0
 
-    def decide(self, service):
+    def decide(self, service: Mapping[str, Any]) -> None:
         """Check one service and update its state."""
         name, state = service["name"], self.states[service["name"]]
         answer, wrong = ask(service["check"], self.settings["timeout_s"], self.context)
@@ -252,7 +257,7 @@ class Announcer:
         self.states[name] = new
 
 
-def main(path):
+def main(path: str) -> None:
     """Run forever."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     settings = json.loads(Path(path).read_text(encoding="utf-8"))

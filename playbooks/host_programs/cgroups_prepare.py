@@ -22,7 +22,7 @@ SHARES = ("cpu.shares", "8192")
 """CPU share of all pods of the host together. Every other process on the shared kernel has 1024."""
 
 
-def hierarchies(mountinfo):
+def hierarchies(mountinfo: str) -> list[tuple[Path, bool, str]]:
     """Return (mount point, writable, kind) of every mounted hierarchy, from the text of /proc/self/mountinfo."""
     found = []
     for line in mountinfo.splitlines():
@@ -34,7 +34,7 @@ def hierarchies(mountinfo):
     return found
 
 
-def prepare(where, name, writable):
+def prepare(where: Path, name: str, writable: bool) -> None:
     """Create the group in one hierarchy. First remove the empty groups of dead pods in it."""
     if not writable:
         subprocess.run(["mount", "-o", "remount,bind,rw", str(where)], check=True)
@@ -52,7 +52,7 @@ def prepare(where, name, writable):
         (group / setting).write_text(value)
 
 
-def main():
+def main() -> int:
     name = sys.argv[1]
     unified = (ROOT / "cgroup.controllers").exists()
     for where, writable, kind in hierarchies(Path("/proc/self/mountinfo").read_text()):

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 CONFIG = Path("/etc/frr/frr.conf")
@@ -29,12 +30,12 @@ ANSWER_S = 5
 POLL_S = 0.5
 
 
-def sessions():
+def sessions() -> dict[str, str] | None:
     """Return the state of each BGP session by neighbour, e.g. {"10.64.128.3": "Established"}.
 
     Return None if bgpd does not answer.
     """
-    found = {}
+    found = dict[str, str]()
     for family in ("ipv4", "ipv6"):
         try:
             done = subprocess.run(
@@ -51,7 +52,7 @@ def sessions():
     return found
 
 
-def before_the_change():
+def before_the_change() -> dict[str, str]:
     """Return the sessions that the change could break; an empty dict if the router daemon is stopped.
 
     If the daemon runs but does not report its sessions, exit: the change could not be confirmed.
@@ -69,7 +70,7 @@ def before_the_change():
     return known or {}
 
 
-def configured(text):
+def configured(text: str) -> set[str]:
     """Return the neighbours in a configuration file.
 
     Do not ask the daemon: if it is dead or still starting, it reports no neighbour.
@@ -78,12 +79,12 @@ def configured(text):
     return {line[1] for line in words if line[:1] == ["neighbor"] and line[2:3] == ["remote-as"]}
 
 
-def missing(before, now, wanted):
+def missing(before: Mapping[str, str], now: Mapping[str, str], wanted: Collection[str]) -> list[str]:
     """Return neighbours that were up, are still configured and are not up. A removed neighbour is no loss."""
     return sorted(a for a, state in before.items() if state == "Established" and a in wanted and now.get(a) != state)
 
 
-def arm():
+def arm() -> None:
     if "Rendered by govcloud" not in CONFIG.read_text()[:1000]:
         return
     KEPT.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def arm():
     subprocess.run(["systemctl", "restart", TIMER], check=True)
 
 
-def confirm():
+def confirm() -> None:
     if not KEPT.exists():
         return
     before = json.loads(SESSIONS.read_text())
@@ -115,7 +116,7 @@ def confirm():
     KEPT.unlink()
 
 
-def revert():
+def revert() -> None:
     if not KEPT.exists():
         return
     restored = CONFIG.with_suffix(".restored")
@@ -127,7 +128,7 @@ def revert():
     KEPT.unlink()
 
 
-def settled(*verb):
+def settled(*verb: str) -> bool:
     """Return whether the daemons did it in time.
 
     A hanging daemon ignores a reload, and its stop would wait two minutes.

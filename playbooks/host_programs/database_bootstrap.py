@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 SETTINGS = "/etc/govcloud/postgresql/database.json"
 ASK_TIMEOUT_S = 3.0
@@ -28,12 +30,12 @@ CALLED_WAIT_S = 120.0
 """How long the program waits for a new primary if Patroni calls it."""
 
 
-def differences(wanted, actual):
+def differences(wanted: Mapping[str, Any], actual: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of `wanted` that `actual` lacks, in the form of Patroni's PATCH.
 
     Patroni treats two values with the same text as equal, so 20 and "20" are no difference.
     """
-    changed = {}
+    changed = dict[str, Any]()
     for key, value in wanted.items():
         there = actual.get(key)
         if isinstance(value, dict):
@@ -45,7 +47,7 @@ def differences(wanted, actual):
     return changed
 
 
-def leaves(wanted, actual, path=()):
+def leaves(wanted: Mapping[str, Any], actual: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any, Any]]:
     """Yield (dotted name, wanted, actual) of each setting in `wanted`, a result of `differences`."""
     for key, value in sorted(wanted.items()):
         there = actual.get(key) if isinstance(actual, dict) else None
@@ -55,7 +57,7 @@ def leaves(wanted, actual, path=()):
             yield ".".join((*path, key)), value, there
 
 
-def compared(settings, member):
+def compared(settings: Mapping[str, Any], member: Member) -> list[dict[str, Any]]:
     """Return the differences of Patroni's settings.
 
     Only the primary reports them: they are the same for all members.
@@ -69,7 +71,7 @@ def compared(settings, member):
     return [{"name": "Patroni's " + name, "wanted": w, "actual": a} for name, w, a in leaves(changed, actual)]
 
 
-def healthy(status):
+def healthy(status: Mapping[str, Any] | None) -> str | None:
     """Return `primary` or `standby`, or None if the member does not serve yet."""
     if not status:
         return None
@@ -82,26 +84,26 @@ def healthy(status):
 class Member:
     """The local Patroni. The program connects with the host's own certificate."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         context = ssl.create_default_context(cafile=settings["cafile"])
         context.load_cert_chain(settings["certfile"], settings["keyfile"])
         handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
         self.opener, self.url = urllib.request.build_opener(*handlers), settings["url"]
 
-    def call(self, path, body=None):
+    def call(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """Return the answer, or None if there is no valid one."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method="PATCH" if body is not None else "GET")
         try:
             with self.opener.open(request, timeout=ASK_TIMEOUT_S) as answer:
-                return json.load(answer)
+                found: dict[str, Any] = json.load(answer)
+                return found
         except (OSError, ValueError):
             return None
 
 
-def wait(member, deadline):
+def wait(member: Member, deadline: float) -> tuple[str | None, dict[str, Any] | None]:
     """Wait until the member serves. Return its role and its last status; the role is None after the deadline."""
-    status = None
     while True:
         status = member.call("/patroni")
         role = healthy(status)
@@ -110,7 +112,7 @@ def wait(member, deadline):
         time.sleep(BETWEEN_S)
 
 
-def psql(settings, *arguments):
+def psql(settings: Mapping[str, Any], *arguments: str) -> tuple[int, str]:
     """Run psql as superuser and return (exit code, output). Its own commits wait for no standby."""
     environment = dict(os.environ, PGOPTIONS="-c synchronous_commit=local -c client_min_messages=warning")
     argv = [
@@ -140,7 +142,7 @@ def psql(settings, *arguments):
     return done.returncode, done.stdout.strip()
 
 
-def guarded(settings, deadline):
+def guarded(settings: Mapping[str, Any], deadline: float) -> bool:
     """Return whether commits wait for a standby.
 
     A cluster that was just created knows no standby yet, and then no login may exist.
@@ -153,7 +155,7 @@ def guarded(settings, deadline):
         time.sleep(BETWEEN_S)
 
 
-def answered(member, deadline, body=None):
+def answered(member: Member, deadline: float, body: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """Return Patroni's settings, or its answer to a change of them. Retry while Patroni or its etcd is busy."""
     while True:
         answer = member.call("/config", body)
@@ -162,7 +164,7 @@ def answered(member, deadline, body=None):
         time.sleep(BETWEEN_S)
 
 
-def settle(settings, member, deadline):
+def settle(settings: Mapping[str, Any], member: Member, deadline: float) -> str:
     """As primary, apply the settings, then databases and roles. Return the problem as text, "" on success."""
     actual = answered(member, deadline)
     if actual is None:
@@ -180,7 +182,7 @@ def settle(settings, member, deadline):
     return output or f"psql ended with {code}" if code else ""
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     with open(SETTINGS) as stream:
         settings = json.load(stream)
     if arguments == ["--compare"]:
@@ -194,10 +196,8 @@ def main(arguments):
     role, status = wait(member, deadline)
     if role is None:
         seen = {key: (status or {}).get(key) for key in ("role", "state", "replication_state", "timeline")}
-        print(
-            "this member does not serve yet: %s" % (json.dumps(seen) if status else "Patroni does not answer"),
-            file=sys.stderr,
-        )
+        found = json.dumps(seen) if status else "Patroni does not answer"
+        print(f"this member does not serve yet: {found}", file=sys.stderr)
         return 1
     fault = settle(settings, member, deadline) if role == "primary" else ""
     if fault:

@@ -15,16 +15,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 ASK_TIMEOUT_S = 3
 CHANGE_TIMEOUT_S = 15
+
+Member = dict[str, Any]
+"""An entry of etcd's member list."""
 
 
 class Refused(Exception):
     """If this member started now, it could vote twice. It must wait."""
 
 
-def decide(members, peer_url, was_member):
+def decide(members: list[Member] | None, peer_url: str, was_member: bool) -> tuple[str, int | None, bool]:
     """Decide for an empty disk. Return (state, ID of the member to remove or None, whether to add ourselves).
 
     `members` is the cluster's own list from `etcdctl member list`, or None if no member answered. An entry with client
@@ -45,18 +50,18 @@ def decide(members, peer_url, was_member):
     return ("new" if own[0].get("name") else "existing"), None, False
 
 
-def initial_cluster(members, peer_url, name, declared):
+def initial_cluster(members: Iterable[Member], peer_url: str, name: str, declared: str) -> str:
     """Return `name=address` of every present member and ourselves, separated by commas.
 
     Members that have not started have no name yet: take it from `declared`.
     """
-    names = {url: own for own, url in (item.split("=", 1) for item in declared.split(","))}
+    names = {url: own for own, _, url in (item.partition("=") for item in declared.split(","))}
     pairs = {url: member.get("name") or names.get(url, "unknown") for member in members for url in member["peerURLs"]}
     pairs[peer_url] = name
     return ",".join(f"{pairs[url]}={url}" for url in sorted(pairs))
 
 
-def etcdctl(endpoint, arguments, timeout_s):
+def etcdctl(endpoint: str, arguments: Sequence[str], timeout_s: int) -> Any:
     """Return one member's answer as JSON, or None."""
     argv = [
         "etcdctl",
@@ -84,7 +89,7 @@ def etcdctl(endpoint, arguments, timeout_s):
         return None
 
 
-def ask(endpoints):
+def ask(endpoints: Iterable[str]) -> tuple[str, list[Member]] | tuple[None, None]:
     """Return the address and the member list of the first member that answers, or (None, None)."""
     for endpoint in endpoints:
         answer = etcdctl(endpoint, ["member", "list"], ASK_TIMEOUT_S)
@@ -93,7 +98,7 @@ def ask(endpoints):
     return None, None
 
 
-def rejoin(endpoint, remove, name, peer_url):
+def rejoin(endpoint: str, remove: int | None, name: str, peer_url: str) -> list[Member]:
     """Remove the lost member if necessary, add this host, and return the new member list."""
     if remove is not None and etcdctl(endpoint, ["member", "remove", f"{remove:x}"], CHANGE_TIMEOUT_S) is None:
         raise Refused("the cluster did not remove this host's lost member; trying again")
@@ -102,10 +107,11 @@ def rejoin(endpoint, remove, name, peer_url):
     answer = etcdctl(endpoint, ["member", "list"], ASK_TIMEOUT_S)
     if answer is None:
         raise Refused("the cluster did not list its members; trying again")
-    return answer["members"]
+    members: list[Member] = answer["members"]
+    return members
 
 
-def start(marker):
+def start(marker: str) -> dict[str, str]:
     """Return the environment variables that override etcd's declared ones."""
     data, name = os.environ["ETCD_DATA_DIR"], os.environ["ETCD_NAME"]
     peer_url, declared = os.environ["ETCD_INITIAL_ADVERTISE_PEER_URLS"], os.environ["ETCD_INITIAL_CLUSTER"]
@@ -113,18 +119,18 @@ def start(marker):
         return {}
     endpoint, members = ask([url for url in os.environ["JOIN_OTHERS"].split(",") if url])
     state, remove, add = decide(members, peer_url, os.path.exists(marker))
-    if add:
-        print("the disk is empty: joining as a new member%s" % (", the lost one leaves" if remove else ""))
+    if add and endpoint:
+        print(f"the disk is empty: joining as a new member{', the lost one leaves' if remove else ''}")
         members = rejoin(endpoint, remove, name, peer_url)
     if state == "new":
         return {"ETCD_INITIAL_CLUSTER_STATE": "new", "ETCD_INITIAL_CLUSTER": declared}
     return {
         "ETCD_INITIAL_CLUSTER_STATE": "existing",
-        "ETCD_INITIAL_CLUSTER": initial_cluster(members, peer_url, name, declared),
+        "ETCD_INITIAL_CLUSTER": initial_cluster(members or (), peer_url, name, declared),
     }
 
 
-def main():
+def main() -> int:
     marker, result = os.environ["JOIN_MARKER"], os.environ["JOIN_RESULT"]
     try:
         environment = start(marker)
@@ -132,7 +138,7 @@ def main():
         print(f"not starting: {error} (to found a new cluster on purpose, remove {marker})", file=sys.stderr)
         return 1
     with open(result, "w") as stream:
-        stream.write("".join("{}={}\n".format(*item) for item in sorted(environment.items())))
+        stream.write("".join(f"{key}={value}\n" for key, value in sorted(environment.items())))
     with open(marker, "a"):
         pass
     return 0

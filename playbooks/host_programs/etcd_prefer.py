@@ -15,6 +15,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 BEHIND_AT_MOST = 100
 """Maximum number of entries by which this member may be behind the leader."""
@@ -23,7 +25,9 @@ MOVES_AT_MOST = 3
 MOVES_WITHIN_S = 900
 
 
-def decide(own, leader, memory, now):
+def decide(
+    own: Mapping[str, Any], leader: Mapping[str, Any] | None, memory: Mapping[str, Any], now: float
+) -> tuple[bool, dict[str, Any]]:
     """Return (whether to move, the new memory). `own` and `leader` are endpoint statuses; `leader` is None if
     unreachable.
 
@@ -41,7 +45,7 @@ def decide(own, leader, memory, now):
     return False, seen
 
 
-def etcdctl(endpoint, arguments, json_answer=True):
+def etcdctl(endpoint: str, arguments: Sequence[str], json_answer: bool = True) -> Any:
     """Return the answer as JSON, True if the command has no JSON output, or None if it failed."""
     argv = ["etcdctl", "--dial-timeout", "2s", "--command-timeout", "5s"]
     try:
@@ -59,21 +63,21 @@ def etcdctl(endpoint, arguments, json_answer=True):
     return json.loads(done.stdout) if json_answer else True
 
 
-def status(endpoint):
+def status(endpoint: str) -> dict[str, Any] | None:
     answer = etcdctl(endpoint, ["endpoint", "status"])
-    return answer[0]["Status"] if answer else None
+    return dict(answer[0]["Status"]) if answer else None
 
 
-def leader_address(local, leader_id):
+def leader_address(local: str, leader_id: int) -> str | None:
     """Return a client address of the leader, or None."""
     answer = etcdctl(local, ["member", "list"])
     for member in (answer or {}).get("members", []):
         if member["ID"] == leader_id and member.get("clientURLs"):
-            return member["clientURLs"][0]
+            return str(member["clientURLs"][0])
     return None
 
 
-def look(local, path):
+def look(local: str, path: str) -> int:
     """Check once and move at most once. Return the exit code: 1 if a move was tried and failed, else 0."""
     own = status(local)
     if own is None:
@@ -88,14 +92,10 @@ def look(local, path):
     move, memory = decide(own, status(address) if address else None, memory, time.time())
     with open(path, "w") as stream:
         json.dump(memory, stream)
-    if not move:
+    if not move or not address:
         return 0
-    done = etcdctl(address, ["move-leader", "{:x}".format(own["header"]["member_id"])], json_answer=False)
-    print(
-        "leadership moved here from {:x}".format(own["leader"])
-        if done
-        else f"leadership was not moved: {address} refused"
-    )
+    done = etcdctl(address, ["move-leader", f"{own['header']['member_id']:x}"], json_answer=False)
+    print(f"leadership moved here from {own['leader']:x}" if done else f"leadership was not moved: {address} refused")
     return 0 if done else 1
 
 

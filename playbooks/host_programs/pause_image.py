@@ -11,14 +11,16 @@ import platform
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 PROGRAM = Path("/usr/bin/catatonit")
 CTR = ["/usr/local/bin/ctr", "--namespace", "k8s.io", "images"]
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def archive(entries):
+def archive(entries: Iterable[tuple[str, bytes, int]]) -> bytes:
     """Return a tar file of (name, content, mode) without times and owners."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -29,7 +31,7 @@ def archive(entries):
     return out.getvalue()
 
 
-def image(name, program, machine):
+def image(name: str, program: bytes, machine: str) -> bytes:
     """Return the image as an OCI archive."""
     layer = archive([("pause", program, 0o755)])
     architecture = MACHINES.get(machine, machine)
@@ -56,19 +58,19 @@ def image(name, program, machine):
     return archive([("oci-layout", text({"imageLayoutVersion": "1.0.0"}), 0o644), ("index.json", index, 0o644), *blobs])
 
 
-def described(blob, kind):
+def described(blob: bytes, kind: str) -> dict[str, Any]:
     return {"mediaType": kind, "digest": "sha256:" + digest(blob), "size": len(blob)}
 
 
-def digest(blob):
+def digest(blob: bytes) -> str:
     return hashlib.sha256(blob).hexdigest()
 
 
-def text(value):
+def text(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def main():
+def main() -> int:
     name = sys.argv[1]
     known = subprocess.run([*CTR, "list", "--quiet"], stdout=subprocess.PIPE, check=True).stdout.decode().split()
     if name in known:

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-# ruff: noqa: B905, PTH123
+# ruff: noqa: PTH123
 """Patroni's pre_promote at a site whose member acknowledges commits and is never promoted without an operator's
 approval.
 
@@ -20,40 +20,44 @@ import ssl
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 SETTINGS = "/etc/govcloud/postgresql/guard.json"
 ASK_TIMEOUT_S = 2.0
 BETWEEN_S = 0.25
 
+Status = Mapping[str, Any] | None
+"""A member's status as Patroni reports it; None if the member did not answer."""
 
-def position(status):
+
+def position(status: Status) -> int:
     """Return the last byte of WAL that a member has, 0 if it does not report one."""
     xlog = (status or {}).get("xlog") or {}
-    return max(xlog.get("received_location") or 0, xlog.get("replayed_location") or 0, xlog.get("location") or 0)
+    places = ("received_location", "replayed_location", "location")
+    return max(int(xlog.get(place) or 0) for place in places)
 
 
-def usable(status):
+def usable(status: Status) -> bool:
     """Return whether a member answers as a running standby."""
     return (
-        bool(status)
+        status is not None
         and status.get("role") == "replica"
         and status.get("state") in ("running", "streaming", "in archive recovery")
     )
 
 
-def caught_up(own, others):
-    """Return the name of a member on our timeline that has all our WAL, or None.
-
-    `others` are statuses by name; a status is None if the member did not answer.
-    """
+def caught_up(own: Mapping[str, Any], others: Mapping[str, Status]) -> str | None:
+    """Return the name of a member on our timeline that has all our WAL, or None. `others` are statuses by name."""
     for name, status in sorted(others.items()):
-        if usable(status) and status.get("timeline") == own.get("timeline") and position(status) >= position(own) > 0:
+        same = usable(status) and status is not None and status.get("timeline") == own.get("timeline")
+        if same and position(status) >= position(own) > 0:
             return name
     return None
 
 
-def allows(token, timeline):
+def allows(token: Any, timeline: int | None) -> bool:
     """Return whether an operator's token allows the end of `timeline`."""
     return (
         isinstance(token, dict)
@@ -63,14 +67,16 @@ def allows(token, timeline):
     )
 
 
-def verdict(own, others, token, waited_s, wait_s, silent_s):
+def verdict(
+    own: Status, others: Mapping[str, Status], token: Any, waited_s: float, wait_s: float, silent_s: float
+) -> tuple[int | None, str]:
     """Return (exit code, reason), or (None, "") to wait longer.
 
     `waited_s` counts from the start. The guard ends after `silent_s` if no member is usable, at the latest after
     `wait_s`.
     """
     if own and allows(token, own.get("timeline")):
-        return 0, "allowed by {}: {}".format(token["by"], token["reason"])
+        return 0, f"allowed by {token['by']}: {token['reason']}"
     name = caught_up(own, others) if own else None
     if name:
         return 1, f"{name} holds everything up to {position(own):X}: leaving it to take over"
@@ -81,22 +87,23 @@ def verdict(own, others, token, waited_s, wait_s, silent_s):
     return None, ""
 
 
-def asker(cafile):
+def asker(cafile: str) -> Callable[[str], Status]:
     """Return a function from a URL to a member's status, None if the member does not answer."""
     context = ssl.create_default_context(cafile=cafile)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
 
-    def ask(url):
+    def ask(url: str) -> Status:
         try:
             with opener.open(url, timeout=ASK_TIMEOUT_S) as answer:
-                return json.load(answer)
+                status: Status = json.load(answer)
+                return status
         except (OSError, ValueError):
             return None
 
     return ask
 
 
-def read_token(path):
+def read_token(path: str) -> Any:
     try:
         with open(path) as stream:
             return json.load(stream)
@@ -104,7 +111,7 @@ def read_token(path):
         return None
 
 
-def main(path=SETTINGS):
+def main(path: str = SETTINGS) -> int:
     with open(path) as stream:
         settings = json.load(stream)
     ask = asker(settings["cafile"])
@@ -115,7 +122,7 @@ def main(path=SETTINGS):
             own, *answers = pool.map(ask, [settings["own"], *(settings["promotable"][name] for name in names)])
             code, why = verdict(
                 own,
-                dict(zip(names, answers)),
+                dict(zip(names, answers, strict=True)),
                 read_token(settings["token"]),
                 time.monotonic() - start,
                 settings["wait_s"],

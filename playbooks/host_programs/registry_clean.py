@@ -18,22 +18,31 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections import namedtuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 FRESH_S = 24 * 60 * 60
 TIMEOUT_S = 30
 
-Manifest = namedtuple("Manifest", "repository digest pushed names")
-"""One manifest of the registry: the time of its last push, in seconds of the clock, and the digests that it names."""
+
+class Manifest(NamedTuple):
+    """One manifest of the registry: the time of its last push, in seconds of the clock, and the digests that it
+    names.
+    """
+
+    repository: str
+    digest: str
+    pushed: float
+    names: frozenset[str]
 
 
 class Unanswered(Exception):
     """A server did not answer correctly. The message names the server and the problem."""
 
 
-def superfluous(manifests, named, now):
+def superfluous(manifests: Collection[Manifest], named: set[str], now: float) -> list[Manifest]:
     """Return the manifests to remove. `named` are the digests that the cluster names.
 
     A kept index keeps the manifests that it names: one for each processor architecture. If the cluster names no digest
@@ -47,7 +56,7 @@ def superfluous(manifests, named, now):
     return [one for one in manifests if one.digest not in kept]
 
 
-def digests_of(listing):
+def digests_of(listing: str) -> set[str]:
     """Return every digest anywhere in a list of the cluster. Raise ValueError if it is not a complete list."""
     answer = json.loads(listing)
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
@@ -57,7 +66,7 @@ def digests_of(listing):
     return set(DIGEST.findall(listing))
 
 
-def held(storage):
+def held(storage: str) -> Iterator[Manifest]:
     """Yield the manifests in the registry's folder. The time of a link is the time of its manifest's last push.
 
     Skip a link whose manifest was lost in a power loss: the registry cannot use it either.
@@ -77,25 +86,26 @@ def held(storage):
 class Server:
     """A server that is called over TLS. Both sides show certificates."""
 
-    def __init__(self, url, authority, cert, key):
+    def __init__(self, url: str, authority: str, cert: str, key: str) -> None:
         context = ssl.create_default_context(cafile=authority)
         context.load_cert_chain(cert, key)
         handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         self.url, self.opener = url, urllib.request.build_opener(*handlers)
 
-    def ask(self, method, path):
+    def ask(self, method: str, path: str) -> str:
         """Return the answer's text. Raise Unanswered."""
         try:
             request = urllib.request.Request(self.url + path, method=method)
             with self.opener.open(request, timeout=TIMEOUT_S) as answer:
-                return answer.read().decode()
+                text: bytes = answer.read()
+                return text.decode()
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unanswered(f"{method} {self.url}{path}: {error}") from error
 
 
-def named_by(cluster, paths):
+def named_by(cluster: Server, paths: Iterable[str]) -> set[str]:
     """Return the digests that the cluster names in any of the lists. Raise Unanswered."""
-    found = set()
+    found = set[str]()
     for path in paths:
         try:
             found |= digests_of(cluster.ask("GET", path))
@@ -104,7 +114,7 @@ def named_by(cluster, paths):
     return found
 
 
-def clean(settings):
+def clean(settings: Mapping[str, Any]) -> int:
     """Delete manifests and return how many. Raise Unanswered."""
     cluster, registry = Server(**settings["cluster"]), Server(**settings["registry"])
     # In this order: a deployment pushes its image before it declares pods. So pods that are declared after the cluster
@@ -117,7 +127,7 @@ def clean(settings):
     return len(gone)
 
 
-def main(path):
+def main(path: str) -> int:
     settings = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
         count = clean(settings)

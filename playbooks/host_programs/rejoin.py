@@ -23,6 +23,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 SEGMENT = re.compile(r"^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$")
 LEADER_TIMEOUT_S = 30
@@ -34,20 +36,31 @@ class CannotKeep(Exception):
     """The fork could not be kept. Nothing of it was removed."""
 
 
-def say(text):
+class Arguments(argparse.Namespace):
+    """The options with which Patroni calls the program."""
+
+    datadir: str
+    connstring: str
+    bindir: str
+    aside: str
+    kept: str
+    member: str
+
+
+def say(text: str) -> None:
     print(f"rejoin: {text}", flush=True)
 
 
-def lsn(text):
+def lsn(text: str) -> int:
     high, low = text.split("/")
     return (int(high, 16) << 32) + int(low, 16)
 
 
-def lsn_text(value):
+def lsn_text(value: int) -> str:
     return f"{value >> 32:X}/{value & 0xFFFFFFFF:X}"
 
 
-def fork_of(history, timeline):
+def fork_of(history: str, timeline: int) -> int | None:
     """Return the byte at which `timeline` ended, from a timeline history file; None if the file does not contain it."""
     for line in history.splitlines():
         fields = line.split()
@@ -56,7 +69,7 @@ def fork_of(history, timeline):
     return None
 
 
-def segments(names, timeline, start, segment_size):
+def segments(names: Iterable[str], timeline: int, start: int, segment_size: int) -> list[str]:
     """Return the names of the timeline's WAL segments in order, from the segment that contains byte `start`."""
     per_file = 0x100000000 // segment_size
     found = []
@@ -69,17 +82,17 @@ def segments(names, timeline, start, segment_size):
     return [name for _, name in sorted(found)]
 
 
-def newest_timeline(names):
+def newest_timeline(names: Iterable[str]) -> int | None:
     """Return the highest timeline of any WAL segment, None if there is no segment."""
     numbers = [int(match.group(1), 16) for match in map(SEGMENT.match, names) if match]
     return max(numbers, default=None)
 
 
-def run(argv, **options):
+def run(argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False, **options)
 
 
-def from_leader(args, command):
+def from_leader(args: Arguments, command: str) -> str:
     """Return the leader's answer to a replication command. Raise CannotKeep if there is no answer."""
     try:
         done = run(
@@ -93,12 +106,13 @@ def from_leader(args, command):
     return done.stdout
 
 
-def control(args, folder):
+def control(args: Arguments, folder: str) -> dict[str, str]:
     done = run([os.path.join(args.bindir, "pg_controldata"), "-D", folder], env=dict(os.environ, LC_ALL="C"))
-    return dict((part.strip() for part in line.split(":", 1)) for line in done.stdout.splitlines() if ":" in line)
+    lines = (line.partition(":") for line in done.stdout.splitlines())
+    return {name.strip(): value.strip() for name, colon, value in lines if colon}
 
 
-def fork_point(args, timeline, system):
+def fork_point(args: Arguments, timeline: int, system: str) -> int | None:
     """Return the byte at which the leader left our timeline, or None if it never left it (nothing diverged)."""
     leader_system, leader_timeline = from_leader(args, "IDENTIFY_SYSTEM").strip().split("|")[:2]
     if leader_system != system:
@@ -109,7 +123,7 @@ def fork_point(args, timeline, system):
     return fork_of(history, timeline) or 0
 
 
-def waldump(args, folder, timeline, start):
+def waldump(args: Arguments, folder: str, timeline: int, start: int) -> tuple[str | None, int, int]:
     """Return (start of the last record as text or None, number of records, number of commits) after `start`."""
     argv = [
         os.path.join(args.bindir, "pg_waldump"),
@@ -130,13 +144,13 @@ def waldump(args, folder, timeline, start):
     return last, records, commits
 
 
-def sync_folder(path):
+def sync_folder(path: str) -> None:
     handle = os.open(path, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
 
 
-def keep(args, folder):
+def keep(args: Arguments, folder: str) -> dict[str, Any] | None:
     """Move the WAL after the fork out of `folder` and write a report.
 
     Return the report, or None if there is no fork.
@@ -179,10 +193,10 @@ def keep(args, folder):
     return finish(target, wal)
 
 
-def finish(target, wal):
+def finish(target: str, wal: str) -> dict[str, Any]:
     """Move the segments of the unfinished report that are not in `target` yet, then mark the report as finished."""
     with open(os.path.join(target, UNFINISHED)) as stream:
-        report = json.load(stream)
+        report: dict[str, Any] = json.load(stream)
     for name in report["files"]:
         if os.path.exists(os.path.join(wal, name)):
             os.rename(os.path.join(wal, name), os.path.join(target, name))
@@ -193,7 +207,7 @@ def finish(target, wal):
     return report
 
 
-def set_aside(args):
+def set_aside(args: Arguments) -> None:
     """Rename an existing data directory; remove an empty one."""
     if not os.path.isdir(args.datadir):
         return
@@ -212,7 +226,7 @@ def set_aside(args):
     say(f"the data directory is set aside as {target}")
 
 
-def settle(args):
+def settle(args: Arguments) -> None:
     """Keep the forks of all data directories that were set aside, then remove the rest of them."""
     for name in sorted(os.listdir(args.aside)) if os.path.isdir(args.aside) else []:
         folder = os.path.join(args.aside, name)
@@ -224,7 +238,7 @@ def settle(args):
         shutil.rmtree(folder)
 
 
-def backup(args):
+def backup(args: Arguments) -> int:
     """Take a base backup. It appears in the data directory only if it is complete."""
     incoming = args.datadir + ".incoming"
     shutil.rmtree(incoming, ignore_errors=True)
@@ -249,11 +263,11 @@ def backup(args):
     return code
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser()
     for name in ("datadir", "connstring", "bindir", "aside", "kept", "member"):
         parser.add_argument("--" + name, required=True)
-    args, _ = parser.parse_known_args(argv)
+    args, _ = parser.parse_known_args(argv, Arguments())
     set_aside(args)
     try:
         settle(args)
