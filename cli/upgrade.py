@@ -17,7 +17,7 @@ from workstation.progress import say
 if TYPE_CHECKING:
     from estate.model import Estate
     from failover.upgrade import Plan
-    from monitors.observe import Observation
+    from monitors.collectors import Observation
 
 app = typer.Typer(help="Newer versions, one site at a time with a gate between.", no_args_is_help=True)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from estate.model import Estate
-from monitors.observe.model import DatabaseMember, Observation
+from monitors.collectors import Observation
+from monitors.collectors.postgres import DatabaseMember
 from workstation.errors import Refused, WrongUse
 
 MAX_HANDOVER_LAG_BYTES = 1024 * 1024

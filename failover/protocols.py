@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from monitors.observe.model import Observation
+from monitors.collectors import Observation
 
 
 class Power(Protocol):

@@ -10,7 +10,7 @@ from estate.model import Objectives, Title
 from failover.ledger import Comparison, Ledger, Metrics
 from failover.ledger.metrics import Interval, interval_from
 from failover.words import FaultWords, Text
-from monitors.health import Problem
+from monitors.problem import Problem
 
 
 class Verdict(StrEnum):

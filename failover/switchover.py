@@ -16,7 +16,7 @@ from failover import lock, plans
 from failover.journal import Journal
 from failover.plans import Operation, Plan
 from failover.protocols import Clock, Machines, Observer, SystemClock
-from monitors.observe.model import Observation
+from monitors.collectors import Observation
 from playbooks.render.postgresql import DIRECTORY, VENV
 from workstation.errors import GovcloudError
 

@@ -23,7 +23,9 @@ from failover.plans import Refusal
 from failover.protocols import Clock, SystemClock
 from failover.step import CheckFailed, Step, run_step
 from monitors import health
-from monitors.observe.model import Cluster, Observation
+from monitors.collectors import Observation
+from monitors.collectors.kubernetes import Cluster
+from monitors.problem import Scope
 from workstation.errors import Refused, WrongUse
 
 GATE_S = 180.0
@@ -171,7 +173,7 @@ def steps(
 
 def health_gate(estate: Estate, seen: Observation, wanted: Mapping[str, str]) -> tuple[str, ...]:
     """Return what forbids the upgrade of the next site; empty if it may start. `wanted` are versions by site."""
-    found = [str(problem) for problem in health.problems(estate, seen, health.Scope.UPGRADE)]
+    found = [str(problem) for problem in health.problems(estate, seen, Scope.UPGRADE)]
     for site, version in wanted.items():
         cluster = seen.cluster_at(site)
         if cluster is None or not cluster.answers:

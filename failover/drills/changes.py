@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from estate.model import Estate
-from monitors.observe.model import Observation, Role
+from monitors.collectors import Observation
+from monitors.collectors.postgres import Role
 
 
 @dataclass(frozen=True, kw_only=True)

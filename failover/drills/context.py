@@ -20,8 +20,9 @@ from failover.result import Event, Evidence
 from failover.step import POLL_S
 from failover.vantage import Endpoint, LoadGeneratorFailed, LoadProfile, RemoteLoadGenerator
 from failover.words import Text
-from monitors.health import Problem, Scope, problems
-from monitors.observe.model import Observation
+from monitors.collectors import Observation
+from monitors.health import problems
+from monitors.problem import Problem, Scope
 from workstation.errors import GovcloudError
 
 ROWS = "SELECT key, digest, decision FROM approval.application WHERE synthetic ORDER BY id"

@@ -16,7 +16,7 @@ from failover.drills.blast_radius import BlastRadius
 from failover.journal import Undo
 from failover.protocols import DrillInterfaces
 from failover.words import FaultWords
-from monitors.observe.model import Observation
+from monitors.collectors import Observation
 from workstation.errors import Refused, WrongUse
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from estate.model import Estate
-from monitors.observe.model import Observation
+from monitors.collectors import Observation
 from monitors.observe.watch import PollSettings, Watch, once
 from workstation import ssh
 

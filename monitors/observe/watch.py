@@ -18,11 +18,11 @@ from typing import Self
 
 from estate.addressing import plan
 from estate.model import Estate, Host, HostRole
+from monitors.collectors import Observation
 from monitors.observe import queries
 from monitors.observe.ca_cache import CaCertificate
-from monitors.observe.model import Observation
-from monitors.observe.parsers import Reply, observation_of
 from monitors.observe.ssh_session import AGENT_COMMAND, QueryFailed, SshSession, Stopped
+from monitors.query import Queries, Reply, Target, queried_hosts
 from workstation import ssh
 
 QUERY_TIME_SHARE, MAX_QUERY_S = 0.45, 3.0
@@ -50,7 +50,7 @@ class PollSettings:
     """Pause between a failed ssh session and the next one."""
     max_age_s: float = MAX_AGE_S
     tenants: bool = False
-    """Also list the bureaus' own Deployments, see `queries.queries_of`."""
+    """Also list the bureaus' own Deployments, see `query.Target`."""
     once: bool = False
     """Query each host a single time, over the ssh connection that all callers share."""
 
@@ -89,7 +89,7 @@ class Watch:
     ) -> None:
         self._estate, self._access, self._settings = estate, access, settings or PollSettings()
         self._plan = plan(estate)
-        self._hosts = queries.queried_hosts(estate, hosts)
+        self._hosts = queried_hosts(estate, hosts)
         self._ca = CaCertificate(host.name for host in self._hosts if host.kind is HostRole.KUBE)
         self._lock, self._all_replied = threading.Lock(), threading.Event()
         self._last_replies: dict[str, LastReply] = {}
@@ -125,7 +125,7 @@ class Watch:
             for host in self._hosts
         }
         at = min((reply.asked_at for reply in replies.values() if reply.reachable), default=wall)
-        return observation_of(self._estate, self._plan, replies, at=at, took_s=max(0.0, wall - at))
+        return queries.observation_of(self._estate, self._plan, replies, at=at, took_s=max(0.0, wall - at))
 
     def _end(self) -> None:
         os.close(self._running)
@@ -154,7 +154,7 @@ class Watch:
         Raise QueryFailed, OSError if ssh cannot be started, or Stopped.
         """
         settings = self._settings
-        wanted = queries.queries_of(self._estate, self._plan, host, tenants=settings.tenants)
+        wanted = queries.queries_of(Target(estate=self._estate, plan=self._plan, host=host, tenants=settings.tenants))
         line = ssh.command(
             self._access, str(self._plan.management(host.name)), AGENT_COMMAND,
             shared=settings.once, connect_timeout_s=settings.connect_timeout_s,
@@ -195,7 +195,7 @@ class Watch:
             raise Stopped
 
 
-def _ask(session: SshSession, host: Host, wanted: queries.Queries, timeout_s: float) -> Reply:
+def _ask(session: SshSession, host: Host, wanted: Queries, timeout_s: float) -> Reply:
     asked_at, begun = time.time(), time.monotonic()
     task = {"timeout_s": round(min(MAX_QUERY_S, timeout_s * QUERY_TIME_SHARE), 2), "queries": wanted}
     answer = session.query(task, timeout_s)

@@ -13,10 +13,10 @@ import workload as pods
 from kubernetes_nodes import KubernetesNodes
 
 from facts import ports
-from monitors.observe import queries
-from monitors.observe.model import Cluster
-from monitors.observe.parsers import Reply, observation_of
+from monitors.collectors.kubernetes import Cluster
+from monitors.observe.queries import observation_of, queries_of
 from monitors.observe.ssh_session import AGENT, AGENT_COMMAND
+from monitors.query import Reply, Target
 from playbooks.render.kubernetes.cluster import image_reference
 from tests.polling import until
 
@@ -133,7 +133,7 @@ def versions_of(nodes: KubernetesNodes) -> set[str]:
 
 def observed(nodes: KubernetesNodes) -> Cluster:
     """The cluster as the monitors' agent on its host reads it."""
-    wanted = queries.queries_of(nodes.estate, nodes.plan, nodes.first, tenants=True)
+    wanted = queries_of(Target(estate=nodes.estate, plan=nodes.plan, host=nodes.first, tenants=True))
     own = {name: query for name, query in wanted.items() if query.get("port") == ports.KUBERNETES_API}
     lines = (AGENT.read_text(encoding="utf-8") + "\n\nserve()\n", {"timeout_s": 10, "queries": own})
     stdin = "".join(json.dumps(line) + "\n" for line in lines).encode()

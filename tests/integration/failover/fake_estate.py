@@ -24,7 +24,7 @@ from failover.drills.fault import Fault
 from failover.protocols import Clock, DrillInterfaces, SystemClock
 from failover.result import Event
 from failover.vantage import ROOT, Endpoint
-from monitors.observe.model import Observation
+from monitors.collectors import Observation
 from tests.integration.failover.conftest import NAME, RunningFakeService
 from tests.unit.failover.observations import HEALTHY, powered_off, with_link, with_primary
 

@@ -25,8 +25,8 @@ from estate.addressing import AddressPlan, plan
 from estate.loader import load
 from estate.model import Estate, HostRole
 from lab.command import network_of
-from monitors.observe import queries
 from monitors.observe.ssh_session import AGENT_COMMAND
+from monitors.query import queried_hosts
 from playbooks import pki
 from tests import image_programs
 from workstation.ssh import Access
@@ -178,7 +178,7 @@ def _keys(emulated_estate: EmulatedEstate) -> None:
 
 
 def _addresses(emulated_estate: EmulatedEstate) -> None:
-    hosts = [host.name for host in queries.queried_hosts(emulated_estate.estate)]
+    hosts = [host.name for host in queried_hosts(emulated_estate.estate)]
     kubes = [host.name for host in emulated_estate.estate.hosts if host.kind is HostRole.KUBE]
     four = {str(emulated_estate.plan.management(host)) for host in hosts} | {
         str(emulated_estate.plan.lan(kube).ipv4) for kube in kubes

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from lab.command import network_of
+from monitors.collectors import service as service_collector
 from monitors.observe import PollSettings, Watch, queries, snapshot
+from monitors.query import queried_hosts
 from tests.integration.observe.conftest import EmulatedEstate, children
 from tests.polling import until
 from workstation import paths
@@ -78,8 +80,9 @@ def test_the_whole_estate_is_observed_with_one_agent_on_each_host(
     authority.write_text(service)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    monkeypatch.setattr(queries, "CA_FILE", str(authority))
-    all_hosts = tuple(host.name for host in queries.queried_hosts(emulated_estate.estate))
+    for module in (queries, service_collector):
+        monkeypatch.setattr(module, "CA_FILE", str(authority))
+    all_hosts = tuple(host.name for host in queried_hosts(emulated_estate.estate))
     with watching(
         emulated_estate, all_hosts, replace(QUICK, interval_s=1.0, reply_timeout_s=60.0, max_age_s=60.0)
     ) as watch:

@@ -20,7 +20,8 @@ from estate.edit import set_cluster_version
 from estate.model import Estate
 from failover import lock as moves
 from failover.upgrade import declared_versions
-from monitors.observe.model import Observation, TenantDeployment
+from monitors.collectors import Observation
+from monitors.collectors.kubernetes import TenantDeployment
 from stacks.state import lock as deployments
 from tests.unit.cli.command_result import Call
 from tests.unit.failover.observations import cluster

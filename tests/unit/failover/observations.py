@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from monitors.observe.model import Announcement, Cluster, ClusterNode, Observation, Role
+from monitors.collectors import Observation
+from monitors.collectors.announcements import Announcement
+from monitors.collectors.kubernetes import Cluster, ClusterNode
+from monitors.collectors.postgres import Role
 from tests.unit.monitors.observations import ESTATE, healthy, observe
 
 __all__ = [

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from failover.plans import MAX_HANDOVER_LAG_BYTES, Intent, Operation, Plan, home, plan
-from monitors.health import LAG_LIMIT_BYTES, problems
-from monitors.observe.model import Observation, Role
+from monitors.collectors import Observation
+from monitors.collectors.postgres import LAG_LIMIT_BYTES, Role
+from monitors.health import problems
 from tests.unit.failover.observations import (
     ESTATE,
     HEALTHY,

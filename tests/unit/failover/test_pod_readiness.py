@@ -18,7 +18,8 @@ from failover.drills.faults import SitePower
 from failover.pod_readiness import ANSWER_S, PAUSE_S, PodProbe, PodReadinessTimer, pod_probe, wait_for_first_answer
 from failover.protocols import DrillInterfaces
 from failover.result import Event
-from monitors.observe.model import Observation, Role
+from monitors.collectors import Observation
+from monitors.collectors.postgres import Role
 from tests.polling import until
 from tests.unit.failover import sample_drill
 from tests.unit.failover.observations import ESTATE, HEALTHY, with_member

@@ -21,15 +21,16 @@ from failover.report.json_report import as_json
 from failover.report.svg import merged, spread
 from failover.report.verdict import problems, sentence
 from failover.result import Verdict
-from monitors.health import Problem
+from monitors.collectors.kubernetes import CLUSTER_DOWN
+from monitors.collectors.postgres import NOT_STREAMING
 from tests.unit.failover import sample_drill
 
-NOT_STREAMING = Problem(code="not_streaming", subject="futian-data1")
+STANDBY_STOPPED = NOT_STREAMING.at("futian-data1")
 DRILLS = {
     "pass": sample_drill.result(),
     "objective-missed": sample_drill.result(slow=True),
     "data-violated": sample_drill.result(spoil=True),
-    "failed": sample_drill.result(healthy_wall=None, remaining=(NOT_STREAMING,)),
+    "failed": sample_drill.result(healthy_wall=None, remaining=(STANDBY_STOPPED,)),
 }
 
 
@@ -196,7 +197,7 @@ def test_every_drill_has_an_improvement(verdict: str) -> None:
 
 def test_texts_from_the_estate_are_escaped() -> None:
     nasty = sample_drill.result(
-        healthy_wall=None, remaining=(replace(NOT_STREAMING, subject="<script>alert(1)</script>"),)
+        healthy_wall=None, remaining=(replace(STANDBY_STOPPED, subject="<script>alert(1)</script>"),)
     )
     assert "<script>" not in render(nasty, sample_drill.ESTATE, "en")
 
@@ -231,9 +232,7 @@ def test_every_verdict_and_reason_has_words() -> None:
 
 def test_sites_have_their_own_names_in_each_language() -> None:
     """Events and improvements use the site's title. Commands and JSON use the short name."""
-    unhealthy = sample_drill.result(
-        healthy_wall=None, remaining=(Problem(code="cluster_down", subject="futian"), NOT_STREAMING)
-    )
+    unhealthy = sample_drill.result(healthy_wall=None, remaining=(CLUSTER_DOWN.at("futian"), STANDBY_STOPPED))
     page = render(unhealthy, sample_drill.ESTATE, "zh")
     assert "福田中心断电，线路静默" in page
     assert "福田中心: Kubernetes API 无应答；futian-data1: 流复制已中断" in page
@@ -310,7 +309,7 @@ def test_a_drill_that_loses_no_site_has_the_words_of_its_own_fault(drill: Drill,
     promised = DRILLS["pass"].objectives.model_copy(update={"rto_s": 15.0})
     at = sample_drill.START + sample_drill.LOST_AT
     bad = sample_drill.of_fault(
-        drill.name, fault, id="x", objectives=promised, restored_wall=at + 1, remaining=(NOT_STREAMING,)
+        drill.name, fault, id="x", objectives=promised, restored_wall=at + 1, remaining=(STANDBY_STOPPED,)
     )
     for result in (bad, replace(bad, healthy_wall=None), replace(bad, restored_wall=None)):
         page = re.sub(r"<style>.*?</style>", "", render(result, sample_drill.ESTATE, lang), flags=re.DOTALL)

@@ -11,7 +11,7 @@ import pytest
 from failover import lock, plans
 from failover.plans import Intent, Operation
 from failover.switchover import SwitchoverResult, execute
-from monitors.observe.model import Observation
+from monitors.collectors import Observation
 from tests.unit.failover.observations import ESTATE, HEALTHY, with_member, with_primary
 from tests.unit.failover.test_journal import Clock
 from workstation.errors import GovcloudError, Locked, Refused

@@ -12,7 +12,8 @@ from estate.model import Estate
 from failover import lock, upgrade
 from failover.journal import Journal
 from failover.step import CheckFailed, run_step
-from monitors.observe.model import Cluster, ClusterNode, Observation, TenantDeployment
+from monitors.collectors import Observation
+from monitors.collectors.kubernetes import Cluster, ClusterNode, TenantDeployment
 from tests.unit.failover.observations import (
     ESTATE,
     HEALTHY,

@@ -9,9 +9,9 @@ from typing import Any
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Host, HostRole
-from monitors.observe import queries
-from monitors.observe.model import Observation
-from monitors.observe.parsers import Reply, observation_of
+from monitors.collectors import Observation
+from monitors.observe.queries import observation_of, queries_of
+from monitors.query import Reply, Target
 
 ESTATE = load()
 PLAN = plan(ESTATE)
@@ -34,6 +34,11 @@ def body(value: object, status: int = 200, **headers: str) -> dict[str, Any]:
     return {"status": status, "headers": headers, "body": json.dumps(value), "seconds": 0.012}
 
 
+def target(host: Host, *, tenants: bool = False) -> Target:
+    """Return a host of the estate as the one that is asked."""
+    return Target(estate=ESTATE, plan=PLAN, host=host, tenants=tenants)
+
+
 def healthy() -> Replies:
     """Return the healthy replies of all queried hosts."""
     own = {host.name for host in ESTATE.managed_hosts}
@@ -52,7 +57,7 @@ def reply(host: Host) -> Reply:
         results |= vote(host)
     if host in ESTATE.nodes_at(host.at)[:1]:
         results |= cluster(host.name)
-    for name in queries.queries_of(ESTATE, PLAN, host):
+    for name in queries_of(target(host)):
         if name.startswith("health "):
             results[name] = body({}, **{"x-govcloud-site": host.at if host.kind is HostRole.KUBE else "futian"})
     return Reply(host=host.name, reachable=True, now=1000.4, asked_at=1000.0, took_s=0.5, results=results)

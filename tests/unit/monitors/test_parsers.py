@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from estate.model import Backend, Estate, Gateway
+from monitors.collectors.announcements import Announcement
+from monitors.collectors.kubernetes import TENANTS, Cluster, ClusterNode
+from monitors.collectors.postgres import Role
 from monitors.health import problems
-from monitors.observe import queries
-from monitors.observe.model import Announcement, Cluster, ClusterNode, Role
-from monitors.observe.parsers import Reply, observation_of
+from monitors.observe.queries import observation_of, queries_of
+from monitors.query import Reply
 from tests.unit.monitors.observations import (
     ESTATE,
     LEADER,
@@ -24,6 +26,7 @@ from tests.unit.monitors.observations import (
     observe,
     out,
     powered_off,
+    target,
     with_results,
 )
 from tests.unit.monitors.observations import cluster as cluster_results
@@ -245,16 +248,16 @@ def test_incomplete_deployments_of_bureaus_are_listed_and_the_estates_own_are_no
         deployment("crashing", 2, namespace="bureau"),
         deployment("complete", 1, namespace="bureau", ready=1, updated=1),
     ]
-    listed = observed_cluster(**{queries.TENANTS: body({"kind": "DeploymentList", "items": items})})
+    listed = observed_cluster(**{TENANTS: body({"kind": "DeploymentList", "items": items})})
     assert [str(each) for each in listed.incomplete_tenants or ()] == [
         "bureau/unread: 0 of 1 pods are ready", "bureau/crashing: 0 of 2 pods are ready",
     ]  # fmt: skip
     assert observed_cluster().incomplete_tenants is None
-    assert observed_cluster(**{queries.TENANTS: {"error": "refused"}}).incomplete_tenants is None
+    assert observed_cluster(**{TENANTS: {"error": "refused"}}).incomplete_tenants is None
 
 
 def test_only_an_upgrade_asks_for_the_bureaus_deployments() -> None:
     """A watch polls every four seconds, and a city's cluster may have hundreds."""
     host = ESTATE.host("futian-kube1")
-    assert queries.TENANTS not in queries.queries_of(ESTATE, PLAN, host)
-    assert queries.TENANTS in queries.queries_of(ESTATE, PLAN, host, tenants=True)
+    assert TENANTS not in queries_of(target(host))
+    assert TENANTS in queries_of(target(host, tenants=True))

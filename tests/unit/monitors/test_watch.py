@@ -8,8 +8,7 @@ import pytest
 
 from estate.model import HostRole
 from monitors.observe.ca_cache import CaCertificate
-from monitors.observe.parsers import Reply
-from monitors.observe.queries import needs_ca, queried_hosts, queries_of, with_ca
+from monitors.observe.queries import needs_ca, queries_of, with_ca
 from monitors.observe.watch import (
     MAX_AGE_S,
     MAX_QUERY_S,
@@ -19,7 +18,8 @@ from monitors.observe.watch import (
     poll_offsets,
     until_next_poll,
 )
-from tests.unit.monitors.observations import ESTATE, PLAN
+from monitors.query import Reply, queried_hosts
+from tests.unit.monitors.observations import ESTATE, target
 
 REPLY = Reply(host="futian-data1", reachable=True, now=1000.0, results={"uptime": {"text": "1 1"}})
 
@@ -104,7 +104,7 @@ def test_a_new_ca_certificate_replaces_the_old_and_a_missing_one_does_not() -> N
 def test_a_vantage_verifies_with_the_newest_ca_certificate() -> None:
     """Its queries are built once and sent at each poll."""
     vantage = next(host for host in ESTATE.hosts if host.kind is HostRole.VANTAGE)
-    asked = with_ca(with_ca(queries_of(ESTATE, PLAN, vantage), "old"), "new")
+    asked = with_ca(with_ca(queries_of(target(vantage)), "old"), "new")
     assert needs_ca(asked)
     assert {query["ca_text"] for query in asked.values() if query["kind"] == "https"} == {"new"}
 
