@@ -23,7 +23,7 @@ MAX_HANDOVER_LAG_BYTES = 1024 * 1024
 """A planned move needs a candidate that is at most this far behind. While the old primary stops, it takes no writes and
 sends the rest of its WAL. The candidate's lag is therefore time without writes, and WAL that this last transfer must
 not lose: Patroni does not compare positions for a named candidate. One MiB is far more than this service writes in a
-steady second, and stricter than the limit for a healthy standby, `LAG_LIMIT_BYTES` of `monitors.collectors.postgres`."""
+steady second, and stricter than the limit for a healthy standby, `LAG_LIMIT_BYTES`."""
 
 
 class Operation(StrEnum):

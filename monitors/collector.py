@@ -14,7 +14,7 @@ from estate.model import Estate
 from monitors.problem import Language, Problem
 from monitors.query import Queries, Replies, Target
 
-Part = TypeVar("Part", contravariant=True)
+Part_contra = TypeVar("Part_contra", contravariant=True)
 """The part of an observation that a collector reads: its own dataclass. If it also reads values of other collectors, a
 protocol that names them; collectors do not import each other."""
 
@@ -35,25 +35,25 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column(Generic[Part]):
+class Column(Generic[Part_contra]):
     """A column of the screen's table of sites. `cell` receives the name of a site."""
 
     zh: str
     en: str
-    cell: Callable[[Part, str, Language], str]
+    cell: Callable[[Part_contra, str, Language], str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block(Generic[Part]):
+class Block(Generic[Part_contra]):
     """A table of its own on the screen. A row that is shorter than the longest one may be wider than its columns."""
 
     zh: str
     en: str
-    rows: Callable[[Estate, Part, Language], Sequence[Sequence[str]]]
+    rows: Callable[[Estate, Part_contra, Language], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collector(Generic[Part]):
+class Collector(Generic[Part_contra]):
     """One concern that is observed."""
 
     rank: int
@@ -62,10 +62,10 @@ class Collector(Generic[Part]):
     """The queries for a host, by names that no other collector uses. Empty if the host has nothing of this concern."""
     parse: Callable[[Replies], object]
     """The collector's part of the observation: a frozen dataclass, and a base of `Observation`."""
-    judge: Callable[[Context, Part], Iterable[Problem]]
+    judge: Callable[[Context, Part_contra], Iterable[Problem]]
     """The problems in that part, each one once and at its cause. Their kinds are constants of the module."""
-    columns: tuple[Column[Part], ...] = ()
-    block: Block[Part] | None = None
+    columns: tuple[Column[Part_contra], ...] = ()
+    block: Block[Part_contra] | None = None
 
 
 def mark(up: int, of: int) -> str:
