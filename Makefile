@@ -1,10 +1,10 @@
 # The usual targets, thin over ./govcloud and the tools in its environment. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test nightly lint format types deadcode coverage docs hooks
+.PHONY: help setup test nightly lint format types deadcode coverage docs screenshots hooks
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 setup: ## Prepare this machine: packages, builds, images (root)
 	./govcloud setup
@@ -34,6 +34,9 @@ coverage: ## Run the unit tests with branch coverage; list the folders below 80 
 docs: ## Write the generated documents
 	./govcloud python -m estate.address_report
 	./govcloud python -m tools.measurements
+
+screenshots: ## Draw the READMEs' pictures from STATUS=status.json and DRILL=folder
+	./govcloud python -m tools.screenshots "$(STATUS)" "$(DRILL)"
 
 hooks: ## Check every commit before it is made
 	git config core.hooksPath tools/git-hooks
