@@ -34,6 +34,7 @@ coverage: ## Run the unit tests with branch coverage; list the folders below 80 
 docs: ## Write the generated documents
 	./govcloud python -m estate.address_report
 	./govcloud python -m tools.measurements
+	./govcloud python -m tools.alert_index
 
 screenshots: ## Draw the READMEs' pictures from STATUS=status.json and DRILL=folder
 	./govcloud python -m tools.screenshots "$(STATUS)" "$(DRILL)"
