@@ -32,8 +32,8 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 CELL, LINE, MARGIN = 8.0, 19.0, 20.0
 """Width of a character cell, height of a line, and the space around the screen, in pixels of the SVG."""
 FONTS = "DejaVu Sans Mono, Menlo, Consolas, Noto Sans Mono CJK SC, PingFang SC, Microsoft YaHei, monospace"
-WINDOW = (1100, 1180)
-"""Width and height of the photographed part of a report, in pixels."""
+WIDTH, HEIGHTS = 1100, {"en": 1250, "zh": 1130}
+"""The photographed part of a report, in pixels: down to the axis of the timeline."""
 MAX_PNG_BYTES = 200_000
 """Every clone contains the pictures, and every reader of the README loads them."""
 
@@ -65,21 +65,26 @@ def svg_of(text: str, command: str) -> str:
     )
 
 
-def photograph(page: Path, picture: Path) -> None:
-    """Let Chromium write the top of a page as a PNG. Raises GovcloudError if it cannot, or if the file is too big."""
+def photograph(page: Path, height: int, picture: Path) -> None:
+    """Let Chromium write the top of a page as a PNG. Raises GovcloudError if it cannot, or if the file is too big.
+
+    Only a good picture replaces the old one.
+    """
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         raise GovcloudError("Chromium is needed to photograph a report", "apt-get install chromium fonts-noto-cjk")
     flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking hide-scrollbars"
     flags += " disable-component-update disable-sync force-device-scale-factor=1"
-    with tempfile.TemporaryDirectory() as profile:
-        argv = [program, *(f"--{flag}" for flag in flags.split()), f"--user-data-dir={profile}"]
-        argv += [f"--window-size={WINDOW[0]},{WINDOW[1]}", f"--screenshot={picture}", page.resolve().as_uri()]
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "picture.png"
+        argv = [program, *(f"--{flag}" for flag in flags.split()), f"--user-data-dir={folder}/profile"]
+        argv += [f"--window-size={WIDTH},{height}", f"--screenshot={made}", page.resolve().as_uri()]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
-    if done.returncode or not picture.is_file():
-        raise GovcloudError(f"Chromium wrote no picture of {page}: {done.stderr.strip()[-300:]}")
-    if (size := picture.stat().st_size) > MAX_PNG_BYTES:
-        raise GovcloudError(f"{picture} has {size} bytes, of at most {MAX_PNG_BYTES}", "photograph a smaller window")
+        if done.returncode or not made.is_file():
+            raise GovcloudError(f"Chromium wrote no picture of {page}: {done.stderr.strip()[-300:]}")
+        if (size := made.stat().st_size) > MAX_PNG_BYTES:
+            raise GovcloudError(f"the picture of {page} has {size} bytes, of at most {MAX_PNG_BYTES}", "reduce HEIGHTS")
+        shutil.move(made, picture)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -92,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     for lang in LANGUAGES:
         command = "./govcloud status" + (" --lang zh" if lang == "zh" else "")
         (folder / f"status.{lang}.svg").write_text(svg_of(screen(document, lang), command), encoding="utf-8")
-        photograph(Path(arguments[1]) / f"report.{lang}.html", folder / f"report.{lang}.png")
+        photograph(Path(arguments[1]) / f"report.{lang}.html", HEIGHTS[lang], folder / f"report.{lang}.png")
     say(f"pictures written: {folder}")
     return 0
 
@@ -101,5 +106,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except GovcloudError as error:
-        say(f"{error}\n  next: {error.next_step}")
+        say(str(error))
         sys.exit(error.exit_code)

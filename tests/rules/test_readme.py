@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tools.screenshots import MAX_PNG_BYTES
 from workstation import paths
 
 ROOT = paths.repo()
@@ -48,8 +49,17 @@ def test_both_readmes_have_the_same_headings_and_commands() -> None:
 
 def test_both_readmes_lead_to_the_same_pages_and_to_each_other() -> None:
     swapped = {"README.md": "README.zh-CN.md"}
-    assert [swapped.get(target, target) for target in targets(CHINESE)] == targets(ENGLISH)
+    pages = [re.sub(r"^(docs/images/\w+)\.zh\.", r"\1.en.", target) for target in targets(CHINESE)]
+    assert [swapped.get(page, page) for page in pages] == targets(ENGLISH)
     assert targets(ENGLISH)[0] == "README.zh-CN.md"
+
+
+def test_every_picture_is_in_a_readme_and_small() -> None:
+    """Every clone has the pictures. `python -m tools.screenshots` makes them from a real run."""
+    shown = {target for target in (*targets(ENGLISH), *targets(CHINESE)) if target.startswith("docs/images/")}
+    pictures = {str(file.relative_to(ROOT)): file.stat().st_size for file in (ROOT / "docs/images").iterdir()}
+    assert set(pictures) == shown
+    assert {name: size for name, size in pictures.items() if size > MAX_PNG_BYTES} == {}
 
 
 def test_the_chinese_readme_uses_the_words_of_the_glossary() -> None:

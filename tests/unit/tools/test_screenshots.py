@@ -19,7 +19,7 @@ FAKE = """#!/usr/bin/python3
 import sys
 from pathlib import Path
 given = dict(one.removeprefix("--").partition("=")[::2] for one in sys.argv[1:-1])
-assert Path(given["user-data-dir"]).is_dir()
+assert Path(given["user-data-dir"]).parent.is_dir() and given["window-size"].endswith(",500")
 assert sys.argv[-1].startswith("file:///")
 Path(given["screenshot"]).write_bytes(b"x" * {size})
 sys.exit({code})
@@ -69,7 +69,7 @@ def test_a_picture_loads_nothing_from_elsewhere() -> None:
 
 def test_a_page_is_photographed_with_a_profile_of_its_own(browser: Path, tmp_path: Path) -> None:
     installed(browser)
-    screenshots.photograph(tmp_path / "page.html", tmp_path / "page.png")
+    screenshots.photograph(tmp_path / "page.html", 500, tmp_path / "page.png")
     assert (tmp_path / "page.png").read_bytes() == b"x" * 10
 
 
@@ -80,12 +80,15 @@ def test_a_page_is_photographed_with_a_profile_of_its_own(browser: Path, tmp_pat
 def test_a_picture_that_is_too_big_or_missing_is_refused(
     browser: Path, tmp_path: Path, size: int, code: int, reason: str
 ) -> None:
+    """The old picture stays."""
     installed(browser, size=size, code=code)
+    (tmp_path / "page.png").write_bytes(b"old")
     with pytest.raises(GovcloudError, match=reason):
-        screenshots.photograph(tmp_path / "page.html", tmp_path / "page.png")
+        screenshots.photograph(tmp_path / "page.html", 500, tmp_path / "page.png")
+    assert (tmp_path / "page.png").read_bytes() == b"old"
 
 
 @pytest.mark.usefixtures("browser")
 def test_a_missing_browser_is_named(tmp_path: Path) -> None:
     with pytest.raises(GovcloudError, match="apt-get install chromium"):
-        screenshots.photograph(tmp_path / "page.html", tmp_path / "page.png")
+        screenshots.photograph(tmp_path / "page.html", 500, tmp_path / "page.png")
