@@ -111,23 +111,26 @@ def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> di
 
 ASK_PODS = """
 kubectl --kubeconfig="$1" get pods --namespace="$2" --selector="$3" --field-selector=status.phase=Running \
-    --output='jsonpath={range .items[*]}http://{.status.podIP}:'"$4"'/metrics{"\\n"}{end}' | xargs curl -sS --max-time 5
+    --output='jsonpath={range .items[*]}http://{.status.podIP}:'"$4"'{"\\n"}{end}' | xargs curl -sS --max-time 5
 """
 """Fetches the metrics of all pods, one after the other. It runs on a node, which needs no ingress to reach them."""
 
 
 def _decisions(estate: Estate, machines: Machines) -> Buckets:
     """Return the durations of all decisions so far, from the metrics of the service's pods."""
-    from playbooks.render.approval import PORT, SERVICE
+    from failover.vantage import measured_service
     from playbooks.render.kubernetes.cluster import control_plane_host
     from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
     from stacks.components.pods import labels_of
 
-    service = estate.service(SERVICE)
-    selector = ",".join(f"{key}={value}" for key, value in labels_of(SERVICE).items())
-    argv = ["sh", "-c", ASK_PODS, "sh", ADMIN_CONFIG, service.bureau, selector, str(PORT)]
+    service, _ = measured_service(estate)
+    contract = service.contract
+    assert contract.synthetic, "the measured service has a synthetic client"
+    selector = ",".join(f"{key}={value}" for key, value in labels_of(service.name).items())
+    argv = ["sh", "-c", ASK_PODS, "sh", ADMIN_CONFIG, service.bureau, selector, f"{contract.port}{contract.metrics}"]
     hosts = [control_plane_host(estate, site) for site in service.placement.sites]
-    return buckets((machines.run(host.name, argv).stdout.decode() for host in hosts), "approval_decision_seconds")
+    texts = (machines.run(host.name, argv).stdout.decode() for host in hosts)
+    return buckets(texts, contract.synthetic.duration)
 
 
 def unchanged(estate: Estate) -> dict[str, float]:

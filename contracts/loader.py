@@ -68,13 +68,10 @@ def contradictions(found: Iterable[Contract]) -> Iterator[str]:
     """Yield the contradictions within and between contracts, each as one sentence. Pure."""
     found = tuple(found)
     yield from (problem for one in found for problem in _own(one))
-    for what, values in (
-        ("monitoring_port", {one.name: (str(one.monitoring_port),) for one in found}),
-        ("backend", {one.name: one.backends for one in found}),
-        ("login or secret", {one.name: one.passwords for one in found}),
-        ("database with an owner", {one.name: _owned(one) for one in found}),
-    ):
-        yield from _shared(what, values)
+    yield from _shared("monitoring_port", {one.name: (str(one.monitoring_port),) for one in found})
+    yield from _shared("backend", {one.name: one.backends for one in found})
+    yield from _shared("login or secret", {one.name: one.passwords for one in found})
+    yield from _shared("database with an owner", {one.name: _owned(one) for one in found})
     owned = {name for one in found for name in _owned(one)}
     for one in found:
         if one.database and one.database.name not in owned:

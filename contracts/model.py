@@ -68,6 +68,11 @@ class Health(Value):
         """All declared paths."""
         return tuple(path for path in (self.live, self.ready, self.write) if path)
 
+    @property
+    def gate(self) -> tuple[str, ...]:
+        """Paths that must answer before the next site is changed: those that show more than a running process."""
+        return self.paths[1:] or self.paths
+
 
 class Route(Value):
     """Requests that the ingress limits separately from the others, so that neither kind delays the other."""
@@ -150,7 +155,7 @@ class Synthetic(Value):
 class Contract(Value):
     """Everything that the platform needs to know of a service's software."""
 
-    name: Name
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,30}$")]
     """Name of the folder, of the Python package, of the image and of the estate's entry."""
     port: Port
     """Port on which the pods listen, in both families. Requests, health paths and metrics share it."""
@@ -190,4 +195,4 @@ class Contract(Value):
 
     def secret_name(self, variable: str) -> str:
         """Return the name of the password that the pods receive in this variable. It is unique in the estate."""
-        return f"{self.name.replace('-', '_')}_{self.secrets[variable]}"
+        return f"{self.name}_{self.secrets[variable]}"

@@ -122,7 +122,7 @@ class AddressPlan:
     hosts: dict[str, HostAddresses]
     segments: dict[str, Segment]
     anycast: dict[str, Dual]
-    """Anycast address of a service for citizens, by service."""
+    """Anycast address for citizens, by public service."""
     gateways: dict[str, Dual]
     """Anycast address of a bureau's gateway for citizens, by bureau. It is the same at every site."""
     clusters: dict[str, ClusterNetworks]
@@ -155,7 +155,7 @@ def plan(estate: Estate) -> AddressPlan:
         reached_at={host.name: _reached_at(host, hosts[host.name]) for host in estate.hosts},
         hosts=hosts,
         segments=segments,
-        anycast={s.name: _nth(estate.networks.services, s.number, "networks.services") for s in estate.services},
+        anycast={s.name: _nth(estate.networks.services, s.number, "networks.services") for s in estate.public_services},
         gateways={b.name: _gateway(estate, b.gateway) for b in estate.bureaus if b.gateway},
         clusters={cluster.site: _cluster(estate, cluster.site) for cluster in estate.clusters},
         operator=_interface("mgmt0", _nth(management, OPERATOR, "networks.management"), management),
@@ -189,7 +189,7 @@ def shortfalls(estate: Estate) -> list[AddressError]:
     for link in estate.links:
         with _collecting_into(found):
             _circuit(estate, link, link.ends[0])
-    for service in estate.services:
+    for service in estate.public_services:
         with _collecting_into(found):
             _nth(estate.networks.services, service.number, "networks.services")
     for bureau in estate.bureaus:

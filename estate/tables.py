@@ -125,7 +125,7 @@ def services(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
             getattr(service.title, lang),
             sites(estate, service.placement.active, lang),
             sites(estate, service.placement.ready, lang),
-            both_families(computed.anycast[service.name]),
+            both_families(computed.anycast[service.name]) if service.public else "",
             f"{service.objectives.rto_s:g}",
             str(service.objectives.rpo_records),
             f"{service.objectives.availability:.2%}",
@@ -262,7 +262,8 @@ def to_json(estate: Estate) -> dict[str, object]:
         ],
         "links": [link.model_dump(mode="json") for link in estate.links],
         "services": [
-            {**service.model_dump(mode="json"), "anycast": by_family(computed.anycast[service.name])}
+            {**service.model_dump(mode="json"),
+             "anycast": by_family(computed.anycast[service.name]) if service.public else None}
             for service in estate.services
         ],
         "bureaus": [

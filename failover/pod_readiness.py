@@ -18,7 +18,6 @@ from typing import Self
 from estate.addressing import plan
 from estate.model import Estate, Service
 from failover.protocols import Clock, Machines
-from playbooks.render.approval import PORT
 from workstation.errors import GovcloudError
 
 ANSWER_S, PAUSE_S = 0.5, 0.25
@@ -49,7 +48,7 @@ def pod_probe(estate: Estate, service: Service, site: str) -> PodProbe | None:
     if not nodes or not service.pods.replicas.get(site):
         return None
     address = plan(estate).service_cluster_ip(site, service.name).ipv4
-    return PodProbe(host=nodes[0].name, url=f"http://{address}:{PORT}/healthz")
+    return PodProbe(host=nodes[0].name, url=f"http://{address}:{service.contract.port}{service.contract.health.live}")
 
 
 def wait_for_first_answer(

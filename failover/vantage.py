@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from estate.model import Estate
+from estate.model import Estate, Service
 from failover.protocols import Clock, CommandResult, Machines
 from workstation import paths
-from workstation.errors import GovcloudError
+from workstation.errors import GovcloudError, WrongUse
 
 ROOT = "/var/lib/govcloud/drills"
 PEOPLE = Path("services/approval/src/approval/people.py")
@@ -50,6 +50,21 @@ class LoadProfile:
 
 class LoadGeneratorFailed(GovcloudError):
     """The load generator did not start or ended too early, so there is no measurement."""
+
+
+def measured_service(estate: Estate) -> tuple[Service, str]:
+    """Return the service that drills and benches use as a citizen, and the host of its vantage.
+
+    It is the first service with a synthetic client that a vantage reaches. Raises WrongUse if there is none.
+    """
+    for vantage in estate.vantages:
+        for service in map(estate.service, vantage.reaches):
+            if service.contract.synthetic:
+                return service, vantage.host
+    raise WrongUse(
+        "no vantage reaches a service with a synthetic client, so nothing can be measured",
+        "name one in `reaches` of a vantage",
+    )
 
 
 def source_files() -> dict[str, bytes]:

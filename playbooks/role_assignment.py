@@ -138,13 +138,13 @@ def _data(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) 
 
 
 def _site(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secrets) -> tuple[RoleSpec, ...]:
-    from playbooks.render import approval, blackbox, ingress, pki, prometheus
+    from playbooks.render import blackbox, ingress, pki, prometheus, services
 
     certificates = pki.role_spec(host, secrets)
     if host.kind is HostRole.KUBE:
         return (
             certificates,
-            approval.role_spec(estate, addresses, host, secrets),
+            services.role_spec(estate, addresses, host, secrets),
             ingress.role_spec(estate, addresses, host, secrets),
             *_cluster(estate, addresses, host, secrets),
         )

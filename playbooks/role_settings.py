@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 from playbooks.host_spec import RoleSpec
 
+
+class Command(TypedDict):
+    """A command that prepares the database of a service."""
+
+    service: str
+    """The service, in whose Python environment the command runs."""
+    environment: str
+    """Path of the file with the connection of the database's owner."""
+    run: list[str]
+    """Module and arguments, for `python -m`."""
+
+
 SETTINGS: Mapping[str, Mapping[str, type]] = {
-    "approval": {
-        "prepare": bool,  # whether this host applies the database schema and fills the registers
-        "people": int,  # synthetic people in the agencies' registers; 0 does not change the registers
-        "seed": int,  # of the synthetic people
-    },
+    "service_setup": {"commands": list},  # `Command`s of this host, in order; empty on all hosts but one
     "etcd": {"ready_wait_s": int},  # longest wait until the member knows a leader
     "postgresql": {"ready_wait_s": int},  # longest wait until the member serves
     "kubernetes_control_plane": {

@@ -1,4 +1,4 @@
-"""The secrets that the stacks generate once: certificates with their keys, and the passwords of the database.
+"""The secrets that the stacks generate once: certificates with their keys, and passwords.
 
 Roles never generate secrets. They receive them, so that a lost machine is rebuilt with the same identity.
 """
@@ -6,11 +6,20 @@ Roles never generate secrets. They receive them, so that a lost machine is rebui
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
+
+from estate.model import Estate
 
 OPERATOR = "operator"
 """Key of the operator's own client certificate in `Secrets.certificates`. The other keys are names of hosts and of
 gateways."""
+REPLICATION = "replication"
+"""Name of the password for the login `replicator`: streaming between database members."""
+
+
+def password_names(estate: Estate) -> tuple[str, ...]:
+    """Return the names of all passwords. The stacks create one random password resource for each."""
+    return (REPLICATION, *(name for service in estate.services for name in service.contract.passwords))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,24 +28,6 @@ class Certificate:
 
     cert: str
     key: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Passwords:
-    """One password for each database login: at least 24 letters and digits. No character needs quoting."""
-
-    replication: str = field(repr=False)
-    """Login `replicator`: streaming between members. The superuser has no password: it logs in only on its own
-    machine."""
-    approval_owner: str = field(repr=False)
-    """Login that owns schema `approval` and loads the registers."""
-    approval_app: str = field(repr=False)
-    """The approval service's own login."""
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Return the names of the fields, in order. The stacks create one random password resource for each."""
-        return tuple(item.name for item in fields(cls))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +53,9 @@ class Secrets:
     """The estate authority's certificate, PEM. Its key never reaches a host."""
     certificates: Mapping[str, Certificate]
     """By the names of all managed hosts, `OPERATOR`, and `playbooks.render.pki.gateway_certificate`."""
-    passwords: Passwords
+    passwords: Mapping[str, str] = field(repr=False)
+    """By `password_names`: at least 24 letters and digits each. No character needs quoting. The database's superuser
+    has no password: it logs in only on its own machine."""
     clusters: Mapping[str, ClusterSecrets] = field(default_factory=dict)
     """By site, for every Kubernetes cluster."""
 
@@ -71,4 +64,4 @@ class Secrets:
         keys = {pair.key for pair in self.certificates.values()}
         for cluster in self.clusters.values():
             keys |= {pair.key for pair in cluster.certificates.values()} | {cluster.encryption}
-        return frozenset(keys | set(asdict(self.passwords).values()))
+        return frozenset(keys | set(self.passwords.values()))

@@ -111,7 +111,7 @@ def _debian_answers(folder: str) -> bool:
 
 
 def _python_answers(folder: str) -> bool:
-    first = re.split(r"\s", wheels.lock("approval").read_text(), maxsplit=1)[0]
+    first = re.split(r"\s", wheels.locks()[wheels.PATRONI].read_text(), maxsplit=1)[0]
     pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-cache-dir", "--disable-pip-version-check"]
     return command.output([*pip, "-d", folder, first]) is not None
 

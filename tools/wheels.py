@@ -18,12 +18,13 @@ from workstation import paths
 IMAGE_PYTHON = "3.11"
 """Version of Debian 12."""
 
-SETS = ("patroni", "approval")
+PATRONI = "patroni"
 
 
-def lock(name: str) -> Path:
-    """Return the lock file of one program's requirements."""
-    return paths.repo() / "tools" / "image" / f"requirements-{name}.lock"
+def locks() -> dict[str, Path]:
+    """Return the lock files of the programs' requirements: of Patroni, and of each of our own programs."""
+    own = {service.name: service / "requirements.lock" for service in services()}
+    return {PATRONI: paths.repo() / "tools" / "image" / f"requirements-{PATRONI}.lock", **own}
 
 
 def folder() -> Path:
@@ -61,7 +62,7 @@ def fetch(on_progress: Callable[[str], None]) -> None:
 
 
 def _fetched_key() -> str:
-    return hashing.hash_of([lock(name) for name in SETS], platform.machine(), IMAGE_PYTHON)
+    return hashing.hash_of(locks().values(), platform.machine(), IMAGE_PYTHON)
 
 
 def _fetched() -> Path:
@@ -72,10 +73,10 @@ def _fetch(target: Path, on_progress: Callable[[str], None]) -> None:
     fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    for name in SETS:
+    for name, lock in locks().items():
         on_progress(f"wheels of {name}")
-        _download(lock(name), fresh)
-        shutil.copy(lock(name), fresh)
+        _download(lock, fresh)
+        shutil.copy(lock, fresh / f"requirements-{name}.lock")
     for archive in sorted(fresh.glob("*.tar.gz")):
         on_progress(f"building {archive.name}, published as source only")
         _wheel(str(archive), fresh)

@@ -135,7 +135,7 @@ def _edge(estate: Estate, computed: AddressPlan, one: Site, x: float, y: float) 
 
 def _announced(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, right: float, y: float) -> str:
     parts = []
-    for service in estate.services:
+    for service in estate.public_services:
         active = one.name in service.placement.active
         if not active and one.name not in service.placement.ready:
             continue

@@ -110,7 +110,7 @@ def _links(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) 
 
 def _services(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) -> str:
     (x, y, w), parts = frame, []
-    for index, service in enumerate(estate.services[:2]):
+    for index, service in enumerate(estate.public_services[:2]):
         for row, (words, size, bold) in enumerate(_promise(service, computed, layout)):
             top = y + TOP + index * 104 + row * 23
             parts.append(text(x, top, words, size=size, fill=INK, bold=bold, max_width=w))
@@ -124,7 +124,7 @@ def _services(estate: Estate, computed: AddressPlan, layout: Layout, frame: Fram
         ("任一中心失效，仲裁票仍有多数：", "Whichever site is lost, a majority of votes remains:"),
     )
     lines = [each for note in notes for each in layout.translator.pair(*note) if each] + [votes]
-    first = y + TOP + 104 * len(estate.services[:2])
+    first = y + TOP + 104 * len(estate.public_services[:2])
     return "".join(parts) + "".join(
         text(x, first + index * 21, note, size=13, fill=SOFT, max_width=w) for index, note in enumerate(lines)
     )

@@ -30,7 +30,7 @@ from failover.protocols import DrillInterfaces, Machines, Watch
 from failover.report import write as write_report
 from failover.result import DrillResult, Event
 from failover.step import CheckFailed, Step, run_step
-from failover.vantage import Endpoint, LoadProfile, RemoteLoadGenerator
+from failover.vantage import Endpoint, LoadProfile, RemoteLoadGenerator, measured_service
 from playbooks.render.pki import AUTHORITY_FILE
 from workstation.errors import GovcloudError, Refused, RolledBack, WrongUse
 
@@ -79,7 +79,7 @@ def run(
         fault = fault.located(estate, on)
         folder = home / "drills" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}-{fault.target}"
         started = on.clock.wall()
-        service, _ = _service_and_vantage(estate)
+        service, _ = measured_service(estate)
         pods = PodReadinessTimer(pod_probe(estate, service, fault.site) if fault.site else None, on.machines, on.clock)
         with on.observer.watch() as watch, pods:
             context = _context(estate, fault, on, watch, pods, Journal(folder), options, on_event)
@@ -99,7 +99,7 @@ def _context(
     options: DrillOptions,
     on_event: ReportEvent,
 ) -> DrillContext:
-    service, vantage = _service_and_vantage(estate)
+    service, vantage = measured_service(estate)
     run_id = journal.path.parent.name
     return DrillContext(
         estate=estate, service=service, fault=fault, on=on, watch=watch, pods=pods, journal=journal,
@@ -108,14 +108,6 @@ def _context(
         load=LoadProfile(rate_per_s=options.rate_per_s), seed=time.time_ns() // 1_000_000, on_event=on_event,
         hold_s=estate.database.ttl_s + AFTER_LEASE_S if options.hold_s is None else options.hold_s,
     )  # fmt: skip
-
-
-def _service_and_vantage(estate: Estate) -> tuple[Service, str]:
-    """Return the measured service and the vantage host: the first vantage that reaches a service."""
-    for vantage in estate.vantages:
-        for name in vantage.reaches:
-            return estate.service(name), vantage.host
-    raise WrongUse("the estate has no vantage, so nothing can be measured", "declare one in the estate's hosts")
 
 
 def endpoint_of(estate: Estate, service: Service, machines: Machines) -> Endpoint:

@@ -30,11 +30,11 @@ def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]
     from failover.drills.runner import endpoint_of
     from failover.ledger import compare, compute_metrics, parse, parse_rows
     from failover.protocols import SystemClock
-    from failover.vantage import RemoteLoadGenerator
+    from failover.vantage import RemoteLoadGenerator, measured_service
     from operations import adapters
 
-    machines, clock, service = adapters.machines(estate), SystemClock(), estate.services[0]
-    host = next(vantage.host for vantage in estate.vantages if service.name in vantage.reaches)
+    machines, clock = adapters.machines(estate), SystemClock()
+    service, host = measured_service(estate)
     load_generator = RemoteLoadGenerator(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
     endpoint = endpoint_of(estate, service, machines)
     try:

@@ -32,20 +32,18 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
 
     Raises GovcloudError if `up` fails, and if `up` did not replace the pods of every site.
     """
-    from failover.vantage import LoadProfile
+    from failover.vantage import LoadProfile, measured_service
     from operations.benchmarks import load_test
     from operations.deploy import images
     from operations.locks import block_failover
-    from playbooks.render.approval import SERVICE
     from stacks.phases import PLATFORM
     from tools.oci.relabel import relabelled
 
     with block_failover(), tempfile.TemporaryDirectory(prefix="govcloud-rollout-") as folder:
         declared = images(estate, [PLATFORM])
-        stamp = str(time.time_ns())
-        other = [
-            relabelled(image, Path(folder) / SERVICE, stamp) if image.name == SERVICE else image for image in declared
-        ]
+        stamp, (service, _) = str(time.time_ns()), measured_service(estate)
+        own = service.name
+        other = [relabelled(image, Path(folder) / own, stamp) if image.name == own else image for image in declared]
         _up(estate, declared)  # so that only the version changes under load
         took: dict[str, float] = {}
 
@@ -67,10 +65,10 @@ def rollout(estate: Estate, rate: float, *, reads: bool) -> dict[str, Any]:
 
 def replaced(estate: Estate, changed: Sequence[str]) -> None:
     """Check that the service's Deployment of every site is among the changed objects. Raises GovcloudError."""
-    from playbooks.render.approval import SERVICE
+    from failover.vantage import measured_service
 
-    service = estate.service(SERVICE)
-    wanted = {f"{cluster.site}: Deployment {service.bureau}/{SERVICE}" for cluster in estate.clusters}
+    service, _ = measured_service(estate)
+    wanted = {f"{site}: Deployment {service.bureau}/{service.name}" for site in service.placement.sites}
     if missing := sorted(wanted - set(changed)):
         raise GovcloudError(f"no new version was rolled out: {', '.join(missing)} did not change", LEFT)
 

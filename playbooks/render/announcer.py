@@ -43,9 +43,11 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host) -> RoleSpec:
 
 def _settings(estate: Estate, plan: AddressPlan, host: Host) -> dict[str, object]:
     ingress = estate.hosts_at(host.at, HostRole.KUBE)
-    placed = [s for s in estate.services if host.at in (*s.placement.active, *s.placement.ready)] if ingress else []
+    placed = [service for service in estate.public_services if host.at in service.placement.sites] if ingress else []
     services = [
-        _announced(service.name, "/readyz", plan.anycast[service.name], plan.lan(ingress[0].name)) for service in placed
+        _announced(service.name, ready, plan.anycast[service.name], plan.lan(ingress[0].name))
+        for service in placed
+        if (ready := service.contract.health.ready)
     ]
     services += [
         _announced(bureau.gateway_name, gateway_path(bureau), plan.gateways[bureau.name], plan.lan(ingress[0].name))

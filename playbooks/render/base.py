@@ -43,7 +43,7 @@ def _names(estate: Estate, plan: AddressPlan, host: Host) -> File:
     for other in estate.hosts:
         address = plan.lan(other.name)
         rows += [f"{address.ipv4}\t{other.name}", f"{address.ipv6}\t{other.name}"]
-    for service in estate.services:
+    for service in estate.public_services:
         address = plan.anycast[service.name]
         rows += [f"{address.ipv4}\t{service.name}.govcloud", f"{address.ipv6}\t{service.name}.govcloud"]
     local = [

@@ -79,8 +79,8 @@ def node_module(site: str) -> str:
 
 
 def config_text(estate: Estate, host: Host) -> str:
-    """Return one module for each service, two for each cluster, and one that pings a place."""
-    modules: dict[str, Any] = {service.name: _https(service) for service in estate.services}
+    """Return one module for each public service, two for each cluster, and one that pings a place."""
+    modules: dict[str, Any] = {service.name: _https(service) for service in estate.public_services}
     for cluster in estate.clusters:
         modules[cluster_module(cluster.site)] = _kubernetes(cluster.site)
         modules[node_module(cluster.site)] = _kubernetes(

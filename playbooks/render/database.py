@@ -9,15 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b64encode
+from collections.abc import Mapping
 
-from playbooks.secrets import Passwords
+from contracts.model import Database
+from estate.model import Estate
+from playbooks.secrets import REPLICATION
 
-DATABASE = "approval"
-OWNER = "approval_owner"
-APP = "approval_app"
 REPLICATOR = "replicator"
-AGENCIES = ("human_resources", "development_reform", "public_security")
-"""Roles that own the registers. They cannot log in."""
 
 ITERATIONS = 4096
 """The default of PostgreSQL 15."""
@@ -32,30 +30,51 @@ def verifier(name: str, password: str) -> str:
     return f"SCRAM-SHA-256${ITERATIONS}:{_text(salt)}${_text(stored)}:{_text(server)}"
 
 
-def statements(passwords: Passwords) -> str:
-    """Return a psql script for the superuser on the primary."""
-    logins = {
-        REPLICATOR: (passwords.replication, "LOGIN REPLICATION"),
-        OWNER: (passwords.approval_owner, "LOGIN"),
-        APP: (passwords.approval_app, "LOGIN"),
-    }
+def logins(estate: Estate) -> dict[str, tuple[str, ...]]:
+    """Return the logins of each database: its owner, then the logins of the services that use it."""
+    found: dict[str, tuple[str, ...]] = {database.name: (owner,) for owner, database in _owned(estate)}
+    for service in estate.services:
+        if database := service.contract.database:
+            found[database.name] = (*found[database.name], database.login)
+    return found
+
+
+def _owned(estate: Estate) -> list[tuple[str, Database]]:
+    """Return the databases with their owners, in the order of the services."""
+    declared = (service.contract.database for service in estate.services)
+    return [(database.owner, database) for database in declared if database and database.owner]
+
+
+def statements(estate: Estate, passwords: Mapping[str, str]) -> str:
+    """Return a psql script for the superuser on the primary. `passwords` are by login."""
+    users = logins(estate)
+    names = dict.fromkeys(name for own in users.values() for name in own)
+    accounts = {REPLICATOR: (passwords[REPLICATION], "LOGIN REPLICATION")}
+    accounts |= {name: (passwords[name], "LOGIN") for name in names}
     lines = [
         "-- Databases, roles and rights. Written by govcloud, role postgresql; run on the primary, may be repeated."
     ]
-    for name, (password, options) in logins.items():
+    for name, (password, options) in accounts.items():
         lines += [_create(name), _login(name, options, verifier(name, password))]
-    lines += [_create(agency) for agency in AGENCIES]
-    lines += [f"ALTER ROLE {agency} NOLOGIN;" for agency in AGENCIES]
+    for owner, database in _owned(estate):
+        if database.roles:
+            lines += [_create(role) for role in database.roles]
+            lines += [f"ALTER ROLE {role} NOLOGIN;" for role in database.roles]
+            lines.append(f"GRANT {', '.join(database.roles)} TO {owner};")
+    for owner, database in _owned(estate):
+        name, others = database.name, [login for login in users[database.name] if login != owner]
+        exists = f"SELECT FROM pg_database WHERE datname = '{name}'"
+        lines += [
+            _unless(exists, f"CREATE DATABASE {name} OWNER {owner}"),
+            f"REVOKE ALL ON DATABASE {name} FROM PUBLIC;",
+            f"GRANT CONNECT ON DATABASE {name} TO {', '.join(others)};",
+        ]
     lines += [
-        f"GRANT {', '.join(AGENCIES)} TO {OWNER};",
-        _unless(f"SELECT FROM pg_database WHERE datname = '{DATABASE}'", f"CREATE DATABASE {DATABASE} OWNER {OWNER}"),
-        f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC;",
-        f"GRANT CONNECT ON DATABASE {DATABASE} TO {APP};",
         "REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;",
         f"GRANT CONNECT ON DATABASE postgres TO {REPLICATOR};",
-        f"\\connect {DATABASE}",
-        "REVOKE ALL ON SCHEMA public FROM PUBLIC;",
     ]
+    for name in users:
+        lines += [f"\\connect {name}", "REVOKE ALL ON SCHEMA public FROM PUBLIC;"]
     return "\n".join(lines) + "\n"
 
 

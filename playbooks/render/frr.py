@@ -78,7 +78,7 @@ def edge_config(estate: Estate, plan: AddressPlan, host: Host, passwords: Mappin
 
 def is_standby_site(estate: Estate, site: str) -> bool:
     """Return whether this is a standby site: active for no service, and it announces its services last."""
-    return not any(site in service.placement.active for service in estate.services)
+    return not any(site in service.placement.active for service in estate.public_services)
 
 
 def _lists(estate: Estate, plan: AddressPlan, host: Host, peers: list[str]) -> dict[str, tuple[str, list[Entry]]]:

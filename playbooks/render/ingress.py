@@ -1,8 +1,9 @@
-"""The ingress of a site: HAProxy terminates the citizens' TLS and connects the service to the right database.
+"""The ingress of a site: HAProxy terminates the citizens' TLS and connects the services to the right database.
 
 Towards citizens it listens on the services' anycast addresses and on its own. It forwards requests to the fixed address
-of the service's pods in the cluster. If a pod ends in the middle of a request, the next try goes to another pod. A
-bureau's gateway has its own anycast address, and the ingress forwards its connections unchanged.
+of a service's pods in the cluster. If a pod ends in the middle of a request, the next try goes to another pod, if the
+service's contract allows that. A bureau's gateway has its own anycast address, and the ingress forwards its connections
+unchanged.
 
 Towards the database it has two ports for the pods of its own node. One leads to the primary that Patroni reports. The
 other leads to the members of its own site, whatever Patroni reports: reads continue even if every Patroni is down. When
@@ -16,10 +17,10 @@ import hashlib
 from ipaddress import IPv4Address, IPv6Address
 
 from estate.addressing import AddressPlan, Dual
-from estate.model import Bureau, Estate, Host
+from estate.model import Bureau, Estate, Host, Service
 from facts import ports
 from playbooks.host_spec import File, RoleSpec, Unit
-from playbooks.render import approval, gateway, haproxy, nftables
+from playbooks.render import gateway, haproxy, nftables
 from playbooks.render.kubernetes import node as kubernetes_node
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.render.text import header_comment, join_lines
@@ -29,17 +30,11 @@ CONFIG_FILE = "/etc/haproxy/haproxy.cfg"
 FILTER_FILE = f"{nftables.FRAGMENTS}/60-ingress.nft"
 UNIT = "haproxy.service"
 CITIZENS_PORT = ports.HTTPS
-SERVICE_METRICS_PORT = ports.SERVICE_METRICS
 METRICS_PORT = ports.INGRESS_METRICS
 PATRONI_PORT = ports.PATRONI
 POSTGRESQL_PORT = ports.POSTGRESQL
-MOST_WRITES, MOST_READS = 32, 32
-"""Requests that the service processes at once. More requests wait for at most a second, then get 503: a request that is
-started too late takes processor time from requests that could still finish in time. Reads and writes have separate
-limits, so that writes that wait for a primary delay no read."""
 MOST_AT_A_GATEWAY = 800
 """Connections of all citizens to one bureau's gateway: the capacity of two of its pods."""
-PROBED_PATHS = "/metrics /healthz /readyz /writez"
 
 SYSCTLS = {
     # An anycast address may be added after the ingress has started. The ingress must start without it.
@@ -65,21 +60,25 @@ CITIZENS_RULES = f"""\
     # A body is gathered here first: slow senders take no place in the service.
     option http-buffer-request
     http-request return {haproxy.saying(404, "path_unknown", "没有这个页面。", "There is no such page.")} \
-if {{ path -m beg /metrics }}
+if {{ path -m beg %(metrics)s }}
 %(gateways)s\
 {haproxy.ENDED_HERE}\
     http-response set-header X-Govcloud-Site %(site)s
-    use_backend probes if {{ path /healthz /readyz /writez }}
-    use_backend applications if METH_POST
 """
 
-DOWN_ZH = "本中心暂时无法办理，请稍后用同一编号重试，不会重复办理。"
-DOWN_EN = "This site cannot answer now. Retry with the same key."
-
-RETRIES = f"""\
+REPEATED = f"""\
     # A pod that is gone or goes before it has answered: the next connection leads to another. It is safe to ask twice,
     # because an application's key makes the second answer the first one; whoever has no key is refused.
 {haproxy.RETRY}"""
+ONCE = f"""\
+    # A pod that is gone: the next connection leads to another. No request is sent twice.
+{haproxy.CONNECT_AGAIN}"""
+CHECK = "check inter 1s fall 3 rise 1"
+PROBES = """\
+    # Each by a connection of its own, so that every pod is asked in its turn.
+    http-reuse never
+    option http-server-close
+"""
 
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
@@ -114,10 +113,10 @@ def _filter(estate: Estate, plan: AddressPlan, host: Host) -> tuple[File, ...]:
 def filter_text(plan: AddressPlan, host: Host) -> str:
     """Return the filter that admits only the node's own pods to the database's ports."""
     pods, lan = plan.clusters[host.at].nodes[host.name], plan.lan(host.name)
-    ports = f"tcp dport {{ {approval.WRITE_PORT}, {approval.READ_PORT} }} accept"
+    accepted = f"tcp dport {{ {ports.DATABASE_PRIMARY}, {ports.DATABASE_LOCAL} }} accept"
     rules = (
-        f'iifname "{kubernetes_node.BRIDGE}" ip saddr {pods.ipv4} ip daddr {lan.ipv4} {ports}',
-        f'iifname "{kubernetes_node.BRIDGE}" ip6 saddr {pods.ipv6} ip6 daddr {lan.ipv6} {ports}',
+        f'iifname "{kubernetes_node.BRIDGE}" ip saddr {pods.ipv4} ip daddr {lan.ipv4} {accepted}',
+        f'iifname "{kubernetes_node.BRIDGE}" ip6 saddr {pods.ipv6} ip6 daddr {lan.ipv6} {accepted}',
     )
     chain = ("    chain input_extra {", *(f"        {rule}" for rule in rules), "    }")
     return header_comment("The database's ports in the packet filter", host.name) + join_lines(
@@ -127,20 +126,51 @@ def filter_text(plan: AddressPlan, host: Host) -> str:
 
 def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """Return the whole configuration of one host."""
-    parts = [HEAD, _citizens(estate, plan, host), _service(estate, plan, host), _observation(plan, host)]
+    services = services_at(estate, host)
+    parts = [HEAD, _citizens(estate, plan, host)]
+    parts += [_backends(estate, plan, host, service) for service in services]
+    parts += [_observation(plan, host, services)]
     parts += [_gateway(plan, host, bureau) for bureau in gateways(estate, host)]
     parts += [_primary(estate, plan, host), _local(estate, plan, host)]
     return "\n".join(parts)
 
 
+def services_at(estate: Estate, host: Host) -> tuple[Service, ...]:
+    """Return the services that are placed at the host's site, in declared order."""
+    return tuple(service for service in estate.services if host.at in service.placement.sites)
+
+
 def _citizens(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    addresses = (*_both(plan.anycast[approval.SERVICE]), *_both(plan.lan(host.name)))
+    """Return the frontend for citizens. Requests for no other service's name are for the first public service."""
+    public = [service for service in services_at(estate, host) if service.public]
+    addresses = [address for service in public for address in _both(plan.anycast[service.name])]
     binds = "".join(
-        f"    bind {_socket(address, CITIZENS_PORT)} ssl crt {BUNDLE_FILE} alpn h2,http/1.1\n" for address in addresses
+        f"    bind {_socket(address, CITIZENS_PORT)} ssl crt {BUNDLE_FILE} alpn h2,http/1.1\n"
+        for address in (*addresses, *_both(plan.lan(host.name)))
     )
     asked = "".join(_asked(bureau) for bureau in gateways(estate, host))
-    rules = CITIZENS_RULES % {"site": host.at, "gateways": asked}
-    return f"frontend citizens\n{binds}{rules}    default_backend approval\n"
+    hidden = " ".join(dict.fromkeys(service.contract.metrics for service in public)) or "/metrics"
+    rules = CITIZENS_RULES % {"site": host.at, "gateways": asked, "metrics": hidden}
+    others = "".join(_named(service) for service in public[1:])
+    first = _routes(public[0], "") + f"    default_backend {public[0].name}\n" if public else ""
+    return f"frontend citizens\n{binds}{rules}{others}{first}"
+
+
+def _named(service: Service) -> str:
+    """Return the rules for requests that name the service."""
+    condition = f" {{ req.hdr(host),field(1,:) -i {service.name} {service.name}.govcloud }}"
+    return _routes(service, condition) + f"    use_backend {service.name} if{condition}\n"
+
+
+def _routes(service: Service, condition: str) -> str:
+    """Return the rules for the service's health paths and for the methods with a limit of their own."""
+    contract = service.contract
+    routes = contract.public.routes if contract.public else ()
+    rules = [f"use_backend {contract.probes_backend} if{condition} {{ path {' '.join(contract.health.paths)} }}"]
+    for route in routes:
+        methods = "METH_POST" if route.methods == ("POST",) else f"{{ method {' '.join(route.methods)} }}"
+        rules.append(f"use_backend {route.backend} if{condition} {methods}")
+    return "".join(f"    {rule}\n" for rule in rules)
 
 
 def gateways(estate: Estate, host: Host) -> tuple[Bureau, ...]:
@@ -182,49 +212,58 @@ def _gateway(plan: AddressPlan, host: Host, bureau: Bureau) -> str:
     )
 
 
-def _service(estate: Estate, plan: AddressPlan, host: Host) -> str:
-    """Return the backends of the service. A site without a cluster has no pods, and it answers that it is down."""
+def _backends(estate: Estate, plan: AddressPlan, host: Host, service: Service) -> str:
+    """Return the backends of a service. A site without a cluster has no pods, and it answers that it is down."""
+    contract = service.contract
+    check = f"    option httpchk GET {contract.health.live}\n    http-check expect status 200\n"
 
     def server(options: str) -> str:
         if host not in estate.nodes_at(host.at):
             return ""
-        address = plan.service_cluster_ip(host.at, approval.SERVICE).ipv4
-        return f"    server pods {_socket(address, approval.PORT)} {options}\n"
+        address = plan.service_cluster_ip(host.at, service.name).ipv4
+        return f"    server pods {_socket(address, contract.port)} {options}\n"
 
-    down = (haproxy.saying(status, "site_down", DOWN_ZH, DOWN_EN) for status in (502, 503, 504))
+    if not (public := contract.public):
+        return (
+            f"# Health paths and metrics of {service.name}, which citizens do not reach.\n"
+            f"backend {contract.probes_backend}\n    mode http\n{PROBES}{check}{haproxy.RETRY}{server(CHECK)}"
+        )
+    down = (haproxy.saying(status, "site_down", public.down.zh, public.down.en) for status in (502, 503, 504))
     headers = f"hdr Retry-After 1 hdr X-Govcloud-Site {host.at}"
-    common = RETRIES + "".join(f"    http-error {answer} {headers}\n" for answer in down)
+    common = REPEATED if public.repeatable else ONCE
+    common += "".join(f"    http-error {answer} {headers}\n" for answer in down)
+    track = f"track {service.name}/pods"
+    routes = "".join(
+        f"backend {route.backend}\n    mode http\n{common}{server(f'maxconn {route.at_once} {track}')}\n"
+        for route in public.routes
+    )
     return (
-        "backend approval\n"
-        "    mode http\n"
-        "    option httpchk GET /healthz\n"
-        "    http-check expect status 200\n"
-        f"{common}"
-        f"{server(f'maxconn {MOST_READS} check inter 1s fall 3 rise 1')}\n"
-        "backend applications\n"
-        "    mode http\n"
-        f"{common}"
-        f"{server(f'maxconn {MOST_WRITES} track approval/pods')}\n"
+        f"backend {service.name}\n    mode http\n{check}{common}{server(f'maxconn {public.at_once} {CHECK}')}\n"
+        f"{routes}"
         "# Probes have a way of their own: a site is not withdrawn because its queue of citizens is long.\n"
-        "backend probes\n"
-        "    mode http\n"
-        "    # Each by a connection of its own, so that every pod is asked in its turn.\n"
-        "    http-reuse never\n"
-        "    option http-server-close\n"
-        f"{common}"
-        f"{server('track approval/pods')}"
+        f"backend {contract.probes_backend}\n    mode http\n{PROBES}{common}{server(track)}"
     )
 
 
-def _observation(plan: AddressPlan, host: Host) -> str:
-    lan = _both(plan.lan(host.name))
-    service = "".join(f"    bind {_socket(address, SERVICE_METRICS_PORT)}\n" for address in lan)
+def _observation(plan: AddressPlan, host: Host, services: tuple[Service, ...]) -> str:
+    lan, contracts = _both(plan.lan(host.name)), [service.contract for service in services]
+    binds = "".join(
+        f"    bind {_socket(address, contract.monitoring_port)}\n" for contract in contracts for address in lan
+    )
     own = "".join(f"    bind {_socket(address, METRICS_PORT)}\n" for address in lan)
+    paths = dict.fromkeys(path for contract in contracts for path in (contract.metrics, *contract.health.paths))
+    others = "".join(
+        f"    use_backend {contract.probes_backend} if {{ dst_port {contract.monitoring_port} }}\n"
+        for contract in contracts[1:]
+    )
+    probes = (
+        f"frontend service-metrics\n    mode http\n{binds}"
+        f"    http-request deny deny_status 404 unless {{ path {' '.join(paths)} }}\n"
+        f"{others}    default_backend {contracts[0].probes_backend}\n\n"
+    )
     return (
         "# For the monitors of the estate; the firewall admits nobody else.\n"
-        f"frontend service-metrics\n    mode http\n{service}"
-        f"    http-request deny deny_status 404 unless {{ path {PROBED_PATHS} }}\n"
-        "    default_backend probes\n\n"
+        f"{probes if contracts else ''}"
         f"frontend ingress-metrics\n    mode http\n{own}"
         "    http-request use-service prometheus-exporter if { path /metrics }\n"
         "    http-request deny deny_status 404\n"
@@ -246,7 +285,7 @@ def _primary(estate: Estate, plan: AddressPlan, host: Host) -> str:
     )
     return (
         "# Whoever is primary.\n"
-        f"listen database-primary\n{_ways(estate, plan, host, approval.WRITE_PORT)}    mode tcp\n    balance first\n"
+        f"listen database-primary\n{_ways(estate, plan, host, ports.DATABASE_PRIMARY)}    mode tcp\n    balance first\n"
         "    timeout client 1h\n    timeout server 1h\n"
         "    option httpchk\n    http-check send meth GET uri /primary ver HTTP/1.1 hdr Host patroni\n"
         "    http-check expect status 200\n"
@@ -267,7 +306,7 @@ def _local(estate: Estate, plan: AddressPlan, host: Host) -> str:
     )
     return (
         "# The members of this site, asked in PostgreSQL's own protocol (GSSENCRequest, answered by G or N).\n"
-        f"listen database-local\n{_ways(estate, plan, host, approval.READ_PORT)}    mode tcp\n    balance first\n"
+        f"listen database-local\n{_ways(estate, plan, host, ports.DATABASE_LOCAL)}    mode tcp\n    balance first\n"
         "    timeout client 1h\n    timeout server 1h\n"
         "    option tcp-check\n    tcp-check connect\n    tcp-check send-binary 0000000804d21630\n"
         "    tcp-check expect rbinary ^(47|4E)\n"

@@ -30,8 +30,8 @@ def loopbacks(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
     if own := plan.hosts[host.name].loopback:
         found += [f"{own.ipv4}/32", f"{own.ipv6}/128"]
     if host.kind is HostRole.KUBE:
-        for service in estate.services:
-            if host.at in (*service.placement.active, *service.placement.ready):
+        for service in estate.public_services:
+            if host.at in service.placement.sites:
                 found += _single(plan.anycast[service.name])
     if host in estate.nodes_at(host.at):
         for gateway in plan.gateways.values():

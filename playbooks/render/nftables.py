@@ -53,15 +53,14 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
     """Return the permitted connections to a host, without those of a router's neighbours."""
     kube, data, ops = (_names(estate, kind) for kind in (HostRole.KUBE, HostRole.DATA, HostRole.OPS))
     votes = tuple(member.name for member in estate.etcd_members)
+    monitoring = tuple(service.contract.monitoring_port for service in estate.services)
     found = []
     if host.disk:
         found.append(Opening(why="figures of the data disk", ports=(port.NODE_EXPORTER,), sources=ops))
     if host.kind is HostRole.KUBE:
         found += [
             Opening(why="ingress: everyone's", ports=(port.HTTPS,)),
-            Opening(
-                why="metrics of ingress and service", ports=(port.SERVICE_METRICS, port.INGRESS_METRICS), sources=ops
-            ),
+            Opening(why="metrics of ingress and service", ports=(*monitoring, port.INGRESS_METRICS), sources=ops),
         ]
     if nodes := tuple(node.name for node in estate.nodes_at(host.at) if host.kind is HostRole.KUBE):
         if is_control_plane(estate, host):

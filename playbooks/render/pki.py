@@ -93,7 +93,7 @@ def _sans(estate: Estate, plan: AddressPlan, host: Host) -> tuple[str, ...]:
     if host.etcd_votes:
         names.append(ETCD_NAME)
     if host.kind is HostRole.KUBE:
-        for service in estate.services:
+        for service in estate.public_services:
             names += [service.name, f"{service.name}.govcloud"]
             addresses += _pair(plan.anycast[service.name])
     if host.etcd_votes or host.database or host.kind is HostRole.KUBE:

@@ -10,6 +10,7 @@ backup (`playbooks/host_programs/rejoin.py`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -22,7 +23,7 @@ from playbooks import host_programs
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import database, etcd, pki
 from playbooks.render.text import header_comment
-from playbooks.secrets import Passwords, Secrets
+from playbooks.secrets import REPLICATION, Secrets
 
 PORT = ports.POSTGRESQL
 REST_PORT = ports.PATRONI
@@ -63,7 +64,7 @@ def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -
         File(path=REJOIN, text=host_programs.source("rejoin"), mode="0755"),
         File(path=SETTLE, text=host_programs.source("database_bootstrap"), mode="0755"),
         File(path=f"{DIRECTORY}/database.json", text=settle_settings(estate, plan, host)),
-        _secret("database.sql", database.statements(secrets.passwords)),
+        _secret("database.sql", database.statements(estate, secrets.passwords)),
         File(path=f"{DIRECTORY}/patronictl.yml", text=ctl_settings(estate, plan)),
     ]
     if host.at in estate.database.acknowledging:
@@ -103,7 +104,7 @@ def data_root(host: Host) -> str:
     return f"{data_folder(host)}/postgresql"
 
 
-def patroni(estate: Estate, plan: AddressPlan, host: Host, passwords: Passwords) -> str:
+def patroni(estate: Estate, plan: AddressPlan, host: Host, passwords: Mapping[str, str]) -> str:
     """Return patroni.yml of one member."""
     own, promotable = plan.lan(host.name), host.at in estate.database.promotable
     tls = {"certfile": pki.CERT_FILE, "keyfile": pki.KEY_FILE}
@@ -222,13 +223,18 @@ def access_rules(estate: Estate, plan: AddressPlan) -> list[str]:
     """
     members = [plan.lan(member.name) for member in estate.database_members]
     services = [plan.lan(host.name) for host in estate.managed_hosts if host.kind is HostRole.KUBE]
-    name, logins = database.REPLICATOR, f"{database.OWNER},{database.APP}"
+    name = database.REPLICATOR
     return [
         "local all postgres peer",
         f"local replication {name} scram-sha-256",
         *(f"hostssl replication {name} {net} scram-sha-256" for each in members for net in _single(each)),
         *(f"hostssl postgres {name} {net} scram-sha-256" for each in members for net in _single(each)),
-        *(f"hostssl {database.DATABASE} {logins} {net} scram-sha-256" for each in services for net in _single(each)),
+        *(
+            f"hostssl {own} {','.join(logins)} {net} scram-sha-256"
+            for own, logins in database.logins(estate).items()
+            for each in services
+            for net in _single(each)
+        ),
         "host all all all reject",
     ]
 
@@ -323,11 +329,11 @@ def _etcd(estate: Estate, plan: AddressPlan) -> dict[str, Any]:
     }
 
 
-def _postgresql(estate: Estate, plan: AddressPlan, host: Host, passwords: Passwords) -> dict[str, Any]:
+def _postgresql(estate: Estate, plan: AddressPlan, host: Host, passwords: Mapping[str, str]) -> dict[str, Any]:
     own, root = plan.lan(host.name), data_root(host)
     streaming = {
         "username": database.REPLICATOR,
-        "password": passwords.replication,
+        "password": passwords[REPLICATION],
         "sslmode": "verify-full",
         "sslrootcert": pki.AUTHORITY_FILE,
     }

@@ -13,10 +13,11 @@ from playbooks.render import blackbox, etcd, ingress, node_exporter, pki, postgr
 from playbooks.render.kubernetes.cluster import api_url
 
 PROMETHEUS_PORT = ports.PROMETHEUS
+METRICS_PATH = "/metrics"
+"""Prometheus' own default."""
 PROBE_INTERVAL = "5s"
 CLUSTER_INTERVAL = "15s"
 """Longer than `PROBE_INTERVAL`, because running pods do not stop with an API server."""
-PROBED = ("healthz", "readyz", "writez")
 
 KEPT_OF_ETCD = (
     "etcd_(server_(has_leader|is_leader|leader_changes_seen_total|quota_backend_bytes|proposals_(failed_total|pending))"
@@ -47,7 +48,7 @@ def scrape_jobs(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> lis
         _places(estate, plan, monitoring_host),
         *_clusters(estate, plan, monitoring_host),
         _kept(_direct("ingress", plan, kube, ingress.METRICS_PORT), KEPT_OF_INGRESS),
-        _direct("approval", plan, kube, ingress.SERVICE_METRICS_PORT),
+        *_services(estate, plan, kube),
         _direct("patroni", plan, estate.database_members, postgresql.REST_PORT, tls=_tls(client=False)),
         _kept(_direct("etcd", plan, estate.etcd_members, etcd.CLIENT_PORT, tls=_tls(client=True)), KEPT_OF_ETCD),
         _kept(_direct("disks", plan, [h for h in estate.managed_hosts if h.disk], node_exporter.PORT), KEPT_OF_DISKS),
@@ -57,36 +58,44 @@ def scrape_jobs(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> lis
 
 
 def _anycast(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterable[dict[str, Any]]:
-    """Yield probes of each service at its anycast addresses, in both families, on every health path."""
-    for service in estate.services:
+    """Yield probes of each public service at its anycast addresses, in both families, on every health path."""
+    for service in estate.public_services:
         addresses = plan.anycast[service.name]
         static = [
             {
                 "targets": [_url(address, path)],
-                "labels": {"service": service.name, "path": path, "family": f"ipv{address.version}"},
+                "labels": {"service": service.name, "path": path.lstrip("/"), "family": f"ipv{address.version}"},
             }
             for address in (addresses.ipv4, addresses.ipv6)
-            for path in PROBED
+            for path in service.contract.health.paths
         ]
         yield _probe(f"anycast-{service.name}", service.name, static, plan, monitoring_host)
 
 
 def _sites(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> Iterable[dict[str, Any]]:
-    """Yield probes of each service in each site where it is placed, at the site's own addresses."""
-    for service in estate.services:
-        placed = (*service.placement.active, *service.placement.ready)
+    """Yield probes of each public service in each site where it is placed, at the site's own addresses."""
+    for service in estate.public_services:
+        ready = service.contract.health.ready or service.contract.health.live
         static = []
         for host in estate.managed_hosts:
-            if host.kind is not HostRole.KUBE or host.at not in placed:
+            if host.kind is not HostRole.KUBE or host.at not in service.placement.sites:
                 continue
             lan = plan.lan(host.name)
             for address in (lan.ipv4, lan.ipv6):
                 labels = {
-                    "service": service.name, "path": "readyz", "family": f"ipv{address.version}",
+                    "service": service.name, "path": ready.lstrip("/"), "family": f"ipv{address.version}",
                     "host": host.name, "site": host.at,
                 }  # fmt: skip
-                static.append({"targets": [_url(address, "readyz")], "labels": labels})
+                static.append({"targets": [_url(address, ready)], "labels": labels})
         yield _probe(f"site-{service.name}", service.name, static, plan, monitoring_host)
+
+
+def _services(estate: Estate, plan: AddressPlan, kube: Iterable[Host]) -> Iterable[dict[str, Any]]:
+    """Yield the metrics of each service's pods, through the ingress of each site where it is placed."""
+    for service in estate.services:
+        contract, placed = service.contract, [host for host in kube if host.at in service.placement.sites]
+        job = _direct(service.name, plan, placed, contract.monitoring_port)
+        yield job if contract.metrics == METRICS_PATH else {**job, "metrics_path": contract.metrics}
 
 
 def _places(estate: Estate, plan: AddressPlan, monitoring_host: Host) -> dict[str, Any]:
@@ -161,4 +170,4 @@ def _tls(*, client: bool) -> dict[str, Any]:
 
 def _url(address: Address, path: str) -> str:
     host = f"[{address}]" if address.version == 6 else str(address)
-    return f"https://{host}/{path}"
+    return f"https://{host}{path}"

@@ -14,7 +14,6 @@ import pulumi
 from playbooks.render.pki import AUTHORITY_DAYS, LEAF_DAYS, Leaf
 from playbooks.secrets import Certificate as IssuedCertificate
 from playbooks.secrets import ClusterSecrets as ClusterValues
-from playbooks.secrets import Passwords
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components import resources
 
@@ -38,6 +37,7 @@ class Secrets(pulumi.ComponentResource):
         *,
         estate_name: str,
         leaves: tuple[Leaf, ...],
+        passwords: tuple[str, ...],
         clusters: Mapping[str, ClusterLeaves] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -48,11 +48,11 @@ class Secrets(pulumi.ComponentResource):
             "authority", subject=f"{estate_name} estate authority", days=AUTHORITY_DAYS, opts=kept
         )
         certificates = _issued(authority, leaves, "certificate", child)
-        passwords = {what: resources.Password(f"password-{what}", opts=kept) for what in Passwords.names()}
+        made = {what: resources.Password(f"password-{what}", opts=kept) for what in passwords}
         parts: dict[str, pulumi.Output[Any]] = {
             "authority": authority.cert,
             "certificates": certificates,
-            "passwords": pulumi.Output.all(**{what: password.text for what, password in passwords.items()}),
+            "passwords": pulumi.Output.all(**{what: password.text for what, password in made.items()}),
         }
         if clusters:
             values = {site: _cluster(estate_name, site, wanted, kept, child) for site, wanted in clusters.items()}
@@ -109,7 +109,7 @@ def as_secrets(values: Mapping[str, Any]) -> SecretValues:
     return SecretValues(
         authority=values["authority"],
         certificates={name: IssuedCertificate(**pair) for name, pair in values["certificates"].items()},
-        passwords=Passwords(**values["passwords"]),
+        passwords=dict(values["passwords"]),
         # The state of an estate that was built before it had clusters lacks this key.
         clusters={site: _cluster_values(cluster) for site, cluster in values.get("clusters", {}).items()},
     )
@@ -120,14 +120,16 @@ def _cluster_values(values: Mapping[str, Any]) -> ClusterValues:
     return ClusterValues(**{**values, "certificates": certificates})
 
 
-def placeholders(leaves: tuple[Leaf, ...], clusters: Mapping[str, ClusterLeaves]) -> SecretValues:
+def placeholders(
+    leaves: tuple[Leaf, ...], passwords: tuple[str, ...], clusters: Mapping[str, ClusterLeaves]
+) -> SecretValues:
     """Return placeholders for a preview before the secrets exist. The plan then shows every line except the secrets."""
     text = "(made by the first update)\n"
     unknown = IssuedCertificate(cert=text, key=text)
     return SecretValues(
         authority=text,
         certificates={leaf.name: unknown for leaf in leaves},
-        passwords=Passwords(**dict.fromkeys(Passwords.names(), "x" * 32)),
+        passwords=dict.fromkeys(passwords, "x" * 32),
         clusters={
             site: ClusterValues(
                 authority=text,

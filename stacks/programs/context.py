@@ -8,7 +8,7 @@ from typing import Any
 
 from estate.addressing import AddressPlan
 from estate.addressing import plan as address_plan
-from estate.model import Estate, Host, HostRole
+from estate.model import Estate, Host, HostRole, Service
 from stacks.components.resources import KUBERNETES, PLAYBOOK, below_site, site_of
 from stacks.phases import DATA, PLATFORM
 from stacks.state import store
@@ -104,16 +104,25 @@ urllib.request.urlopen(sys.argv[1], timeout=3, context=trust)
 
 
 def last_site_guards(context: Context) -> dict[str, dict[str, Any]]:
-    """Return, by serving site, the sites to probe before one of its hosts is changed. Excluded sites are not probed."""
+    """Return, by serving site, the sites to probe before one of its hosts is changed.
+
+    A site that serves several public services is probed for the first one: they share the site's ingress and routes.
+    """
     found: dict[str, dict[str, Any]] = {}
-    for service in context.estate.services:
-        sites = [site for site in service.placement.active if site not in context.without]
-        fronts = {site: context.estate.hosts_at(site, HostRole.KUBE)[0] for site in sites}
-        argv = ["/usr/bin/python3", "-c", PROBE, f"https://{service.name}.govcloud/readyz"]
-        asked = {site: address_of(context, host) for site, host in fronts.items()}
-        for site in sites:
-            found[site] = {"site": site, "service": service.name, "argv": argv, "at": asked}
+    for service in context.estate.public_services:
+        found = service_guards(context, service) | found
     return found
+
+
+def service_guards(context: Context, service: Service) -> dict[str, dict[str, Any]]:
+    """Return, by active site, the sites to probe before the service is changed there. Excluded sites are not probed."""
+    if not service.public:
+        return {}
+    sites = [site for site in service.placement.active if site not in context.without]
+    fronts = {site: context.estate.hosts_at(site, HostRole.KUBE)[0] for site in sites}
+    argv = ["/usr/bin/python3", "-c", PROBE, f"https://{service.name}.govcloud{service.contract.health.ready}"]
+    asked = {site: address_of(context, host) for site, host in fronts.items()}
+    return {site: {"site": site, "service": service.name, "argv": argv, "at": asked} for site in sites}
 
 
 def address_of(context: Context, host: Host) -> str:

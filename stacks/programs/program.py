@@ -11,6 +11,7 @@ import pulumi
 from estate.model import Host
 from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets as SecretValues
+from playbooks.secrets import password_names
 from stacks.components.hosts import Hosts
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, placeholders
 from stacks.phases import DATA, PLATFORM, WITHOUT_SECRETS, stack_names
@@ -71,16 +72,19 @@ def _secrets(context: Context, stack: str) -> pulumi.Output[SecretValues | None]
     if stack in WITHOUT_SECRETS:
         return pulumi.Output.from_input(None)
     wanted, clusters = leaves(context.estate, context.plan), _cluster_leaves(context)
+    passwords = password_names(context.estate)
     output: pulumi.Output[Mapping[str, Any]]
     if stack == DATA:
-        output = Secrets("secrets", estate_name=context.estate.name, leaves=wanted, clusters=clusters).values
+        name = context.estate.name
+        output = Secrets("secrets", estate_name=name, leaves=wanted, passwords=passwords, clusters=clusters).values
         pulumi.export("secrets", output)
     if not context.secrets_exist and pulumi.runtime.is_dry_run():
-        return pulumi.Output.secret(placeholders(wanted, clusters))
+        return pulumi.Output.secret(placeholders(wanted, passwords, clusters))
     if stack != DATA:
         output = pulumi.StackReference(f"organization/{PROJECT}/{DATA}").require_output("secrets")
     if pulumi.runtime.is_dry_run():
-        return output.apply(lambda values: _with_placeholders(as_secrets(values), placeholders(wanted, clusters)))
+        missing = placeholders(wanted, passwords, clusters)
+        return output.apply(lambda values: _with_placeholders(as_secrets(values), missing))
     return output.apply(as_secrets)
 
 
@@ -90,11 +94,15 @@ def _require_secrets(values: SecretValues | None) -> SecretValues:
 
 
 def _with_placeholders(found: SecretValues, missing: SecretValues) -> SecretValues:
-    """Add placeholders for secrets that the data stack has not made yet, so that a preview shows new hosts and
-    clusters.
+    """Add placeholders for secrets that the data stack has not made yet, so that a preview shows new hosts, clusters
+    and services.
     """
-    certificates = {**missing.certificates, **found.certificates}
-    return replace(found, certificates=certificates, clusters={**missing.clusters, **found.clusters})
+    return replace(
+        found,
+        certificates={**missing.certificates, **found.certificates},
+        passwords={**missing.passwords, **found.passwords},
+        clusters={**missing.clusters, **found.clusters},
+    )
 
 
 def _cluster_leaves(context: Context) -> dict[str, ClusterLeaves]:

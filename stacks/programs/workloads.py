@@ -15,21 +15,21 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from estate.model import Bureau
-from playbooks.render import approval, gateway, ingress, pki
+from estate.model import Bureau, Service
+from playbooks.render import gateway, pki
 from playbooks.render.kubernetes import node as kubernetes_node
 from playbooks.render.kubernetes.cluster import REGISTRY_PORT, image_reference
 from playbooks.render.kubernetes.kubeconfig import operator_kubeconfig
 from playbooks.secrets import OPERATOR
 from playbooks.secrets import Secrets as SecretValues
-from stacks.components.approval import Approval, ApprovalArgs, workload_args
 from stacks.components.gateway import gateway_of
 from stacks.components.images import Images, ImagesArgs, RegistryArgs
+from stacks.components.promised_service import PromisedService, PromisedServiceArgs, workload_args
 from stacks.components.resources import SITE, HealthGate, LastSiteGuard
 from stacks.components.tenancy import tenancies
 from stacks.components.workload import version_of
 from stacks.phases import PLATFORM
-from stacks.programs.context import Context, address_of, last_site_guards
+from stacks.programs.context import Context, address_of, service_guards
 from stacks.programs.stack_hosts import stack_hosts
 
 
@@ -77,53 +77,70 @@ def _services(
 
     Return the resources that the next site waits for.
     """
-    image = context.images[approval.SERVICE]
-    args = ApprovalArgs(
-        estate=context.estate,
-        plan=context.plan,
-        site=site,
-        image=image_reference(image.name, image.digest),
-        secrets=secrets,
-    )
     cluster = context.estate.cluster_at(site)
     assert cluster, "only sites with a cluster are declared"
     bureaus = tenancies(context.estate, cluster, opts)
-    place = bureaus[context.estate.service(approval.SERVICE).bureau]
     gateways = [
         _gateway(context, site, bureau, secrets, _after(opts, bureaus[bureau.name]))
         for bureau in context.estate.bureaus
         if bureau.gateway
     ]
-    version = version_of(approval.SERVICE, workload_args(args))
-    guards = _last_site_guards(context, site, version, opts)
-    service = Approval(approval.SERVICE, args, _after(opts, place, *guards))
-    return [*bureaus.values(), *guards, service, *gateways, _health_gate(context, site, version, _after(opts, service))]
+    declared = [
+        one
+        for service in context.estate.services
+        if site in service.placement.sites
+        for one in _service(context, site, service, secrets, _after(opts, bureaus[service.bureau]))
+    ]
+    return [*bureaus.values(), *declared, *gateways]
+
+
+def _service(
+    context: Context,
+    site: str,
+    service: Service,
+    secrets: pulumi.Output[SecretValues],
+    opts: pulumi.ResourceOptions,
+) -> list[pulumi.Resource]:
+    """Declare a service between its guard and its gate."""
+    image = context.images[service.name]
+    args = PromisedServiceArgs(
+        estate=context.estate,
+        plan=context.plan,
+        service=service,
+        site=site,
+        image=image_reference(image.name, image.digest),
+        secrets=secrets,
+    )
+    version = version_of(service.name, workload_args(args))
+    guards = _last_site_guards(context, site, service, version, opts)
+    pods = PromisedService(service.name, args, _after(opts, *guards))
+    return [*guards, pods, _health_gate(context, site, service, version, _after(opts, pods))]
 
 
 def _last_site_guards(
-    context: Context, site: str, version: pulumi.Output[str], opts: pulumi.ResourceOptions
+    context: Context, site: str, service: Service, version: pulumi.Output[str], opts: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
     """Declare a guard if the service is active at the site. A site that serves no citizens may always be changed."""
-    guard = last_site_guards(context).get(site)
-    if not guard or guard["service"] != approval.SERVICE:
+    guard = service_guards(context, service).get(site)
+    if not guard:
         return []
-    name, own = f"{approval.SERVICE}-permit", _without_provider(opts)
-    return [LastSiteGuard(name, site=site, service=approval.SERVICE, version=version, guard=guard, opts=own)]
+    name, own = f"{service.name}-permit", _without_provider(opts)
+    return [LastSiteGuard(name, site=site, service=service.name, version=version, guard=guard, opts=own)]
 
 
 def _health_gate(
-    context: Context, site: str, version: pulumi.Output[str], opts: pulumi.ResourceOptions
+    context: Context, site: str, service: Service, version: pulumi.Output[str], opts: pulumi.ResourceOptions
 ) -> pulumi.Resource:
     """Declare the gate at the site's own ingress. Another site may answer at the service's anycast address."""
-    host = context.estate.nodes_at(site)[0]
-    own = f"http://{context.plan.lan(host.name).ipv4}:{ingress.SERVICE_METRICS_PORT}"
+    host, health = context.estate.nodes_at(site)[0], service.contract.health
+    own = f"http://{context.plan.lan(host.name).ipv4}:{service.contract.monitoring_port}"
     return HealthGate(
-        f"{approval.SERVICE}-gate",
+        f"{service.name}-gate",
         site=site,
-        service=approval.SERVICE,
+        service=service.name,
         version=version,
         address=address_of(context, host),
-        urls=(f"{own}/readyz", f"{own}/writez"),
+        urls=tuple(f"{own}{path}" for path in health.gate),
         opts=_without_provider(opts),
     )
 

@@ -19,7 +19,7 @@ NAMED = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 
 def test_there_are_roles() -> None:
     """An empty folder would make every other test here pass."""
-    assert {"base", "frr", "nftables", "etcd", "postgresql", "approval", "ingress", "prometheus", "blackbox"} <= {
+    assert {"base", "frr", "nftables", "etcd", "postgresql", "service_setup", "ingress", "prometheus", "blackbox"} <= {
         r.name for r in ROLES
     }
 

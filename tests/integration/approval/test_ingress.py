@@ -16,14 +16,16 @@ import pytest
 from hostile import HOSTILE
 from raw_http import RAW_REQUESTS, STALLED, answer, explained, sent, waited_for
 
+from contracts.loader import contract
 from estate.addressing import plan
 from estate.loader import load
 from playbooks import pki
-from playbooks.render import approval, ingress
+from playbooks.render import ingress
 from playbooks.render.pki import PRIMARY_NAME, STANDBY_NAME, leaves
 from tests import image_programs
 from tests.polling import until
 
+SERVICE = contract("approval")
 HOST, MEMBER = "futian-kube1", "futian-data1"
 ACCOUNT = "nobody"
 
@@ -128,7 +130,7 @@ def proxy(home, certificates, database, role):
     text = ingress.config_text(estate, plan(estate), estate.host(HOST))
     lan = str(plan(estate).lan(HOST).ipv4)
     member = str(plan(estate).lan(MEMBER).ipv4)
-    pods = plan(estate).service_cluster_ip("futian", approval.SERVICE).ipv4
+    pods = plan(estate).service_cluster_ip("futian", SERVICE.name).ipv4
     text = re.sub(rf"    bind (203\.|\[|{lan}:543).*\n", "", text)
     text = re.sub(r"    server (nanshan|shaoguan)-data1.*\n", "", text)
     for old, new in (
@@ -143,7 +145,7 @@ def proxy(home, certificates, database, role):
         (f"{lan}:8405", f"127.0.0.1:{ports['own']}"),
         ("127.0.0.1:5432", f"127.0.0.1:{ports['primary']}"),
         ("127.0.0.1:5433", f"127.0.0.1:{ports['local']}"),
-        (f"{pods}:{approval.PORT}", f"127.0.0.1:{ports['service']}"),
+        (f"{pods}:{SERVICE.port}", f"127.0.0.1:{ports['service']}"),
         (f"{member}:5432", f"127.0.0.1:{database}"),
         ("port 8008", f"port {role.port}"),
     ):

@@ -20,14 +20,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from contracts.loader import contract
 from estate.addressing import plan
 from estate.loader import load
 from lab.command import network_of
-from playbooks.render import approval, ingress
+from playbooks.render import ingress
 from stacks.providers import health_gate
 from tests import image_programs
 from tests.polling import until
 
+SERVICE = contract("approval")
 HOST, CITIZENS = "futian-kube1", 18443
 ACCOUNT = "nobody"
 APPLICANTS = 6
@@ -77,7 +79,7 @@ class Node:
         chains = [f"    chain pod{n} {{ ip protocol tcp dnat to 127.0.0.1:{port}; }}" for n, port in enumerate(ports)]
         rules = FILTER.format(
             address=self.address,
-            port=approval.PORT,
+            port=SERVICE.port,
             count=len(ports),
             choice=", ".join(f"{n} : goto pod{n}" for n in range(len(ports))),
             chains="\n".join(chains),
@@ -92,7 +94,7 @@ def node():
     if os.geteuid() != 0:
         pytest.skip("needs root: a network namespace of its own")
     computed = plan(load())
-    address = computed.service_cluster_ip("futian", approval.SERVICE).ipv4
+    address = computed.service_cluster_ip("futian", SERVICE.name).ipv4
     made = Node(f"gk-approval-{os.getpid()}", computed.lan(HOST).ipv4, address)
     made.open()
     yield made
@@ -118,7 +120,7 @@ def proxy(home, node):
     ):
         text, replaced = re.subn(old, new, text)
         assert replaced, old
-    assert f"server pods {node.address}:{approval.PORT} " in text
+    assert f"server pods {node.address}:{SERVICE.port} " in text
     config = home / "haproxy.cfg"
     config.write_text(text)
     with network_of(node.handle):

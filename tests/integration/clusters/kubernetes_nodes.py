@@ -31,7 +31,7 @@ from playbooks.render import pki as render_pki
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import Leaf
 from playbooks.role_assignment import roles
-from playbooks.secrets import Certificate, ClusterSecrets, Passwords, Secrets
+from playbooks.secrets import Certificate, ClusterSecrets, Secrets, password_names
 from tests.polling import until
 from tools import golang
 from tools.image import bake
@@ -106,7 +106,7 @@ class KubernetesNodes:
         return Secrets(
             authority=estate.cert,
             certificates=_issued(estate, render_pki.leaves(self.estate, self.plan)),
-            passwords=Passwords(**{name: pki.new_password() for name in Passwords.names()}),
+            passwords={name: pki.new_password() for name in password_names(self.estate)},
             clusters={
                 SITE: ClusterSecrets(
                     authority=cluster.cert,

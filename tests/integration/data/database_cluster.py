@@ -28,7 +28,7 @@ from playbooks import host_programs, pki
 from playbooks.host_spec import File, RoleSpec
 from playbooks.render import etcd, postgresql
 from playbooks.render import pki as render_pki
-from playbooks.secrets import Certificate, Passwords, Secrets
+from playbooks.secrets import Certificate, Secrets, password_names
 from tests.polling import until
 from workstation import paths
 
@@ -52,8 +52,8 @@ def secrets_of(estate: Estate, addresses: AddressPlan) -> Secrets:
     for leaf in render_pki.leaves(estate, addresses):
         own_key, own_cert = pki.issue(authority, leaf.subject, leaf.sans, 1, leaf.usages)
         certificates[leaf.name] = Certificate(cert=own_cert, key=own_key)
-    passwords = {name: pki.new_password() for name in Passwords.names()}
-    return Secrets(authority=cert, certificates=certificates, passwords=Passwords(**passwords))
+    passwords = {name: pki.new_password() for name in password_names(estate)}
+    return Secrets(authority=cert, certificates=certificates, passwords=passwords)
 
 
 class DatabaseCluster:

@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 from database_cluster import DatabaseCluster
 
-from playbooks.render import database
+from contracts.loader import contract
 from playbooks.render import pki as render_pki
 from playbooks.render.etcd import PREFER
 from tests.polling import until
 from workstation import paths
 
+OWN = contract("approval").database
+assert OWN
+DATABASE, APP = OWN.name, OWN.login
 REMOTE = "shaoguan-data1"
 TAKEOVER_S = 60
 """The ttl of 20 s, and a reserve for two busy cores."""
@@ -35,13 +38,13 @@ def writing(cluster: DatabaseCluster, primary: str) -> Iterator[Path]:
     cluster.sql(
         primary,
         "DROP TABLE IF EXISTS public.row; CREATE TABLE public.row (number bigint PRIMARY KEY);"
-        f"GRANT USAGE ON SCHEMA public TO {database.APP}; GRANT SELECT, INSERT ON public.row TO {database.APP}",
-        database.DATABASE,
+        f"GRANT USAGE ON SCHEMA public TO {APP}; GRANT SELECT, INSERT ON public.row TO {APP}",
+        DATABASE,
     )
     hosts = ",".join(str(cluster.plan.lan(member).ipv4) for member in cluster.members)
     dsn = (
-        f"host={hosts} port=5432 dbname={database.DATABASE} user={database.APP} target_session_attrs=read-write "
-        f"password={cluster.secrets.passwords.approval_app} sslmode=verify-full tcp_user_timeout=3000 "
+        f"host={hosts} port=5432 dbname={DATABASE} user={APP} target_session_attrs=read-write "
+        f"password={cluster.secrets.passwords['approval_app']} sslmode=verify-full tcp_user_timeout=3000 "
         f"sslrootcert={cluster.folder(cluster.client)}{render_pki.AUTHORITY_FILE}"
     )
     path = cluster.root / f"acknowledged-{time.monotonic_ns()}"
@@ -71,7 +74,7 @@ def rows(path: Path) -> list[int]:
 
 def lost(cluster: DatabaseCluster, primary: str, path: Path) -> list[int]:
     """Return the acknowledged rows that the primary does not have."""
-    stored = {int(line) for line in cluster.sql(primary, "SELECT number FROM public.row", database.DATABASE).split()}
+    stored = {int(line) for line in cluster.sql(primary, "SELECT number FROM public.row", DATABASE).split()}
     return sorted(set(rows(path)) - stored)
 
 
@@ -112,8 +115,8 @@ def test_plaintext_and_foreign_authorities_are_refused(cluster: DatabaseCluster,
     foreign.write_text(render_pki_foreign())
     tls = "sslmode=disable" if mode == "disable" else f"sslmode=verify-ca sslrootcert={foreign}"
     dsn = (
-        f"host={cluster.plan.lan(primary).ipv4} dbname={database.DATABASE} user={database.APP} {tls} "
-        f"password={cluster.secrets.passwords.approval_app}"
+        f"host={cluster.plan.lan(primary).ipv4} dbname={DATABASE} user={APP} {tls} "
+        f"password={cluster.secrets.passwords['approval_app']}"
     )
     assert cluster.net(cluster.client, "psql", dsn, "-c", "SELECT 1", check=False).returncode != 0
     good = dsn.replace(tls, f"sslmode=verify-full sslrootcert={own}")
@@ -178,7 +181,7 @@ def test_the_other_city_site_takes_over_and_the_lost_site_rejoins_by_itself(clus
         cluster.start_site(site)
         assert cluster.wait_until_healthy(HEALTHY_WITHIN_S) == new
     assert lost(cluster, new, path) == []
-    assert cluster.sql(old, "SELECT count(*) FROM public.row", database.DATABASE) != "0"
+    assert cluster.sql(old, "SELECT count(*) FROM public.row", DATABASE) != "0"
     print(f"write outage about {took:.1f} s")
 
 
@@ -206,13 +209,13 @@ def test_a_diverged_primary_rejoins_by_itself_and_its_fork_is_kept(cluster: Data
         with cluster.isolated(old):
             for number in range(1, 4):
                 insert = f"INSERT INTO public.row VALUES ({-number})"
-                cluster.sql(old, insert, database.DATABASE, "-c synchronous_commit=local")
+                cluster.sql(old, insert, DATABASE, "-c synchronous_commit=local")
             cluster.kill_site(site)
             wait_for_takeover(cluster, path, new)
         cluster.start_site(site)
         assert cluster.wait_until_healthy(HEALTHY_WITHIN_S) == new
     assert lost(cluster, new, path) == []
-    assert cluster.sql(old, "SELECT count(*) FROM public.row WHERE number < 0", database.DATABASE) == "0"
+    assert cluster.sql(old, "SELECT count(*) FROM public.row WHERE number < 0", DATABASE) == "0"
     reports = sorted((cluster.folder(old) / "srv/data/diverged").glob("*/report.json"))
     assert reports, cluster.log(old)[-3000:]
     report = json.loads(reports[-1].read_text())

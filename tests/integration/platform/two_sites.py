@@ -22,7 +22,7 @@ from estate.model import Cluster, Estate, HostRole
 from playbooks import pki
 from playbooks.render.kubernetes.cluster import API_PORT, image_reference
 from playbooks.render.pki import gateway_certificate
-from playbooks.secrets import OPERATOR, Passwords
+from playbooks.secrets import OPERATOR, password_names
 from stacks.components.resources import PLAYBOOK
 from stacks.phases import DATA
 from stacks.providers import registry
@@ -163,7 +163,7 @@ class Built:
         values = {
             "authority": self.authority.authority.cert,
             "certificates": certificates,
-            "passwords": dict.fromkeys(Passwords.names(), PASSWORD),
+            "passwords": dict.fromkeys(password_names(load()), PASSWORD),
             "clusters": {site.name: site.secrets() for site in self.sites},
         }
         with closing_loops():

@@ -19,7 +19,6 @@ from estate.addressing import plan
 from estate.loader import load
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import leaves
-from playbooks.secrets import Passwords
 from stacks import kubeconfig
 from stacks.components.secrets import ClusterLeaves, Secrets
 from stacks.runs import state_repair, workspace
@@ -31,6 +30,7 @@ from workstation.errors import GovcloudError
 
 ESTATE = load()
 LEAVES = leaves(ESTATE, plan(ESTATE))
+PASSWORDS = ("replication", "service_login")
 STACK = "data"
 
 
@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def declare() -> None:
     """Declare the secrets as the data stack does."""
-    pulumi.export("secrets", Secrets("secrets", estate_name="test", leaves=LEAVES).values)
+    pulumi.export("secrets", Secrets("secrets", estate_name="test", leaves=LEAVES, passwords=PASSWORDS).values)
 
 
 def run(program: Callable[[], None], operation: str = "up") -> dict[str, int]:
@@ -83,7 +83,7 @@ def test_a_bureaus_kubeconfig_comes_from_the_state() -> None:
     wanted = ClusterLeaves(cluster=kubernetes_pki.leaves(estate, computed, site), etcd=kubernetes_pki.etcd_leaves())
 
     def program() -> None:
-        secrets = Secrets("secrets", estate_name="test", leaves=LEAVES, clusters={site: wanted})
+        secrets = Secrets("secrets", estate_name="test", leaves=LEAVES, passwords=PASSWORDS, clusters={site: wanted})
         pulumi.export("secrets", secrets.values)
 
     run(program)
@@ -108,7 +108,7 @@ def test_an_error_in_a_program_is_reported_with_its_own_text() -> None:
     """This also holds for an error in an output's value, which the SDK evaluates after the program's end."""
 
     def program() -> None:
-        secrets = Secrets("secrets", estate_name="test", leaves=LEAVES)
+        secrets = Secrets("secrets", estate_name="test", leaves=LEAVES, passwords=PASSWORDS)
         pulumi.export("wrong", secrets.values.apply(lambda values: values["a name that does not exist"]))
 
     with pytest.raises(CommandError, match="a name that does not exist"):
@@ -129,7 +129,7 @@ def test_passwords_and_the_authority_are_not_deleted() -> None:
         run(lambda: None)
     kept = [resource["type"] for resource in store.resources(STACK)]
     assert "govcloud:index:Authority" in kept
-    assert kept.count("govcloud:index:Password") == len(Passwords.names())
+    assert kept.count("govcloud:index:Password") == len(PASSWORDS)
 
 
 def test_a_certificate_with_another_name_is_issued_again() -> None:
@@ -137,7 +137,7 @@ def test_a_certificate_with_another_name_is_issued_again() -> None:
     run(declare)
     first = _outputs("certificate-operator")["cert"]
     changed = tuple(leaf if leaf.name != "operator" else _renamed(leaf) for leaf in LEAVES)
-    counts = run(lambda: Secrets("secrets", estate_name="test", leaves=changed) and None)
+    counts = run(lambda: Secrets("secrets", estate_name="test", leaves=changed, passwords=PASSWORDS) and None)
     assert counts["update"] == 1
     assert _outputs("certificate-operator")["cert"] != first
 

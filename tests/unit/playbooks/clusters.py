@@ -9,7 +9,7 @@ from playbooks.host_spec import File, RoleSpec
 from playbooks.render.kubernetes import pki as kubernetes_pki
 from playbooks.render.pki import gateway_certificate
 from playbooks.role_assignment import roles
-from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets, Passwords, Secrets
+from playbooks.secrets import OPERATOR, Certificate, ClusterSecrets, Secrets, password_names
 
 OLD, VERSION = versions.KUBERNETES
 
@@ -56,7 +56,7 @@ def secrets_of(estate: Estate) -> Secrets:
             name: Certificate(cert=f"cert of {name}\n", key=f"key of {name}\n")
             for name in (*(host.name for host in estate.hosts), OPERATOR, *gateways)
         },
-        passwords=Passwords(replication="replication-password", approval_owner="owner", approval_app="app"),
+        passwords={name: f"password of {name}" for name in password_names(estate)},
         clusters={cluster.site: _cluster(estate, cluster.site) for cluster in estate.clusters},
     )
 

@@ -134,7 +134,7 @@ def test_settings_are_checked_when_a_role_is_rendered() -> None:
         ("etcd", {}),
         ("etcd", {"ready_wait_s": "60"}),
         ("etcd", {"ready_wait_s": 60, "other": 1}),
-        ("approval", {"prepare": 1, "people": 0, "seed": 1}),
+        ("service_setup", {"commands": "approval.schema apply"}),
         ("frr", {"asn": 1}),
     ):
         with pytest.raises(ValueError, match=f"role {role}: its settings are"):

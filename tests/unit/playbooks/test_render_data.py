@@ -16,10 +16,14 @@ from estate.addressing import plan
 from estate.model import Estate, Host
 from playbooks.host_spec import File, RoleSpec
 from playbooks.render import database, etcd, pki, postgresql
-from playbooks.secrets import OPERATOR, Certificate, Passwords, Secrets
+from playbooks.secrets import OPERATOR, Certificate, Secrets
 from tests import golden
 
-PASSWORDS = Passwords(replication="replication-password", approval_owner="owner-password", approval_app="app-password")
+PASSWORDS = {
+    "replication": "replication-password",
+    "approval_owner": "owner-password",
+    "approval_app": "app-password",
+}
 
 
 def secrets_of(estate: Estate) -> Secrets:
@@ -85,7 +89,7 @@ def test_only_etcd_voters_have_the_name_that_admits_peers(estate: Estate) -> Non
 
 
 def test_keys_and_passwords_are_only_in_secret_files(estate: Estate) -> None:
-    words = [*vars(PASSWORDS).values(), "key of"]
+    words = [*PASSWORDS.values(), "key of"]
     for host in estate.database_members:
         for path, file in files_of(estate, host.name).items():
             if any(word in file.text for word in words):
@@ -170,7 +174,7 @@ def test_hosts_without_a_vote_or_a_database_are_refused(estate: Estate) -> None:
         postgresql.role_spec(estate, plan(estate), host, secrets_of(estate))
 
 
-def test_a_verifier_proves_the_password_and_does_not_contain_it() -> None:
+def test_a_verifier_proves_the_password_and_does_not_contain_it(estate: Estate) -> None:
     """The check is the one of a server at login, RFC 5802: the hash of ClientKey is StoredKey."""
     text = database.verifier("approval_app", "app-password")
     head, keys = text.removeprefix("SCRAM-SHA-256$").split("$")
@@ -179,7 +183,7 @@ def test_a_verifier_proves_the_password_and_does_not_contain_it() -> None:
     salted = hashlib.pbkdf2_hmac("sha256", b"app-password", base64.b64decode(salt), int(iterations))
     assert base64.b64decode(stored) == hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     assert text == database.verifier("approval_app", "app-password")
-    assert "app-password" not in database.statements(PASSWORDS)
+    assert "app-password" not in database.statements(estate, PASSWORDS)
 
 
 def test_all_settings_files_are_json_that_their_programs_read(estate: Estate) -> None:

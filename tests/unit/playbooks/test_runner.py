@@ -32,17 +32,17 @@ def test_texts_of_secret_files_are_passed_separately(tmp_path: Path) -> None:
 def test_consecutive_roles_without_steps_between_them_are_one_part(tmp_path: Path) -> None:
     """Each part is one task on the host. Steps of a role are never moved past another role."""
     (tmp_path / "wheels").mkdir()
-    names = ("base", "nftables", "frr", "announcer", "registry", "approval", "ingress")
+    names = ("base", "nftables", "frr", "announcer", "registry", "service_setup", "ingress")
     roles = [RoleSpec(role=name, files=(File(path=f"/etc/{name}", text=name, secret=True),)) for name in names]
     variables = runner.role_variables(keyed("h", "192.0.2.1", roles), tmp_path)
     parts = variables["govcloud_parts"]
     assert [part["roles"] for part in parts] == [
         ["base", "nftables", "frr"],
-        ["announcer", "registry", "approval"],
+        ["announcer", "registry", "service_setup"],
         ["ingress"],
     ]
     assert [part["after"] for part in parts] == [True, True, False]
-    assert list(parts[1]["spec"]["files"]) == ["/etc/announcer", "/etc/registry", "/etc/approval"]
+    assert list(parts[1]["spec"]["files"]) == ["/etc/announcer", "/etc/registry", "/etc/service_setup"]
     assert set(variables["govcloud_secrets"][2]) == {"file /etc/ingress"}
     assert [key.get("guard", {}).get("path") for key in parts[0]["spec"]["roles"]] == [None, None, "/etc/frr/frr.conf"]
     assert all(key["installed"] for part in parts for key in part["spec"]["roles"])

@@ -182,7 +182,7 @@ def test_the_machines_own_go_settings_are_kept(cache: Path, monkeypatch: pytest.
 
 
 LOCKS = [paths.repo() / "tools" / name for name in ("requirements.lock", "requirements-go.lock")]
-LOCKS += [wheels.lock(name) for name in wheels.SETS]
+LOCKS += wheels.locks().values()
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)

@@ -12,7 +12,7 @@ from pulumi.runtime.rpc import is_rpc_secret
 from estate.addressing import plan
 from estate.loader import load
 from stacks.components import tenancy
-from stacks.components.approval import Approval, ApprovalArgs
+from stacks.components.promised_service import PromisedService, PromisedServiceArgs
 from tests.unit.playbooks.clusters import secrets_of, switched_on
 from tests.unit.stacks.declared import Recorded, declare
 
@@ -26,16 +26,17 @@ def recorded() -> Recorded:
 
     def program() -> None:
         provider = k8s.Provider("there", kubeconfig="{}")
-        args = ApprovalArgs(
+        args = PromisedServiceArgs(
             estate=ESTATE,
             plan=plan(ESTATE),
+            service=ESTATE.service("approval"),
             site="nanshan",
             image=IMAGE,
             secrets=pulumi.Output.secret(secrets_of(ESTATE)),
         )
         there = pulumi.ResourceOptions(provider=provider)
         namespace = k8s.core.v1.Namespace("namespace", metadata={"name": "human-resources"}, opts=there)
-        Approval("approval", args, pulumi.ResourceOptions(provider=provider, depends_on=[namespace]))
+        PromisedService("approval", args, pulumi.ResourceOptions(provider=provider, depends_on=[namespace]))
 
     return declare(program, "platform")
 
@@ -90,7 +91,7 @@ def test_replicas_and_resources_come_from_the_estate(recorded: Recorded) -> None
 
 def test_the_database_password_is_only_in_a_secret(recorded: Recorded) -> None:
     """Pods receive it as PGPASSWORD, the variable that libpq reads."""
-    assert '"app"' not in str(pod(recorded)).replace("'", '"')
+    assert "password of approval_app" not in str(pod(recorded))
     assert recorded.is_secret("approval-secrets", "stringData")
     (entry,) = [one for one in pod(recorded)["env"] if one["name"] == "PGPASSWORD"]
     assert entry["valueFrom"]["secretKeyRef"]["name"] == recorded.inputs("approval-secrets")["metadata"]["name"]

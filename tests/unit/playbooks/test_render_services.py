@@ -1,6 +1,6 @@
-"""The approval service's settings and its ingress, rendered: compared with files that an engineer can read.
+"""The services' settings and their ingress, rendered: compared with files that an engineer can read.
 
-After an intended change, write them again: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_approval.py
+After an intended change, write them again: GOVCLOUD_GOLDEN=write pytest tests/unit/playbooks/test_render_services.py
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import pytest
 
 from estate.addressing import AddressPlan, plan
 from estate.model import Estate, HostRole
-from playbooks.render import approval, ingress, postgresql
+from playbooks.render import ingress, postgresql, services
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
-from playbooks.secrets import Certificate, Passwords, Secrets
+from playbooks.secrets import Certificate, Secrets
 from tests import golden, image_programs
 from tests.unit.playbooks.clusters import files_of, switched_on, with_gateway, with_second_node
 
 SECRETS = Secrets(
     authority="AUTHORITY",
     certificates={"futian-kube1": Certificate(cert="CERTIFICATE", key="KEY")},
-    passwords=Passwords(replication="REPLICATION", approval_owner="OWNERPASSWORD", approval_app="APPPASSWORD"),
+    passwords={"replication": "REPLICATION", "approval_owner": "OWNERPASSWORD", "approval_app": "APPPASSWORD"},
 )
 
 UNPRIVILEGED = "nobody"
@@ -81,26 +81,27 @@ def test_haproxy_itself_accepts_the_ingress_with_and_without_pods(on: Estate, tm
 
 def test_the_settings_match_their_golden_files(estate: Estate, addresses: AddressPlan) -> None:
     """The settings of a pod, and the schema owner's connection."""
-    environment = approval.pod_environment(estate, "nanshan")
+    service = estate.service("approval")
+    environment = services.pod_environment(estate, service, "nanshan")
     golden.same("".join(f"{key}={value}\n" for key, value in environment.items()), "approval/nanshan.pod.env")
-    golden.same(approval.owner_environment(estate, addresses, SECRETS), "approval/owner.env")
+    golden.same(services.owner_environment(estate, addresses, service, SECRETS), "approval/owner.env")
 
 
 def test_a_pods_settings_refer_to_its_own_fields_and_contain_no_password(estate: Estate) -> None:
     """The library libpq reads the password from the environment, where a Secret puts it."""
-    text = str(approval.pod_environment(estate, "futian"))
-    assert f"hostaddr=$({approval.NODE})" in text
-    assert approval.NODE in approval.FIELDS
+    service = estate.service("approval")
+    text = str(services.pod_environment(estate, service, "futian"))
+    assert f"hostaddr=$({services.NODE})" in text
+    assert services.NODE in services.pod_fields(service.contract)
     assert "password=" not in text
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 6])
 def test_all_pods_of_all_sites_leave_the_database_connections_for_others(estate: Estate, replicas: int) -> None:
     """With one pod more at each site during a version change, on a primary that also serves one site's reads."""
-    service = estate.service(approval.SERVICE)
+    service = estate.service("approval")
     pods = service.pods.model_copy(update={"replicas": dict.fromkeys(service.placement.sites, replicas)})
-    many = estate.model_copy(update={"services": (service.model_copy(update={"pods": pods}),)})
-    environment = approval.pod_environment(many, "futian")
+    environment = services.pod_environment(estate, service.model_copy(update={"pods": pods}), "futian")
     heartbeat = 1
     writes = (
         (int(environment["APPROVAL_WRITE_CONNECTIONS"]) + heartbeat) * (replicas + 1) * len(service.placement.sites)
@@ -111,7 +112,7 @@ def test_all_pods_of_all_sites_leave_the_database_connections_for_others(estate:
 
 def test_a_host_that_ran_the_service_as_a_unit_stops_it(estate: Estate, addresses: AddressPlan) -> None:
     """Otherwise it would write in parallel with the pods."""
-    role = approval.role_spec(estate, addresses, estate.host("nanshan-kube1"), SECRETS)
+    role = services.role_spec(estate, addresses, estate.host("nanshan-kube1"), SECRETS)
     assert [(unit.name, unit.enabled, unit.active) for unit in role.units] == [
         ("govcloud-approval.service", False, False)
     ]
@@ -122,8 +123,8 @@ def test_exactly_one_host_prepares_the_database_and_only_it_has_the_owners_passw
 ) -> None:
     """No password is in a file whose text may be shown."""
     hosts = [host for host in estate.managed_hosts if host.kind is HostRole.KUBE]
-    inputs = {host.name: approval.role_spec(estate, addresses, host, SECRETS) for host in hosts}
-    assert [name for name, role in inputs.items() if role.settings["prepare"]] == ["futian-kube1"]
+    inputs = {host.name: services.role_spec(estate, addresses, host, SECRETS) for host in hosts}
+    assert [name for name, role in inputs.items() if role.settings["commands"]] == ["futian-kube1"]
     for name, role in inputs.items():
         has_password = any("OWNERPASSWORD" in file.text for file in role.files)
         assert has_password == (name == "futian-kube1")
@@ -134,12 +135,17 @@ def test_exactly_one_host_prepares_the_database_and_only_it_has_the_owners_passw
 
 def test_an_estate_that_is_no_lab_gets_no_synthetic_people(estate: Estate, addresses: AddressPlan) -> None:
     """Neither in the registers nor as clients of the service."""
-    real = estate.model_copy(update={"lab": False})
+    real, service = estate.model_copy(update={"lab": False}), estate.service("approval")
     host = real.host("futian-kube1")
-    assert approval.role_spec(real, addresses, host, SECRETS).settings["people"] == 0
-    assert approval.pod_environment(real, "futian")["APPROVAL_SYNTHETIC"] == "0"
-    assert approval.pod_environment(estate, "futian")["APPROVAL_SYNTHETIC"] == "1"
-    assert approval.role_spec(estate, addresses, host, SECRETS).settings["people"] == estate.registers.people
+    modules = [
+        [command["run"][0] for command in services.role_spec(one, addresses, host, SECRETS).settings["commands"]]
+        for one in (real, estate)
+    ]
+    assert modules == [["approval.schema"], ["approval.schema", "approval.registers"]]
+    assert services.pod_environment(real, service, "futian")["APPROVAL_SYNTHETIC"] == "0"
+    assert services.pod_environment(estate, service, "futian")["APPROVAL_SYNTHETIC"] == "1"
+    (_, load) = services.setup_commands(estate, service)
+    assert load["run"][2:6] == ["--people", str(estate.registers.people), "--seed", str(estate.registers.seed)]
 
 
 def test_the_ingress_is_checked_before_it_is_installed(estate: Estate, addresses: AddressPlan) -> None:
