@@ -105,11 +105,11 @@ def plan(estate: Estate, seen: Observation, intent: Intent) -> Plan:
         return Plan(intent=intent, primary=primary, candidate=primary, steps=(), refusals=())
     rules = _failover_rules if intent.operation is Operation.FAILOVER else _switchover_rules
     refusals = (*_common_rules(estate, seen, intent, candidate), *rules(estate, seen, candidate))
-    steps = () if refusals or candidate is None else _steps(intent, primary, candidate)
+    steps = () if refusals or candidate is None else _steps(primary, candidate)
     return Plan(intent=intent, primary=primary, candidate=candidate, steps=steps, refusals=refusals)
 
 
-def _steps(intent: Intent, primary: DatabaseMember | None, candidate: DatabaseMember) -> tuple[str, ...]:
+def _steps(primary: DatabaseMember | None, candidate: DatabaseMember) -> tuple[str, ...]:
     by = f"{primary.host} hands over to {candidate.host}" if primary else f"{candidate.host} is promoted"
     return (
         f"check again: {candidate.host} runs and is not behind",
