@@ -33,7 +33,7 @@ GO_ON = (
 
 @app.callback()
 def group() -> None:
-    """A group, so that a second kind of upgrade can be added without another name for the first."""
+    """Make a group, so that a second kind of upgrade can be added without another name for the first."""
 
 
 @app.command()

@@ -23,7 +23,7 @@ class CheckFailed(GovcloudError):
 
 
 def nothing() -> str:
-    """A check that always passes."""
+    """Pass always, as a check."""
     return ""
 
 

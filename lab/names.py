@@ -58,7 +58,7 @@ class Directories:
         return self.mounts / host / "root"
 
     def upper(self, host: str) -> Path:
-        """The machine's system disk: its differences from the image."""
+        """Return the machine's system disk: its differences from the image."""
         return self.machine(host) / "upper"
 
     def data(self, host: str) -> Path:
@@ -70,7 +70,7 @@ class Directories:
         return self.lab / "disks" / f"{DISK_PREFIX}{host}{DISK_SUFFIX}"
 
     def console(self, host: str) -> Path:
-        """The machine's console output of all boots."""
+        """Return the file of the machine's console output of all boots."""
         return self.machine(host) / "console.log"
 
     @property

@@ -40,10 +40,7 @@ VERSION = "{version}"
 
 
 def artifact_names(role: str, version: str = "") -> tuple[str, ...]:
-    """Return the files or folders of the artifacts directory that the role installs:
-
-    `<role>_artifacts` of its defaults.
-    """
+    """Return the role's files or folders in the artifacts directory: `<role>_artifacts` of its defaults."""
     return tuple(name.replace(VERSION, version) for name in _names(role, "artifacts"))
 
 

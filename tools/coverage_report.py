@@ -1,8 +1,9 @@
-"""Run the unit tests with branch coverage and list the folders below a bound. `python -m tools.coverage_report`
+"""Run the unit tests with branch coverage and list the folders below a bound.
 
-The pages with every line are written to `coverage/html` in the cache. The figure counts lines and branches. It leaves
-out processes that a test starts, such as a command of the CLI, and all integration and lab tests. So it shows code that
-no unit test reaches, and it is no gate: a line that runs is not a line that is checked.
+`python -m tools.coverage_report` runs all of them, further arguments are pytest's. The pages with every line are
+written to `coverage/html` in the cache. The figure counts lines and branches. It leaves out processes that a test
+starts, such as a command of the CLI, and all integration and lab tests. So it shows code that no unit test reaches, and
+it is no gate: a line that runs is not a line that is checked.
 """
 
 from __future__ import annotations

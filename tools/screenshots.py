@@ -1,8 +1,8 @@
-"""Write the pictures of both READMEs into `docs/images`. `python -m tools.screenshots STATUS_JSON DRILL_FOLDER`
+"""Write the pictures of both READMEs into `docs/images`.
 
-`STATUS_JSON` is the output of `./govcloud status --json`. The status screen is drawn as SVG from it, once for each
-language, by the same code as the command. `DRILL_FOLDER` is the folder of a drill. Chromium photographs the top of its
-report in both languages.
+Run `python -m tools.screenshots STATUS_JSON DRILL_FOLDER`. `STATUS_JSON` is the output of `./govcloud status --json`.
+The status screen is drawn as SVG from it, once for each language, by the same code as the command. `DRILL_FOLDER` is
+the folder of a drill. Chromium photographs the top of its report in both languages.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Announcements:
     announced: tuple[Announced, ...]
 
     def site_announces(self, site: str) -> bool:
-        """The site announces the addresses of all its services in both families."""
+        """Return whether the site announces the addresses of all its services in both families."""
         found = [one for one in self.announced if one.site == site]
         return bool(found) and all(one.state is Announcement.ANNOUNCED for one in found)
 
@@ -109,9 +109,9 @@ def _announced(replies: Replies, host: Host, reply: Reply) -> Iterator[Announced
 
 
 def _judge(context: Context, seen: AnnouncedServices) -> Iterator[Problem]:
-    """A site that is not ready must not announce, so it is reported as not ready only.
+    """Report a ready site that does not announce. A site that is not ready must not announce.
 
-    An edge that was reached and did not list its routes is reported too: what it announces is unknown.
+    Report an edge that was reached and did not list its routes, too: what it announces is unknown.
     """
     for service in context.estate.services:
         known = [a for a in seen.announced if a.service == service.name]

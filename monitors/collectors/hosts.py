@@ -46,14 +46,14 @@ class Hosts:
     hosts: tuple[HostObservation, ...]
 
     def host(self, name: str) -> HostObservation:
-        """The host of that name. Raises KeyError if it was not queried."""
+        """Return the host of that name. Raises KeyError if it was not queried."""
         for seen in self.hosts:
             if seen.host == name:
                 return seen
         raise KeyError(name)
 
     def hosts_up(self, site: str) -> tuple[int, int]:
-        """The number of the site's hosts that were reached, and of all that were queried."""
+        """Return the number of the site's hosts that were reached, and of all that were queried."""
         reachable = [host.reachable for host in self.hosts if host.place == site]
         return sum(reachable), len(reachable)
 

@@ -98,7 +98,7 @@ class Clusters:
     clusters: tuple[Cluster, ...] = ()
 
     def cluster_at(self, site: str) -> Cluster | None:
-        """The cluster of a site."""
+        """Return the cluster of a site."""
         return next((cluster for cluster in self.clusters if cluster.site == site), None)
 
 

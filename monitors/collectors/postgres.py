@@ -121,7 +121,7 @@ class Database:
         return tuple(member for member in self.members if member.role is Role.PRIMARY and member.running)
 
     def member_at(self, site: str) -> DatabaseMember | None:
-        """The first database member of a site."""
+        """Return the first database member of a site."""
         return next((member for member in self.members if member.site == site), None)
 
 

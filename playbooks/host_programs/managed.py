@@ -1,7 +1,8 @@
 # It calls `os` directly, so that the code shows each request to the kernel.
 # ruff: noqa: PTH103, PTH104, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208, SIM105
-"""Apply the wanted files, units, sysctls and accounts to a host, or report how they differ. One file, two ways to run
-it:
+"""Apply the wanted files, units, sysctls and accounts to a host, or report how they differ.
+
+There are two ways to run this file:
 
 - as the Ansible module `managed`, for consecutive roles of a host: `mode: apply`;
 - as a plain script: `answer(request)` takes one JSON object, so one call compares a whole host.

@@ -27,7 +27,9 @@ UNAME_S = 10.0
 
 
 class Image(Resource):
-    """An image in a site's registry. Inputs:
+    """An image in a site's registry.
+
+    Inputs:
 
     - `site`
     - `name` and `digest` of the image, and `folder` with its layout on this workstation
