@@ -36,7 +36,7 @@ from workstation import paths
 NANSHAN = ESTATE.host("nanshan-data1")
 REFUSED = {"error": "Connection refused"}
 ADDRESS = PLAN.anycast["approval"].ipv4
-MODULES = {importlib.import_module(collector.judge.__module__) for collector in COLLECTORS}
+MODULES = [importlib.import_module(collector.judge.__module__) for collector in COLLECTORS]
 CODES = {kind.code: kind for module in MODULES for kind in vars(module).values() if isinstance(kind, Kind)}
 
 
