@@ -21,7 +21,7 @@ from estate.diagram.layout import (
     Layout,
     machines,
 )
-from estate.diagram.svg import CARD, FAINT, INK, SOFT, box, group, line, pill, text
+from estate.diagram.svg import CARD, FAINT, INK, SOFT, Border, Font, box, group, line, pill, text
 from estate.model import Estate, Host, HostRole, Peer, Site
 
 NAVY, GOLD, TEAL = "#22384f", "#b8862b", "#2f7f86"
@@ -40,16 +40,16 @@ def peer_box(estate: Estate, computed: AddressPlan, layout: Layout, one: Peer) -
     y, router = PEER_TOP, estate.router_of(one.name)
     large, small = layout.translator.pair(one.title.zh, one.title.en)
     parts = [
-        box(x, y, w, PEER_HEIGHT, stroke=colour, shadow=True, radius=14, dash=PEER_DASH),
-        text(x + 22, y + 36, large, size=22, bold=True, max_width=w * 0.53),
+        box(x, y, w, PEER_HEIGHT, border=Border(colour=colour, dash=PEER_DASH), shadow=True, radius=14),
+        text(x + 22, y + 36, large, size=22, font=Font.BOLD, max_width=w * 0.53),
         text(x + 22, y + 58, small, size=13, fill=SOFT, max_width=w * 0.5),
-        text(x + 22, y + 84, str(one.prefix4), size=12, fill=SOFT, mono=True),
-        text(x + 22, y + 101, str(one.prefix6), size=12, fill=SOFT, mono=True),
+        text(x + 22, y + 84, str(one.prefix4), size=12, fill=SOFT, font=Font.MONO),
+        text(x + 22, y + 101, str(one.prefix6), size=12, fill=SOFT, font=Font.MONO),
         box(x, y + PEER_HEIGHT - 46, w, 46, fill=colour, radius=14),
         box(x, y + PEER_HEIGHT - 46, w, 20, fill=colour, radius=0),
         icon(router.kind, x + 18, y + PEER_HEIGHT - 36, CARD, 26),
-        text(x + 54, y + PEER_HEIGHT - 17, router.name, size=15, fill=CARD, bold=True),
-        text(x + w - 20, y + PEER_HEIGHT - 17, f"AS {one.asn}", size=12, fill=CARD, anchor="end", mono=True),
+        text(x + 54, y + PEER_HEIGHT - 17, router.name, size=15, fill=CARD, font=Font.BOLD),
+        text(x + w - 20, y + PEER_HEIGHT - 17, f"AS {one.asn}", size=12, fill=CARD, anchor="end", font=Font.MONO),
     ]
     others = machines(estate, one.name)
     for index, host in enumerate(others):
@@ -60,11 +60,11 @@ def peer_box(estate: Estate, computed: AddressPlan, layout: Layout, one: Peer) -
 def _peer_machine(layout: Layout, computed: AddressPlan, host: Host, x: float, y: float, colour: str) -> str:
     return group(
         host.name,
-        box(x, y, 170, 84, fill="#fafafa", stroke=FAINT, radius=10),
+        box(x, y, 170, 84, fill="#fafafa", border=Border(colour=FAINT), radius=10),
         icon(host.kind, x + 12, y + 12, colour, 28),
-        text(x + 50, y + 25, host.name, size=14, bold=True, max_width=112),
+        text(x + 50, y + 25, host.name, size=14, font=Font.BOLD, max_width=112),
         text(x + 50, y + 42, layout.translator.line(*ROLE_LABELS[host.kind]), size=11, fill=SOFT, max_width=112),
-        text(x + 12, y + 70, str(computed.lan(host.name).ipv4), size=12, fill=SOFT, mono=True),
+        text(x + 12, y + 70, str(computed.lan(host.name).ipv4), size=12, fill=SOFT, font=Font.MONO),
     )
 
 
@@ -86,7 +86,7 @@ def city_boxes(layout: Layout) -> str:
                 size=16,
                 fill=SOFT,
                 anchor="middle",
-                bold=True,
+                font=Font.BOLD,
             )
         )
     return "".join(parts)
@@ -100,11 +100,11 @@ def site_box(estate: Estate, computed: AddressPlan, layout: Layout, one: Site) -
     parts = [
         box(x, y, COLUMN, layout.site_height, shadow=True, radius=16),
         _edge(estate, computed, one, x, y),
-        text(x + 24, y + EDGE_HEIGHT + 44, large, size=28, bold=True, max_width=COLUMN * 0.45),
+        text(x + 24, y + EDGE_HEIGHT + 44, large, size=28, font=Font.BOLD, max_width=COLUMN * 0.45),
         text(x + 24, y + EDGE_HEIGHT + 68, small, size=15, fill=SOFT, max_width=COLUMN * 0.45),
         _announced(estate, computed, layout, one, x + COLUMN - 20, y + EDGE_HEIGHT + 16),
         line(f"M{x + 24:.1f} {y + 166:.1f}H{x + COLUMN - 24:.1f}", stroke=SOFT, wide=4),
-        text(x + 26, y + 156, f"{segment.ipv4}  ·  {segment.ipv6}", size=11.5, fill=SOFT, mono=True),
+        text(x + 26, y + 156, f"{segment.ipv4}  ·  {segment.ipv6}", size=11.5, fill=SOFT, font=Font.MONO),
     ]
     inside = machines(estate, one.name)
     for index, host in enumerate(inside):
@@ -127,9 +127,9 @@ def _edge(estate: Estate, computed: AddressPlan, one: Site, x: float, y: float) 
         box(x, y, COLUMN, EDGE_HEIGHT, fill=NAVY, radius=16),
         box(x, y + 30, COLUMN, EDGE_HEIGHT - 30, fill=NAVY, radius=0),
         icon(HostRole.EDGE, x + 20, y + 14, CARD, 30),
-        text(x + 62, y + 27, router.name, size=16, fill=CARD, bold=True),
-        text(x + 62, y + 45, f"lo {loopback.ipv4}" if loopback else "", size=11.5, fill="#b9c7d6", mono=True),
-        text(x + COLUMN - 22, y + 36, f"AS {one.asn}", size=14, fill=CARD, anchor="end", mono=True),
+        text(x + 62, y + 27, router.name, size=16, fill=CARD, font=Font.BOLD),
+        text(x + 62, y + 45, f"lo {loopback.ipv4}" if loopback else "", size=11.5, fill="#b9c7d6", font=Font.MONO),
+        text(x + COLUMN - 22, y + 36, f"AS {one.asn}", size=14, fill=CARD, anchor="end", font=Font.MONO),
     )
 
 
@@ -140,15 +140,15 @@ def _announced(estate: Estate, computed: AddressPlan, layout: Layout, one: Site,
         if not active and one.name not in service.placement.ready:
             continue
         address = computed.anycast[service.name]
+        addresses = f"{address.ipv4} · {address.ipv6}"
+        border = Border(colour=GOLD, dash="" if active else LAST_DASH)
         w, x = 218.0, right - 218.0
         label = layout.translator.line(*(ANNOUNCED if active else ANNOUNCED_LAST))
         name = layout.translator.pair(service.title.zh, service.title.en)[0]
         parts.append(
-            box(x, y, w, 54, fill=ANYCAST if active else CARD, stroke=GOLD, radius=10, dash="" if active else LAST_DASH)
-            + text(x + 12, y + 21, f"{name} · {label}", size=12, bold=True, fill="#7a5512", max_width=w - 22)
-            + text(
-                x + 12, y + 41, f"{address.ipv4} · {address.ipv6}", size=11, fill="#7a5512", mono=True, max_width=w - 22
-            )
+            box(x, y, w, 54, fill=ANYCAST if active else CARD, border=border, radius=10)
+            + text(x + 12, y + 21, f"{name} · {label}", size=12, font=Font.BOLD, fill="#7a5512", max_width=w - 22)
+            + text(x + 12, y + 41, addresses, size=11, fill="#7a5512", font=Font.MONO, max_width=w - 22)
         )
         y += 60
     return "".join(parts)
@@ -159,14 +159,14 @@ def _machine(estate: Estate, computed: AddressPlan, layout: Layout, host: Host, 
     large, small = layout.translator.pair(*ROLE_LABELS[host.kind])
     address = computed.lan(host.name)
     parts = [
-        box(x, y, MACHINE, layout.machine_height, fill="#fbfbf9", stroke=FAINT, radius=10),
+        box(x, y, MACHINE, layout.machine_height, fill="#fbfbf9", border=Border(colour=FAINT), radius=10),
         box(x, y, MACHINE, 5, fill=colour, radius=2.5),
         icon(host.kind, x + 12, y + 16, colour, 28),
-        text(x + 48, y + (28 if small else 35), large, size=14, bold=True, max_width=MACHINE - 56),
+        text(x + 48, y + (28 if small else 35), large, size=14, font=Font.BOLD, max_width=MACHINE - 56),
         text(x + 48, y + 44, small, size=11, fill=SOFT, max_width=MACHINE - 56),
-        text(x + 12, y + 68, host.name, size=13, bold=True, max_width=MACHINE - 22),
-        text(x + 12, y + 85, str(address.ipv4), size=11, fill=SOFT, mono=True, max_width=MACHINE - 22),
-        text(x + 12, y + 100, str(address.ipv6), size=11, fill=SOFT, mono=True, max_width=MACHINE - 22),
+        text(x + 12, y + 68, host.name, size=13, font=Font.BOLD, max_width=MACHINE - 22),
+        text(x + 12, y + 85, str(address.ipv4), size=11, fill=SOFT, font=Font.MONO, max_width=MACHINE - 22),
+        text(x + 12, y + 100, str(address.ipv6), size=11, fill=SOFT, font=Font.MONO, max_width=MACHINE - 22),
     ]
     for index, (badge, label) in enumerate(badges_of(estate, host, layout.translator)):
         top = y + TAGS_TOP + index * TAG_HEIGHT
@@ -186,9 +186,9 @@ def _cluster(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, x
         (say("服务网段", "Services"), f"{prefixes.cluster_ips.ipv4} · {prefixes.cluster_ips.ipv6}"),
     )
     parts = [
-        box(x, y, width, CLUSTER_HEIGHT, fill=CLUSTER, stroke=TEAL, radius=10),
+        box(x, y, width, CLUSTER_HEIGHT, fill=CLUSTER, border=Border(colour=TEAL), radius=10),
         icon(HostRole.KUBE, x + 12, y + 9, TEAL, 24),
-        text(x + 46, y + 26, f"Kubernetes {found.version}", size=14, bold=True),
+        text(x + 46, y + 26, f"Kubernetes {found.version}", size=14, font=Font.BOLD),
         text(
             x + width - 12, y + 26, f"{say('节点', 'nodes')}: {nodes}", size=11, fill=SOFT, anchor="end", max_width=230
         ),
@@ -196,5 +196,7 @@ def _cluster(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, x
     ]
     for index, (name, value) in enumerate(rows):
         parts.append(text(x + 12, y + 65 + index * 16, name, size=11, fill=SOFT))
-        parts.append(text(x + 112, y + 65 + index * 16, value, size=11, fill=SOFT, mono=True, max_width=width - 124))
+        parts.append(
+            text(x + 112, y + 65 + index * 16, value, size=11, fill=SOFT, font=Font.MONO, max_width=width - 124)
+        )
     return group(f"{one.name} kubernetes", *parts)

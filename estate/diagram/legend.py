@@ -6,7 +6,7 @@ from estate.addressing import AddressPlan
 from estate.diagram.icons import ROLE_LABELS, icon
 from estate.diagram.layout import MARGIN, PALETTE, PANEL_HEIGHT, TRUNK, Layout
 from estate.diagram.markers import marker_panel
-from estate.diagram.svg import CARD, FAINT, INK, SOFT, box, dot, group, line, text
+from estate.diagram.svg import CARD, FAINT, INK, SOFT, Border, Font, box, dot, group, line, text
 from estate.model import Estate, HostRole, Service
 
 NAVY = "#22384f"
@@ -30,13 +30,13 @@ def heading(estate: Estate, layout: Layout) -> str:
         (len(estate.etcd_members), say("仲裁票", "votes")),
     )
     parts = [
-        text(MARGIN, 72, large, size=44, bold=True),
+        text(MARGIN, 72, large, size=44, font=Font.BOLD),
         text(MARGIN, 106, f"{small} · {_motto(layout, cities, sites)}".removeprefix(" · "), size=19, fill=SOFT),
         box(MARGIN, 20, 64, 6, fill=TRUNK, radius=3),
     ]
     for index, (figure, words) in enumerate(reversed(figures)):
         x = layout.width - MARGIN - index * 108
-        parts.append(text(x, 76, str(figure), size=38, bold=True, anchor="end", fill=NAVY))
+        parts.append(text(x, 76, str(figure), size=38, font=Font.BOLD, anchor="end", fill=NAVY))
         parts.append(text(x, 102, words, size=13, fill=SOFT, anchor="end", max_width=100))
     return "".join(parts)
 
@@ -54,8 +54,8 @@ def legend(estate: Estate, computed: AddressPlan, layout: Layout) -> str:
     titles = (("主机", "Machines"), ("线路", "Links"), ("标记", "Marks"), ("服务与目标", "Services and objectives"))
     parts = []
     for (x, y, w), title, panel in zip(layout.panels, titles, panels, strict=True):
-        parts.append(box(x, y, w, PANEL_HEIGHT, fill=CARD, stroke=FAINT, radius=14))
-        parts.append(text(x + INSET, y + 36, layout.translator.line(*title, between="  "), size=16, bold=True))
+        parts.append(box(x, y, w, PANEL_HEIGHT, fill=CARD, border=Border(colour=FAINT), radius=14))
+        parts.append(text(x + INSET, y + 36, layout.translator.line(*title, between="  "), size=16, font=Font.BOLD))
         parts.append(panel(estate, computed, layout, (x + INSET, y, w - INSET * 2)))
     drawn = layout.translator.line("由 estate/data 生成", "drawn from estate/data", between=" · ")
     footer = f"{drawn} · ./govcloud estate diagram"
@@ -74,7 +74,7 @@ def _kinds(estate: Estate, computed: AddressPlan, layout: Layout, frame: Frame) 
         top, (large, small) = y + 54 + index * 41, layout.translator.pair(*ROLE_LABELS[kind])
         peer = kind in (HostRole.PEER_ROUTER, HostRole.PEER_SERVER, HostRole.VANTAGE)
         parts.append(icon(kind, x, top, PALETTE[0] if peer else NAVY, 30))
-        parts.append(text(x + 44, top + (14 if small else 20), large, size=14, bold=True, max_width=w - 44))
+        parts.append(text(x + 44, top + (14 if small else 20), large, size=14, font=Font.BOLD, max_width=w - 44))
         parts.append(text(x + 44, top + 30, small, size=12, fill=SOFT, max_width=w - 44))
     return "".join(parts)
 
@@ -113,7 +113,7 @@ def _services(estate: Estate, computed: AddressPlan, layout: Layout, frame: Fram
     for index, service in enumerate(estate.public_services[:2]):
         for row, (words, size, bold) in enumerate(_promise(service, computed, layout)):
             top = y + TOP + index * 104 + row * 23
-            parts.append(text(x, top, words, size=size, fill=INK, bold=bold, max_width=w))
+            parts.append(text(x, top, words, size=size, fill=INK, font=Font.BOLD if bold else Font.PLAIN, max_width=w))
     names = {site.name: layout.translator.pair(site.title.zh, site.title.en)[0] for site in estate.sites}
     votes = " · ".join(
         f"{names[site.name]} {sum(h.at == site.name for h in estate.etcd_members)}" for site in estate.sites

@@ -15,7 +15,7 @@ from estate.diagram.layout import (
     inter_site_links,
     uplinks,
 )
-from estate.diagram.svg import CARD, INK, SOFT, box, dot, group, line, text, width
+from estate.diagram.svg import CARD, INK, SOFT, Border, Font, box, dot, group, line, text, width
 from estate.model import Estate, Link
 
 LABEL, LABEL_HEIGHT, LABEL_RISE = 138.0, 42.0, 92.0
@@ -87,9 +87,9 @@ def label(estate: Estate, link: Link, x: float, y: float, colour: str, w: float)
     bandwidth = _bandwidth(link.bandwidth_mbit)
     path = f"⚠ {link.path}" if shared else link.path
     return (
-        box(left, top, w, LABEL_HEIGHT, fill=CARD, stroke=colour, radius=9, line=1.5)
-        + text(left + 10, top + 17, link.name, size=12.5, bold=True, fill=INK, max_width=w - 62)
-        + text(left + w - 9, top + 17, f"{link.delay_ms:g} ms", size=12, bold=True, fill=colour, anchor="end")
+        box(left, top, w, LABEL_HEIGHT, fill=CARD, border=Border(colour=colour), radius=9)
+        + text(left + 10, top + 17, link.name, size=12.5, font=Font.BOLD, fill=INK, max_width=w - 62)
+        + text(left + w - 9, top + 17, f"{link.delay_ms:g} ms", size=12, font=Font.BOLD, fill=colour, anchor="end")
         + text(
             left + 10,
             top + 32,

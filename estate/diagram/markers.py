@@ -21,7 +21,7 @@ from estate.diagram.boxes import (
     TEAL,
 )
 from estate.diagram.layout import PALETTE, Layout
-from estate.diagram.svg import box, pill, text
+from estate.diagram.svg import Border, box, pill, text
 from estate.model import Estate
 
 FIRST, ROW, SAMPLE = 52.0, 22.4, 118.0
@@ -31,8 +31,7 @@ class FrameStyle(TypedDict, total=False):
     """Style of a frame or a background."""
 
     fill: str
-    stroke: str
-    dash: str
+    border: Border
 
 
 def marker_panel(estate: Estate, computed: AddressPlan, layout: Layout, frame: tuple[float, float, float]) -> str:
@@ -41,18 +40,18 @@ def marker_panel(estate: Estate, computed: AddressPlan, layout: Layout, frame: t
     say, parts = layout.translator.line, []
     frames: tuple[tuple[FrameStyle, str, tuple[str, str]], ...] = (
         (
-            {"fill": ANYCAST, "stroke": GOLD},
+            {"fill": ANYCAST, "border": Border(colour=GOLD)},
             say(*ANNOUNCED),
             ("此中心宣告该服务的地址", "this site announces the service"),
         ),
         (
-            {"stroke": GOLD, "dash": LAST_DASH},
+            {"border": Border(colour=GOLD, dash=LAST_DASH)},
             layout.translator.pair(*ANNOUNCED_LAST)[0],
             ("无其他中心宣告时才用到", "used if no other site announces"),
         ),
-        ({"fill": CLUSTER, "stroke": TEAL}, "Kubernetes", ("本中心的集群", "the site's cluster")),
+        ({"fill": CLUSTER, "border": Border(colour=TEAL)}, "Kubernetes", ("本中心的集群", "the site's cluster")),
         (
-            {"stroke": PALETTE[0], "dash": PEER_DASH},
+            {"border": Border(colour=PALETTE[0], dash=PEER_DASH)},
             say("对端", "peer"),
             ("由他方运行的网络", "a network run by someone else"),
         ),

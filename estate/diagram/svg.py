@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
+from enum import Enum
 from xml.sax.saxutils import escape, quoteattr
 
 INK, SOFT, FAINT, PAPER, CARD = "#1d2733", "#5b6876", "#c9d1d9", "#f6f4ef", "#ffffff"
 SANS = "'Noto Sans CJK SC','Noto Sans SC','Source Han Sans SC','PingFang SC','Microsoft YaHei',sans-serif"
 MONO = "'JetBrains Mono','DejaVu Sans Mono','Menlo','Consolas',monospace"
+
+
+class Font(Enum):
+    """How a text is set. A value is the SVG attributes."""
+
+    PLAIN = ""
+    BOLD = ' font-weight="700"'
+    MONO = f' font-family="{MONO}"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Border:
+    """The line around a box. `dash` is SVG's `stroke-dasharray`."""
+
+    colour: str
+    dash: str = ""
 
 
 def width(text: str, size: float, mono: bool = False) -> float:
@@ -30,16 +48,13 @@ def text(
     size: float = 14,
     fill: str = INK,
     anchor: str = "start",
-    bold: bool = False,
-    mono: bool = False,
+    font: Font = Font.PLAIN,
     max_width: float | None = None,
 ) -> str:
     """Return a line of text with its baseline at `y`, smaller if it would exceed `max_width`."""
-    fitted = fitted_size(content, size, max_width, mono) if max_width else size
-    weight = ' font-weight="700"' if bold else ""
-    family = f' font-family="{MONO}"' if mono else ""
+    fitted = fitted_size(content, size, max_width, font is Font.MONO) if max_width else size
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{fitted:.1f}" fill="{fill}" text-anchor="{anchor}"{weight}{family}>'
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{fitted:.1f}" fill="{fill}" text-anchor="{anchor}"{font.value}>'
         f"{escape(content)}</text>"
     )
 
@@ -51,18 +66,16 @@ def box(
     h: float,
     *,
     fill: str = CARD,
-    stroke: str = "none",
+    border: Border | None = None,
     radius: float = 10,
-    dash: str = "",
-    line: float = 1.5,
     shadow: bool = False,
 ) -> str:
     """Return a rounded rectangle."""
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    dashed = f' stroke-dasharray="{border.dash}"' if border and border.dash else ""
     shade = ' filter="url(#shade)"' if shadow else ""
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{radius:.1f}" fill="{fill}" '
-        f'stroke="{stroke}" stroke-width="{line:g}"{dashed}{shade}/>'
+        f'stroke="{border.colour if border else "none"}" stroke-width="1.5"{dashed}{shade}/>'
     )
 
 
