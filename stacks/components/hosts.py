@@ -8,24 +8,35 @@ behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
 from estate.model import Estate, Host, HostRole
 from playbooks.host_spec import HostSpec
-from playbooks.secrets import Secrets
 from stacks.components import resources
 
-Render = Callable[[Host, Secrets | None], HostSpec]
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredHost:
+    """A host and its wanted state. For `guard` see `providers.last_site_guard.check`.
+
+    A `managed` host was built by an earlier run. A host that is not `reachable` is declared, but no resource waits for
+    it. The engine excludes it.
+    """
+
+    host: Host
+    address: str
+    wanted: pulumi.Output[HostSpec]
+    guard: Mapping[str, Any]
+    managed: bool
+    reachable: bool
 
 
 class Hosts(pulumi.ComponentResource):
-    """The playbooks of a stack's hosts, by host name.
-
-    Hosts at the sites in `without` are declared, but no resource waits for them. The engine excludes them.
-    """
+    """The playbooks of a stack's hosts, by host name. The engine never deletes a `protected` one."""
 
     playbooks: Mapping[str, resources.Playbook]
 
@@ -33,42 +44,36 @@ class Hosts(pulumi.ComponentResource):
         self,
         name: str,
         *,
-        hosts: tuple[Host, ...],
-        addresses: Mapping[str, str],
+        hosts: Sequence[DeclaredHost],
         instance: str,
-        render: Render,
-        secrets: pulumi.Output[Secrets | None],
-        guards: Mapping[str, Mapping[str, Any]],
-        built: frozenset[str] = frozenset(),
-        without: frozenset[str] = frozenset(),
-        guarded: bool = False,
+        protected: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("govcloud:stacks:Hosts", name, None, opts)
         playbooks: dict[str, resources.Playbook] = {}
         managed: list[pulumi.Resource] = []
         alive: list[pulumi.Resource] = []
-        for host in hosts:
+        for one in hosts:
             # The engine copies excluded hosts unchanged from the state, with their dependencies there. So all those
             # dependencies must be declared before the excluded host.
-            before = managed if host.at in without else alive[-1:]
-            playbooks[host.name] = playbook = resources.Playbook(
-                f"{name}-{host.name}",
-                host=host.name,
-                address=addresses[host.name],
+            before = alive[-1:] if one.reachable else managed
+            playbooks[one.host.name] = playbook = resources.Playbook(
+                f"{name}-{one.host.name}",
+                host=one.host.name,
+                address=one.address,
                 instance=instance,
-                wanted=_wanted(host, render, secrets),
-                guard=guards.get(host.at, {}),
+                wanted=one.wanted,
+                guard=one.guard,
                 opts=pulumi.ResourceOptions(
                     parent=self,
-                    depends_on=list(before) if host.name in built else [],
-                    protect=guarded,
-                    retain_on_delete=guarded,
+                    depends_on=list(before) if one.managed else [],
+                    protect=protected,
+                    retain_on_delete=protected,
                 ),
             )
-            if host.name in built:
+            if one.managed:
                 managed.append(playbook)
-                if host.at not in without:
+                if one.reachable:
                     alive.append(playbook)
         self.playbooks = playbooks
         self.register_outputs({})
@@ -82,7 +87,3 @@ def in_order(estate: Estate, hosts: Iterable[Host]) -> tuple[Host, ...]:
     sites = sorted(estate.sites, key=lambda site: (site.name in city_sites, site.number))
     place = {site.name: index for index, site in enumerate(sites)}
     return tuple(sorted(hosts, key=lambda host: (place[host.at], host.kind is not HostRole.EDGE, host.number)))
-
-
-def _wanted(host: Host, render: Render, secrets: pulumi.Output[Secrets | None]) -> pulumi.Output[HostSpec]:
-    return pulumi.Output.unsecret(secrets.apply(lambda values: render(host, values)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pulumi
@@ -12,7 +13,7 @@ from estate.model import Host
 from playbooks.host_spec import HostSpec
 from playbooks.secrets import Secrets as SecretValues
 from playbooks.secrets import password_names
-from stacks.components.hosts import Hosts
+from stacks.components.hosts import DeclaredHost, Hosts
 from stacks.components.secrets import ClusterLeaves, Secrets, as_secrets, placeholders
 from stacks.phases import DATA, PLATFORM, WITHOUT_SECRETS, stack_names
 from stacks.programs import pod_images
@@ -43,20 +44,24 @@ def program(context: Context, stack: str) -> Callable[[], None]:
 
             workloads.declare(context, _secrets(context, stack).apply(_require_secrets))
             return
-        Hosts(
-            stack,
-            hosts=stack_hosts(context.estate, stack),
-            addresses={host.name: address_of(context, host) for host in context.estate.managed_hosts},
-            instance=context.instance,
-            render=lambda host, secrets: _render(context, stack, host, secrets),
-            secrets=_secrets(context, stack),
-            guards=last_site_guards(context),
-            built=context.built,
-            without=context.without,
-            guarded=stack == DATA,
-        )
+        Hosts(stack, hosts=_declared_hosts(context, stack), instance=context.instance, protected=stack == DATA)
 
     return run
+
+
+def _declared_hosts(context: Context, stack: str) -> list[DeclaredHost]:
+    secrets, guards = _secrets(context, stack), last_site_guards(context)
+    return [
+        DeclaredHost(
+            host=host,
+            address=address_of(context, host),
+            wanted=pulumi.Output.unsecret(secrets.apply(partial(_render, context, stack, host))),
+            guard=guards.get(host.at, {}),
+            managed=host.name in context.built,
+            reachable=host.at not in context.without,
+        )
+        for host in stack_hosts(context.estate, stack)
+    ]
 
 
 def _render(context: Context, stack: str, host: Host, secrets: SecretValues | None) -> HostSpec:
