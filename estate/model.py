@@ -384,6 +384,10 @@ class Estate(Value):
         """Return the nodes of the site's cluster, the control plane's node first; empty without a cluster."""
         return self.hosts_at(site, HostRole.KUBE) if self.cluster_at(site) else ()
 
+    def is_control_plane(self, host: Host) -> bool:
+        """Return whether the host runs the control plane and the image registry of its site's cluster."""
+        return host in self.nodes_at(host.at)[:1]
+
     @property
     def managed_hosts(self) -> tuple[Host, ...]:
         """Hosts at our sites in declared order, which the stacks deploy."""

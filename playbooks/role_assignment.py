@@ -161,12 +161,11 @@ def _cluster(estate: Estate, addresses: AddressPlan, host: Host, secrets: Secret
     """Return the roles of Kubernetes if the host is a node of a cluster, else an empty tuple."""
     from playbooks.render import containerd, registry
     from playbooks.render.kubernetes import control_plane, node
-    from playbooks.render.kubernetes.cluster import is_control_plane
 
     if host not in estate.nodes_at(host.at):
         return ()
     roles = [containerd.role_spec(estate, addresses, host)]
-    if is_control_plane(estate, host):
+    if estate.is_control_plane(host):
         roles.append(registry.role_spec(estate, addresses, host, secrets))
         roles.append(control_plane.role_spec(estate, addresses, host, secrets))
     return (*roles, node.role_spec(estate, addresses, host, secrets))

@@ -11,7 +11,9 @@ from estate.model import Estate, Host
 from playbooks import host_programs
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render.kubernetes.cluster import (
+    CNI_SETTINGS,
     CONTAINERD,
+    CONTAINERD_SOCKET,
     REGISTRY,
     REGISTRY_PORT,
     cluster_of,
@@ -24,10 +26,8 @@ from playbooks.render.text import header_comment, join_lines
 
 CONFIG_FILE = "/etc/containerd/config.toml"
 MIRRORS = "/etc/containerd/certs.d"
-SOCKET = "/run/containerd/containerd.sock"
 PROGRAM = "/usr/local/bin/containerd"
 CNI_PROGRAMS = "/opt/cni/bin"
-CNI_SETTINGS = "/etc/cni/net.d"
 UNIT_FILE = f"/etc/systemd/system/{CONTAINERD}"
 PAUSE = f"{host_programs.DIRECTORY}/pause-image"
 PAUSE_IMAGE = "localhost/govcloud/pause:1"
@@ -61,7 +61,7 @@ def config(host: Host) -> str:
         'disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp"]',
         "",
         "[plugins.'io.containerd.server.v1.grpc']",
-        f'address = "{SOCKET}"',
+        f'address = "{CONTAINERD_SOCKET}"',
         "",
         "[plugins.'io.containerd.cri.v1.images']",
         'snapshotter = "overlayfs"',

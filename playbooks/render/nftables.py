@@ -16,7 +16,6 @@ from estate.model import Estate, Host, HostRole
 from facts import ports as port
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import bgp
-from playbooks.render.kubernetes.cluster import is_control_plane
 from playbooks.render.text import header_comment
 
 TABLE = "inet govcloud"
@@ -63,7 +62,7 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
             Opening(why="metrics of ingress and service", ports=(*monitoring, port.INGRESS_METRICS), sources=ops),
         ]
     if nodes := tuple(node.name for node in estate.nodes_at(host.at) if host.kind is HostRole.KUBE):
-        if is_control_plane(estate, host):
+        if estate.is_control_plane(host):
             ports = (port.KUBERNETES_API, port.IMAGE_REGISTRY)
             found.append(
                 Opening(why="Kubernetes' API and the image registry: the site's nodes", ports=ports, sources=nodes)
@@ -96,7 +95,7 @@ def openings(estate: Estate, host: Host) -> tuple[Opening, ...]:
 def server(estate: Estate, plan: AddressPlan, host: Host) -> str:
     """Return nftables.conf of a host that is not a router."""
     managed = [port.SSH]
-    if is_control_plane(estate, host):
+    if estate.is_control_plane(host):
         managed += [port.IMAGE_REGISTRY, port.KUBERNETES_API]
     return _file(host, [*_input(estate, _opened(estate, plan, host), managed), *_extra("input_extra")])
 

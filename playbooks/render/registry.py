@@ -14,7 +14,7 @@ from estate.model import Estate, Host
 from facts.host_paths import data_folder
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import pki, registry_clean
-from playbooks.render.kubernetes.cluster import REGISTRY_PORT, data_directory, document, is_control_plane, on_disk
+from playbooks.render.kubernetes.cluster import REGISTRY_PORT, data_directory, document, on_disk
 from playbooks.render.text import header_comment
 from playbooks.secrets import Secrets
 
@@ -26,7 +26,7 @@ COLLECT = f"/usr/bin/docker-registry garbage-collect {CONFIG_FILE}"
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """Return the registry. Raise ValueError for a host that does not run the control plane."""
-    if not is_control_plane(estate, host):
+    if not estate.is_control_plane(host):
         raise ValueError(f"{host.name} has no control plane, so it has no registry")
     certificate = hashlib.sha256(secrets.certificates[host.name].cert.encode()).hexdigest()
     restart = (f"restart:{UNIT}",)

@@ -32,6 +32,8 @@ TLS_CIPHERS = (
 """For TLS 1.2, with elliptic keys only. TLS 1.3 has its own ciphers."""
 
 CONTAINERD = "containerd.service"
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+CNI_SETTINGS = "/etc/cni/net.d"
 OPERATORS_GROUP = "govcloud:operators"
 
 
@@ -49,11 +51,6 @@ def control_plane_host(estate: Estate, site: str) -> Host:
     if not nodes:
         raise ValueError(f"{site} has no Kubernetes cluster")
     return nodes[0]
-
-
-def is_control_plane(estate: Estate, host: Host) -> bool:
-    """Return whether the host runs a control plane."""
-    return host in estate.nodes_at(host.at)[:1]
 
 
 def image_reference(name: str, digest: str) -> str:

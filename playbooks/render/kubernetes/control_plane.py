@@ -12,7 +12,7 @@ from estate.model import Estate, Host
 from playbooks.host_spec import Account, RoleSpec, Unit
 from playbooks.render.kubernetes import api_server, etcd, rbac
 from playbooks.render.kubernetes.api_server import API_ACCOUNT, API_UNIT
-from playbooks.render.kubernetes.cluster import cluster_of, is_control_plane
+from playbooks.render.kubernetes.cluster import cluster_of
 from playbooks.render.kubernetes.controllers import (
     CONTROLLERS_ACCOUNT,
     CONTROLLERS_UNIT,
@@ -30,7 +30,7 @@ READY_WAIT_S = 90
 
 def role_spec(estate: Estate, plan: AddressPlan, host: Host, secrets: Secrets) -> RoleSpec:
     """Return the control plane on `host`. Raise ValueError if the estate does not place one there."""
-    if not is_control_plane(estate, host):
+    if not estate.is_control_plane(host):
         raise ValueError(f"{host.name} has no control plane")
     cluster = secrets.clusters[host.at]
     return RoleSpec(

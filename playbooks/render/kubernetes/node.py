@@ -14,18 +14,18 @@ from estate.model import Estate, Host
 from playbooks import host_programs
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import networkd, nftables
-from playbooks.render.containerd import CNI_SETTINGS, SOCKET
 from playbooks.render.kubernetes import pki
 from playbooks.render.kubernetes.cluster import (
     API_PORT,
+    CNI_SETTINGS,
     CONTAINERD,
+    CONTAINERD_SOCKET,
     DIRECTORY,
     TLS_CIPHERS,
     api_url,
     cluster_of,
     data_directory,
     document,
-    is_control_plane,
     key_pair,
     on_disk,
     secret_file,
@@ -138,7 +138,7 @@ def fragment(estate: Estate, plan: AddressPlan, host: Host) -> str:
     nodes = [plan.lan(node.name) for node in estate.nodes_at(host.at)]
     nodes4, nodes6 = (", ".join(str(a) for a in found) for found in ([n.ipv4 for n in nodes], [n.ipv6 for n in nodes]))
     inwards = []
-    if is_control_plane(estate, host):
+    if estate.is_control_plane(host):
         inwards = [
             f"ip saddr {pods.ipv4} tcp dport {API_PORT} accept",
             f"ip6 saddr {pods.ipv6} tcp dport {API_PORT} accept",
@@ -240,7 +240,7 @@ def kubelet(host: Host) -> str:
             "failCgroupV1": host.platform.cgroups == "v2",
             # A nested host sees the swap of its kernel, which is not its own.
             "failSwapOn": not nested,
-            "containerRuntimeEndpoint": f"unix://{SOCKET}",
+            "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
             "clusterDomain": "cluster.local",
             # No workload resolves names: addresses are settings.
             "resolvConf": "",
