@@ -117,7 +117,7 @@ def show(
             radius = blast_radius.as_json(fault.blast_radius(estate))
             print_json({**named, "expected_s": drill.expected_s, "blast_radius": radius})
             return
-        print(f"{title}\n{summary}\n\n{blast_radius.text(fault, estate, lang.value)}")
+        print(f"{title}\n{summary}\n\n{blast_radius.text(fault.blast_radius(estate), fault.words, lang.value)}")
 
 
 @app.command()
@@ -146,7 +146,7 @@ def run(
         fault.guard(estate)
         into_namespace(estate)  # on a lab this restarts the command, so ask for confirmation only after it
         if not yes:
-            say(blast_radius.text(fault, estate, lang.value))
+            say(blast_radius.text(fault.blast_radius(estate), fault.words, lang.value))
             _confirm(lang)
         result = _run(name, estate, target, rate, lang)
         if as_json:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from estate.model import Estate, Host, Title
 from failover.report.messages import message
-
-if TYPE_CHECKING:
-    from failover.drills.fault import Fault
+from failover.words import FaultWords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +101,8 @@ def as_json(radius: BlastRadius) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def text(fault: Fault, estate: Estate, lang: str) -> str:
+def text(radius: BlastRadius, words: FaultWords, lang: str) -> str:
     """Return the text that the operator reads before confirming. `lang` is zh or en."""
-    radius = fault.blast_radius(estate)
 
     def line(code: str, names: Sequence[str] = (), **values: object) -> str:
         joined = ("、" if lang == "zh" else ", ").join(names) or message("blast_radius", "none", lang)
@@ -119,8 +116,8 @@ def text(fault: Fault, estate: Estate, lang: str) -> str:
         line("database", radius.database_members) if radius.database_members or radius.site else "",
         line("services", radius.services_active) if radius.site else "",
         line("citizens", rto=f"{radius.rto_s:g}", read=f"{radius.read_outage_s:g}", rpo=radius.rpo_records),
-        fault.words.undo.of(lang),
+        words.undo.of(lang),
         line("lab" if radius.lab else "real"),
     ]
-    head = line("head", what=fault.words.injected.of(lang, target=getattr(radius.title, lang)))
+    head = line("head", what=words.injected.of(lang, target=getattr(radius.title, lang)))
     return "\n  ".join([head, *filter(None, lines)])

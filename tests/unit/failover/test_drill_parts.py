@@ -50,7 +50,8 @@ def test_an_empty_or_cut_tail_is_not_served() -> None:
 @pytest.mark.parametrize("site", ["futian", "nanshan", "shaoguan"])
 def test_the_blast_radius_names_every_host_and_link(site: str, lang: str) -> None:
     fault = get("site-loss").fault(ESTATE, site)
-    radius, text = fault.blast_radius(ESTATE), blast_radius.text(fault, ESTATE, lang)
+    radius = fault.blast_radius(ESTATE)
+    text = blast_radius.text(radius, fault.words, lang)
     assert radius.majority_stays
     assert all(name in text for name in (*radius.hosts, *radius.links))
     assert len(radius.hosts) == 4

@@ -87,7 +87,8 @@ def test_an_unknown_target_is_wrong_use_and_lists_the_known_ones(name: str, targ
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_blast_radius_of_a_link_names_the_link_and_no_power(lang: str) -> None:
     fault = LinkCut(target="city-a")
-    radius, text = fault.blast_radius(ESTATE), blast_radius.text(fault, ESTATE, lang)
+    radius = fault.blast_radius(ESTATE)
+    text = blast_radius.text(radius, fault.words, lang)
     assert (radius.site, radius.hosts, radius.links, radius.votes) == (None, (), ("city-a",), (0, 5))
     assert "city-a" in text
     assert "{" not in text
