@@ -22,7 +22,6 @@ import grpc.aio
 from pulumi.provider.experimental import provider as sdk
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.server import ProviderServicer
-from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
 
 from stacks.providers.resource import Call, Resource, ResourceFailed, Unfinished
@@ -30,6 +29,11 @@ from stacks.providers.resource import Call, Resource, ResourceFailed, Unfinished
 VERSION = "0.1.0"
 THREADS = 64
 """More than the engine runs in parallel: threads that wait for their turn must not block the others."""
+SERVER_OPTIONS = (
+    ("grpc.max_receive_message_length", 400 << 20),
+    ("grpc.server_max_unrequested_time_in_server", 30 * 60),
+)
+"""Limits in bytes and seconds, as the SDK sets them: gRPC's own are 4 MiB and 30 s, too few for the files of a host."""
 
 _GUARDED = ("Check", "Diff", "Create", "Read", "Update", "Delete", "CheckConfig", "Configure", "Invoke")
 
@@ -39,7 +43,7 @@ class EngineLog:
 
     def __init__(self, address: str) -> None:
         self._loop = asyncio.get_running_loop()
-        self._stub = engine_pb2_grpc.EngineStub(grpc.aio.insecure_channel(address, options=_GRPC_CHANNEL_OPTIONS))
+        self._stub = engine_pb2_grpc.EngineStub(grpc.aio.insecure_channel(address))
         self._waiting: asyncio.Queue[engine_pb2.LogRequest] = asyncio.Queue()
         self._sender = asyncio.create_task(self._send())
 
@@ -208,7 +212,7 @@ def serve(argv: list[str], provider: Served, program: str = "pulumi-resource-gov
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
 
     async def run() -> None:
-        server = grpc.aio.server(options=_GRPC_CHANNEL_OPTIONS)
+        server = grpc.aio.server(options=SERVER_OPTIONS)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=THREADS))
         provider.log = EngineLog(known.engine)
         servicer = Servicer(argv, version, provider, engine_address=known.engine)

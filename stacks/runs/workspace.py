@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pulumi import automation as auto
-from pulumi.automation._cmd import PulumiCommand
 from semver import VersionInfo
 
 from stacks.runs import inline
+from stacks.runs.pulumi_private import NamedStack
 from stacks.state import passphrase
 from stacks.state.state_files import PROJECT, checkpoint, engine_home, passphrase_file, state_home
 from workstation import atomic_write, paths
@@ -52,7 +52,7 @@ def engine_binary() -> Path:
     raise GovcloudError("the Pulumi engine has not been built", "run `./govcloud setup`")
 
 
-class Engine(PulumiCommand):
+class Engine(auto.PulumiCommand):
     """The engine's command with a fixed path and version. To ask it for its version takes as long as a small run."""
 
     def __init__(self) -> None:
@@ -60,7 +60,16 @@ class Engine(PulumiCommand):
         self.version = VersionInfo.parse(metadata.version("pulumi"))
 
 
-class Stack(auto.Stack):
+class Workspace(auto.LocalWorkspace):
+    """A workspace that selects no stack: every command names its stack, so that needs no engine run."""
+
+    def select_stack(self, stack_name: str) -> None:
+        """Raise `StackNotFoundError` if the stack does not exist."""
+        if not checkpoint(stack_name).exists():
+            raise auto.StackNotFoundError(auto.CommandResult(stdout="", stderr=stack_name, code=1))
+
+
+class Stack(NamedStack):
     """A stack whose runs are one engine process each. Outputs and history are read from the state only on request."""
 
     def outputs(self) -> auto.OutputMap:
@@ -77,7 +86,9 @@ class Stack(auto.Stack):
 
     def unprotect_all(self) -> None:
         """Remove the protection of every resource. Only for a lab that is destroyed."""
-        self._run_pulumi_cmd_sync(["state", "unprotect", "--all", "--yes"])
+        variables = {**self.workspace.env_vars, "PULUMI_HOME": str(self.workspace.pulumi_home)}
+        argv = ["state", "unprotect", "--all", "--yes", "--stack", self.name]
+        self.workspace.pulumi_command.run(argv, self.workspace.work_dir, variables)
 
 
 def prepare() -> None:
@@ -126,7 +137,7 @@ def open_stack(name: str, program: Callable[[], None] | None = None) -> Stack:
     """Open the stack, and create it if it does not exist. Its settings are outside the source tree."""
     folder = engine_home() / name
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    workspace = auto.LocalWorkspace(
+    workspace = Workspace(
         work_dir=str(folder),
         pulumi_home=str(engine_home() / "pulumi"),
         program=program and inline.optimized(program),
@@ -135,16 +146,7 @@ def open_stack(name: str, program: Callable[[], None] | None = None) -> Stack:
         project_settings=auto.ProjectSettings(name=PROJECT, runtime="python", main=str(folder)),
         pulumi_command=Engine(),
     )
-    if checkpoint(name).exists():
-        return _existing(name, workspace)
-    return Stack.create_or_select(name, workspace)  # type: ignore[return-value]
-
-
-def _existing(name: str, workspace: auto.LocalWorkspace) -> Stack:
-    """Open an existing stack without an engine run: every command names its stack, so it need not be selected."""
-    stack = Stack.__new__(Stack)
-    stack.name, stack.workspace, stack._mode = name, workspace, auto._stack.StackInitMode.SELECT
-    return stack
+    return Stack(name, workspace)
 
 
 def _require_passphrase() -> Path:
