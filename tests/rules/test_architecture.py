@@ -8,8 +8,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from collections.abc import Collection, Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,12 @@ BIN = Path(sys.executable).parent
 IMPORTING = Path(__file__).with_name("importing.py")
 PROJECT = tomllib.loads((paths.repo() / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = PROJECT["tool"]["importlinter"]["root_packages"]
+MAX_FUNCTION_LINES = 60
 SERVICES = sorted(file.parent for file in (paths.repo() / "services").glob("*/src/*/__init__.py"))
+
+SOURCES = [(paths.repo(), PACKAGES), *((folder.parent, [folder.name]) for folder in SERVICES)]
+"""Each root of imports, with its packages."""
+SOURCE_NAMES = ["operator", *(folder.name for folder in SERVICES)]
 
 
 def run(*argv: str | Path, env: dict[str, str] | None = None) -> str:
@@ -47,16 +52,22 @@ def test_imports_go_downwards_only() -> None:
     assert "0 broken" in run(BIN / "lint-imports", "--no-cache")
 
 
-def imported_at_once(file: Path, known: dict[str, Path]) -> set[str]:
-    """Return the project's modules that a file imports when it is loaded, not later in its functions."""
+def module_name(file: Path, root: Path) -> str:
+    """Return a file's module by its dotted name. A package's `__init__.py` has the package's name."""
+    parts = file.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(file: Path, known: Collection[str]) -> set[str]:
+    """Return the known modules that a file imports anywhere, also in functions and only for types."""
     found = set()
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= (inner & known.keys()) or {node.module}
-    return found & known.keys()
+            found |= {name if name in known else node.module for name in inner}
+    return found & set(known)
 
 
 def tops_imported(folder: Path) -> set[str]:
@@ -78,12 +89,53 @@ def test_a_service_and_the_platform_do_not_import_each_other(service: Path) -> N
     assert {package for package in PACKAGES if service.name in tops_imported(paths.repo() / package)} == set()
 
 
-def test_any_module_may_be_imported_first() -> None:
-    """Two modules that import each other work in one order and fail in the other, which only some command uses."""
-    files = [file for package in PACKAGES for file in (paths.repo() / package).rglob("*.py")]
-    known = {".".join(file.relative_to(paths.repo()).with_suffix("").parts): file for file in files}
-    graph = {name: imported_at_once(file, known) for name, file in known.items()}
-    TopologicalSorter(graph).prepare()  # its CycleError names the cycle
+def cycle(root: Path, packages: Iterable[str]) -> list[str]:
+    """Return the modules of an import cycle in their order, the first one also as the last. Empty if there is none."""
+    known = {module_name(file, root): file for package in packages for file in (root / package).rglob("*.py")}
+    try:
+        TopologicalSorter({name: imports_of(file, known) - {name} for name, file in known.items()}).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize(("root", "packages"), SOURCES, ids=SOURCE_NAMES)
+def test_no_modules_import_each_other(root: Path, packages: list[str]) -> None:
+    """An import inside a function hides a cycle. Then neither module can be understood or moved without the other."""
+    assert cycle(root, packages) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from package.first import act",
+        "from package import first",
+        "import package.first",
+        "def later():\n    from package.first import act",
+        "if TYPE_CHECKING:\n    from package.first import act",
+    ],
+)
+def test_a_hidden_cycle_is_found(tmp_path: Path, back: str) -> None:
+    """The check above can fail."""
+    texts = {"__init__": "", "first": "from package import second", "second": back, "third": "import package.first"}
+    (tmp_path / "package").mkdir()
+    for name, text in texts.items():
+        (tmp_path / "package" / f"{name}.py").write_text(text, encoding="utf-8")
+    assert set(cycle(tmp_path, ["package"])) == {"package.first", "package.second"}
+
+
+@pytest.mark.parametrize(("root", "packages"), SOURCES, ids=SOURCE_NAMES)
+def test_a_function_fits_on_a_screen(root: Path, packages: list[str]) -> None:
+    """60 lines at most. Ruff checks the number of parameters (8) in `test_code_is_linted`."""
+    functions = [
+        (module_name(file, root), node.name, (node.end_lineno or node.lineno) - node.lineno + 1)
+        for package in packages
+        for file in (root / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert functions
+    assert [one for one in functions if one[2] > MAX_FUNCTION_LINES] == []
 
 
 def test_one_module_locks_files() -> None:
@@ -91,6 +143,14 @@ def test_one_module_locks_files() -> None:
     files = [file.relative_to(paths.repo()) for package in PACKAGES for file in (paths.repo() / package).rglob("*.py")]
     locking = {file for file in files if re.search(r"\b(flock|lockf)\(", (paths.repo() / file).read_text("utf-8"))}
     assert {file for file in locking if "host_programs" not in file.parts} == {Path("workstation/file_lock.py")}
+
+
+def test_one_module_uses_private_modules_of_pulumi() -> None:
+    """Decision 0033 has the reason of each use. Ruff's SLF001 finds private members."""
+    private = re.compile(r"^\s*(from|import) pulumi[\w.]*(\._| import _)", re.MULTILINE)
+    files = [file for package in PACKAGES for file in (paths.repo() / package).rglob("*.py")]
+    found = {file.relative_to(paths.repo()) for file in files if private.search(file.read_text(encoding="utf-8"))}
+    assert found == {Path("stacks/runs/pulumi_private.py")}
 
 
 def test_every_package_is_under_the_contracts() -> None:
@@ -168,11 +228,7 @@ def test_no_test_hides_another() -> None:
     assert [(file, name) for file, names in by_file() for name in names if names.count(name) > 1] == []
 
 
-@pytest.mark.parametrize(
-    ("root", "packages"),
-    [(paths.repo(), PACKAGES), *((folder.parent, [folder.name]) for folder in SERVICES)],
-    ids=["operator", *(folder.name for folder in SERVICES)],
-)
+@pytest.mark.parametrize(("root", "packages"), SOURCES, ids=SOURCE_NAMES)
 def test_importing_does_nothing(root: Path, packages: list[str]) -> None:
     """The import of a module creates no client, file or process and changes no environment variable."""
     run(sys.executable, "-B", IMPORTING, root, *packages)
