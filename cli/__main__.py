@@ -21,7 +21,7 @@ def program_name() -> str:
 def main() -> None:
     """Start the command line. Ctrl-C ends it with exit code 130, also during the imports."""
     try:
-        from cli.app import app
+        from cli.app import app  # noqa: PLC0415 - Ctrl-C may come while this imports
 
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file name may contain bytes that are not text

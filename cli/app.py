@@ -1,18 +1,20 @@
-"""The root of the command line. Each group of commands has a file of its own."""
+"""The root of the command line. Each command's module is imported only when that command is used.
+
+The table has the commands with their modules and the first lines of their help, so that `--help` and shell completion
+import nothing else. A test compares the table with the modules.
+"""
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import dataclass
 from typing import Any
 
 import typer
-from typer._click.core import Context  # typer contains click and exports these under no other name
-from typer._click.exceptions import UsageError
 from typer.core import TyperGroup
+from typer.main import get_command
 
-from cli import bench, demo, drills, environment, estate, kubeconfig, lab, stacks, state, testing, upgrade
-from cli import setup as setup_command
-from cli import status as status_command
-from cli.output import print_json
+from cli.json_output import print_json
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed, invalid estate, or lost or duplicated rows · 2 wrong use · 5 an objective was "
@@ -36,23 +38,146 @@ BEGIN, ESTATE, FAILURES, LAB = (
 )
 
 AS_JSON = "govcloud.json"
+WRONG_USE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One name at the root: a command, or a group of commands, of a module in `cli`."""
+
+    module: str
+    panel: str
+    summary: str
+    """The first paragraph of its help."""
+    group: bool = False
+
+
+ENTRIES = {
+    "setup": Entry(
+        module="setup",
+        panel=BEGIN,
+        summary="Install and build what is missing on this machine: packages, engine, etcd, Kubernetes, the lab's base "
+        "image.",
+    ),
+    "demo": Entry(
+        module="demo",
+        panel=BEGIN,
+        summary="Set up this machine, start the lab, deploy the estate, run a site-loss drill, and write its report.",
+    ),
+    "test": Entry(
+        module="testing",
+        panel=BEGIN,
+        summary="Run the tests, from unit tests to the loss of each city site in the lab. The last line is pytest's "
+        "own.",
+    ),
+    "python": Entry(
+        module="environment",
+        panel=BEGIN,
+        summary="Run the environment's Python with this checkout on its path, for example "
+        "`python -m pytest tests/unit/estate`.",
+    ),
+    "status": Entry(
+        module="status",
+        panel=ESTATE,
+        summary="Show the health of the estate: sites, links, BGP, database roles and lag, the service from each "
+        "vantage.",
+    ),
+    "plan": Entry(
+        module="stacks",
+        panel=ESTATE,
+        summary="Show what `up` would change, line by line. Changes nothing. Exit 10 if there are changes.",
+    ),
+    "up": Entry(
+        module="stacks",
+        panel=ESTATE,
+        summary="Deploy the declared estate to every host and cluster. This also reverts changes that were made by "
+        "hand.",
+    ),
+    "drift": Entry(
+        module="stacks",
+        panel=ESTATE,
+        summary="Compare every host and cluster with the last deployment. Exit 10 if there is a difference.",
+    ),
+    "destroy": Entry(
+        module="stacks",
+        panel=ESTATE,
+        summary="Forget a lab's hosts, so that the next `up` deploys everything again. Removes nothing from the hosts.",
+    ),
+    "kubeconfig": Entry(
+        module="kubeconfig",
+        panel=ESTATE,
+        summary="Print a kubeconfig for a site's cluster, for the operator or for a bureau's staff.",
+    ),
+    "estate": Entry(module="estate", panel=ESTATE, group=True, summary="The declared estate: validate, print, draw."),
+    "state": Entry(
+        module="state", panel=ESTATE, group=True, summary="The stacks' state: list, write and restore its backups."
+    ),
+    "upgrade": Entry(
+        module="upgrade",
+        panel=ESTATE,
+        group=True,
+        summary="Newer versions, one site at a time with a gate between.",
+    ),
+    "switchover": Entry(
+        module="moves",
+        panel=FAILURES,
+        summary="Move the database's primary to another site while the primary is alive.",
+    ),
+    "failover": Entry(
+        module="moves",
+        panel=FAILURES,
+        summary="Promote a site's database member when no primary is alive. Refused if acknowledged records could be "
+        "lost.",
+    ),
+    "failback": Entry(
+        module="moves",
+        panel=FAILURES,
+        summary="Move the primary back to its home site. Otherwise like `switchover`.",
+    ),
+    "drill": Entry(
+        module="drills",
+        panel=FAILURES,
+        group=True,
+        summary="Disaster-recovery drills with a measured result and a report.",
+    ),
+    "bench": Entry(
+        module="bench",
+        panel=LAB,
+        summary="Measure approvals, a rollout, an unchanged `up` or the Kubernetes provider, and summarise all runs so "
+        "far.",
+    ),
+    "lab": Entry(
+        module="lab",
+        panel=LAB,
+        group=True,
+        summary="The whole estate on this machine: real software on imitated machines and links.",
+    ),
+}
 
 
 class Commands(TyperGroup):
-    """The group of all commands. With `--json` each prints one object, even after an unknown option."""
+    """The group of all commands. With `--json` each prints one object, even after an unknown option.
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    typer exports click's context and error classes under no public name, so `Any` stands for the context.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the root's own options, and record whether the command line contains `--json`."""
         ctx.meta[AS_JSON] = "--json" in args
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: Context) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command of a name and import its module. Help and completion of the root use the table only."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and found else found, rest
+
+    def invoke(self, ctx: Any) -> Any:
         """Run the command. Raises the command's own errors."""
         try:
             return super().invoke(ctx)
-        except UsageError as error:
-            if ctx.meta[AS_JSON]:
-                where = error.ctx.command_path if error.ctx else ctx.command_path
+        except typer.TyperException as error:
+            if ctx.meta[AS_JSON] and error.exit_code == WRONG_USE:
+                where = (getattr(error, "ctx", None) or ctx).command_path
                 print_json({"error": error.format_message(), "next_step": f"see `{where} --help`", "exit_code": 2})
             raise
 
@@ -66,19 +191,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("setup", rich_help_panel=BEGIN)(setup_command.setup)
-app.command("demo", rich_help_panel=BEGIN)(demo.demo)
-app.command("test", rich_help_panel=BEGIN)(testing.run_tests)
-app.command("python", rich_help_panel=BEGIN, context_settings=environment.PASS_ON)(environment.run_python)
-app.command("status", rich_help_panel=ESTATE)(status_command.status)
-for name in ("plan", "up", "drift", "destroy"):
-    app.command(name, rich_help_panel=ESTATE)(getattr(stacks, name))
-app.command("kubeconfig", rich_help_panel=ESTATE)(kubeconfig.kubeconfig)
-app.add_typer(estate.app, name="estate", rich_help_panel=ESTATE)
-app.add_typer(state.app, name="state", rich_help_panel=ESTATE)
-app.add_typer(upgrade.app, name="upgrade", rich_help_panel=ESTATE)
-for name in ("switchover", "failover", "failback"):
-    app.command(name, rich_help_panel=FAILURES)(getattr(drills, name))
-app.add_typer(drills.app, name="drill", rich_help_panel=FAILURES)
-app.command("bench", rich_help_panel=LAB)(bench.bench)
-app.add_typer(lab.app, name="lab", rich_help_panel=LAB)
+
+
+def _unused() -> None:
+    """Stand in the table for a command whose module is not imported yet."""
+
+
+for _name, _entry in ENTRIES.items():
+    app.command(_name, help=_entry.summary, rich_help_panel=_entry.panel)(_unused)
+
+
+def load(name: str) -> Any:
+    """Import the module of a name at the root and return its command."""
+    entry = ENTRIES[name]
+    module = importlib.import_module(f"cli.{entry.module}")
+    parent = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    parent.callback()(_unused)
+    parent.add_typer(module.app, name=name if entry.group else None)
+    group = get_command(parent)
+    assert isinstance(group, TyperGroup)
+    return group.commands[name]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cli.output import Json, error_boundary, need_root, validated_choice
+from cli.json_output import print_json
+from cli.output import Json, error_boundary, into_namespace, load_estate, need_root
+from failover.vantage import LoadProfile
+from operations.benchmarks import runs as benchmarks
+from operations.benchmarks.runs import NAMES
 from operations.machine import prepare
+from tools import envtest, golang
+from workstation import paths
+from workstation.errors import validated_choice
+from workstation.progress import say
 
-NAMES = ("approvals", "provider", "rollout", "unchanged")
+app = typer.Typer()
 
 
+@app.command()
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(NAMES)}.", show_default=False)],
     runs: Annotated[int, typer.Option("--runs", min=1, max=20, help="Number of runs to append to the raw values.")] = 1,
@@ -35,18 +44,27 @@ def bench(
     Raw values are kept in the home directory. After an interrupt the same command continues.
     """
     with error_boundary(as_json, interrupted="finished runs are kept; run the same command again to add more"):
-        from cli import benchmarks
-
         validated_choice(name, NAMES, "bench")
+        estate = load_estate()
         if name == "provider":
             _prepare_kubernetes()
-        benchmarks.run(name, runs=runs, rate=rate, seconds=seconds, reads=reads, as_json=as_json)
+        else:
+            into_namespace(estate)
+        load = LoadProfile(rate_per_s=rate, reads=reads, limit_s=seconds)
+        result = benchmarks.run(name, estate, runs=runs, load=load, home=paths.home(), on_event=say)
+        print_json(result) if as_json else _show(result)
 
 
 def _prepare_kubernetes() -> None:
     """Build the missing programs of the provider bench. It runs an API server of its own."""
-    from tools import envtest, golang
-
     if envtest.missing():
         need_root("bench provider")
         prepare(golang.ALWAYS | golang.kubernetes([envtest.VERSION]))
+
+
+def _show(result: dict[str, Any]) -> None:
+    for figure, seen in result["ours"].items():
+        print(f"{figure:24} min {seen['min']:g}  median {seen['median']:g}  max {seen['max']:g}")
+    for failed in result["failures"]:
+        print("failed at first: " + ", ".join(f"{key} {value}" for key, value in failed.items()))
+    print(f"{result['conditions']['runs']} run(s); raw values: {result['conditions']['raw']}")

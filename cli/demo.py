@@ -9,16 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.output import Json, Lang, Language, error_boundary, load_estate, print_json, validated_choice
+from cli.json_output import print_json
+from cli.output import Json, Lang, Language, error_boundary, load_estate
+from lab.memory import PeakMemory
 from workstation import paths, subprocesses
-from workstation.errors import GovcloudError, ObjectiveMissed
+from workstation.errors import GovcloudError, ObjectiveMissed, validated_choice
 from workstation.progress import duration, say
 
 PRIMARY_SEEN_WITHIN_S, PRIMARY_POLL_S = 60.0, 0.5
 """On a machine that has just deployed an estate, a single observation may miss the primary."""
 GO_ON = "finished steps are kept; run `./govcloud demo` again to continue, or `./govcloud lab down` to remove the lab"
 
+app = typer.Typer()
 
+
+@app.command()
 def demo(
     site: Annotated[
         str | None,
@@ -36,8 +41,6 @@ def demo(
     Exit 5: no data was lost, but an objective was missed.
     """
     with error_boundary(as_json, interrupted=GO_ON):
-        from lab.memory import PeakMemory
-
         if site is not None:
             validated_choice(site, [one.name for one in load_estate().sites], "site")
         start = time.monotonic()

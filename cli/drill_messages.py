@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from failover.drills.history import PastRun
+from failover.drills.history import PastRun
+from failover.report.messages import message, page_messages
 
 SHOWN = 20
 """Number of runs that fit on a screen; `--json` has all."""
@@ -14,8 +14,6 @@ SHOWN = 20
 
 def drill_list(drills: Sequence[dict[str, Any]], past: Sequence[PastRun], lang: str) -> str:
     """Return the drills, a blank line, and the newest runs. `lang` is zh or en."""
-    from failover.report.messages import message
-
     lines = []
     for drill in drills:
         takes = message("runs", "expected", lang, minutes=f"{drill['expected_s'] / 60:.2g}")
@@ -30,8 +28,6 @@ def drill_list(drills: Sequence[dict[str, Any]], past: Sequence[PastRun], lang: 
 
 
 def _run(run: PastRun, lang: str) -> list[str]:
-    from failover.report.messages import message, page_messages
-
     no_verdict = message("runs", "damaged" if run.damaged else "unfinished", lang)
     verdict = page_messages(lang)[run.verdict.value] if run.verdict else no_verdict
     outage = (

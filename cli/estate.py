@@ -8,7 +8,11 @@ from typing import Annotated
 
 import typer
 
-from cli.output import EstateFile, Json, Lang, Language, error_boundary, load_estate, named_path, print_json
+from cli.json_output import print_json
+from cli.output import EstateFile, Json, Lang, Language, error_boundary, load_estate, named_path
+from estate import tables
+from estate.diagram import draw
+from estate.loader import advice
 from workstation.errors import WrongUse
 from workstation.progress import say
 
@@ -28,8 +32,6 @@ PictureLanguage = Annotated[
 def check(file: EstateFile = None, as_json: Json = False, lang: ResultLanguage = Lang.EN) -> None:
     """Check every rule and report all problems at once. Exit 1 if there is a problem; advice does not count."""
     with error_boundary(as_json):
-        from estate.loader import advice
-
         estate = load_estate(file)
         advised = advice(file)
         counts = {"sites": len(estate.sites), "hosts": len(estate.hosts), "links": len(estate.links)}
@@ -59,8 +61,6 @@ def show(
 ) -> None:
     """Print sites, hosts with their addresses, links and services."""
     with error_boundary(as_json):
-        from estate import tables
-
         if yaml and as_json:
             raise WrongUse("--yaml and --json were both given", "choose one of them")
         estate = load_estate(file)
@@ -89,8 +89,6 @@ Picture = Annotated[
 def diagram(file: EstateFile = None, output: Picture = None, lang: PictureLanguage = None) -> None:
     """Draw sites, clusters, hosts and links as one SVG picture."""
     with error_boundary():
-        from estate.diagram import draw
-
         picture = draw(load_estate(file), lang.value if lang else None)
         if output is None:
             print(picture, end="")

@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
-from cli.output import error_boundary, load_estate, need_root, validated_choice
-from workstation.errors import GovcloudError
+from cli.output import error_boundary, load_estate, need_root
+from stacks.kubeconfig import render
+from workstation.errors import GovcloudError, validated_choice
+
+app = typer.Typer()
 
 
+@app.command()
 def kubeconfig(
     site: Annotated[str, typer.Option("--site", metavar="SITE", help="The site of the cluster.")],
     bureau: Annotated[
@@ -35,6 +39,4 @@ def kubeconfig(
             clusters = ", ".join(cluster.site for cluster in estate.clusters) or "none"
             raise GovcloudError(f"{site} has no Kubernetes cluster", f"sites with one: {clusters}")
         need_root("reading the estate's secrets")
-        from stacks import kubeconfig
-
-        print(kubeconfig.render(estate, site, bureau or ""), end="")
+        print(render(estate, site, bureau or ""), end="")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cli.output import Json, error_boundary, load_estate, need_root, print_json, validated_choice
+from cli.json_output import print_json
+from cli.output import Json, error_boundary, load_estate, need_root
+from lab.api import Lab
 from operations.machine import prepare
+from workstation import paths
+from workstation.errors import validated_choice
 from workstation.progress import say
-
-if TYPE_CHECKING:
-    from lab.api import Lab
 
 app = typer.Typer(
     help="The whole estate on this machine: real software on imitated machines and links.", no_args_is_help=True
@@ -32,9 +33,6 @@ class Switch(StrEnum):
 
 def open_lab() -> Lab:
     """Return the lab of the project's own estate. Refuses without root."""
-    from lab.api import Lab
-    from workstation import paths
-
     need_root("the lab")
     return Lab(load_estate(), paths.home())
 
@@ -60,7 +58,8 @@ def up(as_json: Json = False) -> None:
 def down(as_json: Json = False) -> None:
     """Remove all machines and links, in any state. Keys and drill reports are kept."""
     with error_boundary(as_json, interrupted="some of the lab is still there; run `./govcloud lab down` again"):
-        open_lab().down(on_event=say)
+        lab = open_lab()
+        lab.down(on_event=say)
         if as_json:
             print_json({"down": True})
 

@@ -1,8 +1,7 @@
-"""Shared by all commands: JSON output, messages on standard error, exit codes, the lab's network namespace."""
+"""Shared by all commands: options, messages on standard error, exit codes, the lab's network namespace."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -11,16 +10,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from cli.json_output import print_json
+from estate.loader import EstateError, load
+from estate.model import Estate
 from workstation import namespace, subprocesses
-from workstation.errors import GovcloudError, WrongUse
+from workstation.errors import GovcloudError
 from workstation.progress import say
-
-if TYPE_CHECKING:
-    from estate.model import Estate
 
 INTERRUPTED = 130
 
@@ -57,16 +56,9 @@ EstateFile = Annotated[
 ]  # fmt: skip
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """Print the one object of a `--json` command."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
-
-
 @contextmanager
 def error_boundary(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
     """Convert errors to messages and exit codes. `interrupted` is the next step to print after Ctrl-C."""
-    from estate.loader import EstateError
-
     try:
         yield
     except EstateError as error:
@@ -104,8 +96,6 @@ def _fail(as_json: bool, message: str, next_step: str, code: int, **more: Any) -
 
 def load_estate(path: Path | None = None) -> Estate:
     """Load the estate. Raises EstateError (exit 1) with all problems of an invalid estate."""
-    from estate.loader import load
-
     return load(path)
 
 
@@ -126,11 +116,3 @@ def into_namespace(estate: Estate) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvp(argv[0], argv)
-
-
-def validated_choice(name: str, names: Iterator[str] | tuple[str, ...] | list[str], what: str) -> str:
-    """Return `name` if it is one of `names`. Otherwise raise `WrongUse` that lists them."""
-    listed = list(names)
-    if name not in listed:
-        raise WrongUse(f"unknown {what} {name!r}", f"known: {', '.join(listed)}")
-    return name

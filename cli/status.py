@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from cli.output import Json, Lang, Language, error_boundary, into_namespace, load_estate, print_json
+from cli.json_output import print_json
+from cli.output import Json, Lang, Language, error_boundary, into_namespace, load_estate
+from monitors import health, observe
+from monitors import status as screen
+from workstation.ssh import Access
+
+app = typer.Typer()
 
 
+@app.command()
 def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
     """Show the health of the estate: sites, links, BGP, database roles and lag, the service from each vantage.
 
@@ -15,10 +22,6 @@ def status(as_json: Json = False, lang: Language = Lang.EN) -> None:
     with error_boundary(as_json):
         estate = load_estate()
         into_namespace(estate)
-        from monitors import health, observe
-        from monitors import status as screen
-        from workstation.ssh import Access
-
         observed = observe.snapshot(estate, Access.default())
         problems = health.problems(estate, observed)
         if as_json:

@@ -17,9 +17,12 @@ import typer
 
 from cli.output import error_boundary, need_root
 from operations.machine import prepare
+from tools import golang
 from workstation import paths, subprocesses
 from workstation.errors import GovcloudError, WrongUse
 from workstation.progress import say
+
+app = typer.Typer()
 
 
 class Scope(StrEnum):
@@ -115,6 +118,7 @@ def runs(scope: Scope, part: int | None = None) -> tuple[Run, ...]:
     return PARTS[part - 1]
 
 
+@app.command("test")
 def run_tests(
     scope: Annotated[
         Scope,
@@ -143,8 +147,6 @@ def run_tests(
         wanted, prepared = runs(scope, part), {}
         if scope not in (Scope.UNIT, Scope.RULES):
             need_root(f"test {scope}")
-            from tools import golang
-
             # Only the nightly upgrade needs the version of Kubernetes that the estate does not use; -k may choose it.
             prepare(frozenset(golang.Group) if scope is Scope.NIGHTLY or only else None)
             prepared = {"GOVCLOUD_TESTS_PREPARED": "1"}  # from now on, a skipped test fails

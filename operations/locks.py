@@ -17,6 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from failover import lock as moves
+from stacks.state import lock as deployments
+from stacks.state.lock import own_command
+from stacks.state.state_files import state_home
 from workstation import paths
 
 
@@ -26,10 +30,7 @@ def block_failover() -> Iterator[None]:
 
     Raises `Locked` (8) with the holder's name and start.
     """
-    from failover import lock
-    from stacks.state.lock import own_command
-
-    with lock.held(paths.home(), own_command()):
+    with moves.held(paths.home(), own_command()):
         yield
 
 
@@ -40,12 +41,8 @@ def block_deployment() -> Iterator[None]:
     Check the failover lock first: an upgrade holds it all the time, but takes the engine lock once for each site.
     Otherwise a command that will be refused could briefly hold the engine lock just when the upgrade needs it.
     """
-    from failover import lock as moves
-    from stacks.state import lock
-    from stacks.state.state_files import state_home
-
-    with moves.held(paths.home(), lock.own_command()):
+    with moves.held(paths.home(), own_command()):
         pass
     state_home().mkdir(parents=True, exist_ok=True, mode=0o700)
-    with lock.acquire(lock.own_command()):
+    with deployments.acquire(own_command()):
         yield

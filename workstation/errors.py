@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class GovcloudError(Exception):
     """An operation failed. `next_step` is the operator's next action."""
@@ -50,3 +52,11 @@ class ChangesPending(GovcloudError):
     """The estate differs from its declaration."""
 
     exit_code = 10
+
+
+def validated_choice(name: str, names: Iterable[str], what: str) -> str:
+    """Return `name` if it is one of `names`. Otherwise raise `WrongUse` that lists them."""
+    listed = list(names)
+    if name not in listed:
+        raise WrongUse(f"unknown {what} {name!r}", f"known: {', '.join(listed)}")
+    return name

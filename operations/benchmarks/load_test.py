@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from estate.model import Estate
-    from failover.ledger import Entry
-    from failover.protocols import Clock
-    from failover.vantage import LoadProfile, RemoteLoadGenerator
+from estate.model import Estate
+from failover.drills.context import ROWS, ROWS_ARGV
+from failover.drills.runner import endpoint_of
+from failover.ledger import Entry, compare, compute_metrics, parse, parse_rows
+from failover.protocols import Clock, SystemClock
+from failover.vantage import LoadProfile, RemoteLoadGenerator, measured_service
+from operations import adapters
 
-    Act = Callable[[RemoteLoadGenerator, Clock], None]
-    """The action under load. The load ends when it returns or raises."""
-
-
+Act = Callable[[RemoteLoadGenerator, Clock], None]
+"""The action under load. The load ends when it returns or raises."""
 FAILURES_REPORTED = 20
 
 
@@ -26,13 +26,6 @@ def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]
     Latency is in ms as citizens see it. `failed` counts the requests whose first attempt was not acknowledged, also if
     a retry succeeded. `failures` describes the first `FAILURES_REPORTED` of them.
     """
-    from failover.drills.context import ROWS, ROWS_ARGV
-    from failover.drills.runner import endpoint_of
-    from failover.ledger import compare, compute_metrics, parse, parse_rows
-    from failover.protocols import SystemClock
-    from failover.vantage import RemoteLoadGenerator, measured_service
-    from operations import adapters
-
     machines, clock = adapters.machines(estate), SystemClock()
     service, host = measured_service(estate)
     load_generator = RemoteLoadGenerator(machines, clock, host=host, run_id=f"bench-{int(time.time())}")

@@ -18,27 +18,31 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pulumi
+import pulumi_kubernetes as k8s
+
+from stacks.runs import refresh, workspace
+from tools.envtest import ControlPlane
 from workstation.errors import GovcloudError
-from workstation.progress import say
 
-if TYPE_CHECKING:
-    from tools.envtest import ControlPlane
-
+OnEvent = Callable[[str], None]
 CONFIG_MAPS, DEPLOYMENTS = 1000, 50
 PEER = "kubectl apply --server-side"
 STACK = "bench"
 
 
-def provider() -> dict[str, Any]:
+def provider(on_event: OnEvent) -> dict[str, Any]:
     """Carry out one run. Returns our figures, and the peer's figures under its name."""
-    from tools.envtest import ControlPlane
-
     with tempfile.TemporaryDirectory(prefix="govcloud-bench-") as folder, _home(Path(folder) / "home"):
         with ControlPlane(Path(folder) / "cluster", controllers=False) as cluster:
-            ours = _ours(cluster)
-            return {"objects": CONFIG_MAPS + DEPLOYMENTS, **ours, "peers": {PEER: _kubectl(cluster, Path(folder))}}
+            ours = _ours(cluster, on_event)
+            return {
+                "objects": CONFIG_MAPS + DEPLOYMENTS,
+                **ours,
+                "peers": {PEER: _kubectl(cluster, Path(folder), on_event)},
+            }
 
 
 def objects(namespace: str) -> Iterator[dict[str, Any]]:
@@ -68,12 +72,7 @@ def objects(namespace: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def _ours(cluster: ControlPlane) -> dict[str, float]:
-    import pulumi
-    import pulumi_kubernetes as k8s
-
-    from stacks.runs import refresh, workspace
-
+def _ours(cluster: ControlPlane, on_event: OnEvent) -> dict[str, float]:
     cluster.kubectl("create", "namespace", "ours")
     workspace.prepare()
 
@@ -94,11 +93,11 @@ def _ours(cluster: ControlPlane) -> dict[str, float]:
 
     every = CONFIG_MAPS + DEPLOYMENTS + 2  # with the provider and the stack itself
     return {
-        "preview_s": _timed("our preview", lambda: run("preview"), {"create": every}),
-        "create_s": _timed("our creation", lambda: run("up"), {"create": every}),
-        "unchanged_read_s": _timed("our unchanged run, refresh only", read, {"same": every}),
+        "preview_s": _timed("our preview", lambda: run("preview"), {"create": every}, on_event),
+        "create_s": _timed("our creation", lambda: run("up"), {"create": every}, on_event),
+        "unchanged_read_s": _timed("our unchanged run, refresh only", read, {"same": every}, on_event),
         "unchanged_program_s": _timed(
-            "our unchanged run, with the program", lambda: run("up", refresh=True), {"same": every}
+            "our unchanged run, with the program", lambda: run("up", refresh=True), {"same": every}, on_event
         ),
     }
 
@@ -116,7 +115,7 @@ def _counted(act: Callable[[Callable[[Any], None]], object]) -> dict[str, int]:
     return counted
 
 
-def _kubectl(cluster: ControlPlane, folder: Path) -> dict[str, float]:
+def _kubectl(cluster: ControlPlane, folder: Path, on_event: OnEvent) -> dict[str, float]:
     cluster.kubectl("create", "namespace", "theirs")
     path = folder / "objects.json"
     path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects("theirs"))}))
@@ -127,21 +126,21 @@ def _kubectl(cluster: ControlPlane, folder: Path) -> dict[str, float]:
 
     wanted = {"applied": CONFIG_MAPS + DEPLOYMENTS}
     return {
-        "preview_s": _timed("kubectl's dry run", lambda: apply("--dry-run=server"), wanted),
-        "create_s": _timed("kubectl's creation", apply, wanted),
-        "unchanged_read_s": _timed("kubectl's unchanged run", apply, wanted),
-        "unchanged_program_s": _timed("kubectl's unchanged run, again", apply, wanted),
+        "preview_s": _timed("kubectl's dry run", lambda: apply("--dry-run=server"), wanted, on_event),
+        "create_s": _timed("kubectl's creation", apply, wanted, on_event),
+        "unchanged_read_s": _timed("kubectl's unchanged run", apply, wanted, on_event),
+        "unchanged_program_s": _timed("kubectl's unchanged run, again", apply, wanted, on_event),
     }
 
 
-def _timed(what: str, act: Callable[[], dict[str, int]], wanted: dict[str, int]) -> float:
+def _timed(what: str, act: Callable[[], dict[str, int]], wanted: dict[str, int], on_event: OnEvent) -> float:
     """Return the duration in seconds. Raises GovcloudError if the run did not do exactly `wanted`."""
     begun = time.monotonic()
     done = act()
     seconds = round(time.monotonic() - begun, 2)
     if done != wanted:
         raise GovcloudError(f"{what} did {done} instead of {wanted}", "the bench is wrong; nothing was recorded")
-    say(f"  {what}: {seconds} s")
+    on_event(f"  {what}: {seconds} s")
     return seconds
 
 

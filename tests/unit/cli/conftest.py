@@ -12,14 +12,6 @@ from tests.unit.cli.command_result import Call, CommandResult
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The operator's home directory, which does not exist yet."""
-    folder = tmp_path / "home"
-    monkeypatch.setenv("GOVCLOUD_HOME", str(folder))
-    return folder
-
-
-@pytest.fixture
 def call(home: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Call a command as a user without root. A command that ends in a traceback fails the test."""
     monkeypatch.setattr("os.geteuid", lambda: 65534)

@@ -145,7 +145,7 @@ def test_the_question_is_asked_inside_the_namespace_so_that_it_is_asked_once(
     order: list[str] = []
     monkeypatch.setattr("cli.drills.into_namespace", lambda estate: order.append("enters"))
     monkeypatch.setattr("cli.drills._confirm", lambda lang: order.append("asks"))
-    monkeypatch.setattr("cli.drills._run", lambda *arguments: sys.exit(0))
+    monkeypatch.setattr("operations.drill.run", lambda *arguments, **options: sys.exit(0))
     call("drill", "run", "site-loss")
     assert order == ["enters", "asks"]
 
@@ -153,8 +153,8 @@ def test_the_question_is_asked_inside_the_namespace_so_that_it_is_asked_once(
 def test_a_move_that_is_refused_is_one_object_too(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 6 with and without --apply. A plan that must not be carried out is not shown."""
     ill = with_member(HEALTHY, "nanshan", running=False)
-    monkeypatch.setattr("cli.drills.need_root", lambda what: None)
-    monkeypatch.setattr("cli.drills.into_namespace", lambda estate: None)
+    monkeypatch.setattr("cli.moves.need_root", lambda what: None)
+    monkeypatch.setattr("cli.moves.into_namespace", lambda estate: None)
     monkeypatch.setattr("operations.adapters.observer", lambda estate: SimpleNamespace(snapshot=lambda: ill))
     done = call("switchover", "--to", "nanshan", "--json")
     assert done.code == done.document["exit_code"] == 6

@@ -9,6 +9,7 @@ import pytest
 from cli import stacks
 from estate.model import Estate
 from lab import lab_state
+from operations import machine
 from operations.machine import prepare
 from tools import prerequisites, setup
 from tools.image import bake
@@ -77,7 +78,7 @@ def test_pods_are_of_this_checkout(
         done.append("lab's network")
 
     monkeypatch.setattr(bake, "ready", lambda: ready)
-    monkeypatch.setattr(stacks, "prepare_machine", lambda: done.append("bake"))
+    monkeypatch.setattr(machine, "prepare", lambda: done.append("bake"))
     monkeypatch.setattr(stacks, "into_namespace", enter)
-    stacks.prepare(named, deploys=deploys)
+    stacks.enter("up" if deploys else "drift", named)
     assert done == [*(["bake"] if bakes else []), "lab's network"]

@@ -80,7 +80,7 @@ def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         set_cluster_version(site, OLD)
     monkeypatch.setattr("cli.upgrade.need_root", lambda what: None)
     monkeypatch.setattr("cli.upgrade.into_namespace", lambda estate: None)
-    monkeypatch.setattr("cli.upgrade.images", lambda estate, stacks: ())
+    monkeypatch.setattr("operations.deploy.images", lambda estate, stacks, on_event: ())
     monkeypatch.setattr("operations.adapters.observer", lambda estate, tenants: found)
     monkeypatch.setattr("failover.upgrade.SystemClock", Clock)
     monkeypatch.setattr("stacks.runs.engine.up", found.up)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.benchmarks import conditions, document
 from failover.ledger import Attempt, Entry
 from operations.benchmarks.load_test import failure
+from operations.benchmarks.runs import conditions, document
 
 
 def test_figures_are_over_all_runs_and_the_conditions_are_the_newest() -> None:

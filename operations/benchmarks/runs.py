@@ -1,49 +1,54 @@
-"""Runs the benches. Each run appends its raw values to a file in the home directory; the summary is over all runs."""
+"""Runs the benches. Each run appends its raw values to a file in the home directory; the summary is over all runs.
+
+All benches except `provider` run where the hosts are reachable.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cli.output import into_namespace, load_estate, print_json
+from estate.model import Estate
+from failover.protocols import Clock, Machines
+from failover.vantage import LoadProfile, RemoteLoadGenerator, measured_service
+from operations import adapters, deploy
+from operations.benchmarks import load_test
 from operations.benchmarks.histogram import Buckets, bound, buckets
+from operations.benchmarks.provider import provider
 from operations.benchmarks.rollout import rollout
-from workstation import paths
-from workstation.progress import say
+from playbooks.render.kubernetes.cluster import control_plane_host
+from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
+from stacks.components.pods import labels_of
+from stacks.runs import engine
 
-if TYPE_CHECKING:
-    from estate.model import Estate
-    from failover.protocols import Clock, Machines
-    from failover.vantage import RemoteLoadGenerator
-
-
+OnEvent = Callable[[str], None]
+NAMES = ("approvals", "provider", "rollout", "unchanged")
 EXCLUDED_KEYS = ("conditions", "failures", "peers")
 """Keys of a raw value that are not figures of ours."""
 
 
-def run(name: str, *, runs: int, rate: float, seconds: float, reads: bool, as_json: bool) -> None:
-    """Run the bench `runs` times and print the summary of all runs so far."""
-    measured = provider if name == "provider" else partial(on_estate, name, rate=rate, seconds=seconds, reads=reads)
-    raw = paths.home() / "bench" / f"{name}.jsonl"
+def run(
+    name: str,
+    estate: Estate,
+    *,
+    runs: int,
+    load: LoadProfile,
+    home: Path,
+    on_event: OnEvent,
+) -> dict[str, Any]:
+    """Run the bench `runs` times and return the summary of all runs so far. `load` is for approvals and rollout."""
+    raw = home / "bench" / f"{name}.jsonl"
     raw.parent.mkdir(parents=True, exist_ok=True)
     for number in range(1, runs + 1):
-        say(f"bench {name}: run {number} of {runs}")
-        value = measured()
+        on_event(f"bench {name}: run {number} of {runs}")
+        value = _measure(name, estate, load, on_event)
         with raw.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({**value, "conditions": conditions()}) + "\n")
-    result = document(name, [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()], raw)
-    if as_json:
-        print_json(result)
-        return
-    for figure, seen in result["ours"].items():
-        print(f"{figure:24} min {seen['min']:g}  median {seen['median']:g}  max {seen['max']:g}")
-    for failed in result["failures"]:
-        print("failed at first: " + ", ".join(f"{key} {value}" for key, value in failed.items()))
-    print(f"{result['conditions']['runs']} run(s); raw values: {raw}")
+    return document(name, [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()], raw)
 
 
 def document(name: str, values: list[dict[str, Any]], raw: Path) -> dict[str, Any]:
@@ -60,22 +65,15 @@ def document(name: str, values: list[dict[str, Any]], raw: Path) -> dict[str, An
     }
 
 
-def on_estate(name: str, *, rate: float, seconds: float, reads: bool) -> dict[str, Any]:
-    """Run one bench that needs the estate."""
-    estate = load_estate()
-    into_namespace(estate)
+def _measure(name: str, estate: Estate, load: LoadProfile, on_event: OnEvent) -> dict[str, Any]:
+    """Carry out one run and return its figures."""
+    if name == "provider":
+        return provider(on_event)
     if name == "unchanged":
-        return unchanged(estate)
+        return unchanged(estate, on_event)
     if name == "rollout":
-        return rollout(estate, rate, reads=reads)
-    return approvals(estate, rate, seconds, reads=reads)
-
-
-def provider() -> dict[str, Any]:
-    """Deploy many objects with our Kubernetes provider and with kubectl."""
-    from operations.benchmarks import provider
-
-    return provider.provider()
+        return rollout(estate, load.rate_per_s, reads=load.reads, on_event=on_event)
+    return approvals(estate, load)
 
 
 def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
@@ -90,17 +88,13 @@ def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
     return round(float(best / sum(ours[figure]["median"] for figure in timed)), 2)
 
 
-def approvals(estate: Estate, rate: float, seconds: float, *, reads: bool) -> dict[str, Any]:
+def approvals(estate: Estate, load: LoadProfile) -> dict[str, Any]:
     """Send applications at a fixed rate from the citizens' vantage, without an injected fault."""
-    from failover.vantage import LoadProfile
-    from operations import adapters
-    from operations.benchmarks import load_test
-
-    machines, load = adapters.machines(estate), LoadProfile(rate_per_s=rate, reads=reads, limit_s=seconds)
+    machines = adapters.machines(estate)
     before = _decisions(estate, machines)
 
     def last(load_generator: RemoteLoadGenerator, clock: Clock) -> None:
-        end = clock.monotonic() + seconds + load.drain_s
+        end = clock.monotonic() + load.limit_s + load.drain_s
         while load_generator.running() and clock.monotonic() < end:
             clock.wait(1.0)
 
@@ -118,11 +112,6 @@ kubectl --kubeconfig="$1" get pods --namespace="$2" --selector="$3" --field-sele
 
 def _decisions(estate: Estate, machines: Machines) -> Buckets:
     """Return the durations of all decisions so far, from the metrics of the service's pods."""
-    from failover.vantage import measured_service
-    from playbooks.render.kubernetes.cluster import control_plane_host
-    from playbooks.render.kubernetes.rbac import ADMIN_CONFIG
-    from stacks.components.pods import labels_of
-
     service, _ = measured_service(estate)
     contract = service.contract
     assert contract.synthetic, "the measured service has a synthetic client"
@@ -133,12 +122,9 @@ def _decisions(estate: Estate, machines: Machines) -> Buckets:
     return buckets(texts, contract.synthetic.duration)
 
 
-def unchanged(estate: Estate) -> dict[str, float]:
+def unchanged(estate: Estate, on_event: OnEvent) -> dict[str, float]:
     """Run `up` on an estate that is as declared. Every host is compared."""
-    from operations.deploy import images
-    from stacks.runs import engine
-
-    done = engine.up(estate, images=images(estate, None))
+    done = engine.up(estate, images=deploy.images(estate, (), on_event))
     return {"seconds": round(done.seconds, 2), "changes": done.changes, "hosts": len(estate.managed_hosts)}
 
 

@@ -55,7 +55,7 @@ def deployed(home: Path, declared: list[OciImage], monkeypatch: pytest.MonkeyPat
         return {"failed": 0, "rate_per_s": load.rate_per_s}
 
     monkeypatch.setattr("stacks.runs.engine.up", up)
-    monkeypatch.setattr("operations.deploy.images", lambda estate, stacks: tuple(declared))
+    monkeypatch.setattr("operations.deploy.images", lambda estate, stacks, on_event: tuple(declared))
     monkeypatch.setattr("operations.benchmarks.load_test.run_load_test", measured)
     return found
 
@@ -64,7 +64,7 @@ def test_another_version_is_deployed_to_all_sites_and_then_the_declared_one(
     deployed: list[dict[str, OciImage]], declared: list[OciImage]
 ) -> None:
     """Only the service's digest differs. The other image is deleted from the workstation."""
-    seen = bench.rollout(ESTATE, 50.0, reads=True)
+    seen = bench.rollout(ESTATE, 50.0, reads=True, on_event=print)
     first, other, last = ({name: one.digest for name, one in images.items()} for images in deployed)
     assert first == last == {one.name: one.digest for one in declared}
     assert other["approval"] != first["approval"]
@@ -82,18 +82,19 @@ def test_an_up_that_replaced_no_pods_is_an_error() -> None:
 
 
 def test_a_failed_rollout_reports_how_to_restore_the_declared_version(
-    deployed: list[dict[str, OciImage]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    deployed: list[dict[str, OciImage]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measured(*given: object) -> None:
         raise GovcloudError("the load generator did not start")
 
     monkeypatch.setattr("operations.benchmarks.load_test.run_load_test", measured)
+    reported: list[str] = []
     with pytest.raises(GovcloudError, match="did not start"):
-        bench.rollout(ESTATE, 50.0, reads=False)
-    assert bench.LEFT in capsys.readouterr().err
+        bench.rollout(ESTATE, 50.0, reads=False, on_event=reported.append)
+    assert reported[-1] == bench.LEFT
 
 
 def test_a_rollout_is_refused_during_a_drill(home: Path, deployed: list[dict[str, OciImage]]) -> None:
     with moves.held(home, "drill site-loss at futian"), pytest.raises(Locked, match="drill site-loss"):
-        bench.rollout(ESTATE, 50.0, reads=False)
+        bench.rollout(ESTATE, 50.0, reads=False, on_event=print)
     assert deployed == []

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from estate.loader import load
 from failover import lock as moves
+from failover.drills import DrillOptions
+from failover.plans import Intent, Operation, Plan
+from operations import deploy, drill, move
 from operations.locks import block_deployment, block_failover
 from stacks.state import lock as deployments
-from tests.unit.cli.command_result import Call
 from workstation.errors import Locked
+
+ESTATE = load()
 
 
 @pytest.fixture
@@ -24,52 +30,53 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def act(name: str) -> Any:
         return lambda *arguments, **options: begun.append(name)
 
-    for module in ("stacks", "drills"):
-        monkeypatch.setattr(f"cli.{module}.into_namespace", lambda estate: None)
-        monkeypatch.setattr(f"cli.{module}.need_root", lambda what: None)
-    monkeypatch.setattr("tools.image.bake.ready", lambda: True)
-    monkeypatch.setattr("cli.stacks.images", lambda estate, stacks: ())
+    monkeypatch.setattr("operations.deploy.images", lambda estate, stacks, on_event: ())
     monkeypatch.setattr("stacks.runs.engine.up", act("up"))
     monkeypatch.setattr("stacks.runs.engine.destroy", act("destroy"))
     monkeypatch.setattr("failover.drills.run", act("drill"))
     monkeypatch.setattr("failover.switchover.execute", act("move"))
-    for part in ("machines", "power"):
-        monkeypatch.setattr(f"operations.adapters.{part}", lambda estate: None)
-    monkeypatch.setattr("operations.adapters.observer", lambda estate: SimpleNamespace(snapshot=lambda: None))
-    plan = SimpleNamespace(require=lambda: None)
-    monkeypatch.setattr("failover.plans.plan", lambda estate, seen, intent: plan)
+    for part in ("machines", "observer", "drill_interfaces"):
+        monkeypatch.setattr(f"operations.adapters.{part}", lambda estate: SimpleNamespace())
     return begun
 
 
-@pytest.mark.parametrize("words", [["up"], ["up", "futian"], ["destroy", "--yes"]], ids=" ".join)
-def test_a_deployment_is_refused_during_a_drill(call: Call, acts: list[str], home: Path, words: list[str]) -> None:
-    """Exit 8 names the drill. An upgrade and a switchover hold the same lock."""
-    with moves.held(home, "drill site-loss at futian"):
-        done = call(*words, "--json")
-    assert done.code == done.document["exit_code"] == 8
-    assert f"drill site-loss at futian, process {os.getpid()}" in done.stderr
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        lambda: deploy.up(ESTATE, on_event=print),
+        lambda: deploy.up(ESTATE, ["futian"], on_event=print),
+        lambda: deploy.destroy(ESTATE, on_event=print),
+    ],
+    ids=["up", "up futian", "destroy"],
+)
+def test_a_deployment_is_refused_during_a_drill(acts: list[str], home: Path, deployment: Callable[[], object]) -> None:
+    """The error names the drill. An upgrade and a switchover hold the same lock."""
+    with (
+        moves.held(home, "drill site-loss at futian"),
+        pytest.raises(Locked, match=f"drill site-loss at futian, process {os.getpid()}"),
+    ):
+        deployment()
     assert not acts
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["drill", "run", "site-loss", "--yes"],
-        ["switchover", "--to", "nanshan", "--apply"],
-        ["failover", "--to", "nanshan", "--apply"],
-        ["failback", "--to", "futian", "--apply"],
-    ],
-    ids=" ".join,
-)
-def test_drills_and_moves_are_refused_during_a_deployment(
-    call: Call, acts: list[str], home: Path, words: list[str]
-) -> None:
+def planned(operation: Operation) -> Plan:
+    """Return a plan. It is not read, because the lock is taken first."""
+    return Plan(
+        intent=Intent(operation=operation, to="nanshan"), primary=None, candidate=None, refusals=(), steps=("",)
+    )
+
+
+@pytest.mark.parametrize("kind", ["drill", *Operation])
+def test_drills_and_moves_are_refused_during_a_deployment(acts: list[str], home: Path, kind: str) -> None:
     """Also if only the processes of a killed deployment still run: they hold only the engine lock."""
-    (home / "state").mkdir(parents=True)
-    with deployments.acquire("govcloud up"):
-        done = call(*words, "--json")
-    assert done.code == done.document["exit_code"] == 8
-    assert f"process {os.getpid()} (`govcloud up`) since" in done.stderr
+
+    def run() -> object:
+        if kind == "drill":
+            return drill.run("site-loss", ESTATE, DrillOptions(), home=home, on_event=print)
+        return move.execute(planned(Operation(kind)), ESTATE, home=home, on_event=print)
+
+    with deployments_lock(home), pytest.raises(Locked, match=rf"process {os.getpid()} \(`govcloud up`\) since"):
+        run()
     assert not acts
 
 

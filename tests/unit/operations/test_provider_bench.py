@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import benchmarks
-from operations.benchmarks import provider
+from operations.benchmarks import provider, runs
 
 OURS = {"objects": {"median": 1050}, "create_s": {"median": 10.0}, "unchanged_s": {"median": 5.0}}
 
@@ -17,8 +16,8 @@ def test_the_ratio_is_the_best_peers_time_over_ours() -> None:
     """Above 1 we are faster. Figures that are not seconds do not count."""
     slow = {"create_s": {"median": 60.0}, "unchanged_s": {"median": 60.0}}
     best = {"create_s": {"median": 20.0}, "unchanged_s": {"median": 10.0}}
-    assert benchmarks.ratio(OURS, {"slow": slow, "best": best}) == 2.0
-    assert benchmarks.ratio(OURS, {}) is None
+    assert runs.ratio(OURS, {"slow": slow, "best": best}) == 2.0
+    assert runs.ratio(OURS, {}) is None
 
 
 def test_both_sides_declare_the_same_objects() -> None:
