@@ -136,9 +136,9 @@ def _edge(estate: Estate, computed: AddressPlan, one: Site, x: float, y: float) 
 def _announced(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, right: float, y: float) -> str:
     parts = []
     for service in estate.public_services:
-        active = one.name in service.placement.active
-        if not active and one.name not in service.placement.ready:
+        if one.name not in service.placement.sites:
             continue
+        active = one.name in service.placement.active
         address = computed.anycast[service.name]
         addresses = f"{address.ipv4} · {address.ipv6}"
         border = Border(colour=GOLD, dash="" if active else LAST_DASH)

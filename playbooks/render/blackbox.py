@@ -91,38 +91,19 @@ def config_text(estate: Estate, host: Host) -> str:
 
 
 def _https(service: Service) -> dict[str, Any]:
-    return {
-        "prober": "http",
-        "timeout": TIMEOUT,
-        "http": {
-            "method": "GET",
-            "valid_status_codes": [200],
-            "fail_if_not_ssl": True,
-            "follow_redirects": False,
-            "headers": {"Host": service.name},
-            "tls_config": {"ca_file": AUTHORITY_FILE, "server_name": service.name},
-        },
-    }
+    tls = {"ca_file": AUTHORITY_FILE, "server_name": service.name}
+    return _module(tls, headers={"Host": service.name})
 
 
 def _kubernetes(site: str, **more: Any) -> dict[str, Any]:
-    return {
-        "prober": "http",
-        "timeout": TIMEOUT,
-        "http": {
-            "method": "GET",
-            "valid_status_codes": [200],
-            "fail_if_not_ssl": True,
-            "follow_redirects": False,
-            **more,
-            "tls_config": {
-                "ca_file": f"{CLUSTERS}/{site}-ca.crt",
-                "cert_file": f"{CLUSTERS}/{site}.crt",
-                "key_file": f"{CLUSTERS}/{site}.key",
-                "server_name": "kubernetes",
-            },
-        },
-    }
+    files = {"ca_file": f"{CLUSTERS}/{site}-ca.crt", "cert_file": f"{CLUSTERS}/{site}.crt"}
+    return _module({**files, "key_file": f"{CLUSTERS}/{site}.key", "server_name": "kubernetes"}, **more)
+
+
+def _module(tls: dict[str, str], **more: Any) -> dict[str, Any]:
+    """Return a module that expects the answer 200 over TLS."""
+    http = {"method": "GET", "valid_status_codes": [200], "fail_if_not_ssl": True, "follow_redirects": False}
+    return {"prober": "http", "timeout": TIMEOUT, "http": {**http, **more, "tls_config": tls}}
 
 
 def defaults_text(plan: AddressPlan, host: Host) -> str:

@@ -26,7 +26,7 @@ def controllers(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterS
     return (
         *identity(name, cluster, CONTROLLERS_ACCOUNT, restart),
         secret_file(f"{PKI}/service-accounts-controllers.key", key, owner=CONTROLLERS_ACCOUNT, notify=restart),
-        client(estate, plan, host, name, CONTROLLERS_ACCOUNT, config, restart),
+        client(estate, plan, host, name, path=config, owner=CONTROLLERS_ACCOUNT, notify=restart),
         File(
             path=f"/etc/systemd/system/{CONTROLLERS_UNIT}",
             text=unit(
@@ -61,7 +61,7 @@ def scheduler(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSec
     restart, name, config = (f"restart:{SCHEDULER_UNIT}",), pki.SCHEDULER, f"{DIRECTORY}/scheduler.conf"
     return (
         *identity(name, cluster, SCHEDULER_ACCOUNT, restart),
-        client(estate, plan, host, name, SCHEDULER_ACCOUNT, config, restart),
+        client(estate, plan, host, name, path=config, owner=SCHEDULER_ACCOUNT, notify=restart),
         File(
             path=f"/etc/systemd/system/{SCHEDULER_UNIT}",
             text=unit(

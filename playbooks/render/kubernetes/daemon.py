@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from playbooks.host_spec import File
-from playbooks.render.kubernetes.cluster import CLUSTER_CA_FILE, PKI, api_url, key_pair, secret_file
+from playbooks.render.kubernetes.cluster import PKI, api_url, key_pair, secret_file
 from playbooks.render.kubernetes.kubeconfig import host_kubeconfig
 from playbooks.render.systemd_hardening import HARDENING
 from playbooks.render.text import header_comment
@@ -24,15 +24,24 @@ def identity(name: str, cluster: ClusterSecrets, owner: str, notify: tuple[str, 
 
 
 def client(
-    estate: Estate, plan: AddressPlan, host: Host, name: str, owner: str, path: str, notify: tuple[str, ...]
+    estate: Estate,
+    plan: AddressPlan,
+    host: Host,
+    name: str,
+    *,
+    path: str,
+    owner: str = "root",
+    notify: tuple[str, ...] = (),
+    folder: str = PKI,
 ) -> File:
+    """Return a kubeconfig for the site's API server. It names the certificate `name` and the CA in `folder`."""
     text = host_kubeconfig(
         api_url(estate, plan, host.at),
         host.at,
         name,
-        authority=CLUSTER_CA_FILE,
-        cert=f"{PKI}/{name}.crt",
-        key=f"{PKI}/{name}.key",
+        authority=f"{folder}/ca.crt",
+        cert=f"{folder}/{name}.crt",
+        key=f"{folder}/{name}.key",
     )
     return File(path=path, text=text, owner=owner, group=owner, mode="0600", notify=notify)
 

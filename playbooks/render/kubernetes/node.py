@@ -22,7 +22,6 @@ from playbooks.render.kubernetes.cluster import (
     CONTAINERD_SOCKET,
     DIRECTORY,
     TLS_CIPHERS,
-    api_url,
     cluster_of,
     data_directory,
     document,
@@ -30,7 +29,7 @@ from playbooks.render.kubernetes.cluster import (
     on_disk,
     secret_file,
 )
-from playbooks.render.kubernetes.kubeconfig import host_kubeconfig
+from playbooks.render.kubernetes.daemon import client
 from playbooks.render.text import header_comment, join_lines
 from playbooks.secrets import ClusterSecrets, Secrets
 
@@ -171,24 +170,12 @@ def _identity(name: str, path: str, cluster: ClusterSecrets, notify: tuple[str, 
     )
 
 
-def _client(estate: Estate, plan: AddressPlan, host: Host, name: str, path: str, notify: tuple[str, ...]) -> File:
-    text = host_kubeconfig(
-        api_url(estate, plan, host.at),
-        host.at,
-        name,
-        authority=AUTHORITY_FILE,
-        cert=f"{PKI}/{name}.crt",
-        key=f"{PKI}/{name}.key",
-    )
-    return File(path=path, text=text, mode="0600", notify=notify)
-
-
 def _kubelet(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets) -> tuple[File, ...]:
     restart = (f"restart:{KUBELET_UNIT}",)
     found = (
         File(path=AUTHORITY_FILE, text=cluster.authority, notify=restart),
         *_identity(pki.node(host), "kubelet", cluster, restart),
-        _client(estate, plan, host, "kubelet", KUBELET_CLIENT, restart),
+        client(estate, plan, host, "kubelet", path=KUBELET_CLIENT, notify=restart, folder=PKI),
         File(path=KUBELET_CONFIG, text=kubelet(host), mode="0600", notify=restart),
         File(path=f"/etc/systemd/system/{KUBELET_UNIT}", text=kubelet_unit(plan, host), notify=restart),
     )
@@ -292,7 +279,7 @@ def _proxy(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecret
     restart = (f"restart:{PROXY_UNIT}",)
     return (
         *_identity(pki.PROXY, "proxy", cluster, restart),
-        _client(estate, plan, host, "proxy", PROXY_CLIENT, restart),
+        client(estate, plan, host, "proxy", path=PROXY_CLIENT, notify=restart, folder=PKI),
         File(path=PROXY_CONFIG, text=proxy(plan, host), mode="0600", notify=restart),
         File(path=f"/etc/systemd/system/{PROXY_UNIT}", text=proxy_unit(host), notify=restart),
     )

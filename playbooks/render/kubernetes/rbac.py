@@ -31,7 +31,7 @@ def files(estate: Estate, plan: AddressPlan, host: Host, cluster: ClusterSecrets
     restart = (f"restart:{ACCESS_UNIT}",)
     return (
         *identity(name, cluster, "root", ()),
-        client(estate, plan, host, name, "root", ADMIN_CONFIG, ()),
+        client(estate, plan, host, name, path=ADMIN_CONFIG),
         File(path=rules, text=access(), notify=restart),
         File(path=f"/etc/systemd/system/{ACCESS_UNIT}", text=access_unit(host, rules), notify=restart),
     )
