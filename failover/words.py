@@ -51,4 +51,4 @@ class FaultWords:
 
     def moments(self, lang: str) -> dict[str, str]:
         """Return the values for texts that name the two moments and the state."""
-        return {name: getattr(self, name).of(lang) for name in ("injection", "healing", "state")}
+        return {"injection": self.injection.of(lang), "healing": self.healing.of(lang), "state": self.state.of(lang)}

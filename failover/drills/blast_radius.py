@@ -110,8 +110,8 @@ def text(radius: BlastRadius, words: FaultWords, lang: str) -> str:
 
     gone, total = radius.votes
     lines = [
-        line("hosts", radius.hosts) if radius.hosts else "",
-        line("links", radius.links) if radius.links else "",
+        line("hosts", radius.hosts) if radius.site else "",
+        line("links", radius.links) if radius.site else "",
         line("votes" if radius.majority_stays else "votes_lost", gone=gone, total=total),
         line("database", radius.database_members) if radius.database_members or radius.site else "",
         line("services", radius.services_active) if radius.site else "",

@@ -178,7 +178,7 @@ class DrillContext:
         """Check that the fault is not there, and that the estate allows it now."""
         if self.fault.is_injected(self.on):
             return f"the fault is there already: {self._injected()}"
-        return self.fault.not_now(self.estate, self.on.observer.snapshot())
+        return self.fault.not_now(self.estate, self.on.observer)
 
     def fault_is_there(self) -> str:
         """Check that the fault is there."""

@@ -14,9 +14,8 @@ from typing import ClassVar
 from estate.model import Estate
 from failover.drills.blast_radius import BlastRadius
 from failover.journal import Undo
-from failover.protocols import DrillInterfaces
+from failover.protocols import DrillInterfaces, Observer
 from failover.words import FaultWords
-from monitors.collectors import Observation
 from workstation.errors import Refused, WrongUse
 
 
@@ -67,8 +66,8 @@ class Fault(ABC):
         """Return the fault with its object if only an observation shows the object. Raise Refused."""
         return self
 
-    def not_now(self, estate: Estate, seen: Observation) -> str:
-        """Return why the running estate forbids the fault at this moment; the empty string allows it. Pure."""
+    def not_now(self, estate: Estate, observer: Observer) -> str:
+        """Return why the running estate forbids the fault at this moment; the empty string allows it."""
         return ""
 
 

@@ -25,10 +25,11 @@ from failover.protocols import Clock, DrillInterfaces, SystemClock
 from failover.result import Event
 from failover.vantage import ROOT, Endpoint
 from monitors.collectors import Observation
+from monitors.collectors.postgres import Role
 from tests.integration.failover.conftest import NAME, RunningFakeService
-from tests.unit.failover.observations import HEALTHY, powered_off, with_link, with_primary
+from tests.unit.failover.observations import HEALTHY, powered_off, with_link, with_member, with_primary
 
-TAKEOVER_S, START_S, REROUTE_S = 2.0, 2.0, 0.6
+TAKEOVER_S, START_S, REROUTE_S, RESTART_S = 2.0, 2.0, 0.6, 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class FakeEstate:
     off_since: dict[str, float] = field(default_factory=dict)
     on_since: dict[str, float] = field(default_factory=dict)
     cut_links: set[str] = field(default_factory=set)
+    crashed: dict[str, float] = field(default_factory=dict)
+    """When PostgreSQL of a site was killed. It runs again after `RESTART_S`."""
     units: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     watched: int = 0
     silent: int = 0
@@ -107,14 +110,20 @@ class FakeEstate:
         seen = with_primary(HEALTHY, self.primary_site)
         for site in self.estate.sites:
             seen = seen if self._up(site.name) else powered_off(seen, site.name)
+        for site in filter(self._down, self.crashed):
+            seen = with_member(seen, site, role=Role.UNKNOWN, running=False, sync=False, reason="not running")
         for link in self.cut_links:
             seen = with_link(seen, link, established=False, bfd_up=None, state="Connect")
         return seen
 
     def _take_over(self) -> None:
-        since = self.off_since.get(self.primary_site)
+        since = self.off_since.get(self.primary_site, self.crashed.get(self.primary_site))
         if since is not None and time.monotonic() - since > TAKEOVER_S:
-            self.primary_site = next(s for s in self.estate.database.promotable if s not in self.off_since)
+            others = (s for s in self.estate.database.promotable if s != self.primary_site)
+            self.primary_site = next(s for s in others if s not in self.off_since)
+
+    def _down(self, site: str) -> bool:
+        return time.monotonic() - self.crashed[site] < RESTART_S
 
     def _up(self, site: str) -> bool:
         return site not in self.off_since and time.monotonic() - self.on_since.get(site, 0.0) > START_S
@@ -127,6 +136,11 @@ class FakeEstate:
             return CommandResult(returncode=2, stderr=b"the database system is starting up")
         if "psql" in argv:
             return CommandResult(stdout=self.spoil(self.rows()).encode())
+        if "kill -KILL" in " ".join(argv):
+            return self._crash(self.estate.host(host).at)
+        if argv[0].endswith("pg_isready"):
+            down = self._down(self.estate.host(host).at) if self.crashed else False
+            return CommandResult(returncode=2 if down else 0)
         if argv[0] == "timeout":  # the site's node probes its pods
             return CommandResult(returncode=0 if self._up(self.estate.host(host).at) else 124)
         words = [word.replace(ROOT, str(self.folder)) for word in argv]
@@ -138,6 +152,13 @@ class FakeEstate:
             return CommandResult()
         done = subprocess.run(words, input=stdin, capture_output=True, timeout=timeout_s, check=False)
         return CommandResult(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    def _crash(self, site: str) -> CommandResult:
+        if site != self.primary_site:
+            return CommandResult(returncode=1, stderr=b"not the primary")
+        self.crashed[site] = time.monotonic()
+        self.set_faults({"from_s": 0, "to_s": TAKEOVER_S, "do": "refuse"})
+        return CommandResult()
 
     def _start_unit(self, words: list[str]) -> CommandResult:
         settings = dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)

@@ -83,6 +83,21 @@ def test_the_blast_radius_has_fields_in_json(call: Call) -> None:
     assert taken["objectives"] == {"rto_s": 40, "read_outage_s": 2, "rpo_records": 0}
 
 
+@pytest.mark.parametrize(
+    ("argv", "target", "lost"),
+    [(("path-loss",), "city-a", "links"), (("path-loss", "--target", "ft-inet"), "ft-inet", "links"),
+     (("primary-crash",), "primary", "database_members")],
+)  # fmt: skip
+def test_a_drill_that_loses_no_site_shows_its_target(call: Call, argv: tuple[str, ...], target: str, lost: str) -> None:
+    shown = call("drill", "show", *argv, "--json").document
+    assert (shown["drill"], shown["site"], shown["target"]) == (argv[0], None, target)
+    radius = shown["blast_radius"]
+    assert (radius["site"], radius["target"], radius["hosts"]) == (None, target, [])
+    assert radius[lost]
+    assert radius["votes"]["lost"] == 0
+    assert "{" not in call("drill", "show", *argv, "--lang", "zh").stdout
+
+
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_show_prints_the_blast_radius_and_changes_nothing(call: Call, home: Path, lang: str) -> None:
     done = call("drill", "show", "site-loss", "--site", "nanshan", "--lang", lang)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from estate.model import Estate
 from failover.drills import DRILLS, blast_radius, get
-from failover.drills.faults import LinkCut, SitePower
+from failover.drills.faults import LinkCut, PrimaryCrash, SitePower
 from failover.drills.faults.link_cut import is_only_path
+from failover.drills.faults.primary_crash import KILL, no_successor
 from failover.report.messages import LANGUAGES
-from tests.unit.failover.observations import ESTATE
+from tests.unit.failover.observations import ESTATE, HEALTHY, with_member, with_primary
 from workstation.errors import Refused, WrongUse
 
 
@@ -94,3 +98,56 @@ def test_the_blast_radius_of_a_link_names_the_link_and_no_power(lang: str) -> No
     assert "{" not in text
     assert "断电" not in text
     assert "power" not in text
+
+
+def test_a_drill_without_a_target_refuses_one() -> None:
+    with pytest.raises(WrongUse, match="takes no target"):
+        get("primary-crash").fault(ESTATE, "futian-data1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({}, ""),
+        ({"sync": False}, "no healthy synchronous standby"),
+        ({"running": False}, "no healthy synchronous standby"),
+        ({"patroni": False}, "no healthy synchronous standby"),
+    ],
+)
+def test_a_crash_needs_a_member_that_can_take_over_at_once(changes: dict[str, Any], missing: str) -> None:
+    """The remote standby is synchronous too, but only a person may promote it."""
+    seen = with_primary(HEALTHY, "futian")
+    assert seen.member_at("shaoguan").sync  # type: ignore[union-attr]
+    found = no_successor(ESTATE, with_member(seen, "nanshan", **changes), "futian-data1")
+    assert missing in found
+    assert bool(found) == bool(missing)
+
+
+def test_a_primary_that_has_moved_is_not_killed() -> None:
+    assert no_successor(ESTATE, with_primary(HEALTHY, "nanshan"), "futian-data1") == (
+        "futian-data1 is not the primary any more"
+    )
+
+
+def test_the_blast_radius_of_a_crash_names_the_members_that_may_be_primary() -> None:
+    unknown, known = PrimaryCrash(), PrimaryCrash(target="nanshan-data1")
+    assert unknown.blast_radius(ESTATE).database_members == ("futian-data1", "nanshan-data1")
+    assert known.blast_radius(ESTATE).database_members == ("nanshan-data1",)
+    radius = unknown.blast_radius(ESTATE)
+    assert "PostgreSQL of the primary is killed" in blast_radius.text(radius, unknown.words, "en")
+    assert "主库的 PostgreSQL 被强制终止" in blast_radius.text(radius, unknown.words, "zh")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_kill_ends_the_process_of_the_pid_file_and_waits_for_its_end(tmp_path: Path, there: bool) -> None:
+    """Run the shell command with a real process, like on a host. Without the file it fails and kills nothing."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        if there:
+            (tmp_path / "postmaster.pid").write_text(f"{process.pid}\n/data\n", encoding="utf-8")
+        reaper = threading.Thread(target=process.wait)  # like the machine's first process
+        reaper.start()
+        done = subprocess.run(["sh", "-c", KILL, "sh", str(tmp_path)], capture_output=True, timeout=30, check=False)
+        assert (done.returncode == 0) == there
+        assert (process.poll() is not None) == there
+        process.kill()
+        reaper.join()
