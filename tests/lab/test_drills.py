@@ -1,10 +1,11 @@
-"""Drills power off and restore each site while citizens apply. Every acknowledged row must exist exactly once."""
+"""Drills inject each fault while citizens apply. Every acknowledged row must exist exactly once."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,49 @@ Above this limit, they did not move to another city without help."""
 @pytest.mark.parametrize("site", ["futian", "nanshan", pytest.param("shaoguan", marks=pytest.mark.nightly)])
 def test_losing_and_restoring_a_site_loses_no_acknowledged_row(hosts: Hosts, site: str) -> None:
     """The service recovers without help, and no row is lost or duplicated."""
-    done = govcloud("drill", "run", "site-loss", "--site", site, "--yes", "--json")
+    report = finished("site-loss", "--site", site)
+    measured = report["measured"]
+    assert (report["site"], report["target"]) == (site, site)
+    reported = any(line["event"] == f"the pods of {site} serve again" for line in report["timeline"])
+    assert reported == (measured["pods_serving_s"] is not None)  # how soon they serve is measured, not promised
+
+
+@pytest.mark.nightly
+def test_a_silent_cut_of_a_city_link_moves_nothing_but_routes(hosts: Hosts) -> None:
+    """BFD notices the cut, and the other city link carries the rest. The primary stays where it is."""
+    before = primary()
+    report = finished("path-loss", "--target", "city-a")
+    assert (report["site"], report["target"]) == (None, "city-a")
+    assert report["measured"]["recovery_s"] > hosts.lab.estate.database.ttl_s, (
+        "the cut must outlast the primary's lease"
+    )
+    events = [line["event"] for line in report["timeline"]]
+    order = [
+        "link city-a drops all packets in both directions", "routing sessions on link city-a are down",
+        "link city-a carries packets again", "routing sessions on link city-a are up again",
+    ]  # fmt: skip
+    assert [event for event in events if event in order] == order
+    assert primary() == before
+    assert not hosts.lab.is_cut("city-a")
+
+
+@pytest.mark.nightly
+def test_a_killed_primary_is_replaced_and_returns_as_a_standby(hosts: Hosts) -> None:
+    """Patroni promotes the other city's member without waiting for the lease, and starts the killed one again."""
+    before = primary()
+    report = finished("primary-crash")
+    assert (report["site"], report["target"]) == (None, before)
+    assert report["measured"]["write_outage_s"] < hosts.lab.estate.database.ttl_s
+    events = [line["event"] for line in report["timeline"]]
+    assert f"PostgreSQL of {before} is killed" in events
+    assert f"PostgreSQL of {before} runs again" in events
+    assert primary() != before
+    until_well(60)
+
+
+def finished(*argv: str) -> dict[str, Any]:
+    """Run a drill and return its report. No data is lost, and the service and the estate recover without help."""
+    done = govcloud("drill", "run", *argv, "--yes", "--json")
     assert done.stdout, done.stderr
     report = done.report
     measured = report["measured"]
@@ -36,13 +79,12 @@ def test_losing_and_restoring_a_site_loses_no_acknowledged_row(hosts: Hosts, sit
     assert measured["read_outage_s"] <= LONGEST_READ_OUTAGE_S
     assert ("read_outage" in missed) == (measured["read_outage_s"] > report["objectives"]["read_outage_s"])
     assert measured["recovery_s"] is not None, report["remaining"]
-    reported = any(line["event"] == f"the pods of {site} serve again" for line in report["timeline"])
-    assert reported == (measured["pods_serving_s"] is not None)  # how soon they serve is measured, not promised
     assert report["verdict"] in ("pass", "objective-missed"), report["reasons"]
     page = Path(report["report"])
     assert page.is_file()
     assert (page.parent / "report.zh.html").is_file()
     assert json.loads((page.parent / "report.json").read_text(encoding="utf-8"))["id"] == report["id"]
+    return report
 
 
 def rows_of(hosts: Hosts, before: str = "", after: str = "") -> str:

@@ -136,13 +136,8 @@ class FakeEstate:
             return CommandResult(returncode=2, stderr=b"the database system is starting up")
         if "psql" in argv:
             return CommandResult(stdout=self.spoil(self.rows()).encode())
-        if "kill -KILL" in " ".join(argv):
-            return self._crash(self.estate.host(host).at)
-        if argv[0].endswith("pg_isready"):
-            down = self._down(self.estate.host(host).at) if self.crashed else False
-            return CommandResult(returncode=2 if down else 0)
-        if argv[0] == "timeout":  # the site's node probes its pods
-            return CommandResult(returncode=0 if self._up(self.estate.host(host).at) else 124)
+        if argv[0] == "timeout" or argv[0].endswith("pg_isready"):
+            return self._run_at(self.estate.host(host).at, " ".join(argv))
         words = [word.replace(ROOT, str(self.folder)) for word in argv]
         if words[0] == "systemd-run":
             return self._start_unit(words)
@@ -152,6 +147,14 @@ class FakeEstate:
             return CommandResult()
         done = subprocess.run(words, input=stdin, capture_output=True, timeout=timeout_s, check=False)
         return CommandResult(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    def _run_at(self, site: str, command: str) -> CommandResult:
+        """Kill PostgreSQL of a site, ask whether it is ready, or probe the site's pods from its node."""
+        if "kill -KILL" in command:
+            return self._crash(site)
+        if "pg_isready" in command:
+            return CommandResult(returncode=2 if site in self.crashed and self._down(site) else 0)
+        return CommandResult(returncode=0 if self._up(site) else 124)
 
     def _crash(self, site: str) -> CommandResult:
         if site != self.primary_site:

@@ -58,10 +58,8 @@ def test_the_blast_radius_names_every_host_and_link(site: str, lang: str) -> Non
     assert "{" not in text
 
 
-def test_every_drill_is_described_in_both_languages() -> None:
-    for drill in DRILLS:
-        assert get(drill.name) is drill
-        assert drill.summary.of("zh") != drill.summary.of("en")
+def test_every_drill_is_found_by_its_name() -> None:
+    assert [get(drill.name) for drill in DRILLS] == list(DRILLS)
 
 
 def test_the_load_generators_files_are_complete_and_pack_to_the_same_bytes() -> None:
