@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -303,16 +304,19 @@ def to_text(estate: Estate, lang: Language) -> str:
 
 def as_text(table: Table) -> str:
     """Return the title, heads and rows in aligned columns. A Chinese character takes two character cells."""
-    rows = (table.columns, *table.rows)
-    widths = [max(display_width(row[index]) for row in rows) for index in range(len(table.columns))]
-    lines = [
-        "  ".join(cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=True))
+    heads, *rows = aligned((table.columns, *table.rows))
+    rule = "─" * max(map(display_width, (heads, *rows)))
+    return "\n".join([table.title, *("  " + line for line in (heads, rule, *rows))])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows in aligned columns. A row with fewer cells than others may be wider than its columns."""
+    longest = max((len(row) for row in rows), default=0)
+    widths = [max(display_width(row[index]) for row in rows if len(row) == longest) for index in range(longest)]
+    return [
+        "  ".join(cell + " " * (width - display_width(cell)) for cell, width in zip(row, widths, strict=False)).rstrip()
         for row in rows
     ]
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join(
-        [table.title, "  " + lines[0].rstrip(), "  " + rule, *("  " + line.rstrip() for line in lines[1:])]
-    )
 
 
 def display_width(text: str) -> int:

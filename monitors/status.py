@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from estate.model import Estate
-from estate.tables import display_width
+from estate.tables import aligned
 from monitors.collector import mark
 from monitors.collectors import COLLECTORS, Observation
 from monitors.problem import Language, Problem, Severity
@@ -68,11 +68,4 @@ def _one_line(text: str) -> str:
 
 
 def _table(title: str, rows: Sequence[Sequence[str]]) -> str:
-    """Return a title over rows in columns; a row with fewer cells may be wider than its columns."""
-    longest = max((len(row) for row in rows), default=0)
-    widths = [max((display_width(r[i]) for r in rows if len(r) == longest), default=0) for i in range(longest)]
-    lines = [title]
-    for row in rows:
-        cells = [cell + " " * (widths[i] - display_width(cell)) for i, cell in enumerate(row)]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join([title, *("  " + line for line in aligned(rows))])

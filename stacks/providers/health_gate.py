@@ -13,9 +13,7 @@ import asyncio
 import threading
 from typing import Any
 
-from pulumi.provider.experimental.provider import DiffResponse
-
-from stacks.providers.resource import Call, Resource, ResourceFailed, differences
+from stacks.providers.resource import Call, Resource, ResourceFailed
 from stacks.providers.values import Properties, plain, plain_map
 from workstation import ssh
 
@@ -66,10 +64,6 @@ class HealthGate(Resource):
     def cancel(self) -> None:
         """Stop waiting."""
         self._cancelled.set()
-
-    def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """Report a change if the version of the pods differs from the checked one."""
-        return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
         """Check the service."""

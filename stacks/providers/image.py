@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi.provider.experimental.provider import DiffResponse
-
-from stacks.providers.resource import Call, Resource, ResourceFailed, differences
+from stacks.providers.resource import Call, Resource, ResourceFailed
 from stacks.providers.values import Properties, plain, plain_map
 from workstation import ssh
 from workstation.errors import GovcloudError
@@ -42,10 +40,6 @@ class Image(Resource):
     compared = ("site", "name", "digest", "url", "host", "nodes", "identity")
     """Without `folder`, because the path of the layout differs between workstations."""
     replaced_by = ("site", "name")
-
-    def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """Compare the wanted image with the pushed image."""
-        return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
         """Push the image."""

@@ -16,9 +16,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from pulumi.provider.experimental.provider import DiffResponse
-
-from stacks.providers.resource import Call, Resource, ResourceFailed, differences
+from stacks.providers.resource import Call, Resource, ResourceFailed
 from stacks.providers.values import Properties, plain, plain_map
 from workstation import ssh
 
@@ -68,10 +66,6 @@ class LastSiteGuard(Resource):
     compared = ("site", "service", "version")
     """A change of `gate` does not start a new check."""
     replaced_by = ("site", "service")
-
-    def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """Report a change if the version of the pods changes."""
-        return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
         """Check the sites. On a first build no site answers, so the change is allowed."""

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from pulumi.provider.experimental.property_value import PropertyValue
-from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
+from pulumi.provider.experimental.provider import CheckFailure
 
 from playbooks.host_spec import KINDS, SECRETS, HostSpec, settings_of
 from stacks.providers import host_locks, last_site_guard, serial_rollout
-from stacks.providers.resource import Call, Resource, ResourceFailed, differences
+from stacks.providers.resource import Call, Resource, ResourceFailed
 from stacks.providers.values import Properties, is_unknown, plain, plain_map, to_property
 from stacks.state import checkpoints
 from workstation import paths
@@ -66,10 +66,6 @@ class Playbook(Resource):
             return failures
         bad = [path for path in plain(news["files"]) if not path.startswith("/")]
         return [CheckFailure("files", f"{path} is not an absolute path") for path in bad]
-
-    def diff(self, olds: Properties, news: Properties) -> DiffResponse:
-        """Compare the state found on the host with the declared state."""
-        return differences(plain_map(olds), plain_map(news), self.compared, self.replaced_by)
 
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
         """Configure the host for the first time and begin its management."""

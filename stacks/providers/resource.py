@@ -45,6 +45,8 @@ class Resource(ABC):
     """Names of the required inputs."""
     optional: tuple[str, ...] = ()
     """Names of the optional inputs."""
+    compared: tuple[str, ...] = ()
+    """Names that `diff` compares, if not all inputs."""
     replaced_by: tuple[str, ...] = ()
     """Inputs whose change replaces the resource instead of updating it."""
 
@@ -56,7 +58,8 @@ class Resource(ABC):
 
     def diff(self, olds: Properties, news: Properties) -> DiffResponse:
         """Compare the state with the new inputs, property by property."""
-        return differences(plain_map(olds), plain_map(news), (*self.inputs, *self.optional), self.replaced_by)
+        names = self.compared or (*self.inputs, *self.optional)
+        return differences(plain_map(olds), plain_map(news), names, self.replaced_by)
 
     @abstractmethod
     async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
@@ -87,7 +90,7 @@ def differences(
         found = dict(_walk(key, olds.get(key), news.get(key)))
         if key in replaced_by and found:
             replaces.append(key)
-            found = {path: _REPLACING[kind] for path, kind in found.items()}
+            found = {path: REPLACING[kind] for path, kind in found.items()}
         detailed.update({path: PropertyDiff(kind, input_diff=False) for path, kind in found.items()})
     return DiffResponse(
         changes=bool(detailed),
@@ -97,7 +100,7 @@ def differences(
     )
 
 
-_REPLACING = {
+REPLACING = {
     PropertyDiffKind.ADD: PropertyDiffKind.ADD_REPLACE,
     PropertyDiffKind.DELETE: PropertyDiffKind.DELETE_REPLACE,
     PropertyDiffKind.UPDATE: PropertyDiffKind.UPDATE_REPLACE,

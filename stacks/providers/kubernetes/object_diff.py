@@ -9,13 +9,9 @@ from pulumi.provider.experimental.provider import PropertyDiff, PropertyDiffKind
 
 from stacks.providers.kubernetes import immutable_fields, quantities
 from stacks.providers.kubernetes.immutable_fields import Path
+from stacks.providers.resource import REPLACING
 
 _ABSENT = object()
-_REPLACING = {
-    PropertyDiffKind.ADD: PropertyDiffKind.ADD_REPLACE,
-    PropertyDiffKind.DELETE: PropertyDiffKind.DELETE_REPLACE,
-    PropertyDiffKind.UPDATE: PropertyDiffKind.UPDATE_REPLACE,
-}
 
 
 def differences(
@@ -36,13 +32,13 @@ def differences(
             continue
         replacing = immutable_fields.replaces(path, frozen)
         # Show a removed input against the former inputs: the server may have set a default in its place.
-        answer[text] = PropertyDiff(_REPLACING[kind] if replacing else kind, kind is PropertyDiffKind.DELETE)
+        answer[text] = PropertyDiff(REPLACING[kind] if replacing else kind, kind is PropertyDiffKind.DELETE)
     return answer
 
 
 def replacing(found: Mapping[str, PropertyDiff]) -> list[str]:
     """Return the paths of the differences that need a new object."""
-    return [path for path, diff in found.items() if diff.kind in _REPLACING.values()]
+    return [path for path, diff in found.items() if diff.kind in REPLACING.values()]
 
 
 def written(path: Path) -> str:
