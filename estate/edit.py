@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,11 +26,11 @@ def with_value(text: str, keys: Sequence[str | int], value: str) -> str:
     return text[: node.start_mark.index] + _scalar(value) + text[node.end_mark.index :]
 
 
-def set_cluster_version(site: str, version: str, path: Path | None = None) -> Path:
-    """Declare the version of a site's cluster in the estate at `path`; return the changed file.
+def with_cluster_version(site: str, version: str, path: Path | None = None) -> tuple[Path, str]:
+    """Return the file that declares the version of a site's cluster, and its text with this version. Change no file.
 
-    None means the project's own estate. The file is replaced atomically. Raises `EstateError`, OSError, and KeyError if
-    the site has no cluster.
+    The estate is at `path`; None means the project's own. Raises `EstateError`, OSError, and KeyError if the site has
+    no cluster.
     """
     estate, source = parse(path)
     sites = [cluster.site for cluster in estate.clusters]
@@ -41,8 +39,7 @@ def set_cluster_version(site: str, version: str, path: Path | None = None) -> Pa
     file = Path(source.file_of("kubernetes"))
     with file.open(encoding="utf-8", newline="") as stream:
         text = stream.read()
-    _replace(file, with_value(text, ("kubernetes", "clusters", sites.index(site), "version"), version))
-    return file
+    return file, with_value(text, ("kubernetes", "clusters", sites.index(site), "version"), version)
 
 
 def _below(node: Any, key: str | int) -> Any:
@@ -57,17 +54,3 @@ def _below(node: Any, key: str | int) -> Any:
 def _scalar(value: str) -> str:
     """Return the value as YAML, quoted only if YAML would not read it as text."""
     return value if yaml.safe_load(value) == value else yaml.safe_dump(value, default_style='"').rstrip("\n")
-
-
-def _replace(file: Path, text: str) -> None:
-    target = file.resolve()
-    draft = target.with_name(f".{target.name}.new")
-    try:
-        with draft.open("w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        shutil.copystat(target, draft)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)

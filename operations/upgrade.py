@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from estate.edit import set_cluster_version
+from estate import edit
 from estate.loader import load
 from estate.model import Estate
 from failover import upgrade
@@ -19,6 +20,7 @@ from operations.machine import prepare
 from stacks.phases import PLATFORM
 from stacks.runs import engine
 from tools import golang, setup
+from workstation import atomic_write
 
 OnEvent = Callable[[str], None]
 
@@ -45,12 +47,22 @@ def execute(plan: Plan, estate: Estate, *, home: Path, on_event: OnEvent) -> Upg
 
     def deploy_site(site: str, version: str) -> None:
         """Edit the declaration first, so that any later `up` finishes the site after a failure."""
-        set_cluster_version(site, version)
+        declare_version(site, version)
         engine.up(load(), [site], on_event=on_event)
 
     done = upgrade.execute(plan, estate, _observe(estate), deploy_site, home, on_event=on_event)
     _update_bureau_policies(on_event)
     return done
+
+
+def declare_version(site: str, version: str, path: Path | None = None) -> Path:
+    """Write the version of a site's cluster into the estate at `path`, and return the changed file.
+
+    No other character of the file changes. Raises the errors of `edit.with_cluster_version`.
+    """
+    file, text = edit.with_cluster_version(site, version, path)
+    atomic_write.write(file, text, mode=stat.S_IMODE(file.stat().st_mode))
+    return file
 
 
 def _observe(estate: Estate) -> Callable[[], Observation]:

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from estate import loader
-from estate.edit import set_cluster_version
 from estate.model import Estate
 from failover import lock as moves
 from failover.upgrade import declared_versions
 from monitors.collectors import Observation
 from monitors.collectors.kubernetes import TenantDeployment
+from operations.upgrade import declare_version
 from stacks.state import lock as deployments
 from tests.unit.cli.command_result import Call
 from tests.unit.failover.observations import cluster
@@ -77,7 +77,7 @@ def world(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(loader.DATA, data)
     monkeypatch.setattr(loader, "DATA", data)
     for site in ORDER:
-        set_cluster_version(site, OLD)
+        declare_version(site, OLD)
     monkeypatch.setattr("cli.upgrade.need_root", lambda what: None)
     monkeypatch.setattr("cli.upgrade.into_namespace", lambda estate: None)
     monkeypatch.setattr("operations.deploy.images", lambda estate, stacks, on_event: ())
@@ -116,7 +116,7 @@ def test_with_apply_each_site_is_declared_and_upgraded_and_the_platform_comes_la
 def test_at_the_target_only_the_rest_of_an_interrupted_run_is_done(call: Call, world: World) -> None:
     """Exit 0, with and without --apply."""
     for site in ORDER:
-        set_cluster_version(site, NEW)
+        declare_version(site, NEW)
         world.now[site] = NEW
     done = call(*COMMAND)
     assert (done.code, world.acts) == (0, [])
@@ -144,12 +144,12 @@ def test_an_unknown_version_is_wrong_use(call: Call, world: World) -> None:
 
 def make_sick(world: World) -> None:
     world.sick, world.now["futian"] = "futian", NEW
-    set_cluster_version("futian", NEW)
+    declare_version("futian", NEW)
 
 
 def make_newer(world: World) -> None:
     for site in ORDER:
-        set_cluster_version(site, NEW)
+        declare_version(site, NEW)
         world.now[site] = NEW
 
 

@@ -58,21 +58,19 @@ def data(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DATA, tmp_path / "data"))
 
 
-def test_a_declared_cluster_version_is_loaded_again(data: Path) -> None:
-    before = (data / "kubernetes.yaml").read_bytes()
-    (data / "kubernetes.yaml").chmod(0o640)
-    assert edit.set_cluster_version("futian", "1.36.4", data) == data / "kubernetes.yaml"
+def test_one_clusters_version_changes_and_nothing_else(data: Path) -> None:
+    before = (data / "kubernetes.yaml").read_text()
+    file, text = edit.with_cluster_version("futian", "1.36.4", data)
+    assert file == data / "kubernetes.yaml"
+    assert file.read_text() == before
+    file.write_text(text)
     assert {c.site: c.version for c in load(data).clusters}["futian"] == "1.36.4"
-    assert edit.set_cluster_version("futian", "1.37.2", data).read_bytes() == before
-    assert (data / "kubernetes.yaml").stat().st_mode & 0o777 == 0o640
-    assert not list(data.glob(".*"))
+    assert edit.with_cluster_version("futian", "1.37.2", data) == (file, before)
 
 
-def test_a_site_without_a_cluster_and_a_broken_estate_change_nothing(data: Path) -> None:
+def test_a_site_without_a_cluster_and_a_broken_estate_are_refused(data: Path) -> None:
     with pytest.raises(KeyError):
-        edit.set_cluster_version("province", "1.36.4", data)
-    broken = data / "kubernetes.yaml"
-    broken.write_text("kubernetes: [")
+        edit.with_cluster_version("province", "1.36.4", data)
+    (data / "kubernetes.yaml").write_text("kubernetes: [")
     with pytest.raises(EstateError):
-        edit.set_cluster_version("futian", "1.36.4", data)
-    assert broken.read_text() == "kubernetes: ["
+        edit.with_cluster_version("futian", "1.36.4", data)
