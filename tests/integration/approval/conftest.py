@@ -2,13 +2,10 @@
 
 import json
 import os
-import pwd
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
 from tests.polling import until
+from tests.postgres import Server, server_home, start_primary, start_standby
 
 SOURCES = Path(__file__).parents[3] / "services" / "approval" / "src"
 sys.path.insert(0, str(Path(__file__).parent))
 if str(SOURCES) not in sys.path:
     sys.path.insert(0, str(SOURCES))
 
-BINARIES = Path("/usr/lib/postgresql/15/bin")
 PEOPLE, SEED = 5000, 7
 MIGRATING_ROLES = """
 CREATE ROLE approval_owner LOGIN; CREATE ROLE approval_app LOGIN;
@@ -35,85 +31,17 @@ GRANT human_resources, development_reform, public_security TO approval_owner;
 """
 
 
-def as_postgres(*argv: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Run a PostgreSQL program, as `postgres` if the tests run as root (initdb refuses root)."""
-    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
-    return subprocess.run(
-        [str(item) for item in argv], check=True, capture_output=True, text=True, timeout=60, cwd="/", **account, **more
-    )
-
-
-@dataclass
-class Server:
-    """One PostgreSQL server on a unix socket."""
-
-    home: Path
-    name: str
-    port: int
-
-    @property
-    def data(self) -> Path:
-        """Data directory."""
-        return self.home / self.name
-
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
-        as_postgres(BINARIES / "pg_ctl", "-D", self.data, "-w", "-l", self.home / f"{self.name}.log", "start")
-
-    def stop(self, mode: str = "immediate") -> None:
-        """Stop the server. The mode `immediate` is a crash."""
-        as_postgres(BINARIES / "pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
-
-    def dsn(self, user: str, database: str = "approval") -> str:
-        """Return the connection string of one login."""
-        return f"host={self.home} port={self.port} user={user} dbname={database}"
-
-    def sql(
-        self, statement: str, parameters: tuple[Any, ...] = (), database: str = "approval"
-    ) -> list[tuple[Any, ...]]:
-        """Execute a statement as superuser, without waiting for standbys."""
-        superuser = self.dsn("postgres", database) + " options='-c synchronous_commit=local'"
-        with psycopg.connect(superuser, autocommit=True) as connection:
-            cursor = connection.execute(statement, parameters or None)
-            return cursor.fetchall() if cursor.description else []
-
-    def configure(self, **settings: str) -> None:
-        """Change settings of the running server and wait until they are in force."""
-        for name, value in settings.items():
-            self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
-        self.sql("SELECT pg_reload_conf()")
-        for name, value in settings.items():
-            until(f"{name}={value}", lambda n=name, v=value: self.sql("SELECT current_setting(%s)", (n,)) == [(v,)], 20)
-
-
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A directory that the account of the database server may use."""
-    if not (BINARIES / "initdb").exists():
-        pytest.fail(f"{BINARIES}/initdb is missing: ./govcloud setup installs it (Debian package postgresql-15)")
-    path = Path(tempfile.mkdtemp(prefix="approval-pg-"))
-    if os.geteuid() == 0:
-        account = pwd.getpwnam("postgres")
-        os.chown(path, account.pw_uid, account.pw_gid)
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with server_home("approval-pg-") as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
 def primary(home: Path) -> Iterator[Server]:
     """The primary, with roles, database, schema and registers."""
-    server = Server(home=home, name="primary", port=54321)
-    as_postgres(
-        BINARIES / "initdb", "-D", server.data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C"
-    )
-    with (server.data / "postgresql.conf").open("a") as conf:
-        conf.write(
-            f"listen_addresses = ''\nunix_socket_directories = '{home}'\nport = {server.port}\nfsync = off\n"
-            "max_connections = 60\nshared_buffers = 32MB\nwal_retrieve_retry_interval = 100ms\n"
-            "wal_receiver_status_interval = 1s\n"
-        )
-    server.start()
+    server = start_primary(home, "primary", 54321)
     server.sql(MIGRATING_ROLES, database="postgres")
     server.sql("CREATE DATABASE approval OWNER approval_owner", database="postgres")
     for arguments in (("schema", "apply"), ("registers", "load", "--people", str(PEOPLE), "--seed", str(SEED))):
@@ -126,15 +54,7 @@ def primary(home: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def standby(primary: Server) -> Iterator[Server]:
     """A streaming standby named `other_city_site`. Commits on the primary wait for it."""
-    server = Server(home=primary.home, name="standby", port=54322)
-    as_postgres(
-        BINARIES / "pg_basebackup", "-D", server.data, "-h", primary.home, "-p", str(primary.port), "-U", "postgres",
-        "-R", "-X", "stream", "-c", "fast",
-    )  # fmt: skip
-    with (server.data / "postgresql.auto.conf").open("a") as conf:
-        conf.write(f"port = {server.port}\ncluster_name = 'other_city_site'\n")
-    server.start()
-    until("the standby streams", lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == [(1,)], 20)
+    server = start_standby(primary, "standby", 54322, "other_city_site")
     primary.configure(synchronous_standby_names="ANY 1 (other_city_site)")
     yield server
     primary.configure(synchronous_standby_names="")
