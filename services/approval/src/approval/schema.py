@@ -24,6 +24,13 @@ ADVISORY_LOCK = 0x60C_0001
 
 AGENCIES = ("human_resources", "development_reform", "public_security")
 APP_ROLE = "approval_app"
+MESSAGES_ROLE = "messages_app"
+MESSAGES_GRANTS = """
+GRANT USAGE ON SCHEMA approval, messages TO messages_app;
+GRANT SELECT, UPDATE (sent_at, suppressed, mobile) ON approval.outbox TO messages_app;
+GRANT SELECT, INSERT, UPDATE ON messages.delivery TO messages_app;
+"""
+"""All that the message service may do. It reads no application, no audit row and no register."""
 OWNER_DSN = "APPROVAL_OWNER_DSN"
 RETRY_S = 0.5
 TABLE_LOCK_MS = 300
@@ -73,7 +80,7 @@ def pending(shipped: tuple[Migration, ...], applied: dict[int, str]) -> tuple[Mi
 
 
 def apply(dsn: str, wait_s: float = 0.0) -> list[str]:
-    """Apply the pending migrations and return the names of their files."""
+    """Apply the pending migrations and return the names of their files, and what else has changed."""
     done = []
     with connect(dsn, wait_s) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
@@ -84,7 +91,23 @@ def apply(dsn: str, wait_s: float = 0.0) -> list[str]:
         for migration in pending(migrations(), dict(rows)):
             _apply_one(connection, migration)
             done.append(migration.name)
+        if _grant_messages(connection):
+            done.append(f"rights of {MESSAGES_ROLE}")
     return done
+
+
+def _grant_messages(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
+    """Give the message service its rights if the platform has created its login. Return whether it had none."""
+    row = connection.execute(
+        "SELECT has_table_privilege(r.oid, t.oid, 'INSERT') FROM pg_roles AS r, pg_class AS t"
+        " WHERE r.rolname = %s AND t.oid = to_regclass('messages.delivery')",
+        (MESSAGES_ROLE,),
+    ).fetchone()
+    if row != (False,):
+        return False
+    with connection.transaction():
+        connection.execute(MESSAGES_GRANTS)
+    return True
 
 
 def _apply_one(connection: psycopg.Connection[tuple[Any, ...]], migration: Migration) -> None:
