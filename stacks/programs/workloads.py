@@ -89,7 +89,7 @@ def _services(
         one
         for service in context.estate.services
         if site in service.placement.sites
-        for one in _service(context, site, service, secrets, _after(opts, bureaus[service.bureau]))
+        for one in _service(context, site, service, bureaus[service.bureau], secrets, opts)
     ]
     return [*bureaus.values(), *declared, *gateways]
 
@@ -98,10 +98,11 @@ def _service(
     context: Context,
     site: str,
     service: Service,
+    tenancy: pulumi.Resource,
     secrets: pulumi.Output[SecretValues],
     opts: pulumi.ResourceOptions,
 ) -> list[pulumi.Resource]:
-    """Declare a service between its guard and its gate."""
+    """Declare a service between its guard and its gate. Its pods need the bureau's tenancy."""
     image = context.images[service.name]
     args = PromisedServiceArgs(
         estate=context.estate,
@@ -113,7 +114,7 @@ def _service(
     )
     version = version_of(service.name, workload_args(args))
     guards = _last_site_guards(context, site, service, version, opts)
-    pods = PromisedService(service.name, args, _after(opts, *guards))
+    pods = PromisedService(service.name, args, _after(opts, tenancy, *guards))
     return [*guards, pods, _health_gate(context, site, service, version, _after(opts, pods))]
 
 
