@@ -95,7 +95,7 @@ def _announced(replies: Replies, host: Host, reply: Reply) -> Iterator[Announced
         for answer in listed
         for route in objects(answer)
     }
-    for service in replies.estate.services:
+    for service in replies.estate.public_services:
         if host.at not in service.placement.sites:
             continue
         addresses = replies.plan.anycast[service.name]
@@ -113,7 +113,7 @@ def _judge(context: Context, seen: AnnouncedServices) -> Iterator[Problem]:
 
     Report an edge that was reached and did not list its routes, too: what it announces is unknown.
     """
-    for service in context.estate.services:
+    for service in context.estate.public_services:
         known = [a for a in seen.announced if a.service == service.name]
         for family in (4, 6):
             states = {a.site: a.state for a in known if a.family == family}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
+from estate.addressing import Dual
 from estate.model import Estate, Host, HostRole, Service
 from facts import ports
 from facts.host_paths import CA_FILE
@@ -13,6 +15,7 @@ from monitors.problem import Language, Problem, critical, warning
 from monitors.query import Queries, Replies, Reply, Target, https, mapping
 
 PATHS = ("healthz", "readyz", "writez")
+"""Names of the health checks: alive, ready, can store data. A service's contract has their paths."""
 
 SERVICE_UNREACHABLE = critical("service_unreachable", "对用户无应答", "does not answer its users")
 WRITES_REFUSED = critical("writes_refused", "用户无法提交", "refuses applications")
@@ -69,23 +72,32 @@ class Services:
 def _queries(target: Target) -> Queries:
     if target.host.kind is HostRole.KUBE:
         return {
-            f"health {service.name} 4 {path}": https(
-                target.address, ports.HTTPS, service.name, f"/{path}", ca_file=CA_FILE
-            )
+            f"health {service.name} 4 {name}": https(target.address, ports.HTTPS, service.name, path, ca_file=CA_FILE)
             for service in _placed(target.estate, target.host)
-            for path in PATHS
+            for name, path in _paths(service)
         }
     names = dict.fromkeys(s for v in target.estate.vantages if v.host == target.host.name for s in v.reaches)
     return {
-        f"health {name} {family} {path}": https(str(address), ports.HTTPS, name, f"/{path}")
-        for name in names
-        for family, address in ((4, target.plan.anycast[name].ipv4), (6, target.plan.anycast[name].ipv6))
-        for path in PATHS
+        f"health {service.name} {family} {name}": https(str(address), ports.HTTPS, service.name, path)
+        for service in map(target.estate.service, names)
+        for family, address in zip((4, 6), _both(target.plan.anycast[service.name]), strict=True)
+        for name, path in _paths(service)
     }
 
 
+def _both(address: Dual) -> tuple[IPv4Address, IPv6Address]:
+    return address.ipv4, address.ipv6
+
+
 def _placed(estate: Estate, host: Host) -> list[Service]:
-    return [service for service in estate.services if host.at in service.placement.sites]
+    """Return the public services of the host's site. The cluster's Deployments show the other services."""
+    return [service for service in estate.public_services if host.at in service.placement.sites]
+
+
+def _paths(service: Service) -> list[tuple[str, str]]:
+    """Return the declared health paths with the names of their checks."""
+    health = service.contract.health
+    return [(name, path) for name, path in zip(PATHS, (health.live, health.ready, health.write), strict=True) if path]
 
 
 def _parse(replies: Replies) -> Services:
@@ -113,7 +125,7 @@ def _checks(estate: Estate, host: Host, reply: Reply) -> Iterator[HealthCheck]:
         )
     if not reply.reachable and host.kind is HostRole.KUBE:
         for placed in _placed(estate, host):
-            for path in PATHS:
+            for path, _ in _paths(placed):
                 yield HealthCheck(
                     service=placed.name, asked_from=host.name, place=host.at, path=path, family=4, status=None,
                     reason=reply.reason,
