@@ -1,7 +1,8 @@
 """Prometheus of a site. Each instance monitors the whole estate, so that two sites still see what the third cannot.
 
-The rules are the files of `monitors/rules`. They compare with the estate's objectives, which are rendered here as
-series, so each number exists only in the estate. Every alert gets the path of its runbook here.
+The rules are the files of `monitors/rules` and of the services' folders. They compare with the estate's objectives,
+which are rendered here as series, so each number exists only in the estate. Every alert gets the path of its runbook
+here, and placeholders for the services are replaced.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from contracts import loader
 from estate.addressing import AddressPlan
 from estate.model import Estate, Host
 from facts.host_paths import data_folder
@@ -25,6 +27,7 @@ DEFAULTS_FILE = "/etc/default/prometheus"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/govcloud.conf"
 RULES = "/etc/prometheus/rules"
 RULE_SOURCES = Path(__file__).resolve().parents[2] / "monitors" / "rules"
+"""The platform's own rules. Those of a service are in `alerts` of its folder."""
 RUNBOOKS = "docs/runbooks"
 
 KEPT = "15d"
@@ -77,14 +80,33 @@ def config_text(estate: Estate, plan: AddressPlan, host: Host) -> str:
 
 
 def rule_texts(estate: Estate, host: Host) -> dict[str, str]:
-    """Return every rule file by name: the objectives of the estate, and the rules of `monitors/rules` with runbooks."""
+    """Return every rule file by name: the objectives of the estate, and the rules with runbooks."""
     texts = {
         "objectives.yml": header_comment("Objectives as series", host.name) + _dump({"groups": [objectives(estate)]})
     }
-    for source in sorted(RULE_SOURCES.glob("*.yml")):
-        document = with_runbooks(yaml.safe_load(source.read_text(encoding="utf-8")))
+    for source in rule_sources(tuple(service.name for service in estate.services)):
+        document = with_runbooks(yaml.safe_load(rule_source(estate, source)))
         texts[source.name] = header_comment(f"Alert rules ({source.stem})", host.name) + _dump(document)
     return texts
+
+
+def rule_sources(services: tuple[str, ...]) -> list[Path]:
+    """Return the rule files of the platform and of these services, in the order of their names."""
+    folders = (RULE_SOURCES, *(loader.folder(name) / "alerts" for name in services))
+    return sorted((file for folder in folders for file in folder.glob("*.yml")), key=lambda file: file.name)
+
+
+def rule_source(estate: Estate, source: Path) -> str:
+    """Return the text of a rule file with the estate's services in place of the placeholders in regular expressions.
+
+    `<services>` stands for their names, `<backends>` for the ingress' backends that show whether they have pods.
+    """
+    text = source.read_text(encoding="utf-8")
+    backends = (service.contract.backends[0] for service in estate.services)
+    names = {"<services>": "|".join(one.name for one in estate.services), "<backends>": "|".join(backends)}
+    for placeholder, value in names.items():
+        text = text.replace(placeholder, value)
+    return text
 
 
 def objectives(estate: Estate) -> dict[str, Any]:
