@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from estate.model import Estate, Service
+from failover.measured_service import client_files, measured_service
 from failover.protocols import Clock, CommandResult, Machines
 from workstation import paths
-from workstation.errors import GovcloudError, WrongUse
+from workstation.errors import GovcloudError
 
 ROOT = "/var/lib/govcloud/drills"
-PEOPLE = Path("services/approval/src/approval/people.py")
 LOAD_GENERATOR = Path("failover/load_generator")
 POLL_S = 0.5
 
@@ -52,26 +52,10 @@ class LoadGeneratorFailed(GovcloudError):
     """The load generator did not start or ended too early, so there is no measurement."""
 
 
-def measured_service(estate: Estate) -> tuple[Service, str]:
-    """Return the service that drills and benches use as a citizen, and the host of its vantage.
-
-    It is the first service with a synthetic client that a vantage reaches. Raises WrongUse if there is none.
-    """
-    for vantage in estate.vantages:
-        for service in map(estate.service, vantage.reaches):
-            if service.contract.synthetic:
-                return service, vantage.host
-    raise WrongUse(
-        "no vantage reaches a service with a synthetic client, so nothing can be measured",
-        "name one in `reaches` of a vantage",
-    )
-
-
-def source_files() -> dict[str, bytes]:
-    """Return the load generator's files by their path in its folder."""
-    root = paths.repo()
-    files = {f"load_generator/{f.name}": f.read_bytes() for f in sorted((root / LOAD_GENERATOR).glob("*.py"))}
-    return {**files, "approval/__init__.py": b"", "approval/people.py": (root / PEOPLE).read_bytes()}
+def source_files(service: Service) -> dict[str, bytes]:
+    """Return the files of the load generator and of the service's synthetic client, by their path in its folder."""
+    found = sorted((paths.repo() / LOAD_GENERATOR).glob("*.py"))
+    return {f"load_generator/{file.name}": file.read_bytes() for file in found} | client_files(service)
 
 
 def tar_archive(files: dict[str, bytes]) -> bytes:
@@ -111,7 +95,7 @@ class RemoteLoadGenerator:
     def start(self, *, estate: Estate, endpoint: Endpoint, load: LoadProfile, seed: int) -> None:
         """Copy and start the load generator. Returns when its ledger has its first line."""
         self._must(["mkdir", "-p", self.folder])
-        files = {**source_files(), "ca.crt": endpoint.ca}
+        files = {**source_files(measured_service(estate)[0]), "ca.crt": endpoint.ca}
         self._must(["tar", "-x", "-f", "-", "-C", self.folder, "--no-same-owner"], stdin=tar_archive(files))
         self._must([
             "systemd-run", f"--unit={self.unit}", "--collect", "--quiet", f"--working-directory={self.folder}",

@@ -14,6 +14,7 @@ from failover.drills.changes import changes
 from failover.drills.fault import Fault
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, compute_metrics, parse, parse_rows
+from failover.measured_service import stored_rows
 from failover.pod_readiness import PodReadinessTimer
 from failover.protocols import Clock, DrillInterfaces, Watch
 from failover.result import Event, Evidence
@@ -25,8 +26,6 @@ from monitors.health import problems
 from monitors.problem import Problem, Scope
 from workstation.errors import GovcloudError
 
-ROWS = "SELECT key, digest, decision FROM approval.application WHERE synthetic ORDER BY id"
-ROWS_ARGV = ("runuser", "-u", "postgres", "--", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--csv", "-d", "approval")
 GRACE_S = 0.5
 """A request sent less than this after the injection may still have left before it."""
 TAIL_EVERY_S = 1.0
@@ -247,7 +246,8 @@ class DrillContext:
         primary = self.on.observer.snapshot().primary  # a fresh snapshot decides which member is the primary
         if primary is None:
             raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`; the ledger is kept")
-        result = self.on.machines.run(primary.host, [*ROWS_ARGV, "-c", ROWS], timeout_s=120)
+        stored = stored_rows(self.service)
+        result = self.on.machines.run(primary.host, [*stored.argv, "-c", stored.query], timeout_s=120)
         if result.returncode != 0:
             raise GovcloudError(f"{primary.host}: psql: {result.stderr.decode(errors='replace').strip()}")
         return primary.host, result.stdout.decode()

@@ -25,12 +25,13 @@ from failover.drills.fault import Fault
 from failover.drills.undo import undo_all
 from failover.journal import Journal, Undo, interrupted
 from failover.ledger import Unreadable
+from failover.measured_service import measured_service
 from failover.pod_readiness import PodReadinessTimer, pod_probe
 from failover.protocols import DrillInterfaces, Machines, Watch
 from failover.report import write as write_report
 from failover.result import DrillResult, Event
 from failover.step import CheckFailed, Step, run_step
-from failover.vantage import Endpoint, LoadProfile, RemoteLoadGenerator, measured_service
+from failover.vantage import Endpoint, LoadProfile, RemoteLoadGenerator
 from playbooks.render.pki import AUTHORITY_FILE
 from workstation.errors import GovcloudError, Refused, RolledBack, WrongUse
 

@@ -91,7 +91,7 @@ async def run(options: argparse.Namespace, settings: LoadSettings) -> None:
     """Carry out one run, from the ledger's header to its footer."""
     addresses = {v: a for v, a in ((4, options.address4), (6, options.address6)) if a}
     endpoint = Endpoint(name=options.name, port=options.port, addresses=addresses, ca=options.ca)
-    people = payloads.load()
+    client = payloads.load()
     async with Transport(endpoint, timeout_s=options.timeout) as transport:
         with LedgerWriter(options.ledger) as ledger:
             wall, start = datetime.now(UTC), time.monotonic()
@@ -101,7 +101,7 @@ async def run(options: argparse.Namespace, settings: LoadSettings) -> None:
                 rate_per_s=settings.rate_per_s, read_after_s=settings.read_after_s, timeout_s=options.timeout,
                 deadline_s=settings.deadline_s, families=list(settings.families), name=options.name,
             )  # fmt: skip
-            generator = LoadGenerator(settings, transport, ledger, people, start)
+            generator = LoadGenerator(settings, transport, ledger, client, start)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, _signalled, generator, number)
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(options)
         raise_priority()
         asyncio.run(run(options, settings))
-    except (ValueError, payloads.PayloadSourceMissing) as error:
+    except (ValueError, payloads.ClientMissing) as error:
         print(f"load_generator: {error}", file=sys.stderr)
         return 2
     except OSError as error:

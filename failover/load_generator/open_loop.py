@@ -10,11 +10,12 @@ import asyncio
 import random
 import time
 from collections import deque
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .ledger_writer import Attempt, Entry, LedgerWriter
-from .payloads import digest, payload
+from .payloads import SyntheticClient, digest
 from .schedule import Backoff, ScheduledRequest, idempotency_key, scheduled_requests
 from .transport import Response, Transport
 
@@ -67,9 +68,9 @@ class LoadGenerator:
     """One run. `stop` ends the sending; open requests are then awaited."""
 
     def __init__(
-        self, settings: LoadSettings, transport: Transport, ledger: LedgerWriter, people: Any, start: float
+        self, settings: LoadSettings, transport: Transport, ledger: LedgerWriter, client: SyntheticClient, start: float
     ) -> None:
-        self._settings, self._transport, self._ledger, self._people = settings, transport, ledger, people
+        self._settings, self._transport, self._ledger, self._client = settings, transport, ledger, client
         self._start = start
         self._random = random.Random(settings.seed)
         self._in_flight = 0
@@ -123,8 +124,12 @@ class LoadGenerator:
             n=due.n, kind="write", family=due.family, key=idempotency_key(self._settings.seed, due.n),
             digest=digest(form), scheduled_s=due.scheduled_s,
         )  # fmt: skip
+
+        def send() -> Awaitable[Response]:
+            return self._transport.write(due.family, self._client.write_path(), entry.key, form)
+
         try:
-            answer = await self._first_attempt(entry, lambda: self._transport.write(due.family, entry.key, form))
+            answer = await self._first_attempt(entry, send)
             retry = 0
             while not _settled(answer) and self.now_s() < due.scheduled_s + self._settings.deadline_s:
                 retry += 1
@@ -132,7 +137,7 @@ class LoadGenerator:
                 await asyncio.sleep(pause)
                 async with self._retries:
                     await self._retry_rate.wait_turn()
-                    answer = await self._attempt(entry, lambda: self._transport.write(due.family, entry.key, form))
+                    answer = await self._attempt(entry, send)
         finally:
             self._ledger.write_entry(entry)
         if answer.status in DONE:
@@ -140,14 +145,15 @@ class LoadGenerator:
 
     def _form(self, n: int) -> dict[str, Any]:
         settings = self._settings
-        return payload(self._people, settings.people_seed, (settings.first + n) % settings.people)
+        return self._client.body(settings.people_seed, (settings.first + n) % settings.people)
 
     async def _read(self, due: ScheduledRequest) -> None:
         entry = Entry(
             n=due.n, kind="read", family=due.family, key=self._key_to_read(), digest=None, scheduled_s=due.scheduled_s
         )
         try:
-            await self._first_attempt(entry, lambda: self._transport.read(due.family, entry.key))
+            path = self._client.read_path(entry.key)
+            await self._first_attempt(entry, lambda: self._transport.read(due.family, path))
         finally:
             self._ledger.write_entry(entry)
 

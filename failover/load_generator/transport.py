@@ -81,15 +81,15 @@ class Transport:
         for session in self._sessions.values():
             await session.close()
 
-    async def write(self, family: int, key: str, body: dict[str, Any]) -> Response:
-        """Send an application with the idempotency key."""
+    async def write(self, family: int, path: str, key: str, body: dict[str, Any]) -> Response:
+        """Send a body with the idempotency key."""
         data = json.dumps(body, ensure_ascii=False).encode()
         headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
-        return await self._send(family, "POST", "/v1/applications", data, headers)
+        return await self._send(family, "POST", path, data, headers)
 
-    async def read(self, family: int, key: str) -> Response:
-        """Request the decision for the key."""
-        return await self._send(family, "GET", f"/v1/applications/{key}", None, {})
+    async def read(self, family: int, path: str) -> Response:
+        """Request the answer to an earlier write."""
+        return await self._send(family, "GET", path, None, {})
 
     async def _send(self, family: int, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> Response:
         url = f"https://{self._endpoint.name}:{self._endpoint.port}{path}"

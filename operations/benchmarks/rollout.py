@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from estate.model import Estate
+from failover.measured_service import measured_service
 from failover.protocols import Clock
-from failover.vantage import LoadProfile, RemoteLoadGenerator, measured_service
+from failover.vantage import LoadProfile, RemoteLoadGenerator
 from operations import deploy
 from operations.benchmarks import load_test
 from operations.locks import block_failover

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from estate.model import Estate
+from failover.measured_service import measured_service, synthetic_client
 from failover.protocols import Clock, Machines
-from failover.vantage import LoadProfile, RemoteLoadGenerator, measured_service
+from failover.vantage import LoadProfile, RemoteLoadGenerator
 from operations import adapters, deploy
 from operations.benchmarks import load_test
 from operations.benchmarks.histogram import Buckets, bound, buckets
@@ -114,12 +115,11 @@ def _decisions(estate: Estate, machines: Machines) -> Buckets:
     """Return the durations of all decisions so far, from the metrics of the service's pods."""
     service, _ = measured_service(estate)
     contract = service.contract
-    assert contract.synthetic, "the measured service has a synthetic client"
     selector = ",".join(f"{key}={value}" for key, value in labels_of(service.name).items())
     argv = ["sh", "-c", ASK_PODS, "sh", ADMIN_CONFIG, service.bureau, selector, f"{contract.port}{contract.metrics}"]
     hosts = [control_plane_host(estate, site) for site in service.placement.sites]
     texts = (machines.run(host.name, argv).stdout.decode() for host in hosts)
-    return buckets(texts, contract.synthetic.duration)
+    return buckets(texts, synthetic_client(service).duration)
 
 
 def unchanged(estate: Estate, on_event: OnEvent) -> dict[str, float]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from failover.drills.context import ROWS, ROWS_ARGV
 from failover.ledger import Ledger, compare, parse_rows
+from failover.measured_service import measured_service, stored_rows
 from tests.lab.citizens_on_lab import applying
 from tests.lab.estate_on_lab import Hosts, govcloud, primary, until_well
 
@@ -89,9 +89,10 @@ def finished(*argv: str) -> dict[str, Any]:
 
 def rows_of(hosts: Hosts, before: str = "", after: str = "") -> str:
     """Return the database's rows, read like the drill does. `before` and `after` are SQL in the same session."""
-    argv = hosts.lab.shell_argv(primary(), ROWS_ARGV)
+    stored = stored_rows(measured_service(hosts.lab.estate)[0])
+    argv = hosts.lab.shell_argv(primary(), stored.argv)
     return subprocess.run(
-        argv, input=f"{before}{ROWS};{after}", capture_output=True, text=True, check=True, timeout=60
+        argv, input=f"{before}{stored.query};{after}", capture_output=True, text=True, check=True, timeout=60
     ).stdout
 
 

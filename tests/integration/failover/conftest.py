@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from estate.loader import load
 from failover import vantage
+from failover.measured_service import measured_service
 
 NAME = "approval.test"
 FIRST = ("nice", "-n", "-15")
@@ -121,7 +122,8 @@ def load_generator_python() -> str:
 def folder(tmp_path: Path, authority: Authority) -> Path:
     """The load generator's folder with the same files as on a vantage."""
     place = tmp_path / "vantage"
-    for name, content in {**vantage.source_files(), "ca.crt": authority.ca.read_bytes()}.items():
+    files = vantage.source_files(measured_service(load())[0])
+    for name, content in {**files, "ca.crt": authority.ca.read_bytes()}.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(content)
     return place

@@ -8,10 +8,12 @@ import tarfile
 
 import pytest
 
+from estate.loader import load
 from failover import vantage
 from failover.drills import DRILLS, blast_radius, get
 from failover.drills.context import served
 from failover.load_generator.schedule import Backoff, idempotency_key, scheduled_requests
+from failover.measured_service import measured_service
 from tests.unit.failover import ledger_builder as make
 from tests.unit.failover.observations import ESTATE
 
@@ -63,10 +65,11 @@ def test_every_drill_is_found_by_its_name() -> None:
 
 
 def test_the_load_generators_files_are_complete_and_pack_to_the_same_bytes() -> None:
-    files = vantage.source_files()
+    files = vantage.source_files(measured_service(load())[0])
     assert {
         "load_generator/__main__.py",
         "load_generator/open_loop.py",
+        "synthetic_client.py",
         "approval/people.py",
         "approval/__init__.py",
     } <= files.keys()
