@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from cli import run_log
 from cli.json_output import print_json
 
 EPILOG = (
@@ -50,6 +51,8 @@ class Entry:
     summary: str
     """The first paragraph of its help."""
     group: bool = False
+    passes_options: bool = False
+    """All arguments belong to another program, also `--verbose`."""
 
 
 ENTRIES = {
@@ -73,6 +76,7 @@ ENTRIES = {
     "python": Entry(
         module="environment",
         panel=BEGIN,
+        passes_options=True,
         summary="Run the environment's Python with this checkout on its path, for example "
         "`python -m pytest tests/unit/estate`.",
     ),
@@ -182,6 +186,21 @@ class Commands(TyperGroup):
             raise
 
 
+def _turn_on(value: bool) -> None:
+    if value:
+        run_log.be_verbose()
+
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        help="Also print details on standard error.",
+        callback=_turn_on,
+        expose_value=False,
+    ),
+]
+
 app = typer.Typer(
     cls=Commands,
     help=HELP,
@@ -193,6 +212,11 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def root(verbose: Verbose = False) -> None:
+    """Options before the command's name."""
+
+
 def _unused() -> None:
     """Stand in the table for a command whose module is not imported yet."""
 
@@ -202,12 +226,17 @@ for _name, _entry in ENTRIES.items():
 
 
 def load(name: str) -> Any:
-    """Import the module of a name at the root and return its command."""
+    """Import the module of a name at the root and return its command. Every command in it accepts `--verbose` too."""
     entry = ENTRIES[name]
     module = importlib.import_module(f"cli.{entry.module}")
     parent = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    parent.callback()(_unused)
+    parent.callback()(root)
     parent.add_typer(module.app, name=name if entry.group else None)
     group = get_command(parent)
     assert isinstance(group, TyperGroup)
-    return group.commands[name]
+    command = group.commands[name]
+    if not entry.passes_options:
+        verbose = next(param for param in group.params if param.name == "verbose")
+        for each in (command, *getattr(command, "commands", {}).values()):
+            each.params.append(verbose)
+    return command

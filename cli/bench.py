@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import run_log
 from cli.json_output import print_json
 from cli.output import Json, error_boundary, into_namespace, load_estate, need_root
 from failover.vantage import LoadProfile
@@ -50,6 +51,7 @@ def bench(
             _prepare_kubernetes()
         else:
             into_namespace(estate)
+        run_log.start(f"bench {name}")
         load = LoadProfile(rate_per_s=rate, reads=reads, limit_s=seconds)
         result = benchmarks.run(name, estate, runs=runs, load=load, home=paths.home(), on_event=say)
         print_json(result) if as_json else _show(result)

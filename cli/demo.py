@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import run_log
 from cli.json_output import print_json
 from cli.output import Json, Lang, Language, error_boundary, load_estate
 from lab.memory import PeakMemory
@@ -75,7 +76,7 @@ def _carry_out(site: str | None, as_json: bool, lang: Lang) -> tuple[int, dict[s
         if drill:
             argv = [*argv, "--site", site or _site_of_the_primary()]
         say(f"═ {number}/4 {title}")
-        arguments = [*argv, "--json"] if as_json else argv
+        arguments = [*argv, *(["--json"] if as_json else []), *(["--verbose"] if run_log.is_verbose() else [])]
         code, output = subprocesses.run_to_completion(subprocesses.python_module("cli", *arguments), keep=as_json)
         if code and not (drill and code == ObjectiveMissed.exit_code):
             command = f"./govcloud {' '.join(argv)}"

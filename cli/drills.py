@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import drill_messages
+from cli import drill_messages, run_log
 from cli.json_output import print_json
 from cli.output import Json, Lang, Language, error_boundary, into_namespace, load_estate
 from estate.model import Estate
@@ -121,6 +121,7 @@ def run(
         if not yes:
             say(blast_radius.text(fault.blast_radius(estate), fault.words, lang.value))
             _confirm(lang)
+        run_log.start("drill run")
         titles = site_titles(estate, lang.value)
 
         def report_event(event: Event) -> None:

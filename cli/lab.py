@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli import run_log
 from cli.json_output import print_json
 from cli.output import Json, error_boundary, load_estate, need_root
 from lab.api import Lab
@@ -48,6 +49,7 @@ def up(as_json: Json = False) -> None:
         interrupted="a part of the lab is running; `./govcloud lab up` starts again, `./govcloud lab down` removes it",
     ):
         lab = open_lab()
+        run_log.start("lab up")
         prepare()
         lab.up(on_event=say)
         if as_json:
@@ -59,6 +61,7 @@ def down(as_json: Json = False) -> None:
     """Remove all machines and links, in any state. Keys and drill reports are kept."""
     with error_boundary(as_json, interrupted="some of the lab is still there; run `./govcloud lab down` again"):
         lab = open_lab()
+        run_log.start("lab down")
         lab.down(on_event=say)
         if as_json:
             print_json({"down": True})

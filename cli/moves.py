@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli import run_log
 from cli.json_output import print_json
 from cli.output import Json, error_boundary, into_namespace, load_estate, need_root
 from failover.plans import Operation, Plan
@@ -62,6 +63,7 @@ def _run(operation: Operation, to: str | None, apply: bool, as_json: bool) -> No
         to = move.target(estate, to)
         need_root(operation.value)
         into_namespace(estate)
+        run_log.start(operation.value)
         plan = move.plan(estate, operation, to)
         if not apply:
             _show_plan(plan, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -14,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from cli import run_log
 from cli.json_output import print_json
 from estate.loader import EstateError, load
 from estate.model import Estate
@@ -22,6 +24,7 @@ from workstation.errors import GovcloudError
 from workstation.progress import say
 
 INTERRUPTED = 130
+logger = logging.getLogger(__name__)
 
 
 class Lang(StrEnum):
@@ -58,7 +61,30 @@ EstateFile = Annotated[
 
 @contextmanager
 def error_boundary(as_json: bool = False, interrupted: str = "") -> Iterator[None]:
-    """Convert errors to messages and exit codes. `interrupted` is the next step to print after Ctrl-C."""
+    """Convert errors to messages and exit codes, and end the run log if the command has started one.
+
+    `interrupted` is the next step to print after Ctrl-C.
+    """
+    run_log.add_null_handler()
+    code = 1
+    try:
+        with _messages(as_json, interrupted):
+            yield
+        code = 0
+    except typer.Exit as ended:
+        code = ended.exit_code
+        raise
+    except BrokenPipeError:
+        raise
+    except Exception:
+        logger.exception("unexpected error")
+        raise
+    finally:
+        run_log.finish(code)
+
+
+@contextmanager
+def _messages(as_json: bool, interrupted: str) -> Iterator[None]:
     try:
         yield
     except EstateError as error:
@@ -85,12 +111,18 @@ def error_boundary(as_json: bool = False, interrupted: str = "") -> Iterator[Non
 
 
 def _fail(as_json: bool, message: str, next_step: str, code: int, **more: Any) -> NoReturn:
+    """Report the error that is being handled, and the run log that has its traceback, then exit."""
+    logger.error("%s", message, exc_info=sys.exception())
+    log = run_log.path()
     if as_json:
+        named = {"log": str(log)} if log else {}
         with suppress(OSError):  # the error may be a full disk behind standard output
-            print_json({"error": message, "next_step": next_step, "exit_code": code, **more})
+            print_json({"error": message, "next_step": next_step, "exit_code": code, **named, **more})
     say(f"govcloud: {message}")
     if next_step:
         say(f"  next: {next_step}")
+    if log:
+        say(f"  log: {log}")
     raise typer.Exit(code)
 
 
@@ -115,4 +147,5 @@ def into_namespace(estate: Estate) -> None:
     argv = [*namespace.enter_argv(), *subprocesses.python_module("cli", *sys.argv[1:])]
     sys.stdout.flush()
     sys.stderr.flush()
+    run_log.hand_over()
     os.execvp(argv[0], argv)

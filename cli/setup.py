@@ -6,6 +6,7 @@ import time
 
 import typer
 
+from cli import run_log
 from cli.json_output import print_json
 from cli.output import Json, error_boundary
 from operations import machine
@@ -21,6 +22,7 @@ def setup(as_json: Json = False) -> None:
     The first run takes up to 30 minutes on two cores, later runs take seconds.
     """
     with error_boundary(as_json, interrupted="finished parts are kept; run `./govcloud setup` again to continue"):
+        run_log.start("setup")
         start = time.monotonic()
         machine.prepare()
         if as_json:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli import run_log
 from cli.json_output import print_json
 from cli.output import Json, error_boundary, into_namespace, load_estate, need_root
 from estate.model import Estate
@@ -39,12 +40,15 @@ GO_ON = "the stacks' state is kept; `./govcloud plan` shows the remaining change
 def enter(command: str = "", stacks: list[str] | None = None, without: list[str] | None = None) -> Estate:
     """Check all names and return the estate, in the namespace from which its hosts are reachable.
 
-    `plan` and `up` need an up-to-date base image. It is baked before the namespace is entered.
+    `command` starts the run log of a command that changes something or compares all hosts. `plan` and `up` need an
+    up-to-date base image. It is baked before the namespace is entered.
     """
     estate = load_estate()
     if not estate.lab:
         need_root("writing the operator's state")
     deploy.check_names(estate, stacks or (), without or ())
+    if command:
+        run_log.start(command)
     if command in ("plan", "up"):
         deploy.prepare_image(estate, stacks or ())
     into_namespace(estate)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli import run_log
 from cli.json_output import print_json
 from cli.output import Json, error_boundary, into_namespace, load_estate, need_root
 from estate import versions
@@ -44,6 +45,7 @@ def kubernetes(to: To = versions.KUBERNETES[-1], apply: Apply = False, as_json: 
         validated_choice(to, versions.KUBERNETES, "version")
         estate = load_estate()
         need_root("upgrade")
+        run_log.start("upgrade kubernetes")
         if apply and not namespace.in_operator_namespace():
             upgrade.build(to)
         into_namespace(estate)

@@ -8,6 +8,7 @@ later line records that it was done.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from typing import Any
 
 from workstation import atomic_write
 
+logger = logging.getLogger(__name__)
 NAME = "journal.jsonl"
 
 
@@ -45,6 +47,7 @@ class Journal:
             line["undo"] = asdict(undo)
         if detail:
             line["detail"] = detail
+        logger.debug("%s: %s %s", phase, step, detail)
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             os.write(handle, (json.dumps(line, ensure_ascii=False) + "\n").encode())

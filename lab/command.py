@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import shlex
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from workstation.errors import GovcloudError
 
+logger = logging.getLogger(__name__)
 TIMEOUT_S = 60.0
 
 
@@ -33,6 +35,7 @@ def run(argv: Sequence[str], *, stdin: str = "", check: bool = True) -> str:
         raise LabError(f"{argv[0]} is missing on this host", "run ./govcloud setup") from None
     except subprocess.TimeoutExpired:
         raise LabError(f"{shlex.join(argv)}: did not end within {TIMEOUT_S:g} s") from None
+    logger.debug("%s: exit %d", argv, done.returncode)
     if check and done.returncode:
         output = (done.stderr or done.stdout).strip().splitlines()
         raise LabError(f"{shlex.join(argv)}: {' / '.join(output[-3:]) or f'exit {done.returncode}'}")

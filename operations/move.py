@@ -5,6 +5,7 @@ All functions except `target` must run where the hosts are reachable.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from operations import adapters
 from operations.locks import block_deployment
 from workstation.errors import validated_choice
 
+logger = logging.getLogger(__name__)
+
 
 def target(estate: Estate, to: str | None) -> str:
     """Return the new site of the primary; without a name, its home site. Raises WrongUse for an unknown site."""
@@ -25,6 +28,7 @@ def target(estate: Estate, to: str | None) -> str:
 def plan(estate: Estate, operation: Operation, to: str) -> Plan:
     """Return the plan of a move, from one observation. Changes nothing. Raises Refused if a rule forbids the move."""
     made = plans.plan(estate, adapters.observer(estate).snapshot(), Intent(operation=operation, to=to))
+    logger.info("plan: %s", "; ".join(made.steps) or "nothing to do")
     made.require()
     return made
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from tools import golang, setup
 from workstation import atomic_write
 
 OnEvent = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 def build(version: str) -> None:
@@ -47,6 +49,7 @@ def execute(plan: Plan, estate: Estate, *, home: Path, on_event: OnEvent) -> Upg
 
     def deploy_site(site: str, version: str) -> None:
         """Edit the declaration first, so that any later `up` finishes the site after a failure."""
+        logger.info("%s: version %s is declared", site, version)
         declare_version(site, version)
         engine.up(load(), [site], on_event=on_event)
 

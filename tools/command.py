@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from workstation.errors import GovcloudError
+
+logger = logging.getLogger(__name__)
 
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 """Prefix for a command that must end with our process: the next run starts the same work again in the same place."""
@@ -29,6 +33,7 @@ def run(
     on_line: Callable[[str], None] | None = None,
 ) -> None:
     """Run a command; pass each output line to `on_line`. Raises GovcloudError with `failure` and the last lines."""
+    logger.debug("running %s", shlex.join(argv))
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     try:
         with subprocess.Popen(
@@ -44,6 +49,7 @@ def run(
             assert process.stdout is not None
             for line in process.stdout:
                 tail.append("  " + line.rstrip())
+                logger.debug("%s: %s", Path(argv[0]).name, line.rstrip())
                 if on_line:
                     on_line(line.rstrip())
     except FileNotFoundError as error:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+logger = logging.getLogger(__name__)
+
 
 def say(text: str) -> None:
-    """Print one line for the operator. If the terminal or the reader is closed, continue without printing."""
+    """Print one line for the operator and log it. If the terminal is closed, continue without printing."""
+    logger.info("%s", text)
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 

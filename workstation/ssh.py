@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import TypeVar
 from workstation import paths
 from workstation.errors import GovcloudError
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -85,11 +88,14 @@ def command(
 
 def run(access: Access, address: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Result:
     """Run `argv` on the host. Raises `HostUnreachable` if ssh fails or times out, but not for an exit code."""
+    begun = time.monotonic()
     try:
         line = command(access, address, argv)
         done = subprocess.run(line, input=stdin, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         raise HostUnreachable(f"{address}: no answer to {argv[0]!r} within {timeout_s:g} s") from None
+    # Only the program's name: arguments are whole scripts, and standard input may be secret.
+    logger.debug("%s: %s ended with %d after %.2f s", address, argv[0], done.returncode, time.monotonic() - begun)
     if done.returncode == UNREACHABLE:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
         raise HostUnreachable(f"{address}: {reason[-1] if reason else 'ssh failed'}")

@@ -7,6 +7,7 @@ observe them, once with `snapshot` or continuously with `Watch`. A decision abou
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from workstation import ssh
 
 __all__ = ["EstateObserver", "Observation", "PollSettings", "Watch", "snapshot"]
 
+logger = logging.getLogger(__name__)
 OBSERVE_TIMEOUT_S = 8.0
 """The hosts of a powered-off site never answer. An observation does not wait for them longer than this."""
 
@@ -37,7 +39,9 @@ def snapshot(
     """
     at, begun = time.time(), time.monotonic()
     with Watch(estate, access, hosts=hosts, settings=once(timeout_s, tenants=tenants)) as watch:
-        return replace(watch.latest(), at=at, took_s=time.monotonic() - begun)
+        seen = replace(watch.latest(), at=at, took_s=time.monotonic() - begun)
+    logger.debug("observed the estate in %.2f s", seen.took_s)
+    return seen
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ group gets one signal. Hosts that have started are then finished, the state is w
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from stacks.state import state_files
 from workstation import paths, subprocesses
 from workstation.oci import OciImage
 
+logger = logging.getLogger(__name__)
 OnEvent = Callable[[str], None]
 LOW_PRIORITY = ("nice", "-n", "10")
 """Engines have lower priority than services for citizens. On the single machine of a lab they share its processors."""
@@ -53,7 +55,8 @@ class StackResult:
             if key == "say":
                 on_event(value)
             elif key == "change":
-                self.changes.append(Change.from_dict(value))
+                self.changes.append(change := Change.from_dict(value))
+                logger.debug("%s: %s %s", self.stack, change.op, change.host or change.resource)
             elif key == "error" and value and value not in self.errors:
                 self.errors.append(value)
             elif key == "ended":
@@ -164,9 +167,11 @@ class WorkerPool:
                 pass_fds=self._lock_fds,
             )
             self._processes.append(process)
+        logger.debug("%s: %s begins in process %d", result.stack, self._operation, process.pid)
         with process:
             self._listen(process, result)
         result.seconds = time.monotonic() - begun
+        logger.debug("%s: process ended with %d after %.1f s", result.stack, process.returncode, result.seconds)
 
     def _listen(self, process: subprocess.Popen[str], result: StackResult) -> None:
         """Send the request and read the worker's reports.
@@ -181,8 +186,12 @@ class WorkerPool:
             errors = pool.submit(stderr.read)
             for line in stdout:
                 result.take(line, self._on_event)
-        if process.wait() and not result.errors and not self.stopped:
-            last = errors.result().strip().splitlines()[-LAST_LINES:]
+        lines = errors.result().strip().splitlines()
+        if failed := process.wait():
+            for line in lines:
+                logger.debug("%s: %s", result.stack, line)
+        if failed and not result.errors and not self.stopped:
+            last = lines[-LAST_LINES:]
             result.errors.append("\n".join(last) or f"ended with {process.returncode}")
 
 
