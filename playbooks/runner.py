@@ -256,6 +256,8 @@ def _environment(folder: Path, ssh_arguments: list[str]) -> dict[str, str]:
 
 
 def _reason(result: Mapping[str, Any]) -> str:
+    """Return the message of a failed task. A loop's own message names no reason, so take its first failed item."""
+    result = next((item for item in result.get("results", ()) if item.get("failed")), result)
     parts = [str(result.get("msg") or "")]
     parts += [str(result[key]).strip() for key in ("stderr", "module_stderr", "stdout") if result.get(key)]
     return "\n".join(part for part in parts if part)[-REASON_LIMIT:] or "no reason given"

@@ -84,6 +84,19 @@ def test_the_first_failure_is_reported_to_the_operator() -> None:
     assert "refused by its check" in str(record.failure)
 
 
+def test_a_failed_loop_is_reported_with_the_reason_of_its_failed_item() -> None:
+    """The loop's own message is only that an item failed."""
+    record = runner._Record(host="h", on_event=None)
+    items = [
+        {"failed": False, "stdout": "fine"},
+        {"failed": True, "msg": "non-zero return code", "stderr": "no primary"},
+    ]
+    result = {"failed": True, "msg": "One or more items failed", "results": items}
+    record.take({"event": "runner_on_failed", "event_data": {"role": "r", "task": "T", "res": result}})
+    assert record.failure is not None
+    assert record.failure.reason == "non-zero return code\nno primary"
+
+
 def test_changes_are_reported_in_the_modules_words() -> None:
     """`managed` names the role of each change. For a task of another module, the report uses the task's name."""
     events: list[runner.Event] = []
