@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estate import versions
 from estate.loader import load
-from playbooks.install_hash import ROLES, package_names, role_names
+from playbooks.install_hash import package_names, role_names
 from playbooks.role_assignment import CLUSTER_ROLES
 
 SUITE = "bookworm"
@@ -37,13 +37,12 @@ PEERS = ("frr", "frr-pythontools")
 
 
 def roles() -> tuple[str, ...]:
-    """Return the roles with an install part, which the image runs in advance.
+    """Return the roles whose install parts the image runs in advance.
 
     The roles of Kubernetes are included only if the estate declares a cluster.
     """
-    found = (role for role in role_names() if (ROLES / role / "tasks" / "install.yml").exists())
     unwanted = frozenset() if load().clusters else CLUSTER_ROLES
-    return tuple(role for role in found if role not in unwanted)
+    return tuple(role for role in role_names() if role not in unwanted)
 
 
 def kubernetes() -> str:
