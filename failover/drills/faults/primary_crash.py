@@ -23,7 +23,8 @@ PRIMARY = "primary"
 LOCATED_WITHIN_S = 30.0
 """On a busy machine, a single observation may miss the primary."""
 KILL = """read -r pid <"$1/postmaster.pid" && kill -KILL "$pid" || exit
-while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done"""
+while [ -e "/proc/$pid/exe" ]; do sleep 0.05; done"""
+"""A process that has ended and that its parent has not collected yet has no executable file any more."""
 IS_READY = (f"{BIN_DIR}/pg_isready", "-q", "-h", SOCKETS, "-t", "2")
 
 WORDS = FaultWords(
