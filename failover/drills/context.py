@@ -138,8 +138,13 @@ class DrillContext:
         return "; ".join(map(str, self.facts.remaining))
 
     def recovered(self) -> str:
-        """Check that the estate has no problem, and record when that is true after the fault."""
+        """Check that the estate has no problem, and record when that is true after the fault.
+
+        Every part of the observation must be newer than the end of the fault: an older one may not show the fault yet.
+        """
         missing = self.all_healthy()
+        if not missing and self.seen and self.seen.at < (self.facts.restored_wall or self.facts.injected_wall or 0.0):
+            return "an observation after the end of the fault"
         if not missing and self.facts.healthy_wall is None:
             self.facts.healthy_wall = self.clock.wall()
             self.say("all_healthy")

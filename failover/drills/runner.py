@@ -83,7 +83,7 @@ def run(
         service, _ = measured_service(estate)
         pods = PodReadinessTimer(pod_probe(estate, service, fault.site) if fault.site else None, on.machines, on.clock)
         with on.observer.watch() as watch, pods:
-            context = _context(estate, fault, on, watch, pods, Journal(folder), options, on_event)
+            context = _context(estate, fault, on, watch, pods, folder, options, on_event)
             _run_steps(context, drill.steps(context))
         result = _finish(context, drill, started, folder, options.lang)
         retention.prune(folder.parent)
@@ -96,16 +96,15 @@ def _context(
     on: DrillInterfaces,
     watch: Watch,
     pods: PodReadinessTimer,
-    journal: Journal,
+    folder: Path,
     options: DrillOptions,
     on_event: ReportEvent,
 ) -> DrillContext:
     service, vantage = measured_service(estate)
-    run_id = journal.path.parent.name
+    endpoint = options.endpoint or endpoint_of(estate, service, on.machines)
     return DrillContext(
-        estate=estate, service=service, fault=fault, on=on, watch=watch, pods=pods, journal=journal,
-        load_generator=RemoteLoadGenerator(on.machines, on.clock, host=vantage, run_id=run_id),
-        endpoint=options.endpoint or endpoint_of(estate, service, on.machines),
+        estate=estate, service=service, fault=fault, on=on, watch=watch, pods=pods, journal=Journal(folder),
+        load_generator=RemoteLoadGenerator(on.machines, on.clock, host=vantage, run_id=folder.name), endpoint=endpoint,
         load=LoadProfile(rate_per_s=options.rate_per_s), seed=time.time_ns() // 1_000_000, on_event=on_event,
         hold_s=estate.database.ttl_s + AFTER_LEASE_S if options.hold_s is None else options.hold_s,
     )  # fmt: skip

@@ -13,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ class FakeEstate:
             seen = with_member(seen, site, role=Role.UNKNOWN, running=False, sync=False, reason="not running")
         for link in self.cut_links:
             seen = with_link(seen, link, established=False, bfd_up=None, state="Connect")
-        return seen
+        return replace(seen, at=time.time())
 
     def _take_over(self) -> None:
         since = self.off_since.get(self.primary_site, self.crashed.get(self.primary_site))

@@ -246,3 +246,18 @@ def test_an_answer_after_the_last_observation_is_not_forgotten(reported: list[Ev
         pod_timer.answered_wall = sample_drill.START - 1
         one.collect()
     assert [event.code for event in reported] == ["pods_serve", "compared"]
+
+
+def test_an_observation_from_before_the_end_of_the_fault_does_not_prove_the_recovery(reported: list[Event]) -> None:
+    """A quick crash may fall between two polls, so the latest observation may show the estate before it."""
+    clock = WallClock()
+    clock.now = sample_drill.START
+    estate = FakeEstate(seen=replace(HEALTHY, at=clock.now - 3))
+    with PodReadinessTimer(None, Silent(), clock) as timer:
+        one = drill_context(timer, reported, clock, estate)
+        one.facts.injected_wall = one.facts.restored_wall = clock.now
+        assert one.recovered() == "an observation after the end of the fault"
+        assert one.facts.healthy_wall is None
+        estate.seen = replace(HEALTHY, at=clock.now + 1)
+        assert one.recovered() == ""
+    assert one.facts.healthy_wall == clock.now

@@ -18,7 +18,7 @@ from failover.drills import DRILLS as DRILL_LIST
 from failover.drills import Drill
 from failover.report import messages, render, write
 from failover.report.json_report import as_json
-from failover.report.svg import merged, spread
+from failover.report.svg import Scale, merged, spread, timeline
 from failover.report.verdict import problems, sentence
 from failover.result import Verdict
 from monitors.collectors.kubernetes import CLUSTER_DOWN
@@ -331,3 +331,10 @@ def test_the_json_of_a_drill_that_loses_no_site_names_the_target(drill: Drill) -
     site_loss = as_json(DRILLS["pass"])
     assert (site_loss["site"], site_loss["target"]) == ("futian", "futian")
     assert site_loss.keys() == value.keys()
+
+
+@pytest.mark.parametrize(("lasted_s", "kind"), [(2.0, "tick"), (60.0, "fault-label")])
+def test_the_label_of_a_short_fault_is_next_to_its_bar(lasted_s: float, kind: str) -> None:
+    """White text on a narrow bar would not be readable."""
+    drawn = timeline(Scale(begin_s=-5, end_s=100), [], [], (0.0, lasted_s, "福田中心断电"))
+    assert re.findall(r'class="([\w-]+)" text-anchor="\w+">福田中心断电', drawn) == [kind]
