@@ -52,8 +52,8 @@ def rules() -> dict[str, list[dict[str, Any]]]:
 def page() -> str:
     """Return the index. Raise ValueError if a group has no title here, or a runbook no Chinese summary."""
     found = rules()
-    groups = {service.name: f"{service.title.en} · {service.title.zh}" for service in load().services} | GROUPS
-    groups = {name: title for name, title in groups.items() if name in found or name in GROUPS}
+    titles = {service.name: f"{service.title.en} · {service.title.zh}" for service in load().services}
+    groups = {name: titles.get(name, name) for name in (*titles, *names()) if name in found} | GROUPS
     if found.keys() != groups.keys():
         raise ValueError(f"the groups of rules and their titles differ in {sorted(found.keys() ^ groups.keys())}")
     return "\n\n".join([INTRODUCTION, *(_section(title, found[name]) for name, title in groups.items())]) + "\n"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cli.testing import PARTS, SHORT, Run
+from contracts import loader
 from workstation import paths
 
 BIN = Path(sys.executable).parent
@@ -22,6 +23,7 @@ IMPORTING = Path(__file__).with_name("importing.py")
 PROJECT = tomllib.loads((paths.repo() / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = PROJECT["tool"]["importlinter"]["root_packages"]
 MAX_FUNCTION_LINES = 60
+CLIENTS = [loader.folder(one.name) / one.synthetic.client for one in loader.contracts() if one.synthetic]
 SERVICES = sorted(file.parent for file in (paths.repo() / "services").glob("*/src/*/__init__.py"))
 
 SOURCES = [(paths.repo(), PACKAGES), *((folder.parent, [folder.name]) for folder in SERVICES)]
@@ -85,7 +87,7 @@ def tops_imported(folder: Path) -> set[str]:
 @pytest.mark.parametrize("service", SERVICES, ids=lambda folder: folder.name)
 def test_a_service_and_the_platform_do_not_import_each_other(service: Path) -> None:
     """A service's image contains only the dependencies of its own project, and no package of the platform."""
-    assert tops_imported(service) & set(PACKAGES) == set()
+    assert tops_imported(service.parents[1]) & set(PACKAGES) == set()
     assert {package for package in PACKAGES if service.name in tops_imported(paths.repo() / package)} == set()
 
 
@@ -180,6 +182,13 @@ def test_types_of_services_are_strict(service: Path) -> None:
     """A service is not installed here, so its sources are checked as a separate package."""
     environment = os.environ | {"MYPYPATH": str(service.parent)}
     run(sys.executable, "-m", "mypy", "--strict", "--no-incremental", "-p", service.name, env=environment)
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda file: file.parents[1].name)
+def test_types_of_synthetic_clients_are_strict(client: Path) -> None:
+    """A synthetic client is copied next to the load generator, which imports it as one module."""
+    environment = os.environ | {"MYPYPATH": str(client.parents[1] / "src")}
+    run(sys.executable, "-m", "mypy", "--strict", "--no-incremental", client, env=environment)
 
 
 def test_every_test_file_is_collected() -> None:
