@@ -18,9 +18,10 @@ from workstation import paths
 SETUP = """
 import sys
 from pathlib import Path
-from tools import golang, setup
+from tools import golang
+from workstation import file_lock, paths
 one = golang.Build(name="program", folder=sys.argv[1], package="example/program", expected_s=1)
-with setup._locked():
+with file_lock.wait_for(paths.cache() / "setup.lock", print):
     golang.build(one, Path(sys.argv[2]), print)
 assert one.ready
 """
@@ -91,7 +92,12 @@ def test_an_interrupted_build_is_continued(tmp_path: Path, how: signal.Signals) 
     with (tmp_path / "hold").open("a") as hold:
         fcntl.flock(hold, fcntl.LOCK_EX)
         with setup.begin() as first:
-            until("the last package begins", lambda: "example/program/last" in setup.compiled(), LONG_S)
+
+            def last_package_begins() -> bool:
+                assert first.poll() is None, first.communicate()[0]
+                return "example/program/last" in setup.compiled()
+
+            until("the last package begins", last_package_begins, LONG_S)
             # Ctrl-C reaches all of the terminal's processes; a kill only the one that it names.
             os.killpg(first.pid, how) if how is signal.SIGINT else first.send_signal(how)
             assert first.wait(LONG_S) != 0
