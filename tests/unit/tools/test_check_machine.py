@@ -131,7 +131,10 @@ def test_with_json_all_missing_prerequisites_are_one_object(bare: Bare) -> None:
     assert (answer["next_step"], answer["exit_code"]) == ("nothing was changed", 1)
 
 
-@pytest.mark.parametrize("arguments", [("estate", "check"), ("test", "unit"), ("test", "rules", "-k", "x")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("estate", "check"), ("--verbose", "estate", "check"), ("test", "unit"), ("test", "rules", "-k", "x")],
+)
 def test_commands_without_a_lab_need_and_install_no_prerequisites(bare: Bare, arguments: tuple[str, ...]) -> None:
     bare.needs(MEMORY_GIB=MUCH, DISK_GIB=MUCH)
     done = bare.call(*arguments)
