@@ -13,6 +13,9 @@ from pulumi.runtime.rpc import is_rpc_secret
 from estate.addressing import plan
 from estate.loader import load
 from estate.model import Estate
+from failover.measured_service import client_files, measured_service
+from monitors.collectors.service import COLLECTOR
+from monitors.query import Target
 from playbooks import role_assignment
 from playbooks.render import ingress, nftables, pki, postgresql, prometheus, services
 from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
@@ -24,6 +27,7 @@ from tests import image_programs, second_service
 from tests.second_service import LETTERS
 from tests.unit.playbooks.clusters import files_of, roles_of, secrets_of, switched_on
 from tests.unit.stacks.declared import declare
+from workstation.errors import WrongUse
 from workstation.oci import OciImage
 
 KUBE, DATA, OPS = "futian-kube1", "futian-data1", "futian-ops1"
@@ -204,3 +208,47 @@ def host_index(estate: Estate) -> int:
     """Return the position of the kube host among the certificates of hosts."""
     leaves = pki.leaves(estate, plan(estate))
     return next(index for index, leaf in enumerate(leaves) if leaf.name == KUBE)
+
+
+def test_alerts_about_all_services_cover_it_and_its_own_alerts_are_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = second_service.install(tmp_path, monkeypatch) / "alerts"
+    own.mkdir()
+    rule = {"alert": "LettersLate", "expr": "letters_age_seconds > 60", "labels": {"severity": "warning"}}
+    (own / "letters.yml").write_text(yaml.safe_dump({"groups": [{"name": "letters", "rules": [rule]}]}), "utf-8")
+    estate = second_service.declared(switched_on(load()))
+    texts = prometheus.rule_texts(estate, estate.host(OPS))
+    assert "runbook_url: docs/runbooks/LettersLate.md" in texts["letters.yml"]
+    assert 'up{job=~"ingress|approval|letters|disks"} == 0' in texts["watching.yml"]
+    assert 'proxy=~"approval|letters-probes"' in texts["network.yml"]
+    assert "letters.yml" not in prometheus.rule_texts(load(), load().host(OPS))
+
+
+def asked(estate: Estate, host: str) -> dict[str, Any]:
+    """Return the queries for health paths to one host."""
+    return COLLECTOR.queries(Target(estate=estate, plan=plan(estate), host=estate.host(host)))
+
+
+def test_status_asks_a_public_service_at_its_own_paths(public: Estate) -> None:
+    """The names of the checks stay the same for all services, so that `status` has one column for each."""
+    found = {name: query["path"] for name, query in asked(public, KUBE).items() if " tea " in name}
+    assert found == {"health tea 4 healthz": "/livez", "health tea 4 readyz": "/openz", "health tea 4 writez": "/sendz"}
+
+
+def test_status_asks_no_service_that_citizens_do_not_reach(both: Estate) -> None:
+    """The cluster's Deployments show its pods."""
+    for host in (KUBE, "citizen1"):
+        assert {name.split()[1] for name in asked(both, host)} == {"approval"}
+
+
+def test_drills_measure_the_first_service_with_a_synthetic_client(public: Estate) -> None:
+    """A vantage may reach other services too. Without a client nothing can be measured."""
+    vantages = tuple(one.model_copy(update={"reaches": ("tea", "approval")}) for one in public.vantages)
+    service, host = measured_service(public.model_copy(update={"vantages": vantages}))
+    assert (service.name, host) == ("approval", "citizen1")
+    only = tuple(one.model_copy(update={"reaches": ("tea",)}) for one in public.vantages)
+    with pytest.raises(WrongUse, match="no vantage reaches a service with a synthetic client"):
+        measured_service(public.model_copy(update={"vantages": only}))
+    with pytest.raises(ValueError, match="tea has no synthetic client"):
+        client_files(public.service("tea"))
