@@ -10,6 +10,7 @@ from contracts.loader import ContractError, contract, contracts, names
 from estate.checks import check
 from estate.loader import load, parse
 from estate.model import Estate
+from facts import ports
 from tests import second_service
 from tests.second_service import LETTERS
 from workstation import paths
@@ -126,3 +127,10 @@ def test_the_estate_refuses_services_whose_contracts_contradict_each_other(
     problems, _ = check(second_service.declared(estate), parse()[1])
     (found,) = [problem for problem in problems if problem.key == "services"]
     assert "no service owns the database post" in found.message
+
+
+def test_no_service_uses_a_port_of_the_platform() -> None:
+    """The ingress listens on the monitoring ports on hosts that have other daemons."""
+    taken = {value for value in vars(ports).values() if isinstance(value, int)}
+    assert ports.INGRESS_METRICS in taken
+    assert {one.monitoring_port for one in contracts()} & taken == set()
