@@ -41,7 +41,7 @@ DRILL = Drill(
         "keep their carrier. The service must recover by itself over other links. After the end of the cut every "
         "health check must be green again. The ledger is compared with the database row by row.",
     ),
-    expected_s=120,
+    expected_s=75,
     target="link",
     fault=_fault,
     steps=_steps,

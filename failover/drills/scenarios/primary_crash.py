@@ -42,7 +42,7 @@ DRILL = Drill(
         "Another member must become primary by itself. The killed member must return by itself, and every health check "
         "must be green again. The ledger is compared with the database row by row.",
     ),
-    expected_s=90,
+    expected_s=60,
     target="primary",
     fault=_fault,
     steps=_steps,
