@@ -80,5 +80,7 @@ def test_pods_are_of_this_checkout(
     monkeypatch.setattr(bake, "ready", lambda: ready)
     monkeypatch.setattr(machine, "prepare", lambda: done.append("bake"))
     monkeypatch.setattr(stacks, "into_namespace", enter)
-    stacks.enter("up" if deploys else "drift", named)
-    assert done == [*(["bake"] if bakes else []), "lab's network"]
+    monkeypatch.setattr("cli.run_log.start", lambda command: done.append(f"log of {command}"))
+    command = "up" if deploys else "drift"
+    stacks.enter(command, named)
+    assert done == [f"log of {command}", *(["bake"] if bakes else []), "lab's network"]
