@@ -18,7 +18,10 @@ RelativePath = Annotated[str, Field(pattern=r"^[a-z0-9_]+(/[a-z0-9_]+)*\.py$")]
 Count = Annotated[int, Field(ge=1, le=10000)]
 Text = Annotated[str, Field(min_length=1)]
 
-SETTINGS = ("site", "port", "lab", "primary", "local", "primary_connections", "local_connections")
+SETTINGS = (
+    "site", "port", "lab", "primary", "local", "primary_connections", "local_connections", "url", "carrier",
+    "deliver_synthetic",
+)  # fmt: skip
 """Placeholders in `environment`; `docs/services.md` explains them."""
 REGISTERS = ("people", "seed")
 """Placeholders in the commands of `setup`: size and seed of the estate's registers."""
@@ -192,6 +195,10 @@ class Contract(Value):
         database = self.database
         logins = (login for login in (database.owner, database.login) if login) if database else ()
         return (*logins, *(self.secret_name(variable) for variable in self.secrets))
+
+    def uses(self, placeholder: str) -> bool:
+        """Return whether a setting of the pods has this placeholder."""
+        return any(placeholder in placeholders(template) for template in self.environment.values())
 
     def secret_name(self, variable: str) -> str:
         """Return the name of the password that the pods receive in this variable. It is unique in the estate."""

@@ -16,6 +16,7 @@ LinkName = Annotated[str, Field(pattern=LINK_NAME)]
 HOST_NAME = r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 """A complete DNS name, as browsers request it."""
 HostName = Annotated[str, Field(pattern=f"^{HOST_NAME}$", max_length=253)]
+WEB_ADDRESS, DIGITS = r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9/_.-]*)?$", r"^[0-9]{3,11}$"
 MOUNT, USER, VERSION = r"^/[a-z0-9/_-]+$", r"^[a-z_][a-z0-9_-]{0,31}$", r"^1\.[0-9]{1,3}\.[0-9]{1,3}$"
 
 PATTERN_MESSAGES = {
@@ -27,6 +28,8 @@ PATTERN_MESSAGES = {
     " records.planning.govcloud",
     MOUNT: "must be an absolute path of lower-case letters, digits, _ and -, such as /srv/data",
     USER: "must be a login name of at most 32 lower-case letters, digits, _ and -, such as operator",
+    WEB_ADDRESS: "must be an https address without a query, such as https://sms.example/api",
+    DIGITS: "must be 3 to 11 digits in quotes, such as '1540'",
     VERSION: "must be a version of Kubernetes 1 with its patch, such as 1.37.2",
 }
 """Message for a value that does not match the pattern, by pattern."""

@@ -14,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from contracts.loader import ContractError, contract
 from contracts.model import Contract
 from estate.field_types import (
+    DIGITS,
     MOUNT,
     USER,
     VERSION,
+    WEB_ADDRESS,
     AddressText,
     Asn,
     Count,
@@ -302,6 +304,15 @@ class Registers(Value):
     seed: Annotated[int, Field(ge=0, strict=True)]
 
 
+class Carrier(Value):
+    """The company that delivers text messages: its address, or the host of a peer on which a lab simulates it."""
+
+    url: Annotated[str, Field(pattern=WEB_ADDRESS)] | None = None
+    simulated_on: Name | None = None
+    deliver_synthetic: Annotated[str, Field(pattern=DIGITS)] | None = None
+    """First digits of the mobile numbers of the test population. Only a simulated carrier may get messages to them."""
+
+
 class Cluster(Value):
     """The Kubernetes cluster of a site: its first kube host runs the control plane, all of them are nodes."""
 
@@ -336,6 +347,7 @@ class Estate(Value):
     services: tuple[Service, ...] = Field(min_length=1)
     vantages: tuple[Vantage, ...]
     registers: Registers
+    carrier: Carrier | None = None
     kubernetes: Kubernetes | None = None
 
     def site(self, name: str) -> Site:

@@ -29,6 +29,7 @@ IDENTITIES: tuple[Rule, ...] = (
     references.router_at_every_place,
     references.owners,
     references.shipped,
+    references.carriers,
     references.link_ends,
     references.vantages,
     references.seen_services,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from contracts.loader import ContractError, contradictions, names
@@ -154,6 +155,29 @@ def shipped(estate: Estate) -> Problems:
     if len(contracts) == len(estate.services):
         for problem in contradictions(contracts):
             yield Problem(key="services", value="", message=f"have contracts that contradict each other: {problem}")
+
+
+def carriers(estate: Estate) -> Problems:
+    """Require a carrier for each service that uses one, and a simulated one only in a lab, on a peer's server."""
+    for service in estate.services:
+        with suppress(ContractError):  # `shipped` reports it
+            if service.contract.uses("carrier") and not estate.carrier:
+                yield Problem(key="carrier", value="", message=f"is missing, and {service.name} uses it; add it")
+    carrier = estate.carrier
+    if not carrier:
+        return
+    if bool(carrier.url) == bool(carrier.simulated_on):
+        yield Problem(key="carrier", value="", message="needs either `url` or `simulated_on`; keep one of them")
+    if carrier.simulated_on:
+        servers = [host.name for host in estate.peer_hosts if host.kind is HostRole.PEER_SERVER]
+        if carrier.simulated_on not in servers:
+            yield _unknown("carrier.simulated_on", carrier.simulated_on, "peer-server", servers)
+        if not estate.lab:
+            message = "is only for a lab: no message would reach a citizen; use `url`"
+            yield Problem(key="carrier.simulated_on", value=carrier.simulated_on, message=message)
+    elif carrier.deliver_synthetic:
+        message = "would send messages to synthetic people through a real carrier; remove it"
+        yield Problem(key="carrier.deliver_synthetic", value=carrier.deliver_synthetic, message=message)
 
 
 def management_addresses(estate: Estate) -> Problems:

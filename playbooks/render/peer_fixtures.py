@@ -8,7 +8,7 @@ from __future__ import annotations
 from estate.addressing import AddressPlan, is_router, plan
 from estate.model import Estate, Host, Peer
 from playbooks.host_spec import File
-from playbooks.render import bgp, frr, networkd, sysctls
+from playbooks.render import bgp, carrier, frr, networkd, sysctls
 from playbooks.render.bgp import Entry
 from playbooks.render.text import header_comment, join_lines
 
@@ -22,13 +22,17 @@ def fixture_files(estate: Estate, host_name: str) -> tuple[File, ...]:
     found = [*networkd.files(estate, addresses, host), _sysctls(estate, host)]
     if is_router(host):
         found += bgp.files(host, peer_config(estate, addresses, host))
+    if carrier.simulates(estate, host):
+        found += carrier.simulator_files(host)
     return tuple(found)
 
 
 def fixture_units(estate: Estate, host_name: str) -> tuple[str, ...]:
     """Return the units that must be enabled in that machine for its files to have an effect."""
-    routing = ("frr.service",) if is_router(estate.host(host_name)) else ()
-    return ("systemd-networkd.service", *routing)
+    host = estate.host(host_name)
+    routing = ("frr.service",) if is_router(host) else ()
+    simulators = (carrier.UNIT,) if carrier.simulates(estate, host) else ()
+    return ("systemd-networkd.service", *routing, *simulators)
 
 
 def _sysctls(estate: Estate, host: Host) -> File:

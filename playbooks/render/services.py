@@ -11,10 +11,11 @@ for that, because it tries all members to find the primary.
 from __future__ import annotations
 
 from contracts.model import Contract, Database
-from estate.addressing import AddressPlan
+from estate.addressing import AddressPlan, plan
 from estate.model import Estate, Host, HostRole, Service
 from facts import ports
 from playbooks.host_spec import File, RoleSpec, Unit
+from playbooks.render import carrier
 from playbooks.render.pki import AUTHORITY_FILE, PRIMARY_NAME, STANDBY_NAME
 from playbooks.role_settings import Command
 from playbooks.secrets import Secrets
@@ -66,6 +67,9 @@ def pod_environment(estate: Estate, service: Service, site: str) -> dict[str, st
     values = {"site": site, "port": str(contract.port), "lab": str(int(estate.lab))}
     if contract.database:
         values |= _database(contract.database, service.pods.replicas[site])
+    if contract.uses("url"):
+        values["url"] = f"https://{plan(estate).anycast[service.name].ipv4}"
+    values |= {"carrier": carrier.address(estate), "deliver_synthetic": carrier.population(estate)}
     return {SITE: site} | {name: template.format(**values) for name, template in contract.environment.items()}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.loader import ContractError, contract, contracts, names
-from estate.checks import check
+from estate.checks import check, references
 from estate.loader import load, parse
 from estate.model import Estate
 from facts import ports
@@ -134,3 +134,16 @@ def test_no_service_uses_a_port_of_the_platform() -> None:
     taken = {value for value in vars(ports).values() if isinstance(value, int)}
     assert ports.INGRESS_METRICS in taken
     assert {one.monitoring_port for one in contracts()} & taken == set()
+
+
+def test_a_service_that_uses_a_carrier_needs_one_in_the_estate(
+    estate: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = LETTERS.replace('"{primary}"', '"{primary}"\n  LETTERS_CARRIER: "{carrier}"')
+    second_service.install(tmp_path, monkeypatch, text)
+    both = second_service.declared(estate)
+    assert list(references.carriers(both)) == []
+    missing = list(references.carriers(both.model_copy(update={"carrier": None})))
+    assert [(problem.key, problem.message) for problem in missing] == [
+        ("carrier", "is missing, and letters uses it; add it")
+    ]

@@ -53,7 +53,9 @@ def required() -> list[tuple[str | int, ...]]:
     found = [
         path
         for path in fields()
-        if path[-1] not in ("ready", "gateway") and not (path[0] in ("hosts", "kubernetes") and path[-1] in optional)
+        if path[-1] not in ("ready", "gateway")
+        and path[0] != "carrier"
+        and not (path[0] in ("hosts", "kubernetes") and path[-1] in optional)
     ]
     assert len(found) > 50
     return found

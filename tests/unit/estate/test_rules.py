@@ -41,6 +41,11 @@ def database(**fields: Any) -> Spoil:
     return lambda d: d["database"].update(fields)
 
 
+def carrier(**fields: str | None) -> Spoil:
+    """Change the carrier. None removes a field."""
+    return lambda d: d.update(carrier={k: v for k, v in {**d["carrier"], **fields}.items() if v is not None})
+
+
 def cluster(*sites: str) -> Spoil:
     """Declare Kubernetes at these sites only."""
     return lambda d: d["kubernetes"].update(clusters=[{"site": site, "version": "1.37.2"} for site in sites])
@@ -214,6 +219,12 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     ("a gateway's number twice", another_gateway, "bureaus[2](housing).gateway.number", "1", "number of planning's gateway"),
     ("a gateway without a cluster", lambda d: [gateway()(d), cluster()(d)], "bureaus[1](planning).gateway", "", "add one to kubernetes.clusters"),
     ("a quota without the gateway's pods", gateway(pods=3), "bureaus[1](planning).quota.pods", "3", "4 pods"),
+    ("a carrier with two addresses", carrier(url="https://sms.example/api"), "carrier", "", "keep one of them"),
+    ("a carrier without an address", carrier(simulated_on=None), "carrier", "", "keep one of them"),
+    ("a carrier with a plain address", carrier(url="http://sms.example"), "carrier.url", "'http://sms.example'", "https"),
+    ("a carrier simulated on our own host", carrier(simulated_on="futian-ops1"), "carrier.simulated_on", "futian-ops1", "province-cloud1"),
+    ("a simulated carrier on a real estate", lambda d: d.update(lab=False), "carrier.simulated_on", "province-cloud1", "only for a lab"),
+    ("messages to synthetic people by a real carrier", carrier(simulated_on=None, url="https://sms.example"), "carrier.deliver_synthetic", "1540", "remove it"),
     ("a city without memory", put("hosts", "nanshan-kube1", memory_mib=512), "hosts[5](nanshan-kube1).memory_mib", "512", "2048 MiB"),
 ]  # fmt: skip
 
