@@ -300,7 +300,7 @@ class KubernetesNodes:
         """The network stack, and of the site's stack what the cluster consists of."""
         network = roles(self.estate, host.name, "network", operator_keys=(self.key,))
         site = roles(self.estate, host.name, "site", self.secrets)
-        kept = [role for role in site if role.role not in ("approval", "ingress")]
+        kept = [role for role in site if role.role not in ("service_setup", "ingress")]
         return keyed(host.name, str(self.plan.management(host.name)), (*network, *kept), secret=self.secrets.texts())
 
     def upgrade(self, version: str) -> None:
