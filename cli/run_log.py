@@ -1,10 +1,11 @@
-"""Logging of one command: `--verbose`, and a file with everything that a changing command did.
+"""Logging of one command: `--verbose`, and a file with everything that the command did.
 
 Only this module configures the standard `logging`. All other modules take a logger of their own and know no handler.
 
-The file is `logs/<UTC>-<command>.log` in the operator's home, readable by its owner only, so that it can be mailed to a
-colleague after a check. It has the version, the command line, each event, an error with its traceback, and the exit
-code. It contains no environment and no secret (`redacted`). A command works the same if the file cannot be written.
+Commands that change something write a file, and so do `plan` and `drift`, which compare all hosts. The file is
+`logs/<UTC>-<command>.log` in the operator's home, readable by its owner only. It has the version, the command line,
+each event, an error with its traceback, and the exit code. It contains no environment and no secret (`redacted`), so
+that the operator can mail it to a colleague. A command works the same if the file cannot be written.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def is_verbose() -> bool:
 
 
 def start(command: str) -> None:
-    """Begin the run log of a changing command, after its arguments were checked.
+    """Begin the run log of a command, after its arguments were checked.
 
     A restarted command continues its file. Without root there is no file: these commands then refuse to begin. If the
     file cannot be written, the command works without it.
