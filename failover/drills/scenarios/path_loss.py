@@ -37,9 +37,9 @@ DRILL = Drill(
     summary=Text(
         zh="一条线路双向丢弃全部数据包，接口状态不变，市民持续申办与查询；服务须经其他线路自行恢复；"
         "线路恢复后全域须恢复健康；账本与数据库逐行核对。",
-        en="A link drops all packets in both directions while a synthetic client keeps applying and reading. Its ends "
-        "keep their carrier. The service must recover by itself over other links. After the end of the cut every "
-        "health check must be green again. The ledger is compared with the database row by row.",
+        en="A link drops all packets in both directions while a synthetic client keeps applying and reading. The "
+        "interfaces at its ends stay up. The service must recover by itself over other links. After the end of the cut "
+        "every health check must be green again. The ledger is compared with the database row by row.",
     ),
     expected_s=75,
     target="link",
