@@ -36,7 +36,7 @@ class Carrier:
             self._tls = ssl.create_default_context(cafile=settings.carrier_ca or None)
 
     async def send(self, message: Message) -> Answer:
-        """Make one attempt within `carrier_timeout`. Return the answer, also if there is none."""
+        """Make one attempt within `carrier_timeout`. If there is no answer, the result has no status."""
         try:
             async with asyncio.timeout(self._settings.carrier_timeout.total_seconds()):
                 return await self._post(request(self._settings, self._url, message))

@@ -25,7 +25,7 @@ RECOVERY_S = 0.5
 """Pause after a failed access to the database."""
 HOUSEKEEPING_S = 5.0
 DRAIN_S = 8.0
-"""Longest time that a stopping instance waits for its last results. Another instance repeats what is then missing."""
+"""Longest time that a stopping instance waits for its last results. Other instances repeat attempts without one."""
 
 
 class StoreLike(Protocol):
@@ -92,7 +92,8 @@ class Dispatcher:
     async def _poll(self) -> None:
         """Claim messages and start their attempts. Return when it is time for the next poll.
 
-        A poll follows at once if more messages may be due. If no further attempt is allowed, it follows the end of one.
+        The next poll follows at once if more messages may be due. If no attempt is allowed, it follows when one ends,
+        or after the poll interval.
         """
         free = self._settings.parallel - len(self._in_flight)
         self._free.clear()

@@ -32,7 +32,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The carrier's answer to one attempt. `status` is None without one; `error` is then its cause."""
+    """The carrier's answer to one attempt. Without an answer, `status` is None and `error` has the reason."""
 
     status: int | None
     error: str = ""

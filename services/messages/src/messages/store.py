@@ -83,7 +83,7 @@ FROM unnest(%(ids)s::uuid[], %(states)s::text[], %(attempts)s::int[], %(delays)s
     AS r (id, state, attempts, delay_s, reason)
 WHERE d.id = r.id AND d.state = 'pending' AND (r.state = 'sent' OR d.attempts = r.attempts)
 """
-"""A later attempt, or a receipt, is never overwritten by the result of an earlier attempt, except by its success."""
+"""A result never replaces a receipt. A later attempt is replaced only by the success of an earlier one."""
 RECEIPT = """
 WITH changed AS (
     UPDATE messages.delivery SET state = %(state)s, mobile = NULL, reason = %(reason)s, finished_at = clock_timestamp()
@@ -271,7 +271,7 @@ class Store:
             return (await connection.execute(EXPIRE, (self._settings.give_up,))).rowcount
 
     async def queue(self) -> Queue:
-        """Return what waits."""
+        """Count the messages that wait."""
         async with self._results.transaction() as connection:
             row = await (await connection.execute(QUEUE)).fetchone()
         assert row is not None
