@@ -23,7 +23,7 @@ UP, DOWN, PARTLY, UNSEEN = "●", "✗", "◐", "·"
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What every judgement may use beside its own part of the observation."""
+    """What every judgement may use in addition to its own part of the observation."""
 
     estate: Estate
     reached: frozenset[str]

@@ -9,7 +9,7 @@ Two kinds of functions differ in where they may run:
 - Functions that reach hosts must run where the hosts are reachable. For a lab this is the operator's network
   namespace (`workstation.namespace`). The command line enters it with a restart; a long-lived process starts in it.
 - Functions that build (`machine.prepare`, `deploy.prepare_image`, `upgrade.build`) need the network, which a lab's
-  namespace has not. They run before the namespace is entered.
+  namespace does not have. They run before the namespace is entered.
 
 Each module's docstring names its kind.
 """

@@ -41,7 +41,7 @@ def wants_pods(estate: Estate, stacks: Sequence[str] = ()) -> bool:
 def prepare_image(estate: Estate, stacks: Sequence[str] = ()) -> None:
     """Bake the base image again if it is outdated and pods are to be deployed: the pods' images are made from it.
 
-    This needs the network, which a lab's namespace has not.
+    This needs the network, which a lab's namespace does not have.
     """
     if wants_pods(estate, stacks) and not bake.ready():
         machine.prepare()

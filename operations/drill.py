@@ -34,7 +34,8 @@ def finished(home: Path) -> list[str]:
 
 
 def report_folder(home: Path, run_id: str | None) -> Path:
-    """Return the folder of a finished drill, or of the newest one. Raises WrongUse for an unknown ID."""
+    """Return the folder of a finished drill, or of the newest one. Raises WrongUse for an unknown ID, and
+    GovcloudError if no drill has been finished."""
     known = finished(home)
     if not known:
         raise GovcloudError("no drill has been finished here", "run `./govcloud drill run site-loss`")

@@ -27,9 +27,9 @@ from monitors.problem import Problem, Scope
 from workstation.errors import GovcloudError
 
 GRACE_S = 0.5
-"""A request sent less than this after the injection may still have left before it."""
+"""Requests up to this long after the recorded injection do not count: the fault may not have begun yet."""
 TAIL_EVERY_S = 1.0
-"""Unlike an observation, reading the ledger's tail costs processor time on the vantage. The load generator needs it."""
+"""Each read of the ledger's tail takes processor time from the load generator. An observation takes none."""
 HEAL_CHECK_EVERY_S = 1.0
 ROWS_WITHIN_S = 60.0
 """The query for the rows is repeated for this long. One failed query must not discard minutes of measurement."""
@@ -189,7 +189,7 @@ class DrillContext:
         return "" if self.fault.is_injected(self.on) else f"not injected: {self._injected()}"
 
     def fault_has_gone(self) -> str:
-        """Check that the fault is not there any more."""
+        """Check that the fault is gone."""
         self.take_observation()
         there = self.facts.restored_wall is None if self.fault.undo is None else self.fault.is_injected(self.on)
         return f"not healed: {self._injected()}" if there else ""

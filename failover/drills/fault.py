@@ -29,7 +29,7 @@ class Fault(ABC):
     undo_kind: ClassVar[str] = ""
     """The journal's name for the undo of this fault. It stays the same for ever: a later version reads the journal."""
     switch: ClassVar[str]
-    """What injects the fault, for the refusal on a real estate."""
+    """What a real estate lacks for this fault. The refusal names it."""
 
     @property
     def site(self) -> str | None:

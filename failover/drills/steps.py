@@ -18,7 +18,7 @@ PATIENCE = 4
 """The drill waits for the service up to this many times its objective. So it also measures by how much an objective
 was missed."""
 HEALS_WITHIN_S = 300.0
-"""A fault that heals by itself: a database member may have to copy its whole data before it runs again."""
+"""Longest wait for a fault that heals by itself: a database member may have to copy all its data before it runs."""
 
 
 def steady_state(run: DrillContext) -> Step:

@@ -111,7 +111,7 @@ def _announced(replies: Replies, host: Host, reply: Reply) -> Iterator[Announced
 def _judge(context: Context, seen: AnnouncedServices) -> Iterator[Problem]:
     """Report a ready site that does not announce. A site that is not ready must not announce.
 
-    Report an edge that was reached and did not list its routes, too: what it announces is unknown.
+    Also report an edge that was reached but did not list its routes: its announcements are unknown.
     """
     for service in context.estate.public_services:
         known = [a for a in seen.announced if a.service == service.name]

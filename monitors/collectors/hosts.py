@@ -19,7 +19,7 @@ HOST_UNREACHABLE = warning("host_unreachable", "经管理网络无法连接", "i
 UNIT_FAILED = warning("unit_failed", "systemd 单元失败", "unit has failed")
 # A drill compares the clocks of the vantage and the operator to date what it measures.
 CLOCK_OFF = warning("clock_off", "时钟偏差", "clock is off")
-# An observation of a part of the estate must not pass for one of all of it.
+# Without this problem, an observation of some hosts would look like an observation of all hosts.
 NOT_OBSERVED = warning("not_observed", "不在本次观测之内", "is not in the observation")
 
 
@@ -58,7 +58,7 @@ class Hosts:
         return sum(reachable), len(reachable)
 
     def site_reachable(self, site: str) -> bool:
-        """Every host of the site was reached."""
+        """Return whether every host of the site was reached."""
         return all(host.reachable for host in self.hosts if host.place == site)
 
 

@@ -34,8 +34,8 @@ select json_build_object(
   'synchronous_standby_names', current_setting('synchronous_standby_names'))"""
 """Replication state from PostgreSQL itself, so that it is known when Patroni is down."""
 
-# A drill with any of these would lose more than the site that it powers off, and after a drill Patroni repairs them
-# within seconds, or minutes where a member takes a base backup.
+# With any of these problems, a drill would lose more than its fault takes away. After a drill, Patroni repairs them
+# within seconds, or within minutes if a member takes a base backup.
 TWO_PRIMARIES = critical("two_primaries", "自称主库的成员不止一个", "more than one member says that it is primary")
 NO_PRIMARY = critical("no_primary", "没有主库，无法写入", "no primary: nothing can be written")
 PRIMARY_MISPLACED = critical(

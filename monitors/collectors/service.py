@@ -64,7 +64,8 @@ class Services:
         return frozenset((check.service, check.place) for check in _not_ready(self))
 
     def site_answers(self, site: str, path: str) -> bool:
-        """Every service of the site answers 200 on a health path (healthz, readyz or writez), asked from within."""
+        """Return whether every service of the site answers 200 on a health path (healthz, readyz or writez), asked from
+        within."""
         checks = [check for check in self.sites if (check.place, check.path) == (site, path)]
         return bool(checks) and all(check.ok for check in checks)
 

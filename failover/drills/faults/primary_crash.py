@@ -24,7 +24,7 @@ LOCATED_WITHIN_S = 30.0
 """On a busy machine, a single observation may miss the primary."""
 KILL = """read -r pid <"$1/postmaster.pid" && kill -KILL "$pid" || exit
 while [ -e "/proc/$pid/exe" ]; do sleep 0.05; done"""
-"""A process that has ended and that its parent has not collected yet has no executable file any more."""
+"""The wait does not include the zombie: a process that has ended has no executable file in /proc any more."""
 IS_READY = (f"{BIN_DIR}/pg_isready", "-q", "-h", SOCKETS, "-t", "2")
 
 WORDS = FaultWords(
