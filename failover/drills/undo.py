@@ -52,4 +52,6 @@ def _undo(undo: Undo, on: DrillInterfaces) -> None:
         if fault.undo_kind == undo.kind:
             fault(target=undo.target).heal(on)
             return
-    raise GovcloudError(f"the journal has an unknown undo: {undo}", "another version of govcloud wrote it")
+    raise GovcloudError(
+        f"the journal has an unknown undo: {undo}", "undo it with the version of govcloud that wrote the journal"
+    )
