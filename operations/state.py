@@ -34,7 +34,8 @@ class StateSurvey:
 
 @dataclass(frozen=True, kw_only=True)
 class Restorable:
-    """A host's backup that may replace the local state. `passphrase` is this workstation's, if it decrypts it."""
+    """A host's backup that may replace the local state. `passphrase` is this workstation's, None if it
+    does not decrypt the backup."""
 
     host: str
     metadata: StateMetadata

@@ -138,7 +138,7 @@ class DrillContext:
         return "; ".join(map(str, self.facts.remaining))
 
     def recovered(self) -> str:
-        """Check that the estate has no problem, and record when that is true after the fault.
+        """Check that the estate has no problem after the fault, and record when the check first passes.
 
         Every part of the observation must be newer than the end of the fault: an older one may not show the fault yet.
         """

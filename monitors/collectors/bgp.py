@@ -12,7 +12,7 @@ from monitors.problem import Language, Problem, warning
 from monitors.query import Queries, Replies, Reply, Target, command, mapping, objects
 
 SESSION_DOWN = warning("session_down", "BGP 会话未建立", "BGP session is not established")
-# Without BFD a drill would measure the BGP hold time in place of the detection.
+# Without BFD, a drill would measure BGP's hold time and not the detection by BFD.
 BFD_DOWN = warning("bfd_down", "BFD 未建立，线路中断时发现较慢", "BFD is not up: a cut is noticed late")
 
 
