@@ -7,12 +7,14 @@ later line records that it was done.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +43,23 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
 
     def note(self, phase: str, step: str, *, undo: Undo | None = None, detail: str = "") -> None:
-        """Write one line and sync it to disk. Phases: begin, acted, done, failed, undone, end."""
+        """Write one line and sync it to disk. Phases: begin, acted, done, failed, undone, end.
+
+        Raise OSError if the line is not complete on the disk: its act must not begin.
+        """
         line: dict[str, Any] = {"at": round(time.time(), 3), "pid": os.getpid(), "phase": phase, "step": step}
         if undo:
             line["undo"] = asdict(undo)
         if detail:
             line["detail"] = detail
         logger.debug("%s: %s %s", phase, step, detail)
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(handle, (json.dumps(line, ensure_ascii=False) + "\n").encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with self.path.open("ab+", buffering=0) as file:
+            data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+            if _is_cut(file):
+                data = b"\n" + data
+            if (written := file.write(data)) != len(data):  # the system reports a full disk only for the next byte
+                raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes were written", str(self.path))
+            os.fsync(file.fileno())
         atomic_write.sync(self.path.parent)
 
     def open_undos(self) -> tuple[Undo, ...]:
@@ -61,6 +67,12 @@ class Journal:
         if not self.path.exists():
             return ()
         return still_open(read(self.path.read_text(encoding="utf-8", errors="replace")))
+
+
+def _is_cut(file: FileIO) -> bool:
+    """Return whether the file's last line is incomplete. A line after it would be damaged too."""
+    size = os.fstat(file.fileno()).st_size
+    return size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
 
 
 def read(text: str) -> list[dict[str, Any]]:

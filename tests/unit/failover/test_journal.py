@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,21 @@ def test_an_act_that_raises_leaves_its_undo_open(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_step(Step(name="off", deadline_s=1, act=act, undo=RESTORE_POWER), journal, Clock())
     assert journal.open_undos() == (RESTORE_POWER,)
+
+
+def test_a_line_that_does_not_fit_on_the_disk_prevents_its_act(tmp_path: Path) -> None:
+    """The system writes what fits and reports no error. A limit of the file's size does the same."""
+    journal = Journal(tmp_path)
+    journal.note("begin", "applicants-start", undo=STOP_LOAD)
+    acted: list[int] = []
+    step = Step(name="off", deadline_s=1, act=lambda: acted.append(1), undo=RESTORE_POWER)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 20, former[1]))
+    try:
+        with pytest.raises(OSError, match=r"of \d+ bytes were written"):
+            run_step(step, journal, Clock())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert not acted
+    journal.note("undone", "restore", undo=STOP_LOAD)
+    assert journal.open_undos() == (), "the line after a cut one is readable"
