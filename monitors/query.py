@@ -77,7 +77,7 @@ class Reply:
             return None
         try:
             return json.loads(result.get("out", result.get("body", "")))
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):
             return None
 
     def object(self, name: str) -> dict[str, Any]:
@@ -118,5 +118,5 @@ def whole(value: Any) -> int | None:
     """Return a whole number, None in place of any other value."""
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -10,7 +10,7 @@ from typing import Protocol
 from estate.model import Host, HostRole
 from monitors.collector import Collector, Column, Context
 from monitors.problem import Language, Problem, critical, warning
-from monitors.query import Queries, Replies, Reply, Target, command, objects
+from monitors.query import Queries, Replies, Reply, Target, command, objects, whole
 
 ROUTE_PROTOCOL = "99"
 """Protocol number with which the announcer marks its kernel routes."""
@@ -91,7 +91,7 @@ def _parse(replies: Replies) -> Announcements:
 def _announced(replies: Replies, host: Host, reply: Reply) -> Iterator[Announced]:
     listed = [answer for name in ("routes4", "routes6") if (answer := reply.document(name)) is not None]
     routes = {
-        str(route.get("dst", "")).split("/")[0]: int(route.get("metric", 0))
+        str(route.get("dst", "")).split("/")[0]: whole(route.get("metric", 0))
         for answer in listed
         for route in objects(answer)
     }

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from estate.model import Estate, Host, HostRole, Link
 from monitors.collector import Block, Collector, Column, Context, mark
 from monitors.problem import Language, Problem, warning
-from monitors.query import Queries, Replies, Reply, Target, command, mapping, objects
+from monitors.query import Queries, Replies, Reply, Target, command, mapping, objects, whole
 
 SESSION_DOWN = warning("session_down", "BGP 会话未建立", "BGP session is not established")
 # Without BFD, a drill would measure BGP's hold time and not the detection by BFD.
@@ -59,7 +59,7 @@ def _parse(replies: Replies) -> Sessions:
 def _sessions(replies: Replies, host: Host, reply: Reply) -> Iterator[BgpSession]:
     """Yield every session that the estate declares, whether the router reports it or not."""
     summaries = {4: reply.object("bgp4"), 6: reply.object("bgp6")}
-    bfd = {_address(p.get("peer", "")): p.get("status") for p in objects(reply.document("bfd"))}
+    bfd = {_address(str(p.get("peer"))): p.get("status") for p in objects(reply.document("bfd"))}
     for link in replies.estate.links_of(host.name):
         far = next(end for end in link.ends if end != host.name)
         interface = replies.plan.hosts[far].link(link.name)
@@ -77,7 +77,7 @@ def _sessions(replies: Replies, host: Host, reply: Reply) -> Iterator[BgpSession
                 established=state == "Established",
                 state=state,
                 bfd_up=None if known is None else known == "up",
-                prefixes=int(peer.get("pfxRcd") or 0),
+                prefixes=whole(peer.get("pfxRcd")) or 0,
             )
 
 

@@ -158,12 +158,12 @@ def _member(host: Host, reply: Reply) -> DatabaseMember:
     has_patroni = isinstance(patroni, dict)
     state = str(patroni.get("state", "")) if has_patroni else ""
     forks = len(str(reply.results.get("forks", {}).get("out", "")).split())
-    if not isinstance(said, dict):
+    if not isinstance(said, dict) or not isinstance(said.get("in_recovery"), bool):
         return DatabaseMember(
             host=host.name, site=host.at, role=Role.UNKNOWN, running=False, patroni=has_patroni, state=state,
             kept_forks=forks, reason=reply.why("postgresql"),
         )  # fmt: skip
-    standby, receiver = bool(said["in_recovery"]), mapping(said.get("receiver"))
+    standby, receiver = said["in_recovery"], mapping(said.get("receiver"))
     return DatabaseMember(
         host=host.name,
         site=host.at,
@@ -200,7 +200,7 @@ def _compared(members: list[DatabaseMember], standbys: Mapping[str, str]) -> tup
 def _primary_answer(replies: Iterator[Reply]) -> dict[str, Any]:
     """Return what the primary said, an empty object unless exactly one member says that it is primary."""
     answers = [reply.object("postgresql") for reply in replies]
-    found = [said for said in answers if said and not said.get("in_recovery")]
+    found = [said for said in answers if said.get("in_recovery") is False]
     return found[0] if len(found) == 1 else {}
 
 

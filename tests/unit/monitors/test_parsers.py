@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -137,6 +138,8 @@ def test_the_health_of_an_unreachable_site_is_reported_as_not_answered() -> None
         {"code": 1, "out": "", "err": "psql: error: connection to server failed: refused"},
         {"code": 0, "out": "<html>", "err": ""},
         {"code": 0, "out": "[]", "err": ""},
+        {"code": 0, "out": '{"position": 5}', "err": ""},
+        {"code": 0, "out": '{"in_recovery": null}', "err": ""},
         {"error": "no answer within 3 s"},
         {},
     ],
@@ -172,6 +175,26 @@ def test_no_malformed_answer_breaks_the_observation(name: str, value: dict[str, 
     for host in replies:
         if name in replies[host].results:
             replies = with_results(replies, host, **{name: value})
+    problems(ESTATE, observe(replies))
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("routes4", '[{"dst": "10.0.0.1", "metric": "x"}, {"metric": null}]'),
+        ("bgp4", '{"peers": {"10.0.0.1": {"pfxRcd": "x"}}}'),
+        ("bfd", '[{"peer": ["10.0.0.1"]}]'),
+        ("etcd_status", '{"header": {"raft_term": Infinity}}'),
+        ("cluster", "[" * 100_000),
+    ],
+)
+def test_no_value_of_another_type_breaks_the_observation(name: str, document: str) -> None:
+    replies = healthy()
+    for host in replies:
+        if name in replies[host].results:
+            old = str(replies[host].results[name].get("out", replies[host].results[name].get("body", "")))
+            found = document.replace("10.0.0.1", next(iter(re.findall(r"10(?:\.\d+){3}", old)), "10.0.0.1"))
+            replies = with_results(replies, host, **{name: {"code": 0, "status": 200, "out": found}})
     problems(ESTATE, observe(replies))
 
 
