@@ -5,12 +5,13 @@ import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
+import psycopg
 import pytest
 from approval.application import parse
 from approval.decision import LEGAL_TRANSITIONS
 from approval.freshness import CATCHING_UP_S, CAUGHT_UP_S, WRITABLE_FOR_S, age_s, caught_up, observe, writable
 from approval.identity import MOBILE
-from approval.observability import LabelledRegistry, Metrics
+from approval.observability import LabelledRegistry, Metrics, reason_of
 from approval.people import applicant
 from approval.problems import EXPLANATIONS, Problem
 from approval.schema import Migration, SchemaError, migrations, pending
@@ -21,6 +22,13 @@ from prometheus_client import generate_latest
 
 ENVIRONMENT = {"GOVCLOUD_SITE": "futian", "APPROVAL_WRITE_DSN": "host=a", "APPROVAL_READ_DSN": "host=b"}
 FORM = parse(json.dumps(applicant(1, 1)).encode(), date(2026, 6, 1))
+
+
+def test_the_details_of_a_database_error_are_no_reason_for_a_log():
+    """PostgreSQL shows the values of a refused row: the applicant's name and numbers."""
+    refused = psycopg.errors.CheckViolation("new row violates\nDETAIL:  Failing row contains (张三, 13800138000).")
+    assert reason_of(refused) == "new row violates"
+    assert reason_of(TimeoutError()) == "TimeoutError"
 
 
 def test_settings_come_from_the_environment_and_are_safe_by_default():

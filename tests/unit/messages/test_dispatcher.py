@@ -166,6 +166,17 @@ def test_an_error_in_one_attempt_stops_neither_the_others_nor_the_loop(caplog):
     assert any(record.exc_info for record in caplog.records)
 
 
+def test_the_details_of_a_database_error_are_not_logged(caplog):
+    """PostgreSQL shows the values of a refused row."""
+    detail = "new row violates check constraint\nDETAIL:  Failing row contains (1, approved, 13800138000, pending)."
+    errors = [psycopg.errors.CheckViolation(detail)]
+    store = MemoryStore(1, fail_claims=errors, fail_records=errors)
+    deliver(store, MemoryCarrier(), lambda: "0" in store.results)
+    text = "".join(str(record.__dict__) for record in caplog.records)
+    assert text.count("new row violates check constraint") == 2
+    assert "13800138000" not in text
+
+
 @pytest.mark.parametrize("answers", [[], [Answer(status=400)], [Answer(status=None, error="timeout")]])
 def test_no_log_line_has_a_number(caplog, answers):
     """Every result is logged with the message ID."""

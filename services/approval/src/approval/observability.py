@@ -85,3 +85,8 @@ def log_json(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason of an error for a log. Only the first line: the details of a database error name the row."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

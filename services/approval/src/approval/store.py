@@ -26,6 +26,7 @@ from psycopg import errors
 
 from approval.application import Application, Level
 from approval.decision import AdmissionPlan, Decision, DegreeRecord, Facts, Resident, decide, transition
+from approval.observability import reason_of
 from approval.pool import Connection, NoConnection, Pool
 from approval.problems import Problem
 from approval.settings import Settings
@@ -213,7 +214,7 @@ class Store:
         """Return if another attempt is useful (the server went away or cannot write). Otherwise raise Problem."""
         problem = await _classify_and_close(connection, error)
         if problem is not None:
-            log.error("write failed", extra={"fields": {"sqlstate": error.sqlstate, "reason": str(error)[:200]}})
+            log.error("write failed", extra={"fields": {"sqlstate": error.sqlstate, "reason": reason_of(error)}})
             raise Problem(problem) from error
         await self.writers.discard_idle()
 

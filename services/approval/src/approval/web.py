@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from approval import freshness
 from approval.application import MAX_BODY_BYTES, parse
 from approval.decision import REASONS, Reason
-from approval.observability import LabelledRegistry, Metrics
+from approval.observability import LabelledRegistry, Metrics, reason_of
 from approval.problems import Problem
 from approval.settings import Settings
 from approval.store import Answer, LocalView, Store
@@ -305,7 +305,7 @@ async def _write_heartbeats(store: Store, health: HealthState) -> None:
             failing = False
         except Exception as error:
             if not failing:
-                log.warning("writes impossible", extra={"fields": {"reason": str(error)}})
+                log.warning("writes impossible", extra={"fields": {"reason": reason_of(error)}})
             failing = True
         await asyncio.sleep(freshness.HEARTBEAT_INTERVAL_S)
 

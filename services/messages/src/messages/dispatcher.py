@@ -14,7 +14,7 @@ from typing import Protocol
 
 import psycopg
 
-from messages.observability import Metrics
+from messages.observability import Metrics, reason_of
 from messages.policy import Answer, Breaker, State, judge, retry_delay_s
 from messages.settings import Settings
 from messages.store import Claim, Message, Queue, Result, Unconfirmed
@@ -107,7 +107,7 @@ class Dispatcher:
         except (Unconfirmed, psycopg.Error, OSError) as error:
             if isinstance(error, Unconfirmed):
                 self._metrics.unconfirmed.inc()
-            log.warning("nothing claimed", extra={"fields": {"reason": str(error).strip()[:200]}})
+            log.warning("nothing claimed", extra={"fields": {"reason": reason_of(error)}})
             await self._pause(RECOVERY_S, self._stopping)
             return
         self._polled_s = self._clock()
@@ -172,7 +172,7 @@ class Dispatcher:
                     await self._store.record(results)
                     break
                 except (Unconfirmed, psycopg.Error, OSError) as error:
-                    log.warning("results not stored yet", extra={"fields": {"reason": str(error).strip()[:200]}})
+                    log.warning("results not stored yet", extra={"fields": {"reason": reason_of(error)}})
                     await asyncio.sleep(RECOVERY_S)
             for _ in results:
                 self._results.task_done()

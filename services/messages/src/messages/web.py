@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from messages.carrier import Carrier
 from messages.dispatcher import Dispatcher
-from messages.observability import LabelledRegistry, Metrics
+from messages.observability import LabelledRegistry, Metrics, reason_of
 from messages.policy import State, receipt_context
 from messages.settings import Settings
 from messages.store import Store, Unconfirmed
@@ -115,7 +115,7 @@ async def _receive(request: Request, settings: Settings, store: Store) -> str:
     try:
         meaning = await store.receive(receipt.message_id, receipt.state, receipt.reason)
     except (Unconfirmed, psycopg.Error, OSError) as error:
-        log.warning("receipt not stored", extra={"fields": {"reason": str(error).strip()[:200]}})
+        log.warning("receipt not stored", extra={"fields": {"reason": reason_of(error)}})
         raise Refused("not_ready") from error
     if meaning == "unknown":
         raise Refused("message_unknown")
