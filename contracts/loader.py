@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -14,6 +15,8 @@ from contracts.model import Contract
 
 FOLDER = Path(__file__).resolve().parents[1] / "services"
 FILE = "service.yaml"
+RESERVED = ("GOVCLOUD_SITE", "NODE_IP", "PGPASSWORD")
+"""Variables of the pods that the platform sets."""
 
 
 class ContractError(Exception):
@@ -49,14 +52,35 @@ def folder(name: str) -> Path:
 def _read(path: Path) -> Contract:
     where = f"services/{path.parent.name}/{FILE}"
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader that refuses more
         if not isinstance(document, dict) or "name" in document:
             raise ContractError(f"{where}: must be a mapping without `name`: the folder has the name")
         return Contract.model_validate_json(json.dumps({"name": path.parent.name, **document}), strict=True)
     except ValidationError as error:
         raise ContractError("\n".join(f"{where}: {text}" for text in _messages(error))) from None
+    except RecursionError:
+        raise ContractError(f"{where}: is nested too deeply; a contract has at most five levels") from None
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise ContractError(f"{where}: cannot be read: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loading that also refuses aliases, which can multiply a text without limit, and repeated keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases are refused, write the complete value", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                problem = f"{key.value!r} is there twice, keep one"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 def _messages(error: ValidationError) -> Iterator[str]:
@@ -80,6 +104,9 @@ def contradictions(found: Iterable[Contract]) -> Iterator[str]:
 
 def _own(one: Contract) -> Iterator[str]:
     database = one.database
+    variables = (*RESERVED, *one.environment, *one.fields, *one.secrets)
+    for variable in sorted({name for name in variables if variables.count(name) > 1}):
+        yield f"{one.name}: {variable} is declared twice, or is set by the platform; use another variable"
     if one.public and not one.health.ready:
         yield f"{one.name}: a public service needs health.ready: a site is announced only while it is ready"
     if one.setup and not (database and database.owner):

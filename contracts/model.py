@@ -28,8 +28,10 @@ REGISTERS = ("people", "seed")
 
 
 def placeholders(template: str) -> set[str]:
-    """Return the names between braces. Raises ValueError if the braces do not match."""
-    return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    """Return the texts between braces, with a format that no placeholder has. Raises ValueError if the braces do not
+    match."""
+    found = [field for field in Formatter().parse(template) if field[1] is not None]
+    return {f"{name}{'!' * bool(sign)}{sign or ''}{':' * bool(form)}{form}" for _, name, form, sign in found}
 
 
 def _known(known: tuple[str, ...], templates: Iterable[str]) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from contracts.loader import ContractError, contract, contracts, names
+from contracts.loader import RESERVED, ContractError, contract, contracts, names
 from estate.checks import check, references
 from estate.loader import load, parse
 from estate.model import Estate
 from facts import ports
+from playbooks.render import services
 from tests import second_service
 from tests.second_service import LETTERS
 from workstation import paths
@@ -52,6 +53,11 @@ def test_a_second_service_needs_only_its_folder(tmp_path: Path, monkeypatch: pyt
             "environment: Value error, '{prot}' has the unknown placeholder 'prot'; known: site, port",
         ),
         ("{port}", "{port", "environment: Value error, expected '}' before end of string"),
+        ("{port}", "{port!z}", "environment: Value error, '{port!z}' has the unknown placeholder 'port!z'"),
+        ("{port}", "{port:>{lab}}", "environment: Value error, '{port:>{lab}}' has the unknown placeholder"),
+        ("port: 8090", "port: 8090\nport: 8091", "cannot be read: 'port' is there twice, keep one"),
+        ("port: 8090", "port: &port 8090\nlive: *port", "cannot be read: aliases are refused"),
+        ("port: 8090", "port: " + "[" * 3000 + "]" * 3000, "is nested too deeply"),
         ("LETTERS_PORT", "lettersPort", "environment.lettersPort.[key]: String should match pattern"),
         ("port: 8090", "name: letters\nport: 8090", "must be a mapping without `name`"),
         ("port: 8090", "port: [", "cannot be read"),
@@ -78,6 +84,8 @@ def test_a_mistake_names_file_and_field(
         ("login: letters_app", "login: letters_app, owner: letters_owner", "database with an owner approval is also"),
         ("port: 8090", "public: {at_once: 1, repeatable: false, down: {zh: 无, en: Down}}\nport: 8090", "health.ready"),
         ("port: 8090", "setup: {dsn_variable: A, commands: [{run: [letters]}]}\nport: 8090", "setup needs a database"),
+        ("LETTERS_PORT", "PGPASSWORD", "letters: PGPASSWORD is declared twice, or is set by the platform"),
+        ("LETTERS_TOKEN", "LETTERS_PORT", "letters: LETTERS_PORT is declared twice"),
         ("login: letters_app", "login: letters_app, roles: [clerks]", "database.roles needs an owner"),
         (
             "port: 8090",
@@ -93,6 +101,10 @@ def test_contracts_that_contradict_each_other_are_refused(
     second_service.install(tmp_path, monkeypatch, LETTERS.replace(old, new, 1))
     with pytest.raises(ContractError, match=message):
         contracts()
+
+
+def test_the_variables_of_the_platform_are_reserved() -> None:
+    assert {services.NODE, services.SITE, services.PASSWORD} == set(RESERVED)
 
 
 def test_an_unknown_service_is_refused_with_the_known_ones() -> None:
