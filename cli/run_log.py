@@ -48,8 +48,10 @@ _SECRETS = (
     (re.compile(r"(\w://[^/\s:@]*:)[^/\s@]+@"), rf"\1{MASK}@"),
     (
         re.compile(
-            r"""(?ix) ( [\w-]* (?: pass(?:word|phrase|wd) | secret | token | api_?key | private_?key | key-data ) s?
-            ["']? \s* [=:] (?!:) \s* ) (?: "[^"]*" | '[^']*' | [^\s"',;)}\]]+ )"""
+            r"""(?ix) ( (?<![\w-]) [\w-]*
+            (?: pass(?:word|phrase|wd) | secret | token | api_?key | private_?key | key-data ) s?
+            (?: \\*["'] )? \s* [=:] (?!:) \s* )
+            (?: \\+"[^"]*" | "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s"',;)}\]]+ )"""
         ),
         rf"\1{MASK}",
     ),
