@@ -68,3 +68,35 @@ def test_a_failed_undo_does_not_prevent_the_others(journal: Journal, error: Exce
         undo_all(journal, interfaces(mains), lambda undo: None)
     assert mains.powered_on == ["futian"]
     assert [undo.target for undo in journal.open_undos()] == ["nanshan"]
+
+
+OLD_JOURNAL = """\
+{"at": 1764570000.1, "pid": 7, "phase": "begin", "step": "applicants-start", \
+"undo": {"kind": "stop_applicant", "target": "citizen1/20251201T080000-site-loss-futian"}}
+{"at": 1764570001.2, "pid": 7, "phase": "acted", "step": "applicants-start"}
+{"at": 1764570009.3, "pid": 7, "phase": "begin", "step": "power-off", "undo": {"kind": "power_on", "target": "futian"}}
+"""
+"""A run of an older version that was killed during the power off."""
+
+
+class Recorder:
+    """Records the commands of an undo."""
+
+    def __init__(self) -> None:
+        self.commands = list[tuple[str, list[str]]]()
+
+    def run(self, host: str, argv: list[str], *, stdin: bytes = b"", timeout_s: float = 30.0) -> None:
+        self.commands.append((host, argv))
+
+
+def test_the_journal_of_an_older_version_is_undone(tmp_path: Path) -> None:
+    old = Journal(tmp_path)
+    old.path.write_text(OLD_JOURNAL, encoding="utf-8")
+    mains, recorder = Mains({}), Recorder()
+    machines: Any = recorder
+    on = DrillInterfaces(machines=machines, power=mains, links=machines, observer=machines)
+    assert [undo.kind for undo in undo_all(old, on, lambda undo: None)] == ["power_on", "stop_applicant"]
+    assert mains.powered_on == ["futian"]
+    unit = "govcloud-applicant-20251201T080000-site-loss-futian.service"
+    assert recorder.commands == [("citizen1", ["systemctl", "stop", unit])]
+    assert not old.open_undos()
