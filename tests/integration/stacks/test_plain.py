@@ -89,6 +89,11 @@ class Clone:
         shutil.copytree(paths.repo(), self.folder, ignore=ignored)
         sites = self.folder / "estate" / "data" / "sites.yaml"
         sites.write_text(sites.read_text().replace("lab: true", "lab: false"))
+        services = sites.with_name("services.yaml")
+        simulated = 'carrier: {simulated_on: province-cloud1, deliver_synthetic: "1540"}'
+        text = services.read_text()
+        assert simulated in text
+        services.write_text(text.replace(simulated, "carrier: {url: https://sms.example}"))
         (self.home / "ssh").mkdir(parents=True)
         (self.home / "ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA operator\n")
         self._environment = {
