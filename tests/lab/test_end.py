@@ -27,7 +27,8 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("stacks", [pytest.param((), id="all", marks=pytest.mark.nightly), (NETWORK,)])
+@pytest.mark.nightly  # in the short tier, test_down.py kills and removes a small lab, also from another clone
+@pytest.mark.parametrize("stacks", [(), (NETWORK,)], ids=["all", "network"])
 def test_another_clone_removes_a_killed_lab_and_deploys_the_estate_again(
     hosts: Hosts, bare_host: traces.Before | None, clone: Path, stacks: tuple[str, ...]
 ) -> None:
