@@ -120,6 +120,6 @@ def closing_loops() -> Iterator[None]:
         asyncio.new_event_loop = original
         for loop in left:
             loop.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60  # two cores and three processes: 10 s were once too short
         while not all(loop.is_closed() for loop in cleaned_up) and time.monotonic() < deadline:
             threading.Event().wait(0.01)
