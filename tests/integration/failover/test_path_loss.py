@@ -43,6 +43,7 @@ def test_ctrl_c_during_the_cut_ends_the_cut(fake_estate: FakeEstate, tmp_path: P
     assert not fake_estate.cut_links
 
 
+@pytest.mark.nightly
 def test_a_killed_run_is_undone_by_the_next_drill_of_any_kind(fake_estate: FakeEstate, tmp_path: Path) -> None:
     fault = fake_estate.fault("path-loss", "city-a")
     Journal(tmp_path / "home" / "drills" / "20260101T000000-path-loss-city-a").note("begin", "inject", undo=fault.undo)

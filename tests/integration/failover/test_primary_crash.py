@@ -15,7 +15,7 @@ from tests.unit.failover.observations import with_member
 from workstation.errors import Refused
 
 
-@pytest.mark.parametrize("site", ["futian", "nanshan"])
+@pytest.mark.parametrize("site", ["futian", pytest.param("nanshan", marks=pytest.mark.nightly)])
 def test_the_present_primary_is_killed_without_loss_of_data(fake_estate: FakeEstate, tmp_path: Path, site: str) -> None:
     """The fault heals by itself: its end is observed, and nothing is undone."""
     fake_estate.primary_site = site

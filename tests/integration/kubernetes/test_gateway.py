@@ -108,6 +108,7 @@ def test_a_gateway_keeps_its_bureaus_rules_and_a_new_certificate_rolls_it(city: 
     assert city.drift() == {}
 
 
+@pytest.mark.nightly
 def test_a_route_to_a_missing_service_or_port_is_reported(city: EngineSession) -> None:
     """The rest of the run is not affected, and the next run continues."""
     assert not city.up(declared("second")).failed

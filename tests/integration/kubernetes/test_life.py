@@ -162,6 +162,7 @@ def test_an_object_without_a_name_gets_one_and_its_replacement_another(session: 
     assert f"configmap/{first.split('/')[1]}" not in names
 
 
+@pytest.mark.nightly
 def test_a_manual_edit_is_found_and_repaired(session: EngineSession) -> None:
     """Manual changes of our fields and manual additions to them are removed."""
     session.settings = {"enable_config_map_mutable": True}

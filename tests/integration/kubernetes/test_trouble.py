@@ -44,6 +44,7 @@ def waiting(session: EngineSession, seconds: int, quota: bool = False) -> Declar
     return declare
 
 
+@pytest.mark.nightly
 def test_an_object_that_does_not_become_ready_fails_in_time_with_its_reason(session: EngineSession) -> None:
     """It is recorded as created. The next run waits for it again and does not create a second one."""
     failed = session.up(waiting(session, 3))
@@ -325,6 +326,7 @@ def test_a_frozen_api_server_is_detected_and_named(session: EngineSession, in_fl
     assert f"{session.namespace}/web: the API server at {session.cluster.server} does not answer" in failed.errors[0]
 
 
+@pytest.mark.nightly
 def test_a_crashed_api_server_is_named_and_the_next_run_continues(session: EngineSession, in_flight: Start) -> None:
     """The object of the wait is recorded."""
     run = in_flight(waiting(session, 600), "0 of 1")

@@ -150,6 +150,7 @@ def test_a_site_with_a_dead_cluster_is_reported_skipped_and_deployed_later(runni
     assert remote.deployed() == reference(new)
 
 
+@pytest.mark.nightly
 def test_destroy_empties_the_state_even_with_dead_clusters(running: Running, estate: Estate) -> None:
     """It does so at once, and running pods keep running. The next `up` adopts the existing objects."""
     remote, city = running.sites

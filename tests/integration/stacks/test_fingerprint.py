@@ -45,6 +45,7 @@ def test_an_unchanged_estate_is_refreshed_and_a_manual_edit_is_repaired(machines
     assert engine.up(REAL, STACK).changes == 0
 
 
+@pytest.mark.nightly
 def test_a_new_declaration_is_applied(machines: Machines) -> None:
     """A refresh alone finds no difference, because the hosts are as declared before."""
     engine.up(REAL, STACK)
