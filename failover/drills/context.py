@@ -210,12 +210,11 @@ class DrillContext:
         return f"{self.load.rate_per_s:g}/s"
 
     def inject(self) -> None:
-        """Inject the fault."""
-        self.facts.injected_wall = self.clock.wall()
-        self.say(
-            "injected", "injector", self.fault.target, wall=self.facts.injected_wall, text=self.fault.words.injected
-        )
+        """Inject the fault and record when that began. A refused injection leaves no record."""
+        began = self.clock.wall()
         self.fault.inject(self.on)
+        self.facts.injected_wall = began
+        self.say("injected", "injector", self.fault.target, wall=began, text=self.fault.words.injected)
 
     def heal(self) -> None:
         """Heal the fault and start measuring the pods of a lost site."""

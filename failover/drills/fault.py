@@ -43,7 +43,7 @@ class Fault(ABC):
 
     @abstractmethod
     def inject(self, on: DrillInterfaces) -> None:
-        """Inject the fault."""
+        """Inject the fault. Raise CheckFailed if the estate has changed since `not_now` and nothing was injected."""
 
     @abstractmethod
     def heal(self, on: DrillInterfaces) -> None:

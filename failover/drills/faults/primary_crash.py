@@ -12,7 +12,7 @@ from failover.drills import blast_radius
 from failover.drills.blast_radius import BlastRadius
 from failover.drills.fault import Fault
 from failover.protocols import DrillInterfaces, Observer
-from failover.step import POLL_S
+from failover.step import POLL_S, CheckFailed
 from failover.words import FaultWords, Text
 from monitors.collectors import Observation
 from playbooks.render.postgresql import BIN_DIR, SOCKETS, VERSION, data_root
@@ -22,9 +22,17 @@ PRIMARY = "primary"
 """The target until an observation has shown the primary's host."""
 LOCATED_WITHIN_S = 30.0
 """On a busy machine, a single observation may miss the primary."""
-KILL = """read -r pid <"$1/postmaster.pid" && kill -KILL "$pid" || exit
+KILL = """read -r pid <"$1/postmaster.pid" || exit
+if [ -e "$1/standby.signal" ] || [ -e "$1/recovery.signal" ]; then echo "it is not the primary any more" >&2; exit 1; fi
+if ! [ "/proc/$pid/cwd" -ef "$1" ]; then echo "process $pid is not the postmaster" >&2; exit 1; fi
+kill -KILL "$pid" || exit
 while [ -e "/proc/$pid/exe" ]; do sleep 0.05; done"""
-"""The wait does not include the zombie: a process that has ended has no executable file in /proc any more."""
+"""Kills only a primary. PostgreSQL keeps a signal file as long as it is a standby. The PID is read first: a primary
+that is demoted after the check gets another PID. Every exit before the kill is below `TIMED_OUT`.
+
+The wait does not include the zombie: a process that has ended has no executable file in /proc any more."""
+TIMED_OUT = 124
+"""Exit code of `timeout`: the kill may have been sent."""
 IS_READY = (f"{BIN_DIR}/pg_isready", "-q", "-h", SOCKETS, "-t", "2")
 
 WORDS = FaultWords(
@@ -78,12 +86,17 @@ class PrimaryCrash(Fault):
         return PrimaryCrash(target=primary.host, folder=f"{data_root(estate.host(primary.host))}/{VERSION}")
 
     def inject(self, on: DrillInterfaces) -> None:
-        """Kill the postmaster with SIGKILL and wait until it is gone. Its children end by themselves."""
+        """Kill the postmaster with SIGKILL and wait until it is gone. Its children end by themselves.
+
+        Raise CheckFailed if the host refuses: the primary may have moved since the last observation.
+        """
         host = self.target
         done = on.machines.run(host, ["timeout", "10", "sh", "-c", KILL, "sh", self.folder])
+        reason = done.stderr.decode(errors="replace").strip() or f"exit {done.returncode}"
+        if done.returncode >= TIMED_OUT:
+            raise GovcloudError(f"{host}: the kill of PostgreSQL did not end: {reason}")
         if done.returncode != 0:
-            reason = done.stderr.decode(errors="replace").strip() or f"exit {done.returncode}"
-            raise GovcloudError(f"{host}: PostgreSQL could not be killed: {reason}")
+            raise CheckFailed(f"{host}: PostgreSQL was not killed: {reason}")
 
     def heal(self, on: DrillInterfaces) -> None:
         """Do nothing: Patroni starts the member again."""

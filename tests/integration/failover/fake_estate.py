@@ -158,7 +158,7 @@ class FakeEstate:
 
     def _crash(self, site: str) -> CommandResult:
         if site != self.primary_site:
-            return CommandResult(returncode=1, stderr=b"not the primary")
+            return CommandResult(returncode=1, stderr=b"it is not the primary any more")
         self.crashed[site] = time.monotonic()
         self.set_faults({"from_s": 0, "to_s": TAKEOVER_S, "do": "refuse"})
         return CommandResult()

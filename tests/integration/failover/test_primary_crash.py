@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from failover.drills import Verdict
 from failover.journal import interrupted
 from failover.report.json_report import as_json
+from failover.result import Event
 from monitors.collectors import Observation
-from tests.integration.failover.fake_estate import RESTART_S, TAKEOVER_S, FakeEstate
+from tests.integration.failover.fake_estate import RESTART_S, TAKEOVER_S, CommandResult, FakeEstate
 from tests.unit.failover.observations import with_member
 from workstation.errors import Refused
 
@@ -49,4 +52,22 @@ def test_a_primary_without_a_healthy_successor_is_not_killed(fake_estate: FakeEs
     with pytest.raises(Refused, match="no healthy synchronous standby at another promotable site"):
         fake_estate.drill("primary-crash", tmp_path / "home")
     assert not fake_estate.crashed
+    assert all(process.poll() is not None for process in fake_estate.units.values()), "the load generator was stopped"
+
+
+def test_a_primary_that_moves_just_before_the_kill_is_not_killed(fake_estate: FakeEstate, tmp_path: Path) -> None:
+    """The last observation still shows the old primary. Only its host notices that it has moved."""
+    run, reported = fake_estate.run, list[Event]()
+
+    def moved_before(host: str, argv: Sequence[str], **options: Any) -> CommandResult:
+        if "kill -KILL" in " ".join(argv):
+            fake_estate.primary_site = "nanshan"
+        return run(host, argv, **options)
+
+    fake_estate.run = moved_before  # type: ignore[method-assign]
+    refused = "the drill did not begin: futian-data1: PostgreSQL was not killed: it is not the primary any more"
+    with pytest.raises(Refused, match=refused):
+        fake_estate.drill("primary-crash", tmp_path / "home", on_event=reported.append)
+    assert not fake_estate.crashed
+    assert "injected" not in [event.code for event in reported]
     assert all(process.poll() is not None for process in fake_estate.units.values()), "the load generator was stopped"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from estate.model import Estate
 from failover.drills import DRILLS, blast_radius, get
 from failover.drills.faults import LinkCut, PrimaryCrash, SitePower
 from failover.drills.faults.link_cut import is_only_path
-from failover.drills.faults.primary_crash import KILL, no_successor
+from failover.drills.faults.primary_crash import no_successor
+from failover.protocols import DrillInterfaces
 from failover.report.messages import LANGUAGES
+from failover.step import CheckFailed
 from tests.unit.failover.observations import ESTATE, HEALTHY, with_member, with_primary
 from workstation.errors import Refused, WrongUse
 
@@ -137,14 +140,33 @@ def test_the_blast_radius_of_a_crash_names_the_members_that_may_be_primary() -> 
     assert "主库的 PostgreSQL 被强制终止" in blast_radius.text(radius, unknown.words, "zh")
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_the_kill_ends_the_process_of_the_pid_file_and_waits_for_its_end(tmp_path: Path, there: bool) -> None:
-    """Run the shell command with a real process, like on a host. Its parent does not collect it meanwhile. Without the
-    file the command fails and kills nothing."""
-    with subprocess.Popen(["sleep", "60"]) as process:
-        if there:
-            (tmp_path / "postmaster.pid").write_text(f"{process.pid}\n/data\n", encoding="utf-8")
-        done = subprocess.run(["sh", "-c", KILL, "sh", str(tmp_path)], capture_output=True, timeout=30, check=False)
-        assert (done.returncode == 0) == there
-        assert (process.poll() is not None) == there
+@pytest.mark.parametrize(
+    ("files", "cwd", "refused"),
+    [
+        (["postmaster.pid"], ".", ""),
+        ([], ".", "postmaster.pid"),
+        (["postmaster.pid", "standby.signal"], ".", "it is not the primary any more"),
+        (["postmaster.pid", "recovery.signal"], ".", "it is not the primary any more"),
+        (["postmaster.pid"], "/", "is not the postmaster"),  # the PID belongs to another program by now
+    ],
+)
+def test_the_kill_ends_only_the_postmaster_of_a_primary(
+    tmp_path: Path, files: list[str], cwd: str, refused: str
+) -> None:
+    """Run the shell command with a real process, like on a host. Its parent does not collect it meanwhile."""
+
+    class Host:
+        def run(self, host: str, argv: list[str]) -> subprocess.CompletedProcess[bytes]:
+            return subprocess.run(argv, capture_output=True, timeout=30, check=False)
+
+    unused: Any = None
+    machines: Any = Host()
+    on = DrillInterfaces(machines=machines, power=unused, links=unused, observer=unused)
+    with subprocess.Popen(["sleep", "60"], cwd=tmp_path / cwd) as process:
+        for name in files:
+            (tmp_path / name).write_text(f"{process.pid}\n/data\n", encoding="utf-8")
+        refusal = pytest.raises(CheckFailed, match=f"futian-data1: PostgreSQL was not killed: .*{refused}")
+        with refusal if refused else nullcontext():
+            PrimaryCrash(target="futian-data1", folder=str(tmp_path)).inject(on)
+        assert (process.poll() is None) == bool(refused)
         process.kill()
