@@ -156,7 +156,7 @@ def run_tests(
         with tempfile.NamedTemporaryFile("w", encoding="utf-8") as durations:
             durations.write(f"{time.time()}\n")
             durations.flush()
-            env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", BEFORE: tree(), DURATIONS: durations.name, **prepared}
+            env = {**os.environ, BEFORE: tree(), DURATIONS: durations.name, **prepared}
             codes = []
             for run in wanted:
                 codes.append(run_part([*run.arguments(), *chosen], env))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for took, name in tests:
         terminalreporter.write_line(f"{took:8.2f} s  {name}")
     terminalreporter.write_line(f"total time: {total / 60:.1f} min")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_bytecode_of_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Remove from the cache what Python compiled for modules below the temporary folder: no later run uses it."""
+    yield
+    if sys.pycache_prefix:
+        folder = tmp_path_factory.getbasetemp()
+        shutil.rmtree(Path(sys.pycache_prefix) / folder.relative_to("/"), ignore_errors=True)
 
 
 @pytest.fixture

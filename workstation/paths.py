@@ -28,6 +28,11 @@ def compiler() -> Path:
     return cache() / "go" / "bin" / "go"
 
 
+def bytecode() -> Path:
+    """Return the folder of compiled Python modules, as ./govcloud sets it. Nothing is written into the source tree."""
+    return cache() / "bytecode"
+
+
 def repo() -> Path:
     """Return the folder of the running checkout."""
     return Path(__file__).resolve().parent.parent

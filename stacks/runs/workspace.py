@@ -167,8 +167,8 @@ def _plugin(name: str, module: str) -> None:
     """Write a plugin's executable: a script that fixes the Python and the checkout in use now."""
     script = (
         "#!/bin/sh\n"
-        f"PYTHONPATH={shlex.quote(str(paths.repo()))} PYTHONDONTWRITEBYTECODE=1\n"
-        "export PYTHONPATH PYTHONDONTWRITEBYTECODE\n"
+        f"PYTHONPATH={shlex.quote(str(paths.repo()))} PYTHONPYCACHEPREFIX={shlex.quote(str(paths.bytecode()))}\n"
+        "export PYTHONPATH PYTHONPYCACHEPREFIX\n"
         f'exec {shlex.quote(sys.executable)} -m {module} "$@"\n'
     )
     path = engine_home() / "bin" / name
@@ -185,7 +185,7 @@ def _shell_environment() -> None:
         "GOVCLOUD_HOME": str(paths.home()),
         "GOVCLOUD_CACHE": str(paths.cache()),
         "PYTHONPATH": str(paths.repo()),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(paths.bytecode()),
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in fixed.items()]
     first = shlex.quote(f"{engine_home() / 'bin'}:{Path(sys.executable).parent}")

@@ -15,6 +15,7 @@ from pulumi.automation.events import EngineEvent
 
 from stacks.runs import engine, workspace
 from stacks.state import state_files, store
+from tests import bytecode
 from tests.integration.stacks.machines import Machines
 from tests.integration.stacks.test_interrupted import prepared
 from tests.integration.stacks.test_without import REAL
@@ -102,7 +103,7 @@ class Clone:
             "GOVCLOUD_HOME": str(self.home),
             "GOVCLOUD_CACHE": str(paths.cache()),
         }
-        ours = {**self._environment, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        ours = {**self._environment, "PYTHONPATH": str(self.folder), **bytecode.VARIABLES}
         subprocess.run([sys.executable, "-c", PREPARE], cwd=folder, env=ours, check=True)
 
     def shell(self, line: str, *words: str) -> subprocess.Popen[str]:

@@ -9,6 +9,7 @@ import pytest
 from typer.core import TyperGroup
 
 from cli.app import ENTRIES, load
+from tests import bytecode
 from workstation import paths
 
 HEAVY = ("ansible", "ansible_runner", "cryptography", "grpc", "lightkube", "pulumi", "pulumi_kubernetes", "yaml")
@@ -23,7 +24,7 @@ def imported_by(*words: str, **variables: str) -> set[str]:
         "import sys, atexit; atexit.register(lambda: print('\\n'.join(sys.modules), file=sys.stderr))\n"
         "sys.argv[0] = 'govcloud'; from cli.__main__ import main; main()"
     )
-    env = {"PYTHONPATH": str(paths.repo()), "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin", **variables}
+    env = {"PYTHONPATH": str(paths.repo()), "PATH": "/usr/bin:/bin", **bytecode.VARIABLES, **variables}
     done = subprocess.run(
         [sys.executable, "-P", "-c", program, *words], env=env, capture_output=True, text=True, check=False
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli import demo
+from tests import bytecode
 from tests.unit.cli.command_result import Call
 from workstation import paths
 from workstation.errors import GovcloudError
@@ -41,7 +42,7 @@ def test_ctrl_c_lets_a_step_finish_and_report(number: signal.Signals) -> None:
     argv = [sys.executable, "-c", PARENT, STEP]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=paths.repo(), process_group=0,
-        env={"PYTHONPATH": str(paths.repo()), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PYTHONPATH": str(paths.repo()), "PATH": "/usr/bin:/bin", **bytecode.VARIABLES},
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "began\n"

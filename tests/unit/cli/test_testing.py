@@ -91,6 +91,13 @@ def test_that_records_its_process(n, worker_id):
 """
 
 
+@pytest.mark.skipif(DURATIONS not in os.environ, reason="`./govcloud test` did not start these tests")
+def test_processes_of_the_tests_keep_compiled_modules() -> None:
+    """Otherwise each process that a test starts would compile all libraries again, which most tests would wait for."""
+    assert sys.pycache_prefix == str(paths.bytecode())
+    assert not sys.dont_write_bytecode
+
+
 def test_ignored_files_count_as_changes_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most files that a test leaves behind are bytecode and caches, and git ignores these."""
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)

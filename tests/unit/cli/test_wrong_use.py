@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import bytecode
 from tests.unit.cli.command_result import Call
 from workstation import paths
 
@@ -115,7 +116,7 @@ def test_help_lists_every_exit_code(call: Call) -> None:
 
 STARTED: dict[str, Any] = {
     "cwd": paths.repo(),
-    "env": {"PYTHONPATH": str(paths.repo()), "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"},
+    "env": {"PYTHONPATH": str(paths.repo()), "PATH": "/usr/bin:/bin", **bytecode.VARIABLES},
     "stderr": subprocess.PIPE,
 }
 

@@ -17,11 +17,13 @@ from tools import python_environment
 from workstation import paths
 
 ENTRY = paths.repo() / "govcloud"
-PASSED_ON = ("PYTHONPATH", "PYTHONPYCACHEPREFIX", "PATH", "LC_ALL", "GOVCLOUD_CACHE", "GOVCLOUD_HOME")
+PASSED_ON = (
+    "PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "PATH", "LC_ALL", "GOVCLOUD_CACHE", "GOVCLOUD_HOME",
+)  # fmt: skip
 
 
 def call(*arguments: str, cache: Path, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
-    env = {"PATH": path, "HOME": str(cache), "GOVCLOUD_CACHE": str(cache)}
+    env = {"PATH": path, "HOME": str(cache), "GOVCLOUD_CACHE": str(cache), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run([str(ENTRY), *arguments], env=env, capture_output=True, text=True, check=False)
 
 
@@ -85,9 +87,10 @@ def test_the_command_line_starts_in_the_finished_environment_and_writes_nothing_
     lines = call("estate", "check", "--file", "a b", cache=tmp_path).stdout.splitlines()
     assert lines[0] == "-P -m cli estate check --file a b"
     assert lines[1:3] == [str(paths.repo()), str(tmp_path / "bytecode")]
-    assert lines[3].startswith(f"{bin_folder}:")
-    assert lines[4] == "C.UTF-8"
-    assert lines[5:] == [str(tmp_path), "/var/lib/govcloud"]
+    assert lines[3] == "", "each command would compile all libraries again"
+    assert lines[4].startswith(f"{bin_folder}:")
+    assert lines[5] == "C.UTF-8"
+    assert lines[6:] == [str(tmp_path), "/var/lib/govcloud"]
 
 
 def test_paths_relative_to_the_callers_folder_become_absolute(tmp_path: Path) -> None:
