@@ -8,9 +8,14 @@ from pathlib import PurePosixPath
 from contracts import loader
 from contracts.model import Synthetic
 from estate.model import Estate, Service
-from workstation.errors import WrongUse
+from failover.protocols import Machines, Observer
+from workstation.errors import GovcloudError, WrongUse
 
-PSQL = ("runuser", "-u", "postgres", "--", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--csv", "-d")
+PSQL = (
+    "runuser", "-u", "postgres", "--", "env", "PGTARGETSESSIONATTRS=primary", "psql", "-X", "-q", "-v",
+    "ON_ERROR_STOP=1", "--csv", "-d",
+)  # fmt: skip
+"""psql refuses a standby, which may lack acknowledged rows: the primary may have moved since the observation."""
 CLIENT = "synthetic_client.py"
 """Name of the synthetic client next to the load generator, which imports it."""
 
@@ -50,6 +55,18 @@ def stored_rows(service: Service) -> StoredRows:
     database = service.contract.database
     assert database, "a service with a synthetic client has a database"
     return StoredRows(argv=(*PSQL, database.name), query=synthetic_client(service).rows)
+
+
+def primary_rows(service: Service, observer: Observer, machines: Machines) -> tuple[str, str]:
+    """Return the primary's host and the rows of `stored_rows` there. Raises GovcloudError if they cannot be read."""
+    primary = observer.snapshot().primary  # a fresh snapshot decides which member is the primary
+    if primary is None:
+        raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`")
+    stored = stored_rows(service)
+    result = machines.run(primary.host, [*stored.argv, "-c", stored.query], timeout_s=120)
+    if result.returncode != 0:
+        raise GovcloudError(f"{primary.host}: psql: {result.stderr.decode(errors='replace').strip()}")
+    return primary.host, result.stdout.decode()
 
 
 def client_files(service: Service) -> dict[str, bytes]:

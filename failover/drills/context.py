@@ -14,7 +14,7 @@ from failover.drills.changes import changes
 from failover.drills.fault import Fault
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, compute_metrics, parse, parse_rows
-from failover.measured_service import stored_rows
+from failover.measured_service import primary_rows
 from failover.pod_readiness import PodReadinessTimer
 from failover.protocols import Clock, DrillInterfaces, Watch
 from failover.result import Event, Evidence
@@ -237,24 +237,13 @@ class DrillContext:
         end = self.clock.monotonic() + ROWS_WITHIN_S
         while not self.facts.rows_text:
             try:
-                host, self.facts.rows_text = self._rows()
+                host, self.facts.rows_text = primary_rows(self.service, self.on.observer, self.on.machines)
             except GovcloudError:
                 if self.clock.monotonic() > end:
                     raise
                 self.clock.wait(POLL_S)
         (folder / "rows.csv").write_text(self.facts.rows_text, encoding="utf-8")
         self.say("compared", subject=host)
-
-    def _rows(self) -> tuple[str, str]:
-        """Return the primary's host and its rows."""
-        primary = self.on.observer.snapshot().primary  # a fresh snapshot decides which member is the primary
-        if primary is None:
-            raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`; the ledger is kept")
-        stored = stored_rows(self.service)
-        result = self.on.machines.run(primary.host, [*stored.argv, "-c", stored.query], timeout_s=120)
-        if result.returncode != 0:
-            raise GovcloudError(f"{primary.host}: psql: {result.stderr.decode(errors='replace').strip()}")
-        return primary.host, result.stdout.decode()
 
 
 def served(tail: str, *, since_s: float, for_s: float, rate_per_s: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from estate.model import Estate
 from failover.drills.runner import endpoint_of
 from failover.ledger import Entry, compare, compute_metrics, parse, parse_rows
-from failover.measured_service import measured_service, stored_rows
+from failover.measured_service import measured_service, primary_rows
 from failover.protocols import Clock, SystemClock
 from failover.vantage import LoadProfile, RemoteLoadGenerator
 from operations import adapters
@@ -38,10 +38,7 @@ def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]
     finally:
         load_generator.end()
         load_generator.remove()
-    primary = adapters.observer(estate).snapshot().primary
-    stored = stored_rows(service)
-    argv = [*stored.argv, "-c", stored.query]
-    rows = machines.run(primary.host, argv, timeout_s=60).stdout.decode() if primary else ""
+    _, rows = primary_rows(service, adapters.observer(estate), machines)
     failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
     found, seen = compare(ledger, parse_rows(rows)), compute_metrics(ledger)
     latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}
