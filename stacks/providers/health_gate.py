@@ -9,12 +9,10 @@ keeps the previous one, so the next run checks again.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from typing import Any
 
-from stacks.providers.resource import Call, Resource, ResourceFailed
-from stacks.providers.values import Properties, plain, plain_map
+from stacks.providers.resource import Call, ResourceFailed, SiteResource
 from workstation import ssh
 
 ATTEMPTS, PATIENCE_S = 12, 10
@@ -50,7 +48,7 @@ sys.exit(good < wanted)
 number of seconds."""
 
 
-class HealthGate(Resource):
+class HealthGate(SiteResource):
     """Inputs: `site`, `service`, `version` of its pods, the kube host's `address`, and the `urls` that must answer."""
 
     inputs = ("site", "service", "version", "address", "urls")
@@ -65,19 +63,8 @@ class HealthGate(Resource):
         """Stop waiting."""
         self._cancelled.set()
 
-    async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
-        """Check the service."""
-        if not call.preview:
-            await asyncio.to_thread(self._ask, plain_map(news), call)
-        return f"{plain(news['site'])}/{plain(news['service'])}", news
-
-    async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
+    def act(self, values: dict[str, Any], call: Call) -> None:
         """Check the service with the new pods."""
-        if not call.preview:
-            await asyncio.to_thread(self._ask, plain_map(news), call)
-        return news
-
-    def _ask(self, values: dict[str, Any], call: Call) -> None:
         subject, reason = f"{values['site']}: {values['service']}", ""
         for _ in range(ATTEMPTS):
             if self._cancelled.is_set():

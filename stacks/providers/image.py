@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stacks.providers.resource import Call, Resource, ResourceFailed
-from stacks.providers.values import Properties, plain, plain_map
+from stacks.providers.resource import Call, ResourceFailed, SiteResource
+from stacks.providers.values import Properties, plain_map
 from workstation import ssh
 from workstation.errors import GovcloudError
 from workstation.oci import MACHINES, OciImage, architecture_of, manifest_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNAME_S = 10.0
 
 
-class Image(Resource):
+class Image(SiteResource):
     """An image in a site's registry.
 
     Inputs:
@@ -41,45 +41,34 @@ class Image(Resource):
     """Without `folder`, because the path of the layout differs between workstations."""
     replaced_by = ("site", "name")
 
-    async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
-        """Push the image."""
-        if not call.preview:
-            await asyncio.to_thread(_push, news, call)
-        return f"{plain(news['site'])}/{plain(news['name'])}", news
+    def act(self, values: dict[str, Any], call: Call) -> None:
+        """Push the image. The previous image stays, for pods of the previous version."""
+        from stacks.providers import registry
+
+        subject = f"{values['site']}: image {values['name']}"
+        image = OciImage(name=values["name"], folder=Path(values["folder"]), digest=values["digest"])
+        try:
+            if manifest_of(image.folder)[0] != image.digest:
+                raise ResourceFailed(
+                    f"{subject}: {image.folder} contains another image now; run the same command again"
+                )
+            _refuse_foreign(subject, image, values["nodes"], call)
+            sent = registry.push(_registry(values), image)
+        except GovcloudError as error:
+            raise ResourceFailed(_one_line(f"{subject}: {error.message}", error)) from error
+        except OSError as error:
+            where = error.filename or image.folder
+            raise ResourceFailed(
+                f"{subject}: {where}: {error.strerror}; `./govcloud plan` builds a missing image"
+            ) from error
+        call.say(f"{subject}: {sent} part(s) were sent" if sent else f"{subject}: it is already in the registry")
 
     async def read(
         self, resource_id: str, state: Properties, inputs: Properties, call: Call
     ) -> tuple[str, Properties, Properties]:
         """Ask the registry for the manifest."""
-        present = await asyncio.to_thread(_holds, inputs)
+        present = await asyncio.to_thread(_holds, plain_map(inputs))
         return (resource_id if present else ""), state, inputs
-
-    async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Push the new image. The previous image stays, for pods of the previous version."""
-        if not call.preview:
-            await asyncio.to_thread(_push, news, call)
-        return news
-
-
-def _push(news: Properties, call: Call) -> None:
-    from stacks.providers import registry
-
-    values = plain_map(news)
-    subject = f"{values['site']}: image {values['name']}"
-    image = OciImage(name=values["name"], folder=Path(values["folder"]), digest=values["digest"])
-    try:
-        if manifest_of(image.folder)[0] != image.digest:
-            raise ResourceFailed(f"{subject}: {image.folder} contains another image now; run the same command again")
-        _refuse_foreign(subject, image, values["nodes"], call)
-        sent = registry.push(_registry(news), image)
-    except GovcloudError as error:
-        raise ResourceFailed(_one_line(f"{subject}: {error.message}", error)) from error
-    except OSError as error:
-        where = error.filename or image.folder
-        raise ResourceFailed(
-            f"{subject}: {where}: {error.strerror}; `./govcloud plan` builds a missing image"
-        ) from error
-    call.say(f"{subject}: {sent} part(s) were sent" if sent else f"{subject}: it is already in the registry")
 
 
 def _refuse_foreign(subject: str, image: OciImage, nodes: Mapping[str, str], call: Call) -> None:
@@ -126,19 +115,17 @@ def _one_line(text: str, error: GovcloudError) -> str:
     return f"{text}; {error.next_step}" if error.next_step else text
 
 
-def _holds(inputs: Properties) -> bool:
+def _holds(values: Mapping[str, Any]) -> bool:
     from stacks.providers import registry
 
-    values = plain_map(inputs)
     try:
-        return registry.holds(_registry(inputs), values["name"], values["digest"])
+        return registry.holds(_registry(values), values["name"], values["digest"])
     except GovcloudError as error:
         text = f"{values['site']}: image {values['name']}: {error.message}"
         raise ResourceFailed(_one_line(text, error)) from error
 
 
-def _registry(inputs: Properties) -> Registry:
+def _registry(values: Mapping[str, Any]) -> Registry:
     from stacks.providers.registry import Registry
 
-    values = plain_map(inputs)
     return Registry(url=values["url"], host=values["host"], **values["identity"])

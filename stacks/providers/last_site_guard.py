@@ -12,12 +12,10 @@ it cannot drift, and delete only removes it from the state.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from stacks.providers.resource import Call, Resource, ResourceFailed
-from stacks.providers.values import Properties, plain, plain_map
+from stacks.providers.resource import Call, ResourceFailed, SiteResource
 from workstation import ssh
 
 PROBE_TIMEOUT_S = 10.0
@@ -56,7 +54,7 @@ def _answers(access: ssh.Access, address: str, argv: list[str]) -> bool:
         return False
 
 
-class LastSiteGuard(Resource):
+class LastSiteGuard(SiteResource):
     """`govcloud:index:Permit`: the check before the pods of a site's service are replaced.
 
     Inputs: `site`, `service`, `version` of its pods, and `gate`, the guard that `check` takes.
@@ -67,18 +65,6 @@ class LastSiteGuard(Resource):
     """A change of `gate` does not start a new check."""
     replaced_by = ("site", "service")
 
-    async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
+    def act(self, values: dict[str, Any], call: Call) -> None:
         """Check the sites. On a first build no site answers, so the change is allowed."""
-        if not call.preview:
-            await asyncio.to_thread(_check_sites, plain_map(news))
-        return f"{plain(news['site'])}/{plain(news['service'])}", news
-
-    async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
-        """Check the sites."""
-        if not call.preview:
-            await asyncio.to_thread(_check_sites, plain_map(news))
-        return news
-
-
-def _check_sites(values: dict[str, Any]) -> None:
-    check(f"{values['site']}: pods", values["gate"])
+        check(f"{values['site']}: pods", values["gate"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 from pulumi.provider.experimental.provider import CheckFailure, DiffResponse, PropertyDiff, PropertyDiffKind
 
-from stacks.providers.values import Properties, plain_map
+from stacks.providers.values import Properties, plain, plain_map
 
 Say = Callable[[str], None]
 """Function that shows one progress line to the operator."""
@@ -78,6 +79,24 @@ class Resource(ABC):
     async def delete(self, resource_id: str, state: Properties, call: Call) -> None:
         """Delete the resource. The default only removes it from the state."""
         call.say(f"{resource_id}: removed from the state")
+
+
+class SiteResource(Resource):
+    """A resource at a site that acts alike on create and update. Its ID is `site/name`, and another one replaces it."""
+
+    async def create(self, news: Properties, call: Call) -> tuple[str, Properties]:
+        """Act for the first time."""
+        return "/".join(plain(news[name]) for name in self.replaced_by), await self.update("", {}, news, call)
+
+    async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
+        """Act again."""
+        if not call.preview:
+            await asyncio.to_thread(self.act, plain_map(news), call)
+        return news
+
+    @abstractmethod
+    def act(self, values: dict[str, Any], call: Call) -> None:
+        """Do what the new inputs require, in a thread of its own. Raises `ResourceFailed`."""
 
 
 def differences(
