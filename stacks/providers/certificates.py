@@ -5,13 +5,10 @@ Private keys are stored only in the encrypted state.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 from pulumi.provider.experimental.provider import DiffResponse, PropertyDiff, PropertyDiffKind
 
 from stacks.providers.resource import Call, Resource
-from stacks.providers.values import Hidden, Properties, is_unknown, plain, to_property, unknown
+from stacks.providers.values import Hidden, Properties, is_unknown, plain, plain_map, to_property, unknown
 
 
 class Authority(Resource):
@@ -30,7 +27,7 @@ class Authority(Resource):
         from playbooks import pki
 
         key, cert = pki.new_authority(plain(news["name"]), plain(news["days"]))
-        return call.name, {**news, "cert": to_property(_text(cert)), "key": to_property(Hidden(_text(key)))}
+        return call.name, {**news, "cert": to_property(cert), "key": to_property(Hidden(key))}
 
     async def update(self, resource_id: str, olds: Properties, news: Properties, call: Call) -> Properties:
         """Record the new `days`. They apply only to the next authority."""
@@ -70,7 +67,7 @@ class Certificate(Resource):
             return {**news, "cert": unknown(), "key": unknown().with_secret(True)}
         from playbooks import pki
 
-        values = {key: plain(item) for key, item in news.items()}
+        values = plain_map(news)
         key, cert = pki.issue(
             pki.Authority(key=values["authority_key"], cert=values["authority_cert"]),
             values["subject"],
@@ -79,15 +76,11 @@ class Certificate(Resource):
             tuple(values["usages"]),
             tuple(values.get("organizations") or ()),
         )
-        return {**news, "cert": to_property(_text(cert)), "key": to_property(Hidden(_text(key)))}
+        return {**news, "cert": to_property(cert), "key": to_property(Hidden(key))}
 
 
 def _due(olds: Properties) -> bool:
     from playbooks import pki
 
     cert = olds.get("cert")
-    return bool(cert and cert.value and pki.due(plain(cert), datetime.now(UTC)))
-
-
-def _text(pem: Any) -> str:
-    return pem.decode("ascii") if isinstance(pem, bytes) else str(pem)
+    return bool(cert and cert.value and pki.due(plain(cert)))
