@@ -10,12 +10,10 @@ deletes it by hand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_kubernetes as k8s
 
-from estate.model import Bureau, Cluster, Estate
+from estate.model import Bureau, Cluster, Estate, Quota
 from stacks.components.child_options import child_options
 from stacks.components.pods import Manifest
 
@@ -46,22 +44,6 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 """Rights of a bureau's people in their namespace. They cannot change rights, quota or limits."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TenancyArgs:
-    """Arguments of a tenancy. `cpus`, `memory_mib` and `pods` limit all its pods together."""
-
-    bureau: str
-    group: str
-    """The group in the certificates of the bureau's people."""
-    cpus: float
-    memory_mib: int
-    pods: int
-    version: str
-    """The cluster's version. It fixes the meaning of the Pod Security level until the cluster is upgraded."""
-    promises: bool
-    """The bureau provides a service that the estate promises. Such pods have priority over everyday pods."""
-
-
 def tenancies(estate: Estate, cluster: Cluster, opts: pulumi.ResourceOptions) -> dict[str, Tenancy]:
     """Declare the tenancies of all bureaus on one cluster.
 
@@ -70,22 +52,11 @@ def tenancies(estate: Estate, cluster: Cluster, opts: pulumi.ResourceOptions) ->
     priorities = Priorities(f"{cluster.site}-priorities", opts)
     after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[priorities]))
     return {
-        bureau.name: Tenancy(f"{cluster.site}-{bureau.name}", args_of(estate, cluster, bureau), after)
+        bureau.name: Tenancy(
+            f"{cluster.site}-{bureau.name}", bureau, cluster.version, bool(estate.services_of(bureau.name)), after
+        )
         for bureau in estate.bureaus
     }
-
-
-def args_of(estate: Estate, cluster: Cluster, bureau: Bureau) -> TenancyArgs:
-    """Return the arguments that the estate declares for a bureau."""
-    return TenancyArgs(
-        bureau=bureau.name,
-        group=bureau.group,
-        cpus=bureau.quota.cpus,
-        memory_mib=bureau.quota.memory_mib,
-        pods=bureau.quota.pods,
-        version=cluster.version,
-        promises=bool(estate.services_of(bureau.name)),
-    )
 
 
 class Priorities(pulumi.ComponentResource):
@@ -116,32 +87,36 @@ class Priorities(pulumi.ComponentResource):
 class Tenancy(pulumi.ComponentResource):
     """A bureau's tenancy. Workloads must depend on the component, not only on `namespace`: then quota and rights exist
     first.
+
+    The cluster's `version` fixes the meaning of the Pod Security level until the cluster is upgraded.
     """
 
     namespace: k8s.core.v1.Namespace
 
-    def __init__(self, name: str, args: TenancyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, bureau: Bureau, version: str, promises: bool, opts: pulumi.ResourceOptions) -> None:
         super().__init__("govcloud:stacks:Tenancy", name, None, opts)
         options = child_options(self, opts)
         self.namespace = k8s.core.v1.Namespace(
             f"{name}-namespace",
-            metadata=_metadata(args.bureau, labels=security_labels(args.version)),
+            metadata=_metadata(bureau.name, labels=security_labels(version)),
             opts=pulumi.ResourceOptions.merge(options(), pulumi.ResourceOptions(retain_on_delete=True)),
         )
         inside = {"depends_on": [self.namespace]}
 
         def metadata(what: str) -> Manifest:
-            return _metadata(what, namespace=args.bureau)
+            return _metadata(what, namespace=bureau.name)
 
-        for what, spec in quotas(args).items():
+        for what, spec in quotas(bureau.quota, promises).items():
             k8s.core.v1.ResourceQuota(f"{name}-{what}", metadata=metadata(what), spec=spec, opts=options(**inside))
-        k8s.core.v1.LimitRange(f"{name}-limits", metadata=metadata("limits"), spec=limits(args), opts=options(**inside))
+        k8s.core.v1.LimitRange(
+            f"{name}-limits", metadata=metadata("limits"), spec=limits(bureau.quota), opts=options(**inside)
+        )
         role = k8s.rbac.v1.Role(f"{name}-role", metadata=metadata(PEOPLE), rules=rules(), opts=options(**inside))
         k8s.rbac.v1.RoleBinding(
             f"{name}-binding",
             metadata=metadata(PEOPLE),
             role_ref=_rbac_reference("Role", PEOPLE),
-            subjects=[_rbac_reference("Group", args.group)],
+            subjects=[_rbac_reference("Group", bureau.group)],
             opts=options(depends_on=[role]),
         )
         self.register_outputs({})
@@ -169,20 +144,20 @@ def security_labels(version: str) -> dict[str, str]:
     return found
 
 
-def quotas(args: TenancyArgs) -> dict[str, Manifest]:
-    """Return the quotas by name.
+def quotas(quota: Quota, promises: bool) -> dict[str, Manifest]:
+    """Return the quotas by name. `promises`: the bureau provides a service that the estate promises.
 
     Memory is not overcommitted. Storage and addresses outside the cluster are not available.
     """
-    denied = SYSTEM_PRIORITIES if args.promises else (*SYSTEM_PRIORITIES, PROMISED)
+    denied = SYSTEM_PRIORITIES if promises else (*SYSTEM_PRIORITIES, PROMISED)
     scope = {"scopeName": "PriorityClass", "operator": "In", "values": list(denied)}
     return {
         "quota": {
             "hard": {
-                "requests.cpu": f"{round(args.cpus * 1000)}m",
-                "requests.memory": f"{args.memory_mib}Mi",
-                "limits.memory": f"{args.memory_mib}Mi",
-                "pods": str(args.pods),
+                "requests.cpu": f"{round(quota.cpus * 1000)}m",
+                "requests.memory": f"{quota.memory_mib}Mi",
+                "limits.memory": f"{quota.memory_mib}Mi",
+                "pods": str(quota.pods),
                 "persistentvolumeclaims": "0",
                 "services.loadbalancers": "0",
                 "services.nodeports": "0",
@@ -193,7 +168,7 @@ def quotas(args: TenancyArgs) -> dict[str, Manifest]:
     }
 
 
-def limits(args: TenancyArgs) -> Manifest:
+def limits(quota: Quota) -> Manifest:
     """Return the defaults for containers that declare no resources.
 
     One container cannot have more than the whole quota.
@@ -204,7 +179,7 @@ def limits(args: TenancyArgs) -> Manifest:
                 "type": "Container",
                 "default": {"memory": f"{CONTAINER_MIB}Mi"},
                 "defaultRequest": {"cpu": f"{CONTAINER_MILLIS}m", "memory": f"{CONTAINER_MIB}Mi"},
-                "max": {"memory": f"{args.memory_mib}Mi"},
+                "max": {"memory": f"{quota.memory_mib}Mi"},
             }
         ]
     }

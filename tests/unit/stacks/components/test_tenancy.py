@@ -8,13 +8,12 @@ import pytest
 
 from estate.loader import load
 from estate.model import Cluster
-from stacks.components.tenancy import EVERYDAY, PROMISED, TenancyArgs, args_of, quotas, tenancies
+from stacks.components.tenancy import EVERYDAY, PROMISED, quotas, tenancies
 from tests.unit.stacks.declared import Recorded, declare
 
 ESTATE = load()
 CLUSTER = Cluster(site="nanshan", version="1.37.2")
 BUREAU = ESTATE.bureau("human-resources")
-ARGS = args_of(ESTATE, CLUSTER, BUREAU)
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +69,21 @@ def test_pods_without_a_priority_do_not_preempt_others(recorded: Recorded) -> No
 
 def test_the_quota_is_the_estates() -> None:
     """In whole thousandths of a processor: Kubernetes has no smaller unit."""
-    assert (ARGS.cpus, ARGS.memory_mib) == (BUREAU.quota.cpus, BUREAU.quota.memory_mib)
-    odd = TenancyArgs(**{**vars(ARGS), "cpus": 0.3 + 0.0001})
-    assert quotas(odd)["quota"]["hard"]["requests.cpu"] == "300m"
+    odd = BUREAU.quota.model_copy(update={"cpus": 0.3 + 0.0001})
+    hard = quotas(odd, promises=True)["quota"]["hard"]
+    assert (hard["requests.cpu"], hard["limits.memory"]) == ("300m", f"{BUREAU.quota.memory_mib}Mi")
 
 
 def test_only_bureaus_with_a_promised_service_may_use_its_priority() -> None:
     """No bureau may use the system's priorities."""
 
-    def denied(args: TenancyArgs) -> list[str]:
-        found: list[str] = quotas(args)["priorities"]["scopeSelector"]["matchExpressions"][0]["values"]
+    def denied(promises: bool) -> list[str]:
+        found: list[str] = quotas(BUREAU.quota, promises)["priorities"]["scopeSelector"]["matchExpressions"][0][
+            "values"
+        ]
         return found
 
-    assert PROMISED not in denied(ARGS)
-    assert PROMISED in denied(TenancyArgs(**{**vars(ARGS), "promises": False}))
-    assert "system-cluster-critical" in denied(ARGS)
+    assert ESTATE.services_of(BUREAU.name)
+    assert PROMISED not in denied(True)
+    assert PROMISED in denied(False)
+    assert "system-cluster-critical" in denied(True)
