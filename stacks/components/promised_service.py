@@ -7,8 +7,6 @@ all. If no database is reachable, the page still works: the site is withdrawn, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
 
 from estate.addressing import AddressPlan
@@ -21,18 +19,6 @@ from stacks.components.tenancy import PROMISED
 from stacks.components.workload import Probe, Resources, ServiceSpec, Workload, WorkloadArgs
 
 
-@dataclass(frozen=True, kw_only=True)
-class PromisedServiceArgs:
-    """The service in the cluster of `site`. `image` is a reference with a digest."""
-
-    estate: Estate
-    plan: AddressPlan
-    service: Service
-    site: str
-    image: str
-    secrets: pulumi.Output[Secrets]
-
-
 class PromisedService(pulumi.ComponentResource):
     """The service's workload.
 
@@ -41,34 +27,35 @@ class PromisedService(pulumi.ComponentResource):
 
     workload: Workload
 
-    def __init__(self, name: str, args: PromisedServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: WorkloadArgs, opts: pulumi.ResourceOptions) -> None:
         # The type is a part of all URNs below it. It has the service's name since the platform had one service.
         super().__init__(f"govcloud:stacks:{name.capitalize()}", name, None, opts)
-        self.workload = Workload(name, workload_args(args), child_options(self, opts)())
+        self.workload = Workload(name, args, child_options(self, opts)())
         self.register_outputs({})
 
 
-def workload_args(args: PromisedServiceArgs) -> WorkloadArgs:
-    """Return the arguments of the service's workload at the site."""
-    service, contract = args.service, args.service.contract
-    wanted, live = service.pods, contract.health.live
-    address = args.plan.service_cluster_ip(args.site, service.name)
+def workload_args(
+    estate: Estate, plan: AddressPlan, service: Service, site: str, image: str, secrets: pulumi.Output[Secrets]
+) -> WorkloadArgs:
+    """Return the arguments of the service's workload at the site. `image` is a reference with a digest."""
+    contract, wanted = service.contract, service.pods
+    live, address = contract.health.live, plan.service_cluster_ip(site, service.name)
     variables = services.pod_secret_names(contract)
     return WorkloadArgs(
         namespace=service.bureau,
-        image=args.image,
-        replicas=wanted.replicas[args.site],
+        image=image,
+        replicas=wanted.replicas[site],
         resources=Resources(cpu_millis=round(wanted.cpus * 1000), memory_mib=wanted.memory_mib),
         port=contract.port,
         ready=Probe(path=live, period_s=1, timeout_s=2, failures=3),
         # Slow on purpose: a restart does not help a pod that lacks processor time.
         alive=Probe(path=live, period_s=5, timeout_s=5, failures=6),
         started=Probe(path=live, period_s=1, timeout_s=2, failures=60),
-        environment=services.pod_environment(args.estate, service, args.site),
+        environment=services.pod_environment(estate, service, site),
         fields=services.pod_fields(contract),
-        secrets={variable: _secret(args.secrets, name) for variable, name in variables.items()},
+        secrets={variable: _secret(secrets, name) for variable, name in variables.items()},
         # A certificate is not secret, so a plan may show it.
-        files={AUTHORITY_FILE: pulumi.Output.unsecret(args.secrets.apply(lambda values: values.authority))},
+        files={AUTHORITY_FILE: pulumi.Output.unsecret(secrets.apply(lambda values: values.authority))},
         priority_class=PROMISED,
         service=ServiceSpec(port=contract.port, cluster_ips=(str(address.ipv4), str(address.ipv6))),
     )

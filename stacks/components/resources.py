@@ -116,7 +116,11 @@ class Password(pulumi.CustomResource):
 
 
 class Image(pulumi.CustomResource):
-    """A service's image in a site's registry. For `identity` see `providers.image`; it becomes secret."""
+    """A service's image in a site's registry.
+
+    The registry at `url` must prove the name `host`. `nodes` start pods from it: addresses by host name. `identity` is
+    the operator's: `authority`, `cert` and `key`, PEM. It becomes secret.
+    """
 
     def __init__(
         self,

@@ -23,9 +23,8 @@ from playbooks.render.kubernetes.kubeconfig import operator_kubeconfig
 from playbooks.secrets import OPERATOR
 from playbooks.secrets import Secrets as SecretValues
 from stacks.components.gateway import gateway_of
-from stacks.components.images import Images, ImagesArgs, RegistryArgs
-from stacks.components.promised_service import PromisedService, PromisedServiceArgs, workload_args
-from stacks.components.resources import SITE, HealthGate, LastSiteGuard
+from stacks.components.promised_service import PromisedService, workload_args
+from stacks.components.resources import SITE, HealthGate, Image, LastSiteGuard
 from stacks.components.tenancy import tenancies
 from stacks.components.workload import version_of
 from stacks.phases import PLATFORM
@@ -45,8 +44,8 @@ def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
     """Declare all resources. The context must have an image of every service."""
     sites = {host.at: Site(host.at) for host in stack_hosts(context.estate, PLATFORM)}
     images = {site: _images(context, site, parent, secrets) for site, parent in sites.items()}
-    everywhere = [image for one in images.values() for image in one.pushed]
-    pushed = [image for site, one in images.items() if site not in context.without for image in one.pushed]
+    everywhere = [image for one in images.values() for image in one]
+    pushed = [image for site, one in images.items() if site not in context.without for image in one]
     managed: list[pulumi.Resource] = []
     before: list[pulumi.Resource] = []
     for site, parent in sites.items():
@@ -62,12 +61,25 @@ def declare(context: Context, secrets: pulumi.Output[SecretValues]) -> None:
             before = declared if site not in context.without else before
 
 
-def _images(context: Context, site: str, parent: pulumi.Resource, secrets: pulumi.Output[SecretValues]) -> Images:
+def _images(context: Context, site: str, parent: pulumi.Resource, secrets: pulumi.Output[SecretValues]) -> list[Image]:
+    """Declare all images in the site's own registry. No site needs another site to start a pod."""
+    images = pulumi.ComponentResource("govcloud:stacks:Images", "images", None, pulumi.ResourceOptions(parent=parent))
+    images.register_outputs({})
     nodes = {host.name: address_of(context, host) for host in context.estate.nodes_at(site)}
     host, address = next(iter(nodes.items()))
-    registry = RegistryArgs(site=site, url=f"https://{address}:{REGISTRY_PORT}", host=host, nodes=nodes)
-    args = ImagesArgs(images=tuple(context.images.values()), registry=registry, identity=secrets.apply(_identity))
-    return Images("images", args, pulumi.ResourceOptions(parent=parent))
+    return [
+        Image(
+            f"image-{image.name}",
+            site=site,
+            image=image,
+            url=f"https://{address}:{REGISTRY_PORT}",
+            host=host,
+            nodes=nodes,
+            identity=secrets.apply(_identity),
+            opts=pulumi.ResourceOptions(parent=images),
+        )
+        for image in context.images.values()
+    ]
 
 
 def _services(
@@ -104,15 +116,9 @@ def _service(
 ) -> list[pulumi.Resource]:
     """Declare a service between its guard and its gate. Its pods need the bureau's tenancy."""
     image = context.images[service.name]
-    args = PromisedServiceArgs(
-        estate=context.estate,
-        plan=context.plan,
-        service=service,
-        site=site,
-        image=image_reference(image.name, image.digest),
-        secrets=secrets,
-    )
-    version = version_of(service.name, workload_args(args))
+    reference = image_reference(image.name, image.digest)
+    args = workload_args(context.estate, context.plan, service, site, reference, secrets)
+    version = version_of(service.name, args)
     guards = _last_site_guards(context, site, service, version, opts)
     pods = PromisedService(service.name, args, _after(opts, tenancy, *guards))
     return [*guards, pods, _health_gate(context, site, service, version, _after(opts, pods))]

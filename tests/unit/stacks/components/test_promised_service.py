@@ -12,7 +12,7 @@ from pulumi.runtime.rpc import is_rpc_secret
 from estate.addressing import plan
 from estate.loader import load
 from stacks.components import tenancy
-from stacks.components.promised_service import PromisedService, PromisedServiceArgs
+from stacks.components.promised_service import PromisedService, workload_args
 from tests.unit.playbooks.clusters import secrets_of, switched_on
 from tests.unit.stacks.declared import Recorded, declare
 
@@ -26,14 +26,8 @@ def recorded() -> Recorded:
 
     def program() -> None:
         provider = k8s.Provider("there", kubeconfig="{}")
-        args = PromisedServiceArgs(
-            estate=ESTATE,
-            plan=plan(ESTATE),
-            service=ESTATE.service("approval"),
-            site="nanshan",
-            image=IMAGE,
-            secrets=pulumi.Output.secret(secrets_of(ESTATE)),
-        )
+        secrets = pulumi.Output.secret(secrets_of(ESTATE))
+        args = workload_args(ESTATE, plan(ESTATE), ESTATE.service("approval"), "nanshan", IMAGE, secrets)
         there = pulumi.ResourceOptions(provider=provider)
         namespace = k8s.core.v1.Namespace("namespace", metadata={"name": "human-resources"}, opts=there)
         PromisedService("approval", args, pulumi.ResourceOptions(provider=provider, depends_on=[namespace]))
