@@ -47,9 +47,8 @@ class Hosts(pulumi.ComponentResource):
         hosts: Sequence[DeclaredHost],
         instance: str,
         protected: bool = False,
-        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("govcloud:stacks:Hosts", name, None, opts)
+        super().__init__("govcloud:stacks:Hosts", name)
         playbooks: dict[str, resources.Playbook] = {}
         managed: list[pulumi.Resource] = []
         alive: list[pulumi.Resource] = []

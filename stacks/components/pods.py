@@ -104,11 +104,8 @@ def _environment(args: WorkloadArgs, secrets_from: pulumi.Input[str]) -> list[di
 
 
 def _resources(wanted: Resources) -> dict[str, Any]:
-    limit = wanted.memory_limit_mib or wanted.memory_mib
-    return {
-        "requests": {"cpu": f"{wanted.cpu_millis}m", "memory": f"{wanted.memory_mib}Mi"},
-        "limits": {"memory": f"{limit}Mi"},
-    }
+    memory = f"{wanted.memory_mib}Mi"
+    return {"requests": {"cpu": f"{wanted.cpu_millis}m", "memory": memory}, "limits": {"memory": memory}}
 
 
 def _probe(probe: Probe) -> dict[str, Any]:

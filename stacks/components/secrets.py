@@ -39,9 +39,8 @@ class Secrets(pulumi.ComponentResource):
         leaves: tuple[Leaf, ...],
         passwords: tuple[str, ...],
         clusters: Mapping[str, ClusterLeaves] | None = None,
-        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("govcloud:stacks:Secrets", name, None, opts)
+        super().__init__("govcloud:stacks:Secrets", name)
         kept = pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True)
         child = pulumi.ResourceOptions(parent=self)
         authority = resources.Authority(

@@ -28,15 +28,13 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Resources of one pod: requests and limits.
+    """Resources of one pod. The limit of its memory equals the request.
 
     There is no processor limit: a throttled pod would wait for its share of each tenth of a second, and answer late.
     """
 
     cpu_millis: int
     memory_mib: int
-    memory_limit_mib: int = 0
-    """0 means that the limit equals the request."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -264,13 +264,8 @@ def _entry_changes(word: str, was: Mapping[str, Any], wanted: Mapping[str, Any])
 
 
 def _roles_that_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    was = {role["role"]: role for role in old.get("roles") or ()}
-    wanted = {role["role"]: role for role in new.get("roles") or ()}
-    return [name for name in sorted(was.keys() | wanted.keys()) if _settings(was, name) != _settings(wanted, name)]
-
-
-def _settings(roles: Mapping[str, Any], name: str) -> Any:
-    return (roles.get(name) or {}).get("settings")
+    was, wanted = ({role["role"]: role.get("settings") for role in tree.get("roles") or ()} for tree in (old, new))
+    return [name for name in sorted(was.keys() | wanted.keys()) if was.get(name) != wanted.get(name)]
 
 
 def _summary(values: Mapping[str, Any]) -> tuple[str, ...]:

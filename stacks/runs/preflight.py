@@ -64,7 +64,8 @@ def unreachable(wanted: Iterable[Host], missing: Mapping[str, str]) -> SiteUnrea
         f"{site} does not answer: all its hosts are unreachable ({', '.join(sites[site])}: {missing[sites[site][0]]})"
         for site in dead
     ]
-    parts += [f"{name} is unreachable: {why}" for name, why in missing.items() if not _is_at(name, dead, sites)]
+    whole = {name for site in dead for name in sites[site]}
+    parts += [f"{name} is unreachable: {why}" for name, why in missing.items() if name not in whole]
     affected = [site for site, names in sites.items() if any(name in missing for name in names)]
     flags = " ".join(f"--without {site}" for site in affected)
     if len(affected) == len(sites):
@@ -134,10 +135,6 @@ def _handshake_error(address: str, port: int) -> str:
         return ""  # the daemon answered: it demands a client certificate
     except OSError as error:
         return error.strerror or str(error)
-
-
-def _is_at(name: str, dead: list[str], sites: Mapping[str, list[str]]) -> bool:
-    return any(name in sites[site] for site in dead)
 
 
 def _reason(estate: Estate, access: ssh.Access, host: Host) -> str:

@@ -18,17 +18,17 @@ def drop_pending_operations(stack: str, say: Say) -> None:
     if not names:
         return
     say(f"{stack}: {', '.join(names)} was interrupted; it is compared and repeated")
-    opened = workspace.open_stack(stack)
-    exported = opened.export_stack()
-    deployment = {**(exported.deployment or {}), "pending_operations": []}
-    opened.import_stack(Deployment(version=exported.version, deployment=deployment))
+    _empty(stack, "pending_operations")
 
 
 def drop_resources(stack: str) -> None:
     """Drop all resources from the stack's state. The resources themselves do not change."""
-    if not store.resources(stack):
-        return
+    if store.resources(stack):
+        _empty(stack, "resources", "pending_operations")
+
+
+def _empty(stack: str, *lists: str) -> None:
     opened = workspace.open_stack(stack)
     exported = opened.export_stack()
-    deployment = {**(exported.deployment or {}), "resources": [], "pending_operations": []}
+    deployment = {**(exported.deployment or {}), **{name: [] for name in lists}}
     opened.import_stack(Deployment(version=exported.version, deployment=deployment))

@@ -145,7 +145,8 @@ class Cluster:
     ) -> Object:
         """Server-side apply. `warn` receives the server's warnings."""
         query = {"fieldManager": manager, "force": "true" if force else "false", "fieldValidation": "Warn"}
-        return await self._call(_Request("PATCH", path, query | _dry(dry_run), obj, APPLY, warn=warn))
+        query |= {"dryRun": "All"} if dry_run else {}
+        return await self._call(_Request("PATCH", path, query, obj, APPLY, warn=warn))
 
     async def patch(self, path: str, steps: list[dict[str, Any]]) -> Object:
         """Send a JSON patch. The caller handles a lost race, because the steps name one resource version."""
@@ -312,24 +313,20 @@ def _patience(answer_s: float) -> Any:
     return httpx2.Timeout(answer_s, connect=CONNECT_TIMEOUT_S)
 
 
-def _dry(dry_run: bool) -> dict[str, str]:
-    return {"dryRun": "All"} if dry_run else {}
-
-
 def _warnings(response: Any) -> list[str]:
     """Return the warnings of the headers: unknown fields, kinds that will be removed, pods that a level forbids."""
     found = (match for header in response.headers.get_list("warning") for match in _WARNING.findall(header))
     return [re.sub(r"\\(.)", r"\1", text)[:LONGEST] for text in found]
 
 
-def _refused(response: Any, server: str = "") -> Exception:
+def _refused(response: Any, server: str) -> Exception:
     try:
         status = response.json()
     except ValueError:
         status = {"message": response.text[:LONGEST] or f"HTTP {response.status_code}"}
     if response.status_code == 401:
         return Unreachable(
-            f"the API server at {server or response.url} does not accept the kubeconfig's credentials (401): "
+            f"the API server at {server} does not accept the kubeconfig's credentials (401): "
             "they have expired or are for another cluster; get a new kubeconfig"
         )
     return ApiError(response.status_code, status if isinstance(status, Mapping) else {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -29,7 +30,7 @@ from stacks.providers.kubernetes.lifecycle import ObjectLifecycle
 from stacks.providers.kubernetes.objects import Object
 from stacks.providers.kubernetes.request_context import RequestContext, manager_of
 from stacks.providers.kubernetes.rollback import Rollback, RollbackFailed
-from stacks.providers.kubernetes.settings import Settings, kubeconfig_text, refusals, settings
+from stacks.providers.kubernetes.settings import Settings, refusals, settings
 from stacks.providers.kubernetes.wait import Cancelled, NotReady
 from stacks.providers.resource import ResourceFailed, Unfinished
 from stacks.providers.server import Served
@@ -51,13 +52,9 @@ class Kubernetes(Served):
     async def check_config(self, request: sdk.CheckRequest) -> sdk.CheckResponse:
         """Check the provider's settings."""
         news = dict(request.new_inputs)
-        if (
-            "kubeconfig" in news
-            and isinstance(news["kubeconfig"].value, Mapping)
-            and not is_unknown(news["kubeconfig"])
-        ):
-            text = to_property(kubeconfig_text(plain(news["kubeconfig"])))
-            news["kubeconfig"] = text.with_secret(request.new_inputs["kubeconfig"].contains_secret())
+        given = news.get("kubeconfig")
+        if given and isinstance(given.value, Mapping) and not is_unknown(given):
+            news["kubeconfig"] = to_property(json.dumps(plain(given))).with_secret(given.contains_secret())
         failures = [sdk.CheckFailure(key, reason) for key, reason in refusals(plain_map(news)).items()]
         return sdk.CheckResponse(inputs=news, failures=failures)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,8 +58,3 @@ def refusals(values: Mapping[str, Any]) -> dict[str, str]:
     if str(values.get("enableServerSideApply", "true")).lower() == "false":
         refused["enableServerSideApply"] = "must not be false: this provider uses only server-side apply"
     return refused
-
-
-def kubeconfig_text(value: Any) -> Any:
-    """Return a kubeconfig as text, also if it was given as an object."""
-    return json.dumps(value) if isinstance(value, Mapping) else value
