@@ -12,8 +12,10 @@ from estate.model import Host, HostRole
 from monitors.collectors import Observation
 from monitors.observe.queries import observation_of, queries_of
 from monitors.query import Reply, Target
+from tests.second_service import estate_with
 
-ESTATE = load()
+ESTATE = estate_with(load(), load().service("approval"))
+"""The project's estate with one service, so that each of its problems has one name."""
 PLAN = plan(ESTATE)
 PRIMARY = "futian-data1"
 LEADER = "shaoguan-data1"
