@@ -117,7 +117,7 @@ def run(
         target = _target(drill, target, site)
         fault = drill.fault(estate, target)
         fault.guard(estate)
-        into_namespace(estate)  # on a lab this restarts the command, so ask for confirmation only after it
+        into_namespace(estate)
         if not yes:
             say(blast_radius.text(fault.blast_radius(estate), fault.words, lang.value))
             _confirm(lang)

@@ -19,7 +19,7 @@ from cli import run_log
 from cli.json_output import print_json
 from estate.loader import EstateError, load
 from estate.model import Estate
-from workstation import namespace, subprocesses
+from workstation import namespace
 from workstation.errors import GovcloudError
 from workstation.progress import say
 
@@ -138,14 +138,10 @@ def need_root(what: str) -> None:
 
 
 def into_namespace(estate: Estate) -> None:
-    """On a lab, restart this command inside the operator's namespace. No packet can leave the machine from there."""
+    """On a lab, put this process into the operator's namespace. No packet can leave the machine from there."""
     if not estate.lab or namespace.in_operator_namespace():
         return
     need_root("reaching the lab's hosts")
     if not namespace.exists():
         raise GovcloudError("no lab is up, so no host is reachable", "run `./govcloud lab up` first")
-    argv = [*namespace.enter_argv(), *subprocesses.python_module("cli", *sys.argv[1:])]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    run_log.hand_over()
-    os.execvp(argv[0], argv)
+    namespace.enter()

@@ -33,8 +33,6 @@ PACKAGES = (
 """Our packages log from DEBUG. Libraries log from WARNING: their DEBUG records contain requests with credentials."""
 KEPT = 50
 """Newest files that are kept."""
-HANDED_OVER = "GOVCLOUD_RUN_LOG"
-"""Environment variable with the file that a restarted command continues. It is set only for that restart."""
 NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?-[a-z-]+\.log")
 VERSION_WITHIN_S = 5.0
 MASK = "[secret]"
@@ -143,24 +141,20 @@ def is_verbose() -> bool:
 def start(command: str) -> None:
     """Begin the run log of a command, after its arguments were checked.
 
-    A restarted command continues its file. Without root there is no file: these commands then refuse to begin. If the
-    file cannot be written, the command works without it.
+    Without root there is no file: these commands then refuse to begin. If the file cannot be written, the command works
+    without it.
     """
-    handed_over = os.environ.pop(HANDED_OVER, "")
     if os.geteuid() != 0 or _STATE.file is not None:
         return
     folder = paths.home() / "logs"
     try:
-        path, stream = _continue(folder, handed_over) or _create(folder, command)
+        path, stream = _create(folder, command)
     except OSError as error:
         logger.warning("no run log: %s", error)
         return
     _STATE.path = path
     _STATE.file = _Handler(stream, "%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     _attach(_STATE.file)
-    if handed_over:
-        logger.info("restarted in the lab's namespace, process %d", os.getpid())
-        return
     logger.info("govcloud %s, Python %s, %s", _version(), platform.python_version(), platform.platform())
     logger.info("command: %s", shlex.join(["./govcloud", *sys.argv[1:]]))
     logger.info("process %d of %s on %s, home %s", os.getpid(), _user(), platform.node(), paths.home())
@@ -171,12 +165,6 @@ def start(command: str) -> None:
 def path() -> Path | None:
     """Return the file of this run, or None if there is no usable file."""
     return _STATE.path if _STATE.file is not None and not _STATE.file.broken else None
-
-
-def hand_over() -> None:
-    """Let this command's restart continue the file."""
-    if found := path():
-        os.environ[HANDED_OVER] = str(found)
 
 
 def finish(code: int) -> None:
@@ -198,15 +186,6 @@ def prune(newest: Path) -> None:
     for old in logs[:-KEPT]:
         if old != newest:
             old.unlink(missing_ok=True)
-
-
-def _continue(folder: Path, handed_over: str) -> tuple[Path, TextIO] | None:
-    """Open the file of the command that restarted as this one, or return None if there is none."""
-    file = Path(handed_over)
-    if file.parent != folder or not NAME.fullmatch(file.name):
-        return None
-    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    return file, os.fdopen(os.open(file, flags), "a", encoding="utf-8", errors="backslashreplace")
 
 
 def _create(folder: Path, command: str) -> tuple[Path, TextIO]:

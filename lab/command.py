@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import shlex
 import subprocess
 import time
@@ -12,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from workstation import namespace
 from workstation.errors import GovcloudError
 
 logger = logging.getLogger(__name__)
@@ -51,10 +50,6 @@ def wait_for(what: str, condition: Callable[[], bool], *, deadline_s: float, eve
         time.sleep(every_s)
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
-
-
 @contextmanager
 def network_of(handle: Path) -> Iterator[None]:
     """Put the calling thread into the network namespace behind `handle`; other threads stay where they are.
@@ -62,13 +57,8 @@ def network_of(handle: Path) -> Iterator[None]:
     A socket that is created in the block belongs to that namespace.
     """
     with Path("/proc/thread-self/ns/net").open("rb") as before, handle.open("rb") as there:
-        _setns(there.fileno())
+        namespace.set_network(there.fileno())
         try:
             yield
         finally:
-            _setns(before.fileno())
-
-
-def _setns(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET):
-        raise LabError(f"cannot enter a network namespace: {os.strerror(ctypes.get_errno())}")
+            namespace.set_network(before.fileno())

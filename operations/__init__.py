@@ -7,7 +7,8 @@ function here prints a result, asks the operator, restarts the process or ends i
 Two kinds of functions differ in where they may run:
 
 - Functions that reach hosts must run where the hosts are reachable. For a lab this is the operator's network
-  namespace (`workstation.namespace`). The command line enters it with a restart; a long-lived process starts in it.
+  namespace (`workstation.namespace`). The command line enters it before any thread is started. A long-lived process
+  starts in it.
 - Functions that build (`machine.prepare`, `deploy.prepare_image`, `upgrade.build`) need the network, which a lab's
   namespace does not have. They run before the namespace is entered.
 

@@ -153,10 +153,8 @@ def test_a_drill_that_is_not_confirmed_does_not_begin(
     assert not home.exists()
 
 
-def test_the_question_is_asked_inside_the_namespace_so_that_it_is_asked_once(
-    call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Entering restarts the command, so a question before it would be asked twice."""
+def test_the_question_is_asked_inside_the_namespace(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entering is refused if no lab is up. An operator who has answered a question expects the drill."""
     order: list[str] = []
     monkeypatch.setattr("cli.drills.into_namespace", lambda estate: order.append("enters"))
     monkeypatch.setattr("cli.drills._confirm", lambda lang: order.append("asks"))

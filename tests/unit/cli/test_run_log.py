@@ -19,7 +19,6 @@ from cli.app import ENTRIES, load
 from tests.unit.cli.command_result import Call
 from workstation import paths
 from workstation.errors import GovcloudError
-from workstation.progress import say
 
 LOGGER = logging.getLogger("operations.test")
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIB\n-----END EC PRIVATE KEY-----"
@@ -251,30 +250,6 @@ def test_libraries_log_only_warnings(root: Path) -> None:
     assert "request headers" not in text
     assert "WARNING httpcore: connection lost" in text
     assert "DEBUG   operations.test: a detail" in text
-
-
-def test_a_restarted_command_continues_its_log(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entering the lab's namespace restarts it. Its own children do not get the variable."""
-    monkeypatch.delenv(run_log.HANDED_OVER, raising=False)
-    run_log.start("up")
-    say("the image is ready")
-    run_log.hand_over()
-    monkeypatch.setattr(run_log, "_STATE", run_log._RunLog())
-    run_log.start("up")
-    say("the hosts are reachable")
-    assert run_log.HANDED_OVER not in os.environ
-    text = only_log(root).read_text()
-    assert text.index("the image is ready") < text.index("restarted in the lab's namespace")
-    assert text.index("restarted in the lab's namespace") < text.index("the hosts are reachable")
-
-
-def test_a_file_elsewhere_is_not_continued(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = tmp_path / "20261201T080000Z-up.log"
-    other.touch()
-    monkeypatch.setenv(run_log.HANDED_OVER, str(other))
-    run_log.start("up")
-    assert other.read_text() == ""
-    assert run_log.path() == only_log(root)
 
 
 @pytest.mark.parametrize("words", [("--verbose", "up"), ("up", "--verbose")])
