@@ -21,7 +21,7 @@ from stacks.components import resources
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredHost:
-    """A host and its wanted state. For `guard` see `providers.last_site_guard.check`.
+    """A host and its wanted state. For `guards` see `providers.last_site_guard.check`.
 
     A `managed` host was built by an earlier run. A host that is not `reachable` is declared, but no resource waits for
     it. The engine excludes it.
@@ -30,7 +30,7 @@ class DeclaredHost:
     host: Host
     address: str
     wanted: pulumi.Output[HostSpec]
-    guard: Mapping[str, Any]
+    guards: Sequence[Mapping[str, Any]]
     managed: bool
     reachable: bool
 
@@ -62,7 +62,7 @@ class Hosts(pulumi.ComponentResource):
                 address=one.address,
                 instance=instance,
                 wanted=one.wanted,
-                guard=one.guard,
+                guards=one.guards,
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     depends_on=list(before) if one.managed else [],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -40,7 +40,7 @@ def below_site(stack: str, site: str) -> str:
 class Playbook(pulumi.CustomResource):
     """The configuration of one host by one stack.
 
-    `wanted` is known when the secrets are known. For `guard` see `providers.last_site_guard.check`.
+    `wanted` is known when the secrets are known. For `guards` see `providers.last_site_guard.check`.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Playbook(pulumi.CustomResource):
         address: str,
         instance: str,
         wanted: pulumi.Output[HostSpec],
-        guard: Mapping[str, Any],
+        guards: Sequence[Mapping[str, Any]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         rendered = {key: wanted.apply(itemgetter(key)) for key in ("roles", *KINDS)}
         rendered[SECRETS] = pulumi.Output.secret(wanted.apply(itemgetter(SECRETS)))
         super().__init__(
-            PLAYBOOK, name, {"host": host, "address": address, "instance": instance, "gate": guard, **rendered}, opts
+            PLAYBOOK, name, {"host": host, "address": address, "instance": instance, "gate": guards, **rendered}, opts
         )
 
 

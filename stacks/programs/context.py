@@ -103,15 +103,10 @@ urllib.request.urlopen(sys.argv[1], timeout=3, context=trust)
 """Runs on a site's own ingress host, which has the service's address itself. So only this site can answer."""
 
 
-def last_site_guards(context: Context) -> dict[str, dict[str, Any]]:
-    """Return, by serving site, the sites to probe before one of its hosts is changed.
-
-    A site that serves several public services is probed for the first one: they share the site's ingress and routes.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for service in context.estate.public_services:
-        found = service_guards(context, service) | found
-    return found
+def last_site_guards(context: Context, site: str) -> list[dict[str, Any]]:
+    """Return the guards to check before a host of the site is changed: one for each public service active there."""
+    guards = (service_guards(context, service).get(site) for service in context.estate.public_services)
+    return [guard for guard in guards if guard]
 
 
 def service_guards(context: Context, service: Service) -> dict[str, dict[str, Any]]:

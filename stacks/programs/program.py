@@ -50,13 +50,13 @@ def program(context: Context, stack: str) -> Callable[[], None]:
 
 
 def _declared_hosts(context: Context, stack: str) -> list[DeclaredHost]:
-    secrets, guards = _secrets(context, stack), last_site_guards(context)
+    secrets = _secrets(context, stack)
     return [
         DeclaredHost(
             host=host,
             address=address_of(context, host),
             wanted=pulumi.Output.unsecret(secrets.apply(partial(_render, context, stack, host))),
-            guard=guards.get(host.at, {}),
+            guards=last_site_guards(context, host.at),
             managed=host.name in context.built,
             reachable=host.at not in context.without,
         )

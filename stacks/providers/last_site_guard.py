@@ -1,9 +1,9 @@
 """The guard that refuses a change to the last serving site that still answers.
 
-For a host at a serving site, the program passes the address of each serving site and the command that checks it. Before
-a declared change to the host, the guard checks all serving sites. If the host's own site answers and no other site
-does, the guard refuses the change. Two changes are always allowed, because they repair a site: any change at a site
-that does not answer, and undoing a manual edit.
+For a host at a serving site, the program passes a guard for each public service that is active there: the address of
+each serving site and the command that checks it. Before a declared change to the host, all guards check their sites. If
+the host's own site answers for a service and no other site does, the change is refused. Two changes are always allowed,
+because they repair a site: any change at a site that does not answer, and undoing a manual edit.
 
 `govcloud:index:Permit` does the same check for the pods of a site's service, once for each version of the pods. A
 second run of the same version that finds the change half done does not check again. The resource changes nothing, so
@@ -12,7 +12,7 @@ it cannot drift, and delete only removes it from the state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stacks.providers.resource import Call, ResourceFailed, SiteResource
@@ -21,19 +21,21 @@ from workstation import ssh
 PROBE_TIMEOUT_S = 10.0
 
 
-def check(host: str, guard: Mapping[str, Any]) -> None:
-    """Check all sites of the guard `{"site", "service", "argv", "at": {site: address}}`. An empty guard allows changes.
+def check(host: str, guards: Iterable[Mapping[str, Any]]) -> None:
+    """Check all sites of each guard `{"site", "service", "argv", "at": {site: address}}`. Without guards it passes.
 
-    Raises `ResourceFailed` if the host's site is the only site that answers.
+    Raises `ResourceFailed` with every service for which the host's site is the only site that answers.
     """
-    sites = dict(guard.get("at") or {})
-    if not sites:
-        return
-    access = ssh.Access.default()
+    if refused := "; ".join(filter(None, ssh.on_each(guards, _refused_by))):
+        raise ResourceFailed(f"{host}: not changed: {refused}")
+
+
+def _refused_by(guard: Mapping[str, Any]) -> str:
+    """Return the service and the reason why the guard refuses a change now; empty if it allows the change."""
+    access, sites = ssh.Access.default(), guard["at"]
     answers = ssh.on_each(sites.values(), lambda address: _answers(access, address, list(guard["argv"])))
     reason = refusal(guard["site"], dict(zip(sites, answers, strict=True)))
-    if reason:
-        raise ResourceFailed(f"{host}: not changed: {guard['service']}: {reason}")
+    return reason and f"{guard['service']}: {reason}"
 
 
 def refusal(site: str, answering: Mapping[str, bool]) -> str:
@@ -57,7 +59,7 @@ def _answers(access: ssh.Access, address: str, argv: list[str]) -> bool:
 class LastSiteGuard(SiteResource):
     """`govcloud:index:Permit`: the check before the pods of a site's service are replaced.
 
-    Inputs: `site`, `service`, `version` of its pods, and `gate`, the guard that `check` takes.
+    Inputs: `site`, `service`, `version` of its pods, and `gate`, the service's guard for `check`.
     """
 
     inputs = ("site", "service", "version", "gate")
@@ -67,4 +69,4 @@ class LastSiteGuard(SiteResource):
 
     def act(self, values: dict[str, Any], call: Call) -> None:
         """Check the sites. On a first build no site answers, so the change is allowed."""
-        check(f"{values['site']}: pods", values["gate"])
+        check(f"{values['site']}: pods", [values["gate"]])

@@ -35,8 +35,8 @@ FOUND = "differences"
 """Output that describes the differences that a read found; absent if the host is as declared."""
 APPLIED = "applied"
 """Output with the fingerprint of the inputs that were applied last."""
-GUARD = "gate"
-"""Input with the last-site guard that is checked before a declared change. A difference in it is not a change."""
+GUARDS = "gate"
+"""Input with the last-site guards that are checked before a declared change. A difference in it is not a change."""
 OTHERWISE = "differs from what was applied: "
 """Replaces the text of a secret file that was changed on the host. The hash of the actual text follows it."""
 
@@ -47,7 +47,7 @@ class Playbook(Resource):
     Outputs are the same values, as found on the host, and `differences`.
     """
 
-    inputs = ("host", "address", "instance", "roles", *KINDS, SECRETS, GUARD)
+    inputs = ("host", "address", "instance", "roles", *KINDS, SECRETS, GUARDS)
     compared = ("host", "address", "instance", "roles", *KINDS, SECRETS, FOUND)
     declared = ("host", "instance", "roles", *KINDS, SECRETS)
     replaced_by = ("host",)
@@ -79,7 +79,7 @@ class Playbook(Resource):
         if not call.preview:
             with serial_rollout.rollout_lock(plain(news["host"])) as lock:
                 await asyncio.to_thread(lock.wait)
-                await asyncio.to_thread(self._check_last_site_guard, olds, news)
+                await asyncio.to_thread(self._check_last_site_guards, olds, news)
                 lock.begun = True
                 await self._apply(news, call)
         return self._outputs(news)
@@ -104,11 +104,11 @@ class Playbook(Resource):
             return dict(news)
         return {**news, APPLIED: to_property(declared_fingerprint(plain_map(news), self.declared))}
 
-    def _check_last_site_guard(self, olds: Properties, news: Properties) -> None:
+    def _check_last_site_guards(self, olds: Properties, news: Properties) -> None:
         values = plain_map(news)
         applied = olds[APPLIED].value if APPLIED in olds else ""
         if applied != declared_fingerprint(values, self.declared):
-            last_site_guard.check(values["host"], values[GUARD])
+            last_site_guard.check(values["host"], values[GUARDS])
 
     async def _apply(self, news: Properties, call: Call) -> None:
         values = plain_map(news)
@@ -197,7 +197,7 @@ def _adopt(resource_id: str) -> Properties:
         ssh.run(ssh.Access.default(), address, ["true"], timeout_s=READ_TIMEOUT_S)
     except GovcloudError as error:
         raise ResourceFailed(f"{host}: cannot be imported: {error.message}") from error
-    nothing = {**{key: {} for key in (*KINDS, SECRETS, GUARD)}, "roles": [], "instance": ""}
+    nothing = {**{key: {} for key in (*KINDS, SECRETS)}, GUARDS: [], "roles": [], "instance": ""}
     return {key: to_property(value) for key, value in {"host": host, "address": address, **nothing}.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pulumi.runtime.rpc import is_rpc_secret
 
 from estate.addressing import plan
 from estate.loader import load
-from estate.model import Estate
+from estate.model import Estate, Placement
 from failover.measured_service import client_files, measured_service
 from monitors.collectors.service import COLLECTOR
 from monitors.query import Target
@@ -22,7 +23,7 @@ from playbooks.render.pki import AUTHORITY_FILE, BUNDLE_FILE
 from playbooks.secrets import password_names
 from stacks.components.resources import HEALTH_GATE, KUBERNETES, LAST_SITE_GUARD
 from stacks.programs import workloads
-from stacks.programs.context import Context
+from stacks.programs.context import Context, last_site_guards
 from tests import image_programs, second_service
 from tests.second_service import LETTERS
 from tests.unit.playbooks.clusters import files_of, roles_of, secrets_of, switched_on
@@ -171,6 +172,24 @@ def test_every_site_deploys_it_with_a_gate_and_without_a_guard(both: Estate) -> 
     assert is_rpc_secret(secret)
     assert secret["value"]["LETTERS_TOKEN"] == "password of letters_carrier"
     assert secret["value"]["PGPASSWORD"] == "password of letters_app"
+
+
+def test_a_host_changes_only_if_another_site_answers_for_every_public_service(public: Estate) -> None:
+    """A service is probed at its own active sites. The remote site serves no citizens."""
+    (first, second), context = public.services, Context(estate=public, plan=plan(public), instance="lab-1")
+    assert probed(context, "futian") == {"approval": ["futian", "nanshan"], "tea": ["futian", "nanshan"]}
+    assert probed(context, "shaoguan") == {}
+    urls = [guard["argv"][-1] for guard in last_site_guards(context, "futian")]
+    assert urls == ["https://approval.govcloud/readyz", "https://tea.govcloud/openz"]
+    alone = second.model_copy(update={"placement": Placement(active=("nanshan",), ready=())})
+    context = replace(context, estate=public.model_copy(update={"services": (alone, first)}))
+    assert probed(context, "futian") == {"approval": ["futian", "nanshan"]}
+    assert probed(context, "nanshan") == {"tea": ["nanshan"], "approval": ["futian", "nanshan"]}
+
+
+def probed(context: Context, site: str) -> dict[str, list[str]]:
+    """Return the sites that are probed before a host of the site is changed, by service."""
+    return {guard["service"]: list(guard["at"]) for guard in last_site_guards(context, site)}
 
 
 def test_every_role_of_every_host_is_rendered(both: Estate) -> None:

@@ -23,7 +23,7 @@ def inputs(**changed: Any) -> Properties:
         sysctls={"net.ipv4.ip_forward": "1"},
     )
     spec = keyed("futian-edge1", "10.127.0.11", (role,))
-    return to_properties({**spec, "instance": "lab-1", "gate": {}, "secrets": Hidden(spec["secrets"]), **changed})
+    return to_properties({**spec, "instance": "lab-1", "gate": [], "secrets": Hidden(spec["secrets"]), **changed})
 
 
 def found(kind: str, name: str, aspect: str, wanted: Any, actual: Any) -> Difference:
