@@ -106,11 +106,6 @@ def still_open(lines: Iterable[dict[str, Any]]) -> tuple[Undo, ...]:
     return tuple(reversed(pending))
 
 
-def interrupted(drills: Path) -> tuple[tuple[str, Journal, tuple[Undo, ...]], ...]:
-    """Return the runs below the folder that have open undos, the oldest first: run ID, journal, open undos."""
-    found = []
-    for path in sorted(drills.glob(f"*/{NAME}"), key=lambda p: p.stat().st_mtime):
-        journal = Journal(path.parent)
-        if undos := journal.open_undos():
-            found.append((path.parent.name, journal, undos))
-    return tuple(found)
+def journals(drills: Path) -> tuple[Journal, ...]:
+    """Return the journals of all runs below the folder, the oldest first."""
+    return tuple(Journal(path.parent) for path in sorted(drills.glob(f"*/{NAME}"), key=lambda p: p.stat().st_mtime))

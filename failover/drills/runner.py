@@ -22,8 +22,8 @@ from failover.drills import registry, retention
 from failover.drills.context import DrillContext
 from failover.drills.drill import Drill
 from failover.drills.fault import Fault
-from failover.drills.undo import undo_all
-from failover.journal import Journal, Undo, interrupted
+from failover.drills.undo import NotUndone, undo_all
+from failover.journal import Journal, Undo, journals
 from failover.ledger import Unreadable
 from failover.measured_service import measured_service
 from failover.pod_readiness import PodReadinessTimer, pod_probe
@@ -130,13 +130,23 @@ def endpoint_of(estate: Estate, service: Service, machines: Machines) -> Endpoin
 
 
 def _clean_up(home: Path, on: DrillInterfaces, on_event: ReportEvent) -> None:
-    """Undo the open acts of interrupted runs."""
-    for run_id, journal, _ in interrupted(home / "drills"):
+    """Undo the open acts of interrupted runs, the oldest run first. Try every run, then raise NotUndone with all
+    failures."""
+    failures: list[str] = []
+    for journal in journals(home / "drills"):
+        run_id = journal.path.parent.name
 
         def report(undo: Undo, run_id: str = run_id) -> None:
             on_event(Event(wall=on.clock.wall(), code="undo", source="drill", subject=str(undo), detail=run_id))
 
-        undo_all(journal, on, report)
+        try:
+            undo_all(journal, on, report)
+        except NotUndone as error:
+            failures += [f"{failure} ({run_id})" for failure in error.failures]
+        except OSError as error:
+            failures.append(f"the journal {journal.path} cannot be read: {error.strerror} ({run_id})")
+    if failures:
+        raise NotUndone(failures)
 
 
 def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
@@ -148,16 +158,19 @@ def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
                 if missing := run_step(step, context.journal, context.clock):
                     context.say("not_in_time", subject=step.name, detail=missing, text=step.title)
         except BaseException as error:
-            with _undisturbed():
-                undone = undo_all(
-                    context.journal,
-                    context.on,
-                    lambda undo: context.say("undo", subject=str(undo), detail=context.load_generator.run_id),
-                )
+            why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+            try:
+                with _undisturbed():
+                    undone = undo_all(
+                        context.journal,
+                        context.on,
+                        lambda undo: context.say("undo", subject=str(undo), detail=context.load_generator.run_id),
+                    )
+            except NotUndone as left:
+                raise NotUndone(left.failures, why) from error
             if isinstance(error, CheckFailed) and context.facts.injected_wall is None:
                 raise Refused(f"the drill did not begin: {error.message}", "see `./govcloud status`") from error
             if isinstance(error, KeyboardInterrupt | GovcloudError) and undone:
-                why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
                 undos = ", ".join(map(str, undone))
                 raise RolledBack(f"{why}; undone: {undos}", f"journal: {context.journal.path}") from error
             raise

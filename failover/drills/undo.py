@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from failover.drills.faults import UNDOABLE
@@ -11,7 +12,21 @@ from failover.protocols import DrillInterfaces
 from failover.vantage import RemoteLoadGenerator
 from workstation.errors import GovcloudError
 
+logger = logging.getLogger(__name__)
 STOP_LOAD = "stop_applicant"
+
+
+class NotUndone(GovcloudError):
+    """At least one act is not undone. Its undo stays open in the journal, and the next run tries it again.
+
+    `why` is the error that ended the drill.
+    """
+
+    def __init__(self, failures: Sequence[str], why: str = "") -> None:
+        reason = f"{why}; " if why else ""
+        next_step = "remove the cause: the next `./govcloud drill run` first tries again"
+        super().__init__(f"{reason}not undone: {'; '.join(failures)}", next_step)
+        self.failures = tuple(failures)
 
 
 def stop_load_generator(load_generator: RemoteLoadGenerator) -> Undo:
@@ -22,11 +37,10 @@ def stop_load_generator(load_generator: RemoteLoadGenerator) -> Undo:
 def undo_all(journal: Journal, on: DrillInterfaces, report: Callable[[Undo], None]) -> tuple[Undo, ...]:
     """Carry out the journal's open undos, the latest first, and return the finished ones.
 
-    Each undo is reported before it begins. If one fails, the others are still tried. Then the first error is raised,
-    and the failed undos stay open for the next run. The undo continues even if progress cannot be printed (terminal
-    closed).
+    Each undo is reported before it begins. If one fails, the others are still tried. Then NotUndone is raised with all
+    failures. The undo continues even if progress cannot be printed (terminal closed).
     """
-    failures: list[Exception] = []
+    failures = []
     done = []
     for undo in journal.open_undos():
         with suppress(Exception):
@@ -35,11 +49,12 @@ def undo_all(journal: Journal, on: DrillInterfaces, report: Callable[[Undo], Non
             _undo(undo, on)
             journal.note("undone", "restore", undo=undo)
         except Exception as error:
-            failures.append(error)
+            logger.warning("the undo failed: %s", undo, exc_info=True)
+            failures.append(f"{undo}: {error}".replace("\n", "; "))
             continue
         done.append(undo)
     if failures:
-        raise failures[0]
+        raise NotUndone(failures)
     return tuple(done)
 
 

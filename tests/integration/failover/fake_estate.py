@@ -21,6 +21,7 @@ from estate.model import Estate
 from failover import drills
 from failover.drills import DrillOptions, DrillResult
 from failover.drills.fault import Fault
+from failover.journal import Undo, journals
 from failover.protocols import Clock, DrillInterfaces, SystemClock
 from failover.result import Event
 from failover.vantage import ROOT, Endpoint
@@ -30,6 +31,11 @@ from tests.integration.failover.conftest import NAME, RunningFakeService
 from tests.unit.failover.observations import HEALTHY, powered_off, with_link, with_member, with_primary
 
 TAKEOVER_S, START_S, REROUTE_S, RESTART_S = 2.0, 2.0, 0.6, 4.0
+
+
+def open_acts(home: Path) -> list[Undo]:
+    """Return the open undos of all runs."""
+    return [undo for journal in journals(home / "drills") for undo in journal.open_undos()]
 
 
 @dataclass(frozen=True, kw_only=True)

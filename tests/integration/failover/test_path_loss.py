@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from failover.drills import Event, Verdict
-from failover.journal import Journal, interrupted
+from failover.journal import Journal
 from failover.report.json_report import as_json
-from tests.integration.failover.fake_estate import REROUTE_S, FakeEstate
+from tests.integration.failover.fake_estate import REROUTE_S, FakeEstate, open_acts
 from workstation.errors import RolledBack
 
 
@@ -33,7 +33,7 @@ def test_a_link_is_cut_and_restored_without_loss_of_data(fake_estate: FakeEstate
     ]  # fmt: skip
     assert [event for event in events if event in order] == order
     assert not fake_estate.cut_links
-    assert not interrupted(tmp_path / "home" / "drills"), "no act may stay open"
+    assert not open_acts(tmp_path / "home"), "no act may stay open"
 
 
 def test_ctrl_c_during_the_cut_ends_the_cut(fake_estate: FakeEstate, tmp_path: Path) -> None:

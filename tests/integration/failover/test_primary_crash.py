@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from failover.drills import Verdict
-from failover.journal import interrupted
 from failover.report.json_report import as_json
 from failover.result import Event
 from monitors.collectors import Observation
-from tests.integration.failover.fake_estate import RESTART_S, TAKEOVER_S, CommandResult, FakeEstate
+from tests.integration.failover.fake_estate import RESTART_S, TAKEOVER_S, CommandResult, FakeEstate, open_acts
 from tests.unit.failover.observations import with_member
 from workstation.errors import Refused
 
@@ -36,7 +35,7 @@ def test_the_present_primary_is_killed_without_loss_of_data(fake_estate: FakeEst
         f"PostgreSQL of {site}-data1 runs again", "every health check is green",
     ]  # fmt: skip
     assert [event for event in events if event in order] == order
-    assert not interrupted(tmp_path / "home" / "drills"), "no act may stay open"
+    assert not open_acts(tmp_path / "home"), "no act may stay open"
 
 
 def test_a_primary_without_a_healthy_successor_is_not_killed(fake_estate: FakeEstate, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from failover.journal import Journal, Undo, interrupted, read, still_open
+from failover.journal import Journal, Undo, journals, read, still_open
 from failover.protocols import SystemClock
 from failover.step import POLL_S, CheckFailed, Step, run_step
 
@@ -35,7 +35,9 @@ def test_an_act_stays_open_until_it_is_undone(tmp_path: Path) -> None:
     journal.note("begin", "power-off", undo=RESTORE_POWER)
     journal.note("acted", "power-off")
     assert journal.open_undos() == (RESTORE_POWER, STOP_LOAD), "the latest act must be undone first"
-    assert [(run_id, undos) for run_id, _, undos in interrupted(tmp_path)] == [("run", (RESTORE_POWER, STOP_LOAD))]
+    assert [(found.path, found.open_undos()) for found in journals(tmp_path)] == [
+        (journal.path, (RESTORE_POWER, STOP_LOAD))
+    ]
     journal.note("undone", "power-on", undo=RESTORE_POWER)
     assert journal.open_undos() == (STOP_LOAD,)
 

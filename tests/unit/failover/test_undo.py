@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from failover.drills.undo import undo_all
+from failover.drills import run
+from failover.drills.undo import NotUndone, undo_all
 from failover.journal import Journal, Undo
 from failover.protocols import DrillInterfaces
+from tests.unit.failover.observations import ESTATE
+from workstation.errors import GovcloudError
 
 
 class Mains:
@@ -64,10 +69,44 @@ def test_a_closed_terminal_does_not_prevent_the_power_on(journal: Journal) -> No
 def test_a_failed_undo_does_not_prevent_the_others(journal: Journal, error: Exception) -> None:
     """The failed undo stays open for the next run."""
     mains = Mains({"nanshan": error})
-    with pytest.raises(type(error)):
+    with pytest.raises(NotUndone, match=re.escape(f"not undone: power on nanshan: {error}")):
         undo_all(journal, interfaces(mains), lambda undo: None)
     assert mains.powered_on == ["futian"]
     assert [undo.target for undo in journal.open_undos()] == ["nanshan"]
+
+
+def test_every_failed_undo_is_reported(journal: Journal) -> None:
+    mains = Mains({"nanshan": GovcloudError("no switch", "repair it"), "futian": OSError(5, "broken")})
+    with pytest.raises(NotUndone) as caught:
+        undo_all(journal, interfaces(mains), lambda undo: None)
+    assert caught.value.failures == ("power on nanshan: no switch; repair it", "power on futian: [Errno 5] broken")
+    assert len(journal.open_undos()) == 2
+
+
+def test_an_unknown_undo_stays_open(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.note("begin", "sing", undo=Undo(kind="sing", target="futian"))
+    with pytest.raises(NotUndone, match="unknown undo: sing futian; undo it with the version of govcloud that wrote"):
+        undo_all(journal, interfaces(Mains({})), lambda undo: None)
+    assert journal.open_undos()
+
+
+def test_a_drill_undoes_every_interrupted_run_that_it_can_before_it_refuses(tmp_path: Path) -> None:
+    """A failed run stays open, and so does a run whose journal cannot be read. The refusal names both."""
+    drills, mains = tmp_path / "drills", Mains({"nanshan": OSError(5, "no switch")})
+    for site in ("nanshan", "futian"):
+        Journal(drills / site).note("begin", "power-off", undo=Undo(kind="power_on", target=site))
+    (drills / "lost" / "journal.jsonl").mkdir(parents=True)
+    for age, name in enumerate(("futian", "nanshan", "lost")):
+        os.utime(drills / name / "journal.jsonl", (0, 1000 - age))
+    with pytest.raises(NotUndone) as caught:
+        run("site-loss", ESTATE, interfaces(mains), tmp_path)
+    unreadable, failed = caught.value.failures
+    assert unreadable == f"the journal {drills / 'lost' / 'journal.jsonl'} cannot be read: Is a directory (lost)"
+    assert failed == "power on nanshan: [Errno 5] no switch (nanshan)"
+    assert mains.powered_on == ["futian"]
+    assert Journal(drills / "nanshan").open_undos()
+    assert not Journal(drills / "futian").open_undos()
 
 
 OLD_JOURNAL = """\
