@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from estate.model import Estate
-from failover.ledger import Metrics
-from failover.ledger.metrics import Gap, percentile
+from failover.ledger.metrics import percentile
 from failover.report import svg, tiles
 from failover.report.json_report import as_json
 from failover.report.messages import LANGUAGES, Titles, event_text, page_messages, site_titles, source_name
@@ -91,10 +91,6 @@ def _scale(result: DrillResult) -> svg.Scale:
     return svg.Scale(begin_s=min(-result.injected_s, -1.0), end_s=max(end, 1.0))
 
 
-def _shift(gap: Gap, seconds: float) -> Gap:
-    return Gap(start_s=gap.start_s - seconds, end_s=gap.end_s - seconds, length_s=gap.length_s, ended=gap.ended)
-
-
 def _timeline(result: DrillResult, events: list[Event], messages: dict[str, str], lang: str, titles: Titles) -> str:
     f, at = result.evidence.metrics, result.injected_s
     lanes = []
@@ -105,7 +101,8 @@ def _timeline(result: DrillResult, events: list[Event], messages: dict[str, str]
             if getattr(w, f"{kind}_due")
         )
         label = messages["outage"].format(value=number(round(gap.length_s, 2)))
-        lanes.append(svg.Lane(name=messages[kind], columns=columns, gap=_shift(gap, at), gap_label=label))
+        shifted = replace(gap, start_s=gap.start_s - at, end_s=gap.end_s - at)
+        lanes.append(svg.Lane(name=messages[kind], columns=columns, gap=shifted, gap_label=label))
     markers = [
         svg.Marker(number=n, at_s=result.at_s(e.wall), source=e.source, title=event_text(e, lang, titles))
         for n, e in enumerate(events, start=1)
@@ -140,9 +137,5 @@ def _conditions(result: DrillResult, estate: Estate) -> dict[str, Any]:
     vantage = next((v.host for v in estate.vantages), "?")
     return {
         "vantage": vantage, "rate": number(result.rate_per_s), "timeout": number(header.get("timeout_s", 0)),
-        "deadline": number(header.get("deadline_s", 0)), "late": _late(f),
+        "deadline": number(header.get("deadline_s", 0)), "late": number(round(f.lateness_p99_ms, 1)),
     }  # fmt: skip
-
-
-def _late(f: Metrics) -> str:
-    return number(round(f.lateness_p99_ms, 1))
