@@ -43,8 +43,6 @@ class LoadProfile:
     rate_per_s: float = 20.0
     reads: bool = True
     limit_s: float = 1800.0
-    timeout_s: float = 2.0
-    deadline_s: float = 90.0
     drain_s: float = 100.0
 
 
@@ -76,8 +74,8 @@ def arguments(*, estate: Estate, endpoint: Endpoint, load: LoadProfile, seed: in
         "ledger": "ledger.jsonl", "sentinel": "stop", "ca": "ca.crt", "name": endpoint.name, "port": endpoint.port,
         "address4": endpoint.ipv4, "address6": endpoint.ipv6, "seed": seed, "people-seed": registers.seed,
         "people": registers.people, "first": seed % registers.people, "rate": f"{load.rate_per_s:g}",
-        "limit": f"{load.limit_s:g}", "timeout": f"{load.timeout_s:g}", "deadline": f"{load.deadline_s:g}",
-        "drain": f"{load.drain_s:g}", "retry-rate": f"{load.rate_per_s:g}",
+        "limit": f"{load.limit_s:g}", "drain": f"{load.drain_s:g}",
+        "retry-rate": f"{load.rate_per_s:g}",
     }  # fmt: skip
     words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
     return words if load.reads else [*words, "--no-reads"]
