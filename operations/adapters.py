@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from estate.addressing import AddressPlan, plan
 from estate.model import Estate
-from failover.protocols import DrillInterfaces, Links, Machines, Observer, Power
+from failover.protocols import DrillInterfaces, Machines, Observer
 from lab.api import Lab
 from monitors.observe import EstateObserver
 from workstation import paths, ssh
@@ -45,49 +45,17 @@ class LabPower:
         return self._lab.is_on(target)
 
 
-class LabLinks:
-    """The lab's links, by name."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
-
-    def cut(self, link: str) -> None:
-        """Drop all packets in both directions."""
-        self._lab.cut(link)
-
-    def heal(self, link: str) -> None:
-        """Let the link carry packets again."""
-        self._lab.heal(link)
-
-    def is_cut(self, link: str) -> bool:
-        """Return whether a direction of the link drops packets."""
-        return self._lab.is_cut(link)
-
-
 def drill_interfaces(estate: Estate) -> DrillInterfaces:
-    """Return what a drill needs. Raise `Refused` on a real estate: it has no switch for power and links."""
-    return DrillInterfaces(
-        machines=machines(estate), power=power(estate), links=links(estate), observer=observer(estate)
-    )
+    """Return what a drill needs. Raise `Refused` on a real estate: this project has no such switches there."""
+    if not estate.lab:
+        raise Refused("this estate is real: a drill has no switch for power and links here", "rehearse it in the lab")
+    lab = Lab(estate, paths.home())
+    return DrillInterfaces(machines=machines(estate), power=LabPower(lab), links=lab, observer=observer(estate))
 
 
 def machines(estate: Estate) -> Machines:
     """Return the access to the estate's hosts."""
     return SshMachines(addresses=plan(estate), access=ssh.Access.default())
-
-
-def power(estate: Estate) -> Power:
-    """Return the power switch. Raise `Refused` on a real estate: this project has no power switch there."""
-    if not estate.lab:
-        raise Refused("this estate is real: a drill has no power switch here", "rehearse it in the lab")
-    return LabPower(Lab(estate, paths.home()))
-
-
-def links(estate: Estate) -> Links:
-    """Return the switch for links. Raise `Refused` on a real estate: this project has no such switch there."""
-    if not estate.lab:
-        raise Refused("this estate is real: a drill has no switch for links here", "rehearse it in the lab")
-    return LabLinks(Lab(estate, paths.home()))
 
 
 def observer(estate: Estate, *, tenants: bool = False) -> Observer:
