@@ -57,7 +57,7 @@ def _prefixes(estate: Estate, computed: AddressPlan) -> list[tuple[str, ...]]:
             (f"{name}'s gateway in {cluster.site}'s cluster", str(own.ipv4), str(own.ipv6))
             for name, own in cluster.gateways.items()
         ]
-    return rows + [(f"segment of {s.place}", str(s.ipv4), str(s.ipv6)) for s in computed.segments.values()]
+    return rows + [(f"segment of {place}", str(own.ipv4), str(own.ipv6)) for place, own in computed.segments.items()]
 
 
 def _anycast(computed: AddressPlan) -> list[tuple[str, ...]]:

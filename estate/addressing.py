@@ -61,21 +61,13 @@ class Interface:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DualNetwork:
-    """One prefix of each family."""
-
-    ipv4: IPv4Network
-    ipv6: IPv6Network
-
-
-@dataclass(frozen=True, kw_only=True)
 class ClusterNetworks:
     """The prefixes of a site's Kubernetes cluster."""
 
     site: str
-    pods: DualNetwork
-    cluster_ips: DualNetwork
-    nodes: dict[str, DualNetwork]
+    pods: Pool
+    cluster_ips: Pool
+    nodes: dict[str, Pool]
     """Each node's part of `pods`, by host."""
     services: dict[str, Dual]
     """Fixed address of the Service with which nodes reach the pods of our service, by service."""
@@ -86,15 +78,6 @@ class ClusterNetworks:
     def api(self) -> Dual:
         """Address of the API for pods: the first address of `cluster_ips`."""
         return Dual(ipv4=self.cluster_ips.ipv4[1], ipv6=self.cluster_ips.ipv6[1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Segment:
-    """The local network of a site or a peer."""
-
-    place: str
-    ipv4: IPv4Network
-    ipv6: IPv6Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +103,8 @@ class AddressPlan:
     """Every address of the estate, by name."""
 
     hosts: dict[str, HostAddresses]
-    segments: dict[str, Segment]
+    segments: dict[str, Pool]
+    """Local network of a site or a peer."""
     anycast: dict[str, Dual]
     """Anycast address for citizens, by public service."""
     gateways: dict[str, Dual]
@@ -173,7 +157,7 @@ def shortfalls(estate: Estate) -> list[AddressError]:
     All references of the estate must be known, and all its places must have routers.
     """
     found: list[AddressError] = []
-    segments: dict[str, Segment] = {}
+    segments: dict[str, Pool] = {}
     for place in estate.places:
         with _collecting_into(found):
             segments[place.name] = _segment(estate, place.name)
@@ -210,24 +194,15 @@ def _collecting_into(found: list[AddressError]) -> Iterator[None]:
         found.append(error)
 
 
-def _segment(estate: Estate, place: str) -> Segment:
+def _segment(estate: Estate, place: str) -> Pool:
     owner = estate.place(place)
     if isinstance(owner, Site):
-        pool = estate.networks.sites
-        return Segment(
-            place=place,
-            ipv4=_subnet4(pool.ipv4, 24, owner.number, "networks.sites.ipv4"),
-            ipv6=_subnet6(pool.ipv6, 64, owner.number, "networks.sites.ipv6"),
-        )
-    key4, key6 = _peer_keys(place)
-    return Segment(
-        place=place,
-        ipv4=_subnet4(owner.prefix4, max(25, owner.prefix4.prefixlen), 0, key4),
-        ipv6=_subnet6(owner.prefix6, 64, 0, key6),
-    )
+        return _split(estate.networks.sites, (24, 64), owner.number, _keys("networks.sites"))
+    own, longest = Pool(ipv4=owner.prefix4, ipv6=owner.prefix6), max(25, owner.prefix4.prefixlen)
+    return _split(own, (longest, 64), 0, _peer_keys(place))
 
 
-def _host(estate: Estate, host: Host, index: int, segments: dict[str, Segment]) -> HostAddresses:
+def _host(estate: Estate, host: Host, index: int, segments: dict[str, Pool]) -> HostAddresses:
     management = estate.networks.management
     return HostAddresses(
         host=host.name,
@@ -238,12 +213,9 @@ def _host(estate: Estate, host: Host, index: int, segments: dict[str, Segment]) 
     )
 
 
-def _lan(estate: Estate, host: Host, segment: Segment) -> Interface:
-    gateway = None
-    if not is_router(host):
-        gateway = _in_segment(estate, segment, estate.router_of(host.at))
-    pool = Pool(ipv4=segment.ipv4, ipv6=segment.ipv6)
-    return _interface("lan0", _in_segment(estate, segment, host), pool, gateway=gateway)
+def _lan(estate: Estate, host: Host, segment: Pool) -> Interface:
+    gateway = None if is_router(host) else _in_segment(estate, segment, estate.router_of(host.at))
+    return _interface("lan0", _in_segment(estate, segment, host), segment, gateway=gateway)
 
 
 def is_router(host: Host) -> bool:
@@ -258,16 +230,8 @@ def _loopback(estate: Estate, host: Host) -> Dual:
 
 
 def _circuit(estate: Estate, link: Link, host: str) -> Interface:
-    pool = estate.networks.links
-    end = link.ends.index(host)
-    v4 = _subnet4(pool.ipv4, 31, link.number, "networks.links.ipv4")
-    v6 = _subnet6(pool.ipv6, 127, link.number, "networks.links.ipv6")
-    return Interface(
-        name=link.name,
-        ipv4=IPv4Interface((int(v4.network_address) + end, 31)),
-        ipv6=IPv6Interface((int(v6.network_address) + end, 127)),
-        link=link.name,
-    )
+    end, own = link.ends.index(host), _split(estate.networks.links, (31, 127), link.number, _keys("networks.links"))
+    return _interface(link.name, Dual(ipv4=own.ipv4[end], ipv6=own.ipv6[end]), own, link=link.name)
 
 
 def _gateway(estate: Estate, gateway: Gateway) -> Dual:
@@ -277,8 +241,8 @@ def _gateway(estate: Estate, gateway: Gateway) -> Dual:
 def _cluster(estate: Estate, site: str) -> ClusterNetworks:
     assert estate.kubernetes is not None
     number, pools = estate.site(site).number, estate.kubernetes
-    pods = _split(pools.pods, (16, 56), number, "kubernetes.pods")
-    own = _split(pools.cluster_ips, (20, 112), number, "kubernetes.cluster_ips")
+    pods = _split(pools.pods, (16, 56), number, _keys("kubernetes.pods"))
+    own = _split(pools.cluster_ips, (20, 112), number, _keys("kubernetes.cluster_ips"))
     return ClusterNetworks(
         site=site,
         pods=pods,
@@ -286,44 +250,53 @@ def _cluster(estate: Estate, site: str) -> ClusterNetworks:
         services={service.name: _fixed(own, service.number) for service in estate.services},
         gateways={b.name: _fixed(own, GATEWAYS + b.gateway.number) for b in estate.bureaus if b.gateway},
         nodes={
-            host.name: _split(Pool(ipv4=pods.ipv4, ipv6=pods.ipv6), (24, 64), host.number, "kubernetes.pods")
-            for host in estate.nodes_at(site)
+            host.name: _split(pods, (24, 64), host.number, _keys("kubernetes.pods")) for host in estate.nodes_at(site)
         },
     )
 
 
-def _fixed(own: DualNetwork, number: int) -> Dual:
+def _fixed(own: Pool, number: int) -> Dual:
     return Dual(ipv4=own.ipv4[1 + number], ipv6=own.ipv6[1 + number])
 
 
-def _split(pool: Pool, lengths: tuple[int, int], number: int, key: str) -> DualNetwork:
-    return DualNetwork(
-        ipv4=_subnet4(pool.ipv4, lengths[0], number, f"{key}.ipv4"),
-        ipv6=_subnet6(pool.ipv6, lengths[1], number, f"{key}.ipv6"),
-    )
+def _split(pool: Pool, lengths: tuple[int, int], number: int, keys: tuple[str, str]) -> Pool:
+    """Return the `number`-th part of these lengths in both families."""
+    prefixes: tuple[IPv4Network | IPv6Network, ...] = (pool.ipv4, pool.ipv6)
+    for prefix, length, key in zip(prefixes, lengths, keys, strict=True):
+        if length < prefix.prefixlen or number >= 1 << (length - prefix.prefixlen):
+            raise AddressError(key, str(prefix), f"too small: it has no /{length} number {number}")
+    first4 = int(pool.ipv4.network_address) + (number << (32 - lengths[0]))
+    first6 = int(pool.ipv6.network_address) + (number << (128 - lengths[1]))
+    return Pool(ipv4=IPv4Network((first4, lengths[0])), ipv6=IPv6Network((first6, lengths[1])))
 
 
-def _interface(name: str, address: Dual, pool: Pool, gateway: Dual | None = None) -> Interface:
+def _interface(
+    name: str, address: Dual, pool: Pool, *, link: str | None = None, gateway: Dual | None = None
+) -> Interface:
     return Interface(
         name=name,
         ipv4=IPv4Interface((int(address.ipv4), pool.ipv4.prefixlen)),
         ipv6=IPv6Interface((int(address.ipv6), pool.ipv6.prefixlen)),
+        link=link,
         gateway=gateway,
     )
 
 
-def _in_segment(estate: Estate, segment: Segment, host: Host) -> Dual:
-    own = isinstance(estate.place(segment.place), Site)
-    keys = ("networks.sites.ipv4", "networks.sites.ipv6") if own else _peer_keys(segment.place)
-    return _numbered(Pool(ipv4=segment.ipv4, ipv6=segment.ipv6), host.number, keys)
+def _in_segment(estate: Estate, segment: Pool, host: Host) -> Dual:
+    own = isinstance(estate.place(host.at), Site)
+    return _numbered(segment, host.number, _keys("networks.sites") if own else _peer_keys(host.at))
 
 
 def _peer_keys(peer: str) -> tuple[str, str]:
     return f"peers.{peer}.prefix4", f"peers.{peer}.prefix6"
 
 
+def _keys(pool: str) -> tuple[str, str]:
+    return f"{pool}.ipv4", f"{pool}.ipv6"
+
+
 def _nth(pool: Pool, number: int, key: str) -> Dual:
-    return _numbered(pool, number, (f"{key}.ipv4", f"{key}.ipv6"))
+    return _numbered(pool, number, _keys(key))
 
 
 def _numbered(pool: Pool, number: int, keys: tuple[str, str]) -> Dual:
@@ -334,15 +307,3 @@ def _numbered(pool: Pool, number: int, keys: tuple[str, str]) -> Dual:
     if number6 >= pool.ipv6.num_addresses:
         raise AddressError(keys[1], str(pool.ipv6), f"too small: address number {number} does not fit")
     return Dual(ipv4=pool.ipv4[number], ipv6=pool.ipv6[number6])
-
-
-def _subnet4(pool: IPv4Network, length: int, number: int, key: str) -> IPv4Network:
-    if length < pool.prefixlen or number >= 1 << (length - pool.prefixlen):
-        raise AddressError(key, str(pool), f"too small: it has no /{length} number {number}")
-    return IPv4Network((int(pool.network_address) + (number << (32 - length)), length))
-
-
-def _subnet6(pool: IPv6Network, length: int, number: int, key: str) -> IPv6Network:
-    if length < pool.prefixlen or number >= 1 << (length - pool.prefixlen):
-        raise AddressError(key, str(pool), f"too small: it has no /{length} number {number}")
-    return IPv6Network((int(pool.network_address) + (number << (128 - length)), length))

@@ -9,22 +9,23 @@ from typing import Literal
 
 import yaml
 
-from estate.addressing import AddressPlan, Dual, DualNetwork, Segment, plan
+from estate.addressing import AddressPlan, Dual, plan
 from estate.checks.capacity import spare_capacity
-from estate.model import Bureau, Estate, HostRole
+from estate.model import Bureau, Estate, HostRole, Pool
 
 Language = Literal["zh", "en"]
 Bilingual = dict[Language, str]
 
-ROLE_LABELS: dict[HostRole, Bilingual] = {
-    HostRole.EDGE: {"zh": "边界路由器", "en": "edge"},
-    HostRole.KUBE: {"zh": "应用服务器", "en": "kube"},
-    HostRole.DATA: {"zh": "数据服务器", "en": "data"},
-    HostRole.OPS: {"zh": "运维服务器", "en": "ops"},
-    HostRole.PEER_ROUTER: {"zh": "对端路由器", "en": "peer-router"},
-    HostRole.PEER_SERVER: {"zh": "对端服务器", "en": "peer-server"},
-    HostRole.VANTAGE: {"zh": "观测点", "en": "vantage"},
+ROLE_LABELS = {
+    HostRole.EDGE: ("边界路由器", "edge router"),
+    HostRole.KUBE: ("应用服务器", "applications"),
+    HostRole.DATA: ("数据服务器", "data"),
+    HostRole.OPS: ("运维服务器", "operations"),
+    HostRole.PEER_ROUTER: ("对端路由器", "peer router"),
+    HostRole.PEER_SERVER: ("对端服务器", "peer server"),
+    HostRole.VANTAGE: ("观测点", "vantage"),
 }
+"""Labels of each kind in zh and en. English tables have the kind itself."""
 LABELS: dict[str, Bilingual] = {
     "us": {"zh": "本市", "en": "us"},
     "peer": {"zh": "对端", "en": "peer"},
@@ -90,7 +91,7 @@ def hosts(estate: Estate, computed: AddressPlan, lang: Language) -> Table:
         (
             host.name,
             getattr(estate.place(host.at).title, lang) if lang == "zh" else host.at,
-            ROLE_LABELS[host.kind][lang],
+            ROLE_LABELS[host.kind][0] if lang == "zh" else host.kind.value,
             str(computed.lan(host.name).ipv4),
             str(computed.lan(host.name).ipv6),
             str(computed.management(host.name)),
@@ -237,7 +238,7 @@ def joined(values: list[str] | tuple[str, ...], lang: Language) -> str:
     return ("、" if lang == "zh" else ", ").join(values)
 
 
-def both_families(address: Dual | DualNetwork) -> str:
+def both_families(address: Dual | Pool) -> str:
     """Return both families in one cell."""
     return f"{address.ipv4}, {address.ipv6}"
 
@@ -291,7 +292,7 @@ def to_json(estate: Estate) -> dict[str, object]:
     }  # fmt: skip
 
 
-def by_family(pair: Dual | DualNetwork | Segment) -> dict[str, str]:
+def by_family(pair: Dual | Pool) -> dict[str, str]:
     """Return addresses or prefixes by family."""
     return {"ipv4": str(pair.ipv4), "ipv6": str(pair.ipv6)}
 

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from estate.addressing import AddressPlan
 from estate.diagram.badges import badges_of
-from estate.diagram.icons import ROLE_LABELS, icon
+from estate.diagram.icons import icon
 from estate.diagram.layout import (
     CLUSTER_HEIGHT,
     COLUMN,
@@ -23,6 +23,7 @@ from estate.diagram.layout import (
 )
 from estate.diagram.svg import CARD, FAINT, INK, SOFT, Border, Font, box, group, line, pill, text
 from estate.model import Estate, Host, HostRole, Peer, Site
+from estate.tables import ROLE_LABELS
 
 NAVY, GOLD, TEAL = "#22384f", "#b8862b", "#2f7f86"
 CITY, REMOTE, ANYCAST, CLUSTER = "#ece7db", "#e6ebe9", "#fdf3dc", "#eef7f7"
@@ -176,7 +177,7 @@ def _machine(estate: Estate, computed: AddressPlan, layout: Layout, host: Host, 
 
 def _cluster(estate: Estate, computed: AddressPlan, layout: Layout, one: Site, x: float, y: float) -> str:
     """Draw the site's Kubernetes below its machines; nothing without a cluster."""
-    found = next((cluster for cluster in estate.clusters if cluster.site == one.name), None)
+    found = estate.cluster_at(one.name)
     if found is None:
         return ""
     prefixes, say, width = computed.clusters[one.name], layout.translator.line, COLUMN - 36

@@ -30,17 +30,6 @@ _PATHS = {
     HostRole.PEER_SERVER: _SERVER,
 }
 
-ROLE_LABELS = {
-    HostRole.EDGE: ("边界路由器", "edge router"),
-    HostRole.PEER_ROUTER: ("对端路由器", "peer router"),
-    HostRole.KUBE: ("应用服务器", "applications"),
-    HostRole.DATA: ("数据服务器", "data"),
-    HostRole.OPS: ("运维服务器", "operations"),
-    HostRole.VANTAGE: ("观测点", "vantage"),
-    HostRole.PEER_SERVER: ("对端服务器", "peer server"),
-}
-"""Labels of each kind in zh and en."""
-
 
 def icon(kind: HostRole, x: float, y: float, colour: str, size: float = 30) -> str:
     """Return the icon of `kind` with its top left corner at (x, y)."""

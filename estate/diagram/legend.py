@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from estate.addressing import AddressPlan
-from estate.diagram.icons import ROLE_LABELS, icon
+from estate.diagram.icons import icon
 from estate.diagram.layout import MARGIN, PALETTE, PANEL_HEIGHT, TRUNK, Layout
 from estate.diagram.markers import marker_panel
 from estate.diagram.svg import CARD, FAINT, INK, SOFT, Border, Font, box, dot, group, line, text
 from estate.model import Estate, HostRole, Service
+from estate.tables import ROLE_LABELS
 
 NAVY = "#22384f"
 COUNTED = {1: ("一", "one"), 2: ("两", "two"), 3: ("三", "three"), 4: ("四", "four"), 5: ("五", "five")}

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 
 from estate.addressing import AddressPlan
-from estate.model import Estate, Host, HostRole, Peer, Pool
+from estate.model import Estate, Host, HostRole, Peer
 from playbooks import host_programs
 from playbooks.host_spec import File, RoleSpec, Unit
 from playbooks.render import bgp
@@ -82,8 +82,7 @@ def is_standby_site(estate: Estate, site: str) -> bool:
 
 
 def _lists(estate: Estate, plan: AddressPlan, host: Host, peers: list[str]) -> dict[str, tuple[str, list[Entry]]]:
-    networks, segment = estate.networks, plan.segments[host.at]
-    own = Pool(ipv4=segment.ipv4, ipv6=segment.ipv6)
+    networks, own = estate.networks, plan.segments[host.at]
     lans = bgp.both(networks.sites, within=(24, 64))
     hosts = bgp.both(networks.services, within=(32, 128))
     declared = [estate.peer(name) for name in peers]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from estate.addressing import AddressPlan, DualNetwork
-from estate.model import Estate, Host
+from estate.addressing import AddressPlan
+from estate.model import Estate, Host, Pool
 from playbooks.host_spec import File
 from playbooks.render.kubernetes import pki
 from playbooks.render.kubernetes.cluster import (
@@ -192,5 +192,5 @@ def admission() -> str:
     )
 
 
-def _both(networks: DualNetwork) -> str:
+def _both(networks: Pool) -> str:
     return f"{networks.ipv4},{networks.ipv6}"
