@@ -30,8 +30,6 @@ class Context:
     """Hosts that replied. Problems of a daemon are reported for these only: an unreachable host is reported as such."""
     unreachable: frozenset[str]
     """Hosts that were asked and did not reply."""
-    powered_off: frozenset[str] = frozenset()
-    """Sites that are expected to be unreachable."""
 
 
 @dataclass(frozen=True, kw_only=True)

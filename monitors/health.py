@@ -12,22 +12,12 @@ from monitors.collectors import COLLECTORS, Observation
 from monitors.problem import Problem, Scope
 
 
-def problems(
-    estate: Estate,
-    observed: Observation,
-    scope: Scope = Scope.STATUS,
-    *,
-    powered_off: frozenset[str] = frozenset(),
-) -> tuple[Problem, ...]:
-    """Return all problems of the scope, worst first; empty when all is well.
-
-    Sites in `powered_off` are expected to be unreachable: their hosts are not reported.
-    """
+def problems(estate: Estate, observed: Observation, scope: Scope = Scope.STATUS) -> tuple[Problem, ...]:
+    """Return all problems of the scope, worst first; empty when all is well."""
     context = Context(
         estate=estate,
         reached=frozenset(host.host for host in observed.hosts if host.reachable),
         unreachable=frozenset(host.host for host in observed.hosts if not host.reachable),
-        powered_off=powered_off,
     )
     ranked = sorted(COLLECTORS, key=lambda collector: collector.rank)
     found = (problem for collector in ranked for problem in collector.judge(context, observed))

@@ -89,7 +89,7 @@ def _host(host: Host, reply: Reply) -> HostObservation:
 
 def _judge(context: Context, seen: Hosts) -> Iterator[Problem]:
     for one in seen.hosts:
-        if not one.reachable and one.place not in context.powered_off:
+        if not one.reachable:
             yield HOST_UNREACHABLE.at(one.host, one.reason)
         for unit in one.failed_units:
             yield UNIT_FAILED.at(one.host, unit)
@@ -97,7 +97,7 @@ def _judge(context: Context, seen: Hosts) -> Iterator[Problem]:
             yield CLOCK_OFF.at(one.host, f"{one.clock_offset_s:+.1f} s")
     known = {one.host for one in seen.hosts}
     for host in queried_hosts(context.estate):
-        if host.name not in known and host.at not in context.powered_off:
+        if host.name not in known:
             yield NOT_OBSERVED.at(host.name)
 
 

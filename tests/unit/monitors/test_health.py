@@ -262,16 +262,6 @@ def test_an_unfinished_rollout_concerns_only_an_upgrade() -> None:
     assert found == {Scope.STATUS: [], Scope.DRILL: [], Scope.UPGRADE: ["rollout_unfinished"]}
 
 
-def test_a_site_that_is_expected_to_be_powered_off_is_not_reported() -> None:
-    """The problems that its loss causes elsewhere still are."""
-    observation = observe(powered_off(healthy(), "nanshan"))
-    assert problems(ESTATE, observation)
-    assert problems(ESTATE, observation, powered_off=frozenset({"nanshan"})) == ()
-    primary_lost = observe(powered_off(healthy(), "futian"))
-    found = problems(ESTATE, primary_lost, powered_off=frozenset({"futian"}))
-    assert [each.code for each in found] == ["no_primary"]
-
-
 def test_a_standby_in_the_primarys_own_site_is_no_second_copy() -> None:
     """One site that burns down would take both copies."""
     observation = observe(healthy())
