@@ -72,13 +72,12 @@ class Badge(Enum):
 def badges_of(estate: Estate, host: Host, translator: Translator) -> list[tuple[Badge, str]]:
     """Return the pills of a machine from top to bottom, with their texts."""
     found: list[tuple[Badge, str]] = []
-    nodes = estate.nodes_at(host.at)
     if host.kind is HostRole.KUBE:
         placed = (s for s in estate.services if host.at in s.placement.sites)
         found += [(Badge.SERVICE, translator.line(service.title.zh, service.name)) for service in placed]
     shown = {
-        Badge.CONTROL: bool(nodes) and nodes[0].name == host.name,
-        Badge.REGISTRY: bool(nodes) and nodes[0].name == host.name,
+        Badge.CONTROL: estate.is_control_plane(host),
+        Badge.REGISTRY: estate.is_control_plane(host),
         Badge.DATABASE: host.database,
         Badge.PROMOTABLE: host.database and host.at in estate.database.promotable,
         Badge.ACKNOWLEDGING: host.database and host.at not in estate.database.promotable,

@@ -102,16 +102,12 @@ class Clusters:
         return next((cluster for cluster in self.clusters if cluster.site == site), None)
 
 
-def _has_api_server(estate: Estate, host: Host) -> bool:
-    return host in estate.nodes_at(host.at)[:1]
-
-
 def _queries(target: Target) -> Queries:
     """Return the queries for the version, the nodes, and each Deployment that the estate puts on the site's cluster.
 
     There is no query for /readyz: the API server lists nodes from etcd, so a list of nodes proves as much.
     """
-    if not _has_api_server(target.estate, target.host):
+    if not target.estate.is_control_plane(target.host):
         return {}
     queries = {"version": _kubernetes("/version"), "nodes": _kubernetes("/api/v1/nodes")}
     for namespace, name in _declared_deployments(target.estate, target.host.at):
@@ -140,9 +136,8 @@ def _declared_deployments(estate: Estate, site: str) -> dict[tuple[str, str], in
 
 def _parse(replies: Replies) -> Clusters:
     estate = replies.estate
-    return Clusters(
-        clusters=tuple(_cluster(estate, host, reply) for host, reply in replies.pairs if _has_api_server(estate, host))
-    )
+    pairs = ((host, reply) for host, reply in replies.pairs if estate.is_control_plane(host))
+    return Clusters(clusters=tuple(_cluster(estate, host, reply) for host, reply in pairs))
 
 
 def _cluster(estate: Estate, host: Host, reply: Reply) -> Cluster:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 
-from estate.addressing import Dual
 from estate.model import Estate, Host, HostRole, Service
 from facts import ports
 from facts.host_paths import CA_FILE
@@ -81,13 +79,10 @@ def _queries(target: Target) -> Queries:
     return {
         f"health {service.name} {family} {name}": https(str(address), ports.HTTPS, service.name, path)
         for service in map(target.estate.service, names)
-        for family, address in zip((4, 6), _both(target.plan.anycast[service.name]), strict=True)
+        for own in (target.plan.anycast[service.name],)
+        for family, address in ((4, own.ipv4), (6, own.ipv6))
         for name, path in _paths(service)
     }
-
-
-def _both(address: Dual) -> tuple[IPv4Address, IPv6Address]:
-    return address.ipv4, address.ipv6
 
 
 def _placed(estate: Estate, host: Host) -> list[Service]:
