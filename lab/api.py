@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from estate.addressing import plan
 from estate.model import Estate
@@ -31,7 +32,7 @@ from lab import (
 from lab.command import LabError, network_of, wait_for
 from lab.machines import Machines
 from lab.topology import Machine, Topology, Wire, topology
-from lab.wires_client import Wires, WireSettings
+from lab.wires_client import Wires, declared
 from lab.wires_client import start as start_wires
 from playbooks import render
 from workstation import namespace, paths, ssh
@@ -121,11 +122,12 @@ class Lab:
             return False
 
     def _power_on_missing(self, on_event: Progress, image: Path) -> None:
-        off = [m.name for m in self.topology.machines if m.name not in processes.running_machines()]
+        running = processes.running_machines()
+        off = [machine for machine in self.topology.machines if machine.name not in running]
         if off:
-            on_event(f"powering on {', '.join(off)}")
-            self._power_on(self._machines(image), [self.topology.machine(name) for name in off])
-            self._await_ssh([self.topology.machine(name) for name in off])
+            on_event(f"powering on {', '.join(machine.name for machine in off)}")
+            self._power_on(self._machines(image), off)
+            self._await_ssh(off)
 
     def _build(self, image: Path, digest: str, on_event: Progress) -> None:
         """Create the lab on a host without remains of another. Record the host's state before the first change."""
@@ -291,22 +293,15 @@ class Lab:
         self._link(link)
         if (delay_ms or 0) < 0 or not 0 <= (loss or 0) <= 1 or (bandwidth_mbit or 0) < 0:
             raise WrongUse("a link's delay and bandwidth cannot be negative, and its loss is a share from 0 to 1")
+        values = {"delay_ms": delay_ms, "loss": loss, "bandwidth_mbit": bandwidth_mbit}
+        given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
         now = self.wires.state()[link]
         for index in (0, 1):
-            before = now[index].settings
-            after = WireSettings(
-                delay_ms=before.delay_ms if delay_ms is None else delay_ms,
-                loss=before.loss if loss is None else loss,
-                bandwidth_mbit=before.bandwidth_mbit if bandwidth_mbit is None else bandwidth_mbit,
-                cut=before.cut,
-            )
-            self.wires.change(link, index, after)
+            self.wires.change(link, index, replace(now[index].settings, **given))
 
     def restore_link(self, link: str) -> None:
         """Restore the estate's delay and bandwidth, without loss and without a cut."""
-        declared = self._link(link)
-        settings = WireSettings(delay_ms=declared.delay_ms, loss=0.0, bandwidth_mbit=declared.bandwidth_mbit)
-        self.wires.change(link, -1, settings)
+        self.wires.change(link, -1, declared(self._link(link)))
 
     # Status and shell -------------------------------------------------------------------------------------------
 

@@ -88,15 +88,11 @@ class Topology:
 
     def machine(self, name: str) -> Machine:
         """Return the machine of this name. Raise KeyError if it does not exist."""
-        return next((m for m in self.machines if m.name == name), None) or _missing(name)
+        return {machine.name: machine for machine in self.machines}[name]
 
     def digest(self) -> str:
         """Return a hash of all properties that a running lab was built from."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
-
-
-def _missing(name: str) -> Machine:
-    raise KeyError(name)
 
 
 def topology(estate: Estate, plan: AddressPlan) -> Topology:

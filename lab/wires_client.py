@@ -8,14 +8,14 @@ import os
 import socket
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from lab import launch, names
 from lab.command import LabError, wait_for
 from lab.names import Directories
-from lab.topology import Machine, PortKind, Topology
+from lab.topology import Machine, PortKind, Topology, Wire
 from workstation import atomic_write, paths
 from workstation.progress import step
 
@@ -43,6 +43,11 @@ class DirectionState:
     frames: int
     bytes: int
     dropped: int
+
+
+def declared(wire: Wire) -> WireSettings:
+    """Return the estate's delay and bandwidth of a link, without loss and without a cut."""
+    return WireSettings(delay_ms=wire.delay_ms, loss=0.0, bandwidth_mbit=wire.bandwidth_mbit)
 
 
 def program() -> Path:
@@ -97,12 +102,7 @@ class Wires:
 
     def add_all(self) -> None:
         """Add all links with the estate's figures. No frames flow until both ends are attached."""
-        self._send(
-            [
-                {"op": "add", "wire": w.name, "settings": _settings(w.delay_ms, 0.0, w.bandwidth_mbit, False)}
-                for w in self.topology.wires
-            ]
-        )
+        self._send([{"op": "add", "wire": w.name, "settings": asdict(declared(w))} for w in self.topology.wires])
 
     def attach(self, machines: Sequence[Machine]) -> None:
         """Attach the machines' ends of their links, so that they carry frames."""
@@ -118,8 +118,7 @@ class Wires:
 
     def change(self, wire: str, direction: int, settings: WireSettings) -> None:
         """Change delay, loss, bandwidth and cut while frames flow."""
-        values = _settings(settings.delay_ms, settings.loss, settings.bandwidth_mbit, settings.cut)
-        self._send([{"op": "set", "wire": wire, "direction": direction, "settings": values}])
+        self._send([{"op": "set", "wire": wire, "direction": direction, "settings": asdict(settings)}])
 
     def state(self) -> dict[str, tuple[DirectionState, DirectionState]]:
         """Return the present state of both directions of every link."""
@@ -144,16 +143,10 @@ class Wires:
         return answer
 
 
-def _settings(delay_ms: float, loss: float, bandwidth_mbit: float, cut: bool) -> dict[str, Any]:
-    return {"delay_ms": delay_ms, "loss": loss, "bandwidth_mbit": bandwidth_mbit, "cut": cut}
-
-
 def _end(op: str, port: Any) -> dict[str, Any]:
     return {"op": op, "wire": port.wire, "end": port.end, "interface": port.outside if op == "attach" else ""}
 
 
 def _direction(value: dict[str, Any]) -> DirectionState:
-    settings = WireSettings(
-        delay_ms=value["delay_ms"], loss=value["loss"], bandwidth_mbit=value["bandwidth_mbit"], cut=value["cut"]
-    )
+    settings = WireSettings(**{field.name: value[field.name] for field in fields(WireSettings)})
     return DirectionState(settings=settings, frames=value["frames"], bytes=value["bytes"], dropped=value["dropped"])
