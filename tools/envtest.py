@@ -67,7 +67,8 @@ class ControlPlane:
         free, self._etcd_port, self._peer_port, self._controller_port = _free_ports(4)
         self.port = port or free
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self.authority = _new_authority()
+        key, cert = pki.new_authority("envtest", DAYS)
+        self.authority = pki.Authority(key=key, cert=cert)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -185,15 +186,12 @@ class ControlPlane:
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """Run kubectl and return its output. Raises `GovcloudError` with its error output."""
-        done = self._kubectl(*words, stdin=stdin)
+        argv = [_program("kubectl"), f"--kubeconfig={self.folder}/admin.conf", *words]
+        env = {"HOME": str(self.folder), "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, env=env)
         if done.returncode:
             raise GovcloudError(f"kubectl {' '.join(words)} failed", done.stderr.strip())
         return done.stdout
-
-    def _kubectl(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        argv = [_program("kubectl"), f"--kubeconfig={self.folder}/admin.conf", *words]
-        env = {"HOME": str(self.folder), "PATH": "/usr/bin:/bin"}
-        return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, env=env)
 
     def _answers(self, path: str) -> bool:
         request = urllib.request.Request(self.server + path, headers={"Authorization": f"Bearer {self.token}"})
@@ -262,11 +260,6 @@ class ControlPlane:
             if time.monotonic() > deadline:
                 raise GovcloudError(f"{name} was not ready after {STARTS_WITHIN_S:.0f} s", last)
             time.sleep(0.1)
-
-
-def _new_authority() -> pki.Authority:
-    key, cert = pki.new_authority("envtest", DAYS)
-    return pki.Authority(key=key, cert=cert)
 
 
 def _program(name: str) -> str:
