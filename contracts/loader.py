@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from contracts import strict_yaml
 from contracts.model import Contract
+from contracts.strict_yaml import StrictYamlError
 
 FOLDER = Path(__file__).resolve().parents[1] / "services"
 FILE = "service.yaml"
@@ -24,8 +24,11 @@ class ContractError(Exception):
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all services that the platform can deploy: the folders with a contract, sorted."""
-    return tuple(sorted(path.parent.name for path in FOLDER.glob(f"*/{FILE}")))
+    """Return the names of all services that the platform can deploy: the folders with a contract, sorted.
+
+    A folder with `service.yml` is one of them, so that `contract` reports the wrong file name.
+    """
+    return tuple(sorted({path.parent.name for path in FOLDER.glob("*/service.y*ml")}))
 
 
 def contract(name: str) -> Contract:
@@ -50,37 +53,18 @@ def folder(name: str) -> Path:
 
 @lru_cache(maxsize=64)
 def _read(path: Path) -> Contract:
-    where = f"services/{path.parent.name}/{FILE}"
+    where, other = f"services/{path.parent.name}/{FILE}", path.with_suffix(".yml")
+    if other.exists():
+        raise ContractError(f"services/{path.parent.name}/{other.name}: {strict_yaml.misnamed(other)}")
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader that refuses more
-        if not isinstance(document, dict) or "name" in document:
-            raise ContractError(f"{where}: must be a mapping without `name`: the folder has the name")
+        document = strict_yaml.read(path)
+        if "name" in document:
+            raise ContractError(f"{where}: must have no `name`: the folder has the name; remove it")
         return Contract.model_validate_json(json.dumps({"name": path.parent.name, **document}), strict=True)
     except ValidationError as error:
         raise ContractError("\n".join(f"{where}: {text}" for text in _messages(error))) from None
-    except RecursionError:
-        raise ContractError(f"{where}: is nested too deeply; a contract has at most five levels") from None
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise ContractError(f"{where}: cannot be read: {error}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe loading that also refuses aliases, which can multiply a text without limit, and repeated keys."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases are refused, write the complete value", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                problem = f"{key.value!r} is there twice, keep one"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
+    except (StrictYamlError, TypeError, ValueError) as error:  # JSON has no dates
+        raise ContractError(f"{where}: {error}") from None
 
 
 def _messages(error: ValidationError) -> Iterator[str]:

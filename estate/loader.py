@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from estate import files, validation_messages
 from estate.checks import advise, check
-from estate.files import MAX_BYTES, EstateFiles
+from estate.files import EstateFiles
 from estate.lenient import parse_leniently
 from estate.model import Estate
 from estate.problems import EstateError, Problem, Source
 from estate.validation_messages import MAX_PROBLEMS
 
-__all__ = ["DATA", "MAX_BYTES", "MAX_PROBLEMS", "EstateError", "Problem", "Source", "advice", "load", "parse"]
+__all__ = ["DATA", "MAX_PROBLEMS", "EstateError", "Problem", "Source", "advice", "load", "parse"]
 
 DATA = Path(__file__).parent / "data"
 
