@@ -139,7 +139,6 @@ class Lab:
             image=str(image),
             since=lab_state.now(),
             boot=lab_state.boot(),
-            sysctls=sysctls.read(),
             loops=tuple(f"/dev/{entry.name}" for entry in Path("/sys/block").glob("loop*")),
             available_before_mib=status.available_mib(),
             processors_shared=cgroups.shares_processors(cgroups.detect()),
@@ -148,9 +147,7 @@ class Lab:
         mounts.share(self.directories.mounts)
         if not mounts.is_mounted(names.NETNS_DIR):  # otherwise `ip netns add` mounts it, but not under our name
             mounts.share(names.NETNS_DIR, names.NETNS_SOURCE)
-        sysctls.raise_to_minimums()
-        if self.estate.clusters:
-            sysctls.set_for_nodes()
+        sysctls.change(nodes=bool(self.estate.clusters))
         machines = self._machines(image)
         on_event("preparing the machines' disks and keys")
         self._prepare(machines, image)

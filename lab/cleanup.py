@@ -37,7 +37,7 @@ def remove_all(directories: Directories, on_event: Progress) -> None:
     cgroups.remove_nodes(processes.powered())
     if state and not state.processors_shared:
         cgroups.stop_sharing_processors(layout)
-    if state and (failed := sysctls.restore(state.sysctls)):
+    if failed := sysctls.restore():
         on_event(f"these sysctls could not be restored: {', '.join(failed)}")
     for directory in homes:
         _remove_tree(directory)

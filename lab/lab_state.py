@@ -1,15 +1,15 @@
 """The host's one lab: its lock, its identity, and the host's state to restore when the lab is removed.
 
-`down` finds everything that it removes without this record. Only the host's state before the lab, for example its old
-sysctl values, is known from the record alone.
+`down` finds everything that it removes without this record. Only the host's state before the lab, for example its loop
+devices, is known from the record alone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,7 +34,6 @@ class LabState:
     since: str
     boot: str
     complete: bool = False
-    sysctls: Mapping[str, str] = field(default_factory=dict)
     loops: tuple[str, ...] = ()
     """Loop devices from before the lab. The kernel keeps the nodes of newer loop devices until they are removed."""
     available_before_mib: int = 0
@@ -66,7 +65,7 @@ def read() -> LabState | None:
     known = {field.name for field in fields(LabState)}
     try:
         value = {name: part for name, part in json.loads(STATE_FILE.read_text()).items() if name in known}
-        found = LabState(**{**value, "loops": tuple(value["loops"]), "sysctls": dict(value["sysctls"])})
+        found = LabState(**{**value, "loops": tuple(value["loops"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return found if found.boot == boot() else None

@@ -98,7 +98,6 @@ class KubernetesNodes:
         self.secrets = self._secrets()
         self.leaders: dict[str, subprocess.Popen[bytes]] = {}
         self._undo = ExitStack()
-        self._sysctls: dict[str, str] = {}
 
     def _secrets(self) -> Secrets:
         estate, cluster, etcd = (_authority(name) for name in ("estate", "cluster", "etcd"))
@@ -121,9 +120,7 @@ class KubernetesNodes:
 
     def open(self) -> None:
         """Create the network, keys and machines. The machines answer when this returns."""
-        self._sysctls = sysctls.read()
-        sysctls.raise_to_minimums()
-        sysctls.set_for_nodes()
+        sysctls.change(nodes=True)
         self._wire()
         self.key = self._keys()
         for host in self.hosts:
@@ -264,7 +261,7 @@ class KubernetesNodes:
         for netns in (OPERATOR, *(f"{PREFIX}{host.name}" for host in self.hosts)):
             subprocess.run(["ip", "netns", "delete", netns], stderr=subprocess.DEVNULL, check=False)
         if lab_state.read() is None:  # a lab that is up needs them, and puts them back itself
-            sysctls.restore(self._sysctls)
+            sysctls.restore()
         until("the control groups are empty", self._remove_groups, 20)
         cgroups.remove_nodes(processes.powered())
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -161,18 +161,63 @@ def test_only_a_file_with_a_lab_disks_name_is_a_lab_disk() -> None:
     assert not mounts.is_lab_disk(Path("/x/images/govcloud.iso"))
 
 
-def test_small_sysctls_are_raised_and_all_are_restored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A large enough value stays. A setting that the kernel lacks is skipped."""
-    monkeypatch.setattr(sysctls, "PROC", tmp_path)
-    few, many = tmp_path / "fs/inotify/max_user_instances", tmp_path / "kernel/pid_max"
-    for path, value in ((few, "128"), (many, "4194304")):
-        path.parent.mkdir(parents=True)
+OWN = {
+    "fs.inotify.max_user_instances": "128", "kernel.pid_max": "4194304", "kernel.panic": "1",
+    "kernel.panic_on_oops": "0", "vm.overcommit_memory": "0",
+}  # fmt: skip
+"""A host's own values. Its kernel has no `fs.inotify.max_user_watches`."""
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Settings of a kernel as files, and a record of the test's own."""
+    monkeypatch.setattr(sysctls, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(sysctls, "RECORD", tmp_path / "run/sysctls.json")
+    for name, value in OWN.items():
+        path = tmp_path / "proc" / name.replace(".", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")
-    before = sysctls.read()
-    sysctls.raise_to_minimums()
-    assert (few.read_text().strip(), many.read_text().strip()) == ("8192", "4194304")
-    assert sysctls.restore(before) == []
-    assert few.read_text().strip() == "128"
+    return tmp_path
+
+
+@pytest.mark.parametrize("nodes", [False, True])
+def test_sysctls_are_changed_and_restored(kernel: Path, nodes: bool) -> None:
+    """A large enough value stays. A setting that the kernel lacks is skipped."""
+    sysctls.change(nodes=nodes)
+    changed = OWN | {"fs.inotify.max_user_instances": "8192"} | (sysctls.NODE_VALUES if nodes else {})
+    assert sysctls.read() == changed
+    assert sysctls.restore() == []
+    assert sysctls.read() == OWN
+    assert not sysctls.RECORD.exists()
+    assert sysctls.restore() == [], "a second cleanup restores nothing"
+
+
+def test_the_sysctls_of_a_killed_run_are_restored_by_the_next(kernel: Path) -> None:
+    """The changed values that the next run finds are not the host's own."""
+    sysctls.change(nodes=True)
+    sysctls.change(nodes=False)
+    assert sysctls.restore() == []
+    assert sysctls.read() == OWN
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
+def test_a_damaged_record_of_sysctls_does_not_prevent_the_removal(kernel: Path, text: str) -> None:
+    sysctls.change(nodes=False)
+    sysctls.RECORD.write_text(text)
+    assert sysctls.restore() == []
+    assert not sysctls.RECORD.exists()
+
+
+def test_sysctls_that_cannot_be_restored_stay_recorded(kernel: Path) -> None:
+    sysctls.change(nodes=True)
+    (kernel / "proc/kernel/panic").unlink()
+    (kernel / "proc/kernel/panic").mkdir()
+    assert sysctls.restore() == ["kernel.panic"]
+    assert sysctls.read() == {name: value for name, value in OWN.items() if name != "kernel.panic"}
+    (kernel / "proc/kernel/panic").rmdir()
+    (kernel / "proc/kernel/panic").write_text("10\n")
+    assert sysctls.restore() == []
+    assert sysctls.read() == OWN
 
 
 @pytest.fixture
@@ -216,7 +261,7 @@ def test_a_killed_holder_leaves_the_lock_free(run_directory: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"instance": "x"}', "[]", '{"instance":1,"loops":3,"sysctls":4}'])
+@pytest.mark.parametrize("text", ["", "{", '{"instance": "x"}', "[]", '{"instance":1,"loops":3}'])
 def test_a_damaged_record_is_ignored(run_directory: Path, text: str) -> None:
     """`down` then finds everything by names alone."""
     (run_directory / "lab.json").write_text(text)

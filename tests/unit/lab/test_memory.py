@@ -30,7 +30,7 @@ def test_the_peak_is_counted_from_before_the_lab(monkeypatch: pytest.MonkeyPatch
     with PeakMemory(lambda: 6000) as peak:
         pass
     state = lab_state.LabState(
-        instance="a", checkout="/x", home="/y", digest="d", image="i", since="s", boot="b", sysctls={}, loops=(),
+        instance="a", checkout="/x", home="/y", digest="d", image="i", since="s", boot="b", loops=(),
         available_before_mib=10000,
     )  # fmt: skip
     monkeypatch.setattr(lab_state, "read", lambda: state)
