@@ -17,6 +17,7 @@ from lab.command import network_of
 from playbooks import compare, runner
 from playbooks.host_spec import HostSpec
 from playbooks.role_assignment import Stack, host_spec, hosts_of
+from tests.lab.estate_on_lab import is_deployed
 from tests.polling import until
 from workstation import paths, ssh
 
@@ -68,8 +69,13 @@ class Network:
 
 @pytest.fixture(scope="module")
 def network(session_lab: Lab) -> Iterator[Network]:
-    """All managed hosts with the stack `network` applied and all BGP sessions established."""
+    """All managed hosts with the stack `network` applied and all BGP sessions established.
+
+    The lab is new if the estate was deployed: an apply without the engine would leave hosts that `up` then changes.
+    """
     lab = session_lab
+    if is_deployed(lab):
+        lab.down()
     lab.up()
     found = Network(lab)
     hosts = [found.wanted(host.name) for host in hosts_of(lab.estate, Stack.NETWORK)]
