@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
+from pulumi.automation import _server
 from pulumi.runtime import mocks, rpc, settings
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS as CHANNEL_OPTIONS
 from pulumi.runtime.proto import resource_pb2
@@ -97,29 +97,55 @@ def declare(program: Callable[[], None], stack: str) -> Recorded:
 
 @contextmanager
 def closing_loops() -> Iterator[None]:
-    """Close the event loops that Pulumi leaves open: it makes one in each thread that has none.
+    """Close the event loops that Pulumi leaves open. One that is collected unclosed would fail an unrelated test.
 
-    The engine may end while the thread that ran its program still cleans up. That thread closes its loop itself, and
-    two threads must not close one loop. So this function waits for it. A loop that is collected unclosed would fail an
-    unrelated test that happens to run then.
+    Pulumi makes a loop in each thread that has none. It also leaves the loop of a program open if a task of the program
+    fails during its cleanup, for example because the engine has ended. The engine may end while the thread of its
+    program still cleans up, so this function waits for that thread. Two threads must not close one loop.
     """
     left: list[asyncio.AbstractEventLoop] = []
-    cleaned_up: list[asyncio.AbstractEventLoop] = []
-    original = asyncio.new_event_loop
+    programs: dict[int, asyncio.AbstractEventLoop] = {}
+    ended = threading.Condition()
+    new_event_loop, run = asyncio.new_event_loop, _server.LanguageServer.Run
 
     def noted() -> asyncio.AbstractEventLoop:
-        loop = original()
-        runs_a_program = sys._getframe(1).f_globals["__name__"] == "pulumi.automation._server"
-        (cleaned_up if runs_a_program else left).append(loop)
+        loop = new_event_loop()
+        if sys._getframe(1).f_globals["__name__"] == _server.__name__:
+            programs[threading.get_ident()] = loop
+        else:
+            left.append(loop)
         return loop
 
-    asyncio.new_event_loop = noted
+    def run_and_close(*args: Any) -> Any:
+        own = threading.get_ident()
+        try:
+            return run(*args)
+        finally:
+            try:
+                if loop := programs.get(own):
+                    _close(loop)
+            finally:
+                with ended:
+                    programs.pop(own, None)
+                    ended.notify_all()
+
+    asyncio.new_event_loop, _server.LanguageServer.Run = noted, run_and_close
     try:
         yield
     finally:
-        asyncio.new_event_loop = original
+        asyncio.new_event_loop, _server.LanguageServer.Run = new_event_loop, run
+        with ended:
+            assert ended.wait_for(lambda: not programs, 60), "a program still runs 60 s after its engine"
         for loop in left:
             loop.close()
-        deadline = time.monotonic() + 60  # two cores and three processes: 10 s were once too short
-        while not all(loop.is_closed() for loop in cleaned_up) and time.monotonic() < deadline:
-            threading.Event().wait(0.01)
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the loop of a program, in its own thread, after the tasks that the SDK has not ended."""
+    if loop.is_closed():
+        return
+    if tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
