@@ -1,8 +1,4 @@
-"""The steps from which drills are built. A drill lists them in its order.
-
-Steady state · load starts · fault injected · service returns by itself · fault stays · fault healed · all health checks
-green · ledger compared with the database row by row.
-"""
+"""The steps from which drills are built, and their usual order."""
 
 from __future__ import annotations
 
@@ -19,6 +15,22 @@ PATIENCE = 4
 was missed."""
 HEALS_WITHIN_S = 300.0
 """Longest wait for a fault that heals by itself: a database member may have to copy all its data before it runs."""
+
+
+def usual(run: DrillContext) -> tuple[Step, ...]:
+    """Return the steps of a drill in which the service must return by itself, before the fault is healed."""
+    return (
+        steady_state(run),
+        start_load(run),
+        inject(run),
+        service_returns(run),
+        *([hold(run)] if run.fault.undo else []),  # a fault that heals by itself cannot be held
+        heal(run),
+        all_healthy(run),
+        served_to_the_end(run),
+        stop_load(run),
+        compare_ledger(run),
+    )
 
 
 def steady_state(run: DrillContext) -> Step:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from estate.model import Estate, Title
 from failover.drills import steps
-from failover.drills.context import DrillContext
 from failover.drills.drill import Drill
 from failover.drills.faults import PrimaryCrash
-from failover.step import Step
 from failover.words import Text
 from workstation.errors import WrongUse
 
@@ -16,20 +14,6 @@ def _fault(estate: Estate, target: str | None) -> PrimaryCrash:
     if target is not None:
         raise WrongUse("primary-crash takes no target", "it kills the present primary: leave out --target")
     return PrimaryCrash()
-
-
-def _steps(run: DrillContext) -> tuple[Step, ...]:
-    return (
-        steps.steady_state(run),
-        steps.start_load(run),
-        steps.inject(run),
-        steps.service_returns(run),
-        steps.heal(run),
-        steps.all_healthy(run),
-        steps.served_to_the_end(run),
-        steps.stop_load(run),
-        steps.compare_ledger(run),
-    )
 
 
 DRILL = Drill(
@@ -45,5 +29,5 @@ DRILL = Drill(
     expected_s=60,
     target="primary",
     fault=_fault,
-    steps=_steps,
+    steps=steps.usual,
 )

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from estate.model import Estate, Title
 from failover.drills import steps
-from failover.drills.context import DrillContext
 from failover.drills.drill import Drill
 from failover.drills.fault import chosen
 from failover.drills.faults import SitePower
-from failover.step import Step
 from failover.words import Text
 
 
 def _fault(estate: Estate, target: str | None) -> SitePower:
     return SitePower(target=chosen(target, [site.name for site in estate.sites], "site"))
-
-
-def _steps(run: DrillContext) -> tuple[Step, ...]:
-    return (
-        steps.steady_state(run),
-        steps.start_load(run),
-        steps.inject(run),
-        steps.service_returns(run),
-        steps.hold(run),
-        steps.heal(run),
-        steps.all_healthy(run),
-        steps.served_to_the_end(run),
-        steps.stop_load(run),
-        steps.compare_ledger(run),
-    )
 
 
 DRILL = Drill(
@@ -44,5 +27,5 @@ DRILL = Drill(
     expected_s=150,
     target="site",
     fault=_fault,
-    steps=_steps,
+    steps=steps.usual,
 )
