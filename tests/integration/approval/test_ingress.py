@@ -23,6 +23,7 @@ from playbooks import pki
 from playbooks.render import ingress
 from playbooks.render.pki import PRIMARY_NAME, STANDBY_NAME, leaves
 from tests import image_programs
+from tests.one_service import only
 from tests.polling import until
 
 SERVICE = contract("approval")
@@ -125,7 +126,7 @@ def proxy(home, certificates, database, role):
     haproxy = image_programs.argv("haproxy")
     empty = home / "empty"
     empty.mkdir()
-    estate = load()
+    estate = only(load(), SERVICE.name)
     ports = {name: free_port() for name in ("citizens", "metrics", "own", "primary", "local", "service")}
     text = ingress.config_text(estate, plan(estate), estate.host(HOST))
     lan = str(plan(estate).lan(HOST).ipv4)

@@ -31,7 +31,7 @@ from workstation.oci import OciImage
 
 BACK_S = 60
 MISSING_S = 90
-CRASHING_S = 15
+CRASHING_S = 25
 
 
 @pytest.fixture(scope="module")
@@ -217,9 +217,11 @@ def test_a_crashing_container_is_reported_with_its_last_message(
     container["command"] = ["/usr/bin/python3", "-c", "raise SystemExit('no such setting')"]
     container["terminationMessagePolicy"] = TERMINATION_MESSAGE_POLICY
     cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([namespace, deployment]))
-    _, said = waited_for(cluster, "crashing", CRASHING_S)
+    try:
+        _, said = waited_for(cluster, "crashing", CRASHING_S)
+    finally:  # a later test waits for all pods
+        cluster.kubectl("delete", "-n", "bureau", "deployment/crashing")
     assert any("last with exit code 1 and the message: no such setting" in line for line in said), said
-    cluster.kubectl("delete", "-n", "bureau", "deployment/crashing")
 
 
 def small_image(folder: Path, version: str) -> OciImage:

@@ -30,6 +30,7 @@ from stacks.runs import engine, workspace
 from stacks.state import state_files
 from tests.image_registry import Authority, ImageRegistry
 from tests.integration.platform.kubelet import Kubelet
+from tests.one_service import only
 from tests.unit.stacks.declared import closing_loops
 from tools.envtest import ControlPlane
 from tools.oci import layout
@@ -54,7 +55,7 @@ def estate() -> Estate:
 
 
 def at_two_sites(declared: Estate) -> Estate:
-    """Return the estate with clusters at the two sites only."""
+    """Return the estate with clusters at the two sites only, and with one service."""
     hosts = tuple(
         host.model_copy(update={"platform": host.platform.model_copy(update={"address": SITES[host.at]})})
         if host.kind is HostRole.KUBE and host.at in SITES
@@ -64,7 +65,8 @@ def at_two_sites(declared: Estate) -> Estate:
     clusters = tuple(Cluster(site=site, version="1.37.2") for site in SITES)
     assert declared.kubernetes
     kubernetes = declared.kubernetes.model_copy(update={"clusters": clusters})
-    return declared.model_copy(update={"lab": False, "hosts": hosts, "kubernetes": kubernetes})
+    changed = declared.model_copy(update={"lab": False, "hosts": hosts, "kubernetes": kubernetes})
+    return only(changed, SERVICE)
 
 
 class Site:
