@@ -79,7 +79,7 @@ PARTS: tuple[tuple[Run, ...], ...] = (
     (SHARED,),
     (Run(paths=TIMED),),
     (Run(paths=tuple(f"{LAB}/test_{name}.py" for name in (
-        "down", "wires", "power", "network", "deploy", "state", "hosts", "protections", "pods", "handover"))),),
+        "down", "wires", "power", "network", "deploy", "state", "hosts", "protections", "pods"))),),
     (Run(paths=tuple(f"{LAB}/test_{name}.py" for name in ("drills", "gateways", "destroy", "end", "tree"))),),
 )  # fmt: skip
 """All nightly tests in parts of at most 25 minutes. No part needs another part."""

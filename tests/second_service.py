@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from contracts import loader
-from estate.model import Demand, Estate, Placement, Pods, Service
+from estate.model import Demand, Estate, Placement, Pods
 
 LETTERS = """\
 port: 8090
@@ -61,14 +61,4 @@ def declared(estate: Estate, **changes: Any) -> Estate:
             **changes,
         }
     )
-    return estate_with(estate, first, second)
-
-
-def estate_with(estate: Estate, *services: Service) -> Estate:
-    """Return the estate with these services and no others."""
-    names = {service.name for service in services}
-    vantages = tuple(
-        vantage.model_copy(update={"reaches": tuple(name for name in vantage.reaches if name in names)})
-        for vantage in estate.vantages
-    )
-    return estate.model_copy(update={"services": services, "vantages": vantages})
+    return estate.model_copy(update={"services": (first, second)})

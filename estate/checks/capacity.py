@@ -134,7 +134,7 @@ def quotas_fit_every_site(estate: Estate) -> Problems:
                     )
                     key = key_at("bureaus", index, bureau.name, f"quota.{field}")
                     yield Problem(key=key, value=f"{wanted:g}", message=message)
-                left = max(round(left - wanted, 6), 0)  # 2 - 1.6 is less than 0.4 in floating point
+                left = max(left - wanted, 0)
 
 
 def active_in_two_sites(estate: Estate) -> Problems:

@@ -28,7 +28,6 @@ ORDER = (
     "test_hosts.py",
     "test_protections.py",
     "test_pods.py",
-    "test_handover.py",  # nightly
     "test_drills.py",
     "test_gateways.py",  # nightly: deploys the estate with a gateway, then without it
     "test_destroy.py",  # nightly

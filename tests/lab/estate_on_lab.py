@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,14 +90,9 @@ def is_deployed(lab: Lab) -> bool:
     return ours and all(store.resources(stack) for stack in stack_names(lab.estate))
 
 
-def operator_network() -> AbstractContextManager[None]:
-    """Put this thread, and the programs and threads that it starts, into the operator's network namespace."""
-    return network_of(names.NETNS_DIR / names.OPERATOR)
-
-
 def observed() -> observe.Observation:
     """Return a new observation of the estate. All queries are sent after the call."""
-    with operator_network():
+    with network_of(names.NETNS_DIR / names.OPERATOR):
         return observe.snapshot(loader.load(), Access.default(), timeout_s=OBSERVE_S)
 
 

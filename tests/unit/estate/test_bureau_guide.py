@@ -31,7 +31,7 @@ def test_the_guides_entry_is_sufficient_for_a_new_bureau(tmp_path: Path) -> None
     assert "planning" in [bureau.name for bureau in load(estate_with(tmp_path, guides_entry())).bureaus]
 
 
-@pytest.mark.parametrize(("fits", "larger"), [("memory_mib: 256", "memory_mib: 257"), ("cpus: 0.4", "cpus: 0.41")])
+@pytest.mark.parametrize(("fits", "larger"), [("memory_mib: 256", "memory_mib: 257"), ("cpus: 0.5", "cpus: 0.51")])
 def test_a_larger_bureau_does_not_fit(tmp_path: Path, fits: str, larger: str) -> None:
     assert fits in guides_entry()
     with pytest.raises(EstateError, match="lower it or enlarge them"):

@@ -12,10 +12,8 @@ from estate.model import Host, HostRole
 from monitors.collectors import Observation
 from monitors.observe.queries import observation_of, queries_of
 from monitors.query import Reply, Target
-from tests.second_service import estate_with
 
-ESTATE = estate_with(load(), load().service("approval"))
-"""The project's estate with one service, so that each of its problems has one name."""
+ESTATE = load()
 PLAN = plan(ESTATE)
 PRIMARY = "futian-data1"
 LEADER = "shaoguan-data1"

@@ -23,7 +23,6 @@ PASSWORDS = {
     "replication": "replication-password",
     "approval_owner": "owner-password",
     "approval_app": "app-password",
-    "messages_app": "messages-password",
 }
 
 

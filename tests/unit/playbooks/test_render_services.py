@@ -66,7 +66,7 @@ def test_haproxy_itself_accepts_the_ingress_with_and_without_pods(on: Estate, tm
     """
     for name, estate in (("with", on), ("without", switched_on(on, "shaoguan")), ("gateway", with_gateway(on))):
         text = ingress.config_text(estate, plan(estate), estate.host("futian-kube1"))
-        assert text.count("    server pods ") == {"with": 5, "without": 0, "gateway": 6}[name]
+        assert text.count("    server pods ") == {"with": 3, "without": 0, "gateway": 4}[name]
         for old, new in (
             (f" ssl crt {BUNDLE_FILE} alpn h2,http/1.1", ""),
             (f"ca-file {AUTHORITY_FILE}", "ca-file /etc/ssl/certs/ca-certificates.crt"),
@@ -114,8 +114,7 @@ def test_a_host_that_ran_the_service_as_a_unit_stops_it(estate: Estate, addresse
     """Otherwise it would write in parallel with the pods."""
     role = services.role_spec(estate, addresses, estate.host("nanshan-kube1"), SECRETS)
     assert [(unit.name, unit.enabled, unit.active) for unit in role.units] == [
-        ("govcloud-approval.service", False, False),
-        ("govcloud-messages.service", False, False),
+        ("govcloud-approval.service", False, False)
     ]
 
 

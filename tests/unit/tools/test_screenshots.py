@@ -42,9 +42,8 @@ def installed(browser: Path, *, size: int = 10, code: int = 0) -> None:
 
 @pytest.mark.parametrize("lang", screenshots.LANGUAGES)
 @pytest.mark.parametrize("lost", [False, True], ids=["healthy", "a site lost"])
-def test_the_screen_is_what_the_command_prints(lang: Language, lost: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_screen_is_what_the_command_prints(lang: Language, lost: bool) -> None:
     """The JSON object of `status` is enough to print the whole screen again."""
-    monkeypatch.setattr(screenshots, "load", lambda: ESTATE)
     observed = observe(powered_off(healthy(), "futian") if lost else healthy())
     problems = health.problems(ESTATE, observed)
     printed = json.dumps(status.as_json(ESTATE, observed, problems), default=str)

@@ -146,8 +146,8 @@ def test_a_bureau_with_a_gateway_has_it_in_its_namespace_at_every_site() -> None
 
 
 def test_haproxys_image_is_built_only_if_a_gateway_needs_it() -> None:
-    assert pod_images.needed(load()) == ("approval", "messages")
-    assert pod_images.needed(ESTATE) == ("approval", "messages", "haproxy")
-    only = {name: IMAGES[name] for name in ("approval", "messages")}
+    assert pod_images.needed(load()) == ("approval",)
+    assert pod_images.needed(ESTATE) == ("approval", "haproxy")
+    only = {"approval": IMAGES["approval"]}
     with pytest.raises(GovcloudError, match="no image of haproxy yet"):
         program(replace(CONTEXT, images=only), "platform")

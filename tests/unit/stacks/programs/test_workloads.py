@@ -20,13 +20,12 @@ from stacks.programs import workloads
 from stacks.programs.context import Context
 from stacks.programs.program import program
 from stacks.programs.stack_hosts import stack_hosts
-from tests.second_service import estate_with
 from tests.unit.playbooks.clusters import secrets_of, switched_on
 from tests.unit.stacks.declared import Recorded, declare
 from workstation.errors import GovcloudError
 from workstation.oci import OciImage
 
-ESTATE = estate_with(switched_on(load()), load().service("approval"))
+ESTATE = switched_on(load())
 SITES = ("shaoguan", "futian", "nanshan")
 """In the order of a change to a live estate."""
 APPROVAL = OciImage(name="approval", folder=Path("/nowhere"), digest="sha256:" + "1" * 64)

@@ -5,8 +5,6 @@ SELECT 'CREATE ROLE approval_owner' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE
 SELECT 'ALTER ROLE approval_owner LOGIN PASSWORD ''SCRAM-SHA-256$4096:5OjW4yVB1ml6NrgYtOPjTw==$bXNUTsWqJkxfeqRnUFaeXu3T0FDgUtWFvmrR7ldw5aw=:AumHCRxx5gcuOUQtz7cnWI3MlOQdnNBlPTaeutuqyz4=''' FROM pg_authid WHERE rolname = 'approval_owner' AND (NOT rolcanlogin OR rolpassword IS DISTINCT FROM 'SCRAM-SHA-256$4096:5OjW4yVB1ml6NrgYtOPjTw==$bXNUTsWqJkxfeqRnUFaeXu3T0FDgUtWFvmrR7ldw5aw=:AumHCRxx5gcuOUQtz7cnWI3MlOQdnNBlPTaeutuqyz4=') \gexec
 SELECT 'CREATE ROLE approval_app' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'approval_app') \gexec
 SELECT 'ALTER ROLE approval_app LOGIN PASSWORD ''SCRAM-SHA-256$4096:C7EIwxK/41HP4bPcojYRdg==$xPvTTiKAUwyeE92liggIYwg8FjwSalV6qONPdCcJeXA=:hERx7SVR9Nwv1mIK6C0ZB5VxsCYvShBkjv15dynx/C0=''' FROM pg_authid WHERE rolname = 'approval_app' AND (NOT rolcanlogin OR rolpassword IS DISTINCT FROM 'SCRAM-SHA-256$4096:C7EIwxK/41HP4bPcojYRdg==$xPvTTiKAUwyeE92liggIYwg8FjwSalV6qONPdCcJeXA=:hERx7SVR9Nwv1mIK6C0ZB5VxsCYvShBkjv15dynx/C0=') \gexec
-SELECT 'CREATE ROLE messages_app' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'messages_app') \gexec
-SELECT 'ALTER ROLE messages_app LOGIN PASSWORD ''SCRAM-SHA-256$4096:o06QBJVhuBLJWM9vFYMvcQ==$x1OE2/Zu32wBSa4v/XYeq5RYmUQ71ORD8PBSvELX0qM=:zyy0QZHucvZ4ak+qHA8VGmzi0pm9CAL78uFt46OWxBQ=''' FROM pg_authid WHERE rolname = 'messages_app' AND (NOT rolcanlogin OR rolpassword IS DISTINCT FROM 'SCRAM-SHA-256$4096:o06QBJVhuBLJWM9vFYMvcQ==$x1OE2/Zu32wBSa4v/XYeq5RYmUQ71ORD8PBSvELX0qM=:zyy0QZHucvZ4ak+qHA8VGmzi0pm9CAL78uFt46OWxBQ=') \gexec
 SELECT 'CREATE ROLE human_resources' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'human_resources') \gexec
 SELECT 'CREATE ROLE development_reform' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'development_reform') \gexec
 SELECT 'CREATE ROLE public_security' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'public_security') \gexec
@@ -16,7 +14,7 @@ ALTER ROLE public_security NOLOGIN;
 GRANT human_resources, development_reform, public_security TO approval_owner;
 SELECT 'CREATE DATABASE approval OWNER approval_owner' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'approval') \gexec
 REVOKE ALL ON DATABASE approval FROM PUBLIC;
-GRANT CONNECT ON DATABASE approval TO approval_app, messages_app;
+GRANT CONNECT ON DATABASE approval TO approval_app;
 REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
 GRANT CONNECT ON DATABASE postgres TO replicator;
 \connect approval
