@@ -65,12 +65,17 @@ def _walk(path: Path, old: Any, new: Any, former: Any) -> Iterator[tuple[Path, P
             yield from _walk((*path, index), _at(old, index), _at(new, index), _at(earlier, index))
     elif old is _ABSENT:
         # The server drops empty fields of most kinds. An empty field that was declared before is no change.
-        if new != former or new not in (None, {}, []):
+        if new != former or not (new in (None, {}, []) or _is_empty_variable(path, new)):
             yield path, PropertyDiffKind.ADD
     elif new is _ABSENT:
         yield path, PropertyDiffKind.DELETE
     elif old != new and not quantities.same(path, old, new):
         yield path, PropertyDiffKind.UPDATE
+
+
+def _is_empty_variable(path: Path, new: Any) -> bool:
+    """Return whether this is a container's variable without text. Other empty texts, as in a ConfigMap, stay stored."""
+    return new == "" and path[-3::2] == ("env", "value")
 
 
 def _at(items: list[Any], index: int) -> Any:

@@ -52,6 +52,14 @@ def test_an_empty_field_that_the_server_drops_is_a_change_only_when_it_is_new() 
     assert kinds({}, {"selector": {}}, former={"selector": {}}) == {}
 
 
+def test_only_of_a_variable_the_server_drops_an_empty_text() -> None:
+    """Otherwise `drift` reports the variable for ever. A ConfigMap keeps an empty text, so its removal is reported."""
+    found, wanted = {"env": [{"name": "A"}]}, {"env": [{"name": "A", "value": ""}]}
+    assert kinds(found, wanted, former=wanted) == {}
+    assert kinds(found, {"env": [{"name": "A", "value": "b"}]}, former=wanted) == {"env[0].value": ADD}
+    assert kinds({"data": {}}, {"data": {"a": ""}}, former={"data": {"a": ""}}) == {"data.a": ADD}
+
+
 @pytest.mark.parametrize(
     ("path", "one", "other", "same"),
     [
