@@ -14,6 +14,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from cli.testing import BEFORE, DURATIONS, FAILED, slowest, tree
+from tests.collected import COLLECTED
 from tests.tree import TREE
 from tests.worker_interrupt import WorkerInterrupt
 
@@ -37,6 +38,16 @@ ONE_AT_A_TIME = (
 def pytest_configure(config: pytest.Config) -> None:
     """Register the plugin that sends Ctrl-C to all processes of a run."""
     config.pluginmanager.register(WorkerInterrupt(), "worker-interrupt")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Store the names of all collected tests, before -m and -k remove some."""
+    found: dict[str, set[str]] = {}
+    for item in items:
+        file, *_, name = item.nodeid.split("[")[0].split("::")
+        found.setdefault(file, set()).add(name)
+    config.stash[COLLECTED] = found
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 
 from cli.testing import PARTS, SHORT, Run
 from contracts import loader
+from tests.collected import COLLECTED
 from workstation import paths
 
 BIN = Path(sys.executable).parent
@@ -38,15 +41,25 @@ def run(*argv: str | Path, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-def by_file() -> Iterator[tuple[Path, list[str]]]:
-    """Yield each Python file under tests with the names of the test functions at its top level."""
-    for file in sorted((paths.repo() / "tests").rglob("*.py")):
-        functions = [
-            node
-            for node in ast.parse(file.read_text(encoding="utf-8")).body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ]
-        yield file, [node.name for node in functions if node.name.startswith("test_")]
+@dataclass(frozen=True)
+class FileOfTests:
+    """Names of the test functions in a Python file under tests."""
+
+    at_top: list[str]
+    anywhere: list[str]
+    """Also those in classes."""
+
+
+@cache
+def files_of_tests() -> Mapping[Path, FileOfTests]:
+    """Return all Python files under tests."""
+    trees = {file: ast.parse(file.read_text("utf-8")) for file in sorted((paths.repo() / "tests").rglob("*.py"))}
+    return {file: FileOfTests(_tests_in(tree.body), _tests_in(ast.walk(tree))) for file, tree in trees.items()}
+
+
+def _tests_in(nodes: Iterable[ast.AST]) -> list[str]:
+    functions = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [name for name in functions if name.startswith("test_")]
 
 
 def test_imports_go_downwards_only() -> None:
@@ -72,6 +85,7 @@ def imports_of(file: Path, known: Collection[str]) -> set[str]:
     return found & set(known)
 
 
+@cache
 def tops_imported(folder: Path) -> set[str]:
     """Return the top-level packages that a Python file in the folder imports anywhere, without its own package."""
     found: set[str] = set()
@@ -177,43 +191,53 @@ def test_types_are_strict() -> None:
     run(sys.executable, "-m", "mypy")
 
 
+def check_types(name: str, sources: Path, *argv: str | Path) -> None:
+    """Run mypy with modules below `sources`. Each run has its own cache: another search path would invalidate it."""
+    cache = Path(os.environ.get("MYPY_CACHE_DIR", ".mypy_cache")) / name
+    environment = os.environ | {"MYPYPATH": str(sources), "MYPY_CACHE_DIR": str(cache)}
+    run(sys.executable, "-m", "mypy", "--strict", *argv, env=environment)
+
+
 @pytest.mark.parametrize("service", SERVICES, ids=lambda folder: folder.name)
 def test_types_of_services_are_strict(service: Path) -> None:
     """A service is not installed here, so its sources are checked as a separate package."""
-    environment = os.environ | {"MYPYPATH": str(service.parent)}
-    run(sys.executable, "-m", "mypy", "--strict", "--no-incremental", "-p", service.name, env=environment)
+    check_types(f"service-{service.name}", service.parent, "-p", service.name)
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda file: file.parents[1].name)
 def test_types_of_synthetic_clients_are_strict(client: Path) -> None:
     """A synthetic client is copied next to the load generator, which imports it as one module."""
-    environment = os.environ | {"MYPYPATH": str(client.parents[1] / "src")}
-    run(sys.executable, "-m", "mypy", "--strict", "--no-incremental", client, env=environment)
+    check_types(f"client-{client.parents[1].name}", client.parents[1] / "src", client)
 
 
 def test_every_test_file_is_collected() -> None:
     """A test in a file with a wrong name is never run, so it cannot fail."""
-    found = dict(by_file())
+    found = {file: each.at_top for file, each in files_of_tests().items()}
     assert [file for file, names in found.items() if names and not file.name.startswith("test_")] == []
     assert [file for file, names in found.items() if file.name.startswith("test_") and not names] == []
 
 
-def test_pytest_collects_every_test() -> None:
-    """A class that pytest does not enter, or a function with another name, would never be run."""
-    listed = run(sys.executable, "-m", "pytest", "--collect-only", "-q", "tests")
-    found = {tuple(line.split("[")[0].split("::")) for line in listed.splitlines() if "::" in line}
-    written = {
-        (str(file.relative_to(paths.repo())), name)
-        for file in (paths.repo() / "tests").rglob("*.py")
-        for name in _tests_in(ast.parse(file.read_text(encoding="utf-8")))
-    }
-    assert {(entry[0], entry[-1]) for entry in found} == written
+def test_pytest_collects_every_test(pytestconfig: pytest.Config) -> None:
+    """A class that pytest does not enter, or a function with another name, would never be run.
+
+    This run has already collected most files. A second pytest collects the others, and files with a difference.
+    """
+    written = {str(file.relative_to(paths.repo())): set(each.anywhere) for file, each in files_of_tests().items()}
+    here = pytestconfig.stash[COLLECTED]
+    others = [file for file, names in written.items() if names != here.get(file, set())]
+    there: dict[str, set[str]] = {file: set() for file in others}
+    if others:
+        listed = run(sys.executable, "-m", "pytest", "--collect-only", "-q", *others)
+        for line in filter(lambda line: "::" in line, listed.splitlines()):
+            file, *_, name = line.split("[")[0].split("::")
+            there[file].add(name)
+    assert there == {file: written[file] for file in others}
 
 
 @pytest.mark.parametrize("tier", [SHORT, tuple(run for part in PARTS for run in part)], ids=["short", "nightly"])
 def test_each_tier_runs_every_test_file_once(tier: tuple[Run, ...]) -> None:
     """The short tier leaves tests out by their mark, never by their file. No two parts of the nightly tier overlap."""
-    files = [str(file.relative_to(paths.repo())) for file, names in by_file() if names]
+    files = [str(file.relative_to(paths.repo())) for file, each in files_of_tests().items() if each.at_top]
     assert {file: sum(_includes(one, file) for one in tier) for file in files} == dict.fromkeys(files, 1)
 
 
@@ -226,15 +250,10 @@ def _includes(one: Run, file: str) -> bool:
     return below(one.paths) and not below(one.ignored)
 
 
-def _tests_in(tree: ast.AST) -> list[str]:
-    """Return the names of test functions, also in classes."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return [node.name for node in ast.walk(tree) if isinstance(node, kinds) and node.name.startswith("test_")]
-
-
 def test_no_test_hides_another() -> None:
     """If two functions in a module have the same name, only the second one runs."""
-    assert [(file, name) for file, names in by_file() for name in names if names.count(name) > 1] == []
+    found = {file: each.at_top for file, each in files_of_tests().items()}
+    assert [(file, name) for file, names in found.items() for name in names if names.count(name) > 1] == []
 
 
 @pytest.mark.parametrize(("root", "packages"), SOURCES, ids=SOURCE_NAMES)

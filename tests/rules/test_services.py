@@ -44,6 +44,8 @@ def sources() -> Iterator[str]:
 def found(service: str, path: str, text: str) -> list[str]:
     """Return the places in which a file names the service. Prose may contain the same English word."""
     named = [path] if _is_named_after(service, path) else []
+    if service not in text.lower():
+        return named
     if path.endswith(".py"):
         return named + [f"{path}:{line}: {word}" for line, word in _in_python(service, ast.parse(text))]
     if path.endswith(TEXTS):

@@ -50,7 +50,12 @@ def pattern(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def found(name: str, text: str, forbidden: re.Pattern[str]) -> Iterator[str]:
-    """Each forbidden phrase in one file's text, as `file:line: phrase`."""
+    """Each forbidden phrase in one file's text, as `file:line: phrase`.
+
+    Most texts have none even with their code, which takes far less time to search than to tell code from prose.
+    """
+    if not forbidden.search(text.replace("_", " ")):
+        return
     for match in forbidden.finditer(prose(name, text)):
         line = text.count("\n", 0, match.start()) + 1
         yield f"{name}:{line}: {' '.join(re.split(BETWEEN, match.group()))}"
