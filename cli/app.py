@@ -147,8 +147,8 @@ ENTRIES = {
     "bench": Entry(
         module="bench",
         panel=LAB,
-        summary="Measure approvals, messages, a rollout, an unchanged `up` or the Kubernetes provider, over all "
-        "runs so far.",
+        summary="Measure approvals, a rollout, an unchanged `up` or the Kubernetes provider, and summarise all runs so "
+        "far.",
     ),
     "lab": Entry(
         module="lab",

@@ -99,8 +99,6 @@ def _own(one: Contract) -> Iterator[str]:
         yield f"{one.name}: database.roles needs an owner"
     if one.synthetic and not (one.public and database and database.owner):
         yield f"{one.name}: synthetic needs a public entry and a database of its own"
-    if one.handover and not (database and one.uses("carrier")):
-        yield f"{one.name}: handover needs a database and a setting with {{carrier}}"
 
 
 def _owned(one: Contract) -> tuple[str, ...]:

@@ -157,14 +157,6 @@ class Synthetic(Value):
     """Histogram of the service's metrics with the seconds that one decision takes."""
 
 
-class Handover(Value):
-    """How a bench follows a message from the decision that caused it to the carrier."""
-
-    rows: Text
-    """Query for the decisions of the test population: `key` of the request, ID of its `message` or NULL, `decided_s` in
-    seconds since 1970, and whether the message is `pending`, so that it may be sent (again)."""
-
-
 class Contract(Value):
     """Everything that the platform needs to know of a service's software."""
 
@@ -187,8 +179,6 @@ class Contract(Value):
     secrets: dict[Variable, Login] = {}
     """Generated secrets of the pods, by variable. The name of the secret has the service's name before it."""
     synthetic: Synthetic | None = None
-    handover: Handover | None = None
-    """None for a service that sends no messages about decisions."""
 
     @property
     def probes_backend(self) -> str:

@@ -22,7 +22,7 @@ CLIENT = "synthetic_client.py"
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRows:
-    """A query about the stored synthetic requests. `argv` is psql on a member's own host, which takes `-c` or input."""
+    """The query for the stored synthetic requests. `argv` is psql on a member's own host, which takes `-c` or input."""
 
     argv: tuple[str, ...]
     query: str
@@ -57,19 +57,12 @@ def stored_rows(service: Service) -> StoredRows:
     return StoredRows(argv=(*PSQL, database.name), query=synthetic_client(service).rows)
 
 
-def handover_rows(service: Service) -> StoredRows:
-    """Return the query for the decisions with their messages. Raises ValueError for a service without messages."""
-    contract = service.contract
-    if not (contract.handover and contract.database):
-        raise ValueError(f"{service.name} sends no messages about decisions")
-    return StoredRows(argv=(*PSQL, contract.database.name), query=contract.handover.rows)
-
-
-def primary_rows(stored: StoredRows, observer: Observer, machines: Machines) -> tuple[str, str]:
-    """Return the primary's host and the rows there as CSV. Raises GovcloudError if they cannot be read."""
+def primary_rows(service: Service, observer: Observer, machines: Machines) -> tuple[str, str]:
+    """Return the primary's host and the rows of `stored_rows` there. Raises GovcloudError if they cannot be read."""
     primary = observer.snapshot().primary  # a fresh snapshot decides which member is the primary
     if primary is None:
         raise GovcloudError("no primary to compare the ledger with", "see `./govcloud status`")
+    stored = stored_rows(service)
     result = machines.run(primary.host, [*stored.argv, "-c", stored.query], timeout_s=120)
     if result.returncode != 0:
         raise GovcloudError(f"{primary.host}: psql: {result.stderr.decode(errors='replace').strip()}")

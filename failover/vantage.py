@@ -38,15 +38,10 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadProfile:
-    """The load: writes at a rate, and with `reads` as many reads. Times in seconds.
-
-    With `recipients`, each write causes a message to the lab's test population. Drills send none, so that their figures
-    stay comparable.
-    """
+    """The load: writes at a rate, and with `reads` as many reads. Times in seconds."""
 
     rate_per_s: float = 20.0
     reads: bool = True
-    recipients: bool = False
     limit_s: float = 1800.0
     drain_s: float = 100.0
 
@@ -83,7 +78,7 @@ def arguments(*, estate: Estate, endpoint: Endpoint, load: LoadProfile, seed: in
         "retry-rate": f"{load.rate_per_s:g}",
     }  # fmt: skip
     words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    return [*words, *([] if load.reads else ["--no-reads"]), *(["--recipients"] if load.recipients else [])]
+    return words if load.reads else [*words, "--no-reads"]
 
 
 class RemoteLoadGenerator:

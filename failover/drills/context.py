@@ -14,7 +14,7 @@ from failover.drills.changes import changes
 from failover.drills.fault import Fault
 from failover.journal import Journal
 from failover.ledger import Comparison, compare, compute_metrics, parse, parse_rows
-from failover.measured_service import primary_rows, stored_rows
+from failover.measured_service import primary_rows
 from failover.pod_readiness import PodReadinessTimer
 from failover.protocols import Clock, DrillInterfaces, Watch
 from failover.result import Event, Evidence
@@ -237,7 +237,7 @@ class DrillContext:
         end = self.clock.monotonic() + ROWS_WITHIN_S
         while not self.facts.rows_text:
             try:
-                host, self.facts.rows_text = primary_rows(stored_rows(self.service), self.on.observer, self.on.machines)
+                host, self.facts.rows_text = primary_rows(self.service, self.on.observer, self.on.machines)
             except GovcloudError:
                 if self.clock.monotonic() > end:
                     raise

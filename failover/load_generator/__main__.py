@@ -47,7 +47,6 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--first", type=int, default=0, help="number of the first person who applies")
     options.add_argument("--rate", type=float, default=20.0, help="writes per second, and as many reads per second")
     options.add_argument("--no-reads", action="store_true", help="send only writes")
-    options.add_argument("--recipients", action="store_true", help="send bodies with the recipient of a message")
     options.add_argument("--limit", type=float, default=900.0, help="longest duration of the run")
     options.add_argument("--timeout", type=float, default=2.0, help="timeout of one attempt")
     options.add_argument("--deadline", type=float, default=90.0, help="how long a write is retried")
@@ -74,9 +73,8 @@ def load_settings(options: argparse.Namespace) -> LoadSettings:
         raise ValueError("--people must be 1 or more and --first 0 or more")
     return LoadSettings(
         seed=options.seed, people_seed=options.people_seed, people=options.people, first=options.first,
-        rate_per_s=options.rate, reads=not options.no_reads, recipients=options.recipients,
-        families=families, limit_s=options.limit, read_after_s=options.read_after,
-        deadline_s=options.deadline, drain_s=options.drain,
+        rate_per_s=options.rate, reads=not options.no_reads, families=families, limit_s=options.limit,
+        read_after_s=options.read_after, deadline_s=options.deadline, drain_s=options.drain,
         in_flight=options.in_flight, retries_at_once=options.retries_at_once, retry_rate_per_s=options.retry_rate,
     )  # fmt: skip
 
@@ -93,7 +91,7 @@ async def run(options: argparse.Namespace, settings: LoadSettings) -> None:
     """Carry out one run, from the ledger's header to its footer."""
     addresses = {v: a for v, a in ((4, options.address4), (6, options.address6)) if a}
     endpoint = Endpoint(name=options.name, port=options.port, addresses=addresses, ca=options.ca)
-    client = payloads.load(recipients=options.recipients)
+    client = payloads.load()
     async with Transport(endpoint, timeout_s=options.timeout) as transport:
         with LedgerWriter(options.ledger) as ledger:
             wall, start = datetime.now(UTC), time.monotonic()

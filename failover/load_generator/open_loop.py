@@ -28,7 +28,6 @@ TRY_LATER = frozenset({408, 425, 429})
 class LoadSettings:
     """The settings of one run. Times in seconds.
 
-    With `recipients`, each body has the recipient of a message about it.
     `seed` determines the keys and must be new for each run. `people_seed` and `people` must be the registers' own
     values, so that the agencies know the applicants. The run begins with person number `first`.
     """
@@ -39,7 +38,6 @@ class LoadSettings:
     first: int
     rate_per_s: float
     reads: bool
-    recipients: bool
     families: tuple[int, ...]
     limit_s: float
     read_after_s: float
@@ -147,8 +145,7 @@ class LoadGenerator:
 
     def _form(self, n: int) -> dict[str, Any]:
         settings = self._settings
-        body = self._client.body_with_recipient if settings.recipients else self._client.body
-        return body(settings.people_seed, (settings.first + n) % settings.people)
+        return self._client.body(settings.people_seed, (settings.first + n) % settings.people)
 
     async def _read(self, due: ScheduledRequest) -> None:
         entry = Entry(

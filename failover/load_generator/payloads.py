@@ -18,9 +18,6 @@ class SyntheticClient(Protocol):
     def body(self, seed: int, n: int) -> dict[str, Any]:
         """Return the body of the write of person `n`, marked as synthetic. It depends only on the arguments."""
 
-    def body_with_recipient(self, seed: int, n: int) -> dict[str, Any]:
-        """Return the same body, with the recipient of a message about it. Only some clients have this function."""
-
     def write_path(self) -> str:
         """Return the path to which a body is sent (POST), with an idempotency key."""
 
@@ -32,16 +29,13 @@ class ClientMissing(Exception):
     """The synthetic client was not copied next to this package, or it is not one."""
 
 
-def load(source: str = "synthetic_client", *, recipients: bool = False) -> SyntheticClient:
-    """Return the synthetic client. A wrong copy is detected here, before the first request.
-
-    With `recipients`, the client must have the function for bodies with a recipient.
-    """
+def load(source: str = "synthetic_client") -> SyntheticClient:
+    """Return the synthetic client. A wrong copy is detected here, before the first request."""
     try:
         module = importlib.import_module(source)
     except ImportError as error:
         raise ClientMissing(f"cannot import {source}: {error}; copy it next to the load generator") from error
-    for name in ("body", "write_path", "read_path", *(["body_with_recipient"] if recipients else [])):
+    for name in ("body", "write_path", "read_path"):
         if not callable(getattr(module, name, None)):
             raise ClientMissing(f"{source} has no function {name}")
     return cast(SyntheticClient, module)

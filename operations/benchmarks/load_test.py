@@ -9,8 +9,8 @@ from typing import Any
 
 from estate.model import Estate
 from failover.drills.runner import endpoint_of
-from failover.ledger import Entry, Ledger, compare, compute_metrics, parse, parse_rows
-from failover.measured_service import measured_service, primary_rows, stored_rows
+from failover.ledger import Entry, compare, compute_metrics, parse, parse_rows
+from failover.measured_service import measured_service, primary_rows
 from failover.protocols import Clock, SystemClock
 from failover.vantage import LoadProfile, RemoteLoadGenerator
 from operations import adapters
@@ -21,23 +21,11 @@ FAILURES_REPORTED = 20
 
 
 def run_load_test(estate: Estate, load: LoadProfile, act: Act) -> dict[str, Any]:
-    """Send the load while `act` runs, and return its figures as `evaluated` does."""
-    return evaluated(estate, load, send(estate, load, act))
+    """Run the load from the citizens' vantage and compare the ledger with the database at the end.
 
-
-def until_sent(load: LoadProfile) -> Act:
-    """Return the action that only waits until the complete load has been sent."""
-
-    def wait(load_generator: RemoteLoadGenerator, clock: Clock) -> None:
-        end = clock.monotonic() + load.limit_s + load.drain_s
-        while load_generator.running() and clock.monotonic() < end:
-            clock.wait(1.0)
-
-    return wait
-
-
-def send(estate: Estate, load: LoadProfile, act: Act) -> Ledger:
-    """Run the load from the citizens' vantage until `act` has ended, and return its ledger."""
+    Latency is in ms as citizens see it. `failed` counts the requests whose first attempt was not acknowledged, also if
+    a retry succeeded. `failures` describes the first `FAILURES_REPORTED` of them.
+    """
     machines, clock = adapters.machines(estate), SystemClock()
     service, host = measured_service(estate)
     load_generator = RemoteLoadGenerator(machines, clock, host=host, run_id=f"bench-{int(time.time())}")
@@ -46,20 +34,11 @@ def send(estate: Estate, load: LoadProfile, act: Act) -> Ledger:
         load_generator.start(estate=estate, endpoint=endpoint, load=load, seed=time.time_ns() // 1_000_000)
         act(load_generator, clock)
         load_generator.stop(within_s=load.drain_s)
-        return parse(load_generator.ledger())
+        ledger = parse(load_generator.ledger())
     finally:
         load_generator.end()
         load_generator.remove()
-
-
-def evaluated(estate: Estate, load: LoadProfile, ledger: Ledger) -> dict[str, Any]:
-    """Compare the ledger with the database and return the figures of the load.
-
-    Latency is in ms as citizens see it. `failed` counts the requests whose first attempt was not acknowledged, also if
-    a retry succeeded. `failures` describes the first `FAILURES_REPORTED` of them.
-    """
-    service, _ = measured_service(estate)
-    _, rows = primary_rows(stored_rows(service), adapters.observer(estate), adapters.machines(estate))
+    _, rows = primary_rows(service, adapters.observer(estate), machines)
     failed = [entry for entry in ledger.entries if not entry.first_acknowledged]
     found, seen = compare(ledger, parse_rows(rows)), compute_metrics(ledger)
     latency = {f"write_{key}": value for key, value in asdict(seen.write_latency).items() if value is not None}

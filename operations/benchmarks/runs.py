@@ -6,7 +6,6 @@ All benches except `provider` run where the hosts are reachable.
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Callable
@@ -15,10 +14,10 @@ from typing import Any
 
 from estate.model import Estate
 from failover.measured_service import measured_service, synthetic_client
-from failover.protocols import Machines
-from failover.vantage import LoadProfile
+from failover.protocols import Clock, Machines
+from failover.vantage import LoadProfile, RemoteLoadGenerator
 from operations import adapters, deploy
-from operations.benchmarks import handover, load_test
+from operations.benchmarks import load_test
 from operations.benchmarks.histogram import Buckets, bound, buckets
 from operations.benchmarks.provider import provider
 from operations.benchmarks.rollout import rollout
@@ -29,21 +28,8 @@ from stacks.runs import engine
 
 OnEvent = Callable[[str], None]
 NAMES = ("approvals", "provider", "rollout", "unchanged")
-RATE_PER_S, SECONDS = 50.0, 120.0
-EXCLUDED_KEYS = ("conditions", "failures", "goals", "outliers", "peers")
+EXCLUDED_KEYS = ("conditions", "failures", "peers")
 """Keys of a raw value that are not figures of ours."""
-
-
-def names(estate: Estate) -> tuple[str, ...]:
-    """Return the names of all benches. A service that sends messages about decisions has one of its own name."""
-    return tuple(sorted((*NAMES, *(service.name for service in estate.services if service.contract.handover))))
-
-
-def load_profile(name: str, *, rate: float | None, seconds: float | None, reads: bool) -> LoadProfile:
-    """Return the load of a bench. None stands for the bench's own value."""
-    if name in NAMES:
-        return LoadProfile(rate_per_s=rate or RATE_PER_S, limit_s=seconds or SECONDS, reads=reads)
-    return handover.load_profile(rate, seconds)
 
 
 def run(
@@ -55,7 +41,7 @@ def run(
     home: Path,
     on_event: OnEvent,
 ) -> dict[str, Any]:
-    """Run the bench `runs` times and return the summary of all runs so far. Not every bench sends the `load`."""
+    """Run the bench `runs` times and return the summary of all runs so far. `load` is for approvals and rollout."""
     raw = home / "bench" / f"{name}.jsonl"
     raw.parent.mkdir(parents=True, exist_ok=True)
     for number in range(1, runs + 1):
@@ -76,16 +62,7 @@ def document(name: str, values: list[dict[str, Any]], raw: Path) -> dict[str, An
         "peers": peers,
         "ratio": ratio(ours, peers),
         "failures": values[-1].get("failures", []),
-        "goals": goals(values[-1]),
         "conditions": {**values[-1]["conditions"], "runs": len(values), "raw": str(raw)},
-    }
-
-
-def goals(value: dict[str, Any]) -> dict[str, Any]:
-    """Return the verdict on each figure with a goal, for the newest run. A figure without a value misses its goal."""
-    return {
-        figure: {"at_most": limit, "newest": value.get(figure), "met": value.get(figure, math.inf) <= limit}
-        for figure, limit in value.get("goals", {}).items()
     }
 
 
@@ -97,9 +74,7 @@ def _measure(name: str, estate: Estate, load: LoadProfile, on_event: OnEvent) ->
         return unchanged(estate, on_event)
     if name == "rollout":
         return rollout(estate, load.rate_per_s, reads=load.reads, on_event=on_event)
-    if name == "approvals":
-        return approvals(estate, load)
-    return handover.handover(estate, name, load)
+    return approvals(estate, load)
 
 
 def ratio(ours: dict[str, Any], peers: dict[str, Any]) -> float | None:
@@ -118,7 +93,13 @@ def approvals(estate: Estate, load: LoadProfile) -> dict[str, Any]:
     """Send applications at a fixed rate from the citizens' vantage, without an injected fault."""
     machines = adapters.machines(estate)
     before = _decisions(estate, machines)
-    seen = load_test.run_load_test(estate, load, load_test.until_sent(load))
+
+    def last(load_generator: RemoteLoadGenerator, clock: Clock) -> None:
+        end = clock.monotonic() + load.limit_s + load.drain_s
+        while load_generator.running() and clock.monotonic() < end:
+            clock.wait(1.0)
+
+    seen = load_test.run_load_test(estate, load, last)
     decided = bound(before, _decisions(estate, machines), 0.99)
     return seen | ({"decision_p99_at_most_ms": decided * 1000} if decided is not None else {})
 

@@ -16,11 +16,6 @@ def body(seed: int, n: int) -> dict[str, object]:
     return {**people.applicant(seed, n), "synthetic": True}
 
 
-def body_with_recipient(seed: int, n: int) -> dict[str, object]:
-    """Return the same form with a mobile number of the lab's test population, to which a message is sent."""
-    return people.with_mobile(body(seed, n), n)
-
-
 def write_path() -> str:
     """Return the path to which a form is sent, with an idempotency key."""
     return APPLICATIONS

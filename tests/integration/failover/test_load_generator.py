@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import signal
 import ssl
 import subprocess
@@ -15,9 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts import loader
 from failover.ledger import Comparison, Ledger, Outcome, compare, compute_metrics, parse, parse_rows
-from failover.load_generator.payloads import digest
 from tests.integration.failover.conftest import RunningFakeService, make_authority
 from tests.polling import until
 
@@ -41,18 +38,6 @@ def against(ledger: Ledger, fake_service: RunningFakeService) -> Comparison:
     tls.check_hostname = False
     with urllib.request.urlopen(f"https://127.0.0.1:{fake_service.port}/rows.csv", context=tls, timeout=10) as answer:
         return compare(ledger, parse_rows(answer.read().decode()))
-
-
-def test_each_body_has_a_recipient_if_the_run_asks_for_it(
-    fake_service: StartFakeService, apply: Start, folder: Path
-) -> None:
-    """Without the option there is none, so that drills send no messages."""
-    client = runpy.run_path(str(loader.folder("approval") / "synthetic" / "client.py"))
-    for options, body in (((), "body"), (("--recipients",), "body_with_recipient")):
-        (folder / "ledger.jsonl").unlink(missing_ok=True)
-        assert apply(fake_service(), "--limit", "0.5", "--no-reads", *options).wait(30) == 0
-        sent = [entry.digest for entry in ledger_in(folder).of("write")]
-        assert sent == [digest(client[body](1, n)) for n in range(10)]
 
 
 def test_a_healthy_service_is_measured_as_healthy(fake_service: StartFakeService, apply: Start, folder: Path) -> None:

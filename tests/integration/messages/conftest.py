@@ -20,10 +20,8 @@ import httpx
 import psycopg
 import pytest
 
-from contracts import loader
-from operations.benchmarks.handover import figures, match, parse_arrivals, parse_decisions
 from tests.polling import until
-from tests.postgres import BINARIES, Server, as_postgres, server_home, start_primary, start_standby
+from tests.postgres import Server, server_home, start_primary, start_standby
 
 REPOSITORY = Path(__file__).parents[3]
 SOURCES = {name: REPOSITORY / "services" / name / "src" for name in ("approval", "messages")}
@@ -110,11 +108,7 @@ class Simulator:
 
     def accepted(self) -> list[dict[str, Any]]:
         """Return all messages that the carrier has accepted, in order."""
-        return [json.loads(line) for line in self.record().splitlines()]
-
-    def record(self) -> str:
-        """Return the carrier's record of accepted messages."""
-        return self._control.get("/accepted").text
+        return [json.loads(line) for line in self._control.get("/accepted").text.splitlines()]
 
     def times(self, outbox: Outbox) -> Counter[str]:
         """Return how often the carrier has accepted each message of `outbox`, by message ID."""
@@ -187,17 +181,6 @@ class Outbox:
         """Return the message IDs."""
         query = "SELECT id::text FROM messages.delivery WHERE application_id = ANY(%s)"
         return {row[0] for row in self.server.sql(query, (self.applications,))}
-
-
-def handovers(outbox: Outbox, carrier: Simulator) -> dict[str, Any]:
-    """Match the decisions of one test with the carrier's record, as the bench does in the lab."""
-    handover = loader.contract("messages").handover
-    assert handover
-    dsn = outbox.server.dsn("postgres")
-    stored = as_postgres(BINARIES / "psql", "-X", "-q", "--csv", "-d", dsn, "-c", handover.rows).stdout
-    query = "SELECT key::text FROM approval.application WHERE id = ANY(%s)"
-    keys = {row[0] for row in outbox.server.sql(query, (outbox.applications,))}
-    return figures(match(parse_decisions(stored), parse_arrivals(carrier.record()), keys))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from messages.policy import receipt_context
 
-from tests.integration.messages.conftest import SECRET, SYNCHRONOUS, Outbox, Simulator, Start, handovers
+from tests.integration.messages.conftest import SECRET, SYNCHRONOUS, Outbox, Simulator, Start
 from tests.polling import until
 from tests.postgres import Server
 
@@ -107,7 +107,6 @@ def test_a_message_that_is_accepted_twice_has_the_same_id(outbox: Outbox, carrie
     until("all are sent", lambda: outbox.states() == {"sent": 4}, 30)
     assert set(carrier.times(outbox).values()) == {2}
     assert carrier.times(outbox).keys() == outbox.ids()
-    assert handovers(outbox, carrier)["repeated"] == 4
 
 
 def test_a_receipt_of_an_unanswered_attempt_is_matched(outbox: Outbox, carrier: Simulator, start: Start) -> None:
@@ -133,19 +132,6 @@ def test_a_killed_instance_leaves_its_messages_to_the_other(outbox: Outbox, carr
     until("all receipts", lambda: delivered(outbox), 30)
     assert outbox.ids() == ids
     assert carrier.times(outbox).keys() == ids
-
-
-def test_the_bench_follows_each_decision_to_the_carrier(outbox: Outbox, carrier: Simulator, start: Start) -> None:
-    """It waits while a message may still be sent. A person outside the test population is missing and not awaited."""
-    outbox.decide(20)
-    outbox.decide(1, segment="1541")
-    before = handovers(outbox, carrier)
-    assert (before["decided"], before["missing"], before["pending"]) == (21, 21, 21)
-    start()
-    until("no message is pending", lambda: handovers(outbox, carrier)["pending"] == 0, 30)
-    found = handovers(outbox, carrier)
-    assert (found["decided"], found["accepted"], found["missing"], found["repeated"]) == (21, 20, 1, 0)
-    assert 0 < found["handover_p50_ms"] < 60_000
 
 
 def test_other_synthetic_people_get_no_message(outbox: Outbox, carrier: Simulator, start: Start) -> None:
@@ -266,9 +252,13 @@ def test_decisions_reach_the_carrier_within_two_seconds(outbox: Outbox, carrier:
         time.sleep(max(0.0, started + n / LATENCY_RATE_PER_S - time.monotonic()))
         outbox.decide()
     until("all receipts", lambda: delivered(outbox), 60)
-    found = handovers(outbox, carrier)
-    assert (found["accepted"], found["missing"]) == (len(outbox.applications), 0)
-    assert found["handover_p99_ms"] < 2000
+    arrived = {entry["message_id"]: entry["at"] for entry in carrier.accepted()}
+    rows = outbox.server.sql(
+        "SELECT id::text, extract(epoch FROM created_at)::float FROM messages.delivery WHERE application_id = ANY(%s)",
+        (outbox.applications,),
+    )
+    waits = sorted(arrived[number] - decided for number, decided in rows)
+    assert waits[int(len(waits) * 0.99)] < 2.0
 
 
 @pytest.mark.nightly

@@ -90,11 +90,6 @@ def test_a_mistake_names_file_and_field(
             "synthetic: {client: client.py, rows: SELECT 1, duration: seconds}\nport: 8090",
             "synthetic needs a public entry",
         ),
-        (
-            "port: 8090",
-            "handover: {rows: SELECT 1}\nport: 8090",
-            "letters: handover needs a database and a setting with",
-        ),
     ],
 )
 def test_contracts_that_contradict_each_other_are_refused(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from failover.measured_service import primary_rows, stored_rows
+from failover.measured_service import primary_rows
 from monitors.collectors.postgres import Role
 from tests.unit.failover.observations import ESTATE, HEALTHY, with_member, with_primary
 from workstation.errors import GovcloudError
@@ -30,7 +30,7 @@ class Member:
 
 def rows_of(member: Any, seen: Any) -> tuple[str, str]:
     observer: Any = SimpleNamespace(snapshot=lambda: seen)
-    return primary_rows(stored_rows(SERVICE), observer, member)
+    return primary_rows(SERVICE, observer, member)
 
 
 def test_the_rows_are_those_of_the_observed_primary() -> None:

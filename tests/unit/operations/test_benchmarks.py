@@ -17,14 +17,14 @@ def test_figures_are_over_all_runs_and_the_conditions_are_the_newest() -> None:
         {"seconds": 28.0, "changes": 0, "hosts": 12, "conditions": {"load_1min": 1.0}},
     ]
     found = document("unchanged", runs, Path("/raw.jsonl"))
-    assert set(found) == {"bench", "ours", "peers", "ratio", "failures", "goals", "conditions"}
+    assert set(found) == {"bench", "ours", "peers", "ratio", "failures", "conditions"}
     assert found["ours"] == {
         "seconds": {"min": 20.0, "median": 28.0, "max": 30.0},
         "changes": {"min": 0, "median": 0, "max": 0},
         "hosts": {"min": 12, "median": 12, "max": 12},
     }
     assert found["conditions"] == {"load_1min": 1.0, "runs": 3, "raw": "/raw.jsonl"}
-    assert (found["peers"], found["ratio"], found["goals"]) == ({}, None, {})
+    assert (found["peers"], found["ratio"]) == ({}, None)
 
 
 def test_conditions_describe_the_machine() -> None:
