@@ -24,6 +24,11 @@ class Seen:
     data: bytes
 
 
+def number_of(seen: Seen) -> int:
+    """Return the number of one of our own frames."""
+    return int(struct.unpack_from("!I", seen.data, 14)[0])
+
+
 class Tap:
     """A raw socket on one interface of one machine."""
 
@@ -58,4 +63,4 @@ class Tap:
 
     def numbers(self, *, within_s: float, count: int = 1 << 30) -> list[int]:
         """Return the numbers of our own frames that arrive."""
-        return [struct.unpack_from("!I", seen.data, 14)[0] for seen in self.frames(within_s=within_s, count=count)]
+        return [number_of(seen) for seen in self.frames(within_s=within_s, count=count)]

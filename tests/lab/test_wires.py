@@ -12,7 +12,7 @@ import pytest
 from lab import names
 from lab.api import Lab, LinkDirection
 from lab.command import run
-from tests.lab.frames import Tap
+from tests.lab.frames import Tap, number_of
 from workstation.errors import WrongUse
 
 pytestmark = pytest.mark.lab
@@ -26,19 +26,25 @@ def restored(lab: Lab) -> Iterator[Lab]:
         lab.restore_link(wire.name)
 
 
-def one_way_ms(lab: Lab, link: str, count: int = 60) -> float:
-    """Return the lower quartile of the one-way delay of frames that are sent one after the other.
+def one_way_ms(lab: Lab, link: str, count: int = 200) -> float:
+    """Return the lower quartile of the one-way delay of frames that are sent every millisecond.
 
     No frame may arrive too early, so the lower quartile is the circuit's own delay. Higher values also contain the time
-    that this process waited for a processor.
+    that a program waited for a processor. A virtual machine wakes programs later after pauses longer than that.
     """
     a, b = lab.estate.link(link).ends
-    delays = []
+    sent: dict[int, float] = {}
+    delays: list[float] = []
     with Tap(a, link) as here, Tap(b, link) as there:
+
+        def receive(within_s: float, most: int) -> None:
+            for seen in there.frames(within_s=within_s, count=most):
+                delays.append((seen.at - sent[number_of(seen)]) * 1000)
+
         for number in range(count):
-            sent = here.send(number)
-            for seen in there.frames(within_s=2, count=1):
-                delays.append((seen.at - sent) * 1000)
+            sent[number] = here.send(number)
+            receive(0.001, count)
+        receive(2, count - len(delays))
     assert len(delays) >= count * 0.95, f"only {len(delays)} of {count} frames arrived"
     return statistics.quantiles(delays, n=4)[0]
 
@@ -58,9 +64,13 @@ def carrier_changes(lab: Lab, host: str, name: str) -> int:
 
 @pytest.mark.parametrize("link", ["city-a", "ft-inet", "ft-sg"])
 def test_a_circuit_has_the_declared_delay(restored: Lab, link: str) -> None:
-    """The measured delay is at most 0.3 ms longer, for 0.5 ms as for 12 ms."""
+    """The measured delay is at most 0.3 ms longer, for 0.5 ms as for 12 ms.
+
+    Of five measurements the shortest counts: the host of a virtual machine takes processors away for moments.
+    """
     declared = restored.estate.link(link).delay_ms
-    assert declared <= one_way_ms(restored, link) < declared + 0.3
+    measured = [one_way_ms(restored, link) for _ in range(5)]
+    assert declared <= min(measured) < declared + 0.3, measured
 
 
 def test_the_delay_can_change_while_the_circuit_carries_packets(restored: Lab) -> None:
