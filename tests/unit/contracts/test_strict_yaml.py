@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -121,15 +120,6 @@ def test_a_pipe_is_refused_without_waiting(file: Path) -> None:
     """Reading it would never end."""
     os.mkfifo(file)
     assert "pipe" in refusal(file).found
-
-
-@pytest.fixture
-def no_root() -> Iterator[None]:
-    """Give up root for the test, because root may read everything."""
-    own, unprivileged = os.geteuid(), 65534
-    os.seteuid(own or unprivileged)
-    yield
-    os.seteuid(own)
 
 
 def test_a_file_without_rights_is_refused(no_root: None) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,15 +69,6 @@ def test_a_title_that_changes_its_direction_is_refused_in_every_notation(tmp_pat
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     """The message says what to check."""
     assert "check the path after --file" in problem(tmp_path / "nowhere.yaml").message
-
-
-@pytest.fixture
-def no_root() -> Iterator[None]:
-    """Give up root for the test, because root may read everything."""
-    own, unprivileged = os.geteuid(), 65534
-    os.seteuid(own or unprivileged)
-    yield
-    os.seteuid(own)
 
 
 def test_a_folder_without_rights_is_reported(no_root: None) -> None:
