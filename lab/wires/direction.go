@@ -77,7 +77,7 @@ func (d *Direction) sendDue(p *pool) int64 {
 func (d *Direction) send(data []byte) {
 	if d.Cut { // a cut cable loses the frames on it
 		d.Dropped++
-	} else if _, err := syscall.Write(d.out, data); err != nil {
+	} else if write(d.out, data) != 0 {
 		d.Dropped++
 	} else {
 		d.Frames++
@@ -89,8 +89,8 @@ func (d *Direction) send(data []byte) {
 func (d *Direction) receive(p *pool) bool {
 	for range batch {
 		data := p.get()
-		size, err := syscall.Read(d.in, data[:])
-		if err != nil || size <= 0 {
+		size, err := read(d.in, data[:])
+		if err != 0 || size <= 0 {
 			p.put(data)
 			return err == syscall.EAGAIN || err == syscall.EINTR
 		}

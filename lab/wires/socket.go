@@ -83,8 +83,24 @@ func wait(fds []pollFd, nanoseconds int64) {
 	for i := range fds {
 		fds[i].revents = 0 // an interrupted call does not overwrite the last result
 	}
-	_, _, _ = syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
 		uintptr(unsafe.Pointer(limit)), 0, 0, 0)
+}
+
+// read and write, like wait, do not tell Go's runtime that they enter the kernel. syscall.Read would: the runtime then wakes
+// its monitoring thread for every call, several thousand times per second, which costs more than the frames. The runtime
+// interrupts a long wait with a signal when it needs the thread.
+
+// read reads one frame. It returns its size, or the error number.
+func read(fd int, data []byte) (int, syscall.Errno) {
+	size, _, err := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)))
+	return int(size), err
+}
+
+// write sends one frame. It returns the error number, or 0.
+func write(fd int, data []byte) syscall.Errno {
+	_, _, err := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)))
+	return err
 }
 
 func eventFd() (int, error) {
