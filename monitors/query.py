@@ -7,6 +7,7 @@ reason. Observations matter most when something is broken.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from estate.model import Estate, Host, HostRole
 
 Query = dict[str, Any]
 Queries = dict[str, Query]
+
+JSON_BEGINS = re.compile(r"^[{\[]", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,20 @@ class Reply:
             return json.loads(result.get("out", result.get("body", "")))
         except (ValueError, TypeError, RecursionError):
             return None
+
+    def documents(self, name: str) -> list[Any]:
+        """Return every JSON object and array that a command printed, each from the beginning of a line.
+
+        Other lines are skipped: one of several answers may be an error message.
+        """
+        text, found, at = str(self.results.get(name, {}).get("out", "")), [], 0
+        while begin := JSON_BEGINS.search(text, at):
+            try:
+                document, at = json.JSONDecoder().raw_decode(text, begin.start())
+                found.append(document)
+            except (ValueError, RecursionError):
+                at = begin.end()
+        return found
 
     def object(self, name: str) -> dict[str, Any]:
         """Return `document` if it is a JSON object, otherwise an empty one."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from estate.model import Estate, Host
 from facts import ports
-from facts.host_paths import CA_FILE, kept_forks
+from facts.host_paths import CA_FILE, POSTGRESQL_PROGRAMS, kept_forks
 from monitors.collector import DOWN, UP, Block, Collector, Context
 from monitors.problem import Language, Problem, critical, warning
 from monitors.query import Queries, Replies, Reply, Target, command, https, mapping, objects, whole
@@ -128,7 +128,8 @@ class Database:
 def _queries(target: Target) -> Queries:
     if not target.host.database:
         return {}
-    psql = ("env", "PGCONNECT_TIMEOUT=2", "PGOPTIONS=-c statement_timeout=2000", "psql", "-XAtq", "-d", "postgres")
+    settings = ("PGCONNECT_TIMEOUT=2", "PGOPTIONS=-c statement_timeout=2000")
+    psql = ("env", *settings, f"{POSTGRESQL_PROGRAMS}/psql", "-XAtq", "-d", "postgres")
     patroni = (target.address, ports.PATRONI, target.host.name)
     forks = kept_forks(target.host)
     return {

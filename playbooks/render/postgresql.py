@@ -18,7 +18,7 @@ import yaml
 from estate.addressing import AddressPlan, Dual
 from estate.model import Estate, Host, HostRole
 from facts import ports
-from facts.host_paths import data_folder, kept_forks
+from facts.host_paths import POSTGRESQL_PROGRAMS, POSTGRESQL_VERSION, data_folder, kept_forks
 from playbooks import host_programs
 from playbooks.host_spec import Account, File, RoleSpec, Unit
 from playbooks.render import database, etcd, pki
@@ -27,8 +27,6 @@ from playbooks.secrets import REPLICATION, Secrets
 
 PORT = ports.POSTGRESQL
 REST_PORT = ports.PATRONI
-VERSION = 15
-BIN_DIR = f"/usr/lib/postgresql/{VERSION}/bin"
 SOCKETS = "/var/run/postgresql"
 DIRECTORY = "/etc/govcloud/postgresql"
 RUNTIME = "/run/govcloud-patroni"
@@ -262,7 +260,7 @@ def settle_settings(estate: Estate, plan: AddressPlan, host: Host) -> str:
             "cafile": pki.AUTHORITY_FILE,
             "certfile": pki.CERT_FILE,
             "keyfile": pki.KEY_FILE,
-            "psql": f"{BIN_DIR}/psql",
+            "psql": f"{POSTGRESQL_PROGRAMS}/psql",
             "socket": SOCKETS,
             "sql": f"{DIRECTORY}/database.sql",
             "lock": f"{RUNTIME}/database.lock",
@@ -286,7 +284,7 @@ def unit(host: Host) -> str:
     disk = host.disk.mount if host.disk else ""
     mount = f"RequiresMountsFor={disk}\nAssertPathIsMountPoint={disk}\n" if disk else ""
     return f"""{header_comment("PostgreSQL under Patroni", host.name)}[Unit]
-Description=PostgreSQL {VERSION} under Patroni
+Description=PostgreSQL {POSTGRESQL_VERSION} under Patroni
 Wants=network-online.target
 After=network-online.target etcd.service
 {mount}StartLimitIntervalSec=0
@@ -342,8 +340,8 @@ def _postgresql(estate: Estate, plan: AddressPlan, host: Host, passwords: Mappin
         "connect_address": f"{own.ipv4}:{PORT}",
         "use_unix_socket": True,
         "use_unix_socket_repl": True,
-        "data_dir": f"{root}/{VERSION}",
-        "bin_dir": BIN_DIR,
+        "data_dir": f"{root}/{POSTGRESQL_VERSION}",
+        "bin_dir": POSTGRESQL_PROGRAMS,
         "pgpass": f"{RUNTIME}/pgpass",
         "authentication": {
             "superuser": {"username": "postgres"},
@@ -355,7 +353,7 @@ def _postgresql(estate: Estate, plan: AddressPlan, host: Host, passwords: Mappin
         "rejoin": {
             "command": REJOIN,
             "keep_data": True,
-            "bindir": BIN_DIR,
+            "bindir": POSTGRESQL_PROGRAMS,
             "aside": f"{root}/aside",
             "kept": kept_forks(host),
             "member": host.name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from estate.model import Estate, Title
+from facts.host_paths import POSTGRESQL_PROGRAMS, POSTGRESQL_VERSION
 from failover.drills import blast_radius
 from failover.drills.blast_radius import BlastRadius
 from failover.drills.fault import Fault
@@ -15,7 +16,7 @@ from failover.protocols import DrillInterfaces, Observer
 from failover.step import POLL_S, CheckFailed
 from failover.words import FaultWords, Text
 from monitors.collectors import Observation
-from playbooks.render.postgresql import BIN_DIR, SOCKETS, VERSION, data_root
+from playbooks.render.postgresql import SOCKETS, data_root
 from workstation.errors import GovcloudError, Refused
 
 PRIMARY = "primary"
@@ -33,7 +34,7 @@ that is demoted after the check gets another PID. Every exit before the kill is 
 The wait does not include the zombie: a process that has ended has no executable file in /proc any more."""
 TIMED_OUT = 124
 """Exit code of `timeout`: the kill may have been sent."""
-IS_READY = (f"{BIN_DIR}/pg_isready", "-q", "-h", SOCKETS, "-t", "2")
+IS_READY = (f"{POSTGRESQL_PROGRAMS}/pg_isready", "-q", "-h", SOCKETS, "-t", "2")
 
 WORDS = FaultWords(
     injected=Text(zh="{target} 的 PostgreSQL 被强制终止", en="PostgreSQL of {target} is killed"),
@@ -83,7 +84,7 @@ class PrimaryCrash(Fault):
                     "the drill did not begin: not exactly one primary was observed", "see `./govcloud status`"
                 )
             on.clock.wait(POLL_S)
-        return PrimaryCrash(target=primary.host, folder=f"{data_root(estate.host(primary.host))}/{VERSION}")
+        return PrimaryCrash(target=primary.host, folder=f"{data_root(estate.host(primary.host))}/{POSTGRESQL_VERSION}")
 
     def inject(self, on: DrillInterfaces) -> None:
         """Kill the postmaster with SIGKILL and wait until it is gone. Its children end by themselves.

@@ -24,6 +24,7 @@ from typing import Any
 from estate.addressing import AddressPlan, plan
 from estate.loader import load
 from estate.model import Estate, Host, HostRole
+from facts.host_paths import POSTGRESQL_PROGRAMS
 from playbooks import host_programs, pki
 from playbooks.host_spec import File, RoleSpec
 from playbooks.render import etcd, postgresql
@@ -386,7 +387,7 @@ def missing() -> str:
     """Return the reason why the tests cannot run here; empty if they can."""
     if os.geteuid():
         return "needs root: network and process namespaces"
-    if not Path(postgresql.BIN_DIR, "initdb").exists():
+    if not Path(POSTGRESQL_PROGRAMS, "initdb").exists():
         return f"needs PostgreSQL {postgresql.VERSION}"
     try:
         pwd.getpwnam("postgres")

@@ -29,6 +29,11 @@ def out(value: object) -> dict[str, Any]:
     return {"code": 0, "out": json.dumps(value), "err": ""}
 
 
+def shown(*values: object) -> dict[str, Any]:
+    """A command that printed several JSON documents, each from a line of its own."""
+    return {"code": 0, "out": "".join(json.dumps(value, indent=1) + "\n" for value in values), "err": ""}
+
+
 def body(value: object, status: int = 200, **headers: str) -> dict[str, Any]:
     """An HTTPS answer with a JSON document."""
     return {"status": status, "headers": headers, "body": json.dumps(value), "seconds": 0.012}
@@ -98,9 +103,7 @@ def edge(host: Host) -> dict[str, Any]:
             bfd.append({"peer": address, "status": "up"})
     anycast = PLAN.anycast["approval"]
     return {
-        "bgp4": out({"peers": peers[4]}),
-        "bgp6": out({"peers": peers[6]}),
-        "bfd": out(bfd),
+        "frr": shown({"peers": peers[4]}, {"peers": peers[6]}, bfd),
         "routes4": out([{"dst": str(anycast.ipv4), "gateway": "10.64.1.11", "metric": 100}]),
         "routes6": out([{"dst": str(anycast.ipv6), "gateway": "fd64::11", "metric": 100}]),
     }
@@ -159,12 +162,15 @@ def powered_off(replies: Replies, site: str) -> Replies:
 def without_sessions(reply: Reply, router: str, link: str) -> dict[str, Any]:
     """Return the BGP summaries with the sessions to that router over that link down."""
     interface = PLAN.hosts[router].link(link)
-    changed = {}
-    for name, address in (("bgp4", str(interface.ipv4.ip)), ("bgp6", str(interface.ipv6.ip))):
-        summary = reply.document(name)
-        summary["peers"][address] = {"state": "Connect"}
-        changed[name] = out(summary)
-    return changed
+    ipv4, ipv6, bfd = reply.documents("frr")
+    ipv4["peers"][str(interface.ipv4.ip)] = ipv6["peers"][str(interface.ipv6.ip)] = {"state": "Connect"}
+    return {"frr": shown(ipv4, ipv6, bfd)}
+
+
+def changed_frr(replies: Replies, host: str, *, ipv4: Any = ..., ipv6: Any = ..., bfd: Any = ...) -> Replies:
+    """Return the replies with another BGP summary of a family or other BFD peers of one edge router."""
+    now = zip(replies[host].documents("frr"), (ipv4, ipv6, bfd), strict=True)
+    return with_results(replies, host, frr=shown(*(old if new is ... else new for old, new in now)))
 
 
 def observe(replies: Replies) -> Observation:

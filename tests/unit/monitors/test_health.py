@@ -22,6 +22,7 @@ from tests.unit.monitors.observations import (
     PRIMARY,
     Replies,
     body,
+    changed_frr,
     cluster,
     database,
     healthy,
@@ -112,12 +113,12 @@ CASES: list[tuple[str, Replies, tuple[str, str]]] = [
     ),
     (
         "a session",
-        with_results(healthy(), "futian-edge1", bgp4=out({"peers": {}})),
+        changed_frr(healthy(), "futian-edge1", ipv4={"peers": {}}),
         ("session_down", "city-a · futian-edge1 → nanshan-edge1 · IPv4"),
     ),
     (
         "BFD",
-        with_results(healthy(), "nanshan-edge1", bfd=out([{"peer": "10.64.128.13", "status": "down"}])),
+        changed_frr(healthy(), "nanshan-edge1", bfd=[{"peer": "10.64.128.13", "status": "down"}]),
         ("bfd_down", "ns-inet · nanshan-edge1 → internet-edge1 · IPv4"),
     ),
     (

@@ -21,12 +21,14 @@ from tests.unit.monitors.observations import (
     PRIMARY,
     VERSION,
     body,
+    changed_frr,
     database,
     deployment,
     healthy,
     observe,
     out,
     powered_off,
+    shown,
     target,
     with_results,
 )
@@ -117,10 +119,22 @@ def test_withdrawn_last_resort_and_unknown_are_distinguished() -> None:
 
 def test_a_session_that_is_not_configured_is_seen_as_down() -> None:
     """The estate declares the session, so it must be there."""
-    observation = observe(with_results(healthy(), "futian-edge1", bgp6=out({"peers": {}})))
+    observation = observe(changed_frr(healthy(), "futian-edge1", ipv6={"peers": {}}))
     down = [session for session in observation.sessions if not session.established]
     assert len(down) == len(ESTATE.links_of("futian-edge1"))
     assert {session.state for session in down} == {"not configured"}
+
+
+def test_an_error_message_of_one_daemon_hides_no_answer_of_another() -> None:
+    """`vtysh` prints the answers of all daemons one after another."""
+    replies = healthy()
+    ipv4, ipv6, _ = replies["futian-edge1"].documents("frr")
+    printed = shown(ipv4, ipv6)
+    printed["out"] += "bfdd is not running\n"
+    sessions = [
+        s for s in observe(with_results(replies, "futian-edge1", frr=printed)).sessions if s.router == "futian-edge1"
+    ]
+    assert {(session.established, session.bfd_up) for session in sessions} == {(True, None)}
 
 
 def test_the_health_of_an_unreachable_site_is_reported_as_not_answered() -> None:
@@ -154,8 +168,7 @@ def test_a_broken_answer_of_postgresql_is_no_answer(broken: dict[str, object]) -
 
 
 QUESTIONS = (
-    "bgp4",
-    "bfd",
+    "frr",
     "routes4",
     "etcd_health",
     "etcd_status",
@@ -182,8 +195,8 @@ def test_no_malformed_answer_breaks_the_observation(name: str, value: dict[str, 
     ("name", "document"),
     [
         ("routes4", '[{"dst": "10.0.0.1", "metric": "x"}, {"metric": null}]'),
-        ("bgp4", '{"peers": {"10.0.0.1": {"pfxRcd": "x"}}}'),
-        ("bfd", '[{"peer": ["10.0.0.1"]}]'),
+        ("frr", '{"peers": {"10.0.0.1": {"pfxRcd": "x"}}}'),
+        ("frr", '[{"peer": ["10.0.0.1"]}]'),
         ("etcd_status", '{"header": {"raft_term": Infinity}}'),
         ("cluster", "[" * 100_000),
     ],
