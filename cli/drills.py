@@ -13,7 +13,7 @@ from cli import drill_messages, run_log
 from cli.json_output import print_json
 from cli.output import Json, Lang, Language, error_boundary, into_namespace, load_estate
 from estate.model import Estate
-from failover.drills import Drill, DrillOptions, DrillResult, Event, blast_radius, registry
+from failover.drills import RATE_PER_S, Drill, DrillOptions, DrillResult, Event, blast_radius, registry
 from failover.drills.history import runs
 from failover.drills.registry import DRILLS
 from failover.report import json_report
@@ -35,6 +35,7 @@ TargetName = Annotated[
         show_default="the first one in the estate",
     ),
 ]
+Rate = Annotated[float, typer.Option("--rate", min=1, max=500, help="Writes per second, and as many reads.")]
 SiteName = Annotated[
     str | None,
     typer.Option(
@@ -101,7 +102,7 @@ def run(
     name: DrillName,
     target: TargetName = None,
     site: SiteName = None,
-    rate: Annotated[float, typer.Option("--rate", min=1, max=500, help="Writes per second, and as many reads.")] = 20.0,
+    rate: Rate = RATE_PER_S,
     yes: Annotated[bool, typer.Option("--yes", help="Begin without asking; needed without a terminal.")] = False,
     as_json: Json = False,
     lang: Language = Lang.EN,

@@ -40,7 +40,7 @@ class Endpoint:
 class LoadProfile:
     """The load: writes at a rate, and with `reads` as many reads. Times in seconds."""
 
-    rate_per_s: float = 20.0
+    rate_per_s: float
     reads: bool = True
     limit_s: float = 1800.0
     drain_s: float = 100.0

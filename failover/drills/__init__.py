@@ -2,7 +2,7 @@
 
 from failover.drills.drill import Drill
 from failover.drills.registry import DRILLS, get
-from failover.drills.runner import DrillOptions, run
+from failover.drills.runner import RATE_PER_S, DrillOptions, run
 from failover.result import DrillResult, Event, Verdict
 
-__all__ = ["DRILLS", "Drill", "DrillOptions", "DrillResult", "Event", "Verdict", "get", "run"]
+__all__ = ["DRILLS", "RATE_PER_S", "Drill", "DrillOptions", "DrillResult", "Event", "Verdict", "get", "run"]

@@ -40,6 +40,11 @@ AFTER_LEASE_S = 15.0
 """A fault stays this much longer than the lease of a dead primary."""
 
 
+RATE_PER_S = 10.0
+"""Writes per second, and as many reads. Both together must leave a lab of two processors enough to boot a site, see
+`docs/decisions/0034-load-of-a-drill.md`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DrillOptions:
     """What the operator chooses. `endpoint` and `hold_s` are computed from the estate unless given.
@@ -49,7 +54,7 @@ class DrillOptions:
     """
 
     target: str | None = None
-    rate_per_s: float = 20.0
+    rate_per_s: float = RATE_PER_S
     lang: str = "en"
     endpoint: Endpoint | None = None
     hold_s: float | None = None
@@ -169,7 +174,10 @@ def _run_steps(context: DrillContext, planned: tuple[Step, ...]) -> None:
             except NotUndone as left:
                 raise NotUndone(left.failures, why) from error
             if isinstance(error, CheckFailed) and context.facts.injected_wall is None:
-                raise Refused(f"the drill did not begin: {error.message}", "see `./govcloud status`") from error
+                raise Refused(
+                    f"the drill did not begin: {error.message}",
+                    "see `./govcloud status`; if all is well there, the load is too much for the machine: lower --rate",
+                ) from error
             if isinstance(error, KeyboardInterrupt | GovcloudError) and undone:
                 undos = ", ".join(map(str, undone))
                 raise RolledBack(f"{why}; undone: {undos}", f"journal: {context.journal.path}") from error

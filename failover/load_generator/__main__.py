@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--people-seed", type=int, required=True, help="seed of the service's registers")
     options.add_argument("--people", type=int, required=True, help="number of people in those registers")
     options.add_argument("--first", type=int, default=0, help="number of the first person who applies")
-    options.add_argument("--rate", type=float, default=20.0, help="writes per second, and as many reads per second")
+    options.add_argument("--rate", type=float, required=True, help="writes per second, and as many reads per second")
     options.add_argument("--no-reads", action="store_true", help="send only writes")
     options.add_argument("--limit", type=float, default=900.0, help="longest duration of the run")
     options.add_argument("--timeout", type=float, default=2.0, help="timeout of one attempt")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from failover.drills.runner import endpoint_of
+from failover.drills.runner import RATE_PER_S, endpoint_of
 from failover.ledger import Ledger, parse
 from failover.protocols import SystemClock
 from failover.vantage import LoadProfile, RemoteLoadGenerator
@@ -29,14 +29,17 @@ class Load:
 
 @contextmanager
 def applying(hosts: Hosts) -> Iterator[Load]:
-    """Send 20 writes and 20 reads per second from the internet. Assert that each was answered at the first attempt."""
+    """Send a drill's load from the internet. Assert that each request was answered at the first attempt."""
     load = Load()
     estate = hosts.lab.estate
     machines, clock, service = adapters.machines(estate), SystemClock(), estate.service(SERVICE)
     load_generator = RemoteLoadGenerator(machines, clock, host="citizen1", run_id=f"lab-{int(time.time())}")
     endpoint = endpoint_of(estate, service, machines)
     load_generator.start(
-        estate=estate, endpoint=endpoint, load=LoadProfile(drain_s=10), seed=time.time_ns() // 1_000_000
+        estate=estate,
+        endpoint=endpoint,
+        load=LoadProfile(rate_per_s=RATE_PER_S, drain_s=10),
+        seed=time.time_ns() // 1_000_000,
     )
     try:
         answered(load_generator, STEADY)

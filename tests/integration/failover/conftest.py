@@ -147,7 +147,8 @@ def apply(folder: Path, load_generator_python: str) -> Iterator[Callable[..., su
                 "ca.crt",
             ]
             argv += ["--name", name, "--port", str(fake_service.port), "--address4", "127.0.0.1", "--address6", "::1"]
-            argv += ["--seed", "7", "--people-seed", "1", "--people", "1000", "--read-after", "0.5", *options]
+            argv += ["--seed", "7", "--people-seed", "1", "--people", "1000", "--read-after", "0.5"]
+            argv += ["--rate", "20", *options]
             process = subprocess.Popen([*FIRST, *argv], cwd=folder, stderr=subprocess.PIPE, text=True)
             ends.callback(_end, process)
             return process
