@@ -6,8 +6,10 @@ Every check returns the empty string if it passes, otherwise a text that names t
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from estate.model import Estate, Service
 from failover.drills.changes import changes
@@ -83,6 +85,7 @@ class DrillContext:
     next_tail: float = 0.0
     next_heal_check: float = 0.0
     unserved: str = ""
+    last_tail: str = ""
 
     @property
     def clock(self) -> Clock:
@@ -159,7 +162,8 @@ class DrillContext:
         tail = self.load_generator.tail(round(self.load.rate_per_s * 2 * (for_s + 8)))
         since = -1.0 if facts.injected_wall is None else facts.injected_wall - facts.ledger_started_wall + GRACE_S
         missing = self.unserved = served(tail, since_s=since, for_s=for_s, rate_per_s=self.load.rate_per_s)
-        if missing and not self.load_generator.running():
+        stopped, self.last_tail = tail == self.last_tail, tail
+        if stopped and not self.load_generator.running():
             raise LoadGeneratorFailed("the load generator has ended too early", "see its ledger in the drill's folder")
         return missing
 
@@ -268,8 +272,16 @@ def served(tail: str, *, since_s: float, for_s: float, rate_per_s: float) -> str
         return "too little time has passed"
     recent = [e for e in entries.values() if begin <= e["scheduled_s"] < end]
     for kind in ("write", "read"):
-        good = sum(1 for e in recent if e["kind"] == kind and e["attempts"][0]["status"] in (200, 201))
-        due = sum(1 for e in recent if e["kind"] == kind)
-        if good < due or good < 0.9 * for_s * rate_per_s:
-            return f"{good} of {max(due, round(for_s * rate_per_s))} {kind}s in the last {for_s:g} s succeeded"
+        first = [e["attempts"][0] for e in recent if e["kind"] == kind]
+        failed = Counter(_cause(attempt) for attempt in first if attempt["status"] not in (200, 201))
+        good, due = len(first) - failed.total(), max(len(first), round(for_s * rate_per_s))
+        if failed or good < 0.9 * for_s * rate_per_s:
+            causes = ", ".join(f"{count} × {cause}" for cause, count in failed.most_common(3))
+            return f"{good} of {due} {kind}s in the last {for_s:g} s succeeded" + (f" ({causes})" if causes else "")
     return ""
+
+
+def _cause(attempt: dict[str, Any]) -> str:
+    """Return why a first attempt was not acknowledged, in a few words."""
+    answer = " ".join(str(part) for part in (attempt["status"], attempt.get("code")) if part)
+    return str(attempt.get("error") or answer or "no answer yet")
